@@ -1,0 +1,193 @@
+"""The bytes underneath every document: strict JSON, canonical base64url, SHA-256.
+
+Two readers must never understand one text differently, so whatever JSON leaves open is refused here: duplicate members,
+NaN, floats in signed data, integers that a double cannot hold, lone surrogates, NUL, deep nesting, a byte order mark,
+base64url with spare bits or padding. This module is the only caller of `json.loads` (a lint enforces it).
+
+Must never: repair input, guess an encoding, or put any of the text into an error.
+
+Implements: design §6 "Strict JSON everywhere"; RFC 8259 narrowed as RFC 7493 (I-JSON) does; RFC 4648 §5 without padding.
+"""
+
+from __future__ import annotations
+
+import binascii
+import hashlib
+import json
+import math
+from typing import Any, Never
+
+from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.words import Digest
+
+MAX_SAFE_INTEGER = 2**53 - 1
+"""The largest integer that every JSON reader holds exactly (RFC 7493 §2.2)."""
+MAX_DEPTH = 16
+"""Nesting allowed in any document: the outermost object or array counts as one."""
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_LONGEST_SAFE_INTEGER = len(str(-MAX_SAFE_INTEGER))
+_TO_STANDARD = bytes.maketrans(b"-_", b"+/")
+_TO_URL_SAFE = bytes.maketrans(b"+/", b"-_")
+_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+_PADDING = (b"", b"", b"==", b"=")
+
+
+def malformed(reason: str) -> ReferralError:
+    """The error for text that is not what the profile allows.
+
+    `reason` is one of: `too-deep`, `byte-order-mark`, `not-utf8`, `syntax`, `duplicate-member`, `not-a-number`, `float`,
+    `integer-range`, `character` (lone surrogate or NUL), `base64url`, `length`, and, from formats/signed.py, `members`,
+    `header`, `algorithm`, `signatures`.
+    """
+    return ReferralError(ErrorCode.MALFORMED, reason=reason)
+
+
+def parse(raw: bytes, *, max_bytes: int, floats: bool = False, depth: int = MAX_DEPTH) -> Any:
+    """Read one JSON text as design §6 allows it; `floats` admits finite fractions (never used for signed data).
+
+    Raises TOO_LARGE (`limit` in bytes) before anything is decoded, MALFORMED with the `reason` slugs of `malformed`.
+    """
+    if len(raw) > max_bytes:
+        raise ReferralError(ErrorCode.TOO_LARGE, limit=max_bytes)
+    if raw.startswith(_BYTE_ORDER_MARK):
+        raise malformed("byte-order-mark")
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        raise malformed("not-utf8") from None
+    try:
+        value = json.loads(
+            text,
+            object_pairs_hook=_object,
+            parse_int=_integer,
+            parse_float=_float if floats else _no_float,
+            parse_constant=_no_constant,
+        )
+    except json.JSONDecodeError:
+        raise malformed("syntax") from None
+    except RecursionError:
+        raise malformed("too-deep") from None
+    # A text without this many opening brackets cannot nest too deep, and one without escapes cannot hold a character
+    # that UTF-8 itself forbids: nearly every document is spared the walk.
+    if raw.count(b"{") + raw.count(b"[") > depth or b"\\u" in raw:
+        _check_tree(value, depth)
+    return value
+
+
+def canonical(value: Any) -> bytes:
+    """The one text of a value that is compared or hashed rather than signed: sorted members, no space, ASCII only.
+
+    Takes str, int, bool, None, lists and string-keyed dicts; a float or anything else is a programmer's error (TypeError).
+    """
+    _check_canonical(value)
+    return json.dumps(value, ensure_ascii=True, allow_nan=False, sort_keys=True, separators=(",", ":")).encode("ascii")
+
+
+def b64u(raw: bytes) -> str:
+    """Encode as base64url without padding."""
+    return binascii.b2a_base64(raw, newline=False).translate(_TO_URL_SAFE).rstrip(b"=").decode("ascii")
+
+
+def unb64u(text: str, *, exact: int | None = None) -> bytes:
+    """Decode canonical base64url without padding, of `exact` bytes if given; what it accepts re-encodes to the same text.
+
+    Raises MALFORMED (`base64url`, `length`).
+    """
+    try:
+        standard = text.encode("ascii")
+        if b"+" in standard or b"/" in standard or b"=" in standard:
+            raise malformed("base64url")
+        raw = binascii.a2b_base64(standard.translate(_TO_STANDARD) + _PADDING[len(standard) % 4], strict_mode=True)
+    except (UnicodeEncodeError, binascii.Error):
+        raise malformed("base64url") from None
+    # Only the bits after the last whole byte can differ between two spellings, so the last group alone is re-encoded.
+    spare = len(raw) % 3
+    if spare and b64u(raw[-spare:]) != text[-spare - 1 :]:
+        raise malformed("base64url")
+    if exact is not None and len(raw) != exact:
+        raise malformed("length")
+    return raw
+
+
+def b64u_length(text: str) -> int:
+    """How many bytes a canonical base64url text stands for, without decoding it (for text of hundreds of kilobytes).
+
+    Raises MALFORMED (`base64url`) exactly when `unb64u` would.
+    """
+    try:
+        odd = text.encode("ascii").translate(None, _ALPHABET)
+    except UnicodeEncodeError:
+        raise malformed("base64url") from None
+    groups, rest = divmod(len(text), 4)
+    if odd or rest == 1:
+        raise malformed("base64url")
+    return groups * 3 + (len(unb64u(text[-rest:])) if rest else 0)
+
+
+def sha256_b64u(raw: bytes) -> Digest:
+    """SHA-256 of exact bytes as documents carry it: 43 characters of base64url."""
+    return Digest(b64u(hashlib.sha256(raw).digest()))
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise malformed("duplicate-member")
+    return members
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > _LONGEST_SAFE_INTEGER or abs(value := int(digits)) > MAX_SAFE_INTEGER:
+        raise malformed("integer-range")
+    return value
+
+
+def _float(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise malformed("not-a-number")
+    return value
+
+
+def _no_float(_: str) -> Never:
+    raise malformed("float")
+
+
+def _no_constant(_: str) -> Never:
+    raise malformed("not-a-number")
+
+
+def _check_tree(value: Any, depth: int) -> None:
+    if isinstance(value, str):
+        if "\0" in value or not _encodable(value):
+            raise malformed("character")
+    elif isinstance(value, (dict, list)):
+        if depth == 0:
+            raise malformed("too-deep")
+        if isinstance(value, dict):
+            for name in value:
+                _check_tree(name, depth)
+        for child in value.values() if isinstance(value, dict) else value:
+            _check_tree(child, depth - 1)
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _check_canonical(value: Any) -> None:
+    if isinstance(value, dict):
+        for name, child in value.items():
+            if not isinstance(name, str):
+                raise TypeError("a member name must be text")
+            _check_canonical(child)
+    elif isinstance(value, list):
+        for child in value:
+            _check_canonical(child)
+    elif not (value is None or isinstance(value, (str, int))):
+        raise TypeError(f"{type(value).__name__} has no canonical form")
