@@ -1,0 +1,190 @@
+"""State as a fold: the deliveries of one referral from its acts and retrieval records, in log order (design §2, 5).
+
+The door, the auditor and the tests all call these same functions, so what the exchange claims can be recomputed by anyone
+who holds the acts. `judge` is steps 7 and 8 of the door: does `prev` fit, does the lifecycle allow it.
+
+Must never: verify a signature, ask who is allowed, read a clock or storage. Clauses: docs/protocol.md R-64 to R-69.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from referral_api.domain import lifecycle, policy
+from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.words import Act, DeliveryRole, Nature, Role, State
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """An act that waits for an answer: its kind and digest."""
+
+    act: Act
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One referral × one unit. Times are unix seconds of the exchange's clock; digests are of act payloads."""
+
+    unit: str
+    role: DeliveryRole
+    state: State
+    head: str
+    """The latest party act visible to both sides on this delivery; decisions must carry it as `prev`."""
+    submitted_at: int
+    questions: tuple[Question, ...] = ()
+    retrieved_at: int | None = None
+    acknowledged_at: int | None = None
+    accepted_at: int | None = None
+    notified_at: int | None = None
+    last_status_at: int | None = None
+    investigation: tuple[str, ...] = ()
+    transfer_to: str | None = None
+
+    @property
+    def open_questions(self) -> frozenset[Act]:
+        """Kinds of the questions still open, as the lifecycle wants them."""
+        return frozenset(question.act for question in self.questions)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What the fold needs of one accepted act (or of the exchange's own): plain values, no bytes."""
+
+    act: Act
+    by: Role
+    party: str
+    digest: str
+    at: int
+    unit: str | None = None
+    prev: str | None = None
+    code: str | None = None
+    question: str | None = None
+    """Digest of the question that an answer names; None answers every open one it can."""
+    targets: tuple[tuple[str, DeliveryRole], ...] = ()
+    """Units addressed: of `submit` all, of `transfer` the one it proposes."""
+
+
+def open_deliveries(event: Event) -> dict[str, Delivery]:
+    """The deliveries that a `submit` creates, by unit.
+
+    Raises ReferralError(TARGET_NOT_ALLOWED) unless exactly one unit is addressed for action and none twice (R-64).
+    """
+    units = [unit for unit, _ in event.targets]
+    if len(set(units)) != len(units):
+        raise ReferralError(ErrorCode.TARGET_NOT_ALLOWED, reason="unit-named-twice")
+    if [role for _, role in event.targets].count(DeliveryRole.ACTION) != 1:
+        raise ReferralError(ErrorCode.TARGET_NOT_ALLOWED, reason="exactly-one-action-unit")
+    return {
+        unit: Delivery(unit, role, lifecycle.first_state(role), event.digest, event.at) for unit, role in event.targets
+    }
+
+
+def judge(event: Event, deliveries: Mapping[str, Delivery], *, prev_known: bool) -> dict[str, Delivery]:
+    """The deliveries as `event` leaves them: only those that it changes, by unit.
+
+    `prev_known` says whether `prev` names an earlier act visible on the delivery (any of them, for an act on the whole
+    referral). Raises ReferralError STALE_HEAD (facts `head`), ILLEGAL_TRANSITION or TARGET_NOT_ALLOWED.
+    """
+    check_prev(event, deliveries, prev_known=prev_known)
+    if event.unit is not None:
+        return _on_one(event, deliveries[event.unit], deliveries)
+    changed: dict[str, Delivery] = {}
+    refusal: ReferralError | None = None
+    for delivery in deliveries.values():
+        try:
+            changed |= _on_one(event, delivery, deliveries)
+        except ReferralError as error:
+            refusal = refusal or error
+    if not changed and refusal is not None:
+        raise refusal
+    return changed
+
+
+def check_prev(event: Event, deliveries: Mapping[str, Delivery], *, prev_known: bool) -> None:
+    """R-65: a decision names one delivery and carries its head; a fact carries any earlier act; the exchange's carry null."""
+    if event.by is Role.EXCHANGE:
+        return
+    if lifecycle.NATURE[event.act] is Nature.DECISION:
+        if event.unit is None:
+            raise ReferralError(ErrorCode.ILLEGAL_TRANSITION, act=event.act.value, reason="decision-names-no-unit")
+        head = deliveries[event.unit].head
+        if event.prev != head:
+            raise ReferralError(ErrorCode.STALE_HEAD, head=head)
+    elif not prev_known:
+        heads = sorted({d.head for d in deliveries.values() if event.unit in (None, d.unit)})
+        raise ReferralError(ErrorCode.STALE_HEAD, head=heads[0])
+
+
+def _on_one(event: Event, delivery: Delivery, deliveries: Mapping[str, Delivery]) -> dict[str, Delivery]:
+    if event.by is Role.POLICE_UNIT and event.act in policy.role_at_delivery(delivery.role):
+        raise ReferralError(ErrorCode.ILLEGAL_TRANSITION, act=event.act.value, reason="for-information-only")
+    move = lifecycle.find_move(
+        event.act, event.by, delivery.state, open_questions=delivery.open_questions, code=event.code
+    )
+    state = lifecycle.step(
+        event.act, event.by, delivery.state, open_questions=delivery.open_questions, code=event.code
+    )
+    if move is None:
+        raise RuntimeError("step() accepted what find_move() did not")
+    after = replace(delivery, state=state, questions=_questions(event, move, delivery))
+    if event.by is not Role.EXCHANGE and _moves_head(event.act):
+        after = replace(after, head=event.digest)
+    after = _stamp(event, after, entered=state is not delivery.state)
+    changed = {after.unit: after}
+    if event.act is Act.TRANSFER:
+        changed[after.unit] = replace(after, transfer_to=_new_unit(event, deliveries))
+    if state is State.TRANSFERRED and delivery.transfer_to is not None:
+        target = delivery.transfer_to
+        changed[target] = Delivery(target, delivery.role, State.SUBMITTED, event.digest, event.at)
+    return changed
+
+
+def _new_unit(event: Event, deliveries: Mapping[str, Delivery]) -> str:
+    if len(event.targets) != 1 or event.targets[0][0] in deliveries:
+        raise ReferralError(ErrorCode.TARGET_NOT_ALLOWED, reason="transfer-names-one-new-unit")
+    return event.targets[0][0]
+
+
+def _moves_head(act: Act) -> bool:
+    """Only what both sides see moves a head; else a decision could be stale by an act that its signer may not see."""
+    return {policy.Viewer.SENDER, policy.Viewer.UNIT} <= policy.SEES.get(act, frozenset())
+
+
+def _questions(event: Event, move: lifecycle.Move, delivery: Delivery) -> tuple[Question, ...]:
+    left = delivery.questions
+    if move.answers:
+        if event.question is not None and event.question not in {q.digest for q in left if q.act in move.answers}:
+            raise ReferralError(ErrorCode.ILLEGAL_TRANSITION, act=event.act.value, reason="no-such-question")
+        left = tuple(
+            q for q in left if q.act not in move.answers or (event.question is not None and q.digest != event.question)
+        )
+    return (*left, Question(event.act, event.digest)) if move.answered_by and _asks(event.act) else left
+
+
+def _asks(act: Act) -> bool:
+    """A released delivery waits to be read, as a submitted one does: that is its state, not an open question."""
+    return act is not Act.RELEASED
+
+
+def _stamp(event: Event, after: Delivery, *, entered: bool) -> Delivery:
+    if event.act is Act.STATUS:
+        told = (*after.investigation, event.code) if event.code is not None else after.investigation
+        return replace(after, last_status_at=event.at, investigation=told)
+    if event.act is Act.ACK and after.acknowledged_at is None:
+        return replace(after, acknowledged_at=event.at)
+    if event.act in (Act.WITHDRAW, Act.CONSENT_WITHDRAWN) and after.notified_at is None:
+        return replace(after, notified_at=event.at)
+    if entered and after.state is State.ACCEPTED:
+        return replace(after, accepted_at=event.at)
+    if event.act is Act.RELEASED:
+        return replace(after, submitted_at=event.at)
+    return after
+
+
+def retrieve(delivery: Delivery, at: int) -> Delivery:
+    """The delivery after its bundle was handed out and recorded (R-66). Later retrievals leave it as it is."""
+    first = at if delivery.retrieved_at is None else delivery.retrieved_at
+    return replace(delivery, state=lifecycle.retrieved(delivery.state), retrieved_at=first)
