@@ -6,7 +6,7 @@ base64url with spare bits or padding. This module is the only caller of `json.lo
 
 Must never: repair input, guess an encoding, or put any of the text into an error.
 
-Implements: design §6 "Strict JSON everywhere"; RFC 8259 narrowed as RFC 7493 (I-JSON) does; RFC 4648 §5 without padding.
+Implements: design §6 "Strict JSON everywhere"; RFC 8259 narrowed as RFC 7493 (I-JSON) does; RFC 4648 §5 unpadded.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ _PADDING = (b"", b"", b"==", b"=")
 def malformed(reason: str) -> ReferralError:
     """The error for text that is not what the profile allows.
 
-    `reason` is one of: `too-deep`, `byte-order-mark`, `not-utf8`, `syntax`, `duplicate-member`, `not-a-number`, `float`,
-    `integer-range`, `character` (lone surrogate or NUL), `base64url`, `length`, and, from formats/signed.py, `members`,
-    `header`, `algorithm`, `signatures`.
+    `reason` is one of: `too-deep`, `byte-order-mark`, `not-utf8`, `syntax`, `duplicate-member`, `not-a-number`,
+    `float`, `integer-range`, `character` (lone surrogate or NUL), `base64url`, `length`, and, from formats/signed.py,
+    `members`, `header`, `algorithm`, `signatures`.
     """
     return ReferralError(ErrorCode.MALFORMED, reason=reason)
 
@@ -78,7 +78,7 @@ def parse(raw: bytes, *, max_bytes: int, floats: bool = False, depth: int = MAX_
 def canonical(value: Any) -> bytes:
     """The one text of a value that is compared or hashed rather than signed: sorted members, no space, ASCII only.
 
-    Takes str, int, bool, None, lists and string-keyed dicts; a float or anything else is a programmer's error (TypeError).
+    Takes str, int, bool, None, lists and string-keyed dicts; anything else is a programmer's error (TypeError).
     """
     _check_canonical(value)
     return json.dumps(value, ensure_ascii=True, allow_nan=False, sort_keys=True, separators=(",", ":")).encode("ascii")
@@ -90,7 +90,7 @@ def b64u(raw: bytes) -> str:
 
 
 def unb64u(text: str, *, exact: int | None = None) -> bytes:
-    """Decode canonical base64url without padding, of `exact` bytes if given; what it accepts re-encodes to the same text.
+    """Decode canonical base64url without padding, of `exact` bytes if given; what it accepts re-encodes the same.
 
     Raises MALFORMED (`base64url`, `length`).
     """
