@@ -1,0 +1,122 @@
+"""What the repository holds in a second form, made from the code: `make generate` writes it, `--check` compares.
+
+docs/lifecycle.md and docs/permissions.md are the tables of the domain for readers, tests/rules/permissions.txt is the
+golden matrix, in which a changed right shows as a changed line. One function a document, listed in `build`.
+
+Must never: be imported by a command of users, or write anything that differs between two machines.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+
+from referral_api.domain import clocks, lifecycle, policy
+
+_NOTICE = "<!-- Generated from the code by `make generate`: change the table, not this page. -->\n"
+
+
+def build() -> dict[str, bytes]:
+    """Every generated file: its path from the top of the repository, and its exact bytes."""
+    pages: Mapping[str, Callable[[], str]] = {
+        "docs/lifecycle.md": _lifecycle_page,
+        "docs/permissions.md": _permissions_page,
+        "tests/rules/permissions.txt": policy.matrix,
+    }
+    return {path: page().encode() for path, page in pages.items()}
+
+
+def find_stale(top: Path) -> Iterator[str]:
+    """Paths of the generated files that are missing below `top` or hold something else than `build` makes."""
+    for path, content in build().items():
+        file = top / path
+        if not file.is_file() or file.read_bytes() != content:
+            yield path
+
+
+def _lifecycle_page() -> str:
+    reached = ", ".join(f"`{state}`" for state in sorted(lifecycle.REACHED))
+    return f"""# The lifecycle of a delivery
+{_NOTICE}
+A delivery is one referral for one unit. The acts below move it. The investigation's status is the other axis: `status`
+acts append to it and never move the delivery (docs/protocol.md, R-70 and following).
+
+```mermaid
+{lifecycle.mermaid().rstrip()}
+```
+
+## Moves
+
+*Reached* stands for every state in which the unit knows of the delivery: {reached}.
+
+{"".join(_move_rows())}
+## Clocks
+
+{"".join(_clock_rows())}
+The ladder counts from submission. A withdrawal notice is answered within {_span(clocks.WITHDRAWAL_ANSWER_TERM)}.
+"""
+
+
+def _move_rows() -> Iterator[str]:
+    yield "| act | by | from | to | kind | answered by | clause |\n|---|---|---|---|---|---|---|\n"
+    for move in lifecycle.MOVES:
+        to = f"`{move.to}`" if move.to else "unchanged"
+        source = "*reached*" if move.source == lifecycle.REACHED else _codes(move.source)
+        yield (
+            f"| `{move.act}` | {_codes(move.by)} | {source} | {to} | {move.nature} | {_codes(move.answered_by)} "
+            f"| {move.clause} |\n"
+        )
+
+
+def _clock_rows() -> Iterator[str]:
+    yield "| urgency | `ack` | decision | first status | next status | ladder |\n|---|---|---|---|---|---|\n"
+    for urgency, terms in clocks.TERMS.items():
+        spans = (terms.ack, terms.decision, terms.first_status, terms.next_status)
+        ladder = ", ".join(f"{_span(after)} `{rung}`" for after, rung in terms.ladder)
+        yield f"| `{urgency}` | {' | '.join(map(_span, spans))} | {ladder} |\n"
+
+
+def _permissions_page() -> str:
+    return f"""# Who may do what, and who may see what
+{_NOTICE}
+Columns are role and kind of credential: `p` a person, `s` a service. The relation is what the caller's party is to the
+object. What stands in no row is refused (docs/protocol.md, R-60).
+
+```text
+{policy.matrix().rstrip()}
+```
+"""
+
+
+def _codes(values: Iterable[str]) -> str:
+    return ", ".join(f"`{value}`" for value in sorted(values))
+
+
+def _span(span: timedelta) -> str:
+    for unit, name in ((timedelta(days=1), "d"), (timedelta(hours=1), "h")):
+        if span % unit == timedelta(0):
+            return f"{span // unit} {name}"
+    return f"{span // timedelta(minutes=1)} min"
+
+
+def main(arguments: list[str]) -> int:
+    """Write every generated file below the current folder, or with `--check` name the stale ones. Returns 0 or 1."""
+    top = Path.cwd()
+    if arguments == ["--check"]:
+        stale = list(find_stale(top))
+        sys.stderr.writelines(f"stale: {path} (run `make generate`)\n" for path in stale)
+        return 1 if stale else 0
+    if arguments:
+        sys.stderr.write("usage: python -m referral_api.cli.generate [--check]\n")
+        return 2
+    for path, content in build().items():
+        file = top / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
