@@ -1,7 +1,7 @@
 """Deadlines, urgency floors and the escalation ladder as pure functions of time (design §10).
 
-Defaults are those of the field (calendar time, not office hours); an exchange may configure others, and a change of them is
-a recorded act. Only the server's clock counts: times passed in are the ones that the exchange recorded.
+Defaults are those of the field (calendar time, not office hours); an exchange may configure others, and a change of
+them is a recorded act. Only the server's clock counts: times passed in are the ones that the exchange recorded.
 
 Must never: read a clock. Clauses: docs/protocol.md R-80 to R-82.
 """
@@ -140,8 +140,8 @@ def due(
 ) -> Due | None:
     """What the unit owes next in `state`, or None where nothing is owed.
 
-    Times are the exchange's own, aware UTC. The total clock runs from submission (or release) on: an acknowledgement does
-    not restart the decision's term.
+    Times are the exchange's own, aware UTC. The total clock runs from submission (or release) on: an acknowledgement
+    does not restart the decision's term.
     """
     terms = TERMS[urgency]
     if state in (State.SUBMITTED, State.RETRIEVED, State.RECEIPT_FAILED):

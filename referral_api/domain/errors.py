@@ -1,7 +1,8 @@
 """The closed list of things that can go wrong, free of transport and of prose.
 
 One exception class carries a code from `ErrorCode` and typed facts (`facts["head"]`, `facts["limit"]`). HTTP status,
-titles and translations live elsewhere: `server/api/problems.py` maps a code to a status, `domain/catalogue.py` to words.
+titles and translations live elsewhere: `server/api/problems.py` maps a code to a status, `domain/catalogue.py` to
+words.
 
 Must never: format text for people, know HTTP, or hold anything about a person in its facts.
 """
@@ -107,8 +108,8 @@ FINAL_REFUSALS = frozenset(
 class ReferralError(Exception):
     """The one exception of the project for bad input, refusal and failed verification.
 
-    `code` says what happened; `facts` are machine-readable details (closed codes, digests, numbers, limits, state names),
-    safe to show to the caller. Programmer errors are AssertionError or RuntimeError instead.
+    `code` says what happened; `facts` are machine-readable details (closed codes, digests, numbers, limits, state
+    names), safe to show to the caller. Programmer errors are AssertionError or RuntimeError instead.
     """
 
     def __init__(self, code: ErrorCode, /, **facts: Any) -> None:

@@ -1,7 +1,7 @@
 """State as a fold: the deliveries of one referral from its acts and retrieval records, in log order (design §2, 5).
 
-The door, the auditor and the tests all call these same functions, so what the exchange claims can be recomputed by anyone
-who holds the acts. `judge` is steps 7 and 8 of the door: does `prev` fit, does the lifecycle allow it.
+The door, the auditor and the tests all call these same functions, so what the exchange claims can be recomputed by
+anyone who holds the acts. `judge` is steps 7 and 8 of the door: does `prev` fit, does the lifecycle allow it.
 
 Must never: verify a signature, ask who is allowed, read a clock or storage. Clauses: docs/protocol.md R-64 to R-69.
 """
@@ -124,9 +124,7 @@ def _on_one(event: Event, delivery: Delivery, deliveries: Mapping[str, Delivery]
     move = lifecycle.find_move(
         event.act, event.by, delivery.state, open_questions=delivery.open_questions, code=event.code
     )
-    state = lifecycle.step(
-        event.act, event.by, delivery.state, open_questions=delivery.open_questions, code=event.code
-    )
+    state = lifecycle.step(event.act, event.by, delivery.state, open_questions=delivery.open_questions, code=event.code)
     if move is None:
         raise RuntimeError("step() accepted what find_move() did not")
     after = replace(delivery, state=state, questions=_questions(event, move, delivery))

@@ -1,7 +1,8 @@
 """Who may do what, and who may see what, as one table each: `RIGHTS` and `SEES` (design §7, §10).
 
-A right is (action, role, kind of credential, relation to the object). There is no inheritance and no wildcard: what stands
-in no row is refused. The golden matrix in tests/rules/permissions.txt is generated from here; a change shows as a diff.
+A right is (action, role, kind of credential, relation to the object). There is no inheritance and no wildcard: what
+stands in no row is refused. The golden matrix in tests/rules/permissions.txt is generated from here; a change shows as
+a diff.
 
 Must never: look at a state (lifecycle.py does), a key or a clock. Clauses: docs/protocol.md R-60 to R-63.
 """
@@ -214,8 +215,8 @@ def role_at_delivery(role: DeliveryRole) -> frozenset[Act]:
 def matrix() -> str:
     """Role × kind × relation × action as text, ✔ where a row allows it: the golden permission matrix."""
     columns = [(role, kind) for role in Role for kind in CredentialKind]
-    head = "action".ljust(20) + "relation".ljust(11) + " ".join(f"{r.value[:9]}/{k.value[:1]}".ljust(11) for r, k in columns)
-    lines = [head.rstrip()]
+    head = "action".ljust(20) + "relation".ljust(11) + " ".join(f"{r.value[:9]}/{k.value[:1]}".ljust(11) for r, k in
+    columns) lines = [head.rstrip()]
     for action in (*Act, *Read):
         for relation in Relation:
             marks = ["✔" if may(action, role, kind, relation) else "✘" for role, kind in columns]

@@ -62,6 +62,8 @@ class KeyUse(StrEnum):
 
 
 class Urgency(StrEnum):
+    """How fast a referral must be answered; clocks.py says within what time."""
+
     EMERGENCY = "emergency"
     URGENT = "urgent"
     ROUTINE = "routine"
@@ -167,9 +169,7 @@ class Act(StrEnum):
     OBJECT = "object"
 
 
-DIRECTORY_ACTS = frozenset(
-    {Act.GENESIS, Act.INVITE, Act.STATEMENT, Act.APPROVE_STATEMENT, Act.REVOKE, Act.OBJECT}
-)
+DIRECTORY_ACTS = frozenset({Act.GENESIS, Act.INVITE, Act.STATEMENT, Act.APPROVE_STATEMENT, Act.REVOKE, Act.OBJECT})
 EXCHANGE_ACTS = frozenset(
     {
         Act.OVERDUE,
@@ -196,12 +196,16 @@ class Basis(StrEnum):
 
 
 class IdentityLevel(StrEnum):
+    """How much the sealed body tells of who the victim is (code list `identity_level`)."""
+
     IDENTIFIED = "identified"
     PSEUDONYMOUS = "pseudonymous"
     ANONYMOUS = "anonymous"
 
 
 class RetentionClass(StrEnum):
+    """How long ciphertext is kept once a delivery has ended (code list `retention_class`)."""
+
     STANDARD = "standard"
     SHORT = "short"
     LEGAL_HOLD_REQUESTED = "legal_hold_requested"
