@@ -104,7 +104,7 @@ def judge(event: Event, deliveries: Mapping[str, Delivery], *, prev_known: bool)
 
 
 def check_prev(event: Event, deliveries: Mapping[str, Delivery], *, prev_known: bool) -> None:
-    """R-65: a decision names one delivery and carries its head; a fact carries any earlier act; the exchange's carry null."""
+    """R-65: a decision names one delivery and carries its head, a fact any earlier act; the exchange's carry null."""
     if event.by is Role.EXCHANGE:
         return
     if lifecycle.NATURE[event.act] is Nature.DECISION:

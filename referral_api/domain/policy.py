@@ -89,9 +89,7 @@ RIGHTS: tuple[Right, ...] = (
         ONLY_PERSON,
         SENDER,
     ),
-    *_rights(
-        (Act.APPROVE, Act.DECLINE, Act.CLOSE, Act.REOPEN, Act.HOLD, Act.PURGE_REQUEST), H, ONLY_PERSON, SENDER
-    ),
+    *_rights((Act.APPROVE, Act.DECLINE, Act.CLOSE, Act.REOPEN, Act.HOLD, Act.PURGE_REQUEST), H, ONLY_PERSON, SENDER),
     *_rights((Read.REFERRAL, Read.BUNDLE, Read.SEALED, Read.PART_GET, Read.EVIDENCE), H, EITHER, SENDER),
     Right(Read.PART_PUT, H, EITHER, SENDER),
     # A police unit. Its service polls, retrieves and downloads; acknowledging and deciding take a person.
@@ -215,8 +213,8 @@ def role_at_delivery(role: DeliveryRole) -> frozenset[Act]:
 def matrix() -> str:
     """Role × kind × relation × action as text, ✔ where a row allows it: the golden permission matrix."""
     columns = [(role, kind) for role in Role for kind in CredentialKind]
-    head = "action".ljust(20) + "relation".ljust(11) + " ".join(f"{r.value[:9]}/{k.value[:1]}".ljust(11) for r, k in
-    columns) lines = [head.rstrip()]
+    names = " ".join(f"{role.value[:9]}/{kind.value[:1]}".ljust(11) for role, kind in columns)
+    lines = ["action".ljust(20) + "relation".ljust(11) + names.rstrip()]
     for action in (*Act, *Read):
         for relation in Relation:
             marks = ["✔" if may(action, role, kind, relation) else "✘" for role, kind in columns]
