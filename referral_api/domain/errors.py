@@ -80,6 +80,7 @@ class ErrorCode(StrEnum):
     INCONSISTENT = "inconsistent"
     WRONG_ORIGIN = "wrong-origin"
     WRONG_ROOT = "wrong-root"
+    NOT_WITNESSED = "not-witnessed"
     RECEIPT_MISMATCH = "receipt-mismatch"
     TAMPERED = "tampered"
     # The user's own machine.
