@@ -1,0 +1,367 @@
+"""The keystore: one file with the private keys of this workstation in two compartments, and the public profile.
+
+*service* holds what polls and submits with nobody there, and opens with 32 bytes of a key file or systemd credential;
+*person* holds what binds a human being, and opens with a passphrase through Argon2id. Each is AES-256-GCM under its own
+key, and authenticates the exact bytes of its header: derivation parameters, credential, issuer and root. A damaged file
+says so (KEYSTORE_CORRUPT) and a wrong secret says that (LOCKED), because people act differently on the two. Parameters
+are capped before anything is derived: a foreign file cannot make us burn a machine.
+
+Must never: write a secret unsealed, take weaker derivation parameters from a file or the environment, or sign or open.
+
+Implements: design §5 (two compartments), §12; RFC 9106 (Argon2id), RFC 5869 (HKDF), NIST SP 800-38D (GCM).
+"""
+
+from __future__ import annotations
+
+import secrets
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from referral_api.client.profile import (
+    MAX_FILE_BYTES,
+    Profile,
+    ProfileDir,
+    corrupt,
+    parse_profile,
+    read_private,
+    write_private,
+)
+from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.words import CredentialId, CredentialKind
+from referral_api.formats.keys import ENCRYPTION_ALGS, SIGNATURE_ALGS, Alg, SoftwareSigningKey, signing_key
+from referral_api.formats.strict_json import b64u, canonical, parse, sha256_b64u, unb64u
+
+SERVICE_SECRET_BYTES = 32
+MIN_PASSPHRASE_CHARACTERS = 12
+_SALT_BYTES, _KEY_BYTES, _NONCE_BYTES, _TAG_BYTES = 16, 32, 12, 16
+_MAX_KIB, _MAX_PASSES, _MAX_LANES = 1 << 20, 10, 8
+_MIN_KIB = 8
+_HKDF_INFO = b"referral-1/keystore-service"
+
+
+@dataclass(frozen=True, slots=True)
+class Kdf:
+    """Argon2id parameters: memory in KiB, passes, lanes. The default takes 0.7 s of a 2026 office machine."""
+
+    memory_kib: int = 256 * 1024
+    passes: int = 3
+    lanes: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class InsecureKdfForTests(Kdf):
+    """Parameters so weak that a test suite can afford them. Only code that names this class gets them."""
+
+    memory_kib: int = 64
+    passes: int = 1
+    lanes: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """One private key as it is kept: its algorithm, its secret bytes (a seed), and when it was made (unix seconds)."""
+
+    alg: Alg
+    secret: bytes = field(repr=False)
+    created_at: int
+
+    def signing_key(self) -> SoftwareSigningKey:
+        """The key that signs, for a signature algorithm."""
+        return signing_key(self.alg, self.secret)
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialKeys:
+    """Everything secret of one credential. `storage` re-seals on this machine what was opened on it."""
+
+    credential: CredentialId
+    access: Secret
+    seal: tuple[Secret, ...]
+    enc: tuple[Secret, ...]
+    storage: bytes = field(repr=False)
+
+    def signers(self) -> tuple[SoftwareSigningKey, ...]:
+        """The seal keys, in the order in which an act carries their signatures."""
+        return tuple(secret.signing_key() for secret in self.seal)
+
+
+def new_signing_secret(alg: Alg, now: int) -> Secret:
+    """A fresh signing secret. For ES256 a draw that is no private number of the curve is drawn again."""
+    while True:
+        secret = Secret(alg, secrets.token_bytes(32), now)
+        try:
+            secret.signing_key()
+        except ReferralError as error:
+            if error.facts.get("reason") != "scalar":
+                raise
+        else:
+            return secret
+
+
+def new_credential_keys(
+    credential: CredentialId, kind: CredentialKind, now: int, *, enc: Sequence[Secret] = (), seals: bool = True
+) -> CredentialKeys:
+    """Fresh keys: an Ed25519 access key; for whoever seals, Ed25519 and ML-DSA-65; the encryption keys given.
+
+    A person always seals. A service does only where it submits (a hotline's).
+    """
+    if kind is CredentialKind.PERSON and not seals:
+        raise ValueError("a person has seal keys")
+    seal = tuple(new_signing_secret(alg, now) for alg in (Alg.ED25519, Alg.ML_DSA_65)) if seals else ()
+    return CredentialKeys(
+        credential, new_signing_secret(Alg.ED25519, now), seal, tuple(enc), secrets.token_bytes(_KEY_BYTES)
+    )
+
+
+def new_service_secret() -> bytes:
+    """The content of a key file that opens a service compartment."""
+    return secrets.token_bytes(SERVICE_SECRET_BYTES)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sealed:
+    """One compartment as it stands in the file. `header` is authenticated exactly as written."""
+
+    header: bytes
+    nonce: bytes
+    ciphertext: bytes
+
+
+class Keystore:
+    """The file, read once. Every change replaces it as a whole; `profile` is what it says in clear."""
+
+    def __init__(self, directory: ProfileDir, profile: Profile, compartments: dict[CredentialKind, _Sealed]) -> None:
+        self._directory = directory
+        self._compartments = compartments
+        self.profile = profile
+
+    @classmethod
+    def create(cls, directory: ProfileDir, profile: Profile) -> Keystore:
+        """Start an empty keystore in a directory closed to others. Never overwrites one (FileExistsError)."""
+        directory.create()
+        if directory.keystore.exists():
+            raise FileExistsError(directory.keystore)
+        keystore = cls(directory, profile, {})
+        keystore._write()
+        return keystore
+
+    @classmethod
+    def open(cls, directory: ProfileDir) -> Keystore:
+        """Read the file and check all that needs no secret.
+
+        Raises NOT_ENROLLED (there is none), KEYSTORE_CORRUPT with the reasons of `profile.corrupt`.
+        """
+        try:
+            raw = read_private(directory.keystore)
+        except FileNotFoundError:
+            raise ReferralError(ErrorCode.NOT_ENROLLED) from None
+        try:
+            document = parse(raw, max_bytes=MAX_FILE_BYTES)
+        except ReferralError:
+            raise corrupt("syntax") from None
+        if not isinstance(document, dict) or document.keys() != {"v", "profile", "person", "service", "sha256"}:
+            raise corrupt("members")
+        # The checksum tells damage from a wrong secret; deliberate changes are the tag's business.
+        if document.pop("sha256") != sha256_b64u(canonical(document)) or document["v"] != 1:
+            raise corrupt("checksum")
+        compartments = {
+            kind: _parse_sealed(document[kind.value]) for kind in CredentialKind if document[kind.value] is not None
+        }
+        return cls(directory, parse_profile(document["profile"]), compartments)
+
+    def has(self, kind: CredentialKind) -> bool:
+        """Whether there is such a compartment."""
+        return kind in self._compartments
+
+    def keep_profile(self, profile: Profile) -> None:
+        """Replace the public part. Issuer and root are part of every compartment and cannot change under them."""
+        if self._compartments and (profile.issuer, profile.root) != (self.profile.issuer, self.profile.root):
+            raise ValueError("another exchange takes another keystore")
+        self.profile = profile
+        self._write()
+
+    def keep_person(self, keys: CredentialKeys, passphrase: str, kdf: Kdf | None = None) -> None:
+        """Seal the person's compartment with a passphrase. Raises LOCKED (`too-short`, `minimum`)."""
+        if len(passphrase) < MIN_PASSPHRASE_CHARACTERS:
+            raise ReferralError(ErrorCode.LOCKED, reason="too-short", minimum=MIN_PASSPHRASE_CHARACTERS)
+        kdf = kdf or Kdf()
+        parameters = {"kdf": "argon2id", "lanes": kdf.lanes, "memory_kib": kdf.memory_kib, "passes": kdf.passes}
+        self._keep(CredentialKind.PERSON, keys, parameters, _passphrase_bytes(passphrase))
+
+    def keep_service(self, keys: CredentialKeys, secret: bytes) -> None:
+        """Seal the service's compartment with the 32 bytes of its key file."""
+        self._keep(CredentialKind.SERVICE, keys, {"kdf": "hkdf-sha256"}, _service_secret(secret))
+
+    def unlock_person(self, passphrase: str) -> CredentialKeys:
+        """Open the person's compartment. Raises NOT_ENROLLED, LOCKED (`wrong-secret`), KEYSTORE_CORRUPT."""
+        return self._unlock(CredentialKind.PERSON, _passphrase_bytes(passphrase))
+
+    def unlock_service(self, secret: bytes) -> CredentialKeys:
+        """Open the service's compartment. Raises NOT_ENROLLED, LOCKED (`wrong-secret`, `length`), KEYSTORE_CORRUPT."""
+        return self._unlock(CredentialKind.SERVICE, _service_secret(secret))
+
+    def _keep(self, kind: CredentialKind, keys: CredentialKeys, parameters: dict[str, Any], secret: bytes) -> None:
+        header = canonical(
+            parameters
+            | {
+                "compartment": kind.value,
+                "credential": keys.credential,
+                "issuer": self.profile.issuer,
+                "root": self.profile.root,
+                "salt": b64u(secrets.token_bytes(_SALT_BYTES)),
+                "v": 1,
+            }
+        )
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        key = _derive(_parse_header(header, kind), secret)
+        self._compartments[kind] = _Sealed(header, nonce, AESGCM(key).encrypt(nonce, _encode_keys(keys), header))
+        self.profile = self.profile.enrolled(kind, keys.credential)
+        self._write()
+
+    def _unlock(self, kind: CredentialKind, secret: bytes) -> CredentialKeys:
+        sealed = self._compartments.get(kind)
+        if sealed is None:
+            raise ReferralError(ErrorCode.NOT_ENROLLED, kind=kind.value)
+        header = _parse_header(sealed.header, kind)
+        if (header["issuer"], header["root"]) != (self.profile.issuer, self.profile.root):
+            raise corrupt("profile")
+        try:
+            raw = AESGCM(_derive(header, secret)).decrypt(sealed.nonce, sealed.ciphertext, sealed.header)
+        except InvalidTag:
+            raise ReferralError(ErrorCode.LOCKED, reason="wrong-secret", kind=kind.value) from None
+        keys = _decode_keys(raw)
+        if keys.credential != header["credential"] or keys.credential != self.profile.credential(kind):
+            raise corrupt("contents")
+        return keys
+
+    def _write(self) -> None:
+        document: dict[str, Any] = {"person": None, "profile": self.profile.wire(), "service": None, "v": 1}
+        for kind, sealed in self._compartments.items():
+            document[kind.value] = {
+                "ciphertext": b64u(sealed.ciphertext),
+                "header": b64u(sealed.header),
+                "nonce": b64u(sealed.nonce),
+            }
+        write_private(self._directory.keystore, canonical(document | {"sha256": sha256_b64u(canonical(document))}))
+
+
+def read_service_secret(path: Path) -> bytes:
+    """The 32 bytes of a key file. Raises LOCKED (`length`) and KEYSTORE_CORRUPT (`permissions`); FileNotFoundError."""
+    return _service_secret(read_private(path, max_bytes=SERVICE_SECRET_BYTES))
+
+
+def write_service_secret(path: Path, secret: bytes) -> None:
+    """Write a key file, 0600."""
+    write_private(path, _service_secret(secret))
+
+
+def _service_secret(secret: bytes) -> bytes:
+    if len(secret) != SERVICE_SECRET_BYTES:
+        raise ReferralError(ErrorCode.LOCKED, reason="length")
+    return secret
+
+
+def _passphrase_bytes(passphrase: str) -> bytes:
+    # One passphrase may be typed composed on one keyboard and decomposed on another (RFC 8265 §4.2).
+    return unicodedata.normalize("NFC", passphrase).encode("utf-8")
+
+
+def _parse_sealed(value: Any) -> _Sealed:
+    if not isinstance(value, dict) or value.keys() != {"header", "nonce", "ciphertext"}:
+        raise corrupt("members")
+    try:
+        sealed = _Sealed(
+            unb64u(value["header"]), unb64u(value["nonce"], exact=_NONCE_BYTES), unb64u(value["ciphertext"])
+        )
+    except (ReferralError, AttributeError):
+        raise corrupt("members") from None
+    if len(sealed.ciphertext) <= _TAG_BYTES:
+        raise corrupt("members")
+    return sealed
+
+
+_BOUND = {"compartment", "credential", "issuer", "root", "salt", "v", "kdf"}
+
+
+def _parse_header(raw: bytes, kind: CredentialKind) -> dict[str, Any]:
+    """The header of a compartment, with parameters that may be spent."""
+    try:
+        header = parse(raw, max_bytes=4096)
+        unb64u(header["salt"], exact=_SALT_BYTES)
+    except (ReferralError, LookupError, TypeError, AttributeError):
+        raise corrupt("header") from None
+    limits = {"memory_kib": (_MIN_KIB, _MAX_KIB), "passes": (1, _MAX_PASSES), "lanes": (1, _MAX_LANES)}
+    costs = limits.keys() if kind is CredentialKind.PERSON else set()
+    expected = {"kdf": "argon2id" if costs else "hkdf-sha256", "compartment": kind.value, "v": 1}
+    if header.keys() != _BOUND | costs or any(header[name] != value for name, value in expected.items()):
+        raise corrupt("header")
+    for name in costs:
+        least, most = limits[name]
+        if type(header[name]) is not int or not least <= header[name] <= most:
+            raise corrupt("parameters")
+    if costs and header["memory_kib"] < 8 * header["lanes"]:
+        raise corrupt("parameters")
+    return dict(header)
+
+
+def _derive(header: dict[str, Any], secret: bytes) -> bytes:
+    salt = unb64u(header["salt"])
+    if header["kdf"] == "hkdf-sha256":
+        return HKDF(algorithm=SHA256(), length=_KEY_BYTES, salt=salt, info=_HKDF_INFO).derive(secret)
+    return Argon2id(
+        salt=salt,
+        length=_KEY_BYTES,
+        iterations=header["passes"],
+        lanes=header["lanes"],
+        memory_cost=header["memory_kib"],
+    ).derive(secret)
+
+
+def _encode_keys(keys: CredentialKeys) -> bytes:
+    def entry(secret: Secret) -> dict[str, Any]:
+        return {"alg": secret.alg.value, "created_at": secret.created_at, "secret": b64u(secret.secret)}
+
+    return canonical(
+        {
+            "access": entry(keys.access),
+            "credential": keys.credential,
+            "enc": [entry(secret) for secret in keys.enc],
+            "seal": [entry(secret) for secret in keys.seal],
+            "storage": b64u(keys.storage),
+            "v": 1,
+        }
+    )
+
+
+def _decode_keys(raw: bytes) -> CredentialKeys:
+    def entry(value: Any, algs: frozenset[Alg]) -> Secret:
+        secret = Secret(Alg(value["alg"]), unb64u(value["secret"]), int(value["created_at"]))
+        if secret.alg not in algs:
+            raise corrupt("contents")
+        return secret
+
+    try:
+        value = parse(raw, max_bytes=MAX_FILE_BYTES)
+        return CredentialKeys(
+            value["credential"],
+            entry(value["access"], SIGNATURE_ALGS),
+            tuple(entry(secret, SIGNATURE_ALGS) for secret in value["seal"]),
+            tuple(entry(secret, ENCRYPTION_ALGS) for secret in value["enc"]),
+            unb64u(value["storage"], exact=_KEY_BYTES),
+        )
+    except (ReferralError, LookupError, TypeError, ValueError, AttributeError):
+        raise corrupt("contents") from None
+
+
+def add_enc_secret(keys: CredentialKeys, secret: Secret) -> CredentialKeys:
+    """The same keys with one more encryption key, newest last."""
+    return replace(keys, enc=(*keys.enc, secret))
