@@ -84,6 +84,12 @@ def canonical(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=True, allow_nan=False, sort_keys=True, separators=(",", ":")).encode("ascii")
 
 
+def compact(value: Any) -> bytes:
+    """Text for data that is signed as written: UTF-8, no space, members as given; types as for `canonical`."""
+    _check_canonical(value)
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8")
+
+
 def b64u(raw: bytes) -> str:
     """Encode as base64url without padding."""
     return binascii.b2a_base64(raw, newline=False).translate(_TO_URL_SAFE).rstrip(b"=").decode("ascii")
