@@ -175,7 +175,14 @@ class Viewer(StrEnum):
 _ALL = frozenset(Viewer)
 _NOT_UNITS = frozenset({Viewer.SENDER, Viewer.AUDITOR})
 
-SEES: dict[Act, frozenset[Viewer]] = dict.fromkeys((*(Act.SUBMIT, Act.PHONE_ALERT, Act.SUPPLEMENT, Act.WITHDRAW, Act.CONSENT_WITHDRAWN, Act.ACK), *(Act.RECEIPT_FAILED, Act.ACCEPT, Act.DECLINE, Act.TRANSFER, Act.STATUS, Act.WITHDRAWAL_ANSWER, Act.NOTE), *(Act.ASK, Act.ANSWER, Act.APPROVE, Act.CLOSE, Act.REOPEN, Act.HOLD, Act.PURGE_REQUEST), *(Act.OVERDUE, Act.RELEASED, Act.TAKEN, Act.EXPIRED, Act.PURGED)), _ALL) | {
+_SEEN_BY_ALL = (
+    *(Act.SUBMIT, Act.PHONE_ALERT, Act.SUPPLEMENT, Act.WITHDRAW, Act.CONSENT_WITHDRAWN, Act.ACK),
+    *(Act.RECEIPT_FAILED, Act.ACCEPT, Act.DECLINE, Act.TRANSFER, Act.STATUS, Act.WITHDRAWAL_ANSWER, Act.NOTE),
+    *(Act.ASK, Act.ANSWER, Act.APPROVE, Act.CLOSE, Act.REOPEN, Act.HOLD, Act.PURGE_REQUEST),
+    *(Act.OVERDUE, Act.RELEASED, Act.TAKEN, Act.EXPIRED, Act.PURGED),
+)
+
+SEES: dict[Act, frozenset[Viewer]] = dict.fromkeys(_SEEN_BY_ALL, _ALL) | {
     # Which units were passed over, and that the hotline must telephone, is no business of any unit.
     Act.ROUTE: _NOT_UNITS,
     Act.ESCALATED: _NOT_UNITS,
