@@ -13,6 +13,7 @@ Implements: design §6 (`submit.body` and all others); reference lists for every
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -337,13 +338,15 @@ BODIES: Mapping[Act, type[Document]] = {
 """The body of every act. A test compares its keys with `words.Act`."""
 
 
-def parse_body(act: Act, body: Any) -> Document:
+def parse_body(act: Act, body: Any, *, on: date | None = None) -> Document:
     """The typed body of an act, from the decoded member `body` of its payload.
+
+    `on` is given by who writes an act: codes out of force on that day are refused. Who reads one leaves it out.
 
     Raises ReferralError(ACT_SCHEMA) with facts `act`, `where` and `reason` (see `Document.parse`).
     """
     try:
-        return BODIES[act].parse(body, code=ErrorCode.ACT_SCHEMA)
+        return BODIES[act].parse(body, code=ErrorCode.ACT_SCHEMA, on=on)
     except ReferralError as fault:
         fault.facts["act"] = act.value
         raise

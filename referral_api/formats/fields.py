@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Self, TypeVar
 
@@ -25,6 +25,7 @@ from pydantic import (
     GetCoreSchemaHandler,
     StringConstraints,
     ValidationError,
+    ValidationInfo,
 )
 from pydantic_core import PydanticCustomError, core_schema
 
@@ -49,15 +50,15 @@ class Document(BaseModel):
     )
 
     @classmethod
-    def parse(cls, value: Any, *, code: ErrorCode) -> Self:
-        """Read one decoded JSON value.
+    def parse(cls, value: Any, *, code: ErrorCode, on: date | None = None) -> Self:
+        """Read one decoded JSON value. With `on`, the day of writing, codes out of force on that day are refused too.
 
         Raises ReferralError(`code`) with facts `where` (JSON pointer of the first fault) and `reason`, one of:
         `missing`, `unknown-member`, `wrong-type`, `not-in-list`, `bad-format`, `too-long`, `too-short`,
-        `out-of-range`, or a slug of the document's own rules (raised with `broken`).
+        `out-of-range`, `not-in-force`, or a slug of the document's own rules (raised with `broken`).
         """
         try:
-            return cls.model_validate(value)
+            return cls.model_validate(value, context=on)
         except ValidationError as fault:
             where, reason = _first_fault(fault)
         # Raised outside the handler: the library's error holds the input, and must not travel along as context.
@@ -148,9 +149,20 @@ class Coded:
         names = (*self.lists, "answer_gap") if self.gaps else self.lists
         return list(dict.fromkeys(code for name in names for code in codes(name)))
 
+    def effective_on(self, code: str, day: date) -> bool:
+        """Whether a document written on `day` may use `code`, which is one of `values()`."""
+        rows = (codes(name).get(code) for name in (*self.lists, "answer_gap"))
+        return any(row is not None and row.effective_on(day) for row in rows)
+
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         """A closed list: checked in the validator's core, and an `enum` in the JSON Schema."""
-        return core_schema.literal_schema(self.values())
+
+        def in_force(code: str, info: ValidationInfo) -> str:
+            if info.context is not None and not self.effective_on(code, info.context):
+                raise broken("not-in-force")
+            return code
+
+        return core_schema.with_info_after_validator_function(in_force, core_schema.literal_schema(self.values()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +172,7 @@ class _ByValue:
     def __get_pydantic_core_schema__(
         self, source: type[StrEnum], handler: GetCoreSchemaHandler
     ) -> core_schema.CoreSchema:
-        return core_schema.no_info_after_validator_function(
-            source, core_schema.literal_schema([member.value for member in source])
-        )
+        return core_schema.enum_schema(source, list(source), sub_type="str", strict=False)
 
 
 def _matching(pattern: str) -> StringConstraints:
