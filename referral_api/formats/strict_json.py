@@ -68,10 +68,10 @@ def parse(raw: bytes, *, max_bytes: int, floats: bool = False, depth: int = MAX_
         raise malformed("syntax") from None
     except RecursionError:
         raise malformed("too-deep") from None
-    # A text without this many opening brackets cannot nest too deep, and one without escapes cannot hold a character
-    # that UTF-8 itself forbids: nearly every document is spared the walk.
-    if raw.count(b"{") + raw.count(b"[") > depth or b"\\u" in raw:
-        _check_tree(value, depth)
+    _check_depth(value, depth)
+    # Only an escape can spell a character that UTF-8 itself forbids, so most documents are spared this walk.
+    if b"\\" in raw:
+        _check_characters(value)
     return value
 
 
@@ -164,18 +164,32 @@ def _no_constant(_: str) -> Never:
     raise malformed("not-a-number")
 
 
-def _check_tree(value: Any, depth: int) -> None:
+def _check_depth(value: Any, depth: int) -> None:
+    level = [value] if isinstance(value, (dict, list)) else []
+    for _ in range(depth):
+        level = [
+            child
+            for node in level
+            for child in (node.values() if isinstance(node, dict) else node)
+            if isinstance(child, (dict, list))
+        ]
+        if not level:
+            return
+    raise malformed("too-deep")
+
+
+def _check_characters(value: Any) -> None:
+    """Recursion is bounded: the depth has been checked."""
     if isinstance(value, str):
         if "\0" in value or not _encodable(value):
             raise malformed("character")
-    elif isinstance(value, (dict, list)):
-        if depth == 0:
-            raise malformed("too-deep")
-        if isinstance(value, dict):
-            for name in value:
-                _check_tree(name, depth)
-        for child in value.values() if isinstance(value, dict) else value:
-            _check_tree(child, depth - 1)
+    elif isinstance(value, dict):
+        for name, child in value.items():
+            _check_characters(name)
+            _check_characters(child)
+    elif isinstance(value, list):
+        for child in value:
+            _check_characters(child)
 
 
 def _encodable(text: str) -> bool:
