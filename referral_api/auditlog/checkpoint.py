@@ -112,7 +112,7 @@ def parse_checkpoint(text: str) -> Checkpoint:
     lines = text.split("\n")
     if len(lines) != 4 or lines[3]:
         raise malformed("lines")
-    origin, size, root = lines[0], _parse_decimal(lines[1], "size"), decode_base64(lines[2], "root")
+    origin, size, root = lines[0], parse_decimal(lines[1], "size"), decode_base64(lines[2], "root")
     if not origin:
         raise malformed("origin")
     if len(root) != HASH_BYTES or (size == 0 and root != EMPTY_ROOT):
@@ -178,6 +178,13 @@ def verify_cosignature(checkpoint: Checkpoint, witness: VerifierKey, raw_cosigna
     return Cosignature(witness.name, cosigned_s)
 
 
+def parse_decimal(text: str, reason: str) -> int:
+    """A size or index as C2SP texts write it: ASCII digits, no sign, no leading zero. Raises MALFORMED (`reason`)."""
+    if not _DECIMAL.fullmatch(text) or (value := int(text)) > MAX_SIZE:
+        raise malformed(reason)
+    return value
+
+
 def _cosigned_message(checkpoint: Checkpoint, witness: VerifierKey, cosigned_s: int) -> bytes:
     if witness.type is SignatureType.COSIGNATURE_ED25519:
         return f"cosignature/v1\ntime {cosigned_s}\n{checkpoint.text()}".encode()
@@ -189,9 +196,3 @@ def _cosigned_message(checkpoint: Checkpoint, witness: VerifierKey, cosigned_s: 
     return b"".join(
         (_SUBTREE_LABEL, bytes([len(name)]), name, time, bytes([len(origin)]), origin, start, end, checkpoint.root)
     )
-
-
-def _parse_decimal(text: str, reason: str) -> int:
-    if not _DECIMAL.fullmatch(text) or (value := int(text)) > MAX_SIZE:
-        raise malformed(reason)
-    return value
