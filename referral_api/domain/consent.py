@@ -94,7 +94,7 @@ def faults(basis: Basis, identity_level: IdentityLevel, override: str | None, to
     |-------------------------------------|----------------------------------------------------------------------------|
     | child, or age unknown               | identified, basis child_protection, whatever was said                      |
     | adult, consent given (or in part)   | as far as the scope goes, basis consent                                    |
-    | adult, refused or withdrawn, danger | identified, basis vital_interest, override with second person, or anonymous |
+    | adult, refused or withdrawn, danger | identified on vital_interest with override and second person; or anonymous |
     | adult, refused, no danger           | anonymous                                                                  |
     | adult, withdrawn, no danger         | nothing                                                                    |
     | adult, could not be asked           | anonymous, or identified as for refused with danger                        |

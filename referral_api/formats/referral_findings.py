@@ -1,0 +1,182 @@
+"""What can be computed from a referral body: urgency floor, consent findings, completeness, and agreement with its act.
+
+The sender's client runs all of it before sealing, the unit's client again after opening; the exchange sees no body.
+Findings are places and slugs, never values. Completeness is shown and never blocks: a thin referral that arrives beats
+a full one that does not.
+
+Must never: read a clock, change a body, or put a value of it into an error. Implements: design §6 ("the SDK checks
+floors and the whole consent table"), §10 (floors); rules R6, R8, R11 of the field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from referral_api.domain import clocks, consent
+from referral_api.domain.consent import ConsentState, Told
+from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.words import Basis, IdentityLevel, Urgency
+from referral_api.formats.bodies import Submit
+from referral_api.formats.referral_body import ReferralBody
+from referral_api.formats.referral_people import SafeContact, Victim
+
+CONTACT_TERM = timedelta(days=7)
+"""How long a safe contact is good for if it does not say so itself."""
+
+_NO_DANGER = frozenset({"unknown", "not_disclosed", "evidence_perishing", "other"})
+"""Codes of the list `urgency_reason` that are no danger to a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something to put right: a JSON pointer into the body and a slug."""
+
+    where: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Completeness:
+    """How much a receiver will find, 0 to 100, and the members that are missing, heaviest first."""
+
+    score: int
+    missing: tuple[str, ...]
+
+
+def floor_of(body: ReferralBody) -> Urgency:
+    """The least urgency that this body allows (design §10): an unknown age counts as a child's."""
+    ages = {victim.age_group for victim in body.victims}
+    if body.involves_minor != "no":
+        ages.add("unknown")
+    return clocks.floor(frozenset(ages), frozenset(_dangers(body)))
+
+
+def consent_findings(body: ReferralBody) -> list[Finding]:
+    """Everything that contradicts the consent table or the identity level that the body itself declares."""
+    said = body.consent
+    override = None if said.override is None else said.override.reason
+    found = [
+        Finding("/consent", fault.value)
+        for fault in consent.faults(said.basis, said.identity_level, override, _told(body))
+    ]
+    for index, victim in enumerate(body.victims):
+        found += [Finding(f"/victims/{index}/{name}", reason) for name, reason in _victim_findings(body, victim)]
+    if said.subject == "guardian" and any(v.guardian and v.guardian.is_suspect == "yes" for v in body.victims):
+        found.append(Finding("/consent/subject", "suspect-guardian"))
+    if body.reporter.relationship == "victim" and said.identity_level is not IdentityLevel.IDENTIFIED:
+        found += [Finding("/reporter/name", "identity-level")] if body.reporter.name is not None else []
+    return found
+
+
+def check_referral(body: ReferralBody, submit: Submit) -> None:
+    """Body and act agree, the urgency is high enough, and the consent table is kept.
+
+    Raises ACT_SCHEMA with `where` and `reason` "differs-from-body" if the act says in clear what the body does not say,
+    FLOOR_NOT_MET with `least`, and CONSENT_GATE with `where`, `reason` and `findings` (all of them, as pairs).
+    """
+    said, override = body.consent, submit.override
+    claims = {
+        "urgency": (body.urgency, submit.urgency),
+        "basis": (said.basis, submit.basis),
+        "identity_level": (said.identity_level, submit.identity_level),
+        "override": (
+            said.override and (said.override.reason, said.override.second_person),
+            override and (override.reason, override.second_person),
+        ),
+    }
+    for member, (sealed, clear) in claims.items():
+        if sealed != clear:
+            raise ReferralError(ErrorCode.ACT_SCHEMA, act="submit", where=f"/{member}", reason="differs-from-body")
+    least = floor_of(body)
+    if not clocks.at_least(body.urgency, least):
+        raise ReferralError(ErrorCode.FLOOR_NOT_MET, least=least.value)
+    findings = consent_findings(body)
+    if findings:
+        raise ReferralError(
+            ErrorCode.CONSENT_GATE,
+            where=findings[0].where,
+            reason=findings[0].reason,
+            findings=[(finding.where, finding.reason) for finding in findings],
+        )
+
+
+def contact_valid_until(contact: SafeContact, written_at: datetime) -> datetime:
+    """Until when a safe contact may be used without verifying it anew; `written_at`: when the referral was made."""
+    return contact.valid_until or (contact.last_verified_at or written_at) + CONTACT_TERM
+
+
+def completeness(body: ReferralBody) -> Completeness:
+    """What a receiver would ask for next. The weights add up to 100; the required minimum alone is worth 30."""
+    missing = [(weight, name) for name, weight, present in _WISHES if not present(body)]
+    missing.sort(key=lambda entry: -entry[0])
+    return Completeness(100 - sum(weight for weight, _ in missing), tuple(name for _, name in missing))
+
+
+def _told(body: ReferralBody) -> Told:
+    return Told(
+        state=ConsentState(body.consent.state),
+        age_groups=frozenset(victim.age_group for victim in body.victims),
+        scope=frozenset(body.consent.scope or ()),
+        danger=bool(_dangers(body) - _NO_DANGER),
+        by_victim=body.reporter.relationship == "victim",
+    )
+
+
+def _dangers(body: ReferralBody) -> set[str]:
+    dangers = {danger for victim in body.victims for danger in victim.present_danger or ()}
+    return dangers | ({body.urgency_reason} if body.urgency_reason is not None else set())
+
+
+def _victim_findings(body: ReferralBody, victim: Victim) -> Iterator[tuple[str, str]]:
+    """Members of one victim that the declared identity level, a refusal or the scope of consent forbid."""
+    said = body.consent
+    names = _present(victim, "names", "identity") + (["guardian"] if victim.guardian and victim.guardian.names else [])
+    reach = _present(victim, "phones", "email") + (["safe_contact"] if _has_address(victim) else [])
+    if said.identity_level is not IdentityLevel.IDENTIFIED:
+        yield from ((name, "identity-level") for name in names)
+    if said.identity_level is IdentityLevel.ANONYMOUS:
+        yield from ((name, "identity-level") for name in [*_present(victim, "alias"), *reach])
+    refused = said.state in ("refused", "withdrawn") and said.subject == victim.ref and victim.age_group == "adult"
+    if refused and said.override is None and said.identity_level is not IdentityLevel.ANONYMOUS:
+        # A child beside her may be identified; she said no, and no override speaks against it.
+        yield from ((name, "refused") for name in [*names, *_present(victim, "alias"), *reach])
+    covered = "be_contacted_by_police" in (said.scope or ())
+    if said.basis is Basis.CONSENT and said.subject == victim.ref and not covered:
+        yield from ((name, "scope-without-contact") for name in reach)
+
+
+def _present(victim: Victim, *names: str) -> list[str]:
+    return [name for name in names if getattr(victim, name) is not None]
+
+
+def _has_address(victim: Victim) -> bool:
+    return victim.safe_contact is not None and victim.safe_contact.value is not None
+
+
+def _somewhere_exact(body: ReferralBody) -> bool:
+    return any(place.address_text or place.reference_text or place.lat for place in body.locations)
+
+
+def _district(body: ReferralBody) -> bool:
+    return any(place.ubigeo and not place.ubigeo.endswith("00") for place in body.locations)
+
+
+_WISHES: tuple[tuple[str, int, Callable[[ReferralBody], bool]], ...] = (
+    ("locations/address_text", 12, _somewhere_exact),
+    ("locations/ubigeo", 8, _district),
+    ("locations/present_now", 6, lambda b: any(place.present_now for place in b.locations)),
+    ("victims", 8, lambda b: bool(b.victims)),
+    ("victims/safe_contact", 6, lambda b: any(v.safe_contact for v in b.victims)),
+    ("victims/languages", 2, lambda b: any(v.languages for v in b.victims)),
+    ("suspects", 6, lambda b: bool(b.suspects)),
+    ("situation/control_methods", 4, lambda b: bool(b.situation.control_methods)),
+    ("situation/last_date", 3, lambda b: bool(b.situation.last_date or b.situation.first_date)),
+    ("situation/venue_type", 2, lambda b: bool(b.situation.venue_type)),
+    ("situation/other_potential_victims", 3, lambda b: b.situation.other_potential_victims is not None),
+    ("situation/official_involvement_alleged", 2, lambda b: b.situation.official_involvement_alleged is not None),
+    ("reporter/recontact_ok", 3, lambda b: b.reporter.recontact_ok is not None),
+    ("do_not", 3, lambda b: bool(b.do_not)),
+    ("reported_before", 2, lambda b: b.reported_before is not None),
+)
