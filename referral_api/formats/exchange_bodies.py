@@ -31,7 +31,7 @@ from referral_api.formats.fields import (
 MAX_ERASED = 1_024
 """Leaves that one `erase` act may name, so that it stays within 32 KiB; more take another act."""
 
-LogOrigin = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,252}(?:/[a-z0-9._-]{1,64}){1,6}$")]
+LogOrigin = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,252}(?::[0-9]{1,5})?(?:/[a-z0-9._-]{1,64}){1,6}$")]
 """A log's origin: a schemeless URL, e.g. `exchange.example/audit/2026` (C2SP tlog-checkpoint)."""
 
 
