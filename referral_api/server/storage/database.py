@@ -1,0 +1,343 @@
+"""The database as everything above it sees it: short reads, one writer, plain SQL with `?`, typed failures.
+
+SQLAlchemy owns engines and pools; statements go straight to the driver's cursor, which costs a few microseconds instead
+of some hundred. `open` serves only a database that `create` (behind `admin init`) has made and whose schema is the one
+this code was written for: a lost disk must not turn into a fresh, empty exchange.
+
+Must never: create what was not asked for, keep a transaction open between calls, or retry a COMMIT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import URL, Engine, make_url
+from sqlalchemy.exc import ArgumentError
+
+from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.server.storage.driver import (
+    Conflict,
+    Driver,
+    OutcomeUnknown,
+    Params,
+    RolledBack,
+    Row,
+    Session,
+    refuse,
+)
+from referral_api.server.storage.sqlite import SqliteDriver, create_file
+
+__all__ = ["Conflict", "Connection", "Database", "OutcomeUnknown", "RolledBack", "Transaction"]
+
+
+class Connection:
+    """Statements over one borrowed connection. Parameters are `?`; rows are plain tuples.
+
+    Raises Conflict or RolledBack; a read that fails with RolledBack may simply be asked again.
+    """
+
+    __slots__ = ("_cursor", "_driver", "_session", "lock_suffix")
+
+    def __init__(self, driver: Driver, session: Session) -> None:
+        self._driver = driver
+        self._session = session
+        self._cursor = session.cursor()
+        self.lock_suffix = driver.lock_suffix
+
+    def one(self, sql: str, params: Params = ()) -> Row | None:
+        """The first row, or None."""
+        try:
+            self._cursor.execute(self._driver.native(sql), params)
+            row: Row | None = self._cursor.fetchone()
+        except self._driver.errors as error:
+            raise self._failure(error) from error
+        return row
+
+    def all(self, sql: str, params: Params = ()) -> list[Row]:
+        """Every row. Bound it with LIMIT."""
+        try:
+            self._cursor.execute(self._driver.native(sql), params)
+            return list(self._cursor.fetchall())
+        except self._driver.errors as error:
+            raise self._failure(error) from error
+
+    def run(self, sql: str, params: Params = ()) -> int:
+        """Execute a statement that returns no rows; the number of rows it touched."""
+        try:
+            self._cursor.execute(self._driver.native(sql), params)
+        except self._driver.errors as error:
+            raise self._failure(error) from error
+        return int(self._cursor.rowcount)
+
+    def run_many(self, sql: str, rows: Iterable[Params]) -> int:
+        """Execute one statement for many rows; the number of rows touched in all."""
+        batch = list(rows)
+        if not batch:
+            return 0
+        try:
+            self._cursor.executemany(self._driver.native(sql), batch)
+        except self._driver.errors as error:
+            raise self._failure(error) from error
+        return int(self._cursor.rowcount)
+
+    def close(self) -> None:
+        """Give the cursor back. `Database` calls this; a lost connection has nothing left to close."""
+        try:
+            self._cursor.close()
+        except self._driver.errors:
+            return
+
+    def _failure(self, error: Exception) -> ReferralError:
+        return self._driver.failure(error)
+
+
+class Transaction(Connection):
+    """A writing transaction: all of it happens at the end of `Database.write`, or none."""
+
+    __slots__ = ()
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """Undo only what the block did, when it raises; the exception goes on to the caller.
+
+        Raises RolledBack if the engine ended the whole transaction by itself (disk full, connection lost).
+        """
+        self.run("SAVEPOINT act")
+        try:
+            yield
+        except BaseException as error:
+            if self._driver.is_lost(self._session) or not self._driver.in_transaction(self._session):
+                raise RolledBack("database-failed") from error
+            self.run("ROLLBACK TO SAVEPOINT act")
+            self.run("RELEASE SAVEPOINT act")
+            raise
+        self.run("RELEASE SAVEPOINT act")
+
+    def _failure(self, error: Exception) -> ReferralError:
+        failure = self._driver.failure(error)
+        if isinstance(failure, Conflict) and not self._driver.in_transaction(self._session):
+            return RolledBack("database-failed")
+        return failure
+
+
+class Database:
+    """One open database. Thread-safe; `write` lends the one writer connection to one thread at a time."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self._closed_reason: str | None = None
+
+    @classmethod
+    def create(cls, url: str) -> Self:
+        """Make the database with every table and trigger, and open it.
+
+        SQLite: a new file. PostgreSQL: an existing, empty database. Raises UNAVAILABLE, reason `database-exists` if
+        there is one already.
+        """
+        target = _parse_url(url)
+        if target.get_backend_name() == "sqlite":
+            create_file(_path(target), _migrate)
+        else:
+            from referral_api.server.storage.postgres import connect_engine  # noqa: PLC0415  # psycopg is an extra
+
+            engine = connect_engine(target, size=1, overflow=0)
+            try:
+                if _schema(engine):
+                    raise refuse("database-exists")
+                _migrate(engine)
+            finally:
+                engine.dispose()
+        return cls.open(url)
+
+    @classmethod
+    def open(cls, url: str) -> Self:
+        """Open a database that exists and has exactly the schema of this code.
+
+        Raises UNAVAILABLE with a `reason` of `driver.REFUSALS`: `schema-behind` asks for `admin migrate`.
+        """
+        driver = _connect(_parse_url(url))
+        try:
+            _require_schema(_schema(driver.writer))
+        except BaseException:
+            driver.close()
+            raise
+        return cls(driver)
+
+    @classmethod
+    def migrate(cls, url: str) -> Self:
+        """Bring an existing database to the schema of this code, in one transaction, and open it."""
+        driver = _connect(_parse_url(url))
+        try:
+            _require_known(_schema(driver.writer))
+            _migrate(driver.writer)
+        finally:
+            driver.close()
+        return cls.open(url)
+
+    @property
+    def dialect(self) -> str:
+        """`sqlite` or `postgresql`."""
+        return self._driver.dialect
+
+    @contextmanager
+    def read(self, *, snapshot: bool = False) -> Iterator[Connection]:
+        """Borrow a connection for a few reads. With `snapshot` they all see the database of one moment.
+
+        Raises RolledBack (`database-lost`) if the database does not answer.
+        """
+        session = self._borrow(self._driver.readers)
+        connection = Connection(self._driver, session)
+        try:
+            if snapshot:
+                connection.run(self._driver.begin_snapshot)
+            yield connection
+        finally:
+            connection.close()
+            if self._driver.is_lost(session):
+                session.invalidate()
+                # What cut one connection has cut its idle neighbours too; the pool makes new ones.
+                self._driver.readers.dispose()
+            # The pool rolls back whatever is open: a reader leaves no transaction behind.
+            session.close()
+
+    @contextmanager
+    def write(self) -> Iterator[Transaction]:
+        """One transaction, committed and durable when the block has ended; rolled back if it raises.
+
+        Raises RolledBack (nothing happened, try again), OutcomeUnknown (ask for the act's receipt), or WRITES_CLOSED
+        (`commit-failed`) once SQLite has failed at a COMMIT: after a failed sync only a restart may trust the file.
+        """
+        if self._closed_reason is not None:
+            raise ReferralError(ErrorCode.WRITES_CLOSED, reason=self._closed_reason)
+        session, transaction = self._begin()
+        try:
+            yield transaction
+        except BaseException:
+            self._give_up(session, transaction)
+            raise
+        try:
+            self._driver.commit(session)
+        except OutcomeUnknown:
+            if self.dialect == "sqlite":
+                self._closed_reason = "commit-failed"
+            self._give_up(session, transaction)
+            raise
+        except BaseException:
+            self._give_up(session, transaction)
+            raise
+        transaction.close()
+        session.close()
+
+    def close(self) -> None:
+        """Close every connection and let another process open the file."""
+        self._driver.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _borrow(self, engine: Engine) -> Session:
+        try:
+            return engine.raw_connection()
+        except self._driver.errors as error:
+            raise RolledBack("database-lost") from error
+
+    def _begin(self) -> tuple[Session, Transaction]:
+        """Begin; where the idle connection turns out to be dead, nothing has happened yet and a new one is tried."""
+        for attempt in (1, 2):
+            session = self._borrow(self._driver.writer)
+            transaction = Transaction(self._driver, session)
+            try:
+                transaction.run(self._driver.begin)
+            except RolledBack:
+                lost = self._driver.is_lost(session)
+                self._give_up(session, transaction)
+                if attempt == 2 or not lost:
+                    raise
+            else:
+                return session, transaction
+        raise AssertionError("unreachable: the second attempt returns or raises")
+
+    def _give_up(self, session: Session, transaction: Transaction) -> None:
+        """Roll back, or where that is impossible drop the connection, which makes the engine do it."""
+        try:
+            if not self._driver.is_lost(session) and self._driver.in_transaction(session):
+                transaction.run("ROLLBACK")
+        except ReferralError:
+            session.invalidate()
+        else:
+            if self._driver.is_lost(session) or self._driver.in_transaction(session):
+                session.invalidate()
+        transaction.close()
+        session.close()
+
+
+def _parse_url(url: str) -> URL:
+    """`sqlite:////path/to/file` or `postgresql://…`; anything else raises UNAVAILABLE, reason `url`."""
+    try:
+        target = make_url(url)
+    except ArgumentError as error:
+        raise refuse("url") from error
+    backend = target.get_backend_name()
+    if backend not in {"sqlite", "postgresql"} or (backend == "sqlite" and target.database in {None, "", ":memory:"}):
+        raise refuse("url")
+    return target
+
+
+def _path(url: URL) -> Path:
+    return Path(str(url.database))
+
+
+def _connect(url: URL) -> Driver:
+    if url.get_backend_name() == "sqlite":
+        return SqliteDriver(_path(url))
+    from referral_api.server.storage.postgres import PostgresDriver  # noqa: PLC0415  # psycopg is an extra
+
+    return PostgresDriver(url)
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    # The default would split paths at spaces.
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def _script() -> ScriptDirectory:
+    return ScriptDirectory.from_config(_config())
+
+
+def _require_known(found: tuple[str, ...]) -> None:
+    """A database that this code's steps lead to; an empty one, a foreign one or a newer one is none."""
+    known = {step.revision for step in _script().walk_revisions()}
+    if not found or not known.issuperset(found):
+        raise refuse("schema-unknown")
+
+
+def _require_schema(found: tuple[str, ...]) -> None:
+    _require_known(found)
+    if set(found) != set(_script().get_heads()):
+        raise refuse("schema-behind")
+
+
+def _schema(engine: Engine) -> tuple[str, ...]:
+    """The revisions that the database says it has; none in an empty one."""
+    with engine.connect() as connection:
+        return MigrationContext.configure(connection).get_current_heads()
+
+
+def _migrate(engine: Engine) -> None:
+    config = _config()
+    with engine.connect() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")

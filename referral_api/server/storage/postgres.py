@@ -1,0 +1,139 @@
+"""PostgreSQL, the engine for several server processes over one database.
+
+READ COMMITTED throughout: the log's row lock orders the writers, and a stricter level would only make them fail. Every
+connection is checked when it is made, because a setting of the role or the database can undo the server's own.
+
+Must never: run where a commit can be acknowledged before it is durable, or write to a standby.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any, Final
+
+import psycopg
+from psycopg.pq import TransactionStatus
+from sqlalchemy import URL, Engine, QueuePool, create_engine, event
+
+from referral_api.domain.errors import ReferralError
+from referral_api.server.storage.driver import Conflict, OutcomeUnknown, RolledBack, Session, begin_explicitly, refuse
+
+READERS: Final = 8
+CONNECT_S: Final = 10
+_SETTINGS: Final = {
+    "default_transaction_isolation": "read committed",
+    "client_encoding": "UTF8",
+    "timezone": "UTC",
+    # A process that stalls inside a transaction holds the log's row lock, and with it every other writer.
+    "idle_in_transaction_session_timeout": "30s",
+    "lock_timeout": "20s",
+    "statement_timeout": "60s",
+}
+_CONSTRAINT_CLASS: Final = "23"
+_RAISED: Final = "P0001"
+_ROLLBACK_CLASS: Final = "40"
+_COMPLETION_UNKNOWN: Final = "40003"
+_CONTENTION: Final = frozenset({"40001", "40P01", "55P03"})
+_QUOTED: Final = re.compile(r"('(?:[^']|'')*'|\"[^\"]*\")")
+
+
+class PostgresDriver:
+    """The engine over one database, which must exist."""
+
+    dialect = "postgresql"
+    begin = "BEGIN"
+    begin_snapshot = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+    lock_suffix = " FOR UPDATE"
+    errors: tuple[type[Exception], ...] = (psycopg.Error,)
+
+    def __init__(self, url: URL) -> None:
+        """Raises UNAVAILABLE, reason `database-unreachable`, `not-durable` or `standby`."""
+        self.writer = connect_engine(url, size=1, overflow=0)
+        self.readers = connect_engine(url, size=READERS, overflow=3 * READERS)
+        try:
+            self.writer.raw_connection().close()
+        except psycopg.Error as error:
+            raise refuse("database-unreachable") from error
+
+    def native(self, sql: str) -> str:
+        """`?` outside quotes becomes `%s`, and a literal `%` is doubled, as psycopg wants it."""
+        return _native(sql)
+
+    def failure(self, error: Exception) -> ReferralError:
+        """Constraints and append-only triggers are conflicts; anything else before COMMIT leaves nothing behind."""
+        state = getattr(error, "sqlstate", None)
+        if state is None:
+            return RolledBack("database-lost")
+        if state.startswith(_CONSTRAINT_CLASS) or state == _RAISED:
+            return Conflict()
+        return RolledBack("contention" if state in _CONTENTION else "database-failed")
+
+    def is_lost(self, session: Session) -> bool:
+        """Whether the server, the network or a time-out ended this connection."""
+        connection = session.driver_connection
+        return not isinstance(connection, psycopg.Connection) or connection.closed
+
+    def in_transaction(self, session: Session) -> bool:
+        """Also in one that has failed and awaits its rollback."""
+        connection = session.driver_connection
+        return isinstance(connection, psycopg.Connection) and connection.info.transaction_status in {
+            TransactionStatus.INTRANS,
+            TransactionStatus.INERROR,
+        }
+
+    def commit(self, session: Session) -> None:
+        """COMMIT, durable when it returns.
+
+        Only an integrity or a rollback error of the server itself proves that nothing happened. A lost connection, a
+        shutdown or a cancelled wait for a standby proves nothing either way.
+        """
+        connection = session.driver_connection
+        if not isinstance(connection, psycopg.Connection):
+            raise RolledBack("database-lost")
+        try:
+            cursor = connection.execute("COMMIT")
+        except psycopg.Error as error:
+            state = error.sqlstate or ""
+            if state.startswith((_CONSTRAINT_CLASS, _ROLLBACK_CLASS)) and state != _COMPLETION_UNKNOWN:
+                raise RolledBack("contention") from error
+            raise OutcomeUnknown from error
+        # The server answers COMMIT of a failed transaction with a cheerful ROLLBACK instead of an error.
+        if cursor.statusmessage != "COMMIT":
+            raise RolledBack("database-failed")
+
+    def close(self) -> None:
+        """Close both pools."""
+        self.readers.dispose()
+        self.writer.dispose()
+
+
+def connect_engine(url: URL, *, size: int, overflow: int) -> Engine:
+    """An engine whose every new connection is autocommitting, configured and checked for durability."""
+    engine = create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        poolclass=QueuePool,
+        pool_size=size,
+        max_overflow=overflow,
+        connect_args={"connect_timeout": CONNECT_S, "autocommit": True, "application_name": "referral_api"},
+    )
+    event.listen(engine, "connect", _prepare, insert=True)
+    begin_explicitly(engine, PostgresDriver.begin)
+    return engine
+
+
+def _prepare(connection: psycopg.Connection[Any], _record: object) -> None:
+    for name, value in _SETTINGS.items():
+        connection.execute("SELECT set_config(%s, %s, false)", (name, value))
+    row = connection.execute("SELECT current_setting('synchronous_commit'), pg_is_in_recovery()").fetchone()
+    if row is None or row[1]:
+        raise refuse("standby")
+    if row[0] not in {"on", "remote_apply"}:
+        raise refuse("not-durable")
+
+
+@lru_cache(maxsize=1024)
+def _native(sql: str) -> str:
+    parts = _QUOTED.split(sql.replace("%", "%%"))
+    # The odd parts are what stood in quotes.
+    return "".join(part if at & 1 else part.replace("?", "%s") for at, part in enumerate(parts))

@@ -1,0 +1,250 @@
+"""Every table of the exchange on one screen: what SQLModel and Alembic know; the statements themselves are plain SQL.
+
+Positions (`pos`) are `logbook.position(year, index)`: the leaf's place in the audit log, so that the order of the log is
+the order of the table. Times are unix seconds. Triggers, storage parameters and UNLOGGED are in the migrations.
+
+Must never: be imported outside storage, hold plaintext of a referral, or lose a column (migrations only add).
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Final
+
+from sqlalchemy import BigInteger, Boolean, Index, Integer, LargeBinary, MetaData, Text, UniqueConstraint, text
+from sqlmodel import Field, SQLModel
+
+_INTEGER: Final = BigInteger().with_variant(Integer(), "sqlite")
+_FLAG: Final = Boolean().with_variant(Integer(), "sqlite")
+_STRICT: Final = {"sqlite_strict": True}
+_STRICT_BY_KEY: Final = {"sqlite_strict": True, "sqlite_with_rowid": False}
+"""Rows live in the primary key's tree itself: one tree to write instead of two. For narrow rows only."""
+
+
+def _text(**options: Any) -> Any:
+    return Field(sa_type=Text, **options)
+
+
+def _int(**options: Any) -> Any:
+    return Field(sa_type=_INTEGER, **options)
+
+
+def _position(**options: Any) -> Any:
+    return _int(primary_key=True, sa_column_kwargs={"autoincrement": False}, **options)
+
+
+class Row(SQLModel):
+    """The tables' own metadata, apart from whatever else uses SQLModel in the process."""
+
+    metadata: ClassVar[MetaData] = MetaData()
+
+
+class Meta(Row, table=True):
+    """Facts of this exchange that `admin init` writes once: issuer, environment, root."""
+
+    __tablename__ = "meta"
+    __table_args__ = _STRICT_BY_KEY
+    key: str = _text(primary_key=True)
+    value: str = _text()
+
+
+class Act(Row, table=True):
+    """One row an accepted or finally refused act (R-92). Never changed."""
+
+    __tablename__ = "act"
+    __table_args__ = (UniqueConstraint("iss", "id"), Index("act_ref_pos", "ref", "pos"), _STRICT)
+    pos: int = _position()
+    digest: str = _text(unique=True)
+    iss: str = _text()
+    id: str = _text()
+    party: str = _text()
+    act: str = _text()
+    ref: str | None = _text()
+    unit: str | None = _text()
+    prev: str | None = _text()
+    jws: str = _text()
+    outcome: str = _text()
+    code: str | None = _text()
+    receipt: str = _text()
+    carrier: str | None = _text()
+    received_at: int = _int()
+
+
+class Referral(Row, table=True):
+    """One row a referral, from its submit act."""
+
+    __tablename__ = "referral"
+    __table_args__ = _STRICT_BY_KEY
+    ref: str = _text(primary_key=True)
+    sender: str = _text()
+    urgency: str = _text()
+    submit_digest: str = _text()
+    created_at: int = _int()
+    excluded: str = _text()
+
+
+class Delivery(Row, table=True):
+    """The state of one referral at one unit: the fold of its acts, kept so that nobody has to fold on every call."""
+
+    __tablename__ = "delivery"
+    __table_args__ = (Index("delivery_unit_ref", "unit", "ref"), _STRICT_BY_KEY)
+    ref: str = _text(primary_key=True, foreign_key="referral.ref")
+    unit: str = _text(primary_key=True)
+    role: str = _text()
+    state: str = _text()
+    head: str = _text()
+    submitted_at: int | None = _int()
+    retrieved_at: int | None = _int()
+    acknowledged_at: int | None = _int()
+    accepted_at: int | None = _int()
+    notified_at: int | None = _int()
+    last_status_at: int | None = _int()
+    investigation: str = _text()
+    questions: str = _text()
+    transfer_to: str | None = _text()
+
+
+class Sealed(Row, table=True):
+    """What travelled sealed beside an act. `body` goes at the purge; size and digest stay."""
+
+    __tablename__ = "sealed"
+    __table_args__ = (Index("sealed_act_digest", "act_digest", unique=True), _STRICT)
+    pos: int = _position()
+    act_digest: str = _text()
+    sha256: str = _text()
+    size: int = _int()
+    body: bytes | None = Field(sa_type=LargeBinary)
+
+
+class Record(Row, table=True):
+    """The exchange's own records behind leaves (R-91): retrievals, views, refusals. Never changed."""
+
+    __tablename__ = "record"
+    __table_args__ = (Index("record_ref_pos", "ref", "pos"), _STRICT)
+    pos: int = _position()
+    kind: str = _text()
+    ref: str | None = _text()
+    party: str | None = _text()
+    body: str = _text()
+
+
+class Feed(Row, table=True):
+    """What a party's inbox shows, in log order; the partial index holds what still waits for an answer."""
+
+    __tablename__ = "feed"
+    __table_args__ = (
+        Index("feed_pending", "party", "pos", sqlite_where=text("pending"), postgresql_where=text("pending")),
+        _STRICT_BY_KEY,
+    )
+    party: str = _text(primary_key=True)
+    pos: int = _position()
+    act_digest: str = _text()
+    act_id: str = _text()
+    kind: str = _text()
+    ref: str | None = _text()
+    unit: str | None = _text()
+    sender: str | None = _text()
+    urgency: str | None = _text()
+    at: int = _int()
+    answered_by: str | None = _text()
+    pending: bool = Field(sa_type=_FLAG)
+
+
+class Poll(Row, table=True):
+    """When a party last asked for its inbox: whether it is live."""
+
+    __tablename__ = "poll"
+    __table_args__ = _STRICT_BY_KEY
+    party: str = _text(primary_key=True)
+    last_at: int = _int()
+
+
+class Invitation(Row, table=True):
+    """One row an `invite` act; `enrolment` is set by the one enrolment that used it."""
+
+    __tablename__ = "invitation"
+    __table_args__ = _STRICT_BY_KEY
+    nonce: str = _text(primary_key=True)
+    party: str = _text()
+    role: str = _text()
+    act_digest: str = _text()
+    expires_at: int = _int()
+    enrolment: str | None = _text()
+
+
+class Enrolment(Row, table=True):
+    """One enrolment under way: the challenges sent, what came back, and how often the code was mistyped."""
+
+    __tablename__ = "enrolment"
+    __table_args__ = (Index("enrolment_party_state", "party", "state"), _STRICT)
+    id: str = _text(primary_key=True)
+    nonce: str = _text(foreign_key="invitation.nonce")
+    party: str = _text()
+    state: str = _text()
+    challenges: str = _text()
+    body: str | None = _text()
+    tries: int = _int()
+    created_at: int = _int()
+    updated_at: int = _int()
+
+
+class LogState(Row, table=True):
+    """One row a log: its sequencer. Whoever holds this row's lock appends next."""
+
+    __tablename__ = "log_state"
+    __table_args__: ClassVar[Any] = {**_STRICT_BY_KEY, "postgresql_with": {"fillfactor": 20}}
+    log: str = _text(primary_key=True)
+    size: int = _int()
+    frontier: bytes = Field(sa_type=LargeBinary)
+
+
+class LogEntry(Row, table=True):
+    """The leaves of every log. Never changed."""
+
+    __tablename__ = "log_entry"
+    __table_args__ = _STRICT_BY_KEY
+    log: str = _text(primary_key=True)
+    idx: int = _position()
+    leaf: bytes = Field(sa_type=LargeBinary)
+
+
+class LogTile(Row, table=True):
+    """Stored hashes: level 0 once a tile is full, higher levels as they fill, always a prefix of what they become."""
+
+    __tablename__ = "log_tile"
+    __table_args__ = _STRICT
+    log: str = _text(primary_key=True)
+    lvl: int = _position()
+    n: int = _position()
+    data: bytes = Field(sa_type=LargeBinary)
+
+
+class LogCheckpoint(Row, table=True):
+    """Signed checkpoints, each over committed growth; `note` may gain cosignatures."""
+
+    __tablename__ = "log_checkpoint"
+    __table_args__ = _STRICT_BY_KEY
+    log: str = _text(primary_key=True)
+    size: int = _position()
+    note: str = _text()
+    signed_at: int = _int()
+
+
+class Replay(Row, table=True):
+    """Proofs and assertions already used (R-44). UNLOGGED on PostgreSQL: a crash empties it together with its epoch."""
+
+    __tablename__ = "replay"
+    __table_args__ = (Index("replay_expires_at", "expires_at"), _STRICT_BY_KEY)
+    key: str = _text(primary_key=True)
+    expires_at: int = _int()
+
+
+class ReplayEpoch(Row, table=True):
+    """Since when the replay table remembers everything. UNLOGGED too, so that the two are lost together."""
+
+    __tablename__ = "replay_epoch"
+    __table_args__ = _STRICT
+    id: int = _position()
+    started_at: int = _int()
+
+
+METADATA: Final = Row.metadata
