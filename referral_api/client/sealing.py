@@ -19,9 +19,11 @@ import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from importlib.resources import files
 from typing import NamedTuple, TypeAlias
 
-from cryptography.exceptions import InvalidTag
+from cryptography.cobblestone import Cobblestone256Decryptor
+from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, mlkem, x25519
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hpke import MLKEM768X25519PrivateKey, MLKEM1024P384PrivateKey
@@ -46,6 +48,7 @@ from referral_api.formats.bundle import (
     parse_bundle,
 )
 from referral_api.formats.contents import (
+    ATTACHMENT_CIPHER,
     MAX_JWS_BYTES,
     SALT_BYTES,
     Body,
@@ -58,12 +61,14 @@ from referral_api.formats.contents import (
 from referral_api.formats.keys import ENCRYPTION_ALGS, Alg, PublicKey, SigningKey, parse_public_key
 from referral_api.formats.possession import NONCE_BYTES, POSSESSION_INFO, SUITES, seal_to
 from referral_api.formats.signed import BUNDLE, RawJws, parse_jws, sign_jws, verify_jws
-from referral_api.formats.strict_json import b64u, canonical, sha256_b64u, unb64u
+from referral_api.formats.signed import self_test as signature_self_test
+from referral_api.formats.strict_json import b64u, canonical, parse, sha256_b64u, unb64u
 
 RECIPIENT_INFO = b"JOSE-HPKE rcpt\xff" + ENC.encode("ascii") + b"\xff"
 COMMITMENT_LABEL = b"referral-1/cek-commit"
 SEED_BYTES = 32
 _CEK_BYTES = 32
+_SELF_TEST_BYTES = 64 * 1024
 
 _HpkePrivateKey: TypeAlias = MLKEM768X25519PrivateKey | MLKEM1024P384PrivateKey
 
@@ -231,6 +236,31 @@ def open_bundle(raw: bytes, private_keys: Mapping[Kid, EncPrivateKey], find_send
 def commitment(cek: bytes, ref: ReferralId) -> bytes:
     """HMAC-SHA-256 of the content key: without it AES-GCM would let one ciphertext open differently for two units."""
     return hmac.digest(cek, COMMITMENT_LABEL + b"\x00" + ref.encode("ascii") + b"\x01", hashlib.sha256)
+
+
+def self_test() -> None:
+    """Prove on known answers that this machine's library verifies, decapsulates and opens attachments; run at start.
+
+    Raises SELF_TEST_FAILED (`what`: `signatures`, `HPKE-9-KE`, `HPKE-10-KE`, `cobblestone-256`).
+    """
+    signature_self_test()
+    known = parse(files("referral_api.client").joinpath("self_test.json").read_bytes(), max_bytes=_SELF_TEST_BYTES)
+    for alg in sorted(ENCRYPTION_ALGS):
+        sealed, seed, secret = (unb64u(known[alg][name]) for name in ("sealed", "seed", "secret"))
+        try:
+            opened = _decapsulate(enc_private_key(alg, seed), sealed, RECIPIENT_INFO)
+        except (ReferralError, UnsupportedAlgorithm):
+            opened = b""
+        if opened != secret:
+            raise ReferralError(ErrorCode.SELF_TEST_FAILED, what=alg.value)
+    key, context, text, plaintext = (unb64u(known["cobblestone"][n]) for n in ("key", "context", "text", "plaintext"))
+    try:
+        decryptor = Cobblestone256Decryptor(key, context)
+        opened = decryptor.update(text) + decryptor.finalize()
+    except InvalidTag:
+        opened = b""
+    if opened != plaintext:
+        raise ReferralError(ErrorCode.SELF_TEST_FAILED, what=ATTACHMENT_CIPHER)
 
 
 def _sign(contents: Contents, signers: Sequence[SigningKey]) -> bytes:

@@ -222,7 +222,7 @@ def parse_addresses(entries: Any, *, sealed_by: PartyId, malformed: ReferralErro
 
 
 def _parse_bundle(raw: bytes) -> SealedBundle:
-    document = parse(raw, max_bytes=MAX_BUNDLE_BYTES, depth=4)
+    document = parse(raw, max_bytes=MAX_BUNDLE_BYTES)
     if not isinstance(document, dict) or document.keys() != _MEMBERS:
         raise bundle_malformed("members")
     texts = [document[name] for name in ("protected", "aad", "iv", "ciphertext", "tag")]
@@ -251,7 +251,7 @@ def _parse_bundle(raw: bytes) -> SealedBundle:
 
 
 def _parse_protected(text: str) -> str:
-    header = parse(unb64u(text), max_bytes=MAX_PROTECTED_BYTES, depth=2)
+    header = parse(unb64u(text), max_bytes=MAX_PROTECTED_BYTES)
     if not isinstance(header, dict) or header.keys() != {"enc", "typ", "cty"} or header["enc"] != ENC:
         raise bundle_malformed("protected")
     if header["typ"] != JWE_TYPE:
@@ -292,7 +292,7 @@ def _parse_recipient(index: int, entry: Any) -> SealedRecipient:
 
 def _parse_routing(aad_text: str) -> RoutingHeader:
     malformed = bundle_malformed("routing")
-    header = parse(unb64u(aad_text), max_bytes=MAX_ROUTING_BYTES, depth=4)
+    header = parse(unb64u(aad_text), max_bytes=MAX_ROUTING_BYTES)
     if not isinstance(header, dict) or header.keys() != {"v", "ref", "from", "to", "kc", "att"}:
         raise malformed
     ref, from_party, commitment = header["ref"], header["from"], header["kc"]

@@ -13,9 +13,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from importlib.resources import files
 from typing import Any, NamedTuple
+
+from cryptography.exceptions import UnsupportedAlgorithm
 
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Digest, Kid
@@ -25,6 +28,7 @@ from referral_api.formats.keys import (
     Alg,
     PublicKey,
     SigningKey,
+    parse_public_key,
     verify_signature,
 )
 from referral_api.formats.strict_json import b64u, canonical, malformed, parse, sha256_b64u, unb64u
@@ -42,6 +46,7 @@ MAX_PROTECTED_BYTES = 1024
 MAX_SIGNATURES = 2
 _MAX_PROTECTED_CHARS = (MAX_PROTECTED_BYTES * 4 + 2) // 3
 _DIGEST_BYTES = 32
+_SELF_TEST_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +147,29 @@ def sign_jws(payload: bytes, *, typ: str, signers: Sequence[SigningKey]) -> byte
         signature = signer.sign(f"{protected}.{payload_text}".encode("ascii"))
         signatures.append({"protected": protected, "signature": b64u(signature)})
     return canonical({"payload": payload_text, "signatures": signatures})
+
+
+def self_test() -> None:
+    """Prove on a known document that this machine's library verifies Ed25519, ES256 and ML-DSA-65; run at start.
+
+    Raises SELF_TEST_FAILED (`what` is `signatures`) when a true signature fails or an altered one passes.
+    """
+    known = parse(files("referral_api.formats").joinpath("self_test.json").read_bytes(), max_bytes=_SELF_TEST_BYTES)
+    keys = [parse_public_key(jwk) for jwk in known["keys"]]
+    failed = ReferralError(ErrorCode.SELF_TEST_FAILED, what="signatures")
+    for text in known["documents"]:
+        jws = parse_jws(text.encode("ascii"), typ=RECEIPT, max_bytes=_SELF_TEST_BYTES)
+        try:
+            verify_jws(jws, keys)
+        except (ReferralError, UnsupportedAlgorithm):
+            raise failed from None
+        for signature in jws.signatures:
+            altered = replace(jws, payload_text=b64u(b"altered"), signatures=(signature,))
+            try:
+                verify_jws(altered, keys)
+            except ReferralError:
+                continue
+            raise failed
 
 
 def _members(document: Any, *names: str) -> list[Any]:
