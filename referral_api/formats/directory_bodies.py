@@ -206,10 +206,13 @@ class CredentialEntry(Document):
 class EncryptionEntry(Document):
     """One encryption key by thumbprint: a workstation's (`enc`) or the yearly backup (`backup`). `until` ends sealing
     to it.
+
+    `station` is the workstation's short code: of several keys with one code, senders use the newest.
     """
 
     kid: KeyId
     use: Literal["enc", "backup"]
+    station: Maybe[Annotated[str, Field(pattern=r"^[a-z0-9]{1,12}$")]] = None
     from_at: Instant = Field(alias="from")
     until_at: Instant = Field(alias="until")
 
@@ -217,6 +220,8 @@ class EncryptionEntry(Document):
     def _sound(self) -> Self:
         if self.until_at <= self.from_at:
             raise broken("ends-before-it-begins")
+        if self.use == "backup" and self.station is not None:
+            raise broken("contradiction")
         return self
 
 

@@ -1,0 +1,171 @@
+"""Who is in the directory, with which keys, and which of them hold at a given time: the folded keys log as a question.
+
+formats/statements.py fills it leaf by leaf; everybody else only asks. The answers are on the hot path of every call and
+every act, so each is a look-up in what the fold prepared.
+
+Must never: read a clock (`now` is an argument, integer Unix seconds), verify a signature, or change by being asked.
+
+Implements: docs/protocol.md R-33, R-45, R-64; design §5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.words import CredentialId, KeyUse, Kid, PartyId
+from referral_api.formats.directory_bodies import Genesis, WitnessPolicy
+from referral_api.formats.keys import PublicKey
+from referral_api.formats.parties import (
+    EXCHANGE,
+    SKEW_S,
+    Credential,
+    EncKey,
+    KeyRecord,
+    Party,
+    Pending,
+    Sealing,
+    SealKeys,
+)
+
+
+class Roster:
+    """The directory as of one size of the keys log. Made by `KeyMap`; not thread-safe while that extends it."""
+
+    __slots__ = (
+        "_clock", "_credentials", "_exchange", "_keys", "_owners", "_parties", "_pending", "_sealing", "environment",
+        "genesis", "issuer", "root", "size",
+    )  # fmt: skip
+
+    issuer: str
+    """The exchange's issuer URL, which is `aud` of every act."""
+    environment: str
+    """`production` or `sandbox`."""
+    root: bytes
+    """SHA-256 of leaf 0: what clients pin."""
+    genesis: Genesis
+    size: int
+    """How many leaves are folded in."""
+
+    def __init__(self, genesis: Genesis, root: bytes, exchange: CredentialId, clock: int) -> None:
+        self.genesis = genesis
+        self.issuer, self.environment = genesis.issuer, genesis.environment
+        self.root = root
+        self.size = 1
+        self._exchange = exchange
+        self._clock = clock
+        self._keys: dict[Kid, KeyRecord] = {}
+        self._parties: dict[PartyId, Party] = {}
+        self._credentials: dict[CredentialId, Credential] = {}
+        self._sealing: dict[CredentialId, tuple[Sealing, ...]] = {}
+        self._pending: dict[PartyId, Pending] = {}
+        self._owners: dict[PartyId, dict[Kid, str]] = {}
+
+    @property
+    def exchange_credential(self) -> CredentialId:
+        """The credential that the exchange's own acts name as `iss`."""
+        return self._exchange
+
+    @property
+    def witness_policy(self) -> WitnessPolicy | None:
+        """Which witnesses must cosign what is relied on; None where running without any is the declared choice."""
+        policy = self.genesis.witness_policy
+        return policy if isinstance(policy, WitnessPolicy) else None
+
+    def find_party(self, party: str) -> Party | None:
+        """The party as its statement in effect describes it; the exchange is none of them."""
+        return self._parties.get(PartyId(party))
+
+    def parties(self) -> list[Party]:
+        """All parties in effect, by id."""
+        return [self._parties[party] for party in sorted(self._parties)]
+
+    def find_pending(self, party: str) -> Pending | None:
+        """The party's statement that waits for approval, if there is one."""
+        return self._pending.get(PartyId(party))
+
+    def pending(self) -> list[Pending]:
+        """All statements that wait for approval, by party."""
+        return [self._pending[party] for party in sorted(self._pending)]
+
+    def find_credential(self, credential: str) -> Credential | None:
+        """A credential that a statement in effect lists (or the exchange's), whether or not its time has come."""
+        return self._credentials.get(CredentialId(credential))
+
+    def find_key(self, kid: str) -> KeyRecord | None:
+        """The key of this thumbprint, if the log holds it."""
+        return self._keys.get(Kid(kid))
+
+    def get_key(self, kid: str) -> KeyRecord:
+        """The key of this thumbprint; raises KEY_NOT_VALID (`reason` no-entry)."""
+        record = self._keys.get(Kid(kid))
+        if record is None:
+            raise ReferralError(ErrorCode.KEY_NOT_VALID, reason="no-entry", kid=kid)
+        return record
+
+    def exchange_keys(self, use: KeyUse) -> list[KeyRecord]:
+        """The exchange's keys of one use, in the genesis act's order."""
+        return [record for record in self._keys.values() if record.party == EXCHANGE and record.use is use]
+
+    def access_key(self, credential: str, now: int) -> PublicKey:
+        """The key that this credential authenticates with at `now` (R-45).
+
+        Raises KEY_NOT_VALID with `reason`: unknown, not-yet, ended, revoked.
+        """
+        found = self._credentials.get(CredentialId(credential))
+        if found is None or found.party == EXCHANGE:
+            raise not_valid("unknown", credential)
+        if not found.holds_at(now):
+            raise not_valid("ended" if now >= found.valid_until else "not-yet", credential)
+        record = self._keys[found.access]
+        if record.revoked:
+            raise not_valid("revoked", credential)
+        return record.public
+
+    def seal_keys(self, credential: str, iat: int, now: int, *, kids: Collection[Kid] = ()) -> SealKeys:
+        """The keys that an act of this credential, signed at `iat` and arriving at `now`, may be signed with (R-33).
+
+        A credential that was just re-keyed has two sets for seven days; `kids`, those that the signatures name, picks
+        the one meant. Without them the newest set that stands is the answer. A set with a revoked key never stands.
+        Raises KEY_NOT_VALID with `reason`: unknown (also: has no seal key), not-yet, ended, revoked.
+        """
+        refused = "unknown"
+        for sealing in self._sealing.get(CredentialId(credential), ()):
+            if kids and not all(kid in sealing.seal.keys for kid in kids):
+                continue
+            reason = sealing.stands(iat, now)
+            if reason is None and any(self._keys[kid].revoked for kid in sealing.seal.keys):
+                reason = "revoked"
+            if reason is None:
+                return sealing.seal
+            # The newest set that was meant tells why; older ones could only say "ended".
+            refused = reason if refused == "unknown" else refused
+        raise not_valid(refused, credential)
+
+    def usable_enc(self, party: str, now: int) -> list[EncKey]:
+        """Every encryption key of this party that a bundle arriving at `now` may be sealed to (R-64).
+
+        More than `sealable` where a sender has not learnt yet that a workstation has a newer key.
+        """
+        found = self._parties.get(PartyId(party))
+        return [
+            key
+            for key in (found.enc if found is not None else ())
+            if key.valid_from - SKEW_S <= now < key.valid_until and not self._keys[key.kid].revoked
+        ]
+
+    def sealable(self, party: str, now: int) -> list[EncKey]:
+        """The encryption keys that a bundle for this party is sealed to at `now`: the newest of each workstation and
+        of the backup. Empty: the party cannot be reached and senders seal to its escalation parties instead.
+        """
+        newest: dict[str, EncKey] = {}
+        for key in self.usable_enc(party, now):
+            other = newest.get(key.replaces)
+            if other is None or (key.valid_from, key.kid) > (other.valid_from, other.kid):
+                newest[key.replaces] = key
+        return [newest[place] for place in sorted(newest)]
+
+
+def not_valid(reason: str, credential: str) -> ReferralError:
+    """KEY_NOT_VALID of a credential, for one of the reasons unknown, not-yet, ended, revoked."""
+    return ReferralError(ErrorCode.KEY_NOT_VALID, reason=reason, credential=credential)

@@ -1,0 +1,166 @@
+"""What a statement may say, given what its party's statement before it said and which keys the log holds.
+
+A statement is complete, so the rules compare two whole sets: nothing changes sides, nothing that was dropped comes
+back, and what is new is known as new, because new credentials, keys and rights may need a second keyholder.
+
+Must never: look at the log or at signatures; the fold (formats/statements.py) hands in what it knows.
+
+Implements: docs/protocol.md R-32, R-33; design §5 (limits of workstations and lifetimes).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+
+from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.words import CredentialKind, KeyUse, Kid, PartyId, Role
+from referral_api.formats.directory_bodies import CredentialEntry, EncryptionEntry, Statement
+from referral_api.formats.keys import Alg
+from referral_api.formats.parties import KeyRecord
+
+MAX_STATIONS = 8
+"""Workstations of a party that bundles are sealed to (design §5)."""
+MAX_KEYS_A_STATION = 2
+"""The newest, and the one it replaces while senders learn of it; the backup key likewise."""
+ENC_LIFE = timedelta(days=45)
+"""30 days as the newest key of its workstation and 15 of overlap: a stolen key opens no more than that."""
+BACKUP_LIFE = timedelta(days=400)
+"""A year and the time to fetch the paper."""
+
+KeyLookup = Callable[[Kid], KeyRecord | None]
+
+
+def required_algs(entry: CredentialEntry, keys: KeyLookup) -> tuple[Alg, ...]:
+    """The algorithms that must be among this credential's signatures: those stated, else those of all its seal keys."""
+    if entry.require is not None:
+        return tuple(Alg(alg) for alg in entry.require)
+    return tuple(record.public.alg for kid in entry.seal if (record := keys(kid)) is not None)
+
+
+def check_statement(
+    party: PartyId, statement: Statement, before: Statement | None, keys: KeyLookup, owners: Mapping[Kid, str]
+) -> None:
+    """Hold a statement against every rule that looks at its content.
+
+    `owners` says for every key that was ever in effect whose it was: a credential's id within the party, or empty for
+    an encryption key. Raises ACT_SCHEMA (`where`, `reason`), KEY_REUSED, KEY_NOT_VALID and KEY_UNSUITABLE (`kid`,
+    `reason`), POSSESSION_NOT_PROVED (an encryption key that no credential of the statement vouches for).
+    """
+    if statement.entry.id != party:
+        raise _broken("/body/entry/id", "contradiction")
+    if before is not None and statement.entry.role is not before.entry.role:
+        raise _broken("/body/entry/role", "role-changed")
+    known = {} if before is None else {credential.id: credential for credential in before.credentials}
+    present = frozenset[Kid]() if before is None else frozenset(before.kids())
+    retired = {owner for owner in owners.values() if owner and owner not in known}
+    for at, credential in enumerate(statement.credentials):
+        where = f"/body/credentials/{at}"
+        if credential.id in retired:
+            raise _broken(where, "credential-returns")
+        _check_credential(where, statement.entry.role, credential, known.get(credential.id), keys)
+        for kid, use in ((credential.access, KeyUse.ACCESS), *((kid, KeyUse.SEAL) for kid in credential.seal)):
+            _check_key(party, kid, use, keys, owners, present, owner=credential.id)
+    if not any(credential.keyholder for credential in statement.credentials):
+        raise _broken("/body/credentials", "no-keyholder")
+    _check_encryption_keys(party, statement, before, keys, owners)
+
+
+def adds(statement: Statement, before: Statement) -> bool:
+    """Whether it adds to the statement before it: credentials, keys, or rights (a keyholder, a longer validity, fewer
+    required signatures). What only takes away never waits for a second keyholder.
+    """
+    if not set(statement.kids()) <= set(before.kids()):
+        return True
+    known = {credential.id: credential for credential in before.credentials}
+    return any(
+        (was := known.get(credential.id)) is None
+        or (credential.keyholder and not was.keyholder)
+        or credential.until_at > was.until_at
+        or _drops_signature(credential, was)
+        for credential in statement.credentials
+    )
+
+
+def _drops_signature(now: CredentialEntry, was: CredentialEntry) -> bool:
+    # Fewer seal keys, or a list of required algorithms that is shorter or newly given, lets a signature be left out.
+    if now.require is None:
+        return not set(was.seal) <= set(now.seal)
+    return was.require is None or not set(was.require) <= set(now.require)
+
+
+def _check_credential(
+    where: str, role: Role, credential: CredentialEntry, was: CredentialEntry | None, keys: KeyLookup
+) -> None:
+    if was is not None and was.kind is not credential.kind:
+        raise _broken(f"{where}/kind", "kind-changed")
+    if credential.kind is CredentialKind.SERVICE and credential.seal and role is not Role.HOTLINE:
+        raise _broken(f"{where}/seal", "service-seals")
+    algs = [record.public.alg for kid in credential.seal if (record := keys(kid)) is not None]
+    if len(set(algs)) != len(algs):
+        raise _broken(f"{where}/seal", "repeated-entry")
+    if credential.require is not None and not {Alg(alg) for alg in credential.require} <= set(algs):
+        raise _broken(f"{where}/require", "requires-more-than-listed")
+
+
+def _check_key(
+    party: PartyId,
+    kid: Kid,
+    use: KeyUse,
+    keys: KeyLookup,
+    owners: Mapping[Kid, str],
+    present: frozenset[Kid],
+    *,
+    owner: str,
+) -> KeyRecord:
+    record = keys(kid)
+    if record is None or record.party != party:
+        # A foreign party's key and a key that is on no leaf look alike from here: this party has no such key.
+        raise ReferralError(ErrorCode.KEY_NOT_VALID, reason="no-entry", kid=kid)
+    if record.use is not use:
+        raise ReferralError(ErrorCode.KEY_UNSUITABLE, reason="use", kid=kid)
+    if record.revoked:
+        raise ReferralError(ErrorCode.KEY_NOT_VALID, reason="revoked", kid=kid)
+    if kid in owners and (owners[kid] != owner or kid not in present):
+        raise ReferralError(ErrorCode.KEY_REUSED, kid=kid)
+    return record
+
+
+def _check_encryption_keys(
+    party: PartyId, statement: Statement, before: Statement | None, keys: KeyLookup, owners: Mapping[Kid, str]
+) -> None:
+    listed = {} if before is None else {key.kid: key for key in before.enc}
+    present = frozenset(listed)
+    held: Counter[str] = Counter()
+    for at, key in enumerate(statement.enc):
+        where = f"/body/enc/{at}"
+        record = _check_key(party, key.kid, KeyUse(key.use), keys, owners, present, owner="")
+        _check_lifetime(where, key, listed.get(key.kid))
+        if key.kid not in listed and not any(
+            _vouches(party, credential, record, keys) for credential in statement.credentials
+        ):
+            raise ReferralError(ErrorCode.POSSESSION_NOT_PROVED, reason="not-vouched-for", kid=key.kid)
+        held["" if key.use == "backup" else key.station or key.kid] += 1
+    if len(held) - ("" in held) > MAX_STATIONS or any(count > MAX_KEYS_A_STATION for count in held.values()):
+        raise _broken("/body/enc", "too-many-keys")
+
+
+def _check_lifetime(where: str, key: EncryptionEntry, was: EncryptionEntry | None) -> None:
+    if key.until_at - key.from_at > (BACKUP_LIFE if key.use == "backup" else ENC_LIFE):
+        raise _broken(f"{where}/until", "lives-too-long")
+    # Moving the beginning along would stretch a life without end; moving a key to another workstation would hide one.
+    if was is not None and (key.from_at != was.from_at or key.station != was.station):
+        raise _broken(where, "moved")
+
+
+def _vouches(party: PartyId, credential: CredentialEntry, record: KeyRecord, keys: KeyLookup) -> bool:
+    signers = set(record.signed_by)
+    if not credential.seal or not signers <= set(credential.seal):
+        return False
+    algs = {signer.public.alg for kid in signers if (signer := keys(kid)) is not None and signer.party == party}
+    return set(required_algs(credential, keys)) <= algs
+
+
+def _broken(where: str, reason: str) -> ReferralError:
+    return ReferralError(ErrorCode.ACT_SCHEMA, act="statement", where=where, reason=reason)
