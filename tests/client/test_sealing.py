@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.resources import files
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from referral_api.client.sealing import (
     Recipient,
+    _check_known_answers,
     answer_challenge,
     enc_private_key,
     generate_enc_key,
@@ -24,7 +26,7 @@ from referral_api.formats.contents import AttachmentKey, BundleBody, ForwardBody
 from referral_api.formats.keys import Alg, signing_key
 from referral_api.formats.possession import challenge
 from referral_api.formats.signed import BUNDLE, FORWARD, NOTE
-from referral_api.formats.strict_json import b64u, sha256_b64u, unb64u
+from referral_api.formats.strict_json import b64u, parse, sha256_b64u, unb64u
 from tests.vectors import scene
 from tests.vectors.scene import (
     FAR_KEY,
@@ -297,5 +299,19 @@ def test_private_seeds_have_32_bytes_and_are_never_shown() -> None:
     assert Digest(NEAR_KEY.kid) in repr(NEAR_KEY)
 
 
-def test_the_self_test_passes_here() -> None:
+def test_the_self_test_passes_here_and_notices_every_wrong_answer() -> None:
     self_test()
+    known = parse(files("referral_api.client").joinpath("self_test.json").read_bytes(), max_bytes=65536)
+    for name, member in (
+        ("HPKE-9-KE", "sealed"),
+        ("HPKE-9-KE", "secret"),
+        ("HPKE-10-KE", "seed"),
+        ("cobblestone", "text"),
+        ("cobblestone", "plaintext"),
+    ):
+        damaged = bytearray(unb64u(known[name][member]))
+        damaged[-1] ^= 1
+        with pytest.raises(ReferralError) as caught:
+            _check_known_answers(known | {name: known[name] | {member: b64u(bytes(damaged))}})
+        assert caught.value.code is ErrorCode.SELF_TEST_FAILED
+        assert caught.value.facts["what"].startswith(name)

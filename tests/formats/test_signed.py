@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.resources import files
 from typing import Any
 
 import pytest
@@ -11,8 +12,17 @@ from hypothesis import strategies as st
 
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.formats.keys import Alg, PublicKey, signing_key
-from referral_api.formats.signed import ACT, RECEIPT, RawJws, parse_jws, sign_jws, verify_jws
-from referral_api.formats.strict_json import b64u, canonical, parse, sha256_b64u
+from referral_api.formats.signed import (
+    ACT,
+    RECEIPT,
+    RawJws,
+    _check_known_answers,
+    parse_jws,
+    self_test,
+    sign_jws,
+    verify_jws,
+)
+from referral_api.formats.strict_json import b64u, canonical, parse, sha256_b64u, unb64u
 
 ED = signing_key(Alg.ED25519, b"e" * 32)
 ED_OTHER = signing_key(Alg.ED25519, b"o" * 32)
@@ -210,3 +220,15 @@ def test_an_ecdsa_signature_can_be_rewritten_and_so_names_nothing() -> None:
     keys: list[PublicKey] = [ES.public]
     assert verify_jws(second, keys) == verify_jws(first, keys)
     assert (second.digest, second.raw_digest != first.raw_digest) == (first.digest, True)
+
+
+def test_the_self_test_passes_here_and_notices_a_library_that_gets_it_wrong() -> None:
+    self_test()
+    known = parse(files("referral_api.formats").joinpath("self_test.json").read_bytes(), max_bytes=65536)
+    for index, text in enumerate(known["documents"]):
+        whole = document(text.encode())
+        whole["signatures"][-1]["signature"] = b64u(bytes(len(unb64u(whole["signatures"][-1]["signature"]))))
+        documents = [*known["documents"][:index], canonical(whole).decode(), *known["documents"][index + 1 :]]
+        with pytest.raises(ReferralError) as caught:
+            _check_known_answers(known | {"documents": documents})
+        assert (caught.value.code, caught.value.facts) == (ErrorCode.SELF_TEST_FAILED, {"what": "signatures"})
