@@ -229,8 +229,17 @@ class LogCheckpoint(Row, table=True):
     signed_at: int = _int()
 
 
+class Assertion(Row, table=True):
+    """Client assertions already used (R-44). Durable: no nonce can vouch for one after a loss, and they are few."""
+
+    __tablename__ = "assertion"
+    __table_args__ = (Index("assertion_expires_at", "expires_at"), _STRICT_BY_KEY)
+    key: str = _text(primary_key=True)
+    expires_at: int = _int()
+
+
 class Replay(Row, table=True):
-    """Proofs and assertions already used (R-44). UNLOGGED on PostgreSQL: a crash empties it together with its epoch."""
+    """Proofs already used (R-44). UNLOGGED on PostgreSQL: a crash empties it together with its epoch."""
 
     __tablename__ = "replay"
     __table_args__ = (Index("replay_expires_at", "expires_at"), _STRICT_BY_KEY)

@@ -143,6 +143,8 @@ def _logs() -> None:
 
 
 def _replay() -> None:
+    op.create_table("assertion", _text("key"), _int("expires_at"), sa.PrimaryKeyConstraint("key"), **_STRICT_BY_KEY)
+    op.create_index("assertion_expires_at", "assertion", ["expires_at"])
     op.create_table("replay", _text("key"), _int("expires_at"), sa.PrimaryKeyConstraint("key"), **_STRICT_BY_KEY)
     op.create_index("replay_expires_at", "replay", ["expires_at"])
     op.create_table("replay_epoch", _int("id"), _int("started_at"), sa.PrimaryKeyConstraint("id"), **_STRICT)
