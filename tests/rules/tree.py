@@ -18,7 +18,7 @@ PACKAGE = TOP / "referral_api"
 def files() -> tuple[Path, ...]:
     """Every file that is in git or would be added to it, relative to the top."""
     listing = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        ["git", "-c", f"safe.directory={TOP}", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=TOP,
         check=True,
         capture_output=True,
