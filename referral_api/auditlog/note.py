@@ -191,7 +191,9 @@ def _parse_line(line: str) -> NoteSignature:
 
 
 def _is_key_name(name: str) -> bool:
-    return bool(name) and "+" not in name and not any(character.isspace() for character in name)
+    if not name or "+" in name or _CONTROL.search(name):
+        return False
+    return not any(character.isspace() for character in name)
 
 
 @lru_cache(maxsize=256)

@@ -23,6 +23,7 @@ from referral_api.formats.strict_json import MAX_SAFE_INTEGER, b64u, canonical, 
 
 SALT_BYTES: Final = 16
 MAX_RECORD_BYTES: Final = 4096
+"""More than the largest record that the models below allow."""
 
 Party: TypeAlias = Annotated[str, Field(pattern=f"^{PARTY_ID}$")]
 Credential: TypeAlias = Annotated[str, Field(pattern=f"^{CREDENTIAL_ID}$")]
@@ -252,11 +253,8 @@ def encode_salt(salt: bytes) -> str:
 
 
 def encode_record(record: ServerRecord) -> bytes:
-    """The one spelling of a record: its bytes are what a leaf commits to. Raises TOO_LARGE beyond 4 KiB."""
-    raw = canonical(record.model_dump(mode="json"))
-    if len(raw) > MAX_RECORD_BYTES:
-        raise ReferralError(ErrorCode.TOO_LARGE, limit=MAX_RECORD_BYTES)
-    return raw
+    """The one spelling of a record: its bytes are what a leaf commits to."""
+    return canonical(record.model_dump(mode="json"))
 
 
 def parse_record(raw: bytes) -> ServerRecord:

@@ -95,14 +95,13 @@ def verify_servable(name: TileName, size: int) -> TileName:
 
 def tiles_of(size: int) -> Iterator[TileName]:
     """Every tile of the tree of `size`, level by level: full ones, then the partial one, if any. No entry bundles."""
-    for level in range(STORED_LEVELS):
-        count = size >> (STORED_LEVELS * level)
-        if count == 0:
-            return
+    level = 0
+    while count := size >> (STORED_LEVELS * level):
         for index in range(count // TILE_WIDTH):
             yield TileName(level, index)
         if count % TILE_WIDTH:
             yield TileName(level, count // TILE_WIDTH, count % TILE_WIDTH)
+        level += 1
 
 
 def extend_tiles(runs: Sequence[TileRun], read_tile: ReadTile) -> list[Tile]:

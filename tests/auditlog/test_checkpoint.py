@@ -221,7 +221,15 @@ def test_the_largest_size_is_read() -> None:
 
 @pytest.mark.parametrize(
     ("origin", "size", "root"),
-    [("", 7, ROOT), ("a\nb", 7, ROOT), ("a", -1, ROOT), ("a", 2**63, ROOT), ("a", 7, ROOT[1:]), ("a b", 7, ROOT)],
+    [
+        ("", 7, ROOT),
+        ("a\nb", 7, ROOT),
+        ("a", -1, ROOT),
+        ("a", 2**63, ROOT),
+        ("a", 7, ROOT[1:]),
+        ("a b", 7, ROOT),
+        ("a\0b", 7, ROOT),
+    ],
 )
 def test_what_no_reader_would_accept_is_never_signed(origin: str, size: int, root: bytes) -> None:
     refused(ErrorCode.MALFORMED, sign_checkpoint, origin, size, root, SIGNER)
