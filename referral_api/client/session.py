@@ -1,0 +1,302 @@
+"""The protocol with sockets: calls of one credential, retried where that is safe, and the replica kept up to date.
+
+A session authenticates (token, proof of possession, nonce), repeats what may be repeated, and lets nothing through that
+trust.py has not verified. It is the only module of the client that opens connections.
+
+Must never: follow a redirect, send a body twice that is not `repeatable`, retry a failed verification, or print.
+
+Implements: R-40 to R-43, R-53, R-94; design §12.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import httpx2
+import stamina
+
+from referral_api.auditlog.tiles import TILE_WIDTH, parse_entries
+from referral_api.client import access, exchange, trust
+from referral_api.client.exchange import Request, Response
+from referral_api.client.keystore import CredentialKeys
+from referral_api.client.profile import Profile, ProfileDir, Token, read_private, write_private
+from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.formats.act import RawAct, parse_act
+from referral_api.formats.keys import SigningKey
+from referral_api.formats.statements import KeyMap
+from referral_api.formats.strict_json import b64u
+
+T = TypeVar("T")
+
+CONNECT_S, ANSWER_S = 10.0, 30.0
+ATTEMPTS, PATIENCE_S = 4, 45.0
+MAX_CORRECTION_S = 3600
+_MAX_KEYS_LOG_BYTES = 1 << 30
+
+_REPEAT = frozenset(
+    {
+        ErrorCode.UNREACHABLE,
+        ErrorCode.UNAVAILABLE,
+        ErrorCode.OUTCOME_UNKNOWN,
+        ErrorCode.CHECKPOINT_PENDING,
+        ErrorCode.QUEUE_FULL,
+        ErrorCode.REPLAY_STORE_UNAVAILABLE,
+    }
+)
+"""What says nothing about the call itself: the same bytes may be sent again, with a new proof."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ambient:
+    """What a session takes from its surroundings: unix seconds, and so many random bytes."""
+
+    time: Callable[[], float]
+    random: Callable[[int], bytes]
+
+    def now(self) -> int:
+        """Whole unix seconds."""
+        return int(self.time())
+
+
+def is_repeatable(error: Exception) -> bool | float:
+    """Whether the same call may be made again, and where the exchange asks for it, after how many seconds."""
+    if not isinstance(error, ReferralError) or error.code not in _REPEAT:
+        return False
+    if error.code is ErrorCode.UNAVAILABLE and int(error.facts.get("status", 503)) < 500:
+        return False
+    after = error.facts.get("retry_after_s")
+    return float(after) if isinstance(after, int) and after <= PATIENCE_S else after is None
+
+
+class Session:
+    """Calls of one credential to one exchange. `keys` None: only what needs no authentication."""
+
+    def __init__(
+        self,
+        directory: ProfileDir,
+        profile: Profile,
+        keys: CredentialKeys | None,
+        ambient: Ambient,
+        transport: httpx2.BaseTransport | None = None,
+    ) -> None:
+        self.directory = directory
+        self.profile = profile
+        self.ambient = ambient
+        self.skew_s = 0
+        """How far the exchange's clock was ahead of ours when it last told us."""
+        self._keys = keys
+        self._replica: trust.Replica | None = None
+        self._http = httpx2.Client(
+            base_url=profile.server.rstrip("/"),
+            transport=transport,
+            timeout=httpx2.Timeout(ANSWER_S, connect=CONNECT_S),
+            follow_redirects=False,
+            # A compressed answer could be a thousand times larger than it looks.
+            headers={"Accept-Encoding": "identity", "Accept-Language": profile.lang},
+        )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def now(self) -> int:
+        """Unix seconds, in the exchange's time where it has told us by how little ours is off (R-43, R-82).
+
+        A larger difference is for a person to mend: whoever claims it could have us sign in another year.
+        """
+        return self.ambient.now() + (self.skew_s if abs(self.skew_s) <= MAX_CORRECTION_S else 0)
+
+    # Calls.
+
+    def read(self, request: Request) -> bytes:
+        """The body of a successful answer. Raises as `exchange.judge` does, and UNREACHABLE."""
+        return self.call(request, exchange.judge)
+
+    def read_json(self, request: Request) -> dict[str, Any]:
+        """The object of a successful JSON answer."""
+        return self.call(request, exchange.judge_json)
+
+    def call(self, request: Request, judge: Callable[[Request, Response], T]) -> T:
+        """Make a call until it has an answer that says something, or patience ends. `judge` reads it."""
+        if not request.repeatable:
+            return judge(request, self._once(request))
+        for attempt in stamina.retry_context(on=is_repeatable, attempts=ATTEMPTS, timeout=PATIENCE_S, wait_initial=0.2):
+            with attempt:
+                return judge(request, self._once(request))
+        raise RuntimeError("the last attempt has raised")
+
+    def _once(self, request: Request) -> Response:
+        response = self._send(request, self._token() if request.authorised else None)
+        if response.status == 401 and request.authorised and exchange.wants_nonce(response) is None:
+            # The token may have ended a moment ago, or with a restart of the exchange; a new one decides.
+            self._forget_token()
+            response = self._send(request, self._token())
+        return response
+
+    def _send(self, request: Request, token: Token | None) -> Response:
+        """Send once; and once more where the exchange asks for a proof with its nonce (R-43)."""
+        response = self._exchange(request, token, None)
+        nonce = exchange.wants_nonce(response) if token is not None else None
+        if nonce is None:
+            return response
+        self.skew_s = int(exchange.parse_problem(response).facts.get("skew_s", self.skew_s))
+        return self._exchange(request, token, nonce)
+
+    def _exchange(self, request: Request, token: Token | None, nonce: str | None) -> Response:
+        headers = {"Accept": f"{request.accept}, {exchange.PROBLEM}", **dict(request.headers)}
+        if request.content_type is not None:
+            headers["Content-Type"] = request.content_type
+        if token is not None:
+            headers["Authorization"] = f"DPoP {token.value}"
+            headers["DPoP"] = self._proof(request, access.proof_key(token.dpop_secret), token.value, nonce)
+        return self._transmit(request, headers)
+
+    def _proof(self, request: Request, key: SigningKey, token: str | None, nonce: str | None) -> str:
+        return access.build_proof(
+            key,
+            request.method,
+            self.profile.issuer.rstrip("/") + request.path,
+            jti=b64u(self.ambient.random(16)),
+            now=self.now(),
+            token=token,
+            nonce=nonce,
+        )
+
+    def _transmit(self, request: Request, headers: Mapping[str, str]) -> Response:
+        timeout = httpx2.Timeout(ANSWER_S + request.wait_s, connect=CONNECT_S)
+        try:
+            with self._http.stream(
+                request.method, request.target, content=request.body or None, headers=dict(headers), timeout=timeout
+            ) as answer:
+                body = bytearray()
+                for chunk in answer.iter_raw():
+                    body += chunk
+                    if len(body) > exchange.MAX_ANSWER_BYTES:
+                        raise ReferralError(ErrorCode.TOO_LARGE, limit=exchange.MAX_ANSWER_BYTES)
+                return Response(
+                    answer.status_code, {name.lower(): text for name, text in answer.headers.items()}, bytes(body)
+                )
+        except (httpx2.TransportError, httpx2.InvalidURL):
+            # The library's message can hold addresses of the network; that nobody answered is all there is to say.
+            raise ReferralError(ErrorCode.UNREACHABLE) from None
+
+    # Tokens.
+
+    def _token(self) -> Token:
+        keys = self._keys
+        if keys is None:
+            raise ReferralError(ErrorCode.LOCKED, reason="no-keys")
+        now = self.ambient.now()
+        known = self.directory.find_token(keys.credential, now)
+        if known is not None:
+            return known
+        secret = self.ambient.random(32)
+        token = access.parse_token(self._ask_for_token(keys, secret), secret, now)
+        self.directory.keep_token(keys.credential, access.token_entry(token))
+        return token
+
+    def _ask_for_token(self, keys: CredentialKeys, secret: bytes) -> dict[str, Any]:
+        nonce = None
+        for _ in range(2):
+            assertion = access.build_assertion(
+                keys.access.signing_key(),
+                keys.credential,
+                self.profile.issuer,
+                jti=b64u(self.ambient.random(16)),
+                now=self.now(),
+            )
+            request = exchange.token(access.token_form(assertion))
+            proof = self._proof(request, access.proof_key(secret), None, nonce)
+            response = self._transmit(request, {"Accept": exchange.JSON, "Content-Type": exchange.FORM, "DPoP": proof})
+            nonce = exchange.wants_nonce(response)
+            if nonce is None:
+                return exchange.judge_token(request, response)
+            self.skew_s = int(exchange.parse_problem(response).facts.get("skew_s", self.skew_s))
+        raise ReferralError(ErrorCode.INVALID_TOKEN, reason="nonce")
+
+    def _forget_token(self) -> None:
+        if self._keys is not None:
+            self.directory.keep_token(self._keys.credential, None)
+
+    # What is believed.
+
+    @property
+    def replica(self) -> trust.Replica:
+        """The keys log as last replicated; synchronised first where there is none."""
+        if self._replica is None:
+            self._replica = self._load_replica() or self.sync_keys()
+        return self._replica
+
+    @property
+    def keymap(self) -> KeyMap:
+        """Every party and key, as the replicated keys log folds to."""
+        return self.replica.keymap
+
+    def sync_keys(self) -> trust.Replica:
+        """Follow the keys log to its newest checkpoint, verify all that is new, and pin it (R-30, R-94)."""
+        replica = self._replica or self._load_replica()
+        while True:
+            raw_checkpoint = self.read(exchange.checkpoint("keys"))
+            size = trust.claimed_size(raw_checkpoint)
+            replica = self._grow(replica, size)
+            if size < replica.size:
+                raise ReferralError(ErrorCode.INCONSISTENT, reason="shrunk", pinned=replica.size, found=size)
+            pin = self.directory.find_pin(trust.keys_origin(replica.keymap))
+            advanced = replica.conclude(raw_checkpoint, pin)
+            # The leaves first: a pin whose leaves are missing is only fetched again, leaves without a pin are nothing.
+            write_private(self.directory.keys_log, replica.encode())
+            if self.directory.advance_pin(trust.keys_origin(replica.keymap), advanced, seen=pin):
+                self._replica = replica
+                return replica
+
+    def _grow(self, replica: trust.Replica | None, size: int) -> trust.Replica:
+        have = 0 if replica is None else replica.size
+        if size > trust.MAX_KEYS_LOG:
+            raise ReferralError(ErrorCode.TOO_LARGE, limit=trust.MAX_KEYS_LOG)
+        for name in trust.entry_bundles(have, size) if size > have else ():
+            leaves = parse_entries(self.read(exchange.tile("keys", name.path())), name.width)
+            fresh = leaves[max(0, have - name.index * TILE_WIDTH) :]
+            if replica is None:
+                replica, fresh = trust.Replica(self.profile, fresh[0]), fresh[1:]
+            replica.extend(fresh)
+        if replica is None:
+            raise ReferralError(ErrorCode.INCONSISTENT, reason="empty")
+        return replica
+
+    def _load_replica(self) -> trust.Replica | None:
+        pin = self.directory.find_pin(trust.issuer_origin(self.profile.issuer, "keys"))
+        if pin is None:
+            return None
+        try:
+            return trust.load_replica(
+                self.profile, read_private(self.directory.keys_log, max_bytes=_MAX_KEYS_LOG_BYTES), pin
+            )
+        except FileNotFoundError:
+            return None
+        except ReferralError as error:
+            # Another process may be between its two writes; the log itself is fetched and held against the pin.
+            if error.code in (ErrorCode.MALFORMED, ErrorCode.INCONSISTENT):
+                return None
+            raise
+
+    def confirm(self, request: Request, raw_act: bytes) -> trust.Confirmed:
+        """Send an act and believe the answer, or raise: receipt, inclusion, growth of the log (R-16, R-18, R-94)."""
+        act = parse_act(raw_act)
+        return self.believe(self.call(request, exchange.judge_receipted), act)
+
+    def believe(self, answer: Mapping[str, Any], act: RawAct) -> trust.Confirmed:
+        """The verified answer for an act, its log's pin advanced. Raises as `trust.verify_answer`, INCONSISTENT."""
+        confirmed = trust.verify_answer(answer, act, self.keymap)
+        checkpoint = confirmed.included.checkpoint
+        while True:
+            pin = self.directory.find_pin(checkpoint.origin)
+            sizes = trust.growth_to_prove(pin, checkpoint)
+            proof: list[bytes] = []
+            if sizes is not None and sizes[0] > 0:
+                answer = self.read_json(exchange.consistency(confirmed.log, *sizes))
+                proof = trust.parse_consistency(answer, sizes)
+            newer = trust.verify_growth(pin, checkpoint, proof)
+            if self.directory.advance_pin(checkpoint.origin, newer, seen=pin):
+                return confirmed

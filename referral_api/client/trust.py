@@ -1,0 +1,230 @@
+"""What a client believes, and why: the replicated keys log, and receipts and checkpoints held against it.
+
+Everything starts from one pinned digest, the root: the SHA-256 of the first leaf of the keys log. From it follow the
+log's key, from that the checkpoints, from them the leaves, and from those every party's keys. A receipt is believed
+when the exchange's receipt key made it for this very act, its leaf is this very act's, and the leaf is in a log that
+has only grown since it was last seen.
+
+Must never: open a connection, advance a pin before growth is proved, or tell "cannot verify" from "is false" kindly.
+
+Implements: R-16, R-18, R-30, R-90 to R-94; design §5 (keys log), §6 (Receipt).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from referral_api.auditlog.checkpoint import Checkpoint, TrustPolicy, log_key, parse_checkpoint, verify_checkpoint
+from referral_api.auditlog.leaf import LeafKind, parse_leaf
+from referral_api.auditlog.merkle import Frontier, leaf_hash, verify_consistency
+from referral_api.auditlog.note import decode_base64, parse_note
+from referral_api.auditlog.proof import Included, parse_proof, verify_proof
+from referral_api.auditlog.tiles import ENTRIES, TILE_WIDTH, TileName, encode_entries, parse_entries
+from referral_api.client.profile import Pin, Profile
+from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.words import Act, Digest, KeyUse, Kid
+from referral_api.formats.act import RawAct
+from referral_api.formats.keys import PublicKey
+from referral_api.formats.receipt import Receipt, match_receipt, verify_receipt
+from referral_api.formats.statements import KeyMap
+from referral_api.formats.strict_json import b64u, unb64u
+
+MAX_KEYS_LOG = 1 << 20
+"""Leaves that a client is willing to replicate; an exchange with more parties is another exchange."""
+MAX_PROOF_HASHES = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """The exchange's verified answer to one act: the receipt, its exact proof, and what the proof shows."""
+
+    receipt: Receipt
+    raw_proof: bytes
+    included: Included
+
+    @property
+    def log(self) -> str:
+        """The name of the log in paths: `audit/<year>`."""
+        return self.included.checkpoint.origin.rpartition("/v1/log/")[2]
+
+
+class Replica:
+    """The keys log as far as it is replicated, and the key map that it folds to. Leaves come in log order."""
+
+    def __init__(self, profile: Profile, genesis: bytes) -> None:
+        """Start from leaf 0. Raises WRONG_ROOT if it is not the pinned one, or says that it is another exchange's."""
+        self.keymap = KeyMap.start(genesis, root=unb64u(profile.root))
+        if (self.keymap.issuer, self.keymap.environment) != (profile.issuer, profile.environment):
+            raise ReferralError(ErrorCode.WRONG_ROOT, reason="issuer")
+        self.leaves = [genesis]
+        self.frontier = Frontier().extend([leaf_hash(genesis)])
+        self._roots = {1: self.frontier.root()}
+
+    @property
+    def size(self) -> int:
+        """How many leaves are here."""
+        return len(self.leaves)
+
+    def extend(self, leaves: Sequence[bytes], *, verify: bool = True) -> None:
+        """Take the next leaves; `verify` False only for those that a pin of this client already covers.
+
+        Raises what the key map raises for a leaf that it refuses: such a log is not followed any further.
+        """
+        for leaf in leaves:
+            self.keymap.extend(leaf, verify=verify)
+        self.leaves += leaves
+        self.frontier = self.frontier.extend([leaf_hash(leaf) for leaf in leaves])
+        self._roots[self.size] = self.frontier.root()
+
+    def conclude(self, raw_checkpoint: bytes, pin: Pin | None) -> Pin:
+        """The pin to advance to, once these leaves are what the log's key signed and contain what was pinned before.
+
+        Raises as `verify_checkpoint`; TAMPERED (the leaves do not hash to the signed root), INCONSISTENT (`shrunk`,
+        `forked`).
+        """
+        checkpoint = verify_checkpoint(raw_checkpoint, keys_policy(self.keymap))
+        if checkpoint.size != self.size or checkpoint.root != self.frontier.root():
+            raise ReferralError(ErrorCode.TAMPERED, what="keys-log")
+        self.verify_pin(pin)
+        return Pin(self.size, self.frontier.root())
+
+    def verify_pin(self, pin: Pin | None) -> None:
+        """Raise INCONSISTENT unless what was pinned is a beginning of these leaves."""
+        if pin is None:
+            return
+        if pin.size > self.size:
+            raise ReferralError(ErrorCode.INCONSISTENT, reason="shrunk", pinned=pin.size, found=self.size)
+        root = self._roots.get(pin.size)
+        if root is None:
+            root = Frontier().extend([leaf_hash(leaf) for leaf in self.leaves[: pin.size]]).root()
+        if root != pin.root:
+            raise ReferralError(ErrorCode.INCONSISTENT, reason="forked", pinned=pin.size)
+
+    def encode(self) -> bytes:
+        """The leaves as one file: entry bundles of the log, one after the other."""
+        return b"".join(
+            encode_entries(self.leaves[at : at + TILE_WIDTH]) for at in range(0, len(self.leaves), TILE_WIDTH)
+        )
+
+
+def load_replica(profile: Profile, raw: bytes, pin: Pin) -> Replica:
+    """A replica from its file, which must be exactly what was pinned. Raises INCONSISTENT or MALFORMED.
+
+    The leaves were verified when the pin advanced over them, and hash to its root: their signatures are not done again.
+    """
+    leaves = parse_entries(raw, pin.size)
+    replica = Replica(profile, leaves[0])
+    replica.extend(leaves[1:], verify=False)
+    replica.verify_pin(pin)
+    return replica
+
+
+def entry_bundles(have: int, size: int) -> list[TileName]:
+    """The entry bundles that hold leaves `have` to `size` of a log."""
+    first, last = have // TILE_WIDTH, (size - 1) // TILE_WIDTH
+    return [TileName(ENTRIES, index, min(TILE_WIDTH, size - index * TILE_WIDTH)) for index in range(first, last + 1)]
+
+
+def keys_policy(keymap: KeyMap) -> TrustPolicy:
+    """Whom to believe about the keys log."""
+    return _policy(keymap, keys_origin(keymap))
+
+
+def audit_policy(keymap: KeyMap, year: int) -> TrustPolicy:
+    """Whom to believe about the audit log of a year."""
+    return _policy(keymap, issuer_origin(keymap.issuer, f"audit/{year}"))
+
+
+def keys_origin(keymap: KeyMap) -> str:
+    """The origin of the keys log."""
+    return issuer_origin(keymap.issuer, "keys")
+
+
+def verify_answer(answer: Mapping[str, Any], act: RawAct, keymap: KeyMap) -> Confirmed:
+    """Believe a receipt and its proof, or raise: the whole of R-16 and R-18 for an act whose bytes are at hand.
+
+    Raises as `verify_receipt`, `match_receipt`, `verify_proof`; NOT_INCLUDED with `reason` `leaf` (the leaf proved is
+    not this act's) or `index` (not where the receipt says); WRONG_ORIGIN (another log than the receipt names, or one
+    that is no audit log of this exchange).
+    """
+    receipt = verify_receipt(str(answer["receipt"]).encode(), receipt_keys(keymap), issuer=keymap.issuer)
+    match_receipt(receipt, act=act.digest, act_id=act.id, sub=act.iss, ref=act.ref)
+    if receipt.payload.unit != act.unit:
+        raise ReferralError(ErrorCode.RECEIPT_MISMATCH, member="unit")
+    raw_proof = str(answer["proof"]).encode()
+    return Confirmed(receipt, raw_proof, _verify_leaf(receipt, raw_proof, act, keymap))
+
+
+def receipt_keys(keymap: KeyMap) -> dict[Kid, PublicKey]:
+    """The keys that sign receipts."""
+    return {record.kid: record.public for record in keymap.exchange_keys(KeyUse.RECEIPT)}
+
+
+def _verify_leaf(receipt: Receipt, raw_proof: bytes, act: RawAct, keymap: KeyMap) -> Included:
+    place = receipt.payload.log
+    prefix, _, year = place.origin.rpartition("/")
+    if prefix != issuer_origin(keymap.issuer, "audit") or not year.isdecimal():
+        raise ReferralError(ErrorCode.WRONG_ORIGIN, found=place.origin)
+    claimed_leaf = parse_proof(raw_proof).extra
+    if claimed_leaf is None:
+        raise ReferralError(ErrorCode.NOT_INCLUDED, reason="leaf")
+    leaf = parse_leaf(claimed_leaf)
+    kind = LeafKind.ERASE if act.act is Act.ERASE else LeafKind.ACT
+    if leaf.digest != act.leaf_digest or leaf.kind is not kind:
+        raise ReferralError(ErrorCode.NOT_INCLUDED, reason="leaf")
+    included = verify_proof(raw_proof, claimed_leaf, audit_policy(keymap, int(year)))
+    if included.index != place.index:
+        raise ReferralError(ErrorCode.NOT_INCLUDED, reason="index")
+    return included
+
+
+def growth_to_prove(pin: Pin | None, checkpoint: Checkpoint) -> tuple[int, int] | None:
+    """Which consistency proof `verify_growth` will want: (from, to), or None for none."""
+    if pin is None or pin.size == checkpoint.size:
+        return None
+    return min(pin.size, checkpoint.size), max(pin.size, checkpoint.size)
+
+
+def verify_growth(pin: Pin | None, checkpoint: Checkpoint, proof: Sequence[bytes]) -> Pin:
+    """The newer of a pin and a checkpoint, once one is seen to be a beginning of the other (R-94).
+
+    The first checkpoint of a log is taken as it is: its signature is all there is. Raises INCONSISTENT.
+    """
+    seen = Pin(checkpoint.size, checkpoint.root)
+    if pin is None:
+        return seen
+    older, newer = (pin, seen) if pin.size <= seen.size else (seen, pin)
+    verify_consistency(older.size, older.root, newer.size, newer.root, proof)
+    return newer
+
+
+def parse_consistency(answer: Mapping[str, Any], sizes: tuple[int, int]) -> list[bytes]:
+    """The hashes of a consistency answer for these sizes. Raises MALFORMED, INCONSISTENT (`reason` `sizes`)."""
+    proof = answer.get("proof")
+    if (answer.get("from"), answer.get("to")) != sizes:
+        raise ReferralError(ErrorCode.INCONSISTENT, reason="sizes")
+    if not isinstance(proof, list) or len(proof) > MAX_PROOF_HASHES or not all(isinstance(one, str) for one in proof):
+        raise ReferralError(ErrorCode.INCONSISTENT, reason="length")
+    return [decode_base64(one, "hash") for one in proof]
+
+
+def claimed_size(raw_checkpoint: bytes) -> int:
+    """The size that a checkpoint claims, before anybody has verified it: how much to fetch. Raises MALFORMED."""
+    return parse_checkpoint(parse_note(raw_checkpoint).text).size
+
+
+def issuer_origin(issuer: str, log: str) -> str:
+    """The origin of an exchange's log (R-90)."""
+    return f"{issuer.partition('://')[2]}/v1/log/{log}"
+
+
+def root_digest(pin: Pin) -> Digest:
+    """A pinned root as documents carry it."""
+    return Digest(b64u(pin.root))
+
+
+def _policy(keymap: KeyMap, origin: str) -> TrustPolicy:
+    # Witnesses cosign what parties add to the directory; business never waits for them (design §9), so no quorum here.
+    return TrustPolicy(log_key(origin, keymap.exchange_keys(KeyUse.LOG)[-1].public))
