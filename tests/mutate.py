@@ -22,7 +22,7 @@ ALL_PASSED, SOME_FAILED = 0, 1
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """In `file`, `old` (which stands there once) becomes `new`; one of `tests` must notice. `step`: of the door, or 0."""
+    """In `file`, `old` (standing there once) becomes `new`; one of `tests` must notice. `step`: of the door, or 0."""
 
     name: str
     file: str
