@@ -43,13 +43,12 @@ class Connection:
     Raises Conflict or RolledBack; a read that fails with RolledBack may simply be asked again.
     """
 
-    __slots__ = ("_cursor", "_driver", "_session", "lock_suffix")
+    __slots__ = ("_cursor", "_driver", "_session")
 
     def __init__(self, driver: Driver, session: Session) -> None:
         self._driver = driver
         self._session = session
         self._cursor = session.cursor()
-        self.lock_suffix = driver.lock_suffix
 
     def one(self, sql: str, params: Params = ()) -> Row | None:
         """The first row, or None."""
@@ -102,6 +101,10 @@ class Transaction(Connection):
     """A writing transaction: all of it happens at the end of `Database.write`, or none."""
 
     __slots__ = ()
+
+    def one_locked(self, sql: str, params: Params = ()) -> Row | None:
+        """The first row of a SELECT, locked until the transaction ends (SQLite has locked the whole file already)."""
+        return self.one(sql + self._driver.lock_suffix, params)
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:

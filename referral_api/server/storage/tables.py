@@ -1,7 +1,7 @@
 """Every table of the exchange on one screen: what SQLModel and Alembic know; the statements themselves are plain SQL.
 
-Positions (`pos`) are `logbook.position(year, index)`: the leaf's place in the audit log, so that the order of the log is
-the order of the table. Times are unix seconds. Triggers, storage parameters and UNLOGGED are in the migrations.
+Positions (`pos`) are `logbook.position(year, index)`: the leaf's place in the audit log, so that the log's order is
+the table's. Times are unix seconds. Triggers, storage parameters and UNLOGGED are in the migrations.
 
 Must never: be imported outside storage, hold plaintext of a referral, or lose a column (migrations only add).
 """

@@ -1,0 +1,266 @@
+"""The logs in SQL: leaves, tiles, right edge and checkpoints, written inside the business transaction.
+
+A log is named `keys` or `audit/<year>`. Its row in `log_state` is its sequencer: `lock` holds it until COMMIT, so
+index, root and proofs are final when the transaction is, and no act can commit without its leaf. Tiles of level 0 are
+stored once they are full; a partial one is the hashes of the newest leaves. Higher levels are rewritten once in 256
+appends.
+
+Must never: sign (that waits for the commit: signer.py), change a leaf, or serve a tile wider than the log is.
+
+Implements: design §9; R-90, R-92; the mathematics are auditlog/merkle.py and auditlog/tiles.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from referral_api.auditlog.merkle import (
+    HASH_BYTES,
+    Frontier,
+    Proof,
+    TileRun,
+    leaf_hash,
+    parse_frontier,
+)
+from referral_api.auditlog.merkle import append as append_hashes
+from referral_api.auditlog.tiles import (
+    ENTRIES,
+    TILE_WIDTH,
+    TileName,
+    TileReader,
+    extend_tiles,
+    verify_servable,
+)
+from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.server.storage.database import Connection, Transaction
+
+KEYS: Final = "keys"
+YEAR_SHIFT: Final = 40
+"""A year's log holds fewer than 2^40 leaves; year 8191 still fits a signed 64-bit position."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A log as its lock holder found it. Nobody else can append until the transaction ends."""
+
+    name: str
+    frontier: Frontier
+
+    @property
+    def size(self) -> int:
+        """How many leaves there are; the index of the next one."""
+        return self.frontier.size
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What one append did. `proofs[k]` is that of leaf `first + k` at `size`; valid once the transaction commits."""
+
+    name: str
+    first: int
+    root: bytes
+    proofs: tuple[Proof, ...]
+    leaf_hashes: tuple[bytes, ...]
+    frontier: Frontier
+
+    @property
+    def size(self) -> int:
+        """The size after the append."""
+        return self.frontier.size
+
+    @property
+    def head(self) -> Head:
+        """The head from which the same transaction may append again."""
+        return Head(self.name, self.frontier)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCheckpoint:
+    """The newest signed note of a log."""
+
+    size: int
+    note: bytes
+    signed_at: int
+
+
+def position(year: int, index: int) -> int:
+    """One integer for a leaf of `audit/<year>`, ordered as the logs are: year * 2^40 + index."""
+    if not (0 < year < 1 << 63 - YEAR_SHIFT and 0 <= index < 1 << YEAR_SHIFT):
+        raise ValueError("no such place in a log")
+    return year << YEAR_SHIFT | index
+
+
+def year_index(pos: int) -> tuple[int, int]:
+    """The year and index of a position."""
+    return pos >> YEAR_SHIFT, pos & (1 << YEAR_SHIFT) - 1
+
+
+def lock(tx: Transaction, names: Iterable[str]) -> dict[str, Head]:
+    """Take the sequencers of these logs, `keys` before `audit/…`, always in that order: two writers cannot deadlock.
+
+    A log that does not exist yet starts empty (a new year's). Do everything that may wait before this, not after.
+    """
+    heads: dict[str, Head] = {}
+    for name in sorted(set(names), key=lambda name: (name != KEYS, name)):
+        sql = "SELECT frontier FROM log_state WHERE log = ?"
+        row = tx.one_locked(sql, (name,))
+        if row is None:
+            empty = Frontier().to_bytes()
+            tx.run(
+                "INSERT INTO log_state (log, size, frontier) VALUES (?,?,?) ON CONFLICT DO NOTHING", (name, 0, empty)
+            )
+            # Another process may have been quicker; whoever made the row, this waits for it and locks it.
+            row = tx.one_locked(sql, (name,))
+        if row is None:
+            raise ReferralError(ErrorCode.INTERNAL, reason="log-state")
+        heads[name] = Head(name, parse_frontier(row[0]))
+    return heads
+
+
+def append(tx: Transaction, head: Head, leaves: Sequence[bytes]) -> Appended:
+    """Append leaves to a locked log: entries, newly full tiles, right edge. The last thing a transaction does.
+
+    Raises RolledBack or Conflict if the head is not the log's any more, which the lock rules out.
+    """
+    first = head.size
+    hashes = tuple(leaf_hash(leaf) for leaf in leaves)
+    growth = append_hashes(head.frontier, hashes)
+    appended = Appended(head.name, first, growth.root, growth.proofs, hashes, growth.frontier)
+    if not leaves:
+        return appended
+    # Before the new entries stand in the table, so that what is missing of a tile is read without them.
+    _store_tiles(tx, head.name, growth.runs)
+    rows = [(head.name, first + at, leaf) for at, leaf in enumerate(leaves)]
+    insert = "INSERT INTO log_entry (log, idx, leaf) VALUES (?,?,?)"
+    if len(rows) == 1:
+        tx.run(insert, rows[0])
+    else:
+        tx.run_many(insert, rows)
+    moved = tx.run(
+        "UPDATE log_state SET size = ?, frontier = ? WHERE log = ? AND size = ?",
+        (appended.size, growth.frontier.to_bytes(), head.name, first),
+    )
+    if moved != 1:
+        raise ReferralError(ErrorCode.INTERNAL, reason="log-state")
+    return appended
+
+
+def names(conn: Connection) -> list[str]:
+    """Every log of this exchange, `keys` first."""
+    found = [row[0] for row in conn.all("SELECT log FROM log_state ORDER BY log")]
+    return sorted(found, key=lambda name: (name != KEYS, name))
+
+
+def frontier(conn: Connection, name: str) -> Frontier:
+    """The right edge of a log; empty if it does not exist."""
+    row = conn.one("SELECT frontier FROM log_state WHERE log = ?", (name,))
+    return Frontier() if row is None else parse_frontier(row[0])
+
+
+def size(conn: Connection, name: str) -> int:
+    """How many leaves a log has; 0 if it does not exist."""
+    row = conn.one("SELECT size FROM log_state WHERE log = ?", (name,))
+    return 0 if row is None else int(row[0])
+
+
+def leaf(conn: Connection, name: str, index: int) -> bytes:
+    """The exact bytes of one leaf; NOT_FOUND if the log has no such index."""
+    row = conn.one("SELECT leaf FROM log_entry WHERE log = ? AND idx = ?", (name, index))
+    if row is None:
+        raise ReferralError(ErrorCode.NOT_FOUND)
+    return bytes(row[0])
+
+
+def leaves(conn: Connection, name: str, first: int, last: int) -> list[bytes]:
+    """The leaves [first, last), fewer if the log ends before. TAMPERED if there is a gap among them."""
+    rows = conn.all(
+        "SELECT idx, leaf FROM log_entry WHERE log = ? AND idx >= ? AND idx < ? ORDER BY idx", (name, first, last)
+    )
+    if any(index != first + at for at, (index, _) in enumerate(rows)):
+        raise ReferralError(ErrorCode.TAMPERED, what="entry", log=name)
+    return [bytes(found) for _, found in rows]
+
+
+def leaf_hashes(conn: Connection, name: str, first: int, last: int) -> list[bytes]:
+    """The leaf hashes [first, last), fewer if the log ends before: what a signer asks for that missed some."""
+    return [leaf_hash(found) for found in leaves(conn, name, first, last)]
+
+
+def inclusion(conn: Connection, name: str, index: int, at_size: int) -> Proof:
+    """The proof that leaf `index` is in the tree of `at_size` leaves; NOT_FOUND if there is no such leaf or size."""
+    if not 0 <= index < at_size <= size(conn, name):
+        raise ReferralError(ErrorCode.NOT_FOUND)
+    return TileReader(at_size, partial(_read_tile, conn, name)).inclusion_proof(index)
+
+
+def consistency(conn: Connection, name: str, old_size: int, new_size: int) -> Proof:
+    """The proof that the tree of `new_size` leaves extends that of `old_size`; NOT_FOUND for sizes it never had."""
+    if not 0 <= old_size <= new_size <= size(conn, name):
+        raise ReferralError(ErrorCode.NOT_FOUND)
+    return TileReader(new_size, partial(_read_tile, conn, name)).consistency_proof(old_size)
+
+
+def tile(conn: Connection, name: str, level: int, n: int, width: int) -> bytes:
+    """The first `width` hashes of a tile; NOT_FOUND unless that many exist: no full tile is served early (R-90)."""
+    verify_servable(TileName(level, n, width), size(conn, name))
+    found = _read_tile(conn, name, level, n, width)
+    if len(found) != width * HASH_BYTES:
+        raise ReferralError(ErrorCode.TAMPERED, what="tile", level=level, index=n, width=width)
+    return found
+
+
+def entries(conn: Connection, name: str, n: int, width: int) -> list[bytes]:
+    """The leaves of entry bundle `n`, exactly `width` of them. NOT_FOUND unless that many exist."""
+    verify_servable(TileName(ENTRIES, n, width), size(conn, name))
+    found = leaves(conn, name, n * TILE_WIDTH, n * TILE_WIDTH + width)
+    if len(found) != width:
+        raise ReferralError(ErrorCode.TAMPERED, what="entry", log=name)
+    return found
+
+
+def latest_checkpoint(conn: Connection, name: str) -> StoredCheckpoint | None:
+    """The largest checkpoint that was saved; None before the first. It may lag behind the log by a batch."""
+    row = conn.one("SELECT size, note, signed_at FROM log_checkpoint WHERE log = ? ORDER BY size DESC LIMIT 1", (name,))
+    return None if row is None else StoredCheckpoint(row[0], row[1].encode(), row[2])
+
+
+def save_checkpoint(tx: Transaction, name: str, at_size: int, note: bytes, now: int) -> None:
+    """Keep a signed note, or its version with more cosignatures. In any transaction after the one it covers."""
+    tx.run(
+        "INSERT INTO log_checkpoint (log, size, note, signed_at) VALUES (?,?,?,?)"
+        " ON CONFLICT (log, size) DO UPDATE SET note = excluded.note",
+        (name, at_size, note.decode(), now),
+    )
+
+
+def _store_tiles(tx: Transaction, name: str, runs: Sequence[TileRun]) -> None:
+    """Write the tiles that grew; of level 0 only those that became full, so that most appends write none."""
+    grown = [run for run in runs if run.level or _fills_a_tile(run)]
+    if not grown:
+        return
+    rows = [
+        (name, found.level, found.index, found.hashes)
+        for found in extend_tiles(grown, partial(_read_tile, tx, name))
+        if found.level or len(found.hashes) == TILE_WIDTH * HASH_BYTES
+    ]
+    tx.run_many(
+        "INSERT INTO log_tile (log, lvl, n, data) VALUES (?,?,?,?)"
+        " ON CONFLICT (log, lvl, n) DO UPDATE SET data = excluded.data",
+        rows,
+    )
+
+
+def _fills_a_tile(run: TileRun) -> bool:
+    return run.start // TILE_WIDTH != (run.start + len(run.hashes)) // TILE_WIDTH
+
+
+def _read_tile(conn: Connection, name: str, level: int, n: int, width: int) -> bytes:
+    """The hashes as stored, or for a partial tile of level 0 as made from its leaves; short if there are too few."""
+    if level == 0 and width < TILE_WIDTH:
+        first = n * TILE_WIDTH
+        return b"".join(leaf_hashes(conn, name, first, first + width))
+    row = conn.one("SELECT data FROM log_tile WHERE log = ? AND lvl = ? AND n = ?", (name, level, n))
+    return b"" if row is None else bytes(row[0][: width * HASH_BYTES])
