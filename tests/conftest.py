@@ -1,0 +1,63 @@
+"""What holds for every test: no network but the loopback, no property test that fails for being slow, one PostgreSQL.
+
+Must never: replace anything of our own by something else.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import itertools
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.postgres import create_database, drop_database, start_postgres
+
+# Machines that run the tests are shared: time says nothing about correctness.
+settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.load_profile("shared")
+
+
+class NetworkInTestsError(RuntimeError):
+    """A test reached for something that is not on this machine."""
+
+
+def _is_here(host: object) -> bool:
+    if host in {None, "", "localhost", b"localhost"}:
+        return True
+    try:
+        address = ipaddress.ip_address(host.decode() if isinstance(host, bytes) else str(host))
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_unspecified
+
+
+def _refuse_network(event: str, arguments: tuple[Any, ...]) -> None:
+    if event == "socket.connect" and isinstance(arguments[1], tuple) and not _is_here(arguments[1][0]):
+        raise NetworkInTestsError(f"connection to {arguments[1][0]}")
+    if event == "socket.getaddrinfo" and not _is_here(arguments[0]):
+        raise NetworkInTestsError(f"look-up of {arguments[0]}")
+
+
+sys.addaudithook(_refuse_network)
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """The libpq URL of a real PostgreSQL of this worker; tests make databases in it (`postgres_database`)."""
+    with start_postgres() as url:
+        yield url
+
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def postgres_database(postgres_url: str) -> Iterator[str]:
+    """The libpq URL of a fresh, empty database, dropped after the test."""
+    name = f"test_{next(_numbers)}"
+    yield create_database(postgres_url, name)
+    drop_database(postgres_url, name)
