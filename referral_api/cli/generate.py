@@ -1,7 +1,8 @@
 """What the repository holds in a second form, made from the code: `make generate` writes it, `--check` compares.
 
 docs/lifecycle.md and docs/permissions.md are the tables of the domain for readers, tests/rules/permissions.txt is the
-golden matrix, in which a changed right shows as a changed line. One function a document, listed in `build`.
+golden matrix, in which a changed right shows as a changed line; schemas/ comes whole from formats/schemas.py. One
+function a document, listed in `build`.
 
 Must never: be imported by a command of users, or write anything that differs between two machines.
 """
@@ -14,6 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from referral_api.domain import clocks, lifecycle, policy
+from referral_api.formats import schemas
 
 _NOTICE = "<!-- Generated from the code by `make generate`: change the table, not this page. -->\n"
 
@@ -25,7 +27,8 @@ def build() -> dict[str, bytes]:
         "docs/permissions.md": _permissions_page,
         "tests/rules/permissions.txt": policy.matrix,
     }
-    return {path: page().encode() for path, page in pages.items()}
+    files = {path: page().encode() for path, page in pages.items()}
+    return files | {f"schemas/{path}": content for path, content in schemas.build().items()}
 
 
 def find_stale(top: Path) -> Iterator[str]:

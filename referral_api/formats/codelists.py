@@ -71,9 +71,11 @@ def raw_csv(list_name: str) -> bytes:
     return _root().joinpath(f"{list_name}.csv").read_bytes()
 
 
-def notice() -> bytes:
-    """The attribution that must travel with every copy of the HTCDS lists (CC BY 4.0)."""
-    return _root().joinpath("htcds_2_0", "NOTICE.md").read_bytes()
+def raw_notice(path: str) -> bytes:
+    """One of the notices (`NOTICE.md`, `htcds_2_0/NOTICE.md`) that must travel with every copy of the lists (CC BY
+    4.0).
+    """
+    return _root().joinpath(*path.split("/")).read_bytes()
 
 
 def _root() -> Traversable:
