@@ -92,6 +92,13 @@ class Roster:
         """A credential that a statement in effect lists (or the exchange's), whether or not its time has come."""
         return self._credentials.get(CredentialId(credential))
 
+    def get_credential(self, credential: str) -> Credential:
+        """The same; raises KEY_NOT_VALID (`reason` unknown)."""
+        found = self._credentials.get(CredentialId(credential))
+        if found is None:
+            raise not_valid("unknown", credential)
+        return found
+
     def find_key(self, kid: str) -> KeyRecord | None:
         """The key of this thumbprint, if the log holds it."""
         return self._keys.get(Kid(kid))

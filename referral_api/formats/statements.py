@@ -1,7 +1,7 @@
 """The key map: the fold of the keys log into parties, credentials and keys (docs/protocol.md §6).
 
 Exchange and client alike compute it from the log's leaves, in order, and believe nothing else about anybody's keys. The
-exchange admits a directory act by extending a fork of its map: what its door accepts is what every client accepts.
+exchange admits a directory act by extending a copy of its map: what its door accepts is what every client accepts.
 
 Time inside the fold is the latest `iat` of the acts so far: it never runs backwards, and is the same for every reader.
 
@@ -74,7 +74,7 @@ class KeyMap(Roster):
         verify_act(act, seal.keys, required=seal.require)
         return new
 
-    def fork(self) -> KeyMap:
+    def copy(self) -> KeyMap:
         """An independent copy: extending one does not change the other."""
         twin = KeyMap(self.genesis, self.root, self._exchange, self._clock)
         twin.size = self.size
