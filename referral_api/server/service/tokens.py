@@ -1,0 +1,379 @@
+"""Who is calling: access tokens are issued and every call is authenticated here, fail-closed.
+
+The hot path costs one signature check, the proof's: a token is verified once and kept by its SHA-256 until it
+expires, while the directory is asked at every call, so that a removed credential or a revoked key ends access at
+once.
+
+Must never: believe a token's word about rights (role, kind and keyholder come from the directory), accept a token
+without its proof, count failures of callers who have not proved a key against the credential they name, or read a
+clock.
+
+Implements: R-40 to R-45; RFC 9449 §5, §7; RFC 9068 §4; design §7.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Never, TypeAlias
+from urllib.parse import parse_qsl
+
+from joserfc import jwt
+from joserfc.errors import JoseError
+
+from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.words import CredentialId, CredentialKind, Kid, Role
+from referral_api.formats.keys import Alg, PublicKey, SigningKey
+from referral_api.formats.strict_json import b64u
+from referral_api.server.service.oauth import (
+    TOKEN_PATH,
+    TOKEN_S,
+    Directory,
+    DirectoryCredential,
+    TokenIssuer,
+    joserfc_key,
+)
+from referral_api.server.service.proofs import PROOF_ALGS, Nonces, Proof, ProofReader, is_seconds
+from referral_api.server.service.replay import ReplayStore
+
+Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
+"""ASGI header pairs, names in lower case, values as received."""
+
+MAX_TOKEN_BYTES = 4096
+MAX_FORM_BYTES = 16_384
+TOKENS_A_MINUTE = 20
+_MAX_SESSIONS = 10_000
+_FORM_FIELDS = 20
+_FORM_TYPE = b"application/x-www-form-urlencoded"
+_NO_STORE = ((b"cache-control", b"no-store"), (b"pragma", b"no-cache"))
+_ALGS = f'algs="{" ".join(alg.value for alg in PROOF_ALGS)}"'
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """An authenticated credential, as the directory describes it at this moment."""
+
+    credential: str
+    party: str
+    role: Role
+    kind: CredentialKind
+    keyholder: bool
+
+
+class TokenAnswer(NamedTuple):
+    """The token endpoint's answer: `document` is sent as JSON with exactly these headers beside its content type."""
+
+    status: int
+    headers: tuple[tuple[bytes, bytes], ...]
+    document: dict[str, Any]
+
+
+@dataclass(slots=True)
+class _Session:
+    """A token that has been verified, and the caller that the directory made of it last."""
+
+    credential: CredentialId
+    access_kid: Kid
+    jkt: Kid
+    expires_at: int
+    ath: str
+    seen: DirectoryCredential | None = None
+    caller: Caller | None = None
+
+
+class TokenService:
+    """Issues and checks tokens for one exchange. Thread-safe; every answer depends on `now` alone, never on a clock."""
+
+    def __init__(
+        self,
+        *,
+        issuer: str,
+        token_key: SigningKey,
+        earlier_token_keys: Sequence[PublicKey] = (),
+        directory: Callable[[], Directory],
+        replay: ReplayStore,
+    ) -> None:
+        """`issuer` is the public base URL of the exchange, the same in every process and in the keys log.
+
+        `earlier_token_keys` still verify: tokens of a key that was just replaced live five minutes more.
+        """
+        if token_key.alg is not Alg.ED25519:
+            # The secret below is the same in every process only because Ed25519 signs deterministically.
+            raise ValueError("the token key is an Ed25519 key")
+        self._issuer = issuer.rstrip("/")
+        self._api_url = self._issuer + "/v1"
+        self._directory = directory
+        self._replay = replay
+        # A signing input of a JWS holds one full stop and no blank, so this text is never one.
+        secret = hashlib.sha256(token_key.sign(b"referral-1 secret of the token service")).digest()
+        self._proofs = ProofReader(self._issuer, Nonces(secret), replay.epoch)
+        self._tokens = TokenIssuer(
+            issuer=self._issuer,
+            api_url=self._api_url,
+            token_key=token_key,
+            directory=directory,
+            decoys=TokenIssuer.make_decoys(secret),
+        )
+        self._verifiers = {key.kid: joserfc_key(key) for key in (token_key.public, *earlier_token_keys)}
+        self._sessions: dict[bytes, _Session] = {}
+        self._sessions_lock = threading.Lock()
+        self._quota = _Quota(TOKENS_A_MINUTE, 60)
+
+    def issue(self, body: bytes, headers: Headers, now: int) -> TokenAnswer:
+        """Answer `POST /oauth/token` (R-40, R-41): never raises for anything that a client can send.
+
+        Blocks for the replay store, which on one machine is a disk sync; call it off the event loop.
+        """
+        try:
+            return self._issue(body, headers, now)
+        except _FormError as error:
+            return _oauth_error(400, "invalid_request", error.description, now)
+        except ReferralError as error:
+            return _oauth_refusal(error, now)
+
+    def authenticate(self, method: str, path: str, headers: Headers, now: int) -> Caller:
+        """The caller of one API call (R-42); `path` as received, percent-encoded, without query.
+
+        Raises INVALID_TOKEN with `reason` `missing`, `scheme`, `doubled`, `malformed`, `signature`, `claims`,
+        `expired`, `credential` or `key`; INVALID_DPOP_PROOF with `reason` `missing`, `doubled`, `binding`, `replayed`
+        or those of `ProofReader.verify_proof`; USE_DPOP_NONCE (`skew_s`, `nonce`); REPLAY_STORE_UNAVAILABLE.
+        """
+        authorization = proof_text = None
+        for name, value in headers:
+            if name == b"authorization":
+                if authorization is not None:
+                    _refuse_token("doubled")
+                authorization = value
+            elif name == b"dpop":
+                if proof_text is not None:
+                    raise ReferralError(ErrorCode.INVALID_DPOP_PROOF, reason="doubled")
+                proof_text = value
+        if authorization is None:
+            _refuse_token("missing")
+        scheme, _, token = authorization.partition(b" ")
+        if scheme.lower() != b"dpop":
+            _refuse_token("scheme")
+        session = self._session(token.strip(b" "), now)
+        caller = self._caller(session, now)
+        if proof_text is None:
+            raise ReferralError(ErrorCode.INVALID_DPOP_PROOF, reason="missing")
+        proof = self._proofs.verify_proof(proof_text, method, path, now, ath=session.ath)
+        if proof.jkt != session.jkt:
+            raise ReferralError(ErrorCode.INVALID_DPOP_PROOF, reason="binding")
+        self._claim_proof(proof, now)
+        return caller
+
+    def _issue(self, body: bytes, headers: Headers, now: int) -> TokenAnswer:
+        fields = list(headers)
+        form = _read_form(body, fields)
+        proofs = [value for name, value in fields if name == b"dpop"]
+        if len(proofs) != 1:
+            raise ReferralError(ErrorCode.INVALID_DPOP_PROOF, reason="doubled" if proofs else "missing")
+        proof = self._proofs.verify_proof(proofs[0], "POST", TOKEN_PATH, now, ath=None)
+
+        def claim(credential: CredentialId, use: bytes, until: int) -> None:
+            # Only a caller that has proved its key comes here: nobody can fill the store or use up another's quota.
+            self._quota.take(credential, now)
+            self._claim_proof(proof, now)
+            self._replay.claim_assertion(use, until, now)
+
+        answer = self._tokens.answer(form, proof.jkt, claim, now)
+        if answer.status == 200:
+            return TokenAnswer(200, _NO_STORE, answer.document)
+        return _oauth_error(answer.status, answer.document["error"], answer.document.get("error_description"), now)
+
+    def _claim_proof(self, proof: Proof, now: int) -> None:
+        try:
+            self._replay.claim_proof(proof.use, proof.use_from, proof.use_until, proof.epoch, now)
+        except ReferralError as error:
+            if error.code is ErrorCode.USE_DPOP_NONCE:
+                raise self._proofs.ask_for_nonce(proof.issued_at, now) from None
+            raise
+
+    def _caller(self, session: _Session, now: int) -> Caller:
+        """What the directory says at this call (R-45)."""
+        directory = self._directory()
+        try:
+            key = directory.access_key(session.credential, now)
+        except ReferralError:
+            raise ReferralError(ErrorCode.INVALID_TOKEN, reason="credential") from None
+        credential = directory.find_credential(session.credential)
+        if credential is None:
+            _refuse_token("credential")
+        if key.kid != session.access_kid:
+            _refuse_token("key")
+        caller = session.caller
+        if caller is None or session.seen is not credential:
+            caller = Caller(credential.id, credential.party, credential.role, credential.kind, credential.keyholder)
+            session.caller, session.seen = caller, credential
+        return caller
+
+    def _session(self, token: bytes, now: int) -> _Session:
+        digest = hashlib.sha256(token).digest()
+        session = self._sessions.get(digest)
+        if session is None:
+            session = self._verified(token, digest, now)
+            with self._sessions_lock:
+                if len(self._sessions) >= _MAX_SESSIONS:
+                    self._make_room(now)
+                self._sessions[digest] = session
+        if now >= session.expires_at:
+            _refuse_token("expired")
+        return session
+
+    def _verified(self, token: bytes, digest: bytes, now: int) -> _Session:
+        """Verify a token that is not known yet (RFC 9068 §4), with joserfc and the one algorithm of its key."""
+        if len(token) > MAX_TOKEN_BYTES:
+            _refuse_token("malformed")
+        try:
+            decoded = jwt.decode(token, self._verifier, algorithms=[Alg.ED25519.value])
+        except (JoseError, ValueError):
+            raise ReferralError(ErrorCode.INVALID_TOKEN, reason="signature") from None
+        header, claims = decoded.header, decoded.claims
+        bound = claims.get("cnf")
+        texts = [claims.get(name) for name in ("client_id", "access_kid", "jti")]
+        fits = (
+            header.get("typ") == "at+jwt"
+            and claims.get("iss") == self._issuer
+            and claims.get("aud") == self._api_url
+            and claims.get("sub") == claims.get("client_id")
+            and all(isinstance(text, str) for text in texts)
+            and isinstance(bound, dict)
+            and isinstance(bound.get("jkt"), str)
+            and is_seconds(claims.get("exp"))
+            and is_seconds(claims.get("iat"))
+            and claims["exp"] - claims["iat"] <= TOKEN_S
+        )
+        if not fits:
+            _refuse_token("claims")
+        if now >= claims["exp"]:
+            _refuse_token("expired")
+        return _Session(
+            credential=CredentialId(claims["client_id"]),
+            access_kid=Kid(claims["access_kid"]),
+            jkt=Kid(claims["cnf"]["jkt"]),
+            expires_at=claims["exp"],
+            ath=b64u(digest),
+        )
+
+    def _verifier(self, obj: Any) -> Any:
+        """The key that a token's header names, if it is a token key of this exchange; joserfc's call-back."""
+        verifier = self._verifiers.get(obj.headers().get("kid"))
+        if verifier is None:
+            raise ValueError("not a token key of this exchange")
+        return verifier
+
+    def _make_room(self, now: int) -> None:
+        for digest, session in list(self._sessions.items()):
+            if now >= session.expires_at:
+                del self._sessions[digest]
+        while len(self._sessions) >= _MAX_SESSIONS:
+            del self._sessions[next(iter(self._sessions))]
+
+
+def challenge_headers(error: ReferralError) -> tuple[tuple[bytes, bytes], ...]:
+    """The headers of a 401: `WWW-Authenticate: DPoP …` (RFC 9449 §7.1) and, with USE_DPOP_NONCE, `DPoP-Nonce`.
+
+    A call without any token is told the scheme and no error code (RFC 6750 §3.1).
+    """
+    if error.code is ErrorCode.INVALID_TOKEN and error.facts.get("reason") == "missing":
+        return ((b"www-authenticate", f"DPoP {_ALGS}".encode("ascii")),)
+    challenge = (b"www-authenticate", f'DPoP error="{error.code.value}", {_ALGS}'.encode("ascii"))
+    if error.code is ErrorCode.USE_DPOP_NONCE:
+        return (challenge, (b"dpop-nonce", error.facts["nonce"].encode("ascii")))
+    return (challenge,)
+
+
+class _FormError(Exception):
+    def __init__(self, description: str) -> None:
+        super().__init__(description)
+        self.description = description
+
+
+class _Quota:
+    """At most `most` in any `span_s` seconds for each credential, in this process."""
+
+    def __init__(self, most: int, span_s: int) -> None:
+        self._most = most
+        self._span_s = span_s
+        self._taken: dict[CredentialId, deque[int]] = {}
+        self._lock = threading.Lock()
+
+    def take(self, credential: CredentialId, now: int) -> None:
+        """Count one; raises RATE_LIMITED (`retry_after_s`). Only proved credentials come here, which bounds it."""
+        with self._lock:
+            taken = self._taken.setdefault(credential, deque())
+            while taken and not now - self._span_s < taken[0] <= now:
+                taken.popleft()
+            if len(taken) >= self._most:
+                raise ReferralError(ErrorCode.RATE_LIMITED, retry_after_s=taken[0] + self._span_s - now)
+            taken.append(now)
+
+
+def _read_form(body: bytes, headers: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
+    types = [value for name, value in headers if name == b"content-type"]
+    if len(types) != 1 or types[0].partition(b";")[0].strip().lower() != _FORM_TYPE:
+        raise _FormError("The request is a form: application/x-www-form-urlencoded.")
+    if any(name == b"authorization" for name, _ in headers):
+        raise _FormError("Clients authenticate by private_key_jwt alone, without an Authorization header.")
+    if len(body) > MAX_FORM_BYTES:
+        raise _FormError("The form is too long.")
+    try:
+        pairs = parse_qsl(
+            body.decode("ascii"),
+            keep_blank_values=True,
+            strict_parsing=bool(body),
+            max_num_fields=_FORM_FIELDS,
+            errors="strict",
+        )
+    except ValueError:
+        raise _FormError("The form cannot be read.") from None
+    form = dict(pairs)
+    if len(form) != len(pairs):
+        raise _FormError("A parameter is repeated.")
+    if "client_secret" in form:
+        raise _FormError("Clients authenticate by private_key_jwt alone.")
+    if not form.get("grant_type"):
+        raise _FormError("grant_type is missing.")
+    return form
+
+
+def _oauth_error(status: int, error: str, description: str | None, now: int, *more: tuple[bytes, bytes]) -> TokenAnswer:
+    document: dict[str, Any] = {"error": error}
+    if description:
+        document["error_description"] = description
+    # A client whose assertion fails by its times alone has no nonce to help it: this tells it by how much.
+    document["server_time"] = now
+    challenge = ((b"www-authenticate", f"DPoP {_ALGS}".encode("ascii")),) if status == 401 else ()
+    return TokenAnswer(status, (*_NO_STORE, *challenge, *more), document)
+
+
+def _oauth_refusal(error: ReferralError, now: int) -> TokenAnswer:
+    facts = error.facts
+    if error.code is ErrorCode.USE_DPOP_NONCE:
+        answer = _oauth_error(
+            400, "use_dpop_nonce", "Send the proof again with this nonce.", now, *_nonce_header(facts)
+        )
+        answer.document["skew_s"] = facts["skew_s"]
+        return answer
+    if error.code is ErrorCode.INVALID_DPOP_PROOF:
+        return _oauth_error(400, "invalid_dpop_proof", f"The DPoP proof is refused: {facts['reason']}.", now)
+    if error.code is ErrorCode.INVALID_TOKEN:
+        return _oauth_error(401, "invalid_client", "This assertion was used before.", now)
+    if error.code is ErrorCode.RATE_LIMITED:
+        wait = (b"retry-after", str(facts["retry_after_s"]).encode("ascii"))
+        return _oauth_error(429, "rate-limited", f"{TOKENS_A_MINUTE} tokens a minute are enough.", now, wait)
+    if error.code is ErrorCode.REPLAY_STORE_UNAVAILABLE:
+        return _oauth_error(503, "temporarily_unavailable", None, now, (b"retry-after", b"1"))
+    raise error
+
+
+def _nonce_header(facts: dict[str, Any]) -> tuple[tuple[bytes, bytes], ...]:
+    return ((b"dpop-nonce", facts["nonce"].encode("ascii")),)
+
+
+def _refuse_token(reason: str) -> Never:
+    raise ReferralError(ErrorCode.INVALID_TOKEN, reason=reason)
