@@ -1,0 +1,124 @@
+"""The Go toolchain carries other people's transparency log: it must read our checkpoints, tiles and proofs as is."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from referral_api.auditlog.checkpoint import log_key, sign_checkpoint
+from referral_api.auditlog.merkle import Frontier, append
+from referral_api.auditlog.note import encode_base64
+from referral_api.auditlog.tiles import TileReader, extend_tiles, tiles_of
+from referral_api.formats.keys import Alg, signing_key
+
+pytestmark = pytest.mark.interop
+
+ORIGIN = "exchange.example/v1/log/audit/2026"
+SIZES = (1, 2, 3, 7, 8, 255, 256, 257, 511, 512, 513, 1000, 65_535, 65_536, 65_537, 66_000)
+Check = Callable[[Path], subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def check(tmp_path_factory: pytest.TempPathFactory) -> Check:
+    """The checker, built from the toolchain's own sources without any network."""
+    go = shutil.which("go")
+    if go is None:
+        pytest.skip("no Go toolchain: the log is not checked against it")
+    asked = subprocess.run([go, "env", "GOROOT", "GOVERSION"], capture_output=True, text=True, check=True)
+    root, version = asked.stdout.split()[:2]
+    packages = Path(root) / "src/cmd/vendor/golang.org/x/mod/sumdb"
+    if not packages.is_dir():
+        pytest.skip("this Go toolchain carries no transparency log sources: the log is not checked against them")
+    module = tmp_path_factory.mktemp("log_check")
+    for name in ("note", "tlog"):
+        shutil.copytree(packages / name, module / name)
+    shutil.copy(Path(__file__).parent / "log_check/main.go", module)
+    language = ".".join(version.removeprefix("go").split(".")[:2])
+    (module / "go.mod").write_text(f"module log_check\n\ngo {language}\n")
+    environment = os.environ | {"GOPROXY": "off", "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=mod", "GOWORK": "off"}
+    environment.setdefault("GOCACHE", str(tmp_path_factory.mktemp("go_cache")))
+    subprocess.run([go, "build", "-o", "log_check", "."], cwd=module, env=environment, check=True)
+    program = module / "log_check"
+
+    def run(folder: Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([program, folder], capture_output=True, text=True, timeout=120, check=False)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A log of 66,000 leaves as a mirror keeps it, with proofs between all sizes above."""
+    folder = tmp_path_factory.mktemp("exported")
+    leaves = [sha256(b"%d" % index).digest() for index in range(SIZES[-1])]
+    stored: dict[tuple[int, int], bytes] = {}
+
+    def read_tile(level: int, index: int, width: int) -> bytes:
+        return stored[level, index][: 32 * width]
+
+    frontier, roots = Frontier(), dict[int, bytes]()
+    for size in SIZES:
+        growth = append(frontier, leaves[frontier.size : size])
+        stored |= {(tile.level, tile.index): tile.hashes for tile in extend_tiles(growth.runs, read_tile)}
+        frontier, roots[size] = growth.frontier, growth.root
+    for name in tiles_of(frontier.size):
+        path = folder / name.path()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(read_tile(name.level, name.index, name.width))
+    inclusions, consistencies = [], []
+    for size in SIZES:
+        reader = TileReader(size, read_tile)
+        inclusions += [
+            {
+                "Index": index,
+                "Size": size,
+                "Leaf": encode_base64(leaves[index]),
+                "Root": encode_base64(roots[size]),
+                "Hashes": [encode_base64(one) for one in reader.inclusion_proof(index)],
+            }
+            for index in sorted({0, 1, size // 3, size // 2, size - 2, size - 1} & set(range(size)))
+        ]
+        consistencies += [
+            {
+                "Old": old,
+                "New": size,
+                "OldRoot": encode_base64(roots[old]),
+                "NewRoot": encode_base64(roots[size]),
+                "Hashes": [encode_base64(one) for one in reader.consistency_proof(old)],
+            }
+            for old in SIZES
+            if old <= size
+        ]
+    signer = signing_key(Alg.ED25519, b"\1" * 32)
+    document = {
+        "Origin": ORIGIN,
+        "Vkey": log_key(ORIGIN, signer.public).vkey,
+        "Inclusion": inclusions,
+        "Consistency": consistencies,
+    }
+    (folder / "proofs.json").write_text(json.dumps(document))
+    (folder / "checkpoint").write_bytes(sign_checkpoint(ORIGIN, frontier.size, frontier.root(), signer))
+    return folder
+
+
+def test_the_go_toolchain_reads_our_log_and_computes_the_same_proofs(check: Check, exported: Path) -> None:
+    result = check(exported)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == "84 inclusions, 136 consistencies, size 66000\n"
+
+
+@pytest.mark.parametrize("name", ["checkpoint", "tile/0/000", "tile/0/257.p/208", "tile/1/000", "tile/2/000.p/1"])
+def test_the_go_toolchain_sees_one_changed_byte(check: Check, exported: Path, tmp_path: Path, name: str) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(exported, copy)
+    raw = bytearray((copy / name).read_bytes())
+    raw[len(raw) // 2] ^= 1
+    (copy / name).write_bytes(raw)
+    assert check(copy).returncode == 1
