@@ -32,10 +32,25 @@ def build() -> dict[str, bytes]:
 
 
 def find_stale(top: Path) -> Iterator[str]:
-    """Paths of the generated files that are missing below `top` or hold something else than `build` makes."""
-    for path, content in build().items():
+    """Paths below `top` of generated files that are missing, differ from what `build` makes, or are left over."""
+    made = build()
+    for path, content in made.items():
         file = top / path
         if not file.is_file() or file.read_bytes() != content:
+            yield path
+    yield from _leftovers(top, made)
+
+
+def _leftovers(top: Path, made: Mapping[str, bytes]) -> Iterator[str]:
+    """Files in wholly generated folders that nothing makes any more; vectors and the readme are made elsewhere."""
+    for file in sorted((top / "schemas").rglob("*")):
+        path = file.relative_to(top).as_posix()
+        if (
+            file.is_file()
+            and path not in made
+            and path != "schemas/README.md"
+            and not path.startswith("schemas/vectors/")
+        ):
             yield path
 
 
@@ -114,10 +129,13 @@ def main(arguments: list[str]) -> int:
     if arguments:
         sys.stderr.write("usage: python -m referral_api.cli.generate [--check]\n")
         return 2
-    for path, content in build().items():
+    made = build()
+    for path, content in made.items():
         file = top / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)
+    for path in _leftovers(top, made):
+        (top / path).unlink()
     return 0
 
 
