@@ -12,7 +12,7 @@ Implements: R-16, R-18, R-30, R-90 to R-94; design §5 (keys log), §6 (Receipt)
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,8 +25,9 @@ from referral_api.auditlog.tiles import ENTRIES, TILE_WIDTH, TileName, encode_en
 from referral_api.client.profile import Pin, Profile
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act, Digest, KeyUse, Kid
-from referral_api.formats.act import RawAct
+from referral_api.formats.act import RawAct, parse_act
 from referral_api.formats.keys import PublicKey
+from referral_api.formats.parties import SealKeys
 from referral_api.formats.receipt import Receipt, match_receipt, verify_receipt
 from referral_api.formats.statements import KeyMap
 from referral_api.formats.strict_json import b64u, unb64u
@@ -34,6 +35,8 @@ from referral_api.formats.strict_json import b64u, unb64u
 MAX_KEYS_LOG = 1 << 20
 """Leaves that a client is willing to replicate; an exchange with more parties is another exchange."""
 MAX_PROOF_HASHES = 128
+ENDED_TOLERANCE_S = 3600
+"""How much later than a revocation was signed it may have reached the log; acts of the key taken in between stand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,32 @@ class Replica:
             root = Frontier().extend([leaf_hash(leaf) for leaf in self.leaves[: pin.size]]).root()
         if root != pin.root:
             raise ReferralError(ErrorCode.INCONSISTENT, reason="forked", pinned=pin.size)
+
+    def seal_keys_at(self, credential: str, iat: int, time: int, kids: Collection[Kid] = ()) -> SealKeys:
+        """The keys of a credential for an act that the exchange took at `time`, also where they have ended since.
+
+        Acts that were logged before a key was revoked or replaced stand (R-33). Where the key map of today does not know
+        the keys any more, the log is folded again up to the leaf that ended them, and `time` must not lie after it.
+        Raises KEY_NOT_VALID.
+        """
+        try:
+            return self.keymap.seal_keys(credential, iat, time, kids=kids)
+        except ReferralError as refused:
+            found = self._find_ended(credential, iat, time, kids)
+            if found is None:
+                raise refused from None
+            return found
+
+    def _find_ended(self, credential: str, iat: int, time: int, kids: Collection[Kid]) -> SealKeys | None:
+        keymap, stood = KeyMap.start(self.leaves[0]), None
+        for leaf in self.leaves[1:]:
+            keymap.extend(leaf, verify=False)
+            try:
+                stood = keymap.seal_keys(credential, iat, time, kids=kids)
+            except ReferralError:
+                if stood is not None:
+                    return stood if time <= parse_act(leaf).iat + ENDED_TOLERANCE_S else None
+        return stood
 
     def encode(self) -> bytes:
         """The leaves as one file: entry bundles of the log, one after the other."""

@@ -1,0 +1,160 @@
+"""What acts, receipts and retrieval records say together: the states of a referral, recomputed by whoever holds them.
+
+The exchange claims states in its receipts. `Chronicle` is fed the same acts and records in log order and says what the
+states are; a receipt that claims others is evidence against the exchange. A unit feeds it what it may see and learns
+about its own delivery, an auditor everything.
+
+Must never: verify a signature (formats/act.py, formats/receipt.py do), trust a state that somebody tells, do I/O.
+
+Implements: R-65 to R-68, R-95 (last part); design §2.5 ("state is a fold").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from referral_api.domain import fold, policy
+from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.fold import Delivery, Event
+from referral_api.domain.policy import Viewer
+from referral_api.domain.words import Act, DeliveryRole, Role
+from referral_api.formats.act import RawAct
+from referral_api.formats.receipt import Receipt
+
+_VIEWERS = {Role.HOTLINE: Viewer.SENDER, Role.POLICE_UNIT: Viewer.UNIT}
+UNFOLDED = frozenset({Act.ROUTE, Act.UNIT_OFFLINE, Act.ERASE})
+"""Acts that stand beside a referral and move none of its deliveries."""
+
+
+def event_of(act: RawAct, by: Role, at: int) -> Event:
+    """The plain values of an act that the fold needs; `at` is the exchange's time (unix seconds)."""
+    body: Any = act.body
+    targets: tuple[tuple[str, DeliveryRole], ...] = ()
+    if act.act is Act.SUBMIT:
+        targets = tuple((to.unit, to.role) for to in body.to)
+    elif act.act is Act.TRANSFER:
+        targets = ((body.to, DeliveryRole.ACTION),)
+    code = getattr(body, "code", None)
+    return Event(
+        act=act.act,
+        by=by,
+        party=act.party,
+        digest=act.digest,
+        at=at,
+        unit=act.unit,
+        prev=act.prev,
+        code=None if code is None else str(code),
+        question=getattr(body, "answers", None),
+        targets=targets,
+    )
+
+
+@dataclass(slots=True)
+class Chronicle:
+    """One referral as it becomes, act by act. `only` limits it to the delivery of one unit: what that unit can know."""
+
+    only: str | None = None
+    sender: str | None = None
+    deliveries: dict[str, Delivery] = field(default_factory=dict)
+    _seen: dict[str, tuple[Act, str | None]] = field(default_factory=dict)
+
+    def accept(self, event: Event) -> None:
+        """Take an act that the exchange accepted.
+
+        Raises TAMPERED (`reason`, `act`) where the lifecycle could not have allowed it: then the exchange accepted what
+        it had to refuse, or something is missing from what we were shown.
+        """
+        try:
+            self._accept(event)
+        except ReferralError as error:
+            raise ReferralError(
+                ErrorCode.TAMPERED, what="fold", act=event.act.value, digest=event.digest, reason=error.code.value
+            ) from None
+        self._seen[event.digest] = (event.act, event.unit)
+
+    def retrieved(self, unit: str, at: int) -> None:
+        """Take a record that the bundle was handed to a unit. Raises TAMPERED for a unit that has no delivery."""
+        if unit not in self.deliveries:
+            if self.only is not None and unit != self.only:
+                return
+            raise ReferralError(ErrorCode.TAMPERED, what="fold", act="retrieved", reason="no-delivery")
+        self.deliveries[unit] = fold.retrieve(self.deliveries[unit], at)
+
+    def verify_receipt(self, receipt: Receipt) -> None:
+        """Hold the states that a receipt claims against the fold, right after its act.
+
+        Raises TAMPERED (`unit`, `claimed`, `found`).
+        """
+        for claim in receipt.payload.states:
+            if self.only is None or claim.unit == self.only:
+                self.verify_state(claim.unit, claim.state, claim.head)
+
+    def verify_state(self, unit: str, state: str, head: str) -> Delivery:
+        """The delivery of a unit, if it is in this state with this head; else TAMPERED."""
+        delivery = self.deliveries.get(unit)
+        if delivery is None or (delivery.state.value, delivery.head) != (str(state), head):
+            found = None if delivery is None else delivery.state.value
+            raise ReferralError(ErrorCode.TAMPERED, what="state", unit=unit, claimed=str(state), found=found)
+        return delivery
+
+    def _accept(self, event: Event) -> None:
+        if event.act in UNFOLDED:
+            return
+        if event.act is Act.SUBMIT:
+            if self.deliveries:
+                raise ReferralError(ErrorCode.ILLEGAL_TRANSITION, act=event.act.value, reason="already-submitted")
+            self.sender = event.party
+            self.deliveries = self._mine(fold.open_deliveries(event))
+            return
+        if event.unit is not None and event.unit not in self.deliveries:
+            raise ReferralError(ErrorCode.ILLEGAL_TRANSITION, act=event.act.value, reason="no-delivery")
+        changed = fold.judge(event, self.deliveries, prev_known=self._knows(event))
+        self.deliveries |= self._mine(changed)
+
+    def _mine(self, deliveries: Mapping[str, Delivery]) -> dict[str, Delivery]:
+        return {unit: one for unit, one in deliveries.items() if self.only in (None, unit)}
+
+    def _knows(self, event: Event) -> bool:
+        """Whether `prev` names an earlier act that its signer could see on the delivery the act concerns (R-65)."""
+        place = None if event.prev is None else self._seen.get(event.prev)
+        viewer = _VIEWERS.get(event.by)
+        if place is None or viewer is None:
+            return False
+        kind, unit = place
+        own = viewer is Viewer.SENDER or unit in (None, event.party)
+        return policy.may_see(kind, viewer=viewer, own_delivery=own) and (
+            event.unit is None or unit in (None, event.unit)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One thing that happened to a referral, at its place in the log: an accepted act with its receipt, or a read."""
+
+    year: int
+    index: int
+    event: Event | None = None
+    receipt: Receipt | None = None
+    retrieved_by: str | None = None
+    at: int = 0
+
+
+def fold_told(told: Iterable[Told], *, only: str | None = None) -> Chronicle:
+    """The chronicle of one referral from what was told of it, in whatever order it was told.
+
+    Raises TAMPERED as `Chronicle` does, or with `reason` `same-place` for two things at one place of the log.
+    """
+    ordered = sorted(told, key=lambda one: (one.year, one.index))
+    if len({(one.year, one.index) for one in ordered}) != len(ordered):
+        raise ReferralError(ErrorCode.TAMPERED, what="fold", reason="same-place")
+    chronicle = Chronicle(only=only)
+    for one in ordered:
+        if one.retrieved_by is not None:
+            chronicle.retrieved(one.retrieved_by, one.at)
+        elif one.event is not None:
+            chronicle.accept(one.event)
+            if one.receipt is not None:
+                chronicle.verify_receipt(one.receipt)
+    return chronicle
