@@ -1,0 +1,79 @@
+"""The start-up gate: before anything is written, the database and the log signer must tell one history.
+
+For every log it compares size and right edge of the database, the leaves behind that edge, the newest stored checkpoint
+and the signer's state; then it signs what was committed before a crash and not yet signed. Whatever does not fit closes
+the exchange for writing, with the runbook's name as `reason`.
+
+Must never: repair anything but the missing signature, or accept a database that holds less than was signed.
+
+Implements: design §9 (start-up gate); R-93.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from referral_api.auditlog.merkle import Frontier
+from referral_api.auditlog.tiles import TILE_WIDTH, TileReader
+from referral_api.domain.errors import ReferralError
+from referral_api.server.storage import logbook
+from referral_api.server.storage.database import Connection, Database
+from referral_api.server.storage.signer import LogSigner, LogSigners, SignedCheckpoint, closed
+
+
+def gate(db: Database, signers: LogSigners) -> dict[str, SignedCheckpoint]:
+    """Check every log and sign its committed tail; the newest checkpoint of each log that has leaves.
+
+    Raises WRITES_CLOSED with `reason` (signer.CLOSED_REASONS) and `log`.
+    """
+    # A state without its log is a database that was lost; a log without its state may be anybody's history.
+    with db.read() as conn:
+        found = {*logbook.names(conn), *signers.names()}
+    checkpoints: dict[str, SignedCheckpoint] = {}
+    for name in sorted(found, key=lambda name: (name != logbook.KEYS, name)):
+        with db.read() as conn:
+            is_unused = name not in signers.names() and logbook.size(conn, name) == 0
+        # A crash between locking a new year's log and its first leaf may leave an empty row, and no state yet.
+        if not is_unused and (checkpoint := _judge(db, name, signers(name))).size:
+            checkpoints[name] = checkpoint
+    return checkpoints
+
+
+def _judge(db: Database, name: str, signer: LogSigner) -> SignedCheckpoint:
+    # The signer's size was read before this snapshot: it can only be larger if the database went back.
+    with db.read(snapshot=True) as conn:
+        edge = logbook.frontier(conn, name)
+        if edge.size < signer.size:
+            raise closed("database-shorter", name)
+        if signer.torn and edge.size == signer.size:
+            # A slot is written after its leaves have committed, so that a torn one promises more than this.
+            raise closed("signer-state-torn", name)
+        _check_edge(conn, name, edge)
+        stored = logbook.latest_checkpoint(conn, name)
+        if stored is not None and stored.size > edge.size:
+            raise closed("database-shorter", name)
+
+    def read_missing(first: int, last: int) -> list[bytes]:
+        with db.read() as fresh:
+            return logbook.leaf_hashes(fresh, name, first, last)
+
+    return signer.extend(edge.size, (), read_missing, expected=edge)
+
+
+def _check_edge(conn: Connection, name: str, edge: Frontier) -> None:
+    """Compute the right edge again, from stored tiles and the newest leaves, at least one and at most 256 of them."""
+    if edge.size == 0:
+        if logbook.leaves(conn, name, 0, 1):
+            raise closed("database-differs", name)
+        return
+    start = (edge.size - 1) // TILE_WIDTH * TILE_WIDTH
+    try:
+        read = TileReader(start, partial(logbook.tile, conn, name))
+        whole = [level for level in range(start.bit_length() - 1, -1, -1) if start >> level & 1]
+        before = Frontier(start, tuple(read(level, (start >> level) - 1) for level in whole))
+        # One leaf beyond the end is asked for: it must not exist.
+        newest = logbook.leaf_hashes(conn, name, start, edge.size + 1)
+    except ReferralError as error:
+        raise closed("database-differs", name) from error
+    if len(newest) != edge.size - start or before.extend(newest) != edge:
+        raise closed("database-differs", name)

@@ -1,0 +1,333 @@
+"""The log signer: signs a log's checkpoints, only over committed growth, and never over two histories.
+
+What it has signed stands in one small file outside the database, best on another disk. It recomputes the right edge
+itself from leaf hashes, so a database that was rolled back, restored or rewritten does not fit its state any more and
+is refused before any witness sees the fork. Several processes of one host share the file under its lock.
+
+The file has two slots, written in turn and synced in place: a torn write spoils only the older one. A state is on disk
+before its signature leaves; Ed25519 signs the same text the same way, so a crash between the two changes nothing.
+
+Must never: be called inside a transaction, sign without having synced, or follow a database that went back.
+
+Implements: design §9 ("One signer a log"); R-93.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from threading import Lock
+from typing import Final, Self, TypeAlias
+
+from referral_api.auditlog.checkpoint import Checkpoint, TrustPolicy, log_key, sign_checkpoint, verify_checkpoint
+from referral_api.auditlog.merkle import Frontier, parse_frontier
+from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.formats.keys import SigningKey
+from referral_api.formats.strict_json import b64u, canonical, parse, unb64u
+
+SLOT_BYTES: Final = 4096
+"""Holds the largest state there can be: 63 edge hashes, an origin of 255 characters and its note."""
+STATE_BYTES: Final = 2 * SLOT_BYTES
+_DIGEST_CHARS: Final = 43
+_MEMBERS: Final = frozenset({"frontier", "note", "origin", "v"})
+
+ReadMissing: TypeAlias = Callable[[int, int], Sequence[bytes]]
+"""(first, last) -> the leaf hashes [first, last) as committed in the database now."""
+
+CLOSED_REASONS: Final = frozenset(
+    {
+        "database-differs",
+        "database-shorter",
+        "signer-key",
+        "signer-origin",
+        "signer-state-missing",
+        "signer-state-rolled-back",
+        "signer-state-torn",
+        "signer-state-unreadable",
+        "signer-state-unwritable",
+    }
+)
+"""Why writes are closed: the `reason` of WRITES_CLOSED, each the name of a runbook."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignedCheckpoint:
+    """A checkpoint that may be released: durable in the database and in the signer's file."""
+
+    size: int
+    root: bytes
+    note: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What one slot says: the right edge as of the last signature, and its note (None before the first)."""
+
+    frontier: Frontier
+    note: bytes | None
+    slot: int = field(compare=False)
+
+
+def closed(reason: str, name: str) -> ReferralError:
+    """The refusal of every write to the log `name` until somebody has followed the runbook `reason`."""
+    if reason not in CLOSED_REASONS:
+        raise ValueError(reason)
+    return ReferralError(ErrorCode.WRITES_CLOSED, reason=reason, log=name)
+
+
+class LogSigner:
+    """The signer of one log on this host. Thread-safe, and safe beside other processes that open the same file."""
+
+    def __init__(self, descriptor: int, name: str, origin: str, key: SigningKey) -> None:
+        """Use `open` or `create`. Takes over the descriptor of the state file."""
+        self._descriptor = descriptor
+        self._name = name
+        self._origin = origin
+        self._key = key
+        self._policy = TrustPolicy(log_key(origin, key.public))
+        self._mutex = Lock()
+        self._failed: str | None = None
+        self._raw = b""
+        self._torn = False
+        with self._exclusive():
+            self._state = self._load()
+        # The right edge that this process has itself seen in the database or found at start: what comes must extend it.
+        self._seen = self._state.frontier
+
+    @classmethod
+    def create(cls, state_dir: Path, name: str, origin: str, key: SigningKey) -> Self:
+        """Start a log's state at size 0, before its first leaf commits. Raises FileExistsError if it has one."""
+        path = state_path(state_dir, name)
+        draft = path.with_name(path.name + ".new")
+        first = _encode_slot(origin, Frontier(), None)
+        # A draft can only be left by a crash inside this function, before anything was signed with it.
+        draft.unlink(missing_ok=True)
+        descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            os.pwrite(descriptor, first + bytes(SLOT_BYTES), 0)
+            os.fsync(descriptor)
+            # A link, unlike a rename, never replaces a state that another process has just begun.
+            os.link(draft, path)
+            draft.unlink()
+            sync_folder(state_dir)
+            return cls(descriptor, name, origin, key)
+        except BaseException:
+            os.close(descriptor)
+            raise
+
+    @classmethod
+    def open(cls, state_dir: Path, name: str, origin: str, key: SigningKey) -> Self:
+        """Open a log's state. Raises WRITES_CLOSED if it is missing, unreadable, or of another origin or key."""
+        try:
+            descriptor = os.open(state_path(state_dir, name), os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise closed("signer-state-missing", name) from None
+        try:
+            return cls(descriptor, name, origin, key)
+        except BaseException:
+            os.close(descriptor)
+            raise
+
+    @property
+    def size(self) -> int:
+        """The size up to which this process knows the log to be signed."""
+        return self._seen.size
+
+    @property
+    def torn(self) -> bool:
+        """Whether one slot was found spoilt at opening: then the database must hold more than was signed."""
+        return self._torn
+
+    def extend(
+        self,
+        first: int,
+        leaf_hashes: Sequence[bytes],
+        read_missing: ReadMissing,
+        *,
+        expected: Frontier | None = None,
+    ) -> SignedCheckpoint:
+        """Sign the growth that leaves `first` and following are; call it after COMMIT has returned, never before.
+
+        Leaves between what this process has seen and `first` are read through `read_missing`, as are those that another
+        process has signed meanwhile: then its later checkpoint is returned. `expected` is the database's own right edge
+        after these leaves, compared where it is given. Nothing is signed unless everything fits.
+
+        Raises WRITES_CLOSED with a `reason` of CLOSED_REASONS.
+        """
+        end = first + len(leaf_hashes)
+        with self._mutex, self._exclusive():
+            if self._failed is not None:
+                raise closed(self._failed, self._name)
+            state, seen = self._load(), self._seen
+            if state.frontier.size < seen.size:
+                raise closed("signer-state-rolled-back", self._name)
+            if first < seen.size:
+                raise closed("database-shorter", self._name)
+            hashes = [*self._read(read_missing, seen.size, first), *leaf_hashes]
+            if expected is not None and seen.extend(hashes) != expected:
+                raise closed("database-differs", self._name)
+            if state.frontier.size > end:
+                hashes += self._read(read_missing, end, state.frontier.size)
+            signed = state.frontier.size - seen.size
+            if seen.extend(hashes[:signed]) != state.frontier:
+                raise closed("database-differs", self._name)
+            if state.frontier.size < end or state.note is None:
+                state = self._sign(state, state.frontier.extend(hashes[signed:]))
+            self._state, self._seen = state, state.frontier
+            if state.note is None:
+                raise AssertionError("unreachable: a state without note has just been signed")
+            return SignedCheckpoint(state.frontier.size, state.frontier.root(), state.note)
+
+    def close(self) -> None:
+        """Give the file back."""
+        os.close(self._descriptor)
+
+    def _sign(self, old: _State, frontier: Frontier) -> _State:
+        note = sign_checkpoint(self._origin, frontier.size, frontier.root(), self._key)
+        slot = 1 - old.slot
+        raw = _encode_slot(self._origin, frontier, note)
+        try:
+            if os.pwrite(self._descriptor, raw, slot * SLOT_BYTES) != SLOT_BYTES:
+                raise OSError("short write")  # noqa: TRY301  # one handler for every way in which the disk fails
+            os.fdatasync(self._descriptor)
+        except OSError as error:
+            # After a failed sync the kernel may forget that the page was dirty: a second try would prove nothing.
+            self._failed = "signer-state-unwritable"
+            raise closed(self._failed, self._name) from error
+        self._raw = b"".join((self._raw[:SLOT_BYTES], raw) if slot else (raw, self._raw[SLOT_BYTES:]))
+        return _State(frontier, note, slot)
+
+    def _read(self, read_missing: ReadMissing, first: int, last: int) -> Sequence[bytes]:
+        if first >= last:
+            return ()
+        found = read_missing(first, last)
+        if len(found) != last - first:
+            raise closed("database-shorter", self._name)
+        return found
+
+    def _load(self) -> _State:
+        """The state on disk now; the bytes are judged again only when another process has changed them."""
+        raw = os.pread(self._descriptor, STATE_BYTES, 0)
+        if raw == self._raw:
+            return self._state
+        slots = [self._parse_slot(raw[at * SLOT_BYTES : (at + 1) * SLOT_BYTES], at) for at in (0, 1)]
+        states = [state for state in slots if state is not None]
+        if not states:
+            raise closed("signer-state-unreadable", self._name)
+        # An unused slot is all zero; anything else that cannot be read was torn by a crash, or spoilt later.
+        if len(states) == 1 and raw[SLOT_BYTES * (1 - states[0].slot) :][:SLOT_BYTES].strip(b"\0"):
+            self._torn = True
+        self._raw = raw
+        self._state = max(states, key=lambda state: (state.frontier.size, state.note is not None))
+        return self._state
+
+    def _parse_slot(self, raw: bytes, slot: int) -> _State | None:
+        """What a slot holds, or None if it is unused or torn. Raises WRITES_CLOSED for one of somebody else's."""
+        body = raw[_DIGEST_CHARS + 1 :].rstrip(b"\n")
+        if len(raw) != SLOT_BYTES or raw[:_DIGEST_CHARS].decode("latin-1") != b64u(sha256(body).digest()):
+            return None
+        members = parse(body.rstrip(b" "), max_bytes=SLOT_BYTES)
+        if members.keys() != _MEMBERS or members["v"] != 1:
+            raise closed("signer-state-unreadable", self._name)
+        if members["origin"] != self._origin:
+            raise closed("signer-origin", self._name)
+        frontier = parse_frontier(unb64u(members["frontier"]))
+        if members["note"] is None:
+            return _State(frontier, None, slot)
+        note = members["note"].encode()
+        try:
+            checkpoint = verify_checkpoint(note, self._policy)
+        except ReferralError as error:
+            raise closed("signer-key", self._name) from error
+        if Checkpoint(self._origin, frontier.size, frontier.root()).text() != checkpoint.text():
+            raise closed("signer-state-unreadable", self._name)
+        return _State(frontier, note, slot)
+
+    @contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+
+class LogSigners:
+    """The signers of all logs of this exchange on this host, opened when first asked for."""
+
+    def __init__(self, state_dir: Path, origin_prefix: str, key: SigningKey) -> None:
+        """`origin_prefix` is the public host and path below which the logs lie: `exchange.example/v1/log`."""
+        self._state_dir = state_dir
+        self._origin_prefix = origin_prefix
+        self._key = key
+        self._open: dict[str, LogSigner] = {}
+        self._mutex = Lock()
+
+    def __call__(self, name: str) -> LogSigner:
+        """The signer of a log. Raises WRITES_CLOSED, `signer-state-missing` among others."""
+        with self._mutex:
+            if name not in self._open:
+                self._open[name] = LogSigner.open(self._state_dir, name, self.origin(name), self._key)
+            return self._open[name]
+
+    def begin(self, name: str) -> LogSigner:
+        """The signer of a log that is still empty: its state is made now, before the first leaf commits.
+
+        Harmless where the state exists. For a log that has leaves it would accept whatever the database says, so call
+        it only with the log's lock held and its size seen to be 0.
+        """
+        with self._mutex:
+            if name not in self._open and not state_path(self._state_dir, name).exists():
+                # Another process of this host may be quicker; its state is as empty as ours would be.
+                with suppress(FileExistsError):
+                    self._open[name] = LogSigner.create(self._state_dir, name, self.origin(name), self._key)
+        return self(name)
+
+    def names(self) -> list[str]:
+        """Every log that has a state on this host."""
+        return sorted(path.stem.replace("-", "/") for path in self._state_dir.glob("*.signer"))
+
+    def origin(self, name: str) -> str:
+        """The origin of a log (R-90)."""
+        return f"{self._origin_prefix}/{name}"
+
+    def close(self) -> None:
+        """Give every file back."""
+        with self._mutex:
+            for signer in self._open.values():
+                signer.close()
+            self._open.clear()
+
+
+def state_path(state_dir: Path, name: str) -> Path:
+    """Where the state of a log lies: `keys.signer`, `audit-2026.signer`."""
+    return state_dir / (name.replace("/", "-") + ".signer")
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _encode_slot(origin: str, frontier: Frontier, note: bytes | None) -> bytes:
+    """One slot, readable with `cat`: the digest of what follows, a space, padded canonical JSON, a newline."""
+    members = {
+        "frontier": b64u(frontier.to_bytes()),
+        "note": None if note is None else note.decode(),
+        "origin": origin,
+        "v": 1,
+    }
+    body = canonical(members).ljust(SLOT_BYTES - _DIGEST_CHARS - 2, b" ")
+    raw = b64u(sha256(body).digest()).encode() + b" " + body + b"\n"
+    if len(raw) != SLOT_BYTES:
+        raise ValueError("the origin is too long for a signer's state")
+    return raw
