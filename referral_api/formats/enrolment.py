@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
@@ -19,8 +20,10 @@ from pydantic import Field, model_validator
 
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Digest, Kid
+from referral_api.formats import parties
 from referral_api.formats.directory_bodies import CredentialEntry, EncryptionEntry, Entry, Issuer
 from referral_api.formats.fields import Distinct, Document, Instant, KeyId, Many, Party, Role, Sha256, broken
+from referral_api.formats.statement_rules import MAX_KEYS_A_STATION
 from referral_api.formats.strict_json import b64u, canonical, parse, sha256_b64u, unb64u
 
 SECRET_BYTES = 16
@@ -206,3 +209,29 @@ def verify_code(typed: str, expected: str) -> Digest:
 def code_digest(code: str) -> Digest:
     """SHA-256 of the thirty digits in ASCII: `code_sha256` of an approval."""
     return sha256_b64u(parse_code(code).encode("ascii"))
+
+
+def next_statement(party: parties.Party, proposal: Proposal, now: int) -> dict[str, Any]:
+    """The body of the statement that adds a proposal to a party as it stands: what its keyholder signs.
+
+    A credential of the same id is replaced; encryption keys that have ended, and those of a workstation beyond its two
+    newest, are left out.
+    """
+    renewed = {credential.id for credential in proposal.credentials}
+    added = {key.kid for key in proposal.enc}
+    held: Counter[str] = Counter()
+    enc: list[EncryptionEntry] = []
+    before = [key for key in party.body.enc if key.kid not in added and key.until_at.timestamp() > now]
+    for key in sorted([*before, *proposal.enc], key=lambda one: (one.from_at, one.kid in added), reverse=True):
+        place = key.use if key.use == "backup" else key.station or key.kid
+        held[place] += 1
+        if held[place] <= MAX_KEYS_A_STATION:
+            enc.insert(0, key)
+    kept = [credential for credential in party.body.credentials if credential.id not in renewed]
+    return {
+        "seq": party.seq + 1,
+        "prev_statement": party.statement,
+        "entry": party.entry.wire(),
+        "credentials": [credential.wire() for credential in (*kept, *proposal.credentials)],
+        "enc": [key.wire() for key in enc],
+    }

@@ -10,7 +10,7 @@ Implements: docs/protocol.md R-33, R-45, R-64; design §5.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import CredentialId, KeyUse, Kid, PartyId
@@ -109,6 +109,10 @@ class Roster:
         if record is None:
             raise ReferralError(ErrorCode.KEY_NOT_VALID, reason="no-entry", kid=kid)
         return record
+
+    def owners_of(self, party: str) -> Mapping[Kid, str]:
+        """Every key of this party that was ever in effect, with its credential's short id (encryption keys: empty)."""
+        return self._owners.get(PartyId(party), {})
 
     def exchange_keys(self, use: KeyUse) -> list[KeyRecord]:
         """The exchange's keys of one use, in the genesis act's order."""

@@ -166,7 +166,7 @@ class KeyMap(Roster):
         if before is None:
             self._check_newcomer(act.party, body)
         check_statement(
-            act.party, body, None if before is None else before.body, self.find_key, self._owners.get(act.party, {})
+            act.party, body, None if before is None else before.body, self.find_key, self.owners_of(act.party)
         )
         waits_for = self._sign_off(act, body, before, now, verify=verify)
         pending = Pending(act.party, body, act.digest, act.iss, self.size, waits_for or Approver.KEYHOLDER)
