@@ -45,6 +45,7 @@ class Leaf:
     logged_s: int
 
 
+_KINDS: Final = {kind.value: kind for kind in LeafKind}
 _LEAF: Final = re.compile(
     rf'{{"d":"({DIGEST})","k":"({"|".join(LeafKind)})","t":(0|[1-9][0-9]{{0,15}}),"v":1}}'.encode("ascii")
 )
@@ -67,4 +68,4 @@ def parse_leaf(raw: bytes) -> Leaf:
     match = _LEAF.fullmatch(raw)
     if match is None or (logged_s := int(match[3])) > MAX_SAFE_INTEGER:
         raise malformed("leaf")
-    return Leaf(Digest(match[1].decode("ascii")), LeafKind(match[2].decode("ascii")), logged_s)
+    return Leaf(Digest(match[1].decode()), _KINDS[match[2].decode()], logged_s)

@@ -66,6 +66,11 @@ class Frontier:
         rows = _rows(self, leaf_hashes)
         return _frontier_of(rows, self.size + len(leaf_hashes))
 
+    def nodes(self) -> dict[tuple[int, int], bytes]:
+        """The same hashes by the (level, position) of their nodes."""
+        levels = [level for level in range(self.size.bit_length() - 1, -1, -1) if self.size >> level & 1]
+        return {(level, (self.size >> level) - 1): one for level, one in zip(levels, self.hashes, strict=True)}
+
     def to_bytes(self) -> bytes:
         """Size as eight big-endian bytes, then the hashes."""
         return self.size.to_bytes(8, "big") + b"".join(self.hashes)

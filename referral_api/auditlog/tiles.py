@@ -14,9 +14,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Final, TypeAlias
 
-from referral_api.auditlog.merkle import HASH_BYTES, STORED_LEVELS, Proof, TileRun, node_hash
+from referral_api.auditlog.merkle import HASH_BYTES, STORED_LEVELS, Frontier, Proof, TileRun
 from referral_api.auditlog.merkle import consistency_proof as _consistency_proof
 from referral_api.auditlog.merkle import inclusion_proof as _inclusion_proof
 from referral_api.domain.errors import ErrorCode, ReferralError
@@ -127,25 +128,31 @@ class TileReader:
     """Reads any whole node of the tree of `size` from its tiles, and proofs from those; keeps each tile once read.
 
     Meant to live as long as one request or one checkpoint: its tiles never become stale, but they are never dropped.
+    Who has the tree's frontier gives it as `edge` and spares most reads of partial tiles.
     """
 
-    __slots__ = ("_read_tile", "_rows", "_size")
+    __slots__ = ("_edge", "_read_tile", "_rows", "_size")
 
-    def __init__(self, size: int, read_tile: ReadTile) -> None:
+    def __init__(self, size: int, read_tile: ReadTile, edge: Frontier | None = None) -> None:
+        if edge is not None and edge.size != size:
+            raise ValueError("the frontier is that of another tree")
         self._size = size
         self._read_tile = read_tile
-        # Per tile its 256 hashes (or fewer) and, above them, the rows of their parents as far as a proof asked.
-        self._rows: dict[tuple[int, int], list[list[bytes]]] = {}
+        self._edge = edge.nodes() if edge is not None else {}
+        # Per tile its hashes and, above them, the rows of their parents as far as a proof asked; each row concatenated.
+        self._rows: dict[tuple[int, int], list[bytes]] = {}
 
     def __call__(self, level: int, position: int) -> bytes:
         """The hash of node (level, position), a whole subtree of the tree; TAMPERED if a tile has not its length."""
+        if (known := self._edge.get((level, position))) is not None:
+            return known
         tile_level, height = divmod(level, STORED_LEVELS)
         index = position >> (STORED_LEVELS - height)
         rows = self._rows.get((tile_level, index)) or self._load(tile_level, index)
         while len(rows) <= height:
-            below = rows[-1]
-            rows.append([node_hash(below[at], below[at + 1]) for at in range(0, len(below) - 1, 2)])
-        return rows[height][position - (index << (STORED_LEVELS - height))]
+            rows.append(_parents(rows[-1]))
+        at = HASH_BYTES * (position - (index << (STORED_LEVELS - height)))
+        return rows[height][at : at + HASH_BYTES]
 
     def inclusion_proof(self, index: int) -> Proof:
         """The proof of leaf `index` in the tree of this reader's size."""
@@ -155,12 +162,11 @@ class TileReader:
         """The proof that the tree of this reader's size extends that of `old_size`."""
         return _consistency_proof(old_size, self._size, self)
 
-    def _load(self, level: int, index: int) -> list[list[bytes]]:
+    def _load(self, level: int, index: int) -> list[bytes]:
         width = tile_width(level, index, self._size)
         if width == 0:
             raise ValueError("no such node in a tree of this size")
-        hashes = _exact(self._read_tile(level, index, width), level, index, width)
-        rows = [[hashes[at : at + HASH_BYTES] for at in range(0, len(hashes), HASH_BYTES)]]
+        rows = [_exact(self._read_tile(level, index, width), level, index, width)]
         self._rows[level, index] = rows
         return rows
 
@@ -188,6 +194,12 @@ def parse_entries(raw: bytes, width: int) -> list[bytes]:
     if at != len(raw) or len(entries) != width:
         raise malformed("entries")
     return entries
+
+
+def _parents(row: bytes) -> bytes:
+    """The hashes of the pairs in a row, as `merkle.node_hash` makes them; a last one without its pair is left out."""
+    pair = 2 * HASH_BYTES
+    return b"".join([sha256(b"\x01" + row[at : at + pair]).digest() for at in range(0, len(row) - HASH_BYTES, pair)])
 
 
 def _exact(hashes: bytes, level: int, index: int, width: int) -> bytes:

@@ -272,6 +272,14 @@ def test_bytes_that_are_no_frontier_are_refused(raw: bytes) -> None:
     assert refused(ErrorCode.MALFORMED, parse_frontier, raw) == "frontier"
 
 
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 12, 13, 127, 128, 255])
+def test_the_nodes_of_a_frontier_are_the_perfect_subtrees_of_its_right_edge(size: int) -> None:
+    nodes = grown(size).nodes()
+    assert len(nodes) == size.bit_count()
+    assert all(one == naive.subtree(level, position) for (level, position), one in nodes.items())
+    assert sum(1 << level for level, _ in nodes) == size
+
+
 def test_a_frontier_with_a_missing_or_short_hash_cannot_be_built() -> None:
     assert refused(ErrorCode.MALFORMED, Frontier, 3, (SOME,)) == "frontier"
     assert refused(ErrorCode.MALFORMED, Frontier, 1, (SOME[1:],)) == "frontier"

@@ -196,6 +196,21 @@ def test_a_proof_reads_each_tile_once_in_the_width_of_its_tree(
     assert shelf.reads == [(0, 1, 256), (1, 0, 256), (0, 256, 1)]
 
 
+def test_a_known_right_edge_spares_the_partial_tiles_and_changes_no_proof(
+    large: tuple[Shelf, list[bytes], dict[int, bytes]],
+) -> None:
+    shelf, leaves, _ = large
+    size = len(leaves)
+    for index in (0, 300, 65_535, 65_536, size - 1):
+        shelf.reads.clear()
+        proof = TileReader(size, shelf.read_tile, shelf.frontier).inclusion_proof(index)
+        # Only the newest leaves have siblings in a partial tile that are not themselves on the edge.
+        assert {width for _, _, width in shelf.reads} == ({8} if index == size - 1 else {256})
+        assert proof == TileReader(size, shelf.read_tile).inclusion_proof(index)
+    with pytest.raises(ValueError, match="another tree"):
+        TileReader(size - 1, shelf.read_tile, shelf.frontier)
+
+
 def test_a_tile_of_the_wrong_length_is_noticed() -> None:
     for wrong in (b"", b"\0" * 31, b"\0" * 64, b"\0" * 33):
         with pytest.raises(ReferralError) as caught:
