@@ -110,14 +110,25 @@ class Chronicle:
             return
         if event.unit is not None and event.unit not in self.deliveries:
             raise ReferralError(ErrorCode.ILLEGAL_TRANSITION, act=event.act.value, reason="no-delivery")
-        changed = fold.judge(event, self.deliveries, prev_known=self._knows(event))
+        try:
+            changed = fold.judge(event, self.deliveries, prev_known=self._knows(event))
+        except ReferralError as refusal:
+            # An act on the whole referral may have moved other units' deliveries only, which we are not shown (R-67).
+            if self.only is None or event.unit is not None or refusal.code is not ErrorCode.ILLEGAL_TRANSITION:
+                raise
+            changed = {}
         self.deliveries |= self._mine(changed)
 
     def _mine(self, deliveries: Mapping[str, Delivery]) -> dict[str, Delivery]:
         return {unit: one for unit, one in deliveries.items() if self.only in (None, unit)}
 
     def _knows(self, event: Event) -> bool:
-        """Whether `prev` names an earlier act that its signer could see on the delivery the act concerns (R-65)."""
+        """Whether `prev` names an earlier act that its signer could see on the delivery the act concerns (R-65).
+
+        A unit cannot tell: what the sender names may be an act of another unit.
+        """
+        if self.only is not None:
+            return True
         place = None if event.prev is None else self._seen.get(event.prev)
         viewer = _VIEWERS.get(event.by)
         if place is None or viewer is None:

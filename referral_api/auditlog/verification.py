@@ -1,8 +1,8 @@
 """The whole of R-95: verify an exchange's logs from their checkpoints down to every record, and say what does not hold.
 
 The walk goes through the audit logs in log order and lets the key map grow exactly where a directory act stands in
-them, so that every signature is judged by the keys as they were at that leaf. It goes on after a fault, because an auditor
-needs to know everything that is wrong, and reports "incomplete" wherever something that must be there is not.
+them, so that every signature is judged by the keys as they were at that leaf. It goes on after a fault, because an
+auditor needs to know everything that is wrong, and reports "incomplete" wherever something that must be there is not.
 
 Must never: open a file or connection (a `Source` does), stop at the first fault, or call anything verified that is not.
 

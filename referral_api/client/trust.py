@@ -108,9 +108,9 @@ class Replica:
     def seal_keys_at(self, credential: str, iat: int, time: int, kids: Collection[Kid] = ()) -> SealKeys:
         """The keys of a credential for an act that the exchange took at `time`, also where they have ended since.
 
-        Acts that were logged before a key was revoked or replaced stand (R-33). Where the key map of today does not know
-        the keys any more, the log is folded again up to the leaf that ended them, and `time` must not lie after it.
-        Raises KEY_NOT_VALID.
+        Acts that were logged before a key was revoked or replaced stand (R-33). Where the key map of today does not
+        know the keys any more, the log is folded again up to the leaf that ended them, and `time` must not lie after
+        it. Raises KEY_NOT_VALID.
         """
         try:
             return self.keymap.seal_keys(credential, iat, time, kids=kids)

@@ -1,0 +1,315 @@
+"""Sending: from a referral body to a signed, sealed and durable act, and from there to a verified receipt.
+
+Everything that can be wrong is found before anything is sealed: urgency floors, the consent table, agreement of the
+clear codes with the body, and whether every addressed unit can be reached. What is queued is final bytes; the draft
+goes with it, encrypted for this machine, in case a recipient's key is replaced before the exchange has it.
+
+Must never: send what the checks refuse, seal to a key that the keys log does not vouch for, or say "received" before
+trust.py has verified it.
+
+Implements: R-21, R-53, R-64, R-80 to R-83; design §6, §10, §12.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from referral_api.client import exchange, sealing
+from referral_api.client.exchange import Request
+from referral_api.client.keystore import CredentialKeys
+from referral_api.client.outbox import Entry, Outbox, Outgoing, pause_s
+from referral_api.client.sealing import Draft, Recipient
+from referral_api.client.session import Session, is_repeatable
+from referral_api.client.trust import keys_origin
+from referral_api.domain import clocks
+from referral_api.domain.errors import FINAL_REFUSALS, ErrorCode, ReferralError
+from referral_api.domain.words import Act, ActId, DeliveryRole, KeyUse, PartyId, ReferralId, Role
+from referral_api.formats.act import build_act, parse_act
+from referral_api.formats.bodies import Submit, parse_body
+from referral_api.formats.bundle import SealedBundle, SealRole
+from referral_api.formats.contents import Body, BundleBody, KeysLogView
+from referral_api.formats.referral_body import ReferralBody, parse_referral
+from referral_api.formats.referral_findings import check_referral
+from referral_api.formats.statements import KeyMap
+from referral_api.formats.strict_json import b64u, canonical, parse, sha256_b64u
+
+_MAX_DRAFT_BYTES = 1 << 20
+RESEAL = frozenset({ErrorCode.RECIPIENT_KEY_STALE, ErrorCode.CLOCK_SKEW})
+"""Refusals that leave the id unused and that new bytes from the same draft would not meet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ids:
+    """The identifiers of one submission, drawn by the caller."""
+
+    ref: ReferralId
+    submit: ActId
+    route: ActId
+
+
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """What a hotline decides about one referral, beside the referral itself."""
+
+    body: dict[str, Any] = field(repr=False)
+    action: PartyId
+    information: tuple[PartyId, ...] = ()
+    excluded: tuple[PartyId, ...] = ()
+    retention_class: str = "standard"
+    relation: dict[str, str] | None = None
+    agreement: str | None = None
+    operator: str | None = None
+
+    def encode(self) -> bytes:
+        """The draft, as it is encrypted for this machine."""
+        return canonical(
+            {
+                "action": self.action,
+                "agreement": self.agreement,
+                "body": self.body,
+                "excluded": list(self.excluded),
+                "information": list(self.information),
+                "operator": self.operator,
+                "relation": self.relation,
+                "retention_class": self.retention_class,
+            }
+        )
+
+
+def parse_composition(raw: bytes) -> Composition:
+    """Read a draft that `Composition.encode` wrote."""
+    value = parse(raw, max_bytes=_MAX_DRAFT_BYTES)
+    return Composition(**value | {name: tuple(value[name]) for name in ("excluded", "information")})
+
+
+def compose(session: Session, keys: CredentialKeys, what: Composition, ids: Ids) -> Outgoing:
+    """Check, seal and sign one referral. Nothing is sent or stored yet.
+
+    Raises MALFORMED (`where`, `reason`) and ACT_SCHEMA for the body and the codes; FLOOR_NOT_MET (`least`);
+    CONSENT_GATE (`findings`); NO_USABLE_KEY (`unit`, `instead`: escalation parties that can be reached);
+    TARGET_NOT_ALLOWED; KEY_NOT_VALID if this credential may not sign.
+    """
+    now = session.now()
+    if not keys.seal:
+        raise ReferralError(ErrorCode.KEY_NOT_VALID, reason="no-seal-key", credential=keys.credential)
+    body = parse_referral(what.body, on=datetime.fromtimestamp(now, UTC).date())
+    to = addressees(session.keymap, body, what, now)
+    members = _submit_members(body, what, to, now)
+    check_referral(body, _parse_submit(members | {"bundle": {"sha256": sha256_b64u(b""), "size": 1}}))
+    recipients = [one for unit, role in to for one in _recipients(session.keymap, unit, SealRole(role.value), now)]
+    recipients += _own(session.keymap, session.profile.party, now)
+    sealed = sealing.seal(
+        Draft(ids.ref, keys.credential, session.profile.issuer, keys_log_view(session), BundleBody(what.body)),
+        recipients=recipients,
+        signers=keys.signers(),
+        now=datetime.fromtimestamp(now, UTC),
+    )
+    members["bundle"] = {"sha256": sealed.sha256, "size": sealed.size}
+    raw_act = _sign(session, keys, ids.submit, Act.SUBMIT, ids.ref, members, now)
+    route = None
+    if what.excluded:
+        route = _sign(session, keys, ids.route, Act.ROUTE, ids.ref, {"excluded": list(what.excluded)}, now)
+    act = parse_act(raw_act)
+    draft = keys.wrap(what.encode(), _context(ids.submit))
+    return Outgoing(act.id, act.act, act.ref, act.digest, raw_act, sealed.raw, route, None, draft)
+
+
+def recompose(session: Session, keys: CredentialKeys, entry: Entry, ids: Ids) -> Outgoing:
+    """A new submission from the draft of one that can never be taken: new act, new envelope, same referral id.
+
+    Raises as `compose` does; NOT_FOUND where the entry has no draft; DECRYPT_FAILED for another credential's keystore.
+    """
+    outgoing = entry.outgoing
+    if outgoing.draft is None or outgoing.ref is None:
+        raise ReferralError(ErrorCode.NOT_FOUND)
+    what = parse_composition(keys.unwrap(outgoing.draft, _context(outgoing.id)))
+    return compose(session, keys, what, Ids(outgoing.ref, ids.submit, ids.route))
+
+
+def addressees(keymap: KeyMap, body: ReferralBody, what: Composition, now: int) -> list[tuple[PartyId, DeliveryRole]]:
+    """Who is addressed and why: the unit to act, those to know, and for emergencies and urgent ones who steps in.
+
+    Raises TARGET_NOT_ALLOWED (`unit`, `reason`), NO_USABLE_KEY (`unit`, `instead`).
+    """
+    to = [(what.action, DeliveryRole.ACTION), *((unit, DeliveryRole.INFORMATION) for unit in what.information)]
+    for unit, _ in to:
+        party = keymap.find_party(unit)
+        if party is None or party.role is not Role.POLICE_UNIT:
+            raise ReferralError(ErrorCode.TARGET_NOT_ALLOWED, unit=unit, reason="not-a-unit")
+        if unit in what.excluded:
+            raise ReferralError(ErrorCode.TARGET_NOT_ALLOWED, unit=unit, reason="excluded")
+        if not keymap.sealable(unit, now):
+            instead = [one for one in escalation(keymap, unit, now) if one not in what.excluded]
+            raise ReferralError(ErrorCode.NO_USABLE_KEY, unit=unit, instead=instead)
+    if clocks.escalation_sealed(body.urgency):
+        taken = {unit for unit, _ in to} | set(what.excluded)
+        standing_by = [unit for unit in escalation(keymap, what.action, now) if unit not in taken]
+        to += [(unit, DeliveryRole.ESCALATION) for unit in standing_by]
+    return to
+
+
+def escalation(keymap: KeyMap, unit: str, now: int) -> list[PartyId]:
+    """The escalation parties of a unit that can be sealed to, as its directory entry orders them; its parent first."""
+    party = keymap.find_party(unit)
+    if party is None:
+        return []
+    named = [party.entry.parent] if party.entry.parent is not None else []
+    named += [one for one in party.entry.escalation if one not in named]
+    units = [one for one in named if (found := keymap.find_party(one)) is not None and found.role is Role.POLICE_UNIT]
+    return [one for one in units if keymap.sealable(one, now)]
+
+
+def recipients_for(session: Session, party: str, now: int) -> list[Recipient]:
+    """Whom a sealed note is for: the other side's keys, and our own so that we can read it again."""
+    others = _recipients(session.keymap, PartyId(party), SealRole.INFORMATION, now)
+    if not others:
+        raise ReferralError(ErrorCode.NO_USABLE_KEY, unit=party, instead=[])
+    return others + _own(session.keymap, session.profile.party, now)
+
+
+def seal_beside(
+    session: Session, keys: CredentialKeys, ref: ReferralId, body: Body, recipients: Sequence[Recipient]
+) -> SealedBundle:
+    """Seal what travels beside a later act."""
+    draft = Draft(ref, keys.credential, session.profile.issuer, keys_log_view(session), body)
+    at = datetime.fromtimestamp(session.now(), UTC)
+    return sealing.seal(draft, recipients=recipients, signers=keys.signers(), now=at)
+
+
+def keys_log_view(session: Session) -> KeysLogView:
+    """The keys log as we see it now, which every envelope states."""
+    replica = session.replica
+    return KeysLogView(keys_origin(replica.keymap), replica.size, b64u(replica.frontier.root()))  # type: ignore[arg-type]
+
+
+def flush(session: Session, outbox: Outbox) -> list[Entry]:
+    """Send what is due, oldest first, and return the entries as they are afterwards.
+
+    One entry's refusal does not stop the others; an unreachable exchange, and anything that fails verification, does.
+    Raises UNREACHABLE only as `Entry.code`; raises what trust.py raises, because an exchange that answers falsely is an
+    alarm and never a retry.
+    """
+    done = []
+    for entry in outbox.due(session.ambient.now()):
+        done.append(_send(session, outbox, entry))
+        if done[-1].code is ErrorCode.UNREACHABLE:
+            break
+    return done
+
+
+def _send(session: Session, outbox: Outbox, entry: Entry) -> Entry:
+    outgoing = entry.outgoing
+    outbox.sending(outgoing.id, session.ambient.now())
+    request = _request(outgoing)
+    try:
+        answer = session.call(request, exchange.judge_receipted)
+    except ReferralError as error:
+        return _without_answer(session, outbox, entry, error)
+    confirmed = session.believe(answer, parse_act(outgoing.jws))
+    receipt, proof = confirmed.receipt.raw, confirmed.raw_proof
+    if confirmed.receipt.refusal is not None:
+        return outbox.refused(outgoing.id, confirmed.receipt.refusal, receipt, proof)
+    if outgoing.route is not None:
+        _believe_route(session, answer, outgoing.route)
+    return outbox.received(outgoing.id, receipt, proof)
+
+
+def _without_answer(session: Session, outbox: Outbox, entry: Entry, error: ReferralError) -> Entry:
+    outgoing = entry.outgoing
+    if error.code in RESEAL:
+        return outbox.needs_resealing(outgoing.id, error.code)
+    transient = error.code in (ErrorCode.RATE_LIMITED, ErrorCode.WRITES_CLOSED) or is_repeatable(error) is not False
+    if transient or error.facts.get("retry") in ("same", "after", "new-proof"):
+        wait = int(error.facts.get("retry_after_s", pause_s(entry.attempts)))
+        outbox.postpone(outgoing.id, error.code, session.ambient.now() + wait)
+        return outbox.get(outgoing.id)
+    if error.facts.get("retry") == "never" and error.code not in FINAL_REFUSALS:
+        return outbox.refused(outgoing.id, error.code)
+    # Neither an answer nor a refusal that the exchange stands by: somebody has to look.
+    outbox.postpone(outgoing.id, error.code, session.ambient.now() + pause_s(entry.attempts))
+    raise error
+
+
+def _believe_route(session: Session, answer: Mapping[str, Any], route: bytes) -> None:
+    """The route act stands or falls with its submit, so its receipt is owed too."""
+    act = parse_act(route)
+    told = answer.get("route")
+    if not isinstance(told, dict):
+        told = session.read_json(exchange.receipt(act.digest))
+    if not all(isinstance(told.get(name), str) for name in ("receipt", "proof")):
+        raise ReferralError(ErrorCode.RECEIPT_MISMATCH, member="route")
+    if not session.believe(told, act).receipt.accepted:
+        raise ReferralError(ErrorCode.RECEIPT_MISMATCH, member="route")
+
+
+def _request(outgoing: Outgoing) -> Request:
+    if outgoing.act is Act.SUBMIT:
+        if outgoing.ref is None or outgoing.beside is None:
+            raise RuntimeError("a submit has a referral and a bundle")
+        return exchange.submit(outgoing.ref, outgoing.jws, outgoing.beside, outgoing.route)
+    if outgoing.ref is None:
+        return exchange.directory_act(outgoing.id, outgoing.jws, outgoing.enrolment)
+    return exchange.later_act(outgoing.ref, outgoing.id, outgoing.jws, outgoing.beside)
+
+
+def _submit_members(
+    body: ReferralBody, what: Composition, to: Sequence[tuple[PartyId, DeliveryRole]], now: int
+) -> dict[str, Any]:
+    said = body.consent
+    members: dict[str, Any] = {
+        "to": [{"unit": unit, "role": role.value} for unit, role in to],
+        "urgency": body.urgency.value,
+        "basis": said.basis.value,
+        "identity_level": said.identity_level.value,
+        "retention_class": what.retention_class,
+        "created_at": now,
+    }
+    if said.override is not None:
+        members["override"] = {"reason": said.override.reason, "second_person": said.override.second_person}
+    if body.phone_alert is not None:
+        call = body.phone_alert
+        told: dict[str, Any] = {"made": call.made, "to_unit": call.to_unit, "by": call.by}
+        told |= {"at": None if call.at is None else int(call.at.timestamp())}
+        members["phone_alert"] = {name: value for name, value in told.items() if value is not None}
+    optional = {"relation": what.relation, "agreement": what.agreement, "operator": what.operator}
+    return members | {name: value for name, value in optional.items() if value is not None}
+
+
+def _parse_submit(members: Mapping[str, Any]) -> Submit:
+    submit = parse_body(Act.SUBMIT, members)
+    if not isinstance(submit, Submit):
+        raise TypeError("the body of a submit act is a Submit")
+    return submit
+
+
+def _recipients(keymap: KeyMap, party: PartyId, role: SealRole, now: int) -> list[Recipient]:
+    return [Recipient(key.public, party, role) for key in keymap.sealable(party, now)]
+
+
+def _own(keymap: KeyMap, party: PartyId, now: int) -> list[Recipient]:
+    roles = {KeyUse.ENC: SealRole.SENDER, KeyUse.BACKUP: SealRole.ARCHIVE}
+    return [Recipient(key.public, party, roles[key.use]) for key in keymap.sealable(party, now)]
+
+
+def _sign(
+    session: Session, keys: CredentialKeys, act_id: ActId, act: Act, ref: ReferralId, body: Mapping[str, Any], now: int
+) -> bytes:
+    return build_act(
+        act_id=act_id,
+        iss=keys.credential,
+        aud=session.profile.issuer,
+        iat=now,
+        act=act,
+        ref=ref,
+        unit=None,
+        prev=None,
+        body=body,
+        signers=keys.signers(),
+    )
+
+
+def _context(act_id: ActId) -> bytes:
+    return b"referral-1/draft\x00" + act_id.encode("ascii")
