@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
@@ -44,6 +44,7 @@ from referral_api.formats.fields import (
     Sealed,
     Sha256,
     Urgency,
+    Yes,
     broken,
 )
 
@@ -168,7 +169,7 @@ class Ack(Document):
 
     bundle: Sha256
     submit: Sha256
-    decrypted: Literal[True]
+    decrypted: Yes
     parts: Maybe[Annotated[Distinct[Sha256], Field(max_length=MAX_ATTACHMENTS)]] = None
 
 
@@ -200,7 +201,7 @@ class Decline(Document):
     def _reasoned(self) -> Self:
         _demand_note("decline_reason", self.reason, self.sealed)
         if self.duplicate_of is not None and self.reason != "duplicate_of":
-            raise broken("contradiction")
+            raise broken("members-contradict")
         return self
 
 

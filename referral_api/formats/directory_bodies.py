@@ -34,6 +34,7 @@ from referral_api.formats.fields import (
     Party,
     Role,
     Sha256,
+    Yes,
     all_distinct,
     broken,
 )
@@ -182,7 +183,7 @@ class CredentialEntry(Document):
 
     id: Annotated[str, Field(pattern=r"^[a-z0-9]{4,12}$")]
     kind: CredentialKind
-    keyholder: Maybe[Literal[True]] = None
+    keyholder: Maybe[Yes] = None
     operator: Maybe[OperatorCode] = None
     access: KeyId
     seal: Annotated[Distinct[KeyId], Field(max_length=2)]
@@ -221,7 +222,7 @@ class EncryptionEntry(Document):
         if self.until_at <= self.from_at:
             raise broken("ends-before-it-begins")
         if self.use == "backup" and self.station is not None:
-            raise broken("contradiction")
+            raise broken("members-contradict")
         return self
 
 
@@ -237,7 +238,7 @@ class Statement(Document):
     @model_validator(mode="after")
     def _sound(self) -> Self:
         if (self.seq == 1) != (self.prev_statement is None):
-            raise broken("chain")
+            raise broken("chain-broken")
         if not all_distinct(credential.id for credential in self.credentials) or not all_distinct(self.kids()):
             raise broken("repeated-entry")
         return self

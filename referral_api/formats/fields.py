@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from enum import StrEnum
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -23,10 +23,12 @@ from pydantic import (
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
     StringConstraints,
     ValidationError,
     ValidationInfo,
 )
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import PydanticCustomError, core_schema
 
 from referral_api.domain import words
@@ -70,7 +72,9 @@ class Document(BaseModel):
 
 
 def broken(slug: str) -> PydanticCustomError:
-    """The error of a rule that spans several members; `slug` becomes the fact `reason`."""
+    """The error of a rule that spans several members; `slug`, in which there is a hyphen, becomes the fact `reason`."""
+    if "-" not in slug:
+        raise ValueError(slug)
     return PydanticCustomError(slug, "{reason}", {"reason": slug})
 
 
@@ -114,6 +118,33 @@ class _NotNull:
 
 Maybe = Annotated[T | None, _NotNull()]
 """An optional member: left out or given, never null. Use as `name: Maybe[Type] = None`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Exactly:
+    """The one value, by type too: the library's own literals take 1 for true and true for 1."""
+
+    value: bool | int
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        def only(value: Any) -> Any:
+            if value != self.value:
+                raise broken("out-of-range")
+            return value
+
+        kind = core_schema.bool_schema if isinstance(self.value, bool) else core_schema.int_schema
+        return core_schema.no_info_after_validator_function(only, kind(strict=True))
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {"const": self.value}
+
+
+Yes = Annotated[Literal[True], _Exactly(value=True)]
+"""A statement that is either made or left out."""
+Version1 = Annotated[Literal[1], _Exactly(value=1)]
+"""The member `v` of every document of this profile."""
 
 
 class _UnixSeconds:

@@ -39,7 +39,7 @@ ENCRYPTION_USES = frozenset({KeyUse.ENC, KeyUse.BACKUP})
 class KeyEntryPayload(fields.Document):
     """The signed payload of a key entry, member for member (R-31)."""
 
-    v: Literal[1]
+    v: fields.Version1
     party: fields.Party
     use: Literal["access", "seal", "enc", "backup"]
     jwk: dict[str, str]

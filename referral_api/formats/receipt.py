@@ -20,7 +20,7 @@ from referral_api.domain.errors import FINAL_REFUSALS, ErrorCode, ReferralError
 from referral_api.domain.words import UUID4, Digest, Kid
 from referral_api.formats import signed
 from referral_api.formats.exchange_bodies import LogOrigin
-from referral_api.formats.fields import Credential, Document, Many, Party, Ref, Sha256, State
+from referral_api.formats.fields import Credential, Document, Many, Party, Ref, Sha256, State, Version1
 from referral_api.formats.keys import Alg, PublicKey, SigningKey
 from referral_api.formats.strict_json import canonical, parse
 
@@ -45,7 +45,7 @@ class LogPlace(Document):
 class ReceiptPayload(Document):
     """The signed payload, exactly these members (R-16)."""
 
-    v: Literal[1]
+    v: Version1
     iss: Annotated[str, Field(min_length=1, max_length=400)]
     act: Sha256
     id: Annotated[str, Field(pattern=f"^{UUID4}$")]

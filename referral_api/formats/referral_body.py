@@ -32,6 +32,7 @@ from referral_api.formats.fields import (
     OperatorCode,
     Party,
     Urgency,
+    Yes,
     all_distinct,
     broken,
 )
@@ -116,14 +117,14 @@ class Location(Document):
     precision: Maybe[Annotated[str, Coded(("precision",), gaps=True)]] = None
     observed_at: Maybe[Moment] = None
     present_now: Maybe[YesNo] = None
-    victim_asked: Maybe[Literal[True]] = None
+    victim_asked: Maybe[Yes] = None
 
     @model_validator(mode="after")
     def _placed(self) -> Self:
         if self.ubigeo is None and self.country in (None, "PE"):
             raise broken("no-place")
         if self.ubigeo is not None and self.country not in (None, "PE"):
-            raise broken("contradiction")
+            raise broken("members-contradict")
         if (self.lat is None) != (self.lon is None):
             raise broken("half-a-coordinate")
         if self.type == "safe_place" and self.victim_asked is None:

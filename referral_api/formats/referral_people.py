@@ -99,7 +99,7 @@ class SafeContact(Document):
         if (self.value is None) and self.channel not in WITHOUT_ADDRESS:
             raise broken("channel-without-value")
         if self.channel == "none" and self.value is not None:
-            raise broken("contradiction")
+            raise broken("members-contradict")
         return self
 
 

@@ -19,8 +19,10 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
+from referral_api.formats import enrolment
 from referral_api.formats.bodies import BODIES
 from referral_api.formats.codelists import list_names, raw_csv, raw_notice
+from referral_api.formats.key_entry import KeyEntryPayload
 from referral_api.formats.outer_schemas import OUTER
 from referral_api.formats.receipt import ReceiptPayload
 from referral_api.formats.referral_body import ReferralBody
@@ -32,6 +34,14 @@ DOCUMENTS: Mapping[str, type[BaseModel] | Mapping[str, Any]] = {
     **{f"acts/{act.value}": body for act, body in BODIES.items()},
     "referral": ReferralBody,
     "receipt-payload": ReceiptPayload,
+    "key-entry-payload": KeyEntryPayload,
+    "enrolment/invitation": enrolment.Invitation,
+    "enrolment/challenge": enrolment.Challenge,
+    "enrolment/proof": enrolment.Proof,
+    "enrolment/begin": enrolment.Begin,
+    "enrolment/begun": enrolment.Begun,
+    "enrolment/proposal": enrolment.Proposal,
+    "enrolment/completion": enrolment.Completion,
     **OUTER,
 }
 """Every document by the path of its schema below schemas/, without `.json`."""
