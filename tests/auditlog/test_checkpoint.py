@@ -1,3 +1,5 @@
+"""Checkpoints and cosignatures: whose log, whose signature, which witnesses (R-90)."""
+
 from __future__ import annotations
 
 import base64

@@ -1,3 +1,5 @@
+"""One spelling of a leaf, and nothing beside it (R-91)."""
+
 from __future__ import annotations
 
 from hashlib import sha256

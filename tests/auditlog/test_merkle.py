@@ -1,3 +1,5 @@
+"""The tree against the naive recursion of RFC 6962, its proofs against every corruption (R-90, R-94)."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator

@@ -1,3 +1,5 @@
+"""Signed notes and pinned keys, with the example of the specification (R-90)."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,3 +1,5 @@
+"""Portable proofs: what they show, and that no changed byte leaves one valid (R-18)."""
+
 from __future__ import annotations
 
 import base64

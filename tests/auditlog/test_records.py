@@ -1,3 +1,5 @@
+"""The exchange's own records: closed kinds, strict members, no word about a person (R-52, R-91)."""
+
 from __future__ import annotations
 
 from hashlib import sha256

@@ -1,3 +1,5 @@
+"""Tile paths, what may be served and when, proofs from tiles, entry bundles (R-90)."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence

@@ -1,3 +1,5 @@
+"""Every vector of schemas/vectors/log-*.json, and that the files are what their generator makes (R-18, R-90, R-91, R-94)."""
+
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -178,96 +178,111 @@ def consistency() -> list[Case]:
     return cases + [case(name, clause, wrong, "inconsistent") for name, wrong in wrong_inputs.items()]
 
 
+SIZE, ROOT = 13, naive.root(13)
+TEXT = body(SIZE, ROOT)
+SIGNED = TEXT + "\n" + log_line(TEXT)
+PINNED = vkey(ORIGIN, 1, public(LOG))
+WITNESSES = [vkey(NAME_1, 4, public(WITNESS_1)), vkey(NAME_2, 6, public(WITNESS_2))]
+
+
+def given_note(note: str, quorum: int = 0) -> Case:
+    return {"note": note, "log": PINNED, "witnesses": WITNESSES, "quorum": quorum}
+
+
+def resigned(text: str) -> str:
+    return text + "\n" + log_line(text)
+
+
 def checkpoints(kept: str | None) -> list[Case]:
     clause = "R-90; C2SP signed-note, tlog-checkpoint, tlog-cosignature"
-    size, root = 13, naive.root(13)
-    text = body(size, root)
-    signed = text + "\n" + log_line(text)
-    one, two = witness_line_1(text), witness_line_2(size, root, kept)
-    pinned = vkey(ORIGIN, 1, public(LOG))
-    witnesses = [vkey(NAME_1, 4, public(WITNESS_1)), vkey(NAME_2, 6, public(WITNESS_2))]
+    two = witness_line_2(SIZE, ROOT, kept)
+    cases = [case(name, clause, wanted, "ok") for name, wanted in good_notes(two).items()]
+    cases += [case(name, clause, wrong, "malformed") for name, wrong in malformed_notes().items()]
+    return cases + [case(name, clause, wrong, code) for name, (wrong, code) in unbelieved_notes(two).items()]
 
-    def given(note: str, quorum: int = 0) -> Case:
-        return {"note": note, "log": pinned, "witnesses": witnesses, "quorum": quorum}
 
-    def resigned(other: str) -> str:
-        return other + "\n" + log_line(other)
-
+def good_notes(two: str) -> dict[str, Case]:
     strangers = "".join(line(f"w.example/{n}", 4, bytes(32), bytes([n]) * 72) for n in range(16))
-    flipped = two.replace("A", "B", 5) if two.count("A") > 5 else two
-    zero = body(0, sha256(b"").digest())
-    largest = body(2**53 - 1, root)
-    accepted = {
-        "signed by the log": given(signed),
-        "the empty log": given(resigned(zero)),
-        "a large size": given(resigned(largest)),
-        "16 lines of unknown keys before the log's": given(text + "\n" + strangers + log_line(text)),
-        "a line with the log's name and another id": given(signed + line(ORIGIN, 4, public(LOG), bytes(72))),
-        "cosigned by one of one": given(signed + one, 1),
-        "cosigned with ML-DSA-44": given(signed + two, 1),
-        "cosigned by two of two, in any order": given(text + "\n" + two + log_line(text) + one, 2),
+    one = witness_line_1(TEXT)
+    zero, largest = body(0, sha256(b"").digest()), body(2**53 - 1, ROOT)
+    return {
+        "signed by the log": given_note(SIGNED),
+        "the empty log": given_note(resigned(zero)),
+        "a large size": given_note(resigned(largest)),
+        "16 lines of unknown keys before the log's": given_note(TEXT + "\n" + strangers + log_line(TEXT)),
+        "a line with the log's name and another id": given_note(SIGNED + line(ORIGIN, 4, public(LOG), bytes(72))),
+        "cosigned by one of one": given_note(SIGNED + one, 1),
+        "cosigned with ML-DSA-44": given_note(SIGNED + two, 1),
+        "cosigned by two of two, in any order": given_note(TEXT + "\n" + two + log_line(TEXT) + one, 2),
     }
-    refused: dict[str, tuple[Case, str]] = {
-        "no signature": (given(text + "\n"), "malformed"),
-        "no empty line": (given(text + log_line(text)), "malformed"),
-        "carriage returns": (given(signed.replace("\n", "\r\n")), "malformed"),
-        "hyphen instead of em dash": (given(signed.replace(DASH, "-")), "malformed"),
-        "en dash instead of em dash": (given(signed.replace(DASH, "\N{EN DASH}")), "malformed"),
-        "two spaces": (given(signed.replace(f"{DASH} ", f"{DASH}  ")), "malformed"),
-        "no newline at the end": (given(signed[:-1]), "malformed"),
-        "a trailing space": (given(signed[:-1] + " \n"), "malformed"),
-        "a tab": (given(signed.replace("13\n", "13\t\n", 1)), "malformed"),
-        "an extension line": (given(resigned(text + "extension\n")), "malformed"),
-        "two lines": (given(resigned(f"{ORIGIN}\n{size}\n")), "malformed"),
-        "a leading zero": (given(resigned(text.replace("\n13\n", "\n013\n"))), "malformed"),
-        "a plus sign": (given(resigned(text.replace("\n13\n", "\n+13\n"))), "malformed"),
-        "a size beyond 63 bits": (given(resigned(text.replace("\n13\n", "\n9223372036854775808\n"))), "malformed"),
-        "a root of 31 bytes": (given(resigned(body(size, root[1:]))), "malformed"),
-        "a root in base64url": (given(resigned(f"{ORIGIN}\n13\n{b64u(bytes([255]) * 32)}\n")), "malformed"),
-        "a root with spare bits": (given(resigned(f"{ORIGIN}\n13\n{b64(bytes(32))[:-2]}B=\n")), "malformed"),
-        "the empty size with another root": (given(resigned(body(0, root))), "malformed"),
-        "a signature of no bytes": (given(text + "\n" + line(ORIGIN, 1, public(LOG), b"")), "malformed"),
-        "another origin": (given(resigned(body(size, root, ORIGIN + "/x"))), "wrong-origin"),
+
+
+def malformed_notes() -> dict[str, Case]:
+    return {
+        "no signature": given_note(TEXT + "\n"),
+        "no empty line": given_note(TEXT + log_line(TEXT)),
+        "carriage returns": given_note(SIGNED.replace("\n", "\r\n")),
+        "hyphen instead of em dash": given_note(SIGNED.replace(DASH, "-")),
+        "en dash instead of em dash": given_note(SIGNED.replace(DASH, "\N{EN DASH}")),
+        "two spaces": given_note(SIGNED.replace(f"{DASH} ", f"{DASH}  ")),
+        "no newline at the end": given_note(SIGNED[:-1]),
+        "a trailing space": given_note(SIGNED[:-1] + " \n"),
+        "a tab": given_note(SIGNED.replace("13\n", "13\t\n", 1)),
+        "an extension line": given_note(resigned(TEXT + "extension\n")),
+        "two lines": given_note(resigned(f"{ORIGIN}\n{SIZE}\n")),
+        "a leading zero": given_note(resigned(TEXT.replace("\n13\n", "\n013\n"))),
+        "a plus sign": given_note(resigned(TEXT.replace("\n13\n", "\n+13\n"))),
+        "a size beyond 63 bits": given_note(resigned(TEXT.replace("\n13\n", "\n9223372036854775808\n"))),
+        "a root of 31 bytes": given_note(resigned(body(SIZE, ROOT[1:]))),
+        "a root in base64url": given_note(resigned(f"{ORIGIN}\n13\n{b64u(bytes([255]) * 32)}\n")),
+        "a root with spare bits": given_note(resigned(f"{ORIGIN}\n13\n{b64(bytes(32))[:-2]}B=\n")),
+        "the empty size with another root": given_note(resigned(body(0, ROOT))),
+        "a signature of no bytes": given_note(TEXT + "\n" + line(ORIGIN, 1, public(LOG), b"")),
+    }
+
+
+def unbelieved_notes(two: str) -> dict[str, tuple[Case, str]]:
+    one = witness_line_1(TEXT)
+    raw_two = base64.b64decode(two.split(" ")[2])
+    flipped = f"{DASH} {NAME_2} {b64(raw_two[:-1] + bytes([raw_two[-1] ^ 1]))}\n"
+    swapped_time = COSIGNED_S.to_bytes(8, "little") + base64.b64decode(one.split(" ")[2])[12:]
+    return {
+        "another origin": (given_note(resigned(body(SIZE, ROOT, ORIGIN + "/x"))), "wrong-origin"),
         "another origin under its own key": (
-            given(body(size, root, "x") + "\n" + log_line(body(size, root, "x"), STRANGER, "x")),
+            given_note(body(SIZE, ROOT, "x") + "\n" + log_line(body(SIZE, ROOT, "x"), STRANGER, "x")),
             "wrong-origin",
         ),
-        "the origin under another key": (given(text + "\n" + log_line(text, STRANGER)), "signature-invalid"),
-        "another size": (given(signed.replace("\n13\n", "\n14\n")), "signature-invalid"),
+        "the origin under another key": (given_note(TEXT + "\n" + log_line(TEXT, STRANGER)), "signature-invalid"),
+        "another size": (given_note(SIGNED.replace("\n13\n", "\n14\n")), "signature-invalid"),
         "a signature over the text without its last newline": (
-            given(text + "\n" + line(ORIGIN, 1, public(LOG), LOG.sign(text[:-1].encode()))),
+            given_note(TEXT + "\n" + line(ORIGIN, 1, public(LOG), LOG.sign(TEXT[:-1].encode()))),
             "signature-invalid",
         ),
         "a valid and a forged line of the log": (
-            given(signed + line(ORIGIN, 1, public(LOG), bytes(64))),
+            given_note(SIGNED + line(ORIGIN, 1, public(LOG), bytes(64))),
             "signature-invalid",
         ),
-        "a forged cosignature": (given(signed + line(NAME_1, 4, public(WITNESS_1), bytes(72))), "signature-invalid"),
-        "a forged ML-DSA-44 cosignature": (given(signed + flipped, 1), "signature-invalid"),
+        "a forged cosignature": (
+            given_note(SIGNED + line(NAME_1, 4, public(WITNESS_1), bytes(72))),
+            "signature-invalid",
+        ),
+        "a forged ML-DSA-44 cosignature": (given_note(SIGNED + flipped, 1), "signature-invalid"),
         "a cosignature of another size": (
-            given(signed + witness_line_1(text.replace("\n13\n", "\n12\n"))),
+            given_note(SIGNED + witness_line_1(TEXT.replace("\n13\n", "\n12\n"))),
             "signature-invalid",
         ),
         "a little-endian time": (
-            given(
-                signed
-                + line(
-                    NAME_1,
-                    4,
-                    public(WITNESS_1),
-                    COSIGNED_S.to_bytes(8, "little")
-                    + WITNESS_1.sign(f"cosignature/v1\ntime {COSIGNED_S}\n{text}".encode()),
-                )
-            ),
+            given_note(SIGNED + line(NAME_1, 4, public(WITNESS_1), swapped_time)),
             "signature-invalid",
         ),
-        "only witnesses, not the log": (given(text + "\n" + one + two, 2), "signature-invalid"),
-        "one witness of two": (given(signed + one, 2), "not-witnessed"),
-        "the same witness twice": (given(signed + one + witness_line_1(text, COSIGNED_S + 1), 2), "not-witnessed"),
-        "a witness under another name": (given(signed + witness_line_1(text, name="w.example/x"), 1), "not-witnessed"),
+        "only witnesses, not the log": (given_note(TEXT + "\n" + one + two, 2), "signature-invalid"),
+        "one witness of two": (given_note(SIGNED + one, 2), "not-witnessed"),
+        "the same witness twice": (given_note(SIGNED + one + witness_line_1(TEXT, COSIGNED_S + 1), 2), "not-witnessed"),
+        "a witness under another name": (
+            given_note(SIGNED + witness_line_1(TEXT, name="w.example/x"), 1),
+            "not-witnessed",
+        ),
     }
-    cases = [case(name, clause, wanted, "ok") for name, wanted in accepted.items()]
-    return cases + [case(name, clause, wrong, code) for name, (wrong, code) in refused.items()]
 
 
 def proofs() -> list[Case]:
