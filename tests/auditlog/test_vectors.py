@@ -1,4 +1,4 @@
-"""Every vector of schemas/vectors/log-*.json, and that the files are what their generator makes (R-18, R-90, R-91, R-94)."""
+"""Every vector of schemas/vectors/log-*.json, and the generator that makes them (R-18, R-90, R-91, R-94)."""
 
 from __future__ import annotations
 
