@@ -25,6 +25,7 @@ OWNERS: dict[str, set[str]] = {
     "referral_api/formats/strict_json.py": {"json.loads"},
     "referral_api/server/app.py": CLOCK,
     "referral_api/server/observe.py": RANDOMNESS,
+    "referral_api/server/service/oauth.py": {"joserfc.jws"},
 }
 """What each owner file may use of what is banned elsewhere. The list may grow only with a reason in its commit."""
 

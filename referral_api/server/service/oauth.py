@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Never, Protocol, TypeAlias
+from typing import Any, NamedTuple, Never, TypeAlias
 
 from authlib.oauth2 import AuthorizationServer, OAuth2Request
 from authlib.oauth2.rfc6749 import ClientCredentialsGrant, InvalidClientError
@@ -27,11 +27,13 @@ from authlib.oauth2.rfc9068 import JWTBearerTokenGenerator
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OKPKey, import_key
+from joserfc.jws import JWSRegistry
 
 from referral_api.domain.errors import ReferralError
-from referral_api.domain.words import CredentialId, CredentialKind, Kid, PartyId, Role
+from referral_api.domain.words import CredentialId, Kid
 from referral_api.formats.keys import Alg, PublicKey, SigningKey, signing_key
 from referral_api.formats.strict_json import b64u, canonical, parse
+from referral_api.server.service.callers import Directory, DirectoryCredential
 from referral_api.server.service.proofs import PROCESS_SKEW_S, PROOF_ALGS, is_seconds, parse_compact
 
 TOKEN_S = 300
@@ -46,43 +48,10 @@ AUTH_METHOD = "private_key_jwt"
 TOKEN_PATH = "/oauth/token"
 
 _MAX_ASSERTION_BYTES = 8192
-_ASSERTION_TYPES = frozenset({"JWT", "client-authentication+jwt"})
+_ASSERTION_TYPES = ("JWT", "client-authentication+jwt")
 _ASSERTION_ALGS = PROOF_ALGS
+_UNREADABLE = f"The assertion is not a compact JWS over a JSON object, of {_MAX_ASSERTION_BYTES} characters at most."
 _UNPROVED = "Client authentication failed."
-
-
-class DirectoryCredential(Protocol):
-    """What access control needs to know of a credential; formats/statements.py has the whole."""
-
-    @property
-    def id(self) -> CredentialId:
-        """The OAuth client_id."""
-
-    @property
-    def party(self) -> PartyId:
-        """The party that it belongs to."""
-
-    @property
-    def role(self) -> Role:
-        """The party's role."""
-
-    @property
-    def kind(self) -> CredentialKind:
-        """Person or service."""
-
-    @property
-    def keyholder(self) -> bool:
-        """Whether it may sign its party's statements."""
-
-
-class Directory(Protocol):
-    """The directory as of now; formats/statements.py: KeyMap is one."""
-
-    def find_credential(self, credential_id: CredentialId, /) -> DirectoryCredential | None:
-        """The credential as its party's statement in effect lists it."""
-
-    def access_key(self, credential_id: CredentialId, now: int, /) -> PublicKey:
-        """The credential's access key; raises KEY_NOT_VALID if it may not be used now (R-33)."""
 
 
 Claim: TypeAlias = Callable[[CredentialId, bytes, int], None]
@@ -166,6 +135,13 @@ def joserfc_key(key: PublicKey) -> OKPKey | ECKey:
     return imported
 
 
+def one_algorithm(alg: Alg) -> JWSRegistry:
+    """Joserfc's rules for a JWT of one algorithm; members of the header that mean nothing here are ignored."""
+    registry = JWSRegistry(algorithms=[alg.value], strict_check_header=False)
+    registry.max_header_length = registry.max_payload_length = _MAX_ASSERTION_BYTES
+    return registry
+
+
 @dataclass(slots=True)
 class _Exchange:
     """One request's surroundings, for Authlib's call-backs."""
@@ -242,9 +218,9 @@ class _Assertion(JWTBearerClientAssertion):  # type: ignore[misc]
                 parse(part, max_bytes=_MAX_ASSERTION_BYTES, floats=True) for part in (compact.header, compact.payload)
             )
         except ReferralError:
-            _refuse("The assertion is not a compact JWS over a JSON object.")
+            _refuse(_UNREADABLE)
         if len(assertion) > _MAX_ASSERTION_BYTES or not isinstance(header, dict) or not isinstance(claims, dict):
-            _refuse("The assertion is not a compact JWS over a JSON object, or too long.")
+            _refuse(_UNREADABLE)
         if header.get("typ", "JWT") not in _ASSERTION_TYPES or not _JOSE_EXTENSIONS.isdisjoint(header):
             _refuse("The assertion's header is not that of a client assertion.")
         if header.get("alg") not in _ASSERTION_ALGS or not isinstance(header.get("kid"), str):
@@ -263,7 +239,7 @@ class _Assertion(JWTBearerClientAssertion):  # type: ignore[misc]
     def process_assertion_claims(self, assertion: str, resolve_key: OKPKey | ECKey) -> dict[str, Any]:
         """Signature first, under the key's own algorithm; then the claims, and the single use last."""
         try:
-            token = jwt.decode(assertion, resolve_key, algorithms=[self._alg.value])
+            token = jwt.decode(assertion, resolve_key, registry=one_algorithm(self._alg))
         except JoseError:
             _refuse(_UNPROVED)
         if self._stands_in or self._client is None or self._client.credential is None:

@@ -25,19 +25,21 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.words import CredentialId, CredentialKind, Kid, Role
+from referral_api.domain.words import CredentialId, Kid
 from referral_api.formats.keys import Alg, PublicKey, SigningKey
-from referral_api.formats.strict_json import b64u
+from referral_api.formats.strict_json import b64u, parse
+from referral_api.server.service.callers import Caller, Directory, DirectoryCredential
 from referral_api.server.service.oauth import (
     TOKEN_PATH,
     TOKEN_S,
-    Directory,
-    DirectoryCredential,
     TokenIssuer,
     joserfc_key,
+    one_algorithm,
 )
-from referral_api.server.service.proofs import PROOF_ALGS, Nonces, Proof, ProofReader, is_seconds
+from referral_api.server.service.proofs import PROOF_ALGS, Nonces, Proof, ProofReader, is_seconds, parse_compact
 from referral_api.server.service.replay import ReplayStore
+
+__all__ = ["Caller", "Headers", "TokenAnswer", "TokenService", "challenge_headers"]
 
 Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
 """ASGI header pairs, names in lower case, values as received."""
@@ -50,17 +52,6 @@ _FORM_FIELDS = 20
 _FORM_TYPE = b"application/x-www-form-urlencoded"
 _NO_STORE = ((b"cache-control", b"no-store"), (b"pragma", b"no-cache"))
 _ALGS = f'algs="{" ".join(alg.value for alg in PROOF_ALGS)}"'
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """An authenticated credential, as the directory describes it at this moment."""
-
-    credential: str
-    party: str
-    role: Role
-    kind: CredentialKind
-    keyholder: bool
 
 
 class TokenAnswer(NamedTuple):
@@ -229,14 +220,24 @@ class TokenService:
         if len(token) > MAX_TOKEN_BYTES:
             _refuse_token("malformed")
         try:
-            decoded = jwt.decode(token, self._verifier, algorithms=[Alg.ED25519.value])
-        except (JoseError, ValueError):
+            # Joserfc reads the header before it trusts the token, and with less suspicion than we do.
+            header = parse(parse_compact(token).header, max_bytes=MAX_TOKEN_BYTES)
+        except ReferralError:
+            raise ReferralError(ErrorCode.INVALID_TOKEN, reason="malformed") from None
+        if not isinstance(header, dict) or header.keys() != {"alg", "kid", "typ"}:
+            _refuse_token("malformed")
+        kid = header["kid"]
+        verifier = self._verifiers.get(Kid(kid)) if isinstance(kid, str) else None
+        if verifier is None:
+            _refuse_token("signature")
+        try:
+            claims = jwt.decode(token, verifier, registry=one_algorithm(Alg.ED25519)).claims
+        except JoseError:
             raise ReferralError(ErrorCode.INVALID_TOKEN, reason="signature") from None
-        header, claims = decoded.header, decoded.claims
         bound = claims.get("cnf")
         texts = [claims.get(name) for name in ("client_id", "access_kid", "jti")]
         fits = (
-            header.get("typ") == "at+jwt"
+            header["typ"] == "at+jwt"
             and claims.get("iss") == self._issuer
             and claims.get("aud") == self._api_url
             and claims.get("sub") == claims.get("client_id")
@@ -258,13 +259,6 @@ class TokenService:
             expires_at=claims["exp"],
             ath=b64u(digest),
         )
-
-    def _verifier(self, obj: Any) -> Any:
-        """The key that a token's header names, if it is a token key of this exchange; joserfc's call-back."""
-        verifier = self._verifiers.get(obj.headers().get("kid"))
-        if verifier is None:
-            raise ValueError("not a token key of this exchange")
-        return verifier
 
     def _make_room(self, now: int) -> None:
         for digest, session in list(self._sessions.items()):
