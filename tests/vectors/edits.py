@@ -1,9 +1,9 @@
 """The edits that turn a good envelope into a bad one, small enough to be rewritten in any language.
 
-`set` and `remove` act on a path of member names and indexes (setting at the length of an array appends); `inside` makes
-such edits in the JSON that a member holds as base64url; `swap` exchanges two array entries; `grow` appends `count` copies
-of an array's first entry, or of the letter A; `text` replaces the first occurrence in the serialised envelope; `cut`
-drops characters from its end; `prefix` puts base64url bytes before it.
+`set` and `remove` act on a path of member names and indexes (setting at the length of an array appends); `inside`
+makes such edits in the JSON that a member holds as base64url; `swap` exchanges two array entries; `grow` appends
+`count` copies of an array's first entry, or of the letter A; `text` replaces the first occurrence in the serialised
+envelope; `cut` drops characters from its end; `prefix` puts base64url bytes before it.
 """
 
 from __future__ import annotations
