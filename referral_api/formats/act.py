@@ -171,7 +171,7 @@ def build_act(
 def _check_members(payload: dict[str, Any]) -> None:
     if payload["v"] != 1 or isinstance(payload["v"], bool):
         raise _schema("/v", "not-in-list")
-    if payload["act"] not in Act._value2member_map_:
+    if not isinstance(payload["act"], str) or payload["act"] not in Act._value2member_map_:
         raise _schema("/act", "not-in-list")
     for name, pattern in _PATTERNS.items():
         value = payload[name]

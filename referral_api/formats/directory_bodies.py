@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from referral_api.domain import words
 from referral_api.domain.words import Act, CredentialId
@@ -129,7 +129,10 @@ class Genesis(Document):
     environment: Literal["production", "sandbox"]
     keys: Annotated[Many[ExchangeKey], Field(min_length=4, max_length=8)]
     log_origins: Maybe[LogOrigins] = None
-    witness_policy: Literal["none"] | WitnessPolicy
+    witness_policy: Annotated[
+        Annotated[Literal["none"], Tag("none")] | Annotated[WitnessPolicy, Tag("policy")],
+        Discriminator(lambda value: "none" if isinstance(value, str) else "policy"),
+    ]
     registrars_required: Annotated[int, Field(ge=1, le=2)]
 
     @model_validator(mode="after")

@@ -11,7 +11,7 @@ Implements: design §6 ("unknown members refused", "closed codes only").
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from enum import StrEnum
@@ -62,7 +62,7 @@ class Document(BaseModel):
         try:
             return cls.model_validate(value, context=on)
         except ValidationError as fault:
-            where, reason = _first_fault(fault)
+            where, reason = _first_fault(fault, value)
         # Raised outside the handler: the library's error holds the input, and must not travel along as context.
         raise ReferralError(code, where=where, reason=reason)
 
@@ -95,14 +95,23 @@ _REASONS = {
 }
 
 
-def _first_fault(fault: ValidationError) -> tuple[str, str]:
+def _first_fault(fault: ValidationError, value: Any) -> tuple[str, str]:
     first = fault.errors(include_url=False, include_context=False, include_input=False)[0]
     kind, place = first["type"], first["loc"]
-    if kind == "extra_forbidden":
-        place = place[:-1]  # The name of an unknown member is the caller's text; only its parent is told.
+    missing = place[-1:] if kind == "missing" else ()
     # Slugs of `broken` have a hyphen, the library's own kinds never.
     reason = _REASONS.get(kind, kind if "-" in kind else "wrong-type")
-    return "".join(f"/{step}" for step in place), reason
+    unknown = kind == "extra_forbidden"  # The name of an unknown member is the caller's text; only its parent is told.
+    steps = [*_existing(place[:-1] if unknown or missing else place, value), *missing]
+    return "".join(f"/{step}" for step in steps), reason
+
+
+def _existing(place: tuple[int | str, ...], value: Any) -> Iterator[int | str]:
+    """The steps of the library's place that lead through the document; it also names the branches of unions."""
+    for step in place:
+        if isinstance(step, int) if isinstance(value, list) else isinstance(value, dict) and step in value:
+            value = value[step]
+            yield step
 
 
 class _NotNull:
