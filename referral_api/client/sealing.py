@@ -7,8 +7,8 @@ contents, actual recipients), the header's digest is the signed one, and every s
 Must never: try keys one after the other, seal to a key that is not hybrid, tell one decryption failure from another,
 hand out contents that failed a check, or write plaintext anywhere.
 
-Implements: design §6 (Bundle); RFC 7516 §5 with draft-ietf-jose-hpke-encrypt-22 key encryption (Recipient_structure
-"JOSE-HPKE rcpt"); design §5 (proof of possession, answering side); design §15 (start-up self-test, in self_test).
+Implements: R-23, R-25, R-26, R-27 (design §6, bundle; §5, possession; §15, self-test); RFC 7516 §5 with the key
+encryption of draft-ietf-jose-hpke-encrypt-22 (Recipient_structure "JOSE-HPKE rcpt").
 """
 
 from __future__ import annotations

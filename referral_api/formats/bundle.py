@@ -7,8 +7,8 @@ att:[{id, manifest, size}]}; recipients stand in the order of `to`. Sizes are hi
 
 Must never: hold a private key, decrypt, or let a recipient through that no quantum-resistant key protects.
 
-Implements: design §6 (Bundle, Attachments); RFC 7516 §7.2.1 narrowed; draft-ietf-jose-hpke-encrypt-22 (`ek`);
-draft-ietf-jose-hpke-pq-pqt-01 (algorithm names).
+Implements: R-20, R-21, R-22, R-24 (design §6, bundle, attachments); RFC 7516 §7.2.1 narrowed;
+draft-ietf-jose-hpke-encrypt-22 (`ek`); draft-ietf-jose-hpke-pq-pqt-01 (algorithm names).
 """
 
 from __future__ import annotations

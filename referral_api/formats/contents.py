@@ -9,7 +9,7 @@ forward {reason, prev, original} (design §6 `from` and `to` are its `party` and
 
 Must never: be written anywhere unsealed, or be believed before client/sealing.py has compared it with its envelope.
 
-Implements: design §6 (Bundle, Attachments, re-wrap and transfer; keys_log of §5).
+Implements: R-26, R-28; design §6 (Bundle, Attachments, re-wrap and transfer; keys_log of §5).
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ make a signature verify for everything, or a secret predictable, are refused bef
 
 Must never: hold a decryption key, open anything, read randomness (seeds come from the caller), or accept `EdDSA`.
 
-Implements: design §6 (header rule), §5 ("Small-order or non-canonical …"); RFC 7638, RFC 8037, RFC 9864, RFC 9964;
-draft-ietf-jose-hpke-pq-pqt-01 for the two KEM key types; FIPS 186-5, FIPS 204.
+Implements: R-06, R-07 (design §6 header rule, §5); RFC 7638, RFC 8037, RFC 9864, RFC 9964; FIPS 186-5, FIPS 204;
+draft-ietf-jose-hpke-pq-pqt-01 for the two KEM key types.
 """
 
 from __future__ import annotations

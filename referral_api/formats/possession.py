@@ -5,8 +5,8 @@ merely parses says nothing about who can open for it, so whoever enrols an encry
 
 Must never: decapsulate, hold a private key, draw randomness of its own (the library draws the encapsulation's).
 
-Implements: design §5 (proof of possession); RFC 9180 base mode as revised by draft-ietf-hpke-hpke-06 (one-stage
-SHAKE256 schedule); draft-ietf-hpke-pq-05 for the KEMs 0x647A and 0x0051.
+Implements: R-21, R-35 (design §5, proof of possession); RFC 9180 base mode as revised by draft-ietf-hpke-hpke-06
+(one-stage SHAKE256 schedule); draft-ietf-hpke-pq-05 for the KEMs 0x647A and 0x0051.
 """
 
 from __future__ import annotations

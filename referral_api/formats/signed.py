@@ -6,7 +6,8 @@ The payload is signed as the exact bytes that were written; nothing is canonical
 Must never: choose an algorithm from a header alone, accept a header member beyond alg, kid and typ, verify only some
 of the signatures, or treat signature bytes as an identity (ES256 ones are malleable; digests are of payloads).
 
-Implements: design §6 (Act, Receipt, header rule); RFC 7515 §7.2.1; RFC 9864 and RFC 9964 for the algorithm names.
+Implements: R-03, R-08, R-09, R-10 (design §6: act, receipt, header rule); RFC 7515 §7.2.1; RFC 9864 and RFC 9964 for
+the algorithm names.
 """
 
 from __future__ import annotations

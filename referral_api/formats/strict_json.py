@@ -6,7 +6,8 @@ base64url with spare bits or padding. This module is the only caller of `json.lo
 
 Must never: repair input, guess an encoding, or put any of the text into an error.
 
-Implements: design §6 "Strict JSON everywhere"; RFC 8259 narrowed as RFC 7493 (I-JSON) does; RFC 4648 §5 unpadded.
+Implements: R-01, R-02 (design §6 "Strict JSON everywhere"); RFC 8259 narrowed as RFC 7493 (I-JSON) does; RFC 4648 §5
+without padding.
 """
 
 from __future__ import annotations
