@@ -186,7 +186,7 @@ def padded_length(length: int) -> int:
 
 
 def padme(size: int) -> int:
-    """The padded size in bytes of an attachment of `size` bytes: Padmé over at least 64 KiB, at most 3.2 % more.
+    """The padded size in bytes of an attachment of `size` bytes (R-29): Padmé over at least 64 KiB, at most 3.2 % more.
 
     Padmé (Nikitin et al., "Reducing Metadata Leakage from Encrypted Files", 2019) keeps as many leading bits of the
     size as its own length has bits. Raises TOO_LARGE above `MAX_ATTACHMENT_BYTES`.

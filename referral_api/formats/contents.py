@@ -55,7 +55,8 @@ SALT_BYTES = 16
 ATTACHMENT_KEY_BYTES = 32
 ATTACHMENT_CIPHER: Final = "cobblestone-256"
 ATTACHMENT_CONTEXT: Final = b"referral-1/attachment"
-"""Cobblestone's context is this, 0x00, the referral id, 0x00, the attachment id: a part fits no other place."""
+"""Cobblestone's context is this, 0x00, the referral id, 0x00, the attachment id: a part fits no other
+place (R-29)."""
 
 _FRAME = frozenset({"v", "t", "ref", "iss", "party", "aud", "to", "sigs", "hdr", "keys_log", "salt", "iat"})
 _UUID4, _UUID7 = re.compile(UUID4), re.compile(UUID7)
