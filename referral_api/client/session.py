@@ -10,8 +10,9 @@ Implements: R-40 to R-43, R-53, R-94; design §12.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import httpx2
@@ -23,6 +24,7 @@ from referral_api.client.exchange import Request, Response
 from referral_api.client.keystore import CredentialKeys
 from referral_api.client.profile import Profile, ProfileDir, Token, read_private, write_private
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.words import ActId, ReferralId
 from referral_api.formats.act import RawAct, parse_act
 from referral_api.formats.keys import SigningKey
 from referral_api.formats.statements import KeyMap
@@ -58,6 +60,16 @@ class Ambient:
     def now(self) -> int:
         """Whole unix seconds."""
         return int(self.time())
+
+    def act_id(self) -> ActId:
+        """A fresh UUIDv4: it makes an act's digest unguessable, and its retries recognisable."""
+        return ActId(str(uuid.UUID(bytes=self.random(16), version=4)))
+
+    def referral_id(self) -> ReferralId:
+        """A fresh UUIDv7 (RFC 9562 §5.7): milliseconds, then random bits."""
+        number = int(self.time() * 1000) << 80 | int.from_bytes(self.random(10), "big")
+        number = number & ~(0xF << 76) & ~(0x3 << 62) | 0x7 << 76 | 0x2 << 62
+        return ReferralId(str(uuid.UUID(int=number)))
 
 
 def is_repeatable(error: Exception) -> bool | float:
@@ -234,11 +246,14 @@ class Session:
         """Every party and key, as the replicated keys log folds to."""
         return self.replica.keymap
 
-    def sync_keys(self) -> trust.Replica:
-        """Follow the keys log to its newest checkpoint, verify all that is new, and pin it (R-30, R-94)."""
+    def sync_keys(self, *, patient: bool = True) -> trust.Replica:
+        """Follow the keys log to its newest checkpoint, verify all that is new, and pin it (R-30, R-94).
+
+        Not `patient`: one attempt, for who has better things to do than to wait for a dead line.
+        """
         replica = self._replica or self._load_replica()
         while True:
-            raw_checkpoint = self.read(exchange.checkpoint("keys"))
+            raw_checkpoint = self.read(replace(exchange.checkpoint("keys"), repeatable=patient))
             size = trust.claimed_size(raw_checkpoint)
             replica = self._grow(replica, size)
             if size < replica.size:

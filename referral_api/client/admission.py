@@ -1,0 +1,213 @@
+"""Admitting: who invites, compares digits, and signs for a newcomer's keys.
+
+The approver computes the thirty digits from what the exchange hands over, after verifying every key entry and signature
+in it, and *types* what the newcomer reads out: a swapped key, entry or invitation gives other digits. Nothing is
+admitted by a click.
+
+Must never: approve without typed digits, show an approver digits to copy, or take the exchange's word for a key.
+
+Implements: R-32, R-34 to R-36 (the approver's side); design §5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from referral_api.client import exchange
+from referral_api.client.keystore import CredentialKeys
+from referral_api.client.session import Session
+from referral_api.client.trust import Confirmed
+from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.words import Act, ActId, CredentialKind, Digest, KeyUse, Kid
+from referral_api.formats.act import RawAct, build_act, parse_act, verify_act
+from referral_api.formats.directory_bodies import Statement
+from referral_api.formats.enrolment import (
+    Completion,
+    Proposal,
+    build_invitation,
+    enrolment_code,
+    next_statement,
+    verify_code,
+)
+from referral_api.formats.key_entry import ENCRYPTION_USES, RawKeyEntry, parse_key_entry, verify_key_entry
+from referral_api.formats.keys import Alg
+from referral_api.formats.parties import Approver
+from referral_api.formats.strict_json import sha256_b64u, unb64u
+
+INVITATION_TERM_S = 72 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Applicant:
+    """An enrolment that waits for us, verified as far as documents go. `code` is for comparing, never for showing."""
+
+    enrolment: str
+    party: str
+    turn: str
+    nonce: Digest
+    entries: tuple[RawKeyEntry, ...]
+    proposal: Proposal
+    statement: RawAct | None
+    code: str = field(repr=False)
+
+
+def invite(
+    session: Session, keys: CredentialKeys, entry: Mapping[str, Any], kinds: Sequence[CredentialKind], act_id: ActId
+) -> tuple[bytes, Confirmed]:
+    """Invite a party, or into one's own: the invitation file for the newcomer, and the exchange's answer."""
+    secret = session.ambient.random(16)
+    expires_at = session.now() + INVITATION_TERM_S
+    body = {
+        "nonce": sha256_b64u(secret),
+        "party": dict(entry),
+        "credential_kinds": [kind.value for kind in kinds],
+        "expires_at": expires_at,
+    }
+    confirmed = send_directory_act(session, keys, Act.INVITE, body, act_id)
+    file = build_invitation(
+        exchange=session.profile.issuer,
+        root=unb64u(session.profile.root),
+        party=str(entry["id"]),
+        role=str(entry["role"]),
+        secret=secret,
+        expires_at=expires_at,
+        environment=session.profile.environment,
+    )
+    return file, confirmed
+
+
+def applicants(session: Session) -> list[Applicant]:
+    """The enrolments that wait for this person, each verified: every key entry, and the statement of a new party.
+
+    Raises what their verification raises: one false document in the list is an alarm, not a line to leave out.
+    """
+    answer = session.read_json(exchange.enrolments()).get("enrolments")
+    if not isinstance(answer, list):
+        raise ReferralError(ErrorCode.MALFORMED, reason="members")
+    return [_verify_applicant(session, one) for one in answer]
+
+
+def approve(session: Session, keys: CredentialKeys, applicant: Applicant, typed_code: str, act_id: ActId) -> Confirmed:
+    """Sign for an applicant, once the typed digits are those computed here.
+
+    A registrar approves a new party's statement; a keyholder writes the statement that takes the applicant in. Raises
+    CODE_MISMATCH before anything is signed.
+    """
+    code_sha256 = verify_code(typed_code, applicant.code)
+    if applicant.statement is not None:
+        body = {"party": applicant.party, "statement": applicant.statement.digest, "code_sha256": code_sha256}
+        return send_directory_act(session, keys, Act.APPROVE_STATEMENT, body, act_id)
+    party = session.sync_keys().keymap.find_party(applicant.party)
+    if party is None or party.id != session.profile.party:
+        raise ReferralError(ErrorCode.NOT_PERMITTED, needs="keyholder")
+    body = next_statement(party, applicant.proposal, session.now())
+    return send_directory_act(session, keys, Act.STATEMENT, body, act_id, enrolment=applicant.enrolment)
+
+
+def second(session: Session, keys: CredentialKeys, applicant: Applicant, typed_code: str, act_id: ActId) -> Confirmed:
+    """Approve, as a second keyholder, the statement that another keyholder wrote for an applicant.
+
+    The statement on the keys log must list exactly what the digits cover. Raises CODE_MISMATCH,
+    STATEMENT_OUT_OF_SEQUENCE.
+    """
+    code_sha256 = verify_code(typed_code, applicant.code)
+    pending = session.sync_keys().keymap.find_pending(applicant.party)
+    if pending is None or pending.waits_for is not Approver.KEYHOLDER:
+        raise ReferralError(ErrorCode.STATEMENT_OUT_OF_SEQUENCE, reason="not-pending")
+    listed = {credential.id: credential for credential in pending.body.credentials}
+    if any(listed.get(credential.id) != credential for credential in applicant.proposal.credentials):
+        raise ReferralError(ErrorCode.CODE_MISMATCH, reason="differs")
+    if not {key.kid for key in applicant.proposal.enc} <= {key.kid for key in pending.body.enc}:
+        raise ReferralError(ErrorCode.CODE_MISMATCH, reason="differs")
+    body = {"party": applicant.party, "statement": pending.digest, "code_sha256": code_sha256}
+    return send_directory_act(session, keys, Act.APPROVE_STATEMENT, body, act_id)
+
+
+def send_directory_act(
+    session: Session,
+    keys: CredentialKeys,
+    act: Act,
+    body: Mapping[str, Any],
+    act_id: ActId,
+    *,
+    enrolment: str | None = None,
+) -> Confirmed:
+    """Sign a directory act, send it, verify the answer, and follow the keys log to what came of it.
+
+    Raises the final refusal that a verified receipt states, as well as all that cannot be verified.
+    """
+    raw_act = build_act(
+        act_id=act_id,
+        iss=keys.credential,
+        aud=session.profile.issuer,
+        iat=session.now(),
+        act=act,
+        ref=None,
+        unit=None,
+        prev=None,
+        body=body,
+        signers=keys.signers(),
+    )
+    confirmed = session.confirm(exchange.directory_act(act_id, raw_act, enrolment), raw_act)
+    if confirmed.receipt.refusal is not None:
+        raise ReferralError(confirmed.receipt.refusal, act=act.value)
+    session.sync_keys()
+    return confirmed
+
+
+def _verify_applicant(session: Session, one: Mapping[str, Any]) -> Applicant:
+    try:
+        texts = {"keys": one["keys"], "possession": [], "proposal": one["proposal"], "statement": one["statement"]}
+        nonce, party, enrolment, whose = (str(one[name]) for name in ("nonce", "party", "id", "turn"))
+    except (LookupError, TypeError):
+        raise ReferralError(ErrorCode.MALFORMED, reason="members") from None
+    completion = Completion.parse(texts, code=ErrorCode.ACT_SCHEMA)
+    entries = _verify_entries(completion, party, nonce)
+    known = {entry.kid: entry for entry in entries}
+    proposal = completion.proposal
+    # A key that is proposed and has no entry here would not be in the digits.
+    if set(proposal.kids()) != known.keys():
+        raise ReferralError(ErrorCode.CODE_MISMATCH, reason="keys")
+    statement = None
+    if completion.statement is not None:
+        statement = _verify_first_statement(session, completion.statement, proposal, known)
+    code = enrolment_code(
+        root=unb64u(session.profile.root),
+        issuer=session.profile.issuer,
+        party=party,
+        nonce=nonce,
+        keys=known,
+        credentials=proposal.credentials,
+        entry=proposal.entry,
+    )
+    return Applicant(enrolment, party, whose, Digest(nonce), entries, proposal, statement, code)
+
+
+def _verify_entries(completion: Completion, party: str, nonce: str) -> tuple[RawKeyEntry, ...]:
+    entries = tuple(parse_key_entry(text.encode()) for text in completion.keys)
+    seals = {entry.kid: entry.public for entry in entries if entry.use is KeyUse.SEAL}
+    for entry in entries:
+        if (entry.party, entry.nonce) != (party, nonce):
+            raise ReferralError(ErrorCode.POSSESSION_NOT_PROVED, reason="invitation", kid=entry.kid)
+        verify_key_entry(entry, seals if entry.use in ENCRYPTION_USES else {})
+    return entries
+
+
+def _verify_first_statement(
+    session: Session, text: str, proposal: Proposal, known: Mapping[Kid, RawKeyEntry]
+) -> RawAct:
+    act = parse_act(text.encode())
+    body = act.body
+    if not isinstance(body, Statement) or act.aud != session.profile.issuer:
+        raise ReferralError(ErrorCode.ACT_SCHEMA, where="/statement", reason="contradiction")
+    if (body.credentials, body.enc, body.entry) != (proposal.credentials, proposal.enc, proposal.entry):
+        raise ReferralError(ErrorCode.ACT_SCHEMA, where="/statement", reason="contradiction")
+    signer = next((one for one in body.credentials if body.credential_id(one) == act.iss), None)
+    if signer is None:
+        raise ReferralError(ErrorCode.ACT_SIGNATURE_INVALID, reason="unknown-key")
+    keys = [known[kid].public for kid in signer.seal]
+    stated = [Alg(alg) for alg in signer.require] if signer.require is not None else [key.alg for key in keys]
+    verify_act(act, keys, required=stated)
+    return act

@@ -1,0 +1,177 @@
+"""Auditing: a mirror of the logs on disk, and the full verification of either the mirror or the exchange itself.
+
+The mirror is the static form of C2SP tlog-tiles, which other people's tools read too, with the records beside it. What
+is verified is what was read: the verification (auditlog/verification.py) does not know where it came from.
+
+Must never: call something verified that the report does not, advance a pin over a log with a fault, or leave a mirror's
+checkpoint ahead of its tiles.
+
+Implements: R-94, R-95; design §9.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from referral_api.auditlog.tiles import ENTRIES, TILE_WIDTH, TileName, tiles_of
+from referral_api.auditlog.verification import Head, RawRecord, Report, verify_full
+from referral_api.client import exchange
+from referral_api.client.profile import Pin, Profile, ProfileDir, write_private
+from referral_api.client.session import Session
+from referral_api.client.trust import claimed_size, entry_bundles, issuer_origin
+from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.formats.act import parse_act
+from referral_api.formats.strict_json import canonical, parse, unb64u
+
+RECORDS_A_CALL = 200  # R-05
+_MAX_BLOCK_BYTES = 64 << 20
+
+
+class HttpSource:
+    """The exchange itself, read by an auditor's credential. Every read of records is on its record."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._checkpoints: dict[str, bytes] = {}
+
+    def checkpoint(self, log: str) -> bytes:
+        """The newest checkpoint, asked for once: the log grows by our own reading of it."""
+        if log not in self._checkpoints:
+            self._checkpoints[log] = self._session.read(exchange.checkpoint(log))
+        return self._checkpoints[log]
+
+    def tile(self, log: str, name: TileName) -> bytes:
+        """A tile or entry bundle."""
+        return self._session.read(exchange.tile(log, name.path()))
+
+    def records(self, year: int, start: int, count: int) -> list[RawRecord]:
+        """The records behind so many leaves."""
+        found: list[RawRecord] = []
+        for first in range(start, start + count, RECORDS_A_CALL):
+            limit = min(RECORDS_A_CALL, start + count - first)
+            answer = self._session.read_json(exchange.records(year, first, limit))
+            found += [_record(one) for one in _list(answer.get("records"))]
+        return found
+
+
+class MirrorSource:
+    """A mirror on disk."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def checkpoint(self, log: str) -> bytes:
+        """The checkpoint that the mirror was made for."""
+        return self._read(self._path / log / "checkpoint")
+
+    def tile(self, log: str, name: TileName) -> bytes:
+        """A tile or entry bundle."""
+        return self._read(self._path / log / name.path())
+
+    def records(self, year: int, start: int, count: int) -> list[RawRecord]:
+        """The records behind so many leaves."""
+        found: list[RawRecord] = []
+        for block in range(start // TILE_WIDTH, -(-(start + count) // TILE_WIDTH)):
+            raw = self._read(_block(self._path, year, block))
+            found += [_record(one) for one in _list(parse(raw, max_bytes=_MAX_BLOCK_BYTES))]
+        return [one for one in found if start <= one.index < start + count]
+
+    @staticmethod
+    def _read(path: Path) -> bytes:
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            raise ReferralError(ErrorCode.NOT_FOUND, what=path.name) from None
+
+
+def mirror(session: Session, path: Path, years: Sequence[int]) -> dict[str, int]:
+    """Copy the keys log and the audit logs of these years; sizes by log. Full tiles that are there are kept.
+
+    The checkpoint of a log is written after all that it covers, so an interrupted mirror is an older one.
+    """
+    source = HttpSource(session)
+    sizes: dict[str, int] = {}
+    for log in ("keys", *(f"audit/{year}" for year in years)):
+        raw_checkpoint = source.checkpoint(log)
+        size = claimed_size(raw_checkpoint)
+        for name in (*tiles_of(size), *entry_bundles(0, size)):
+            target = path / log / name.path()
+            if name.width < TILE_WIDTH or not target.exists():
+                _put(target, source.tile(log, name))
+        if log != "keys":
+            _mirror_records(source, path, int(log.partition("/")[2]), size)
+        _put(path / log / "checkpoint", raw_checkpoint)
+        sizes[log] = size
+    return sizes
+
+
+def verify(directory: ProfileDir, profile: Profile, source: HttpSource | MirrorSource, years: Sequence[int]) -> Report:
+    """Verify in full against everything pinned here, and advance the pins of the logs that held completely."""
+    logs = ("keys", *(f"audit/{year}" for year in years))
+    origins = [issuer_origin(profile.issuer, log) for log in logs]
+    pins = {origin: pin for origin in origins if (pin := directory.find_pin(origin)) is not None}
+    heads = {origin: Head(origin, pin.size, pin.root) for origin, pin in pins.items()}
+    report = verify_full(source, unb64u(profile.root), years, heads, issuer=profile.issuer)
+    if report.complete:
+        for origin, head in report.heads.items():
+            # The keys log is pinned together with its replica (Session.sync_keys), never without it.
+            if origin != origins[0]:
+                directory.advance_pin(origin, Pin(head.size, head.root), seen=pins.get(origin))
+    return report
+
+
+def years_of(session: Session) -> list[int]:
+    """The years whose audit logs must exist: from the exchange's genesis to now, this one only once it has begun."""
+    founded = datetime.fromtimestamp(parse_act(session.replica.leaves[0]).iat, UTC).year
+    this = datetime.fromtimestamp(session.now(), UTC).year
+    years = list(range(founded, this + 1))
+    pinned = session.directory.find_pin(issuer_origin(session.profile.issuer, f"audit/{this}"))
+    if len(years) > 1 and pinned is None:
+        try:
+            session.read(exchange.checkpoint(f"audit/{this}"))
+        except ReferralError as error:
+            if error.code is not ErrorCode.NOT_FOUND:
+                raise
+            years.pop()
+    return years
+
+
+def _mirror_records(source: HttpSource, path: Path, year: int, size: int) -> None:
+    for block in range(-(-size // TILE_WIDTH)):
+        start = block * TILE_WIDTH
+        count = min(TILE_WIDTH, size - start)
+        target = _block(path, year, block)
+        if count == TILE_WIDTH and target.exists():
+            continue
+        lines = [
+            {"index": one.index, "record": one.record.decode("ascii")}
+            | ({} if one.receipt is None else {"receipt": one.receipt.decode("ascii")})
+            for one in source.records(year, start, count)
+        ]
+        _put(target, canonical(lines))
+
+
+def _block(path: Path, year: int, block: int) -> Path:
+    return path / f"audit/{year}/records" / TileName(ENTRIES, block).path().removeprefix("tile/entries/")
+
+
+def _put(target: Path, raw: bytes) -> None:
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_private(target, raw)
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise ReferralError(ErrorCode.MALFORMED, reason="members")
+    return value
+
+
+def _record(value: Any) -> RawRecord:
+    try:
+        receipt = value.get("receipt")
+        return RawRecord(int(value["index"]), value["record"].encode(), None if receipt is None else receipt.encode())
+    except (LookupError, TypeError, ValueError, AttributeError):
+        raise ReferralError(ErrorCode.MALFORMED, reason="members") from None

@@ -1,0 +1,258 @@
+"""Joining: keys made on this workstation, proofs that they are held here, and the thirty digits to read out.
+
+The newcomer's digits cover everything that it made and what the invitation pins; whoever approves computes them from
+what the exchange hands over (admission.py), so a key swapped on the way shows.
+
+Must never: send a private key, promise anything before the keystore is written, or make keys anywhere else.
+
+Implements: R-31, R-34 to R-36 (the newcomer's side); design §5 (enrolment in three steps).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from referral_api.client import exchange, sealing
+from referral_api.client.keystore import CredentialKeys, Kdf, Keystore, Secret, new_credential_keys
+from referral_api.client.profile import Language, Profile, ProfileDir, read_private, write_private
+from referral_api.client.session import Ambient, Session
+from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.words import Act, CredentialId, CredentialKind, KeyUse, Kid, Role
+from referral_api.formats.act import build_act
+from referral_api.formats.enrolment import (
+    Begun,
+    Completion,
+    Invitation,
+    enrolment_code,
+)
+from referral_api.formats.key_entry import (
+    build_key_entry,
+    parse_key_entry,
+)
+from referral_api.formats.keys import Alg, SigningKey
+from referral_api.formats.strict_json import b64u, canonical, parse, sha256_b64u, unb64u
+
+CREDENTIAL_TERM_S = 365 * 24 * 3600
+SEALABLE_TERM_S = 45 * 24 * 3600
+INVITATION_TERM_S = 72 * 3600
+SEALED_TO = frozenset({Role.HOTLINE, Role.POLICE_UNIT})
+"""The roles to which anything is ever sealed; auditors and registrars need no encryption key."""
+_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
+_MAX_STATE_BYTES = 128 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Joining:
+    """What a newcomer decides. `entry` describes a new party; None joins one that exists.
+
+    `service_secret` None makes no service credential; `passphrase` opens the person's compartment.
+    """
+
+    invitation: Invitation
+    passphrase: str = field(repr=False)
+    service_secret: bytes | None = field(default=None, repr=False)
+    entry: Mapping[str, Any] | None = None
+    keyholder: bool = False
+    operator: str | None = None
+    station: str = "st1"
+    server: str | None = None
+    lang: Language = "es"
+    kdf: Kdf | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """An enrolment that waits for its approver. `code` is to be read out over the telephone."""
+
+    enrolment: str
+    code: str
+    turn: str
+
+
+def join(ambient: Ambient, directory: ProfileDir, what: Joining, session: Session) -> Joined:
+    """Make the keys, prove them, and hand in the proposal. `session` is of `profile_of(what)` and needs no keys.
+
+    The keystore is written before anything is promised; a call that got no answer is repeated by `resume`. Raises
+    INVITE_UNKNOWN, INVITE_EXPIRED, INVITE_USED; FileExistsError where this profile has a keystore already.
+    """
+    keystore = Keystore.create(directory, profile_of(what))
+    now = session.now()
+    person, service = _make_keys(ambient, what, now)
+    private = [sealing.enc_private_key(secret.alg, secret.secret) for secret in person.enc]
+    secret_text = what.invitation.secret
+    begun = Begun.parse(
+        session.read_json(exchange.begin_enrolment(secret_text, [key.public.jwk for key in private])),
+        code=ErrorCode.MALFORMED,
+    )
+    sealed = {challenge.kid: unb64u(challenge.sealed) for challenge in begun.challenges}
+    if sealed.keys() != {key.kid for key in private}:
+        raise ReferralError(ErrorCode.POSSESSION_NOT_PROVED, reason="challenges")
+    nonces = {key.kid: sealing.answer_challenge(key, sealed[key.kid]) for key in private}
+    entries = _own_entries(what, person, service, now) + [
+        _entry(what, KeyUse.ENC, key.public.jwk, person.signers(), now, sha256_b64u(nonces[key.kid])) for key in private
+    ]
+    credentials = [_listed(person, CredentialKind.PERSON, what, now)]
+    credentials += [_listed(service, CredentialKind.SERVICE, what, now)] if service is not None else []
+    enc = [_enc_listed(key.kid, what.station, now) for key in private]
+    completion = {
+        "keys": [entry.decode("ascii") for entry in entries],
+        "possession": [{"kid": kid, "nonce": b64u(nonce)} for kid, nonce in nonces.items()],
+        "proposal": {"credentials": credentials, "enc": enc, "entry": None if what.entry is None else dict(what.entry)},
+        "statement": None,
+    }
+    if what.entry is not None:
+        completion["statement"] = _first_statement(ambient, what, person, credentials, enc, now).decode("ascii")
+    Completion.parse(completion, code=ErrorCode.ACT_SCHEMA)
+    keystore.keep_person(person, what.passphrase, what.kdf)
+    if service is not None and what.service_secret is not None:
+        keystore.keep_service(service, what.service_secret)
+    write_private(
+        directory.enrolment,
+        canonical({"completion": completion, "enrolment": begun.enrolment, "secret": secret_text, "v": 1}),
+    )
+    return resume(directory, session)
+
+
+def resume(directory: ProfileDir, session: Session) -> Joined:
+    """Hand in the proposal, again where the answer was lost, and say whose turn it is. Raises NOT_ENROLLED."""
+    state, completion = _state(directory)
+    answer = session.read_json(exchange.complete_enrolment(state["secret"], state["enrolment"], state["completion"]))
+    return Joined(state["enrolment"], _code(session.profile, state["secret"], completion), str(answer.get("turn")))
+
+
+def turn(directory: ProfileDir, session: Session) -> Joined:
+    """Whose turn our enrolment is. Raises NOT_ENROLLED where none was begun here."""
+    state, completion = _state(directory)
+    answer = session.read_json(exchange.enrolment_turn(state["secret"], state["enrolment"]))
+    return Joined(state["enrolment"], _code(session.profile, state["secret"], completion), str(answer.get("turn")))
+
+
+def profile_of(what: Joining) -> Profile:
+    """The profile that an invitation pins."""
+    invitation = what.invitation
+    return Profile(
+        server=what.server or invitation.exchange,
+        issuer=invitation.exchange,
+        root=invitation.root,
+        environment=invitation.environment,
+        party=invitation.party,
+        lang=what.lang,
+    )
+
+
+def _make_keys(ambient: Ambient, what: Joining, now: int) -> tuple[CredentialKeys, CredentialKeys | None]:
+    role = what.invitation.role
+    enc: list[Secret] = []
+    if role in SEALED_TO:
+        key = sealing.generate_enc_key(Alg.HPKE_9)
+        enc.append(Secret(Alg.HPKE_9, key.seed, now))
+    person = new_credential_keys(_credential(ambient, what, "p"), CredentialKind.PERSON, now, enc=enc)
+    if what.service_secret is None:
+        return person, None
+    # Only a hotline's service signs anything (design §5).
+    seals = role is Role.HOTLINE
+    return person, new_credential_keys(_credential(ambient, what, "s"), CredentialKind.SERVICE, now, seals=seals)
+
+
+def _credential(ambient: Ambient, what: Joining, prefix: str) -> CredentialId:
+    suffix = "".join(_ALPHABET[byte % 32] for byte in ambient.random(7))
+    return CredentialId(f"{what.invitation.party}.{prefix}{suffix}")
+
+
+def _own_entries(what: Joining, person: CredentialKeys, service: CredentialKeys | None, now: int) -> list[bytes]:
+    entries: list[bytes] = []
+    for keys in (person, *((service,) if service is not None else ())):
+        access = keys.access.signing_key()
+        entries.append(_entry(what, KeyUse.ACCESS, access.public.jwk, [access], now, None))
+        entries += [_entry(what, KeyUse.SEAL, one.public.jwk, [one], now, None) for one in keys.signers()]
+    return entries
+
+
+def _entry(
+    what: Joining,
+    use: KeyUse,
+    jwk: Mapping[str, str],
+    signers: Sequence[SigningKey],
+    now: int,
+    possession: str | None,
+) -> bytes:
+    invitation = what.invitation
+    return build_key_entry(
+        party=invitation.party,
+        use=use,
+        jwk=jwk,
+        nonce=invitation.nonce,
+        iat=now,
+        possession=possession,
+        signers=signers,
+    )
+
+
+def _listed(keys: CredentialKeys, kind: CredentialKind, what: Joining, now: int) -> dict[str, Any]:
+    listed: dict[str, Any] = {
+        "id": keys.credential.partition(".")[2],
+        "kind": kind.value,
+        "access": keys.access.signing_key().kid,
+        "seal": [one.kid for one in keys.signers()],
+        "until": now + CREDENTIAL_TERM_S,
+    }
+    if kind is CredentialKind.PERSON:
+        # Whoever founds a party must be able to sign for its keys.
+        listed |= {"keyholder": True} if what.keyholder or what.entry is not None else {}
+        listed |= {"operator": what.operator} if what.operator is not None else {}
+    return listed
+
+
+def _enc_listed(kid: Kid, station: str, now: int) -> dict[str, Any]:
+    return {"from": now, "kid": kid, "station": station, "until": now + SEALABLE_TERM_S, "use": "enc"}
+
+
+def _first_statement(
+    ambient: Ambient,
+    what: Joining,
+    person: CredentialKeys,
+    credentials: Sequence[Mapping[str, Any]],
+    enc: Sequence[Mapping[str, Any]],
+    now: int,
+) -> bytes:
+    body = {
+        "seq": 1,
+        "prev_statement": None,
+        "entry": dict(what.entry or {}),
+        "credentials": [dict(one) for one in credentials],
+        "enc": [dict(one) for one in enc],
+    }
+    return build_act(
+        act_id=ambient.act_id(),
+        iss=person.credential,
+        aud=what.invitation.exchange,
+        iat=now,
+        act=Act.STATEMENT,
+        ref=None,
+        unit=None,
+        prev=None,
+        body=body,
+        signers=person.signers(),
+    )
+
+
+def _state(directory: ProfileDir) -> tuple[dict[str, Any], Completion]:
+    try:
+        state = parse(read_private(directory.enrolment, max_bytes=_MAX_STATE_BYTES), max_bytes=_MAX_STATE_BYTES)
+    except FileNotFoundError:
+        raise ReferralError(ErrorCode.NOT_ENROLLED) from None
+    return state, Completion.parse(state["completion"], code=ErrorCode.KEYSTORE_CORRUPT)
+
+
+def _code(profile: Profile, secret: str, completion: Completion) -> str:
+    return enrolment_code(
+        root=unb64u(profile.root),
+        issuer=profile.issuer,
+        party=profile.party,
+        nonce=sha256_b64u(unb64u(secret)),
+        keys=[parse_key_entry(text.encode()).kid for text in completion.keys],
+        credentials=completion.proposal.credentials,
+        entry=completion.proposal.entry,
+    )

@@ -1,0 +1,316 @@
+"""`Client`: everything that a party does, as methods; the one place here that reads a clock or draws ids and nonces.
+
+A client is opened on a profile directory and unlocked with a passphrase (person) or a key file (service). Every method
+returns what was verified or raises ReferralError with a code that says whether to repeat, to correct, or to sound an
+alarm. Nothing is printed. One client belongs to one thread.
+
+Must never: hold a rule of the protocol (the modules below do), keep plaintext on disk, or return a claim of the
+exchange as if it were a fact.
+
+Implements: design §12 (SDK); R-50 to R-55 by way of client/exchange.py.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import httpx2
+
+from referral_api.auditlog.verification import Report
+from referral_api.client import admission, audit, delivery, enrolment, exchange, submission
+from referral_api.client.delivery import InboxEntry, InboxPage, Opened, Referral, ShownAct
+from referral_api.client.keystore import CredentialKeys, Keystore
+from referral_api.client.outbox import Entry, Outbox, Outgoing, Progress
+from referral_api.client.profile import ProfileDir
+from referral_api.client.sealing import OpenedBundle, self_test
+from referral_api.client.session import Ambient, Session
+from referral_api.client.submission import Composition, Ids
+from referral_api.client.trust import Confirmed, verify_answer
+from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.words import Act, CredentialKind, Kid, PartyId, ReferralId, Role, State
+from referral_api.formats.act import parse_act
+from referral_api.formats.contents import NoteBody
+from referral_api.formats.parties import Party
+
+LONGEST_PAUSE_S = 60.0
+_PROGRESS = {State.RETRIEVED: Progress.RETRIEVED, State.ACKNOWLEDGED: Progress.ACKNOWLEDGED}
+
+
+def ambient(clock: Callable[[], float] = time.time) -> Ambient:
+    """The surroundings of a real client: this machine's clock (or another's, for tests) and its randomness."""
+    return Ambient(clock, secrets.token_bytes)
+
+
+def join(
+    profile_dir: Path,
+    what: enrolment.Joining,
+    *,
+    transport: httpx2.BaseTransport | None = None,
+    clock: Callable[[], float] = time.time,
+) -> enrolment.Joined:
+    """Enrol this workstation: make keys, prove them, hand in the proposal; `code` is to be read out (R-36).
+
+    Raises as `enrolment.join`. Where the answer was lost, `resume_joining` repeats the last step.
+    """
+    self_test()
+    directory, around = ProfileDir(profile_dir), ambient(clock)
+    session = Session(directory, enrolment.profile_of(what), None, around, transport)
+    try:
+        return enrolment.join(around, directory, what, session)
+    finally:
+        session.close()
+
+
+class Client:
+    """One credential of one party. Use as a context manager, or `close` it."""
+
+    def __init__(
+        self,
+        profile_dir: Path,
+        keys: CredentialKeys | None = None,
+        *,
+        transport: httpx2.BaseTransport | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.directory = ProfileDir(profile_dir)
+        self.keystore = Keystore.open(self.directory)
+        self.profile = self.keystore.profile
+        self.session = Session(self.directory, self.profile, keys, ambient(clock), transport)
+        self._keys = keys
+        self._outbox: Outbox | None = None
+
+    @classmethod
+    def person(cls, profile_dir: Path, passphrase: str, **options: Any) -> Self:
+        """A person's client. Raises NOT_ENROLLED, LOCKED, KEYSTORE_CORRUPT."""
+        return cls(profile_dir, Keystore.open(ProfileDir(profile_dir)).unlock_person(passphrase), **options)
+
+    @classmethod
+    def service(cls, profile_dir: Path, secret: bytes, **options: Any) -> Self:
+        """A service's client. Raises NOT_ENROLLED, LOCKED, KEYSTORE_CORRUPT."""
+        return cls(profile_dir, Keystore.open(ProfileDir(profile_dir)).unlock_service(secret), **options)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close connections and the outbox."""
+        self.session.close()
+        if self._outbox is not None:
+            self._outbox.close()
+
+    @property
+    def keys(self) -> CredentialKeys:
+        """The unlocked keys. Raises LOCKED for a client opened without."""
+        if self._keys is None:
+            raise ReferralError(ErrorCode.LOCKED, reason="no-keys")
+        return self._keys
+
+    @property
+    def outbox(self) -> Outbox:
+        """The outbox of this profile, opened when first needed."""
+        if self._outbox is None:
+            self._outbox = Outbox.open(self.directory.outbox)
+        return self._outbox
+
+    # Everybody.
+
+    def ping(self) -> dict[str, Any]:
+        """Who the exchange takes us for, its version and its time."""
+        return self.session.read_json(exchange.ping())
+
+    def sync_keys(self) -> int:
+        """Follow the keys log to its newest checkpoint; its size. INCONSISTENT, WRONG_ROOT, TAMPERED are alarms."""
+        return self.session.sync_keys().size
+
+    def parties(self) -> list[Party]:
+        """The directory, from the replicated keys log and from nothing else."""
+        return self.session.keymap.parties()
+
+    def joining(self) -> enrolment.Joined:
+        """Whose turn our own enrolment is."""
+        return enrolment.turn(self.directory, self.session)
+
+    def resume_joining(self) -> enrolment.Joined:
+        """Hand in the proposal once more, where the answer was lost."""
+        return enrolment.resume(self.directory, self.session)
+
+    def verify_receipt(self, act: bytes, receipt: bytes, proof: bytes) -> Confirmed:
+        """Believe a receipt and its proof offline, against the replicated keys log. Raises as `trust.verify_answer`."""
+        answer = {"receipt": receipt.decode("utf-8"), "proof": proof.decode("utf-8")}
+        return verify_answer(answer, parse_act(act), self.session.keymap)
+
+    # A hotline.
+
+    def submit(self, what: Composition) -> Entry:
+        """Check, seal, queue and send a referral; the entry says whether it was received, refused, or waits.
+
+        Raises what the checks before sealing raise (`submission.compose`), and alarms of `flush`. Once this returns, or
+        raises UNREACHABLE later, the referral is durable and `flush` sends it.
+        """
+        entry = self.queue(what)
+        self.flush()
+        return self.outbox.get(entry.outgoing.id)
+
+    def queue(self, what: Composition) -> Entry:
+        """Check, seal and queue a referral without sending it, with the newest keys that can be had.
+
+        Where nobody answers, the replica of the keys log serves: keys that were good stay good until they end.
+        """
+        try:
+            self.session.sync_keys(patient=False)
+        except ReferralError as error:
+            if error.code not in (ErrorCode.UNREACHABLE, ErrorCode.UNAVAILABLE):
+                raise
+        around = self.session.ambient
+        ids = Ids(around.referral_id(), around.act_id(), around.act_id())
+        return self._put(submission.compose(self.session, self.keys, what, ids))
+
+    def flush(self) -> list[Entry]:
+        """Send what is due from the outbox; the entries as they are afterwards."""
+        return submission.flush(self.session, self.outbox)
+
+    def reseal(self, act_id: str) -> Entry:
+        """Make a submission anew whose recipients' keys went stale, with the newest keys, and queue it."""
+        self.sync_keys()
+        around, entry = self.session.ambient, self.outbox.get(act_id)
+        ids = Ids(ReferralId(entry.outgoing.ref or ""), around.act_id(), around.act_id())
+        successor = submission.recompose(self.session, self.keys, entry, ids)
+        return self.outbox.replace(act_id, successor, around.now())
+
+    # Either side of a referral.
+
+    def inbox(self, *, pending: bool = False) -> Iterator[InboxEntry]:
+        """Everything in the inbox, from its beginning. The kept cursor is left alone."""
+        after: str | None = None
+        while True:
+            page = delivery.fetch_inbox(self.session, after, pending=pending)
+            yield from page.entries
+            if not page.more:
+                return
+            after = page.cursor
+
+    def watch(self, *, wait_s: int = exchange.INBOX_WAIT_S) -> Iterator[InboxEntry | None]:
+        """What arrives, for ever, from the kept cursor on; None after each wait in which nothing did.
+
+        The cursor advances only after every entry of a page was taken: at least once, never lost.
+        """
+        after = self.directory.find_cursor()
+        while True:
+            page = delivery.fetch_inbox(self.session, after, wait_s=wait_s)
+            yield from page.entries or (None,)
+            if page.cursor != after:
+                self.directory.keep_cursor(page.cursor)
+                after = page.cursor
+
+    def next_page(self, *, wait_s: int = 0) -> InboxPage:
+        """The page after the kept cursor. `keep` moves the cursor once its entries are dealt with."""
+        return delivery.fetch_inbox(self.session, self.directory.find_cursor(), wait_s=wait_s)
+
+    def keep(self, page: InboxPage) -> None:
+        """Move the kept cursor past a page."""
+        self.directory.keep_cursor(page.cursor)
+
+    def referral(self, ref: str) -> Referral:
+        """A referral with every act, receipt and state verified; a submission in the outbox learns how far it got."""
+        found = delivery.fetch_referral(self.session, ReferralId(ref))
+        for one in found.chronicle.deliveries.values():
+            reached = Progress.ACKNOWLEDGED if one.acknowledged_at is not None else _PROGRESS.get(one.state)
+            if reached is not None and found.chronicle.sender == self.profile.party:
+                self.outbox.learn(found.ref, reached)
+        return found
+
+    def open(self, ref: str) -> Opened:
+        """Fetch and open the bundle of a referral, with a person's keys. Raises as `delivery.open_bundle`."""
+        return delivery.open_bundle(self.session, self._private_keys(), self.referral(ref))
+
+    def open_note(self, referral: Referral, shown: ShownAct) -> OpenedBundle:
+        """Fetch and open what travelled sealed beside a later act."""
+        return delivery.open_beside(self.session, self._private_keys(), referral, shown)
+
+    def act(
+        self,
+        ref: str,
+        act: Act,
+        body: Mapping[str, Any],
+        *,
+        unit: str | None = None,
+        note: str | None = None,
+        case_number: str | None = None,
+    ) -> Entry:
+        """Sign any later act on a referral, seal a note to the other side beside it, queue it and send it.
+
+        `unit` names the delivery: a unit's own by itself; None for a hotline's act on the whole referral. Raises
+        ILLEGAL_TRANSITION before anything is sent; the entry's `code` tells of a refusal by the exchange.
+        """
+        referral = self.referral(ref)
+        own = self.session.keymap.find_party(self.profile.party)
+        if own is not None and own.role is Role.POLICE_UNIT:
+            unit = self.profile.party
+        act_id = self.session.ambient.act_id()
+        members, beside = dict(body), None
+        if note is not None or case_number is not None:
+            other = referral.submit().act.party if unit == self.profile.party else unit
+            if other is None:
+                raise ReferralError(ErrorCode.NO_USABLE_KEY, unit=None, instead=[])
+            recipients = submission.recipients_for(self.session, other, self.session.now())
+            told = NoteBody(act_id, note or "", case_number)
+            sealed = submission.seal_beside(self.session, self.keys, referral.ref, told, recipients)
+            members["sealed"] = {"sha256": sealed.sha256, "size": sealed.size}
+            beside = sealed.raw
+        unit_id = None if unit is None else PartyId(unit)
+        raw = delivery.sign_act(self.session, self.keys, referral, act_id, act, members, unit_id)
+        parsed = parse_act(raw)
+        entry = self._put(Outgoing(parsed.id, act, referral.ref, parsed.digest, raw, beside))
+        self.flush()
+        return self.outbox.get(entry.outgoing.id)
+
+    def acknowledge(self, opened: Opened) -> Entry:
+        """Acknowledge a bundle that was opened: its digests are what is signed (R-69)."""
+        return self.act(opened.bundle.sealed.routing.ref, Act.ACK, delivery.ack_body(opened))
+
+    # Keyholders and registrars.
+
+    def invite(self, entry: Mapping[str, Any], kinds: Sequence[CredentialKind]) -> bytes:
+        """Invite a party (its directory entry), or newcomers into one's own; the invitation file to hand over."""
+        act_id = self.session.ambient.act_id()
+        return admission.invite(self.session, self.keys, entry, kinds, act_id)[0]
+
+    def applicants(self) -> list[admission.Applicant]:
+        """The enrolments that wait for us, verified."""
+        return admission.applicants(self.session)
+
+    def approve(self, applicant: admission.Applicant, typed_code: str) -> Confirmed:
+        """Sign for an applicant with the digits that were read out. Raises CODE_MISMATCH."""
+        act_id = self.session.ambient.act_id()
+        if applicant.turn == "second_keyholder":
+            return admission.second(self.session, self.keys, applicant, typed_code, act_id)
+        return admission.approve(self.session, self.keys, applicant, typed_code, act_id)
+
+    def revoke(self, kid: Kid, reason: str, at: int) -> Confirmed:
+        """Declare that a key must not be trusted any more; it takes effect at its leaf."""
+        body = {"kid": kid, "reason": reason, "at": at}
+        return admission.send_directory_act(self.session, self.keys, Act.REVOKE, body, self.session.ambient.act_id())
+
+    # Auditors.
+
+    def mirror(self, path: Path) -> dict[str, int]:
+        """Copy the logs and records to a directory; sizes by log."""
+        return audit.mirror(self.session, path, audit.years_of(self.session))
+
+    def audit(self, path: Path | None = None) -> Report:
+        """Verify everything, from a mirror or from the exchange itself (R-95)."""
+        source = audit.HttpSource(self.session) if path is None else audit.MirrorSource(path)
+        return audit.verify(self.directory, self.profile, source, audit.years_of(self.session))
+
+    def _put(self, outgoing: Outgoing) -> Entry:
+        return self.outbox.put(outgoing, self.session.ambient.now())
+
+    def _private_keys(self) -> dict[Kid, Any]:
+        return dict(delivery.private_keys(self.keys))
