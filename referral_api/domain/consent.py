@@ -4,7 +4,7 @@ The only consent modelled is consent to share information and to be contacted; c
 here (Peruvian Penal Code 129-A.4). Two readers share the rules: the sender's client sees everything and applies the
 whole table (`faults`, `check_consent`); the exchange sees three codes and applies their part of it (`check_tuple`).
 
-Must never: see a name, do I/O, or soften a refusal. Clauses: docs/protocol.md R-64, R-65.
+Must never: see a name, do I/O, or soften a refusal. Clause: docs/protocol.md R-83.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ those about parties and keys in directory_bodies.py.
 
 Must never: take free text; decide whether an act is allowed (lifecycle and policy do).
 
-Implements: design §6 (`submit.body` and all others); reference lists for every code are in codes/*.csv.
+Implements: R-13; design §6 (`submit.body` and all others); reference lists for every code are in codes/*.csv.
 """
 
 from __future__ import annotations

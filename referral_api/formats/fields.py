@@ -6,7 +6,7 @@ closed set (`reason`), never with a value: what a caller sent may be about a per
 
 Must never: put input into an error, accept free text in a document that travels in clear, or read a clock.
 
-Implements: design §6 ("unknown members refused", "closed codes only").
+Implements: R-04; design §6 ("unknown members refused", "closed codes only").
 """
 
 from __future__ import annotations

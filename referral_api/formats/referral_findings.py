@@ -5,7 +5,7 @@ Findings are places and slugs, never values. Completeness is shown and never blo
 a full one that does not.
 
 Must never: read a clock, change a body, or put a value of it into an error. Implements: design §6 ("the SDK checks
-floors and the whole consent table"), §10 (floors); rules R6, R8, R11 of the field.
+floors and the whole consent table"), §10 (floors); docs/protocol.md R-81, R-83; rules R6, R8, R11 of the field.
 """
 
 from __future__ import annotations

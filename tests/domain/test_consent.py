@@ -1,4 +1,4 @@
-"""The consent table, every combination of it, against a second statement of the same rules made row by row."""
+"""The consent gate (R-83): every combination of the table against a second statement of the rules, row by row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Act bodies: every act has one, each says a thing in one way, and what is wrong is told without repeating it."""
+"""Act bodies: every act has one, nothing about a person fits into it (R-13), and a fault never repeats its input."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import DIRECTORY_ACTS, EXCHANGE_ACTS, Act, Urgency
@@ -21,7 +22,7 @@ from referral_api.formats.bodies import (
     parse_body,
     sealed_of,
 )
-from referral_api.formats.fields import Coded, Sealed
+from referral_api.formats.fields import Coded, Credential, Party, Ref, Sealed, Sha256
 from tests.formats.samples import D1, D2, NOON, REF, SAMPLES, SEALED, full_submit, submit
 
 _WRONG: tuple[Any, ...] = (1.0, 1, "1", True, [], {})
@@ -169,6 +170,23 @@ def test_a_submission_may_address_64_units_and_not_65() -> None:
 )
 def test_a_body_is_refused_for(act: Act, body: Any, expected: tuple[str, str]) -> None:
     assert fault(act, body) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "good", "bad"),
+    [
+        (Party, ["ab", "pnp-trata-piura", "a" + "b" * 39], ["a", "1ab", "Pnp", "a" + "b" * 40, "a.b", "ab\n", "ñandu"]),
+        (Credential, ["ab.abcd", "linea-peru.a1b2c3d4e5f6"], ["ab.abc", "ab", "ab.abcdefghijklm", "ab.ABCD", "a.abcd"]),
+        (Ref, [REF], [REF.upper(), REF.replace("7000", "4000", 1), REF + "0", REF.replace("-8", "-c")]),
+        (Sha256, [D1], [D1[:-1] + "B", D1[:-1], D1 + "=", D1[:-1] + "+"]),
+    ],
+)
+def test_identifiers_have_one_spelling(kind: Any, good: list[str], bad: list[str]) -> None:  # R-04
+    read = TypeAdapter(kind).validate_python
+    assert [read(text) for text in good] == good
+    for text in bad:
+        with pytest.raises(ValidationError):
+            read(text)
 
 
 def test_readers_of_any_body_find_ciphertext_code_and_question() -> None:

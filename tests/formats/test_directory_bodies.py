@@ -43,6 +43,7 @@ def large_statement() -> dict[str, Any]:
     ]
     keys = [
         {"kid": kid(400 + number), "use": "enc" if number else "backup", "from": NOON, "until": NOON + 2_592_000}
+        | ({"station": f"st{number}"} if number else {})
         for number in range(10)
     ]
     return {

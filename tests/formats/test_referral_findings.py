@@ -1,4 +1,4 @@
-"""What is computed from a referral body: floors, consent, agreement with the act, completeness, age of contacts."""
+"""What is computed from a referral body: floors (R-81), consent (R-83), agreement with its act, completeness."""
 
 from __future__ import annotations
 

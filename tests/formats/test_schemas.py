@@ -159,7 +159,7 @@ def test_an_act_as_the_code_signs_it_passes_the_schemas_of_its_layers() -> None:
     assert validator("act-payload").is_valid(payload)
 
 
-def test_an_act_payload_that_fails_its_schema_is_refused_by_the_code() -> None:
+def test_an_act_payload_that_fails_its_schema_is_refused_by_the_code() -> None:
     payload = parse(unb64u(parse(_built_act(), max_bytes=32_768)["payload"]), max_bytes=32_768)
     key = signing_key(Alg.ED25519, b"s" * 32)
     seen = 0
