@@ -72,7 +72,7 @@ class RawJws:
 
     @property
     def digest(self) -> Digest:
-        """SHA-256 of the decoded payload: the act digest of design §6, and any signed document's identity."""
+        """SHA-256 of the decoded payload: the act digest (R-12), and any signed document's identity."""
         return sha256_b64u(self.payload)
 
     @property

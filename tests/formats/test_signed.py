@@ -1,4 +1,4 @@
-"""JWS: what is read, what is trusted, and how an altered or stripped document fails."""
+"""JWS: what is read, what is trusted, how an altered or stripped document fails (R-03, R-08, R-09, R-10, R-12)."""
 
 from __future__ import annotations
 
