@@ -20,33 +20,40 @@ Vector = dict[str, Any]
 DIRECTORY = Path(__file__).resolve().parents[2] / "schemas" / "vectors"
 MAX_FILE_BYTES = 16 * 1024 * 1024
 
-SIZES = "The padding ladder of bundles and Padmé of attachments: [size, padded size]."
-JWS = "Signed documents: `keys` are the signer's, `required` the algorithms of its statement."
-BUNDLES = """Envelopes. `seeds` are the reader's decryption keys, `senders` its replica of the keys log.
-A negative either has its own `bundle` or names its `base` and the `edits` to make on it."""
-FILES: dict[str, tuple[str, Callable[[dict[str, Vector]], Iterator[Vector]]]] = {
-    "json": ("Strict JSON: `raw` is base64url of the text.", text_vectors.json_vectors),
-    "base64url": ("Canonical base64url without padding.", text_vectors.base64url_vectors),
-    "sizes": (SIZES, text_vectors.size_vectors),
-    "keys": ("Public keys and their RFC 7638 thumbprints.", key_vectors.key_vectors),
-    "jws": (JWS, key_vectors.jws_vectors),
-    "possession": ("A nonce sealed to an encryption key of a seed.", key_vectors.possession_vectors),
-    "bundles": (BUNDLES, bundle_vectors.bundle_vectors),
+FILES: dict[str, Callable[[dict[str, Vector]], Iterator[Vector]]] = {
+    "json": text_vectors.json_vectors,
+    "base64url": text_vectors.base64url_vectors,
+    "sizes": text_vectors.size_vectors,
+    "keys": key_vectors.key_vectors,
+    "jws": key_vectors.jws_vectors,
+    "possession": key_vectors.possession_vectors,
+    "bundles": bundle_vectors.bundle_vectors,
 }
+VERDICT = ("expect", "reason")
+RESULTS = ("hex", "kid", "payload", "payload_sha256", "referral", "kc", "nonce", "table")
+"""What a positive vector's reader ends up with, as opposed to what it is given."""
 
 
 def build(name: str, existing: dict[str, Vector]) -> bytes:
     """The text of one file; what is random comes from `existing` where it is there."""
-    about, make = FILES[name]
-    return json.dumps({"about": about, "vectors": list(make(existing))}, indent=1, ensure_ascii=False).encode() + b"\n"
+    vectors = [_published(vector) for vector in FILES[name](existing)]
+    return json.dumps(vectors, indent=1, ensure_ascii=False).encode() + b"\n"
 
 
 def read_existing(path: Path) -> dict[str, Vector]:
-    """Vectors of a file by name; none when there is no file yet."""
+    """Vectors of a file by name, input and output merged; none when there is no file yet."""
     if not path.exists():
         return {}
-    document = parse(path.read_bytes(), max_bytes=MAX_FILE_BYTES)
-    return {vector["name"]: vector for vector in document["vectors"]}
+    vectors = parse(path.read_bytes(), max_bytes=MAX_FILE_BYTES)
+    return {vector["name"]: vector.pop("input") | vector.pop("output", {}) | vector for vector in vectors}
+
+
+def _published(vector: Vector) -> Vector:
+    head = {name: vector[name] for name in ("name", "clause")}
+    given = {name: value for name, value in vector.items() if name not in (*head, *VERDICT, *RESULTS)}
+    output = {name: vector[name] for name in RESULTS if name in vector}
+    verdict = {name: vector[name] for name in VERDICT if name in vector}
+    return head | {"input": given} | ({"output": output} if output else {}) | verdict
 
 
 def main(directory: Path) -> None:
