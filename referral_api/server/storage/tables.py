@@ -133,12 +133,13 @@ class Feed(Row, table=True):
     __tablename__ = "feed"
     __table_args__ = (
         Index("feed_pending", "party", "pos", sqlite_where=text("pending"), postgresql_where=text("pending")),
+        Index("feed_pending_ref", "ref", sqlite_where=text("pending"), postgresql_where=text("pending")),
         _STRICT_BY_KEY,
     )
     party: str = _text(primary_key=True)
     pos: int = _position()
     act_digest: str = _text()
-    act_id: str = _text()
+    act_id: str | None = _text()
     kind: str = _text()
     ref: str | None = _text()
     unit: str | None = _text()

@@ -82,7 +82,7 @@ def _acts() -> None:
 def _inboxes() -> None:
     op.create_table(
         "feed",
-        *(_text("party"), _int("pos"), _text("act_digest"), _text("act_id"), _text("kind")),
+        *(_text("party"), _int("pos"), _text("act_digest"), _text("act_id", null=True), _text("kind")),
         *(_text("ref", null=True), _text("unit", null=True), _text("sender", null=True)),
         *(_text("urgency", null=True), _int("at"), _text("answered_by", null=True)),
         sa.Column("pending", _FLAG, nullable=False),
@@ -91,6 +91,7 @@ def _inboxes() -> None:
     )
     pending = sa.text("pending")
     op.create_index("feed_pending", "feed", ["party", "pos"], sqlite_where=pending, postgresql_where=pending)
+    op.create_index("feed_pending_ref", "feed", ["ref"], sqlite_where=pending, postgresql_where=pending)
     op.create_table("poll", _text("party"), _int("last_at"), sa.PrimaryKeyConstraint("party"), **_STRICT_BY_KEY)
 
 

@@ -1,0 +1,126 @@
+"""The FastAPI application behind the edge: every operation documented, the cold ones served, health, the local docs
+page.
+
+Handlers are those of the operations table; FastAPI routes, documents and renders the docs page from local files, so
+that nobody's browser asks a third party for scripts.
+
+Must never: parse what a handler parses, or carry telemetry (it would hold paths).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi_offline import FastAPIOffline
+from starlette.exceptions import HTTPException
+
+from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.server.api.call import Reply, make_call
+from referral_api.server.api.documents import document_of, finish
+from referral_api.server.api.operations import OPERATIONS, Operation, find_operation
+from referral_api.server.api.site import Site
+
+
+def cold_app(site: Site | None, *, version: str, lifespan: Any = None) -> FastAPI:
+    """Build it. `site` None is enough to generate openapi.yaml."""
+    app: FastAPI = FastAPIOffline(
+        title="referral_api",
+        version=version,
+        summary="Sealed, signed and provable referrals between a hotline and police units",
+        docs_url="/v1/docs",
+        redoc_url=None,
+        openapi_url="/v1/openapi.json",
+        redirect_slashes=False,
+        lifespan=lifespan,
+        telemetry={
+            "auto_configure": False,
+            "tracing": False,
+            "metrics": False,
+            "logs": False,
+            "operation_spans": False,
+        },
+    )
+    for operation in OPERATIONS:
+        path = operation.path.replace("{path}", "{path:path}")
+        app.add_api_route(
+            path,
+            _endpoint(operation, site),
+            methods=[operation.method],
+            operation_id=operation.name,
+            summary=operation.summary,
+            response_model=None,
+            **document_of(operation),
+        )
+    _add_health(app, site, version)
+    app.add_exception_handler(HTTPException, _to_referral_error)
+    app.openapi = lambda: finish(app)  # type: ignore[method-assign]  # FastAPI's documented way to extend the document
+    return app
+
+
+def _endpoint(operation: Operation, site: Site | None) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        if site is None:
+            raise RuntimeError("this application only documents")
+        # The path is matched once more against the operation's own pattern: FastAPI's parameters take any text.
+        found, params = find_operation(request.method, request.scope["path"])
+        body = await request.body()
+        call = make_call(request.scope, body, params, request.scope["state"]["request_id"], int(site.clock()))
+        return _response(await found.handler(site, call), call.request_id)
+
+    endpoint.__name__ = operation.name
+    return endpoint
+
+
+def _response(reply: Reply, request_id: str) -> Response:
+    response = Response(reply.body, reply.status, media_type=None)
+    response.raw_headers = [
+        (b"content-length", str(len(reply.body)).encode("ascii")),
+        (b"content-type", reply.content_type.encode("ascii")),
+        (b"x-request-id", request_id.encode("ascii")),
+        (b"x-content-type-options", b"nosniff"),
+        *reply.headers,
+    ]
+    return response
+
+
+def _add_health(app: FastAPI, site: Site | None, version: str) -> None:
+    @app.get("/healthz", operation_id="get_healthz", summary="The process answers", tags=["operator"])
+    async def get_healthz() -> dict[str, str]:
+        """Alive: nothing is looked at."""
+        return {"status": "ok"}
+
+    @app.get("/readyz", operation_id="get_readyz", summary="The exchange can accept acts", tags=["operator"])
+    async def get_readyz(response: Response) -> dict[str, Any]:
+        """Ready: database, writer and signer answer. 503 says which does not."""
+        checks = await _checks(site)
+        response.status_code = 200 if all(checks.values()) else 503
+        return {"status": "ready" if all(checks.values()) else "not-ready", "checks": checks, "witnesses": "none"}
+
+    @app.get("/version", operation_id="get_version", summary="Version and environment", tags=["operator"])
+    async def get_version() -> dict[str, str]:
+        """Which code runs, for which environment."""
+        return {"version": version, "environment": site.exchange.environment if site else "none"}
+
+
+async def _checks(site: Site | None) -> dict[str, bool]:
+    if site is None:
+        raise RuntimeError("this application only documents")
+
+    def database() -> bool:
+        with site.exchange.database.read() as conn:
+            return conn.one("SELECT 1") is not None
+
+    try:
+        answers = await site.work(database)
+    except ReferralError:
+        answers = False
+    return {"database": answers, "writer": site.writer.alive, "lane": site.lane.alive, "signer": site.writer.signing}
+
+
+async def _to_referral_error(_request: Request, error: Exception) -> Response:
+    """Starlette's own 404 and 405 become ours; the edge renders them."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    codes = {404: ErrorCode.NOT_FOUND, 405: ErrorCode.METHOD_NOT_ALLOWED, 413: ErrorCode.TOO_LARGE}
+    raise ReferralError(codes.get(status, ErrorCode.MALFORMED)) from None

@@ -1,0 +1,166 @@
+"""Calls about parties, keys, enrolment and the exchange itself (docs/protocol.md §6 to §8).
+
+Must never: log or echo an invitation's secret, or answer "who are you" without having checked.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.policy import Read, Relation, demand
+from referral_api.domain.words import KeyUse
+from referral_api.formats.enrolment import Begin, Completion
+from referral_api.formats.parties import Party
+from referral_api.server.api.call import Call, Reply, json_reply
+from referral_api.server.api.exchange import answered, text_of_member
+from referral_api.server.api.site import Site
+from referral_api.server.service import enrolment, oauth
+from referral_api.server.service.acts import Submission
+from referral_api.server.service.callers import Caller
+from referral_api.server.service.writer import Batch, Done
+from referral_api.server.storage import queries
+
+INVITATION = b"referral-invitation"
+_SECRET_CHARS = 22
+
+
+async def get_metadata(site: Site, _call: Call) -> Reply:
+    """RFC 8414 authorization server metadata."""
+    return json_reply(oauth.server_metadata(site.exchange.issuer))
+
+
+async def get_jwks(site: Site, _call: Call) -> Reply:
+    """The exchange's public keys for tokens, receipts and log checkpoints."""
+    uses = (KeyUse.TOKEN, KeyUse.RECEIPT, KeyUse.LOG)
+    keys = [record.public for use in uses for record in site.exchange.keymap.exchange_keys(use)]
+    return json_reply(oauth.key_set(keys))
+
+
+async def get_configuration(site: Site, call: Call) -> Reply:
+    """Endpoints, limits, clocks, log origins, and how this exchange is witnessed."""
+    return json_reply(site.configuration | {"server_time": call.now})
+
+
+async def post_token(site: Site, call: Call) -> Reply:
+    """The token endpoint (R-40)."""
+    answer = await site.work(lambda: site.tokens.issue(call.body, call.headers, call.now))
+    return json_reply(answer.document, status=answer.status, headers=answer.headers)
+
+
+async def get_ping(site: Site, call: Call) -> Reply:
+    """Who am I, what time is it, which exchange is this."""
+    caller = await site.read(call, lambda caller: caller)
+    return json_reply(
+        {
+            "credential": caller.credential,
+            "party": caller.party,
+            "role": caller.role.value,
+            "kind": caller.kind.value,
+            "environment": site.exchange.environment,
+            "version": site.version,
+            "server_time": call.now,
+        }
+    )
+
+
+async def get_parties(site: Site, call: Call) -> Reply:
+    """The directory, as the keys log has it, with when each party last polled."""
+
+    def work(caller: Caller) -> list[dict[str, Any]]:
+        demand(Read.DIRECTORY, caller.role, caller.kind, Relation.OWN)
+        with site.exchange.database.read() as conn:
+            polled = queries.polls(conn) | site.polled
+        return [_party(party, polled) for party in site.exchange.keymap.parties()]
+
+    return json_reply({"parties": await site.read(call, work)})
+
+
+async def get_party(site: Site, call: Call) -> Reply:
+    """One party of the directory."""
+
+    def work(caller: Caller) -> dict[str, Any]:
+        demand(Read.DIRECTORY, caller.role, caller.kind, Relation.OWN)
+        party = site.exchange.keymap.find_party(call.params["party"])
+        if party is None:
+            raise ReferralError(ErrorCode.NOT_FOUND)
+        with site.exchange.database.read() as conn:
+            return _party(party, queries.polls(conn) | site.polled)
+
+    return json_reply(await site.read(call, work))
+
+
+async def post_enrolment(site: Site, call: Call) -> Reply:
+    """Begin an enrolment: a challenge for every encryption key (R-35)."""
+    secret = _secret(call)
+    request = Begin.parse(call.json(required=frozenset({"enc"})), code=ErrorCode.MALFORMED)
+
+    def job(batch: Batch) -> Done[dict[str, Any]]:
+        keymap = batch.keymap or site.exchange.keymap
+        return Done(enrolment.begin(batch.tx, keymap, secret, request, site.exchange.token_bytes, batch.now).wire())
+
+    return json_reply((await site.run(job)).result, status=201)
+
+
+async def put_enrolment(site: Site, call: Call) -> Reply:
+    """Complete an enrolment: keys, proofs of possession, proposal, a new party's statement (R-35)."""
+    secret, wanted = _secret(call), call.params["enrolment"]
+    document = call.json(required=frozenset({"keys", "possession", "proposal", "statement"}))
+    completion = Completion.parse(document, code=ErrorCode.MALFORMED)
+
+    def job(batch: Batch) -> Done[dict[str, Any]]:
+        keymap = batch.keymap or site.exchange.keymap
+        return Done(enrolment.complete(batch.tx, keymap, secret, wanted, completion, batch.now))
+
+    return json_reply((await site.run(job)).result)
+
+
+async def get_enrolment(site: Site, call: Call) -> Reply:
+    """Whose turn an enrolment is, for whoever holds its invitation."""
+    secret, wanted = _secret(call), call.params["enrolment"]
+
+    def work() -> dict[str, Any]:
+        with site.exchange.database.read() as conn:
+            return enrolment.status(conn, site.exchange.keymap, secret, wanted, call.now)
+
+    return json_reply(await site.work(work))
+
+
+async def get_enrolments(site: Site, call: Call) -> Reply:
+    """The enrolments that wait for this person's approval."""
+
+    def work(caller: Caller) -> list[dict[str, Any]]:
+        with site.exchange.database.read() as conn:
+            return enrolment.pending_for(conn, site.exchange.keymap, caller.credential, call.now)
+
+    return json_reply({"enrolments": await site.read(call, work)})
+
+
+async def put_directory_act(site: Site, call: Call) -> Reply:
+    """Invite, approve, revoke, object: acts about parties and keys, through the same door."""
+
+    def submission() -> Submission:
+        document = call.json(required=frozenset({"act"}), optional=frozenset({"enrolment"}))
+        taken = document.get("enrolment")
+        if taken is not None and not isinstance(taken, str):
+            raise ReferralError(ErrorCode.MALFORMED, reason="members")
+        return Submission(text_of_member(document["act"]), act_id=call.params["id"], enrolment=taken)
+
+    return answered(await site.enter(call, submission))
+
+
+def _party(party: Party, polled: dict[str, int]) -> dict[str, Any]:
+    return {
+        "id": party.id,
+        "role": party.role.value,
+        "entry": party.entry.wire(),
+        "statement": {"digest": party.statement, "seq": party.seq, "index": party.index},
+        "live_at": polled.get(party.id),
+    }
+
+
+def _secret(call: Call) -> str:
+    secret = call.header(INVITATION)
+    if secret is None or len(secret) != _SECRET_CHARS:
+        raise ReferralError(ErrorCode.INVITE_UNKNOWN)
+    return secret

@@ -1,0 +1,185 @@
+"""What openapi.yaml says of each operation: parameters, request, responses, security (design §7).
+
+Generated from the operations table and compared byte for byte with the committed file; the schemas of signed documents
+are in schemas/, which this document points to.
+
+Must never: describe a status that no code sends, or leave out one that a code sends.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from referral_api.domain.policy import Read
+from referral_api.server.api.operations import PATTERNS, Operation
+from referral_api.server.api.problems import PROBLEM_TYPE, TABLE
+
+_TEXT = {"type": "string"}
+_NUMBER = {"type": "integer"}
+_ANSWER = {
+    "type": "object",
+    "required": ["receipt", "proof"],
+    "properties": {
+        "receipt": {**_TEXT, "description": "JWS, see schemas/receipt-payload.json"},
+        "proof": {**_TEXT, "description": "C2SP tlog-proof; its extra line is the leaf"},
+        "route": {"type": "object"},
+    },
+}
+_BODIES: dict[str, dict[str, Any]] = {
+    "put_referral": {"required": ["act", "bundle"], "properties": {"act": _TEXT, "bundle": _TEXT, "route": _TEXT}},
+    "put_act": {"required": ["act"], "properties": {"act": _TEXT, "sealed": _TEXT}},
+    "put_directory_act": {"required": ["act"], "properties": {"act": _TEXT, "enrolment": _TEXT}},
+    "post_enrolment": {"required": ["enc"], "properties": {"enc": {"type": "array", "items": {"type": "object"}}}},
+    "put_enrolment": {
+        "required": ["keys", "possession", "proposal", "statement"],
+        "properties": {
+            "keys": {"type": "array", "items": _TEXT},
+            "possession": {"type": "array", "items": {"type": "object"}},
+            "proposal": {"type": "object"},
+            "statement": {"type": ["string", "null"]},
+        },
+    },
+}
+_QUERIES: dict[str, dict[str, dict[str, Any]]] = {
+    "get_inbox": {
+        "after": {"type": "string", "maxLength": 64},
+        "limit": {"type": "integer", "minimum": 1, "maximum": 200},
+        "wait": {"type": "integer", "minimum": 0, "maximum": 25},
+        "pending": {"type": "boolean"},
+    },
+    "get_records": {
+        "from": {"type": "integer", "minimum": 0},
+        "limit": {"type": "integer", "minimum": 1, "maximum": 200},
+    },
+    "get_keys_consistency": {"from": {"type": "integer", "minimum": 1}, "to": {"type": "integer", "minimum": 1}},
+    "get_audit_consistency": {"from": {"type": "integer", "minimum": 1}, "to": {"type": "integer", "minimum": 1}},
+    "get_audit_checkpoint": {"since": {"type": "integer", "minimum": 0}},
+}
+_REQUIRED_QUERIES = {("get_keys_consistency", "from"), ("get_audit_consistency", "from")}
+_MEDIA = {
+    "get_bundle": "application/jose+json",
+    "get_sealed": "application/jose+json",
+    "get_keys_tile": "application/octet-stream",
+    "get_audit_tile": "application/octet-stream",
+    "get_keys_checkpoint": "text/plain",
+    "get_audit_checkpoint": "text/plain",
+}
+_INVITED = {"post_enrolment", "put_enrolment", "get_enrolment"}
+
+
+def document_of(operation: Operation) -> dict[str, Any]:
+    """The arguments with which FastAPI documents an operation."""
+    extra: dict[str, Any] = {"parameters": _parameters(operation)}
+    if operation.name in _BODIES:
+        schema = {"type": "object", "additionalProperties": False, **_BODIES[operation.name]}
+        extra["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+    if operation.name == "post_token":
+        extra["requestBody"] = {
+            "required": True,
+            "content": {"application/x-www-form-urlencoded": {"schema": {"type": "object"}}},
+        }
+    if operation.action is not None:
+        extra["security"] = [{"dpop": []}]
+    description = (operation.handler.__doc__ or "").strip()
+    return {
+        "description": description,
+        "responses": {status: _response(operation, status) for status in operation.statuses} | _problems(operation),
+        "openapi_extra": extra,
+        "tags": [_tag(operation)],
+    }
+
+
+def finish(app: FastAPI) -> dict[str, Any]:
+    """The whole document, with the security scheme and the problem schema; made once."""
+    if app.openapi_schema is None:
+        document = get_openapi(
+            title=app.title, version=app.version, summary=app.summary, routes=app.routes, openapi_version="3.1.0"
+        )
+        components = document.setdefault("components", {})
+        components.pop("schemas", None)
+        components["schemas"] = {"Problem": _problem_schema(), "Answer": _ANSWER}
+        components["securitySchemes"] = {
+            "dpop": {
+                "type": "http",
+                "scheme": "DPoP",
+                "description": "RFC 9449; token from POST /oauth/token with private_key_jwt (R-40 to R-45)",
+            }
+        }
+        app.openapi_schema = document
+    return app.openapi_schema
+
+
+def _tag(operation: Operation) -> str:
+    if operation.path.startswith("/v1/referrals") or operation.path == "/v1/inbox":
+        return "exchange"
+    if operation.action in (Read.RECEIPT, Read.CONSISTENCY, Read.AUDIT_LOG, Read.RECORDS, Read.KEYS_LOG):
+        return "evidence"
+    return "directory"
+
+
+def _parameters(operation: Operation) -> list[dict[str, Any]]:
+    found = [
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string", "pattern": f"^{PATTERNS[name]}$"},
+        }
+        for name in re.findall(r"\{(\w+)\}", operation.path)
+    ]
+    for name, schema in _QUERIES.get(operation.name, {}).items():
+        required = (operation.name, name) in _REQUIRED_QUERIES
+        found.append({"name": name, "in": "query", "required": required, "schema": schema})
+    if operation.name in _INVITED:
+        found.append({"name": "Referral-Invitation", "in": "header", "required": True, "schema": _TEXT})
+    if operation.name == "get_referral":
+        found.append({"name": "If-None-Match", "in": "header", "required": False, "schema": _TEXT})
+    return found
+
+
+def _response(operation: Operation, status: int) -> dict[str, Any]:
+    if status == 304:
+        return {"description": "Nothing new since the ETag given"}
+    if operation.name == "post_token" and status >= 400:
+        return {
+            "description": "OAuth 2.0 error (RFC 6749 §5.2)",
+            "content": {"application/json": {"schema": {"type": "object"}}},
+        }
+    media = _MEDIA.get(operation.name, "application/json")
+    schema: dict[str, Any] = {"type": "object"}
+    if operation.name in ("put_referral", "put_act", "put_directory_act"):
+        schema = {"$ref": "#/components/schemas/Answer"}
+    elif media != "application/json":
+        schema = {"type": "string"}
+    return {"description": "OK", "content": {media: {"schema": schema}}}
+
+
+def _problems(operation: Operation) -> dict[int | str, dict[str, Any]]:
+    """Every status that the table of problems has, as far as the kind of call can meet it."""
+    statuses = {row.status for row in TABLE.values()}
+    if operation.action is None:
+        statuses -= {401, 403}
+    if operation.method == "GET":
+        statuses -= {411, 415} if operation.name not in _INVITED else {411}
+    return {
+        status: {
+            "description": "Problem (RFC 9457); codes in docs/http.md",
+            "content": {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        for status in sorted(statuses - set(operation.statuses))
+    }
+
+
+def _problem_schema() -> dict[str, Any]:
+    properties: dict[str, Any] = dict.fromkeys(("type", "title", "detail", "hint", "request_id"), _TEXT)
+    properties["status"] = _NUMBER
+    properties["server_time"] = _NUMBER
+    properties["code"] = {"type": "string", "enum": sorted(code.value for code in TABLE)}
+    properties["retry"] = {"type": "string", "enum": ["never", "same", "new-proof", "after"]}
+    properties["receipt"] = _TEXT
+    properties["proof"] = _TEXT
+    return {"type": "object", "required": ["type", "title", "status", "code", "retry"], "properties": properties}

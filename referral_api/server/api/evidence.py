@@ -1,0 +1,117 @@
+"""Calls by which parties and auditors check the exchange: receipts, logs, consistency, records (docs/protocol.md §8,
+§10).
+
+Must never: hand an auditor a record before that reading is itself recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.policy import Read
+from referral_api.server.api.call import Call, Reply, json_reply
+from referral_api.server.api.site import Site
+from referral_api.server.service import evidence
+from referral_api.server.storage.database import Connection
+
+T = TypeVar("T")
+TEXT = "text/plain; charset=utf-8"
+BYTES = "application/octet-stream"
+_IMMUTABLE = ((b"cache-control", b"private, max-age=31536000, immutable"),)
+_SECONDS = ((b"cache-control", b"no-store"),)
+DEFAULT_RECORDS = 100
+
+
+async def get_receipt(site: Site, call: Call) -> Reply:
+    """The stored receipt of an act, and a fresh proof."""
+    digest = call.params["digest"]
+    committed = await site.recorded(call, lambda caller: evidence.ReceiptRead(site.exchange, digest, caller))
+    return json_reply(committed.result)
+
+
+async def get_checkpoint(site: Site, call: Call) -> Reply:
+    """The newest signed checkpoint of a log. An auditor's reading of the audit log is one record a session."""
+    log, since = _log(call), _since(call)
+    caller, (size, note) = await site.read(
+        call,
+        lambda caller: (
+            caller,
+            _reading(site, lambda conn: evidence.checkpoint(conn, site.exchange, evidence.log_of(log, caller))),
+        ),
+    )
+    if log != "keys":
+        await site.run(evidence.SessionRead(site.exchange, int(call.params["year"]), min(since, size), size, caller))
+    return Reply(200, note, TEXT, _SECONDS)
+
+
+async def get_tile(site: Site, call: Call) -> Reply:
+    """A tile or entry bundle at its C2SP path."""
+    log, path = _log(call), "tile/" + call.params["path"]
+    body = await site.read(
+        call,
+        lambda caller: _reading(
+            site, lambda conn: evidence.tile(conn, site.exchange, evidence.log_of(log, caller), path)
+        ),
+    )
+    return Reply(200, body, BYTES, _IMMUTABLE)
+
+
+async def get_consistency(site: Site, call: Call) -> Reply:
+    """Proof that a log only grew, for every party (R-94)."""
+    log = _log(call)
+    given = dict(call.parameters())
+    old, new = _size(given.get("from")), None if "to" not in given else _size(given["to"])
+    document = await site.read(
+        call,
+        lambda caller: _reading(
+            site,
+            lambda conn: evidence.consistency(
+                conn, site.exchange, evidence.log_of(log, caller, read=Read.CONSISTENCY), old, new
+            ),
+        ),
+    )
+    return json_reply(document)
+
+
+async def get_records(site: Site, call: Call) -> Reply:
+    """The records behind a range of leaves."""
+    given = dict(call.parameters())
+    first, limit = _size(given.get("from", "0")), _size(given.get("limit", str(DEFAULT_RECORDS)))
+    if not 1 <= limit <= evidence.MAX_RECORDS:
+        raise ReferralError(ErrorCode.MALFORMED, reason="parameter", param="limit", least=1, most=evidence.MAX_RECORDS)
+    year = int(call.params["year"])
+    committed = await site.recorded(
+        call, lambda caller: evidence.RecordsRead(site.exchange, year, first, limit, caller)
+    )
+    return json_reply(committed.result)
+
+
+async def get_record(site: Site, call: Call) -> Reply:
+    """The record behind one leaf."""
+    year, index = int(call.params["year"]), int(call.params["index"])
+    committed = await site.recorded(call, lambda caller: evidence.RecordsRead(site.exchange, year, index, 1, caller))
+    if not committed.result["records"]:
+        raise ReferralError(ErrorCode.NOT_FOUND)
+    return json_reply(committed.result)
+
+
+def _log(call: Call) -> str:
+    return f"audit/{call.params['year']}" if "year" in call.params else "keys"
+
+
+def _since(call: Call) -> int:
+    """The size up to which the caller had read before (`since`), for the record of its session."""
+    return _size(dict(call.parameters()).get("since", "0"))
+
+
+def _size(text: str | None) -> int:
+    if text is None or not text.isascii() or not text.isdecimal() or len(text) > 13:
+        raise ReferralError(ErrorCode.MALFORMED, reason="parameter")
+    return int(text)
+
+
+def _reading(site: Site, work: Callable[[Connection], T]) -> T:
+    with site.exchange.database.read() as conn:
+        return work(conn)

@@ -1,0 +1,148 @@
+"""THE DOOR: every change of state of the exchange enters through `Door.accept` (design §8).
+
+Nine steps, cheap ones first; nothing is written before step 9, and what step 9 writes is written in one transaction by
+the one writer. Steps 5 to 8 are judged inside that transaction, under the log's lock, so that what they saw is still
+true when it commits; UNIQUE and compare-and-swap assert 5 and 7 once more in the statements themselves.
+
+Must never: commit outside the writer, answer before the commit and its checkpoint, or know HTTP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.words import DIRECTORY_ACTS, Act
+from referral_api.formats.act import RawAct, parse_act, verify_act
+from referral_api.formats.bundle import SealedBundle, SealRole, parse_bundle
+from referral_api.formats.fields import Sealed
+from referral_api.server.service.callers import Caller
+from referral_api.server.service.decision import Accepted, Checked, DirectoryDecision, ReferralDecision, stored_answer
+from referral_api.server.service.exchange import Exchange
+from referral_api.server.service.writer import Committed, Writer
+from referral_api.server.storage import queries
+
+MAX_LAG_S = 7 * 24 * 3600  # R-05
+MAX_LEAD_S = 60  # R-05
+
+Answered = Callable[[Committed[Accepted] | ReferralError], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What one PUT brings: the act, what is sealed beside it, and the ids that its path promises."""
+
+    act: bytes
+    act_id: str | None = None
+    ref: str | None = None
+    sealed: bytes | None = None
+    route: bytes | None = None
+    enrolment: str | None = None
+
+
+class Door:
+    """One a process. Holds no state of its own."""
+
+    def __init__(self, exchange: Exchange, writer: Writer) -> None:
+        self._exchange = exchange
+        self._writer = writer
+
+    def accept(self, submission: Submission, caller: Caller, answer: Answered, now: int) -> Committed[Accepted] | None:
+        """Let one signed act change the state of the world, or refuse it.
+
+        An act seen before is answered at once, with what is returned; otherwise None is returned and `answer` is called
+        exactly once, after the commit and its checkpoint.
+
+        1 parse strictly (R-01, R-11)           2 issuer is the caller, or carried (R-15)  3 signatures, keys valid
+        (R-10, R-33) 4 meant for this exchange, now (R-11)   5 seen before? same receipt (R-14)         6 caller may do
+        this here (R-60) 7 `prev` fits (R-65)                    8 the lifecycle allows it (R-70)           9 one
+        transaction (R-92)
+
+        Raises ReferralError for what fails before step 6; later refusals come through `answer`. A receipt exists only
+        after commit: a crash before it leaves nothing, after it a retry meets step 5.
+        """
+        checked = self._check(submission, caller, now)  # (1) to (4)
+        route = None
+        if submission.route is not None:
+            route = self._check(Submission(submission.route, ref=submission.ref), caller, now)
+            _check_route(checked, route)
+        with self._exchange.database.read() as conn:  # (5)
+            seen = queries.find_act(conn, checked.act.iss, checked.act.id)
+            if seen is not None:
+                return stored_answer(conn, self._exchange, seen, checked.act, None if route is None else route.act)
+        if checked.act.act in DIRECTORY_ACTS:  # (6) to (9), inside the writer's transaction
+            self._writer.submit(DirectoryDecision(self._exchange, checked, submission.enrolment), answer)
+        else:
+            self._writer.submit(ReferralDecision(self._exchange, checked, caller, route), answer)
+        return None
+
+    def _check(self, submission: Submission, caller: Caller, now: int) -> Checked:
+        raw_act = parse_act(submission.act)  # (1)
+        _check_path(raw_act, submission)
+        sealed = _check_sealed(raw_act, submission.sealed)
+        if raw_act.party != caller.party:  # (2)
+            raise ReferralError(ErrorCode.ISSUER_MISMATCH)
+        carrier = None if raw_act.iss == caller.credential else caller.credential
+        keymap = self._exchange.keymap  # (3)
+        kids = [signature.kid for signature in raw_act.jws.signatures]
+        keys = keymap.seal_keys(raw_act.iss, raw_act.iat, now, kids=kids)
+        verify_act(raw_act, keys.keys, required=keys.require)
+        if raw_act.aud != self._exchange.issuer:  # (4)
+            raise ReferralError(ErrorCode.WRONG_AUDIENCE)
+        if not now - MAX_LAG_S <= raw_act.iat <= now + MAX_LEAD_S:
+            raise ReferralError(ErrorCode.CLOCK_SKEW, skew_s=raw_act.iat - now)
+        if sealed is not None:
+            check_recipients(self._exchange, raw_act, sealed, now)
+        return Checked(raw_act, carrier, sealed, keymap.size)
+
+
+def check_recipients(exchange: Exchange, act: RawAct, sealed: SealedBundle, now: int) -> None:
+    """R-64: every recipient key is its party's own and sealable now; every addressed unit is among the recipients.
+
+    Raises RECIPIENT_KEY_STALE with `party` and `kid` (fetch the keys log and seal again) or RECIPIENT_MISMATCH.
+    """
+    keymap = exchange.keymap
+    sealable: dict[str, set[str]] = {}
+    for address in sealed.routing.to:
+        if address.party not in sealable:
+            sealable[address.party] = {key.kid for key in keymap.usable_enc(address.party, now)}
+        if address.kid not in sealable[address.party]:
+            raise ReferralError(ErrorCode.RECIPIENT_KEY_STALE, party=address.party, kid=address.kid)
+    if act.act is Act.SUBMIT:
+        wanted = {(to.unit, to.role.value) for to in act.body.to}  # type: ignore[attr-defined]  # Submit.to
+        own = (SealRole.SENDER, SealRole.ARCHIVE)
+        named = {(a.party, a.role.value) for a in sealed.routing.to if a.role not in own}
+        if wanted != named:
+            raise ReferralError(ErrorCode.RECIPIENT_MISMATCH, reason="addressees")
+
+
+def _check_path(act: RawAct, submission: Submission) -> None:
+    """The path's promise: an act is stored under the ids that it was signed with."""
+    if submission.act_id is not None and act.id != submission.act_id:
+        raise ReferralError(ErrorCode.PATH_MISMATCH, member="id")
+    if act.ref != submission.ref:
+        raise ReferralError(ErrorCode.PATH_MISMATCH, member="ref")
+
+
+def _check_sealed(act: RawAct, text: bytes | None) -> SealedBundle | None:
+    """What the body names by digest is there, whole and from the same party; what it does not name is not."""
+    named: Sealed | None = getattr(act.body, "bundle" if act.act is Act.SUBMIT else "sealed", None)
+    if named is None:
+        if text is not None:
+            raise ReferralError(ErrorCode.DIGEST_MISMATCH, reason="not-named")
+        return None
+    if text is None:
+        raise ReferralError(ErrorCode.DIGEST_MISMATCH, reason="absent")
+    sealed = parse_bundle(text)
+    if (sealed.sha256, sealed.size) != (named.sha256, named.size):
+        raise ReferralError(ErrorCode.DIGEST_MISMATCH, reason="differs")
+    if sealed.routing.from_party != act.party or sealed.routing.ref != act.ref:
+        raise ReferralError(ErrorCode.RECIPIENT_MISMATCH, reason="routing")
+    return sealed
+
+
+def _check_route(submit: Checked, route: Checked) -> None:
+    """A route act travels beside its own party's submit and nowhere else."""
+    if submit.act.act is not Act.SUBMIT or route.act.act is not Act.ROUTE or route.act.party != submit.act.party:
+        raise ReferralError(ErrorCode.PATH_MISMATCH, member="route")

@@ -1,0 +1,338 @@
+"""Steps 5 to 9 of the door, run inside the writer's transaction: judge one act against the state, then store it.
+
+A decision is a job of the writer. It ends in one of three ways: accepted (act, new states, inbox lines, leaf,
+receipt), finally refused (act, leaf and signed receipt, nothing else changes), or raised (nothing stored, the id stays
+unused).
+
+Must never: read a clock or a key from anywhere but the batch and the exchange it was given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from referral_api.auditlog.proof import format_proof
+from referral_api.domain import fold, policy
+from referral_api.domain.consent import check_tuple
+from referral_api.domain.errors import FINAL_REFUSALS, ErrorCode, ReferralError
+from referral_api.domain.fold import Delivery, Event
+from referral_api.domain.words import Act, Role, State
+from referral_api.formats.act import RawAct
+from referral_api.formats.bundle import SealedBundle
+from referral_api.formats.statements import KeyMap
+from referral_api.server.service import directory
+from referral_api.server.service.callers import Caller
+from referral_api.server.service.exchange import Exchange
+from referral_api.server.service.ledger import Entry, announce, announce_delivery, event_of, settle, store
+from referral_api.server.service.writer import Batch, Committed, Done, Place, audit_log
+from referral_api.server.storage import logbook, queries
+from referral_api.server.storage.database import Connection
+from referral_api.server.storage.queries import Referral, StoredAct
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """An act that has passed steps 1 to 4, with everything step 9 stores."""
+
+    act: RawAct
+    carrier: str | None
+    sealed: SealedBundle | None
+    keys_seen: int
+    """Size of the keys log under which its keys were valid; the writer looks again if it has grown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The stored receipt of an act. `code` is a final refusal's; `fresh` is False for a repeated act.
+
+    `beside` is the receipt of the route act that came with a submit.
+    """
+
+    receipt: str
+    code: ErrorCode | None
+    facts: Mapping[str, Any]
+    fresh: bool
+    beside: str | None = None
+
+
+def stored_answer(
+    conn: Connection, exchange: Exchange, seen: StoredAct, act: RawAct, route: RawAct | None = None
+) -> Committed[Accepted]:
+    """The answer to an act seen before: its first receipt, byte for byte, with a fresh proof (R-14).
+
+    Raises ACT_ID_REUSED where the same id came with another payload.
+    """
+    if seen.digest != act.digest:
+        raise ReferralError(ErrorCode.ACT_ID_REUSED, digest=seen.digest)
+    code = None if seen.code is None else ErrorCode(seen.code)
+    proof = proof_of(conn, exchange, seen.pos)
+    beside = None if route is None else queries.find_act(conn, route.iss, route.id)
+    if beside is None:
+        return Committed(Accepted(seen.receipt, code, {}, fresh=False), proof)
+    accepted = Accepted(seen.receipt, code, {}, fresh=False, beside=beside.receipt)
+    return Committed(accepted, proof, proof_of(conn, exchange, beside.pos))
+
+
+def proof_of(conn: Connection, exchange: Exchange, pos: int) -> str:
+    """A tlog-proof of the audit leaf at `pos` as of the newest checkpoint.
+
+    Raises CHECKPOINT_PENDING while no checkpoint covers it: no receipt leaves without one (R-18).
+    """
+    year, index = logbook.year_index(pos)
+    log = audit_log(year)
+    newest = exchange.newest_checkpoint(conn, log)
+    if newest is None or newest[0] <= index:
+        raise ReferralError(ErrorCode.CHECKPOINT_PENDING)
+    size, note = newest
+    path = logbook.inclusion(conn, log, index, size)
+    return format_proof(index, path, note, extra=logbook.leaf(conn, log, index)).decode("utf-8")
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What a referral is at this moment, as the judge needs it."""
+
+    referral: Referral | None
+    deliveries: Mapping[str, Delivery]
+    prev_known: bool
+
+
+class ReferralDecision:
+    """The decision on an act about a referral, with the route act beside a submit."""
+
+    def __init__(self, exchange: Exchange, checked: Checked, caller: Caller, route: Checked | None = None) -> None:
+        self._exchange = exchange
+        self._checked = checked
+        self._caller = caller
+        self._route = route
+        self._keymap = exchange.keymap
+
+    def __call__(self, batch: Batch) -> Done[Accepted]:
+        """Judge and store. Raises what leaves the id unused."""
+        act = self._checked.act
+        seen = queries.find_act(batch.tx, act.iss, act.id)  # (5), again, under the lock
+        if seen is not None:
+            return self._again(batch, seen)
+        self._keymap = batch.keymap or self._exchange.keymap
+        recheck_keys(self._keymap, self._checked, batch.now)
+        situation = self._situation(batch)
+        event = event_of(act, self._caller.role, batch.now)
+        try:
+            self._check_rights(situation)  # (6)
+            changed = self._judge(batch, event, situation)  # (7), (8)
+        except ReferralError as refusal:
+            if refusal.code not in FINAL_REFUSALS:
+                raise
+            return self._store_refused(batch, situation, refusal)
+        return self._accept(batch, event, situation, changed)  # (9)
+
+    def _again(self, batch: Batch, seen: StoredAct) -> Done[Accepted]:
+        """The same act came twice at once: the second gets the first one's receipt (R-14)."""
+        if seen.digest != self._checked.act.digest:
+            raise ReferralError(ErrorCode.ACT_ID_REUSED, digest=seen.digest)
+        route = None if self._route is None else queries.find_act(batch.tx, self._route.act.iss, self._route.act.id)
+        code = None if seen.code is None else ErrorCode(seen.code)
+        beside = None if route is None else route.receipt
+        return Done(
+            Accepted(seen.receipt, code, {}, fresh=False, beside=beside),
+            batch.place_at(seen.pos),
+            None if route is None else batch.place_at(route.pos),
+        )
+
+    def _situation(self, batch: Batch) -> Situation:
+        act = self._checked.act
+        ref = str(act.ref)
+        referral = queries.find_referral(batch.tx, ref)
+        if act.act is Act.SUBMIT or referral is None:
+            return Situation(referral, {}, prev_known=act.prev is None)
+        deliveries = queries.deliveries_of(batch.tx, ref)
+        body: Any = act.body
+        if act.act is Act.TRANSFER and body.to in referral.excluded:
+            raise ReferralError(ErrorCode.NOT_FOUND)
+        return Situation(referral, deliveries, prev_known=self._prev_known(batch.tx, ref))
+
+    def _prev_known(self, conn: Connection, ref: str) -> bool:
+        """Whether `prev` names an act that the signer could have seen on the delivery the act concerns (R-65)."""
+        act = self._checked.act
+        if act.prev is None:
+            return False
+        place = queries.prev_places(conn, ref, act.prev)
+        if place is None:
+            return False
+        kind, unit = place
+        viewer = policy.Viewer.SENDER if self._caller.role is Role.HOTLINE else policy.Viewer.UNIT
+        return policy.may_see(kind, viewer=viewer, own_delivery=unit in (None, self._caller.party)) and (
+            act.unit is None or unit in (None, act.unit)
+        )
+
+    def _check_rights(self, situation: Situation) -> None:
+        """Step 6: role, kind of credential and relation to this very delivery; a stranger meets 404 (R-51, R-60)."""
+        act, caller = self._checked.act, self._caller
+        signer = self._keymap.find_credential(act.iss)
+        if signer is None:
+            raise ReferralError(ErrorCode.KEY_NOT_VALID, reason="unknown", credential=act.iss)
+        kind = signer.kind
+        if act.act is Act.SUBMIT:
+            if situation.referral is not None and situation.referral.sender != caller.party:
+                raise ReferralError(ErrorCode.NOT_FOUND)
+            policy.demand(act.act, caller.role, kind, policy.Relation.OWN)
+            if situation.referral is not None:
+                raise ReferralError(ErrorCode.ILLEGAL_TRANSITION, act=act.act.value, reason="already-submitted")
+            return
+        if situation.referral is None:
+            raise ReferralError(ErrorCode.NOT_FOUND)
+        own = situation.deliveries.get(caller.party)
+        relation = policy.relation_of(
+            caller.party, caller.role, sender=situation.referral.sender, state=None if own is None else own.state
+        )
+        policy.demand(act.act, caller.role, kind, relation)
+        if caller.role is Role.POLICE_UNIT and act.unit != caller.party:
+            raise ReferralError(ErrorCode.NOT_PERMITTED, act=act.act.value, reason="unit-is-not-yours")
+        if act.unit is not None and act.unit not in situation.deliveries:
+            raise ReferralError(ErrorCode.NOT_FOUND)
+
+    def _judge(self, batch: Batch, event: Event, situation: Situation) -> dict[str, Delivery]:
+        if event.act is Act.SUBMIT:
+            if event.prev is not None or event.unit is not None:
+                raise ReferralError(ErrorCode.STALE_HEAD)
+            self._check_submit(event)
+            return fold.open_deliveries(event)
+        if event.act is Act.ACK:
+            self._check_ack(batch.tx)
+        if event.act is Act.TRANSFER:
+            self._check_unit(event.targets[0][0])
+        return fold.judge(event, situation.deliveries, prev_known=situation.prev_known)
+
+    def _check_submit(self, event: Event) -> None:
+        body: Any = self._checked.act.body
+        check_tuple(body.basis, body.identity_level, None if body.override is None else body.override.reason)
+        excluded = frozenset() if self._route is None else frozenset(_excluded(self._route))
+        for unit, _ in event.targets:
+            if unit in excluded:
+                raise ReferralError(ErrorCode.TARGET_NOT_ALLOWED, unit=unit, reason="excluded")
+            self._check_unit(unit)
+
+    def _check_unit(self, unit: str) -> None:
+        party = self._keymap.find_party(unit)
+        if party is None or party.role is not Role.POLICE_UNIT:
+            raise ReferralError(ErrorCode.TARGET_NOT_ALLOWED, unit=unit, reason="not-a-unit")
+
+    def _check_ack(self, conn: Connection) -> None:
+        """R-69: an acknowledgement names the act that brought the bundle to this unit, and that bundle's digest."""
+        act = self._checked.act
+        body: Any = act.body
+        brought = queries.find_act_by_digest(conn, body.submit)
+        if brought is None or brought.ref != act.ref or brought.outcome != "accepted":
+            raise ReferralError(ErrorCode.DIGEST_MISMATCH, reason="submit")
+        if brought.act not in BRINGS_BUNDLE or brought.unit not in (None, act.unit):
+            raise ReferralError(ErrorCode.DIGEST_MISMATCH, reason="submit")
+        if queries.sealed_digest(conn, body.submit) != body.bundle:
+            raise ReferralError(ErrorCode.DIGEST_MISMATCH, reason="bundle")
+
+    def _store_refused(self, batch: Batch, situation: Situation, refusal: ReferralError) -> Done[Accepted]:
+        """A final refusal: act, leaf and signed receipt; no state changes and the id is used up (R-17)."""
+        checked = self._checked
+        entry = Entry(checked.act, checked.carrier, None, self._shown(situation.deliveries), refusal.code)
+        place, receipt = store(batch, self._exchange, entry)
+        return Done(Accepted(receipt, refusal.code, refusal.facts, fresh=True), place)
+
+    def _accept(
+        self, batch: Batch, event: Event, situation: Situation, changed: Mapping[str, Delivery]
+    ) -> Done[Accepted]:
+        """Step 9: everything the act changes, in this transaction or not at all."""
+        checked, act = self._checked, self._checked.act
+        place, receipt = store(batch, self._exchange, Entry(act, checked.carrier, checked.sealed, self._shown(changed)))
+        referral = situation.referral or self._new_referral(batch)
+        for unit, after in changed.items():
+            seen = situation.deliveries.get(unit)
+            if seen is None:
+                queries.insert_delivery(batch.tx, referral.ref, after)
+                announce_delivery(batch, act, referral, after, place)
+            elif not queries.swap_delivery(batch.tx, referral.ref, seen, after):
+                raise RuntimeError("a delivery changed under the log's lock")
+        if situation.deliveries:
+            settle(batch, event, referral, changed)
+            announce(
+                batch, event, act, referral, {u: d for u, d in situation.deliveries.items() if u in changed}, place
+            )
+        beside, beside_place = self._accept_route(batch)
+        return Done(Accepted(receipt, None, {}, fresh=True, beside=beside), place, beside_place)
+
+    def _new_referral(self, batch: Batch) -> Referral:
+        act = self._checked.act
+        body: Any = act.body
+        excluded = frozenset() if self._route is None else frozenset(_excluded(self._route))
+        referral = Referral(str(act.ref), act.party, body.urgency, act.digest, batch.now, excluded)
+        queries.insert_referral(batch.tx, referral)
+        return referral
+
+    def _accept_route(self, batch: Batch) -> tuple[str, Place] | tuple[None, None]:
+        """The route act stands or falls with its submit."""
+        route = self._route
+        if route is None:
+            return None, None
+        place, receipt = store(batch, self._exchange, Entry(route.act, route.carrier, None, ()))
+        return receipt, place
+
+    def _shown(self, deliveries: Mapping[str, Delivery]) -> list[Delivery]:
+        """A unit's receipt tells of its own delivery only; the sender's of all that the act touched (R-16, R-62)."""
+        if self._caller.role is Role.POLICE_UNIT:
+            return [d for unit, d in deliveries.items() if unit == self._caller.party and d.state is not State.HELD]
+        return [deliveries[unit] for unit in sorted(deliveries)]
+
+
+class DirectoryDecision:
+    """The decision on an act about parties and keys: the fold of the keys log judges it, as every client will."""
+
+    def __init__(self, exchange: Exchange, checked: Checked, enrolment: str | None) -> None:
+        self._exchange = exchange
+        self._checked = checked
+        self._enrolment = enrolment
+
+    def __call__(self, batch: Batch) -> Done[Accepted]:
+        """Judge and store; what belongs on the keys log goes there in the same transaction (R-30, R-92)."""
+        act = self._checked.act
+        seen = queries.find_act(batch.tx, act.iss, act.id)
+        if seen is not None:
+            if seen.digest != act.digest:
+                raise ReferralError(ErrorCode.ACT_ID_REUSED, digest=seen.digest)
+            code = None if seen.code is None else ErrorCode(seen.code)
+            return Done(Accepted(seen.receipt, code, {}, fresh=False), batch.place_at(seen.pos))
+        keymap = batch.keymap or self._exchange.keymap
+        recheck_keys(keymap, self._checked, batch.now)
+        try:
+            effects = directory.judge_directory(batch.tx, keymap, act, self._enrolment, batch.now)
+        except ReferralError as refusal:
+            if refusal.code not in FINAL_REFUSALS:
+                raise
+            place, receipt = store(batch, self._exchange, Entry(act, self._checked.carrier, None, (), refusal.code))
+            return Done(Accepted(receipt, refusal.code, refusal.facts, fresh=True), place)
+        for carried in effects.carried:
+            store(batch, self._exchange, Entry(carried, None, None, ()))
+        place, receipt = store(batch, self._exchange, Entry(act, self._checked.carrier, None, ()))
+        for leaf in effects.keys_log:
+            batch.append_leaf(logbook.KEYS, leaf)
+        batch.keymap = effects.keymap
+        return Done(Accepted(receipt, None, {}, fresh=True), place)
+
+
+def recheck_keys(keymap: KeyMap, checked: Checked, now: int) -> None:
+    """Look at the signer's keys again if the directory has grown since they were checked: a revocation acts at once."""
+    if keymap.size == checked.keys_seen:
+        return
+    kids = [signature.kid for signature in checked.act.jws.signatures]
+    keys = keymap.seal_keys(checked.act.iss, checked.act.iat, now, kids=kids)
+    for kid in kids:
+        if kid not in keys.keys:
+            raise ReferralError(ErrorCode.KEY_NOT_VALID, kid=kid)
+
+
+def _excluded(route: Checked) -> Sequence[str]:
+    body: Any = route.act.body
+    return tuple(body.excluded)
+
+
+BRINGS_BUNDLE = frozenset({Act.SUBMIT, Act.SUPPLEMENT, Act.TRANSFER, Act.REWRAP})
+"""Acts beside which a bundle for the unit travels."""

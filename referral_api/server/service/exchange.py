@@ -1,0 +1,96 @@
+"""The exchange as its services see it: who it is, its keys, its directory, its logs, its writer.
+
+One object, made by the composition root (`server/app.py`) and handed to every service. The directory is the fold of
+the keys log: it grows inside the writer's transaction and is read without a lock, because a new fold replaces the old
+one whole.
+
+Must never: read settings, open a database, or hold a key that opens a bundle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from referral_api.domain.words import CredentialId, PartyId
+from referral_api.formats.keys import SigningKey
+from referral_api.formats.statements import KeyMap
+from referral_api.server.service.writer import audit_log
+from referral_api.server.storage import logbook
+from referral_api.server.storage.database import Connection, Database
+from referral_api.server.storage.logbook import KEYS
+from referral_api.server.storage.signer import SignedCheckpoint
+
+MAX_ENTRIES_A_READ = 256
+
+
+def year_of(now: int) -> int:
+    """The calendar year (UTC) whose audit log takes a leaf of this time."""
+    return datetime.fromtimestamp(now, UTC).year
+
+
+class Directory:
+    """The current fold of the keys log. `current` may be read from any thread; only `refresh` replaces it."""
+
+    def __init__(self, keymap: KeyMap) -> None:
+        self.current = keymap
+
+    @classmethod
+    def load(cls, conn: Connection) -> Directory:
+        """Fold the whole keys log. Its signatures were verified when its leaves were accepted."""
+        directory = cls(KeyMap.start(logbook.leaf(conn, KEYS, 0)))
+        directory.refresh(conn)
+        return directory
+
+    def refresh(self, conn: Connection, *, size: int | None = None) -> None:
+        """Take in what other processes added. `size` is the keys log's size where the caller has just read it."""
+        size = logbook.size(conn, KEYS) if size is None else size
+        if size == self.current.size:
+            return
+        grown = self.current.copy()
+        for first in range(grown.size, size, MAX_ENTRIES_A_READ):
+            for leaf in logbook.leaves(conn, KEYS, first, min(first + MAX_ENTRIES_A_READ, size)):
+                grown.extend(leaf, verify=False)
+        self.current = grown
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """What the services share."""
+
+    issuer: str
+    environment: str
+    host: str
+    """The issuer without its scheme: the beginning of every log's origin."""
+    party: PartyId
+    credential: CredentialId
+    """The credential under which the exchange signs its own acts."""
+    database: Database
+    directory: Directory
+    receipt_key: SigningKey
+    act_key: SigningKey
+    token_bytes: Callable[[int], bytes]
+    checkpoints: dict[str, SignedCheckpoint] = field(default_factory=dict)
+    """The newest checkpoint of each log that this process has signed or seen; the writer's to change."""
+
+    @property
+    def keymap(self) -> KeyMap:
+        """The directory as of the newest keys-log leaf this process has seen."""
+        return self.directory.current
+
+    def origin(self, log: str) -> str:
+        """The C2SP origin of a log (R-90)."""
+        return f"{self.host}/v1/log/{log}"
+
+    def audit_origin(self, year: int) -> str:
+        """The origin of a year's audit log."""
+        return self.origin(audit_log(year))
+
+    def newest_checkpoint(self, conn: Connection, log: str) -> tuple[int, bytes] | None:
+        """Size and note of the newest signed checkpoint; the saved one lags behind the signer by a batch."""
+        saved = logbook.latest_checkpoint(conn, log)
+        held = self.checkpoints.get(log)
+        if held is not None and (saved is None or held.size > saved.size):
+            return held.size, held.note
+        return None if saved is None else (saved.size, saved.note)

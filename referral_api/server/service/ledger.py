@@ -1,0 +1,200 @@
+"""What an act leaves behind in the writer's transaction: its rows, its leaf, its receipt, lines in inboxes (step 9).
+
+The receipt is signed here, before COMMIT, because it names the leaf's index; the writer lets it out only afterwards.
+
+Must never: judge, or write anything for an act that was not judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from referral_api.auditlog.leaf import LeafKind
+from referral_api.domain import lifecycle, policy
+from referral_api.domain.errors import ErrorCode
+from referral_api.domain.fold import Delivery, Event
+from referral_api.domain.words import Act, DeliveryRole, Role, State
+from referral_api.formats.act import RawAct
+from referral_api.formats.bundle import SealedBundle
+from referral_api.formats.receipt import build_receipt
+from referral_api.server.service.exchange import Exchange
+from referral_api.server.service.writer import Batch, Place
+from referral_api.server.storage import queries
+from referral_api.server.storage.queries import FeedEntry, Referral, StoredAct
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An act ready to be stored. `states` are what its issuer may see of the deliveries after it."""
+
+    act: RawAct
+    carrier: str | None
+    sealed: SealedBundle | None
+    states: Sequence[Delivery]
+    code: ErrorCode | None = None
+
+
+def event_of(act: RawAct, by: Role, now: int) -> Event:
+    """The plain values of an act that the fold needs."""
+    body: Any = act.body
+    targets: tuple[tuple[str, DeliveryRole], ...] = ()
+    if act.act is Act.SUBMIT:
+        targets = tuple((to.unit, to.role) for to in body.to)
+    elif act.act is Act.TRANSFER:
+        targets = ((body.to, DeliveryRole.ACTION),)
+    code = getattr(body, "code", None)
+    return Event(
+        act=act.act,
+        by=by,
+        party=act.party,
+        digest=act.digest,
+        at=now,
+        unit=act.unit,
+        prev=act.prev,
+        code=None if code is None else str(code),
+        question=getattr(body, "answers", None),
+        targets=targets,
+    )
+
+
+def store(batch: Batch, exchange: Exchange, entry: Entry) -> tuple[Place, str]:
+    """Append the act's leaf, sign its one receipt, store act and sealed text; (place, receipt text)."""
+    act = entry.act
+    place = batch.append_record(LeafKind.ACT, act.jws.raw)
+    receipt = build_receipt(
+        iss=exchange.issuer,
+        act=act.digest,
+        act_id=act.id,
+        sub=act.iss,
+        carrier=entry.carrier,
+        ref=act.ref,
+        unit=act.unit,
+        time=batch.now,
+        code=entry.code,
+        states=[(d.unit, d.state.value, d.head) for d in entry.states],
+        origin=exchange.origin(place.log),
+        index=place.index,
+        signer=exchange.receipt_key,
+    ).decode("ascii")
+    stored = StoredAct(
+        pos=place.pos,
+        digest=act.digest,
+        iss=act.iss,
+        id=act.id,
+        party=act.party,
+        act=act.act,
+        ref=act.ref,
+        unit=act.unit,
+        prev=act.prev,
+        jws=act.jws.raw.decode("ascii"),
+        outcome="accepted" if entry.code is None else "refused",
+        code=None if entry.code is None else entry.code.value,
+        receipt=receipt,
+        carrier=entry.carrier,
+        received_at=batch.now,
+    )
+    queries.insert_act(batch.tx, stored)
+    if entry.sealed is not None and entry.code is None:
+        queries.insert_sealed(batch.tx, place.pos, act.digest, entry.sealed.sha256, entry.sealed.raw)
+    return place, receipt
+
+
+def announce(
+    batch: Batch, event: Event, act: RawAct, referral: Referral, before: Mapping[str, Delivery], place: Place
+) -> None:
+    """Put the act into the inboxes of the parties that may see it, their own acts excepted (R-55, R-62)."""
+    lines = [
+        _line(event, act, referral, place, party=party, unit=unit, answered_by=answered_by)
+        for party, unit, answered_by in _readers(event, referral, before)
+    ]
+    queries.insert_feed(batch.tx, lines)
+    batch.wake.update(line.party for line in lines)
+
+
+def announce_delivery(batch: Batch, act: RawAct, referral: Referral, delivery: Delivery, place: Place) -> None:
+    """Put a new delivery into its unit's inbox, pending until it is acknowledged; a held one is in no inbox (R-63)."""
+    if delivery.state is State.HELD:
+        return
+    line = FeedEntry(
+        party=delivery.unit,
+        pos=place.pos,
+        act_digest=act.digest,
+        act_id=act.id,
+        kind=act.act.value,
+        ref=referral.ref,
+        unit=delivery.unit,
+        sender=act.party,
+        urgency=referral.urgency.value,
+        at=batch.now,
+        answered_by=frozenset(kind.value for kind in lifecycle.SUBMIT_ANSWERED_BY),
+        pending=True,
+    )
+    queries.insert_feed(batch.tx, [line])
+    batch.wake.add(delivery.unit)
+
+
+def settle(batch: Batch, event: Event, referral: Referral, changed: Iterable[str]) -> None:
+    """Take from the inboxes what this act answers: at the units it changed, and at the sender for those units."""
+    units = set(changed)
+    for party in (referral.sender, *sorted(units)):
+        answered = [
+            line.pos
+            for line in queries.pending_of(batch.tx, referral.ref, party)
+            if event.act.value in line.answered_by
+            and (line.unit is None or line.unit in units)
+            and (event.question is None or line.act_digest == event.question)
+        ]
+        queries.settle_feed(batch.tx, party, answered)
+
+
+def _readers(
+    event: Event, referral: Referral, before: Mapping[str, Delivery]
+) -> list[tuple[str, str | None, frozenset[Act]]]:
+    """(party, unit, acts that answer it) for every party that gets a line."""
+    readers: list[tuple[str, str | None, frozenset[Act]]] = []
+    concerned = [d for d in before.values() if event.unit in (None, d.unit)]
+    if event.party != referral.sender and policy.may_see(event.act, viewer=policy.Viewer.SENDER, own_delivery=True):
+        asked = frozenset[Act]().union(*(_answered_by(event, d) for d in concerned))
+        readers.append((referral.sender, event.unit, asked))
+    if policy.may_see(event.act, viewer=policy.Viewer.UNIT, own_delivery=True):
+        readers += [
+            (d.unit, d.unit, _answered_by(event, d))
+            for d in concerned
+            if d.unit != event.party and d.state in lifecycle.REACHED
+        ]
+    return readers
+
+
+def _answered_by(event: Event, delivery: Delivery) -> frozenset[Act]:
+    move = lifecycle.find_move(
+        event.act, event.by, delivery.state, open_questions=delivery.open_questions, code=event.code
+    )
+    return frozenset() if move is None else move.answered_by
+
+
+def _line(
+    event: Event,
+    act: RawAct,
+    referral: Referral,
+    place: Place,
+    *,
+    party: str,
+    unit: str | None,
+    answered_by: frozenset[Act],
+) -> FeedEntry:
+    return FeedEntry(
+        party=party,
+        pos=place.pos,
+        act_digest=event.digest,
+        act_id=act.id,
+        kind=event.act.value,
+        ref=referral.ref,
+        unit=unit,
+        sender=event.party,
+        urgency=referral.urgency.value,
+        at=event.at,
+        answered_by=frozenset(kind.value for kind in answered_by),
+        pending=bool(answered_by),
+    )

@@ -1,0 +1,270 @@
+"""Reads that must be on the record: a referral's acts, its bundle, what went sealed beside an act (R-52, R-54, R-66).
+
+Each is a job of the writer: the record that this credential was handed this is committed before the first byte leaves,
+and a unit's first retrieval moves its delivery in the same transaction. Visibility is that of policy.SEES.
+
+Must never: hand out anything before its record is durable, or tell a unit of another unit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from referral_api.auditlog.records import Retrieved, Viewed, encode_salt, parse_record
+from referral_api.domain import clocks, fold, lifecycle, policy
+from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.fold import Delivery
+from referral_api.domain.policy import Read, Relation, Viewer
+from referral_api.domain.words import Act, Role
+from referral_api.formats.act import parse_act
+from referral_api.server.service.callers import Caller
+from referral_api.server.service.exchange import Exchange
+from referral_api.server.service.writer import Batch, Done
+from referral_api.server.storage import logbook, queries
+from referral_api.server.storage.database import Connection
+from referral_api.server.storage.queries import FeedEntry, Referral, StoredAct
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What a caller is to a referral, once it may know of it at all."""
+
+    referral: Referral
+    deliveries: dict[str, Delivery]
+    relation: Relation
+    caller: Caller
+
+    def sees(self, act: StoredAct) -> bool:
+        """Whether this caller may see an act of the referral; a refused one is its issuer's and the auditors'."""
+        if act.outcome != "accepted" and self.caller.role is not Role.AUDITOR:
+            return act.party == self.caller.party
+        viewer = _VIEWERS[self.caller.role]
+        return policy.may_see(act.act, viewer=viewer, own_delivery=act.unit in (None, self.caller.party))
+
+    def shown(self) -> list[Delivery]:
+        """The deliveries this caller may see: a unit its own, the sender and auditors all."""
+        if self.caller.role is Role.POLICE_UNIT:
+            return [self.deliveries[self.caller.party]]
+        return [self.deliveries[unit] for unit in sorted(self.deliveries)]
+
+
+_VIEWERS = {Role.HOTLINE: Viewer.SENDER, Role.POLICE_UNIT: Viewer.UNIT, Role.AUDITOR: Viewer.AUDITOR}
+
+
+def access(conn: Connection, ref: str, caller: Caller, action: Read) -> Access:
+    """The caller's access to a referral for `action`.
+
+    Raises NOT_FOUND for a referral that is not the caller's, exactly as for one that does not exist (R-51).
+    """
+    referral = queries.find_referral(conn, ref)
+    if referral is None or caller.role not in _VIEWERS:
+        raise ReferralError(ErrorCode.NOT_FOUND)
+    deliveries = queries.deliveries_of(conn, ref)
+    own = deliveries.get(caller.party)
+    relation = policy.relation_of(
+        caller.party, caller.role, sender=referral.sender, state=None if own is None else own.state
+    )
+    policy.demand(action, caller.role, caller.kind, relation)
+    return Access(referral, deliveries, relation, caller)
+
+
+class BundleRead:
+    """Hand out the bundle that a delivery was sealed with: the submit's, or after a transfer the forwarded one."""
+
+    def __init__(self, exchange: Exchange, ref: str, caller: Caller) -> None:
+        self._exchange = exchange
+        self._ref = ref
+        self._caller = caller
+
+    def __call__(self, batch: Batch) -> Done[bytes]:
+        """Record, move the delivery on its first retrieval, and give the exact text."""
+        caller = self._caller
+        granted = access(batch.tx, self._ref, caller, Read.BUNDLE)
+        own = granted.deliveries.get(caller.party)
+        if own is not None and own.state not in lifecycle.SERVED:
+            raise ReferralError(ErrorCode.NOT_FOUND)
+        brought = self._brought_by(batch.tx, granted)
+        text = queries.find_sealed(batch.tx, brought)
+        digest = queries.sealed_digest(batch.tx, brought)
+        if text is None or digest is None:
+            raise ReferralError(ErrorCode.NOT_FOUND)
+        unit = None if own is None else own.unit
+        record = Retrieved(
+            t=batch.now,
+            salt=encode_salt(self._exchange.token_bytes(16)),
+            party=caller.party,
+            credential=caller.credential,
+            ref=self._ref,
+            unit=unit,
+            sealed="bundle",
+            act=brought,
+            digest=digest,
+        )
+        place = batch.record(record, ref=self._ref, party=caller.party)
+        if own is not None and own.retrieved_at is None:
+            if not queries.swap_delivery(batch.tx, self._ref, own, fold.retrieve(own, batch.now)):
+                raise RuntimeError("a delivery changed under the log's lock")
+            _tell_sender(batch, granted.referral, own.unit, brought, place.pos)
+        return Done(text, place)
+
+    def _brought_by(self, conn: Connection, granted: Access) -> str:
+        """Digest of the act beside which this party's bundle travelled."""
+        for stored in queries.acts_of_kind(conn, self._ref, Act.TRANSFER):
+            body: Any = parse_act(stored.jws.encode("ascii")).body
+            if stored.outcome == "accepted" and body.to == self._caller.party:
+                return stored.digest
+        return granted.referral.submit_digest
+
+
+class SealedRead:
+    """Hand out what went sealed beside one act that the caller may see."""
+
+    def __init__(self, exchange: Exchange, ref: str, digest: str, caller: Caller) -> None:
+        self._exchange = exchange
+        self._ref = ref
+        self._digest = digest
+        self._caller = caller
+
+    def __call__(self, batch: Batch) -> Done[bytes]:
+        """Record and give the exact text."""
+        granted = access(batch.tx, self._ref, self._caller, Read.SEALED)
+        act = queries.find_act_by_digest(batch.tx, self._digest)
+        if act is None or act.ref != self._ref or not granted.sees(act) or act.act is Act.SUBMIT:
+            raise ReferralError(ErrorCode.NOT_FOUND)
+        text = queries.find_sealed(batch.tx, self._digest)
+        digest = queries.sealed_digest(batch.tx, self._digest)
+        if text is None or digest is None:
+            raise ReferralError(ErrorCode.NOT_FOUND)
+        record = Retrieved(
+            t=batch.now,
+            salt=encode_salt(self._exchange.token_bytes(16)),
+            party=self._caller.party,
+            credential=self._caller.credential,
+            ref=self._ref,
+            unit=self._caller.party if self._caller.role is Role.POLICE_UNIT else None,
+            sealed="beside",
+            act=self._digest,
+            digest=digest,
+        )
+        return Done(text, batch.record(record, ref=self._ref, party=self._caller.party))
+
+
+class ReferralView:
+    """Show a referral: the acts this party may see, verbatim, with receipts and computed states (R-54)."""
+
+    def __init__(self, exchange: Exchange, ref: str, caller: Caller) -> None:
+        self._exchange = exchange
+        self._ref = ref
+        self._caller = caller
+
+    def __call__(self, batch: Batch) -> Done[dict[str, Any]]:
+        """Record the view and give it."""
+        shown = self.build(batch.tx)
+        record = Viewed(
+            t=batch.now,
+            salt=encode_salt(self._exchange.token_bytes(16)),
+            party=self._caller.party,
+            credential=self._caller.credential,
+            ref=self._ref,
+        )
+        return Done(shown, batch.record(record, ref=self._ref, party=self._caller.party))
+
+    def build(self, conn: Connection) -> dict[str, Any]:
+        """The view's document, without recording anything (its digest is the ETag)."""
+        granted = access(conn, self._ref, self._caller, Read.REFERRAL)
+        acts = [act for act in queries.acts_of(conn, self._ref) if granted.sees(act)]
+        return {
+            "ref": self._ref,
+            "relation": granted.relation.value,
+            "urgency": granted.referral.urgency.value,
+            "deliveries": [_delivery(granted, delivery) for delivery in granted.shown()],
+            "acts": [_shown_act(conn, act) for act in acts],
+            "records": _retrievals(conn, granted),
+        }
+
+
+def _shown_act(conn: Connection, act: StoredAct) -> dict[str, Any]:
+    year, index = logbook.year_index(act.pos)
+    return {
+        "act": act.jws,
+        "receipt": act.receipt,
+        "year": year,
+        "index": index,
+        "sealed": queries.sealed_digest(conn, act.digest),
+    }
+
+
+def _delivery(granted: Access, delivery: Delivery) -> dict[str, Any]:
+    due = clocks.due(
+        granted.referral.urgency,
+        delivery.state,
+        submitted_at=_aware(delivery.submitted_at),
+        accepted_at=_maybe_aware(delivery.accepted_at),
+        last_status_at=_maybe_aware(delivery.last_status_at),
+        notified_at=_maybe_aware(delivery.notified_at),
+    )
+    return {
+        "unit": delivery.unit,
+        "role": delivery.role.value,
+        "state": delivery.state.value,
+        "head": delivery.head,
+        "due": None if due is None else {"clock": due.clock.value, "due_at": int(due.due_at.timestamp())},
+        "allowed": [act.value for act in allowed_acts(granted, delivery)],
+        "investigation": list(delivery.investigation),
+        "retrieved_at": delivery.retrieved_at,
+        "open": [{"act": q.act.value, "digest": q.digest} for q in delivery.questions],
+    }
+
+
+def allowed_acts(granted: Access, delivery: Delivery) -> list[Act]:
+    """What this caller may do next on a delivery: the lifecycle's moves that policy grants to this very credential."""
+    caller = granted.caller
+    ruled_out = policy.role_at_delivery(delivery.role) if caller.role is Role.POLICE_UNIT else frozenset[Act]()
+    return [
+        act
+        for act in lifecycle.allowed(caller.role, delivery.state, open_questions=delivery.open_questions)
+        if act not in ruled_out and policy.may(act, caller.role, caller.kind, granted.relation)
+    ]
+
+
+def _retrievals(conn: Connection, granted: Access) -> list[dict[str, Any]]:
+    shown: list[dict[str, Any]] = []
+    for stored in queries.records_of(conn, granted.referral.ref, ("retrieved",)):
+        record = parse_record(stored.body.encode("ascii"))
+        if not isinstance(record, Retrieved) or record.sealed != "bundle" or record.unit is None:
+            continue
+        if granted.caller.role is Role.POLICE_UNIT and record.unit != granted.caller.party:
+            continue
+        year, index = logbook.year_index(stored.pos)
+        shown.append({"kind": record.kind, "unit": record.unit, "time": record.t, "year": year, "index": index})
+    return shown
+
+
+def _tell_sender(batch: Batch, referral: Referral, unit: str, act_digest: str, pos: int) -> None:
+    """The hotline learns that the bundle was fetched: "downloaded" is not yet "read", and both are worth knowing."""
+    line = FeedEntry(
+        party=referral.sender,
+        pos=pos,
+        act_digest=act_digest,
+        act_id=None,
+        kind="retrieved",
+        ref=referral.ref,
+        unit=unit,
+        sender=unit,
+        urgency=referral.urgency.value,
+        at=batch.now,
+        answered_by=frozenset(),
+        pending=False,
+    )
+    queries.insert_feed(batch.tx, [line])
+    batch.wake.add(referral.sender)
+
+
+def _aware(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _maybe_aware(seconds: int | None) -> datetime | None:
+    return None if seconds is None else _aware(seconds)

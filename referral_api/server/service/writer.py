@@ -1,0 +1,356 @@
+"""The one writer of a process: group commit over the business database and the logs (design §8).
+
+Whatever was queued while the last commit ran becomes the next batch: lock the logs → a savepoint for each job → leaves
+appended → COMMIT → one checkpoint signed over durable state → every waiter answered with its own proof. Acts, retrieval
+records, enrolments and the exchange's own acts all pass here.
+
+Must never: sign a checkpoint, or let any signed byte leave, before COMMIT has returned; cancel a job because its
+waiter left; or let one job's failure touch its neighbours. Clauses: docs/protocol.md R-18, R-92, R-93.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from typing import Generic, Protocol, TypeVar
+
+from referral_api.auditlog.leaf import LeafKind, encode_leaf, leaf_of
+from referral_api.auditlog.proof import format_proof
+from referral_api.auditlog.records import ServerRecord, encode_record, kind_of
+from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.formats.statements import KeyMap
+from referral_api.server import observe
+from referral_api.server.storage import logbook, queries
+from referral_api.server.storage.database import Database, OutcomeUnknown, Transaction
+from referral_api.server.storage.logbook import KEYS
+from referral_api.server.storage.signer import LogSigner, SignedCheckpoint
+
+T = TypeVar("T")
+MAX_BATCH = 256
+MAX_QUEUE = 4096
+
+
+def audit_log(year: int) -> str:
+    """The name of a year's audit log."""
+    return f"audit/{year}"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a leaf was put, before its proof exists."""
+
+    log: str
+    index: int
+    leaf: bytes
+
+    @property
+    def pos(self) -> int:
+        """The audit log's position key (year and index in one integer)."""
+        return logbook.position(int(self.log.rpartition("/")[2]), self.index)
+
+
+@dataclass(slots=True)
+class Batch:
+    """One transaction under way. Jobs add rows through `tx` and leaves through `append_leaf`."""
+
+    tx: Transaction
+    now: int
+    year: int
+    heads: dict[str, logbook.Head]
+    saved: dict[str, int]
+    """Checkpoints that this transaction keeps: size by log."""
+    keymap: KeyMap | None = None
+    """The directory with what earlier jobs of this batch added to it; None while it is the exchange's own."""
+    leaves: dict[str, list[bytes]] = field(default_factory=dict)
+    wake: set[str] = field(default_factory=set)
+    """Parties whose inbox grew."""
+
+    def next_index(self, log: str) -> int:
+        """The index that the next leaf of `log` will get."""
+        return self.heads[log].size + len(self.leaves.get(log, ()))
+
+    def append_leaf(self, log: str, leaf: bytes) -> Place:
+        """Reserve the next index for exactly these leaf bytes."""
+        place = Place(log, self.next_index(log), leaf)
+        self.leaves.setdefault(log, []).append(leaf)
+        return place
+
+    def place_at(self, pos: int) -> Place:
+        """The place of an audit leaf that is stored already, or that an earlier job of this batch reserved."""
+        year, index = logbook.year_index(pos)
+        log = audit_log(year)
+        head = self.heads.get(log)
+        if head is not None and index >= head.size:
+            return Place(log, index, self.leaves[log][index - head.size])
+        return Place(log, index, logbook.leaf(self.tx, log, index))
+
+    def append_record(self, kind: LeafKind, record: bytes) -> Place:
+        """Append an audit leaf that commits to these exact record bytes."""
+        return self.append_leaf(audit_log(self.year), encode_leaf(leaf_of(record, kind, self.now)))
+
+    def record(self, record: ServerRecord, *, ref: str | None = None, party: str | None = None) -> Place:
+        """Store a record of the exchange's own and its leaf."""
+        raw = encode_record(record)
+        place = self.append_record(kind_of(record), raw)
+        queries.insert_record(self.tx, queries.StoredRecord(place.pos, record.kind, ref, party, raw.decode("ascii")))
+        return place
+
+    def mark(self) -> dict[str, int]:
+        """How many leaves each log has now, to rewind to when a savepoint is rolled back."""
+        return {log: len(leaves) for log, leaves in self.leaves.items()}
+
+    def rewind(self, mark: dict[str, int]) -> None:
+        """Forget the leaves reserved since `mark`."""
+        for log, leaves in self.leaves.items():
+            del leaves[mark.get(log, 0) :]
+
+
+class Job(Protocol[T]):
+    """Something to be done inside the writer's transaction, in a savepoint of its own."""
+
+    def __call__(self, batch: Batch, /) -> Done[T]:
+        """Change rows and reserve leaves, or raise ReferralError and leave nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done(Generic[T]):
+    """What a job leaves: its result and the place that its answer's proof is about, if any."""
+
+    result: T
+    place: Place | None = None
+    beside: Place | None = None
+    """Of the act that came along (a submit's route)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Committed(Generic[T]):
+    """A job's result once it is durable, with the tlog-proof of its leaf."""
+
+    result: T
+    proof: str | None
+    beside_proof: str | None = None
+
+
+Answer = Callable[["Committed[object] | ReferralError"], None]
+Deliver = Callable[[Sequence[tuple[Answer, "Committed[object] | ReferralError"]], frozenset[str]], None]
+"""Hands a batch's answers over, with the parties to wake first; the application does it in one hop to its loop."""
+
+
+@dataclass(slots=True)
+class _Queued:
+    job: Job[object]
+    answer: Answer
+    outcome: Done[object] | ReferralError | None = None
+
+
+class Writer:
+    """One thread, one connection, one transaction at a time. `on_step` is told where each batch is (fault tests)."""
+
+    def __init__(
+        self,
+        database: Database,
+        signers: Callable[[str], LogSigner],
+        *,
+        clock: Callable[[], float],
+        year_of: Callable[[int], int],
+        begin: Callable[[Batch], None],
+        committed: Callable[[Batch], None],
+        checkpoints: dict[str, SignedCheckpoint],
+        on_step: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._database = database
+        self._signers = signers
+        self._clock = clock
+        self._year_of = year_of
+        self._begin = begin
+        self._committed = committed
+        self._deliver: Deliver = deliver_here
+        self._checkpoints = checkpoints
+        self._saved: dict[str, int] = {}
+        self._on_step = on_step
+        self._queue: SimpleQueue[_Queued | None] = SimpleQueue()
+        self._last_now = 0
+        self._signing = True
+        self._thread = threading.Thread(target=self._loop, name="writer", daemon=True)
+
+    def start(self, deliver: Deliver | None = None) -> None:
+        """Start the thread, answering through `deliver` (None: on the writer's own thread).
+
+        The start-up gate (storage/gate.py) has run before.
+        """
+        if deliver is not None:
+            self._deliver = deliver
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish what is queued, then end the thread."""
+        self._queue.put(None)
+        self._thread.join()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs; a dead writer makes the process unready."""
+        return self._thread.is_alive()
+
+    @property
+    def signing(self) -> bool:
+        """Whether the last batch got its checkpoint; an exchange that cannot sign is not ready."""
+        return self._signing
+
+    def submit(self, job: Job[T], answer: Callable[[Committed[T] | ReferralError], None]) -> None:
+        """Queue a job; `answer` is called exactly once, from `deliver`.
+
+        Raises ReferralError(QUEUE_FULL) at once when too much waits: a refusal now is better than a timeout later.
+        """
+        if self._queue.qsize() >= MAX_QUEUE:
+            raise ReferralError(ErrorCode.QUEUE_FULL)
+        self._queue.put(_Queued(job, answer))  # type: ignore[arg-type]
+
+    def run(self, job: Job[T]) -> Committed[T]:
+        """Queue a job and wait for it (command line, tests). Raises what the job was refused with."""
+        box: SimpleQueue[Committed[T] | ReferralError] = SimpleQueue()
+        self.submit(job, box.put)
+        outcome = box.get()
+        if isinstance(outcome, ReferralError):
+            raise outcome
+        return outcome
+
+    def _loop(self) -> None:
+        while (first := self._queue.get()) is not None:
+            batch, stopping = self._drain(first)
+            self._commit_or_retry(batch)
+            if stopping:
+                return
+
+    def _drain(self, first: _Queued) -> tuple[list[_Queued], bool]:
+        taken = [first]
+        while len(taken) < MAX_BATCH:
+            try:
+                queued = self._queue.get_nowait()
+            except Empty:
+                return taken, False
+            if queued is None:
+                return taken, True
+            taken.append(queued)
+        return taken, False
+
+    def _commit_or_retry(self, queued: list[_Queued]) -> None:
+        """One batch; if it fails as a whole, each of its jobs once more alone, so that one cannot fail the others."""
+        try:
+            self._commit(queued)
+        except OutcomeUnknown:
+            observe.log("commit_outcome_unknown", batch=len(queued))
+            self._refuse(queued, ErrorCode.OUTCOME_UNKNOWN)
+        except Exception as fault:
+            # A batch that failed is rolled back as a whole; its jobs are tried alone or refused.
+            observe.log("batch_failed", batch=len(queued), fault=type(fault).__name__)
+            if len(queued) == 1:
+                self._refuse(queued, fault.code if isinstance(fault, ReferralError) else ErrorCode.UNAVAILABLE)
+            else:
+                for one in queued:
+                    self._commit_or_retry([one])
+
+    def _commit(self, queued: list[_Queued]) -> None:
+        self._on_step("begin")
+        with self._database.write() as tx:
+            batch = self._open(tx)
+            for one in queued:
+                self._run(batch, one)
+            self._on_step("before-append")
+            appended = {
+                log: logbook.append(tx, batch.heads[log], leaves)
+                for log, leaves in sorted(batch.leaves.items(), reverse=True)
+                if leaves
+            }
+            self._on_step("before-commit")
+        self._on_step("after-commit")
+        self._saved.update(batch.saved)
+        self._committed(batch)
+        try:
+            signed = {log: self._sign(log, done) for log, done in appended.items()}
+        except Exception as fault:
+            # The batch is durable; whatever stops the signer, nobody may be told 201.
+            observe.log("checkpoint_pending", fault=type(fault).__name__)
+            self._signing = False
+            pending = ReferralError(ErrorCode.CHECKPOINT_PENDING)
+            pairs = [(one.answer, pending if isinstance(one.outcome, Done) else _refusal(one)) for one in queued]
+            self._deliver(pairs, frozenset(batch.wake))
+            return
+        self._signing = True
+        self._checkpoints.update(signed)
+        self._on_step("after-sign")
+        self._deliver([(one.answer, self._answer(one, appended, signed)) for one in queued], frozenset(batch.wake))
+        self._on_step("answered")
+
+    def _open(self, tx: Transaction) -> Batch:
+        # The clock never runs backwards in the log: a leaf's time is at least its predecessor's.
+        now = self._last_now = max(int(self._clock()), self._last_now)
+        year = self._year_of(now)
+        heads = logbook.lock(tx, (KEYS, audit_log(year)))
+        saved: dict[str, int] = {}
+        for log, checkpoint in self._checkpoints.items():
+            # A checkpoint covers a commit, so it is saved by the next one; the signer's own file has it meanwhile.
+            if checkpoint.size > self._saved.get(log, -1):
+                logbook.save_checkpoint(tx, log, checkpoint.size, checkpoint.note, now)
+                saved[log] = checkpoint.size
+        batch = Batch(tx, now, year, heads, saved)
+        self._begin(batch)
+        return batch
+
+    def _run(self, batch: Batch, one: _Queued) -> None:
+        mark, wake, keymap = batch.mark(), set(batch.wake), batch.keymap
+        try:
+            with batch.tx.savepoint():
+                one.outcome = one.job(batch)
+        except ReferralError as refusal:
+            one.outcome = refusal
+        except Exception as fault:
+            # A defect in one job is that waiter's failure, never its neighbours'.
+            observe.log("job_failed", fault=type(fault).__name__)
+            one.outcome = ReferralError(ErrorCode.INTERNAL)
+        if isinstance(one.outcome, ReferralError):
+            batch.rewind(mark)
+            batch.wake, batch.keymap = wake, keymap
+
+    def _sign(self, log: str, done: logbook.Appended) -> SignedCheckpoint:
+        def read_missing(first: int, last: int) -> Sequence[bytes]:
+            with self._database.read() as conn:
+                return logbook.leaf_hashes(conn, log, first, last)
+
+        return self._signers(log).extend(done.first, done.leaf_hashes, read_missing)
+
+    def _answer(
+        self, one: _Queued, appended: dict[str, logbook.Appended], signed: dict[str, SignedCheckpoint]
+    ) -> Committed[object] | ReferralError:
+        if not isinstance(one.outcome, Done):
+            return _refusal(one)
+        done = one.outcome
+        proof = None if done.place is None else self._prove(done.place, appended, signed)
+        beside = None if done.beside is None else self._prove(done.beside, appended, signed)
+        return Committed(done.result, proof, beside)
+
+    def _prove(self, place: Place, appended: dict[str, logbook.Appended], signed: dict[str, SignedCheckpoint]) -> str:
+        grown = appended.get(place.log)
+        checkpoint = signed.get(place.log) or self._checkpoints[place.log]
+        if grown is not None and checkpoint.size == grown.size and place.index >= grown.first:
+            path = grown.proofs[place.index - grown.first]
+        else:
+            with self._database.read() as conn:
+                path = logbook.inclusion(conn, place.log, place.index, checkpoint.size)
+        return format_proof(place.index, path, checkpoint.note, extra=place.leaf).decode("utf-8")
+
+    def _refuse(self, queued: Iterable[_Queued], code: ErrorCode) -> None:
+        self._deliver([(one.answer, ReferralError(code)) for one in queued], frozenset())
+
+
+def deliver_here(pairs: Sequence[tuple[Answer, Committed[object] | ReferralError]], _wake: frozenset[str]) -> None:
+    """Answer on the calling thread: the command line and tests wait for their own job."""
+    for answer, outcome in pairs:
+        answer(outcome)
+
+
+def _refusal(one: _Queued) -> ReferralError:
+    """What a job that left nothing is answered with."""
+    return one.outcome if isinstance(one.outcome, ReferralError) else ReferralError(ErrorCode.INTERNAL)

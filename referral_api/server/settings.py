@@ -1,0 +1,80 @@
+"""The exchange's settings: one frozen object, read once by the composition root from a file and the environment.
+
+Nothing has an insecure default, nothing is read at import, and secrets are files. Every field ends with who must be
+trusted with it. `admin init` writes the file; `serve` never creates what is missing.
+
+Must never: hold a secret itself, or be imported below server/app.py and cli/admin.py.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+
+class Settings(BaseSettings):
+    """Settings of one exchange. Environment variables are `REFERRAL_<FIELD>`; they win over the file."""
+
+    model_config = SettingsConfigDict(env_prefix="REFERRAL_", extra="forbid", frozen=True)
+
+    issuer: str = Field(description="Public URL of the exchange, no trailing slash; part of everything signed.")
+    """Trusted: whoever controls this can make the exchange unusable, not impersonate another."""
+    environment: Literal["production", "sandbox"]
+    """Trusted: signed into the genesis act; a sandbox's keys are never accepted by a production exchange."""
+    data_dir: Path
+    """Directory of the embedded database and of files that belong to it. Trusted: its owner reads all metadata."""
+    database_url: str = ""
+    """Empty: SQLite in `data_dir`. Else `postgresql://…`. Trusted: whoever controls this sees all metadata."""
+    keys_dir: Path
+    """The exchange's four private keys. Trusted: whoever reads it can sign receipts and checkpoints in its name."""
+    signer_dir: Path
+    """The log signer's state; on another disk than the database. Trusted: losing it closes the exchange for writing."""
+    host: str = "127.0.0.1"
+    """Address to listen on; TLS ends in a proxy before it."""
+    port: int = Field(default=8440, ge=0, le=65535)
+    """Port to listen on."""
+    lanes: int = Field(default=0, ge=0, le=16)
+    """Verification threads; 0 means one on SQLite, four on PostgreSQL."""
+
+    @field_validator("issuer")
+    @classmethod
+    def _is_origin(cls, issuer: str) -> str:
+        parts = urlsplit(issuer)
+        loopback = parts.hostname in ("127.0.0.1", "localhost", "::1")
+        if parts.scheme != "https" and not (parts.scheme == "http" and loopback):
+            raise ValueError("the issuer is an https URL (http only on loopback)")
+        if not parts.netloc or parts.query or parts.fragment or issuer.endswith("/"):
+            raise ValueError("the issuer has a host, no query, no fragment and no trailing slash")
+        return issuer
+
+    @property
+    def database(self) -> str:
+        """The database's URL."""
+        return self.database_url or f"sqlite:///{self.data_dir / 'exchange.sqlite'}"
+
+    @property
+    def issuer_host(self) -> str:
+        """The issuer without its scheme: the beginning of every log's origin (R-90)."""
+        return self.issuer.partition("://")[2]
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read the file at `path` (TOML) and the environment. Raises ValueError, naming field and reason."""
+
+        class FromFile(cls):  # type: ignore[misc,valid-type]  # the one place that binds the settings to a file
+            @classmethod
+            def settings_customise_sources(
+                cls,
+                settings_cls: type[BaseSettings],
+                init_settings: PydanticBaseSettingsSource,
+                env_settings: PydanticBaseSettingsSource,
+                dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library's signature
+                file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library's signature
+            ) -> tuple[PydanticBaseSettingsSource, ...]:
+                return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=path)
+
+        return cls.model_validate(FromFile().model_dump())

@@ -1,0 +1,391 @@
+"""Acts, referrals, deliveries, sealed texts, records and feeds: plain values in, frozen dataclasses out.
+
+One function a question, plain SQL, no decision. Heads and states change by compare-and-swap in the statement itself,
+never because "we are surely in the right transaction".
+
+Must never: decide what is allowed, parse a document, or let a row leave this folder.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from referral_api.domain.fold import Delivery, Question
+from referral_api.domain.words import Act, DeliveryRole, State, Urgency
+from referral_api.formats.strict_json import parse
+from referral_api.server.storage.database import Connection, Transaction
+
+_MAX_COLUMN_BYTES = 64 * 1024
+_ACT_COLUMNS = "pos, digest, iss, id, party, act, ref, unit, prev, jws, outcome, code, receipt, carrier, received_at"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAct:
+    """One act as stored: exact texts and where its leaf is (`pos`, see logbook.position)."""
+
+    pos: int
+    digest: str
+    iss: str
+    id: str
+    party: str
+    act: Act
+    ref: str | None
+    unit: str | None
+    prev: str | None
+    jws: str
+    outcome: str
+    code: str | None
+    receipt: str
+    carrier: str | None
+    received_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Referral:
+    """What the exchange knows of a referral beside its deliveries."""
+
+    ref: str
+    sender: str
+    urgency: Urgency
+    submit_digest: str
+    created_at: int
+    excluded: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class FeedEntry:
+    """One line of a party's inbox. `answered_by` are the acts that settle it; empty for what only informs."""
+
+    party: str
+    pos: int
+    act_digest: str | None
+    act_id: str | None
+    kind: str
+    ref: str | None
+    unit: str | None
+    sender: str | None
+    urgency: str | None
+    at: int
+    answered_by: frozenset[str]
+    pending: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRecord:
+    """A record of the exchange's own: canonical JSON text behind a leaf that is no act."""
+
+    pos: int
+    kind: str
+    ref: str | None
+    party: str | None
+    body: str
+
+
+def find_act(conn: Connection, iss: str, act_id: str) -> StoredAct | None:
+    """The act that this issuer sent under this id."""
+    row = conn.one(f"SELECT {_ACT_COLUMNS} FROM act WHERE iss = ? AND id = ?", (iss, act_id))
+    return None if row is None else _act(row)
+
+
+def find_act_by_digest(conn: Connection, digest: str) -> StoredAct | None:
+    """The act with this digest."""
+    row = conn.one(f"SELECT {_ACT_COLUMNS} FROM act WHERE digest = ?", (digest,))
+    return None if row is None else _act(row)
+
+
+def acts_of(conn: Connection, ref: str) -> list[StoredAct]:
+    """Every act of a referral in log order, refused ones included."""
+    rows = conn.all(f"SELECT {_ACT_COLUMNS} FROM act WHERE ref = ? ORDER BY pos", (ref,))
+    return [_act(row) for row in rows]
+
+
+def acts_of_kind(conn: Connection, ref: str, kind: Act) -> list[StoredAct]:
+    """The acts of one kind about a referral, in log order."""
+    rows = conn.all(
+        f"SELECT {_ACT_COLUMNS} FROM act WHERE ref = ? AND act = ? ORDER BY pos",
+        (ref, kind.value),
+    )
+    return [_act(row) for row in rows]
+
+
+def acts_between(conn: Connection, first: int, last: int) -> list[StoredAct]:
+    """Acts whose leaves stand at positions `first` to `last`, both included."""
+    rows = conn.all(
+        f"SELECT {_ACT_COLUMNS} FROM act WHERE pos BETWEEN ? AND ? ORDER BY pos",
+        (first, last),
+    )
+    return [_act(row) for row in rows]
+
+
+def insert_act(tx: Transaction, stored: StoredAct) -> None:
+    """Store an act with its receipt; UNIQUE on digest and on (iss, id) is the last word on "seen before"."""
+    tx.run(
+        f"INSERT INTO act ({_ACT_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+        (
+            stored.pos,
+            stored.digest,
+            stored.iss,
+            stored.id,
+            stored.party,
+            stored.act.value,
+            stored.ref,
+            stored.unit,
+            stored.prev,
+            stored.jws,
+            stored.outcome,
+            stored.code,
+            stored.receipt,
+            stored.carrier,
+            stored.received_at,
+        ),
+    )
+
+
+def prev_places(conn: Connection, ref: str, digest: str) -> tuple[Act, str | None] | None:
+    """Kind and unit of the accepted act of this referral with this digest, or None."""
+    row = conn.one("SELECT act, unit, ref, outcome FROM act WHERE digest = ?", (digest,))
+    if row is None or row[2] != ref or row[3] != "accepted":
+        return None
+    return Act(row[0]), row[1]
+
+
+def find_referral(conn: Connection, ref: str) -> Referral | None:
+    """The referral, or None."""
+    row = conn.one(
+        "SELECT ref, sender, urgency, submit_digest, created_at, excluded FROM referral WHERE ref = ?", (ref,)
+    )
+    if row is None:
+        return None
+    return Referral(row[0], row[1], Urgency(row[2]), row[3], row[4], frozenset(_read(row[5])))
+
+
+def insert_referral(tx: Transaction, referral: Referral) -> None:
+    """Store a new referral."""
+    tx.run(
+        "INSERT INTO referral (ref, sender, urgency, submit_digest, created_at, excluded) VALUES (?,?,?,?,?,?)",
+        (
+            referral.ref,
+            referral.sender,
+            referral.urgency.value,
+            referral.submit_digest,
+            referral.created_at,
+            json.dumps(sorted(referral.excluded)),
+        ),
+    )
+
+
+_DELIVERY_COLUMNS = (
+    "unit, role, state, head, submitted_at, retrieved_at, acknowledged_at, accepted_at, notified_at, last_status_at,"
+    " investigation, questions, transfer_to"
+)
+
+
+def deliveries_of(conn: Connection, ref: str) -> dict[str, Delivery]:
+    """The deliveries of a referral, by unit."""
+    rows = conn.all(f"SELECT {_DELIVERY_COLUMNS} FROM delivery WHERE ref = ?", (ref,))
+    return {row[0]: _delivery(row) for row in rows}
+
+
+def find_delivery(conn: Connection, ref: str, unit: str) -> Delivery | None:
+    """One delivery, or None."""
+    row = conn.one(
+        f"SELECT {_DELIVERY_COLUMNS} FROM delivery WHERE ref = ? AND unit = ?",
+        (ref, unit),
+    )
+    return None if row is None else _delivery(row)
+
+
+def insert_delivery(tx: Transaction, ref: str, delivery: Delivery) -> None:
+    """Store a new delivery."""
+    tx.run(
+        f"INSERT INTO delivery (ref, {_DELIVERY_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+        (ref, delivery.unit, delivery.role.value, *_changing(delivery)),
+    )
+
+
+def swap_delivery(tx: Transaction, ref: str, seen: Delivery, after: Delivery) -> bool:
+    """Compare-and-swap: write `after` only where state and head are still those of `seen`; False if they are not."""
+    changed = tx.run(
+        "UPDATE delivery SET state = ?, head = ?, submitted_at = ?, retrieved_at = ?, acknowledged_at = ?,"
+        " accepted_at = ?, notified_at = ?, last_status_at = ?, investigation = ?, questions = ?, transfer_to = ?"
+        " WHERE ref = ? AND unit = ? AND state = ? AND head = ?",
+        (*_changing(after), ref, seen.unit, seen.state.value, seen.head),
+    )
+    return changed == 1
+
+
+def insert_sealed(tx: Transaction, pos: int, act_digest: str, sha256: str, text: bytes) -> None:
+    """Store the exact bytes sealed beside the act at `pos`."""
+    tx.run(
+        "INSERT INTO sealed (pos, act_digest, sha256, size, body) VALUES (?,?,?,?,?)",
+        (pos, act_digest, sha256, len(text), text),
+    )
+
+
+def find_sealed(conn: Connection, act_digest: str) -> bytes | None:
+    """The exact bytes sealed beside an act; None if there were none or they are purged."""
+    row = conn.one("SELECT body FROM sealed WHERE act_digest = ?", (act_digest,))
+    return None if row is None or row[0] is None else bytes(row[0])
+
+
+def sealed_digest(conn: Connection, act_digest: str) -> str | None:
+    """SHA-256 of what travels sealed beside an act; kept after purge."""
+    row = conn.one("SELECT sha256 FROM sealed WHERE act_digest = ?", (act_digest,))
+    return None if row is None else str(row[0])
+
+
+def insert_record(tx: Transaction, record: StoredRecord) -> None:
+    """Store a record of the exchange's own."""
+    tx.run(
+        "INSERT INTO record (pos, kind, ref, party, body) VALUES (?,?,?,?,?)",
+        (record.pos, record.kind, record.ref, record.party, record.body),
+    )
+
+
+def records_of(conn: Connection, ref: str, kinds: Sequence[str]) -> list[StoredRecord]:
+    """Records of these kinds about a referral, in log order."""
+    marks = ",".join("?" * len(kinds))
+    rows = conn.all(
+        f"SELECT pos, kind, ref, party, body FROM record WHERE ref = ? AND kind IN ({marks}) ORDER BY pos",
+        (ref, *kinds),
+    )
+    return [StoredRecord(*row) for row in rows]
+
+
+def records_between(conn: Connection, first: int, last: int) -> list[StoredRecord]:
+    """Records whose leaves stand at positions `first` to `last`, both included."""
+    rows = conn.all(
+        "SELECT pos, kind, ref, party, body FROM record WHERE pos BETWEEN ? AND ? ORDER BY pos", (first, last)
+    )
+    return [StoredRecord(*row) for row in rows]
+
+
+def insert_feed(tx: Transaction, entries: Iterable[FeedEntry]) -> None:
+    """Add lines to parties' inboxes."""
+    tx.run_many(
+        "INSERT INTO feed (party, pos, act_digest, act_id, kind, ref, unit, sender, urgency, at, answered_by, pending)"
+        " VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
+        [
+            (
+                e.party,
+                e.pos,
+                e.act_digest,
+                e.act_id,
+                e.kind,
+                e.ref,
+                e.unit,
+                e.sender,
+                e.urgency,
+                e.at,
+                " ".join(sorted(e.answered_by)),
+                e.pending,
+            )
+            for e in entries
+        ],
+    )
+
+
+def feed_after(conn: Connection, party: str, after: int, limit: int, *, pending: bool) -> list[FeedEntry]:
+    """A party's inbox after a position, in log order; with `pending` only what still waits for an answer."""
+    only = " AND pending" if pending else ""
+    rows = conn.all(
+        "SELECT party, pos, act_digest, act_id, kind, ref, unit, sender, urgency, at, answered_by, pending FROM feed"
+        f" WHERE party = ? AND pos > ?{only} ORDER BY pos LIMIT ?",
+        (party, after, limit),
+    )
+    return [_feed(row) for row in rows]
+
+
+def pending_of(conn: Connection, ref: str, party: str) -> list[FeedEntry]:
+    """What of one referral still waits for an answer in a party's inbox."""
+    rows = conn.all(
+        "SELECT party, pos, act_digest, act_id, kind, ref, unit, sender, urgency, at, answered_by, pending FROM feed"
+        " WHERE ref = ? AND party = ? AND pending",
+        (ref, party),
+    )
+    return [_feed(row) for row in rows]
+
+
+def settle_feed(tx: Transaction, party: str, positions: Sequence[int]) -> None:
+    """Mark lines of a party's inbox as answered."""
+    no = False
+    tx.run_many("UPDATE feed SET pending = ? WHERE party = ? AND pos = ?", [(no, party, pos) for pos in positions])
+
+
+def touch_poll(tx: Transaction, seen: Iterable[tuple[str, int]]) -> None:
+    """Note when parties last polled (live or offline is shown from this)."""
+    tx.run_many(
+        "INSERT INTO poll (party, last_at) VALUES (?,?) ON CONFLICT (party) DO UPDATE SET last_at = excluded.last_at"
+        " WHERE excluded.last_at > poll.last_at",
+        list(seen),
+    )
+
+
+def polls(conn: Connection) -> dict[str, int]:
+    """When each party last polled, unix seconds."""
+    return {row[0]: row[1] for row in conn.all("SELECT party, last_at FROM poll")}
+
+
+def _act(row: tuple[Any, ...]) -> StoredAct:
+    return StoredAct(*row[:5], Act(row[5]), *row[6:])  # type: ignore[call-arg]  # as many as _ACT_COLUMNS
+
+
+def _delivery(row: tuple[object, ...]) -> Delivery:
+    unit, role, state, head, submitted, retrieved, acknowledged, accepted, notified, status, told, asked, to = row
+    return Delivery(
+        unit=str(unit),
+        role=DeliveryRole(str(role)),
+        state=State(str(state)),
+        head=str(head),
+        submitted_at=_int(submitted),
+        questions=tuple(Question(Act(act), digest) for act, digest in _read(asked)) if asked != "[]" else (),
+        retrieved_at=_maybe(retrieved),
+        acknowledged_at=_maybe(acknowledged),
+        accepted_at=_maybe(accepted),
+        notified_at=_maybe(notified),
+        last_status_at=_maybe(status),
+        investigation=tuple(_read(told)) if told != "[]" else (),
+        transfer_to=None if to is None else str(to),
+    )
+
+
+def _changing(delivery: Delivery) -> tuple[object, ...]:
+    return (
+        delivery.state.value,
+        delivery.head,
+        delivery.submitted_at,
+        delivery.retrieved_at,
+        delivery.acknowledged_at,
+        delivery.accepted_at,
+        delivery.notified_at,
+        delivery.last_status_at,
+        json.dumps(delivery.investigation) if delivery.investigation else "[]",
+        json.dumps([[q.act.value, q.digest] for q in delivery.questions]) if delivery.questions else "[]",
+        delivery.transfer_to,
+    )
+
+
+def _feed(row: tuple[Any, ...]) -> FeedEntry:
+    answered_by, pending = frozenset(str(row[10]).split()), bool(row[11])
+    return FeedEntry(*row[:10], answered_by, pending)  # type: ignore[call-arg]  # as many as the columns asked for
+
+
+def _read(column: object) -> list[Any]:
+    """A JSON column that this module wrote."""
+    value = parse(str(column).encode(), max_bytes=_MAX_COLUMN_BYTES)
+    if not isinstance(value, list):
+        raise TypeError("a JSON column holds something else")
+    return value
+
+
+def _int(value: object) -> int:
+    if not isinstance(value, int):
+        raise TypeError("an integer column holds something else")
+    return value
+
+
+def _maybe(value: object) -> int | None:
+    return None if value is None else _int(value)
