@@ -17,6 +17,7 @@ from datetime import date
 from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
+from pydantic.config import JsonDict
 
 from referral_api.domain import words
 from referral_api.domain.errors import ErrorCode, ReferralError
@@ -46,10 +47,16 @@ from referral_api.formats.fields import (
     Urgency,
     Yes,
     broken,
+    demands,
+    stating,
 )
 
 MAX_ADDRESSEES = 64
 MAX_ATTACHMENTS = 64
+
+
+def _with_note(list_name: str) -> list[str]:
+    return [code for code, row in codes(list_name).items() if row.note_required]
 
 
 def _demand_note(list_name: str, code: str, sealed: Sealed | None) -> None:
@@ -85,6 +92,8 @@ class PhoneAlert(Document):
     answer.
     """
 
+    model_config = stating(demands("made", [True], "at", "to_unit"))
+
     made: bool
     at: Maybe[Instant] = None
     to_unit: Maybe[Party] = None
@@ -98,6 +107,13 @@ class PhoneAlert(Document):
         return self
 
 
+_ONE_ACTION: JsonDict = {
+    "contains": {"properties": {"role": {"const": "action"}}, "required": ["role"]},
+    "minContains": 1,
+    "maxContains": 1,
+}
+
+
 class Submit(Document):
     """A new referral: where its bundle goes and what clocks and gates need, nothing more (design §6).
 
@@ -105,8 +121,10 @@ class Submit(Document):
     hotline's code of the person on the call, for submissions that a service signs.
     """
 
+    model_config = stating(demands("urgency", ["emergency"], "phone_alert"))
+
     bundle: Sealed
-    to: Annotated[Many[To], Field(min_length=1, max_length=MAX_ADDRESSEES)]
+    to: Annotated[Many[To], Field(min_length=1, max_length=MAX_ADDRESSEES, json_schema_extra=_ONE_ACTION)]
     urgency: Urgency
     basis: Basis
     identity_level: IdentityLevel
@@ -191,6 +209,8 @@ class Accept(Document):
 class Decline(Document):
     """The unit does not take the referral, or the hotline (with `answers`) does not approve a transfer."""
 
+    model_config = stating(demands("reason", _with_note("decline_reason"), "sealed"))
+
     reason: Annotated[str, Coded(("decline_reason",))]
     suggested_unit: Maybe[Party] = None
     duplicate_of: Maybe[Ref] = None
@@ -245,6 +265,8 @@ class Ask(Document):
 class Answer(Document):
     """The answer to an `ask`; what is provided is sealed."""
 
+    model_config = stating(demands("code", _with_note("info_answer"), "sealed"))
+
     answers: Sha256
     code: Annotated[str, Coded(("info_answer",))]
     sealed: Maybe[Sealed] = None
@@ -271,6 +293,8 @@ class Close(Document):
 class Reopen(Document):
     """A closed delivery is taken up again; the purge date is computed anew, never put off silently."""
 
+    model_config = stating(demands("reason", _with_note("reopen_reason"), "sealed"))
+
     reason: Annotated[str, Coded(("reopen_reason",))]
     sealed: Maybe[Sealed] = None
 
@@ -292,6 +316,8 @@ class Rewrap(Document):
 
 class Hold(Document):
     """Legal hold on or off. On, it has a basis and a date on which it is looked at again."""
+
+    model_config = stating(demands("on", [True], "review_at"))
 
     on: bool
     basis: Annotated[str, Coded(("hold_basis",))]

@@ -233,6 +233,19 @@ Distinct = Annotated[Many[T], AfterValidator(_distinct), Field(json_schema_extra
 """A JSON array without repetitions, of values that can be compared as a whole."""
 
 
+def stating(*rules: JsonSchemaValue) -> ConfigDict:
+    """A model's configuration that says rules between members in its JSON Schema too; validators enforce them here."""
+    return ConfigDict(json_schema_extra={"allOf": list(rules)})
+
+
+def demands(member: str, values: Iterable[object], *required: str) -> JsonSchemaValue:
+    """The schema of a rule: where `member` is given with one of `values`, the `required` members are given too."""
+    return {
+        "if": {"properties": {member: {"enum": list(values)}}, "required": [member]},
+        "then": {"required": list(required)},
+    }
+
+
 def all_distinct(values: Iterable[object]) -> bool:
     """Whether no value stands twice."""
     seen = list(values)

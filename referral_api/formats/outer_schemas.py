@@ -1,7 +1,7 @@
-"""JSON Schemas of the documents that hot code reads by hand: act payload, JWS, bundle, routing header, contents, leaf.
+"""JSON Schemas of what hot code reads by hand: keys, act payload, JWS, bundle, routing header, contents, leaf.
 
-They say for implementers what act.py, signed.py, bundle.py, contents.py and the log's leaf accept. Tests hold each of
-them against documents that the code itself makes, and against wrong ones that it refuses.
+They say for implementers what keys.py, act.py, signed.py, bundle.py, contents.py and the log's leaf accept. Tests hold
+each of them against documents that the code itself makes, and against wrong ones that it refuses.
 
 Must never: be read at run time; the parsers decide.
 """
@@ -22,7 +22,7 @@ from referral_api.formats.bundle import (
     SealRole,
 )
 from referral_api.formats.contents import ATTACHMENT_CIPHER, MAX_NOTE_CHARACTERS, ForwardReason
-from referral_api.formats.keys import ENCRYPTION_ALGS, SIGNATURE_ALGS
+from referral_api.formats.keys import ENCRYPTION_ALGS, SIGNATURE_ALGS, Alg
 from referral_api.formats.signed import TYPES
 from referral_api.formats.strict_json import MAX_SAFE_INTEGER
 
@@ -177,7 +177,27 @@ _NOTE_BODY = _object(
     optional={"case_number": _SHORT, "contact": _SHORT},
 )
 
+_FULL = r"[A-Za-z0-9_-]"
+
+
+def _jwk(alg: Alg, kty: str, material: Mapping[str, Schema], crv: str | None = None) -> Schema:
+    fixed: Mapping[str, Schema] = {"alg": {"const": alg.value}, "kty": {"const": kty}}
+    return _object(f"A public key for {alg.value}.", {**fixed, **({"crv": {"const": crv}} if crv else {}), **material})
+
+
+_JWK: Schema = {
+    "description": "A public key: exactly these members; `kid` is its RFC 7638 thumbprint, always recomputed (R-06).",
+    "oneOf": [
+        _jwk(Alg.ED25519, "OKP", {"x": DIGEST}, "Ed25519"),
+        _jwk(Alg.ES256, "EC", {"x": DIGEST, "y": DIGEST}, "P-256"),
+        _jwk(Alg.ML_DSA_65, "AKP", {"pub": _text(_FULL + r"{2602}[AEIMQUYcgkosw048]")}),
+        _jwk(Alg.HPKE_9, "AKP", {"pub": _text(_FULL + r"{1621}[AQgw]")}),
+        _jwk(Alg.HPKE_10, "AKP", {"pub": _text(_FULL + r"{2220}")}),
+    ],
+}
+
 OUTER: Mapping[str, Schema] = {
+    "jwk": _JWK,
     "act-payload": _ACT_PAYLOAD,
     "jws": _JWS,
     "jws-header": _JWS_HEADER,

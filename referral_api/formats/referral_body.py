@@ -35,6 +35,8 @@ from referral_api.formats.fields import (
     Yes,
     all_distinct,
     broken,
+    demands,
+    stating,
 )
 from referral_api.formats.referral_people import Phones, Reporter, Suspect, Victim, YesNo
 from referral_api.formats.referral_text import (
@@ -106,6 +108,8 @@ class Situation(Document):
 
 class Location(Document):
     """A place. Its department is enough; abroad, the country is. A victim's safe place only if she asked."""
+
+    model_config = stating(demands("type", ["safe_place"], "victim_asked"))
 
     type: Annotated[str, Coded(("htcds_2_0/trafficking_event_type", "ext/location_ext"), gaps=True)]
     ubigeo: Maybe[Ubigeo] = None
@@ -215,6 +219,8 @@ class HotlineContact(Document):
 class PhoneAlertDetail(Document):
     """The call to the unit, as it went: more than the act may say in clear."""
 
+    model_config = stating(demands("made", [True], "at", "to_unit"))
+
     made: bool
     at: Maybe[Moment] = None
     to_unit: Maybe[Party] = None
@@ -232,6 +238,12 @@ class PhoneAlertDetail(Document):
 
 class ReferralBody(Document):
     """One referral: one situation, with any number of victims and suspects."""
+
+    model_config = stating(
+        demands("urgency", ["emergency"], "urgency_reason", "phone_alert"),
+        demands("urgency", ["urgent"], "urgency_reason"),
+        demands("urgency_reason", ["other"], "urgency_note"),
+    )
 
     schema_version: Literal["referral/1.0"]
     lang: Tongue = "spa"
