@@ -177,10 +177,16 @@ def test_the_longest_bundle_can_still_be_forwarded_to_64_keys() -> None:
     assert parse_bundle(raw).cty == FORWARD
 
 
-def test_a_bundle_beyond_its_limit_is_not_sealed() -> None:
+def test_a_bundle_at_its_limit_is_sealed_and_three_letters_more_are_not() -> None:
+    limit = 360 * 1024
+    spare = limit * 3 // 4
+    empty = len(scene.open_with(scene.seal(scene.draft(BundleBody({"s": ""})))).document.jws.raw)
+    fitting = spare - (empty * 3 + 3) // 4
+    sealed = scene.open_with(scene.seal(scene.draft(BundleBody({"s": "x" * fitting}))))
+    assert limit - 4 < len(sealed.document.jws.raw) <= limit
     with pytest.raises(ReferralError) as caught:
-        scene.seal(scene.draft(BundleBody({"summary": "x" * 300_000})))
-    assert (caught.value.code, caught.value.facts) == (ErrorCode.TOO_LARGE, {"limit": 360 * 1024})
+        scene.seal(scene.draft(BundleBody({"s": "x" * (fitting + 3)})))
+    assert (caught.value.code, caught.value.facts) == (ErrorCode.TOO_LARGE, {"limit": limit})
 
 
 def test_notes_are_sealed_in_the_other_direction_and_always_of_one_size() -> None:
