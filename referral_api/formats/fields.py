@@ -71,6 +71,13 @@ class Document(BaseModel):
         return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
 
+class PrivateDocument(Document):
+    """Base of documents about people: never shows its values, so that no log line or traceback can."""
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        return iter(())
+
+
 def broken(slug: str) -> PydanticCustomError:
     """The error of a rule that spans several members; `slug`, in which there is a hyphen, becomes the fact `reason`."""
     if "-" not in slug:

@@ -24,13 +24,13 @@ from referral_api.formats.fields import (
     Coded,
     Credential,
     Distinct,
-    Document,
     IdentityLevel,
     Many,
     Maybe,
     Opaque,
     OperatorCode,
     Party,
+    PrivateDocument,
     Urgency,
     Yes,
     all_distinct,
@@ -59,21 +59,21 @@ AttachmentId = Annotated[str, Field(pattern=r"^a(?:0|[1-9][0-9]?)$")]
 """As in the routing header of the bundle (formats/bundle.py)."""
 
 
-class OtherVictims(Document):
+class OtherVictims(PrivateDocument):
     """Whether there may be more victims than those described, and about how many."""
 
     state: YesNo
     count: Maybe[Annotated[int, Field(ge=1, le=10_000)]] = None
 
 
-class CrossBorder(Document):
+class CrossBorder(PrivateDocument):
     """Other countries in it, and what this country is to them."""
 
     countries: Annotated[Distinct[Country], Field(max_length=16)]
     type: Annotated[str, Coded(("cross_border",), gaps=True)]
 
 
-class Situation(Document):
+class Situation(PrivateDocument):
     """What happens. The summary holds no names: persons are V1, S1 …, so that it can be shown without them."""
 
     summary: Summary
@@ -106,7 +106,7 @@ class Situation(Document):
     indicators: Maybe[Distinct[Annotated[str, Coded(("indicator",), gaps=True)]]] = None
 
 
-class Location(Document):
+class Location(PrivateDocument):
     """A place. Its department is enough; abroad, the country is. A victim's safe place only if she asked."""
 
     model_config = stating(demands("type", ["safe_place"], "victim_asked"))
@@ -136,7 +136,7 @@ class Location(Document):
         return self
 
 
-class ConsentOverride(Document):
+class ConsentOverride(PrivateDocument):
     """Sharing against a refusal, in full; `reason` and `second_person` are the same as in the act."""
 
     by: OperatorCode
@@ -149,7 +149,7 @@ ConsentSubject = Annotated[str, Field(pattern=f"^(?:V[1-9][0-9]?|{'|'.join(codes
 """Whose consent: a victim by `ref`, or the guardian or reporter."""
 
 
-class Consent(Document):
+class Consent(PrivateDocument):
     """Consent to share information and to be contacted: nothing else is ever asked or recorded.
 
     `basis` and `identity_level` are the same as in the act, which the exchange sees.
@@ -169,7 +169,7 @@ class Consent(Document):
     withheld_reason: Maybe[Annotated[str, Coded(("withheld_reason",), gaps=True)]] = None
 
 
-class Organisation(Document):
+class Organisation(PrivateDocument):
     """A business or body that plays a part."""
 
     name: Short
@@ -179,7 +179,7 @@ class Organisation(Document):
     role: Maybe[Annotated[str, Coded(("organisation_role",), gaps=True)]] = None
 
 
-class PriorReport(Document):
+class PriorReport(PrivateDocument):
     """An earlier report in another register; its number is a reference there, not here."""
 
     system: Annotated[str, Coded(("report_system",), gaps=True)]
@@ -188,7 +188,7 @@ class PriorReport(Document):
     unit: Maybe[Short] = None
 
 
-class ActionTaken(Document):
+class ActionTaken(PrivateDocument):
     """What the hotline has already done."""
 
     at: Moment
@@ -197,7 +197,7 @@ class ActionTaken(Document):
     note: Maybe[Line] = None
 
 
-class AttachmentNote(Document):
+class AttachmentNote(PrivateDocument):
     """What an attachment is; its name, size, digest and key stand beside the body in the bundle."""
 
     id: AttachmentId
@@ -207,7 +207,7 @@ class AttachmentNote(Document):
     viewed_by_operator: Maybe[bool] = None
 
 
-class HotlineContact(Document):
+class HotlineContact(PrivateDocument):
     """How the police call back, day and night. Operators are codes, never names."""
 
     duty_phone: Phone
@@ -216,7 +216,7 @@ class HotlineContact(Document):
     hours: Maybe[Annotated[str, Coded(("duty_hours",))]] = None
 
 
-class PhoneAlertDetail(Document):
+class PhoneAlertDetail(PrivateDocument):
     """The call to the unit, as it went: more than the act may say in clear."""
 
     model_config = stating(demands("made", [True], "at", "to_unit"))
@@ -236,7 +236,7 @@ class PhoneAlertDetail(Document):
         return self
 
 
-class ReferralBody(Document):
+class ReferralBody(PrivateDocument):
     """One referral: one situation, with any number of victims and suspects."""
 
     model_config = stating(

@@ -14,7 +14,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from referral_api.domain.clocks import CHILD_SAFEGUARDS
-from referral_api.formats.fields import Coded, Distinct, Document, Many, Maybe, broken
+from referral_api.formats.fields import Coded, Distinct, Many, Maybe, PrivateDocument, broken
 from referral_api.formats.referral_text import (
     ClockTime,
     Country,
@@ -39,7 +39,7 @@ WITHOUT_ADDRESS = frozenset({"none", "in_person", "via_third_party"})
 """Channels that need no number or address."""
 
 
-class Names(Document):
+class Names(PrivateDocument):
     """A person's names as far as known (HTCDS prs_FirstName, prs_MiddleName, prs_SecondName)."""
 
     first: Maybe[Short] = None
@@ -54,14 +54,14 @@ class Names(Document):
         return self
 
 
-class IdentityDocument(Document):
+class IdentityDocument(PrivateDocument):
     """An identity document; `number` is absent for `none`."""
 
     doc_type: Annotated[str, Coded(("identity_document",), gaps=True)]
     number: Maybe[Short] = None
 
 
-class Window(Document):
+class Window(PrivateDocument):
     """Hours of some weekdays, in the time zone of the block around it. One that ends before it begins runs past
     midnight.
     """
@@ -71,7 +71,7 @@ class Window(Document):
     to_time: ClockTime = Field(alias="to")
 
 
-class SafeContact(Document):
+class SafeContact(PrivateDocument):
     """How a person may be reached without harm. `none`: only through the hotline.
 
     Absent `valid_until`, it is good for seven days after the referral was written and must then be verified anew.
@@ -103,7 +103,7 @@ class SafeContact(Document):
         return self
 
 
-class Guardian(Document):
+class Guardian(PrivateDocument):
     """Who answers for a child. One who is a suspect is never a contact, so no number of his is carried."""
 
     relationship: Annotated[str, Coded(("guardian_relationship",), gaps=True)]
@@ -118,7 +118,7 @@ class Guardian(Document):
         return self
 
 
-class Victim(Document):
+class Victim(PrivateDocument):
     """One possible victim. `ref` (V1, V2 …) is what the summary calls the person."""
 
     ref: VictimRef
@@ -167,7 +167,7 @@ def _group(age: int) -> str:
     return "child_12_17" if age < 18 else "adult"
 
 
-class Reporter(Document):
+class Reporter(PrivateDocument):
     """Who informed the hotline. An anonymous reporter has neither name nor number here."""
 
     relationship: Annotated[str, Coded(("reporter_relationship",))]
@@ -186,14 +186,14 @@ class Reporter(Document):
         return self
 
 
-class Account(Document):
+class Account(PrivateDocument):
     """A number, profile or address that a suspect uses."""
 
     type: Annotated[str, Coded(("account_type",), gaps=True)]
     value: Line
 
 
-class Suspect(Document):
+class Suspect(PrivateDocument):
     """Somebody who may be a perpetrator, as far as described."""
 
     ref: SuspectRef

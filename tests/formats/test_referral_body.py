@@ -223,3 +223,11 @@ def test_no_value_of_a_refused_referral_reaches_the_error() -> None:
         parse_referral(document)
     assert caught.value.facts == {"where": "/victims/0/names", "reason": "unknown-member"}
     assert "Secreta" not in repr(caught.value.__dict__) + repr(caught.value.args)
+
+
+def test_a_referral_shows_nothing_of_itself_in_any_representation() -> None:
+    body = parse_referral(full())
+    victim = body.victims[0]
+    shown = f"{body!r} {body} {body.victims!r} {victim} {victim.names!r} {body.reporter!r} {body.situation}"
+    for secret in ("Inventado", "colibrí", "+51", "Loretana", "vecina", "held_captive_now"):
+        assert secret not in shown
