@@ -150,10 +150,13 @@ MOVES: tuple[Move, ...] = (
     _row(Act.SUPPLEMENT, H, REACHED | {S.HELD}, None, F, "R-76"),
     _row(Act.PHONE_ALERT, H, REACHED | {S.HELD}, None, F, "R-76", answers=(Act.TELEPHONE_NOW,)),
     _row(Act.REWRAP, U, SERVED, None, F, "R-76"),
-    # Keeping and forgetting.
-    _row(Act.HOLD, (H, U), REACHED | {S.HELD}, None, F, "R-77"),
-    _row(Act.PURGE_REQUEST, (H, U), REACHED | {S.HELD}, None, D, "R-77", answered_by=(Act.APPROVE,)),
-    _row(Act.APPROVE, (H, U), REACHED | {S.HELD}, None, D, "R-77", answers=(Act.PURGE_REQUEST,)),
+    # Keeping and forgetting. Of a held delivery its unit knows nothing: only the hotline can speak of it.
+    _row(Act.HOLD, H, REACHED | {S.HELD}, None, F, "R-77"),
+    _row(Act.HOLD, U, REACHED, None, F, "R-77"),
+    _row(Act.PURGE_REQUEST, H, REACHED | {S.HELD}, None, D, "R-77", answered_by=(Act.APPROVE,)),
+    _row(Act.PURGE_REQUEST, U, REACHED, None, D, "R-77", answered_by=(Act.APPROVE,)),
+    _row(Act.APPROVE, H, REACHED | {S.HELD}, None, D, "R-77", answers=(Act.PURGE_REQUEST,)),
+    _row(Act.APPROVE, U, REACHED, None, D, "R-77", answers=(Act.PURGE_REQUEST,)),
     _row(Act.PURGED, X, ENDED | {S.WITHDRAWN}, S.PURGED, F, "R-77"),
     _row(Act.PURGED, X, WORKING | {S.WITHDRAWAL_NOTIFIED}, None, F, "R-77"),
     # The exchange's own clocks. They never move a head.
