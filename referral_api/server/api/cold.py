@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.server.api.call import Reply, make_call
 from referral_api.server.api.documents import document_of, finish
+from referral_api.server.api.failures import failed, headers_of
 from referral_api.server.api.operations import OPERATIONS, Operation, find_operation
 from referral_api.server.api.site import Site
 
@@ -54,7 +55,7 @@ def cold_app(site: Site | None, *, version: str, lifespan: Any = None) -> FastAP
             **document_of(operation),
         )
     _add_health(app, site, version)
-    app.add_exception_handler(HTTPException, _to_referral_error)
+    app.add_exception_handler(HTTPException, _unrouted(site))
     app.openapi = lambda: finish(app)  # type: ignore[method-assign]  # FastAPI's documented way to extend the document
     return app
 
@@ -63,25 +64,23 @@ def _endpoint(operation: Operation, site: Site | None) -> Callable[[Request], Aw
     async def endpoint(request: Request) -> Response:
         if site is None:
             raise RuntimeError("this application only documents")
-        # The path is matched once more against the operation's own pattern: FastAPI's parameters take any text.
-        found, params = find_operation(request.method, request.scope["path"])
-        body = await request.body()
-        call = make_call(request.scope, body, params, request.scope["state"]["request_id"], int(site.clock()))
-        return _response(await found.handler(site, call), call.request_id)
+        request_id = request.scope["state"]["request_id"]
+        try:
+            # The path is matched once more against the operation's own pattern: FastAPI's parameters take any text.
+            found, params = find_operation(request.method, request.scope["path"])
+            call = make_call(request.scope, await request.body(), params, request_id, int(site.clock()))
+            reply = await found.handler(site, call)
+        except Exception as fault:
+            reply = failed(site, fault, request.scope, request_id)
+        return _response(reply, request_id)
 
     endpoint.__name__ = operation.name
     return endpoint
 
 
 def _response(reply: Reply, request_id: str) -> Response:
-    response = Response(reply.body, reply.status, media_type=None)
-    response.raw_headers = [
-        (b"content-length", str(len(reply.body)).encode("ascii")),
-        (b"content-type", reply.content_type.encode("ascii")),
-        (b"x-request-id", request_id.encode("ascii")),
-        (b"x-content-type-options", b"nosniff"),
-        *reply.headers,
-    ]
+    response = Response(reply.body, reply.status)
+    response.raw_headers = headers_of(reply, request_id)
     return response
 
 
@@ -119,8 +118,16 @@ async def _checks(site: Site | None) -> dict[str, bool]:
     return {"database": answers, "writer": site.writer.alive, "lane": site.lane.alive, "signer": site.writer.signing}
 
 
-async def _to_referral_error(_request: Request, error: Exception) -> Response:
-    """Starlette's own 404 and 405 become ours; the edge renders them."""
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    codes = {404: ErrorCode.NOT_FOUND, 405: ErrorCode.METHOD_NOT_ALLOWED, 413: ErrorCode.TOO_LARGE}
-    raise ReferralError(codes.get(status, ErrorCode.MALFORMED)) from None
+def _unrouted(site: Site | None) -> Callable[[Request, Exception], Response]:
+    """Starlette's own 404 and 405 are ours: same document, same words."""
+
+    def answer(request: Request, error: Exception) -> Response:
+        if site is None:
+            raise RuntimeError("this application only documents")
+        status = error.status_code if isinstance(error, HTTPException) else 500
+        codes = {404: ErrorCode.NOT_FOUND, 405: ErrorCode.METHOD_NOT_ALLOWED, 413: ErrorCode.TOO_LARGE}
+        request_id = request.scope["state"]["request_id"]
+        refusal = ReferralError(codes.get(status, ErrorCode.MALFORMED))
+        return _response(failed(site, refusal, request.scope, request_id), request_id)
+
+    return answer

@@ -10,21 +10,14 @@ Must never: trust a forwarded header, redirect, or let an exception's text out.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
 
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.server import observe
-from referral_api.server.api.call import Message, Receive, Reply, Scope, Send, check_headers, make_call, read_body
-from referral_api.server.api.exchange import RefusedError, answer_document
+from referral_api.server.api.call import Message, Receive, Scope, Send, check_headers, make_call, read_body
+from referral_api.server.api.failures import failed, send_reply
 from referral_api.server.api.operations import Operation, find_operation
-from referral_api.server.api.problems import language_of, problem_of
 from referral_api.server.api.site import Site
 
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
-_SECURITY: tuple[tuple[bytes, bytes], ...] = (
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-)
 
 
 class Edge:
@@ -51,37 +44,11 @@ class Edge:
                 self._site, make_call(scope, body, params, request_id, int(self._site.clock()))
             )
         except Exception as fault:
-            reply = self.failed(fault, scope, request_id)
+            reply = failed(self._site, fault, scope, request_id)
         await send_reply(send, reply, request_id)
 
-    def failed(self, fault: Exception, scope: Scope, request_id: str) -> Reply:
-        """The problem document for whatever was raised."""
-        extra: dict[str, Any] | None = None
-        if isinstance(fault, RefusedError):
-            extra, fault = answer_document(fault.committed), fault.error
-        if not isinstance(fault, ReferralError):
-            observe.log(
-                "internal_error",
-                request_id=request_id,
-                fault=type(fault).__name__,
-                where=observe.fault_place(fault),
-            )
-            fault = ReferralError(ErrorCode.INTERNAL)
-        accepted = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"accept-language"), "")
-        problem = problem_of(
-            fault,
-            language=language_of(accepted),
-            request_id=request_id,
-            now=int(self._site.clock()),
-            issuer=self._site.exchange.issuer,
-            extra=extra,
-        )
-        media = next(value for name, value in problem.headers if name == b"content-type")
-        rest = tuple((name, value) for name, value in problem.headers if name != b"content-type")
-        return Reply(problem.status, problem.body, media.decode("ascii"), rest)
-
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
-        """Give a call to FastAPI with its body read within the limit, and its failures back to us."""
+        """Give a call to FastAPI with its body read within the limit. Its endpoints fail by themselves."""
         body = await read_body(scope["headers"], receive, _cold_limit(scope))
         delivered = False
 
@@ -93,19 +60,7 @@ class Edge:
             return {"type": "http.request", "body": body, "more_body": False}
 
         scope.setdefault("state", {})["request_id"] = request_id
-        started = False
-
-        async def watched(message: Message) -> None:
-            nonlocal started
-            started = started or message["type"] == "http.response.start"
-            await send(message)
-
-        try:
-            await self._cold(scope, replay, watched)
-        except Exception as fault:
-            if started:
-                raise
-            await send_reply(send, self.failed(fault, scope, request_id), request_id)
+        await self._cold(scope, replay, send)
 
 
 def _find(scope: Scope) -> tuple[Operation | None, Mapping[str, str]]:
@@ -123,17 +78,3 @@ def _cold_limit(scope: Scope) -> int:
         return find_operation(scope["method"], scope["path"])[0].max_body
     except ReferralError:
         return 0
-
-
-async def send_reply(send: Send, reply: Reply, request_id: str) -> None:
-    """Send a reply in one body message."""
-    headers = [
-        (b"content-length", str(len(reply.body)).encode("ascii")),
-        (b"x-request-id", request_id.encode("ascii")),
-        *_SECURITY,
-        *reply.headers,
-    ]
-    if reply.status != 304:
-        headers.append((b"content-type", reply.content_type.encode("ascii")))
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    await send({"type": "http.response.body", "body": reply.body})
