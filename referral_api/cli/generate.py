@@ -14,6 +14,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 
+import yaml
+
+from referral_api import __version__
 from referral_api.domain import clocks, lifecycle, policy
 from referral_api.formats import schemas
 
@@ -25,6 +28,7 @@ def build() -> dict[str, bytes]:
     pages: Mapping[str, Callable[[], str]] = {
         "docs/lifecycle.md": _lifecycle_page,
         "docs/permissions.md": _permissions_page,
+        "openapi.yaml": _openapi,
         "tests/rules/permissions.txt": policy.matrix,
     }
     files = {path: page().encode() for path, page in pages.items()}
@@ -52,6 +56,15 @@ def _leftovers(top: Path, made: Mapping[str, bytes]) -> Iterator[str]:
             and not path.startswith("schemas/vectors/")
         ):
             yield path
+
+
+def _openapi() -> str:
+    """The HTTP interface as FastAPI documents it, from the operations table."""
+    from referral_api.server.api.cold import cold_app  # noqa: PLC0415  # the server's extras
+
+    document = cold_app(None, version=__version__).openapi()
+    notice = "# Generated from the code by `make generate`: change server/api/operations.py, not this file.\n"
+    return notice + yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)
 
 
 def _lifecycle_page() -> str:
