@@ -15,6 +15,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,7 +28,7 @@ from referral_api.client.keystore import CredentialKeys, Keystore
 from referral_api.client.outbox import Entry, Outbox, Outgoing, Progress
 from referral_api.client.profile import ProfileDir
 from referral_api.client.sealing import OpenedBundle, self_test
-from referral_api.client.session import Ambient, Session
+from referral_api.client.session import ANSWER_S, Ambient, Session
 from referral_api.client.submission import Composition, Ids
 from referral_api.client.trust import Confirmed, verify_answer
 from referral_api.domain.errors import ErrorCode, ReferralError
@@ -66,20 +67,26 @@ def join(
 
 
 class Client:
-    """One credential of one party. Use as a context manager, or `close` it."""
+    """One credential of one party. Use as a context manager, or `close` it.
+
+    `server` is another address of the same exchange for this client alone; what is signed names the issuer as ever.
+    """
 
     def __init__(
         self,
         profile_dir: Path,
         keys: CredentialKeys | None = None,
         *,
+        server: str | None = None,
+        answer_s: float = ANSWER_S,
         transport: httpx2.BaseTransport | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.directory = ProfileDir(profile_dir)
         self.keystore = Keystore.open(self.directory)
-        self.profile = self.keystore.profile
-        self.session = Session(self.directory, self.profile, keys, ambient(clock), transport)
+        profile = self.keystore.profile
+        self.profile = profile if server is None else replace(profile, server=server)
+        self.session = Session(self.directory, self.profile, keys, ambient(clock), transport, answer_s=answer_s)
         self._keys = keys
         self._outbox: Outbox | None = None
 

@@ -83,7 +83,10 @@ def is_repeatable(error: Exception) -> bool | float:
 
 
 class Session:
-    """Calls of one credential to one exchange. `keys` None: only what needs no authentication."""
+    """Calls of one credential to one exchange. `keys` None: only what needs no authentication.
+
+    `answer_s` is how long an answer may take, beyond the time for which the exchange was asked to hold it back.
+    """
 
     def __init__(
         self,
@@ -92,6 +95,8 @@ class Session:
         keys: CredentialKeys | None,
         ambient: Ambient,
         transport: httpx2.BaseTransport | None = None,
+        *,
+        answer_s: float = ANSWER_S,
     ) -> None:
         self.directory = directory
         self.profile = profile
@@ -99,11 +104,12 @@ class Session:
         self.skew_s = 0
         """How far the exchange's clock was ahead of ours when it last told us."""
         self._keys = keys
+        self._answer_s = answer_s
         self._replica: trust.Replica | None = None
         self._http = httpx2.Client(
             base_url=profile.server.rstrip("/"),
             transport=transport,
-            timeout=httpx2.Timeout(ANSWER_S, connect=CONNECT_S),
+            timeout=httpx2.Timeout(answer_s, connect=min(CONNECT_S, answer_s)),
             follow_redirects=False,
             # A compressed answer could be a thousand times larger than it looks.
             headers={"Accept-Encoding": "identity", "Accept-Language": profile.lang},
@@ -177,7 +183,7 @@ class Session:
         )
 
     def _transmit(self, request: Request, headers: Mapping[str, str]) -> Response:
-        timeout = httpx2.Timeout(ANSWER_S + request.wait_s, connect=CONNECT_S)
+        timeout = httpx2.Timeout(self._answer_s + request.wait_s, connect=min(CONNECT_S, self._answer_s))
         try:
             with self._http.stream(
                 request.method, request.target, content=request.body or None, headers=dict(headers), timeout=timeout
