@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from referral_api.auditlog.leaf import Leaf, LeafKind, leaf_of
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import CREDENTIAL_ID, DIGEST, PARTY_ID, UUID7
+from referral_api.formats.fields import Version1
 from referral_api.formats.strict_json import MAX_SAFE_INTEGER, b64u, canonical, malformed
 
 SALT_BYTES: Final = 16
@@ -40,7 +41,7 @@ class _Record(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    v: Literal[1] = 1
+    v: Version1 = 1
     t: Count
     salt: Salt
 

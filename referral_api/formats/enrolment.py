@@ -22,7 +22,18 @@ from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Digest, Kid
 from referral_api.formats import parties
 from referral_api.formats.directory_bodies import CredentialEntry, EncryptionEntry, Entry, Issuer
-from referral_api.formats.fields import Distinct, Document, Instant, KeyId, Many, Party, Role, Sha256, broken
+from referral_api.formats.fields import (
+    Distinct,
+    Document,
+    Instant,
+    KeyId,
+    Many,
+    Party,
+    Role,
+    Sha256,
+    Version1,
+    broken,
+)
 from referral_api.formats.statement_rules import MAX_KEYS_A_STATION
 from referral_api.formats.strict_json import b64u, canonical, parse, sha256_b64u, unb64u
 
@@ -44,7 +55,7 @@ ActText = Annotated[str, Field(min_length=1, max_length=32 * 1024)]
 class Invitation(Document):
     """The file that an invitee is handed (R-34). `root` pins the keys log; the exchange knows `secret` only hashed."""
 
-    v: Literal[1]
+    v: Version1
     exchange: Issuer
     root: Sha256
     party: Party
