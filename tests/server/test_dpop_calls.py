@@ -1,4 +1,4 @@
-"""What every call must bring, and what is refused instead (R-42 to R-45); after the OIDF's negative tests."""
+"""What every call must bring, and what is refused instead (R-42, R-43, R-45); after the OIDF's negative tests."""
 
 from __future__ import annotations
 
