@@ -65,10 +65,11 @@ def start_postgres(folder: Path | None = None, *, durable: bool = False) -> Iter
             _stop(process)
 
 
-def create_database(url: str, name: str) -> str:
-    """Create the empty database `name` beside the one of `url`, and return its libpq URL."""
+def create_database(url: str, name: str, template: str = "template1") -> str:
+    """Create the database `name` beside the one of `url`, empty or a copy of `template`, and return its libpq URL."""
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+        connection.execute(statement)
     return url.replace("/postgres?", f"/{name}?")
 
 

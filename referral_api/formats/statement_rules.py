@@ -133,6 +133,7 @@ def _check_encryption_keys(
     listed = {} if before is None else {key.kid: key for key in before.enc}
     present = frozenset(listed)
     held: Counter[str] = Counter()
+    keepers: dict[str, str] = {}
     for at, key in enumerate(statement.enc):
         where = f"/body/enc/{at}"
         record = _check_key(party, key.kid, KeyUse(key.use), keys, owners, present, owner="")
@@ -142,8 +143,20 @@ def _check_encryption_keys(
         ):
             raise ReferralError(ErrorCode.POSSESSION_NOT_PROVED, reason="not-vouched-for", kid=key.kid)
         held["" if key.use == "backup" else key.station or key.kid] += 1
+        if key.station is not None:
+            # Of one workstation only the newest key is sealed to, so a second workstation under the same code would
+            # silently cut off the first: whoever vouched for the one must have vouched for the other.
+            keeper = _keeper(statement, record, owners)
+            if keepers.setdefault(key.station, keeper) != keeper:
+                raise _broken(f"{where}/station", "station-taken")
     if len(held) - ("" in held) > MAX_STATIONS or any(count > MAX_KEYS_A_STATION for count in held.values()):
         raise _broken("/body/enc", "too-many-keys")
+
+
+def _keeper(statement: Statement, record: KeyRecord, owners: Mapping[Kid, str]) -> str:
+    """The credential that vouched for an encryption key, under whatever keys it had then."""
+    signer = record.signed_by[0]
+    return next((one.id for one in statement.credentials if signer in one.seal), owners.get(signer, ""))
 
 
 def _check_lifetime(where: str, key: EncryptionEntry, was: EncryptionEntry | None) -> None:

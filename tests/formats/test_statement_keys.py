@@ -237,6 +237,17 @@ def test_bundles_are_sealed_to_the_newest_key_of_each_workstation(log: Log) -> N
     assert sealed_to(NOW) == [first]
 
 
+def test_nobody_takes_anothers_workstation_by_its_code(log: Log) -> None:
+    log.put(enc_entry("linea", "linea/2", EVA.seals))
+    taken = restate(log, [ANA, EVA, BOT], enc=[enc_listed("linea/1", "st1"), enc_listed("linea/2", "st1")])
+    assert refusal(log, taken) == (ErrorCode.ACT_SCHEMA, "station-taken")
+    renewed = replace(ANA, generation=2)
+    log.put(*renewed.entries(), restate(log, [renewed, EVA, BOT]), enc_entry("linea", "linea/3", renewed.seals))
+    body = log.next_body("linea", [renewed, EVA, BOT], enc=[enc_listed("linea/1"), enc_listed("linea/3")])
+    log.put(renewed.sign(Act.STATEMENT, body))
+    assert len(log.keymap.usable_enc("linea", NOW)) == 2, "the same person, with new keys, renews its own workstation"
+
+
 # Revocation.
 
 
