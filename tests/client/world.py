@@ -1,7 +1,8 @@
 """An exchange in memory, spoken to over the client's real HTTP stack: honest unless a test tells it how to lie.
 
 Its answers are made with the project's own formats; what it leaves out is everything that the client cannot see (a
-database, authentication of callers, rights). `lies` maps the path of a call to what becomes of its honest answer.
+database, authentication of callers, rights). `lies` maps the path of a call to what becomes of its honest answer,
+`refusals` to the answer of a call that changes nothing.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import base64
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -30,7 +32,6 @@ from referral_api.formats.act import RawAct, parse_act
 from referral_api.formats.key_entry import build_key_entry
 from referral_api.formats.keys import Alg
 from referral_api.formats.receipt import build_receipt
-from referral_api.formats.strict_json import b64u
 from tests.formats import parties_world as pw
 from tests.formats.parties_world import NONCE, NOW, Log, Someone, key, seed, service
 
@@ -88,6 +89,14 @@ def admit(log: Log, role: str, people: list[Someone], enc: str | None = None, **
 
 
 def directory() -> Log:
+    """A fresh copy of the directory; building it once is slow enough."""
+    built, copy = _directory(), Log()
+    copy.leaves, copy.keymap = list(built.leaves), built.keymap.copy()
+    return copy
+
+
+@cache
+def _directory() -> Log:
     log = Log()
     log.registrar(REGISTRAR)
     admit(log, "hotline", [OPERATOR, CALLS], enc="linea")
@@ -112,8 +121,9 @@ class SimulatedExchange:
     sealed: dict[str, bytes] = field(default_factory=dict)
     retrieved: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     lies: dict[str, Lie] = field(default_factory=dict)
+    refusals: dict[str, tuple[int, Any]] = field(default_factory=dict)
     down: bool = False
-    caller: str = "pnp-trata-piura"
+    caller: str = ""
     calls: list[str] = field(default_factory=list)
     proofs: list[str] = field(default_factory=list)
 
@@ -186,17 +196,19 @@ class SimulatedExchange:
 
     # HTTP.
 
-    def transport(self) -> httpx2.MockTransport:
-        return httpx2.MockTransport(self.handle)
+    def transport(self, party: str) -> httpx2.MockTransport:
+        return httpx2.MockTransport(lambda request: self.handle(request, party))
 
-    def handle(self, request: httpx2.Request) -> httpx2.Response:
+    def handle(self, request: httpx2.Request, party: str) -> httpx2.Response:
         path = request.url.path
+        self.caller = party
         self.calls.append(f"{request.method} {path}")
         if self.down:
             raise httpx2.ConnectError("nobody answers")
         if "DPoP" in request.headers:
             self.proofs.append(request.headers["DPoP"])
-        status, answer = self.answer(request, path)
+        refusal = next((told for part, told in self.refusals.items() if part in path), None)
+        status, answer = self.answer(request, path) if refusal is None else refusal
         for part, lie in self.lies.items():
             if part in path:
                 status, answer = lie(status, answer)
@@ -278,7 +290,7 @@ def render(status: int, answer: Any) -> httpx2.Response:
     else:
         media_type = "application/json" if status < 300 else "application/problem+json"
         body = json.dumps(answer).encode()
-    return httpx2.Response(status, headers={"Content-Type": media_type}, content=body)
+    return httpx2.Response(status, headers={"Content-Type": media_type}, stream=httpx2.ByteStream(body))
 
 
 def consistency(hashes: list[bytes], old: int, new: int) -> tuple[bytes, ...]:
@@ -289,13 +301,3 @@ def consistency(hashes: list[bytes], old: int, new: int) -> tuple[bytes, ...]:
         return Frontier().extend(hashes[start : start + (1 << level)]).root()
 
     return consistency_proof(old, new, read)
-
-
-def token_bytes_of(name: str) -> Callable[[int], bytes]:
-    """Reproducible bytes that never repeat."""
-    count = iter(range(10**9))
-    return lambda size: (seed(f"{name}/{next(count)}") * (size // 32 + 1))[:size]
-
-
-def b64(raw: bytes) -> str:
-    return b64u(raw)
