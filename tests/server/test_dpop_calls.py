@@ -11,7 +11,7 @@ import pytest
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import CredentialKind, Role
 from referral_api.formats.keys import Alg
-from referral_api.formats.strict_json import b64u
+from referral_api.formats.strict_json import b64u, unb64u
 from referral_api.server.service.proofs import MAX_PROOF_BYTES, NONCE_S, Nonces
 from referral_api.server.service.tokens import Caller, TokenService, challenge_headers
 from tests.server.access import ISSUER, START, AccessWorld, claims_of, compact, header_of, key
@@ -396,6 +396,19 @@ def test_a_proof_works_once(world: AccessWorld, token: str) -> None:
     world.hotline.call(token, proof=proof)
     with pytest.raises(ReferralError) as error:
         world.hotline.call(token, proof=proof)
+    assert reason(error) == "replayed"
+
+
+def test_the_other_spelling_of_an_ecdsa_signature_is_the_same_proof(world: AccessWorld) -> None:
+    unit, token = world.unit, world.unit.token()
+    proof = unit.proof("GET", INBOX, token=token)
+    unit.call(token, proof=proof)
+    signing_input, _, signature = proof.rpartition(b".")
+    raw = unb64u(signature.decode())
+    order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+    mirrored = raw[:32] + (order - int.from_bytes(raw[32:], "big")).to_bytes(32, "big")
+    with pytest.raises(ReferralError) as error:
+        unit.call(token, proof=signing_input + b"." + b64u(mirrored).encode())
     assert reason(error) == "replayed"
 
 
