@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Self
 
@@ -19,7 +20,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Engine, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, OperationalError, ProgrammingError
 
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.server.storage.driver import (
@@ -152,9 +153,13 @@ class Database:
 
             engine = connect_engine(target, size=1, overflow=0)
             try:
-                if _schema(engine):
-                    raise refuse("database-exists")
+                _require_empty(_schema(engine))
                 _migrate(engine)
+            except OperationalError as error:
+                raise refuse("database-unreachable") from error
+            except ProgrammingError as error:
+                # Somebody else's tables are in the way. Everything of ours is undone.
+                raise refuse("database-exists") from error
             finally:
                 engine.dispose()
         return cls.open(url)
@@ -205,8 +210,6 @@ class Database:
             connection.close()
             if self._driver.is_lost(session):
                 session.invalidate()
-                # What cut one connection has cut its idle neighbours too; the pool makes new ones.
-                self._driver.readers.dispose()
             # The pool rolls back whatever is open: a reader leaves no transaction behind.
             session.close()
 
@@ -250,25 +253,31 @@ class Database:
 
     def _borrow(self, engine: Engine) -> Session:
         try:
-            return engine.raw_connection()
+            session = engine.raw_connection()
+            # What cut one idle connection has usually cut them all; each found dead is replaced by a new one.
+            while self._driver.is_stale(session):
+                session.invalidate()
+                session.close()
+                session = engine.raw_connection()
         except self._driver.errors as error:
             raise RolledBack("database-lost") from error
+        return session
 
     def _begin(self) -> tuple[Session, Transaction]:
-        """Begin; where the idle connection turns out to be dead, nothing has happened yet and a new one is tried."""
-        for attempt in (1, 2):
+        """Begin; if the connection is lost in this very moment, nothing has happened yet and a new one is tried."""
+        session = self._borrow(self._driver.writer)
+        transaction = Transaction(self._driver, session)
+        try:
+            transaction.run(self._driver.begin)
+        except RolledBack:
+            was_lost = self._driver.is_lost(session)
+            self._give_up(session, transaction)
+            if not was_lost:
+                raise
             session = self._borrow(self._driver.writer)
             transaction = Transaction(self._driver, session)
-            try:
-                transaction.run(self._driver.begin)
-            except RolledBack:
-                lost = self._driver.is_lost(session)
-                self._give_up(session, transaction)
-                if attempt == 2 or not lost:
-                    raise
-            else:
-                return session, transaction
-        raise AssertionError("unreachable: the second attempt returns or raises")
+            transaction.run(self._driver.begin)
+        return session, transaction
 
     def _give_up(self, session: Session, transaction: Transaction) -> None:
         """Roll back, or where that is impossible drop the connection, which makes the engine do it."""
@@ -316,8 +325,14 @@ def _config() -> Config:
     return config
 
 
+@cache
 def _script() -> ScriptDirectory:
     return ScriptDirectory.from_config(_config())
+
+
+def _require_empty(found: tuple[str, ...]) -> None:
+    if found:
+        raise refuse("database-exists")
 
 
 def _require_known(found: tuple[str, ...]) -> None:

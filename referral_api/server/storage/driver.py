@@ -71,6 +71,9 @@ class Driver(Protocol):
     def is_lost(self, session: Session) -> bool:
         """Whether the connection can no longer be used."""
 
+    def is_stale(self, session: Session) -> bool:
+        """Whether a connection that lay idle has been cut meanwhile. Costs no round trip."""
+
     def in_transaction(self, session: Session) -> bool:
         """Whether a transaction is still open; some errors end it unasked."""
 

@@ -9,6 +9,7 @@ Must never: run where a commit can be acknowledged before it is durable, or writ
 from __future__ import annotations
 
 import re
+import select
 from functools import lru_cache
 from typing import Any, Final
 
@@ -31,6 +32,7 @@ _SETTINGS: Final = {
     "statement_timeout": "60s",
 }
 _CONSTRAINT_CLASS: Final = "23"
+_LOST_CLASSES: Final = ("08", "57P")
 _RAISED: Final = "P0001"
 _ROLLBACK_CLASS: Final = "40"
 _COMPLETION_UNKNOWN: Final = "40003"
@@ -63,7 +65,7 @@ class PostgresDriver:
     def failure(self, error: Exception) -> ReferralError:
         """Constraints and append-only triggers are conflicts; anything else before COMMIT leaves nothing behind."""
         state = getattr(error, "sqlstate", None)
-        if state is None:
+        if state is None or state.startswith(_LOST_CLASSES):
             return RolledBack("database-lost")
         if state.startswith(_CONSTRAINT_CLASS) or state == _RAISED:
             return Conflict()
@@ -73,6 +75,15 @@ class PostgresDriver:
         """Whether the server, the network or a time-out ended this connection."""
         connection = session.driver_connection
         return not isinstance(connection, psycopg.Connection) or connection.closed
+
+    def is_stale(self, session: Session) -> bool:
+        """An idle connection has nothing to say; if there is something to read, it is the server's farewell."""
+        connection = session.driver_connection
+        if not isinstance(connection, psycopg.Connection) or connection.closed:
+            return True
+        waiting = select.poll()
+        waiting.register(connection.fileno(), select.POLLIN)
+        return bool(waiting.poll(0))
 
     def in_transaction(self, session: Session) -> bool:
         """Also in one that has failed and awaits its rollback."""

@@ -92,7 +92,7 @@ class LogSigner:
         self._policy = TrustPolicy(log_key(origin, key.public))
         self._mutex = Lock()
         self._failed: str | None = None
-        self._raw = b""
+        self._raw: bytes | None = None
         self._torn = False
         with self._exclusive():
             self._state = self._load()
@@ -140,7 +140,7 @@ class LogSigner:
 
     @property
     def torn(self) -> bool:
-        """Whether one slot was found spoilt at opening: then the database must hold more than was signed."""
+        """Whether one slot is spoilt: written in vain, so that the database must hold more than was signed."""
         return self._torn
 
     def extend(
@@ -199,7 +199,12 @@ class LogSigner:
             # After a failed sync the kernel may forget that the page was dirty: a second try would prove nothing.
             self._failed = "signer-state-unwritable"
             raise closed(self._failed, self._name) from error
-        self._raw = b"".join((self._raw[:SLOT_BYTES], raw) if slot else (raw, self._raw[SLOT_BYTES:]))
+        if self._raw is not None:
+            slots = [self._raw[:SLOT_BYTES], self._raw[SLOT_BYTES:]]
+            slots[slot] = raw
+            self._raw = b"".join(slots)
+        # A spoilt slot is the older one, and has just been written over.
+        self._torn = False
         return _State(frontier, note, slot)
 
     def _read(self, read_missing: ReadMissing, first: int, last: int) -> Sequence[bytes]:
@@ -228,8 +233,8 @@ class LogSigner:
 
     def _parse_slot(self, raw: bytes, slot: int) -> _State | None:
         """What a slot holds, or None if it is unused or torn. Raises WRITES_CLOSED for one of somebody else's."""
-        body = raw[_DIGEST_CHARS + 1 :].rstrip(b"\n")
-        if len(raw) != SLOT_BYTES or raw[:_DIGEST_CHARS].decode("latin-1") != b64u(sha256(body).digest()):
+        body = raw[_DIGEST_CHARS + 1 : -1]
+        if len(raw) != SLOT_BYTES or raw != _frame(body):
             return None
         members = parse(body.rstrip(b" "), max_bytes=SLOT_BYTES)
         if members.keys() != _MEMBERS or members["v"] != 1:
@@ -327,7 +332,11 @@ def _encode_slot(origin: str, frontier: Frontier, note: bytes | None) -> bytes:
         "v": 1,
     }
     body = canonical(members).ljust(SLOT_BYTES - _DIGEST_CHARS - 2, b" ")
-    raw = b64u(sha256(body).digest()).encode() + b" " + body + b"\n"
+    raw = _frame(body)
     if len(raw) != SLOT_BYTES:
         raise ValueError("the origin is too long for a signer's state")
     return raw
+
+
+def _frame(body: bytes) -> bytes:
+    return b64u(sha256(body).digest()).encode() + b" " + body + b"\n"

@@ -77,6 +77,10 @@ class SqliteDriver:
         """A file is not lost; a connection that failed at COMMIT is retired by `Database`."""
         return False
 
+    def is_stale(self, session: Session) -> bool:  # noqa: ARG002  # the other engine needs it
+        """Nobody cuts the connection to a file."""
+        return False
+
     def in_transaction(self, session: Session) -> bool:
         """SQLite ends a transaction by itself when the disk is full or fails."""
         connection = session.driver_connection
