@@ -179,8 +179,6 @@ def seal(
     Every call draws a fresh content key, IV and salt, so sealing again after a doubt is always safe.
     Raises KEY_UNSUITABLE (a recipient's key is no hybrid KEM key), TOO_LARGE, RECIPIENT_MISMATCH, BUNDLE_MALFORMED.
     """
-    if any(recipient.key.alg not in ENCRYPTION_ALGS for recipient in recipients):
-        raise ReferralError(ErrorCode.KEY_UNSUITABLE, reason="algorithm")
     party = PartyId(draft.issuer.partition(".")[0])
     cek = os.urandom(_CEK_BYTES)
     to = tuple(Address(recipient.party, recipient.key.kid, recipient.role) for recipient in recipients)
@@ -304,11 +302,7 @@ def _encrypt(jws: bytes, cek: bytes, routing: bytes, keys: Sequence[PublicKey], 
 def _decrypt(sealed: SealedBundle, recipient: SealedRecipient, private: EncPrivateKey) -> bytes:
     # One error for every cause: ML-KEM answers a damaged encapsulation with another key, so the cause is unknowable,
     # and an attacker who feeds envelopes to a unit must learn nothing from how they fail.
-    if private.public.alg is not recipient.alg:
-        raise _failed()
     cek = _decapsulate(private, unb64u(recipient.ek_text) + unb64u(recipient.encrypted_key_text), RECIPIENT_INFO)
-    if len(cek) != _CEK_BYTES:
-        raise _failed()
     if not hmac.compare_digest(commitment(cek, sealed.routing.ref), sealed.routing.commitment):
         raise _failed()
     associated = _associated_data(sealed.protected_text, sealed.aad_text)

@@ -22,9 +22,9 @@ from referral_api.client.sealing import (
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Digest, PartyId
 from referral_api.formats.bundle import LADDER, MAX_BUNDLE_BYTES, Address, PartsNotice, SealRole, parse_bundle
-from referral_api.formats.contents import AttachmentKey, BundleBody, ForwardBody, NoteBody
+from referral_api.formats.contents import AttachmentKey, BundleBody, ForwardBody, ForwardReason, NoteBody
 from referral_api.formats.keys import Alg, signing_key
-from referral_api.formats.possession import challenge
+from referral_api.formats.possession import POSSESSION_INFO, challenge, seal_to
 from referral_api.formats.signed import BUNDLE, FORWARD, NOTE
 from referral_api.formats.strict_json import b64u, parse, sha256_b64u, unb64u
 from tests.vectors import scene
@@ -165,6 +165,22 @@ def test_a_forward_of_an_altered_or_foreign_original_is_refused() -> None:
         assert caught.value.code is ErrorCode.BUNDLE_MALFORMED
 
 
+def test_a_forward_names_the_attachments_of_its_original() -> None:
+    body = BundleBody(scene.REFERRAL, (ATTACHMENT,))
+    original = scene.open_with(scene.seal(scene.draft(body, notices=(NOTICE,)))).document.jws.raw
+    forward = ForwardBody(ForwardReason.RESEAL, sha256_b64u(original), original)
+    assert refusal(scene.hostile(body=forward)) == ("digest-mismatch", "attachments")
+    held = scene.open_with(scene.hostile(body=forward, routing_changes={"attachments": (NOTICE,)}))
+    assert held.referral.contents.body == body
+
+
+def test_what_recipients_would_refuse_is_not_sealed() -> None:
+    for wrong in (scene.draft(audience="no issuer"), scene.note_draft("x" * 4001)):
+        with pytest.raises(ReferralError) as caught:
+            scene.seal(wrong, (TO_FAR,), (OFFICER_ED,))
+        assert (caught.value.code, caught.value.facts) == (ErrorCode.BUNDLE_MALFORMED, {"reason": "contents"})
+
+
 def test_the_longest_bundle_can_still_be_forwarded_to_64_keys() -> None:
     spare = 360 * 1024 * 3 // 4 - 5600
     original = scene.open_with(scene.seal(scene.draft(BundleBody({"summary": "x" * spare}))), NEAR_KEY).document.jws.raw
@@ -274,6 +290,8 @@ def test_only_the_holder_answers_a_possession_challenge(alg: Alg) -> None:
         (generate_enc_key(alg), sealed),
         (key, sealed[:-1]),
         (key, b""),
+        (key, seal_to(key.public, nonce[:31], info=POSSESSION_INFO)),
+        (key, seal_to(key.public, nonce, info=b"another purpose")),
         (key, bytes([sealed[0] ^ 1]) + sealed[1:]),
     ):
         with pytest.raises(ReferralError) as caught:

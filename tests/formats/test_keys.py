@@ -207,6 +207,15 @@ def test_a_signature_of_another_text_key_or_length_is_refused() -> None:
             assert caught.value.facts == {"reason": "forged", "alg": alg.value, "kid": public.kid}
 
 
+def test_an_es256_signature_has_one_length_even_where_a_zero_changes_no_number() -> None:
+    key = signing_key(Alg.ES256, b"1" * 32)
+    signature = key.sign(b"text")
+    verify_signature(key.public, b"text", signature)
+    with pytest.raises(ReferralError) as caught:
+        verify_signature(key.public, b"text", signature[:32] + b"\x00" + signature[32:])
+    assert caught.value.code is ErrorCode.SIGNATURE_INVALID
+
+
 def test_an_encryption_key_verifies_nothing() -> None:
     key = parse_public_key(akp("HPKE-9-KE", MLKEM768 + X25519))
     assert isinstance(key.native, HybridKemKey)

@@ -168,7 +168,11 @@ def test_no_signature_three_signatures_or_two_of_one_kind_are_refused() -> None:
     one = document(sign_jws(PAYLOAD, typ=ACT, signers=[ED]))
     entry = one["signatures"][0]
     other = document(sign_jws(PAYLOAD, typ=ACT, signers=[ED_OTHER]))["signatures"][0]
-    for entries in ([], [entry] * 3, [entry, entry], [entry, other]):
+    borrowed = {
+        "protected": b64u(canonical({"alg": "ML-DSA-65", "kid": ED.kid, "typ": ACT})),
+        "signature": b64u(bytes(3309)),
+    }
+    for entries in ([entry, borrowed], [], [entry] * 3, [entry, entry], [entry, other]):
         assert refusal(canonical(one | {"signatures": entries})) == (ErrorCode.MALFORMED, "signatures")
 
 
