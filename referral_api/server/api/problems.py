@@ -15,6 +15,7 @@ from typing import Any, Literal
 from referral_api.domain.catalogue import Language, text_of
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.formats.strict_json import canonical
+from referral_api.server.service.tokens import challenge_headers
 
 Retry = Literal["never", "same", "new-proof", "after"]
 PROBLEM_TYPE = "application/problem+json"
@@ -157,20 +158,9 @@ def problem_of(
     ]
     if row.retry_after_s is not None:
         headers.append((b"retry-after", str(row.retry_after_s).encode("ascii")))
-    headers += _challenge(error)
+    if row.status == 401:
+        headers += challenge_headers(error)
     return Problem(row.status, headers, canonical(members))
-
-
-def _challenge(error: ReferralError) -> list[tuple[bytes, bytes]]:
-    """RFC 9449 §7.1: what a 401 says about the proof it wants; the nonce travels in a header, not in the document."""
-    if error.code not in (ErrorCode.INVALID_TOKEN, ErrorCode.INVALID_DPOP_PROOF, ErrorCode.USE_DPOP_NONCE):
-        return []
-    challenge = f'DPoP error="{error.code.value}", algs="ES256 Ed25519"'
-    headers = [(b"www-authenticate", challenge.encode("ascii"))]
-    nonce = error.facts.get("nonce")
-    if isinstance(nonce, str):
-        headers.append((b"dpop-nonce", nonce.encode("ascii")))
-    return headers
 
 
 def language_of(accept_language: str | None) -> Language:
