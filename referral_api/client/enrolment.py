@@ -47,7 +47,8 @@ _MAX_STATE_BYTES = 128 * 1024
 class Joining:
     """What a newcomer decides. `entry` describes a new party; None joins one that exists.
 
-    `service_secret` None makes no service credential; `passphrase` opens the person's compartment.
+    `service_secret` None makes no service credential; `passphrase` opens the person's compartment. `station` is the
+    workstation's code within the party; by default the person's own, because two workstations must never share one.
     """
 
     invitation: Invitation
@@ -56,7 +57,7 @@ class Joining:
     entry: Mapping[str, Any] | None = None
     keyholder: bool = False
     operator: str | None = None
-    station: str = "st1"
+    station: str | None = None
     server: str | None = None
     lang: Language = "es"
     kdf: Kdf | None = None
@@ -95,7 +96,8 @@ def join(ambient: Ambient, directory: ProfileDir, what: Joining, session: Sessio
     ]
     credentials = [_listed(person, CredentialKind.PERSON, what, now)]
     credentials += [_listed(service, CredentialKind.SERVICE, what, now)] if service is not None else []
-    enc = [_enc_listed(key.kid, what.station, now) for key in private]
+    station = what.station or person.credential.partition(".")[2]
+    enc = [_enc_listed(key.kid, station, now) for key in private]
     completion = {
         "keys": [entry.decode("ascii") for entry in entries],
         "possession": [{"kid": kid, "nonce": b64u(nonce)} for kid, nonce in nonces.items()],
