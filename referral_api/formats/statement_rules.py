@@ -83,11 +83,11 @@ def adds(statement: Statement, before: Statement) -> bool:
     )
 
 
-def _drops_signature(now: CredentialEntry, was: CredentialEntry) -> bool:
+def _drops_signature(new: CredentialEntry, was: CredentialEntry) -> bool:
     # Fewer seal keys, or a list of required algorithms that is shorter or newly given, lets a signature be left out.
-    if now.require is None:
-        return not set(was.seal) <= set(now.seal)
-    return was.require is None or not set(was.require) <= set(now.require)
+    if new.require is None:
+        return not set(was.seal) <= set(new.seal)
+    return was.require is None or not set(was.require) <= set(new.require)
 
 
 def _check_credential(
