@@ -26,6 +26,8 @@ from referral_api.server.storage.driver import Conflict, OutcomeUnknown, RolledB
 PAGE_BYTES: Final = 8192
 """Measured with 20 kB rows and small ones together (docs/performance.md); fixed when the file is created."""
 CHECKPOINT_PAGES: Final = 1000
+"""When the WAL has grown by so many pages, the commit that finds it so also checkpoints: 8 MiB, some milliseconds."""
+CACHE_KIB: Final = 65_536
 BUSY_S: Final = 10.0
 READERS: Final = 8
 """Connections kept open for reading; the pool lends up to four times as many under load."""
@@ -191,6 +193,8 @@ def _connect_writer(path: Path) -> sqlite3.Connection:
     # Purged ciphertext is overwritten, not merely unlinked from the page.
     connection.execute("PRAGMA secure_delete = ON")
     connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+    # A full batch of bundles fits, so that no page is written twice in one transaction.
+    connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA cell_size_check = ON")
     if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",) or (
