@@ -202,7 +202,7 @@ def test_a_savepoint_fails_alone(database: Database) -> None:
     assert [find(database, key) for key in ("first", "lost", "second", "third")] == ["1", None, "3", None]
 
 
-def test_savepoints_nest(database: Database) -> None:
+def test_savepoints_may_be_nested(database: Database) -> None:
     with database.write() as tx, tx.savepoint():
         tx.run(PUT, ("outer", "1"))
         with pytest.raises(Conflict), tx.savepoint():
