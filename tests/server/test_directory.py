@@ -173,13 +173,16 @@ def test_a_registrar_voids_an_enrolment_that_is_wrong(office: Office) -> None:
     assert office.status(desk.invitation, desk.enrolment)["turn"] == "void"
     approve = REGISTRAR.sign(Act.APPROVE_STATEMENT, desk.approval())
     assert refusal(office, approve) == (ErrorCode.CODE_VOID, "void")
+    again = REGISTRAR.sign(Act.OBJECT, {"statement": statement, "reason": "not_ours"})
+    assert refusal(office, again) == (ErrorCode.STATEMENT_OUT_OF_SEQUENCE, "not-pending")
 
 
 def test_others_cannot_void_somebodys_enrolment(unit: Office) -> None:
     desk = Desk(unit, unit.invite(REGISTRAR, "linea", "hotline"), [person("linea", "ana1", keyholder=True)])
     desk.enrol()
     body = {"statement": parse_act(desk.body["statement"].encode()).digest, "reason": "not_ours"}
-    assert refusal(unit, LUIS.sign(Act.OBJECT, body)) == (ErrorCode.NOT_PERMITTED, "registrar")
+    assert refusal(unit, LUIS.sign(Act.OBJECT, body)) == (ErrorCode.STATEMENT_OUT_OF_SEQUENCE, "not-pending")
+    assert unit.status(desk.invitation, desk.enrolment)["turn"] == "registrar"
 
 
 # Invitations.

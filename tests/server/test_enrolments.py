@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from referral_api.domain.words import Act
 from referral_api.formats.keys import Alg
 from referral_api.formats.strict_json import b64u, canonical, parse
 from referral_api.server.service.enrolment import ENROLMENT_LIFE_S, MAX_BEGINNINGS
+from referral_api.server.storage import enrolments
 from referral_api.server.storage.database import Database
 from tests.formats.parties_world import DAY, NOW, Someone, enc_jwk, key, person, service, statement_body
 from tests.server.office import Desk, Office
@@ -244,3 +246,14 @@ def test_two_invitations_for_one_name_admit_one_party(office: Office) -> None:
     with pytest.raises(ReferralError) as caught:
         office.accept(REGISTRAR.sign(Act.APPROVE_STATEMENT, second.approval()))
     assert caught.value.code is ErrorCode.STATEMENT_OUT_OF_SEQUENCE
+
+
+def test_enrolments_whose_time_is_over_do_not_hide_those_that_wait(desk: Desk) -> None:
+    office = desk.office
+    office.complete(desk.invitation, desk.enrolment, desk.body)
+    with office.database.write() as tx:
+        first = enrolments.find_enrolment(tx, desk.enrolment)
+        assert first is not None
+        for number in range(1000):
+            enrolments.insert_enrolment(tx, replace(first, id=f"old-{number}", created_at=NOW - ENROLMENT_LIFE_S))
+    assert [one["id"] for one in office.pending_for(REGISTRAR)] == [desk.enrolment]

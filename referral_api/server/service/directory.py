@@ -182,19 +182,21 @@ def _object(tx: Transaction, keymap: KeyMap, act: RawAct, body: Object, signer: 
     """An objection to what is pending on the log, or by a registrar person to what waits in an enrolment (R-32 c)."""
     if any(pending.digest == body.statement for pending in keymap.pending()):
         return _alone(tx, keymap, act, now)
-    waiting = _find_held(tx, None, body.statement, EnrolmentState.COMPLETED)
+    # Only a registrar person may void what is not on the log; to anybody else it is not there.
+    held = signer.role is Role.REGISTRAR
+    waiting = _find_held(tx, None, body.statement, EnrolmentState.COMPLETED, now - ENROLMENT_LIFE_S) if held else None
     if waiting is None:
         return _alone(tx, keymap, act, now)
-    if signer.role is not Role.REGISTRAR:
-        raise ReferralError(ErrorCode.NOT_PERMITTED, needs="registrar")
     # Its keys never reach the log, so the objection has nothing to void there: it stands in the audit log alone.
     _become(tx, waiting.stored, EnrolmentState.VOID, now)
     return Effects((), (), keymap)
 
 
-def _find_held(tx: Transaction, party: str | None, statement: str, state: EnrolmentState) -> Waiting | None:
-    """The enrolment in this state that holds a new party's statement of this digest."""
-    for stored in enrolments.enrolments_in(tx, state, party=party):
+def _find_held(
+    tx: Transaction, party: str | None, statement: str, state: EnrolmentState, since: int = 0
+) -> Waiting | None:
+    """The enrolment in this state, begun after `since`, that holds a new party's statement of this digest."""
+    for stored in enrolments.enrolments_in(tx, state, party=party, since=since):
         if stored.body is not None and stored.body["statement"] is not None:
             waiting = read_waiting(stored)
             if waiting.statement is not None and waiting.statement.digest == statement:

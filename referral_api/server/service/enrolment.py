@@ -163,7 +163,8 @@ def pending_for(conn: Connection, keymap: KeyMap, credential: str, now: int) -> 
     caller = keymap.get_credential(credential)
     policy.demand(policy.Read.ENROLMENTS, caller.role, caller.kind, policy.Relation.OWN)
     shown: list[dict[str, Any]] = []
-    for stored in enrolments.enrolments_in(conn, EnrolmentState.COMPLETED, EnrolmentState.LISTED):
+    completed = enrolments.enrolments_in(conn, EnrolmentState.COMPLETED, since=now - ENROLMENT_LIFE_S)
+    for stored in (*completed, *enrolments.enrolments_in(conn, EnrolmentState.LISTED)):
         turn = turn_of(keymap, stored, now)
         own = stored.party == caller.party and caller.keyholder and turn in (Turn.KEYHOLDER, Turn.SECOND_KEYHOLDER)
         if stored.body is not None and (own or (turn is Turn.REGISTRAR and caller.role is Role.REGISTRAR)):

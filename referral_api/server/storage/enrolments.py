@@ -92,14 +92,19 @@ def find_enrolment(conn: Connection, enrolment: str) -> StoredEnrolment | None:
     return None if row is None else _enrolment(row)
 
 
-def enrolments_in(conn: Connection, *states: EnrolmentState, party: str | None = None) -> list[StoredEnrolment]:
-    """Enrolments in any of these states, the oldest first; of one party if given. At most 1,000."""
+def enrolments_in(
+    conn: Connection, *states: EnrolmentState, party: str | None = None, since: int = 0
+) -> list[StoredEnrolment]:
+    """Enrolments in any of these states that began after `since`, the oldest first; of one party if given.
+
+    At most 1,000: `since` keeps those whose time is over from hiding the others.
+    """
     marks = ",".join("?" for _ in states)
     only, params = ("", ()) if party is None else (" AND party = ?", (party,))
     rows = conn.all(
-        f"SELECT {_COLUMNS} FROM enrolment WHERE state IN ({marks}){only}"  # noqa: S608 (constants and marks)
+        f"SELECT {_COLUMNS} FROM enrolment WHERE state IN ({marks}) AND created_at > ?{only}"  # noqa: S608 (constants)
         " ORDER BY created_at, id LIMIT 1000",
-        (*(state.value for state in states), *params),
+        (*(state.value for state in states), since, *params),
     )
     return [_enrolment(row) for row in rows]
 
