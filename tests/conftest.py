@@ -9,12 +9,14 @@ import ipaddress
 import itertools
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.postgres import create_database, drop_database, start_postgres
+from tests.world import Founded, World, found
 
 # Machines that run the tests are shared: time says nothing about correctness.
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
@@ -61,3 +63,41 @@ def postgres_database(postgres_url: str) -> Iterator[str]:
     name = f"test_{next(_numbers)}"
     yield create_database(postgres_url, name)
     drop_database(postgres_url, name)
+
+
+@pytest.fixture(scope="session")
+def founded(tmp_path_factory: pytest.TempPathFactory) -> Founded:
+    """An exchange on SQLite with everybody enrolled, to be copied."""
+    return found(tmp_path_factory.mktemp("founded"))
+
+
+@pytest.fixture(scope="session")
+def founded_on_postgres(tmp_path_factory: pytest.TempPathFactory, postgres_url: str) -> Founded:
+    """The same on PostgreSQL."""
+    name = "founded"
+    url = create_database(postgres_url, name)
+    return found(tmp_path_factory.mktemp("founded-postgres"), database_url=url, database=name)
+
+
+@pytest.fixture
+def sqlite_world(founded: Founded, tmp_path: Path) -> Iterator[World]:
+    """A served exchange of this test's own, on SQLite."""
+    with World(founded, tmp_path / "world") as world:
+        yield world
+
+
+@pytest.fixture
+def postgres_world(founded_on_postgres: Founded, postgres_url: str, tmp_path: Path) -> Iterator[World]:
+    """A served exchange of this test's own, on PostgreSQL."""
+    name = f"world_{next(_numbers)}"
+    url = create_database(postgres_url, name, founded_on_postgres.database)
+    with World(founded_on_postgres, tmp_path / "world", url) as world:
+        yield world
+    drop_database(postgres_url, name)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def world(request: pytest.FixtureRequest) -> World:
+    """A served exchange of this test's own, on each engine."""
+    found_world: World = request.getfixturevalue("sqlite_world" if request.param == "sqlite" else "postgres_world")
+    return found_world

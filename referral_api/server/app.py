@@ -211,6 +211,7 @@ def create_app(runtime: Runtime) -> Edge:
         cursors=feed.Cursors(secret),
         waiters=Waiters(),
         lane=Lane(settings.lanes or (1 if on_sqlite else 4)),
+        desk=Lane(1),
         clock=runtime.clock,
         version=__version__,
         configuration=configuration(exchange),
@@ -221,6 +222,7 @@ def create_app(runtime: Runtime) -> Edge:
     async def lifespan(_app: object) -> AsyncIterator[None]:
         loop = asyncio.get_running_loop()
         site.lane.start(loop)
+        site.desk.start(loop)
         runtime.writer.start(site.deliver(loop))
         wheel = loop.create_task(_wheel(site))
         observe.log("serving", issuer=exchange.issuer, environment=exchange.environment, version=__version__)
@@ -229,6 +231,7 @@ def create_app(runtime: Runtime) -> Edge:
         finally:
             wheel.cancel()
             site.waiters.wake_all()
+            await asyncio.to_thread(site.desk.stop)
             await asyncio.to_thread(site.lane.stop)
             await asyncio.to_thread(runtime.close)
 
@@ -287,13 +290,8 @@ def configuration(exchange: Exchange) -> dict[str, Any]:
     }
 
 
-def serve(settings: Settings) -> None:
-    """Run the exchange until SIGTERM or SIGINT; long polls are let go first."""
-    runtime = open_runtime(settings)
-    app = create_app(runtime)
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
-    gc.collect()
-    gc.freeze()
+def http_server(app: Edge, settings: Settings) -> uvicorn.Server:
+    """The HTTP server before the application: no access log, no header that names it, no trust in a proxy's word."""
     config = uvicorn.Config(
         app,
         host=settings.host,
@@ -307,4 +305,14 @@ def serve(settings: Settings) -> None:
         timeout_graceful_shutdown=10,
         backlog=4096,
     )
-    uvicorn.Server(config).run()
+    return uvicorn.Server(config)
+
+
+def serve(settings: Settings) -> None:
+    """Run the exchange until SIGTERM or SIGINT; long polls are let go first."""
+    runtime = open_runtime(settings)
+    app = create_app(runtime)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    gc.collect()
+    gc.freeze()
+    http_server(app, settings).run()

@@ -8,8 +8,9 @@ Must never: log a request's path, query, body, token or peer address, an excepti
 
 from __future__ import annotations
 
+import io
 import sys
-from typing import Any
+from typing import Any, TextIO, cast
 
 import structlog
 
@@ -34,8 +35,19 @@ ALLOWED = frozenset(
     }
 )
 
+
+class _StandardError(io.TextIOBase):
+    """Standard error as it is when a line is written: whoever redirects it later gets the lines."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
 _logger = structlog.wrap_logger(
-    structlog.WriteLoggerFactory(file=sys.stderr)(),
+    structlog.WriteLogger(cast(TextIO, _StandardError())),
     processors=[structlog.processors.TimeStamper(fmt="iso", utc=True), structlog.processors.JSONRenderer()],
 )
 

@@ -1,0 +1,51 @@
+"""The happy life, station by station (docs/life-of-a-referral.md). After each step `World.check()` has held."""
+
+from __future__ import annotations
+
+from referral_api.client.outbox import Progress
+from referral_api.domain.words import Act, Investigation, State
+from tests.world import CANARY, UNIT, World
+
+
+def test_a_referral_lives_from_the_call_to_the_conclusion(world: World) -> None:
+    # 1 to 4: the hotline seals for the unit, signs, and queues; the exchange takes it and answers with a receipt whose
+    # place in the log is proved; the client has verified both before it says "received" (R-16, R-18).
+    sent = world.submit("operator")
+    ref = sent.outgoing.ref
+    assert ref is not None
+    assert sent.state is Progress.RECEIVED
+
+    # 5: the unit's workstation polls with its service credential alone, nobody being there, and hears of it (R-55).
+    page = world.desk.next_page(wait_s=5)
+    assert [(line.kind, line.ref, line.urgency, line.pending) for line in page.entries] == [
+        ("submit", ref, "emergency", True)
+    ]
+    world.desk.keep(page)
+
+    # 6: an officer opens it with keys that never left the workstation; the retrieval is on the record first (R-52).
+    opened = world.open("officer", ref)
+    assert CANARY in opened.body.situation.summary
+    assert opened.warning is None
+    assert world.operator.referral(ref).chronicle.deliveries[UNIT].state is State.RETRIEVED
+
+    # 7: the officer acknowledges what was opened, by its digests (R-69), takes it, and reports.
+    assert world.after(world.officer.acknowledge(opened)).state is Progress.RECEIVED
+    assert world.act("officer", ref, Act.ACCEPT).code is None
+    for code in (Investigation.REGISTERED, Investigation.VICTIM_SAFE):
+        assert world.act("second_officer", ref, Act.STATUS, {"code": code.value}).code is None
+
+    # 8: the hotline has learned of each, for certain.
+    told = [line.kind for line in world.operator.inbox()]
+    assert told == ["retrieved", "ack", "accept", "status", "status"]
+    delivery = world.operator.referral(ref).chronicle.deliveries[UNIT]
+    assert (delivery.state, delivery.investigation) == (State.ACCEPTED, ("registered", "victim_safe"))
+    assert world.operator.outbox.get(sent.outgoing.id).state is Progress.ACKNOWLEDGED
+
+    # 9: it ends, and nothing is pending anywhere.
+    assert world.act("officer", ref, Act.CLOSE, {"outcome": "trafficking_confirmed"}).code is None
+    assert [line for who in ("operator", "officer") for line in world.client(who).inbox(pending=True)] == []
+
+    # 10: the auditor verifies all of it, believing nobody (R-95), and finds the same states.
+    report = world.after(world.auditor.audit())
+    assert report.complete, report.faults
+    assert report.chronicles[ref].deliveries[UNIT].state is State.CLOSED

@@ -1,0 +1,330 @@
+"""What must hold of an exchange at every moment (design §14), read from its raw rows and files and believed of nobody.
+
+The rows are read with the bare drivers, the trees hashed by tests/auditlog/naive.py, which shares nothing with the code
+under test; signatures and states are judged by the audit that an auditor runs (auditlog/verification.py), fed with
+these same rows. A check that cannot fail is worth nothing: tests/story/test_check_notices.py breaks each of them.
+
+Must never: ask the running exchange anything.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from referral_api.auditlog.checkpoint import TrustPolicy, VerifiedCheckpoint, log_key, verify_checkpoint
+from referral_api.auditlog.evidence import Chronicle
+from referral_api.auditlog.leaf import LeafKind, parse_leaf
+from referral_api.auditlog.tiles import ENTRIES, TILE_WIDTH, TileName, encode_entries
+from referral_api.auditlog.verification import RawRecord, Report, verify_full
+from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.fold import Delivery
+from referral_api.domain.words import Act, DeliveryRole, State
+from referral_api.formats.act import parse_act
+from referral_api.formats.bodies import sealed_of
+from referral_api.formats.strict_json import b64u
+from referral_api.server.storage.keyfiles import load_signers
+from referral_api.server.storage.signer import LogSigners
+from tests.auditlog.naive import mth
+from tests.world import CANARY, ISSUER, World
+
+Row = dict[str, Any]
+YEAR_BITS = 40
+
+
+class Rows:
+    """Every table of an exchange as it is on disk, read in one go."""
+
+    def __init__(self, world: World) -> None:
+        self.tables = dict(_postgres(world.settings.database_url) if world.settings.database_url else _sqlite(world))
+        self.logs: dict[str, list[bytes]] = {}
+        for row in sorted(self.tables["log_entry"], key=lambda row: (row["log"], row["idx"])):
+            leaves = self.logs.setdefault(row["log"], [])
+            assert row["idx"] == len(leaves), f"a leaf of {row['log']} is missing or doubled"
+            leaves.append(bytes(row["leaf"]))
+
+    def __getitem__(self, table: str) -> list[Row]:
+        return self.tables[table]
+
+
+def _sqlite(world: World) -> Iterator[tuple[str, list[Row]]]:
+    path = world.settings.data_dir / "exchange.sqlite"
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        connection.row_factory = sqlite3.Row
+        connection.execute("BEGIN")
+        for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall():
+            yield name, [dict(row) for row in connection.execute(f'SELECT * FROM "{name}"')]  # noqa: S608  # a table's own name
+
+
+def _postgres(url: str) -> Iterator[tuple[str, list[Row]]]:
+    with psycopg.connect(url, row_factory=dict_row) as connection:
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        names = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+        for name in names:
+            query = psycopg.sql.SQL("SELECT * FROM {}").format(psycopg.sql.Identifier(name["tablename"]))
+            yield name["tablename"], connection.execute(query).fetchall()
+
+
+@dataclass(frozen=True, slots=True)
+class RowSource:
+    """The rows as an auditor's source."""
+
+    rows: Rows
+    notes: dict[str, bytes]
+
+    def checkpoint(self, log: str) -> bytes:
+        """The newest note that the signer has signed."""
+        return self.notes[log]
+
+    def tile(self, log: str, name: TileName) -> bytes:
+        """Entry bundles and bottom tiles, made from the leaves."""
+        leaves = self.rows.logs[log][name.index * TILE_WIDTH :][: name.width]
+        if name.level == ENTRIES:
+            return encode_entries(leaves)
+        if name.level == 0:
+            return b"".join(mth([leaf]) for leaf in leaves)
+        raise ReferralError(ErrorCode.NOT_FOUND)
+
+    def records(self, year: int, start: int, count: int) -> Sequence[RawRecord]:
+        """What stands behind leaves."""
+        found = [
+            RawRecord(row["pos"] - _position(year, 0), row["jws"].encode(), row["receipt"].encode())
+            for row in self.rows["act"]
+        ]
+        found += [RawRecord(row["pos"] - _position(year, 0), row["body"].encode(), None) for row in self.rows["record"]]
+        return [one for one in found if start <= one.index < start + count]
+
+
+def check(world: World) -> Report:
+    """Everything, or AssertionError."""
+    rows = Rows(world)
+    notes = check_logs(world, rows)
+    check_one_leaf_for_each_record(rows)
+    report = verify_full(RowSource(rows, notes), _root(rows), _years(rows), {}, issuer=ISSUER)
+    assert report.complete, report.faults
+    check_states(rows, report.chronicles)
+    check_sealed(rows)
+    check_inboxes(rows, report.chronicles)
+    check_blind(world, rows)
+    return report
+
+
+def check_logs(world: World, rows: Rows) -> dict[str, bytes]:
+    """Every checkpoint that was ever signed covers a beginning of the log; the newest covers all of it (R-92, R-93)."""
+    signers = LogSigners(
+        world.settings.signer_dir, f"{world.settings.issuer_host}/v1/log", load_signers(world.settings.keys_dir).log
+    )
+    notes: dict[str, bytes] = {}
+    try:
+        for log, leaves in rows.logs.items():
+            origin = f"{world.settings.issuer_host}/v1/log/{log}"
+            policy = TrustPolicy(log_key(origin, load_signers(world.settings.keys_dir).log.public))
+            newest = signers(log)._load().note
+            assert newest is not None, f"{log} has leaves and no checkpoint"
+            notes[log] = newest
+            checkpoint = _covers(newest, policy, leaves)
+            assert checkpoint.size == len(leaves), f"{log}: {len(leaves)} leaves, {checkpoint.size} signed for"
+            state = next(row for row in rows["log_state"] if row["log"] == log)
+            assert state["size"] == len(leaves)
+            for saved in rows["log_checkpoint"]:
+                if saved["log"] == log:
+                    assert _covers(saved["note"].encode(), policy, leaves).size == saved["size"]
+            before, root = world.heads.get(log, (0, b""))
+            assert before <= len(leaves), f"{log} has shrunk"
+            assert before == 0 or mth(leaves[:before]) == root, f"{log} has forked"
+            world.heads[log] = (checkpoint.size, checkpoint.root)
+    finally:
+        signers.close()
+    _check_tiles(rows)
+    return notes
+
+
+def _covers(note: bytes, policy: TrustPolicy, leaves: Sequence[bytes]) -> VerifiedCheckpoint:
+    checkpoint = verify_checkpoint(note, policy)
+    assert checkpoint.size <= len(leaves), "a checkpoint covers what is not there"
+    assert mth(leaves[: checkpoint.size]) == checkpoint.root, "a checkpoint signs another tree"
+    return checkpoint
+
+
+def _check_tiles(rows: Rows) -> None:
+    for tile in rows["log_tile"]:
+        span = TILE_WIDTH ** tile["lvl"]
+        leaves, data = rows.logs[tile["log"]], bytes(tile["data"])
+        for at in range(len(data) // 32):
+            first = (tile["n"] * TILE_WIDTH + at) * span
+            assert mth(leaves[first : first + span]) == data[at * 32 : (at + 1) * 32], "a tile holds another hash"
+
+
+def check_one_leaf_for_each_record(rows: Rows) -> None:
+    """Every act has exactly one leaf in the audit log and every leaf exactly one record (R-92)."""
+    places: dict[int, tuple[str, bytes]] = {}
+    for row in rows["act"]:
+        places[row["pos"]] = ("act", row["jws"].encode())
+    for row in rows["record"]:
+        assert row["pos"] not in places, "two records at one leaf"
+        places[row["pos"]] = ("record", row["body"].encode())
+    expected = {_position(year, index) for year in _years(rows) for index in range(len(rows.logs[f"audit/{year}"]))}
+    assert places.keys() == expected, "a leaf without its record, or a record without its leaf"
+    seen: Counter[str] = Counter()
+    for pos, (table, record) in places.items():
+        year, index = pos >> YEAR_BITS, pos & ((1 << YEAR_BITS) - 1)
+        leaf = parse_leaf(rows.logs[f"audit/{year}"][index])
+        assert leaf.digest == _sha256(record), f"leaf {index} commits to something else than its record"
+        assert (leaf.kind in (LeafKind.ACT, LeafKind.ERASE)) == (table == "act")
+        seen[leaf.digest] += 1
+    assert set(seen.values()) <= {1}, "an act has two leaves"
+    for row in rows["act"]:
+        act = parse_act(row["jws"].encode())
+        assert (act.digest, act.iss, act.id, act.act.value, act.ref, act.unit, act.prev, act.party) == tuple(
+            row[name] for name in ("digest", "iss", "id", "act", "ref", "unit", "prev", "party")
+        ), "a column of an act is not what was signed"
+
+
+def check_states(rows: Rows, chronicles: dict[str, Chronicle]) -> None:
+    """Acts and retrieval records, replayed in log order, give the stored deliveries (R-68)."""
+    stored: dict[str, dict[str, Row]] = {}
+    for row in rows["delivery"]:
+        stored.setdefault(row["ref"], {})[row["unit"]] = row
+    assert stored.keys() == {row["ref"] for row in rows["referral"]}
+    folded = {ref: one.deliveries for ref, one in chronicles.items() if one.deliveries}
+    assert {ref: set(units) for ref, units in stored.items()} == {ref: set(units) for ref, units in folded.items()}
+    for ref, units in folded.items():
+        for unit, delivery in units.items():
+            assert _columns(delivery) == {name: stored[ref][unit][name] for name in _columns(delivery)}
+
+
+def _columns(delivery: Delivery) -> Row:
+    return {
+        "role": delivery.role.value,
+        "state": delivery.state.value,
+        "head": delivery.head,
+        "submitted_at": delivery.submitted_at,
+        "retrieved_at": delivery.retrieved_at,
+        "acknowledged_at": delivery.acknowledged_at,
+        "accepted_at": delivery.accepted_at,
+        "notified_at": delivery.notified_at,
+        "last_status_at": delivery.last_status_at,
+        "transfer_to": delivery.transfer_to,
+        "investigation": json.dumps(list(delivery.investigation)),
+        "questions": json.dumps([[one.act.value, one.digest] for one in delivery.questions]),
+    }
+
+
+def check_sealed(rows: Rows) -> None:
+    """What is kept sealed is exactly what its act named, and every accepted act that names something has it (R-13)."""
+    kept = {row["act_digest"]: row for row in rows["sealed"]}
+    for row in rows["act"]:
+        named = sealed_of(parse_act(row["jws"].encode()).body)
+        if named is None or row["outcome"] != "accepted":
+            assert row["digest"] not in kept, "something is kept that no accepted act names"
+            continue
+        assert row["digest"] in kept, "what an accepted act names is gone"
+        sealed = kept.pop(row["digest"])
+        assert (sealed["pos"], sealed["sha256"], sealed["size"]) == (row["pos"], named.sha256, named.size)
+        assert sealed["body"] is not None
+        assert (_sha256(bytes(sealed["body"])), len(sealed["body"])) == (named.sha256, named.size)
+    assert not kept, "something is kept for no act"
+
+
+def check_inboxes(rows: Rows, chronicles: dict[str, Chronicle]) -> None:
+    """An inbox line is pending exactly while the fold says that it waits for an answer (R-55); held ones have none."""
+    acts = {row["digest"]: row for row in rows["act"]}
+    for line in rows["feed"]:
+        answered_by = set((line["answered_by"] or "").split())
+        assert line["act_digest"] in acts
+        if not answered_by:
+            assert not line["pending"], "a line that only informs is pending"
+            continue
+        deliveries = chronicles[line["ref"]].deliveries
+        concerned = [one for unit, one in deliveries.items() if line["unit"] in (None, unit)]
+        if Act.ACK.value in answered_by:
+            waits = any(one.state in (State.SUBMITTED, State.RETRIEVED) for one in concerned)
+        else:
+            waits = any(line["act_digest"] == question.digest for one in concerned for question in one.questions)
+        assert bool(line["pending"]) == waits, f"the line about {line['kind']} at {line['party']} is wrong"
+    lines = {(line["party"], line["ref"]) for line in rows["feed"]}
+    created = {row["ref"]: row["created_at"] for row in rows["referral"]}
+    for ref, chronicle in chronicles.items():
+        for unit, delivery in chronicle.deliveries.items():
+            assert ((unit, ref) in lines) == _was_told(delivery, created[ref]), "R-63: an inbox and a held delivery"
+
+
+def _was_told(delivery: Delivery, created_at: int) -> bool:
+    """Whether a unit may know of its delivery: not while it is held, nor when it was withdrawn without a release."""
+    released = delivery.role is not DeliveryRole.ESCALATION or delivery.submitted_at > created_at
+    return released and delivery.state is not State.HELD
+
+
+def check_blind(world: World, rows: Rows) -> None:
+    """The canary of the sealed text is in no cell, file, log line or HTTP exchange (R-13; design §2, 1)."""
+    for table, lines in rows.tables.items():
+        for row in lines:
+            for column, cell in row.items():
+                assert not shows_canary(_bytes(cell)), f"plaintext in {table}.{column}"
+    for folder in (world.settings.data_dir, world.settings.keys_dir, world.settings.signer_dir):
+        for path in folder.rglob("*"):
+            if path.is_file():
+                assert not shows_canary(_read(path)), f"plaintext in {path.name}"
+    assert not shows_canary(world.log_lines.encode()), "plaintext in the log"
+    fresh, world.scanned = world.tape[world.scanned :], len(world.tape)
+    for passage in fresh:
+        assert not shows_canary(passage), "plaintext on the wire"
+
+
+def _spellings(text: str) -> Iterator[bytes]:
+    """The canary as somebody might have written it: bytes, escapes, UTF-16, hex, base64 at any of three offsets."""
+    raw = text.encode()
+    yield raw
+    yield json.dumps(text)[1:-1].encode()
+    yield text.encode("utf-16-le")
+    yield raw.hex().encode()
+    for shift in range(3):
+        encoded = base64.b64encode(b"\0" * shift + raw)[4 if shift else 0 :].rstrip(b"=")[:-4]
+        yield encoded
+        yield encoded.replace(b"+", b"-").replace(b"/", b"_")
+
+
+SPELLINGS = tuple(_spellings(CANARY))
+
+
+def shows_canary(raw: bytes) -> bool:
+    """Whether these bytes hold the canary in any spelling."""
+    return any(spelling in raw for spelling in SPELLINGS)
+
+
+def _bytes(cell: object) -> bytes:
+    return bytes(cell) if isinstance(cell, bytes | memoryview) else str(cell).encode()
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:  # SQLite's journals come and go.
+        return b""
+
+
+def _root(rows: Rows) -> bytes:
+    return hashlib.sha256(rows.logs["keys"][0]).digest()
+
+
+def _years(rows: Rows) -> list[int]:
+    return sorted(int(log.partition("/")[2]) for log in rows.logs if log != "keys")
+
+
+def _position(year: int, index: int) -> int:
+    return (year << YEAR_BITS) + index
+
+
+def _sha256(raw: bytes) -> str:
+    return b64u(hashlib.sha256(raw).digest())
