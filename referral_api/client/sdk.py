@@ -32,13 +32,10 @@ from referral_api.client.session import ANSWER_S, Ambient, Session
 from referral_api.client.submission import Composition, Ids
 from referral_api.client.trust import Confirmed, verify_answer
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.words import Act, CredentialKind, Kid, PartyId, ReferralId, Role, State
+from referral_api.domain.words import Act, CredentialKind, DeliveryRole, Kid, PartyId, ReferralId, Role
 from referral_api.formats.act import parse_act
 from referral_api.formats.contents import NoteBody
 from referral_api.formats.parties import Party
-
-LONGEST_PAUSE_S = 60.0
-_PROGRESS = {State.RETRIEVED: Progress.RETRIEVED, State.ACKNOWLEDGED: Progress.ACKNOWLEDGED}
 
 
 def ambient(clock: Callable[[], float] = time.time) -> Ambient:
@@ -227,10 +224,12 @@ class Client:
     def referral(self, ref: str) -> Referral:
         """A referral with every act, receipt and state verified; a submission in the outbox learns how far it got."""
         found = delivery.fetch_referral(self.session, ReferralId(ref))
-        for one in found.chronicle.deliveries.values():
-            reached = Progress.ACKNOWLEDGED if one.acknowledged_at is not None else _PROGRESS.get(one.state)
-            if reached is not None and found.chronicle.sender == self.profile.party:
-                self.outbox.learn(found.ref, reached)
+        if found.chronicle.sender == self.profile.party:
+            for one in found.chronicle.deliveries.values():
+                if one.role is DeliveryRole.ACTION and one.retrieved_at is not None:
+                    self.outbox.learn(found.ref, Progress.RETRIEVED)
+                if one.role is DeliveryRole.ACTION and one.acknowledged_at is not None:
+                    self.outbox.learn(found.ref, Progress.ACKNOWLEDGED)
         return found
 
     def open(self, ref: str) -> Opened:

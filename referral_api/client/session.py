@@ -266,6 +266,9 @@ class Session:
                 raise ReferralError(ErrorCode.INCONSISTENT, reason="shrunk", pinned=replica.size, found=size)
             pin = self.directory.find_pin(trust.keys_origin(replica.keymap))
             advanced = replica.conclude(raw_checkpoint, pin)
+            if advanced == pin and self.directory.keys_log.exists():
+                self._replica = replica
+                return replica
             # The leaves first: a pin whose leaves are missing is only fetched again, leaves without a pin are nothing.
             write_private(self.directory.keys_log, replica.encode())
             if self.directory.advance_pin(trust.keys_origin(replica.keymap), advanced, seen=pin):
@@ -319,5 +322,5 @@ class Session:
                 answer = self.read_json(exchange.consistency(confirmed.log, *sizes))
                 proof = trust.parse_consistency(answer, sizes)
             newer = trust.verify_growth(pin, checkpoint, proof)
-            if self.directory.advance_pin(checkpoint.origin, newer, seen=pin):
+            if newer == pin or self.directory.advance_pin(checkpoint.origin, newer, seen=pin):
                 return confirmed
