@@ -44,7 +44,7 @@ async def get_configuration(site: Site, call: Call) -> Reply:
 
 async def post_token(site: Site, call: Call) -> Reply:
     """The token endpoint (R-40)."""
-    answer = await site.work(lambda: site.tokens.issue(call.body, call.headers, call.now))
+    answer = await site.issue(lambda: site.tokens.issue(call.body, call.headers, call.now))
     return json_reply(answer.document, status=answer.status, headers=answer.headers)
 
 

@@ -118,6 +118,8 @@ class Site:
     cursors: Cursors
     waiters: Waiters
     lane: Lane
+    desk: Lane
+    """Where tokens are issued: its sync to disk must not hold up the lane's signatures."""
     clock: Callable[[], float]
     version: str
     configuration: dict[str, Any]
@@ -169,6 +171,12 @@ class Site:
         """Run `work` in the lane for a caller who is known already, or need not be."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self.lane.put(work, future)
+        return await future
+
+    async def issue(self, work: Callable[[], T]) -> T:
+        """Run `work` at the token desk."""
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self.desk.put(work, future)
         return await future
 
     async def run(self, job: Job[T]) -> Committed[T]:

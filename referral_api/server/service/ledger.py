@@ -97,7 +97,7 @@ def store(batch: Batch, exchange: Exchange, entry: Entry) -> tuple[Place, str]:
     )
     queries.insert_act(batch.tx, stored)
     if entry.sealed is not None and entry.code is None:
-        queries.insert_sealed(batch.tx, place.pos, act.digest, entry.sealed.sha256, entry.sealed.raw)
+        queries.insert_sealed(batch.tx, place.pos, entry.sealed.sha256, entry.sealed.raw)
     return place, receipt
 
 

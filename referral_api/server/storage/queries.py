@@ -217,23 +217,23 @@ def swap_delivery(tx: Transaction, ref: str, seen: Delivery, after: Delivery) ->
     return changed == 1
 
 
-def insert_sealed(tx: Transaction, pos: int, act_digest: str, sha256: str, text: bytes) -> None:
+def insert_sealed(tx: Transaction, pos: int, sha256: str, text: bytes) -> None:
     """Store the exact bytes sealed beside the act at `pos`."""
     tx.run(
-        "INSERT INTO sealed (pos, act_digest, sha256, size, body) VALUES (?,?,?,?,?)",
-        (pos, act_digest, sha256, len(text), text),
+        "INSERT INTO sealed (pos, sha256, size, body) VALUES (?,?,?,?)",
+        (pos, sha256, len(text), text),
     )
 
 
 def find_sealed(conn: Connection, act_digest: str) -> bytes | None:
     """The exact bytes sealed beside an act; None if there were none or they are purged."""
-    row = conn.one("SELECT body FROM sealed WHERE act_digest = ?", (act_digest,))
+    row = conn.one("SELECT body FROM sealed WHERE pos = (SELECT pos FROM act WHERE digest = ?)", (act_digest,))
     return None if row is None or row[0] is None else bytes(row[0])
 
 
 def sealed_digest(conn: Connection, act_digest: str) -> str | None:
     """SHA-256 of what travels sealed beside an act; kept after purge."""
-    row = conn.one("SELECT sha256 FROM sealed WHERE act_digest = ?", (act_digest,))
+    row = conn.one("SELECT sha256 FROM sealed WHERE pos = (SELECT pos FROM act WHERE digest = ?)", (act_digest,))
     return None if row is None else str(row[0])
 
 

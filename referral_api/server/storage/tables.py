@@ -86,7 +86,7 @@ class Delivery(Row, table=True):
     """The state of one referral at one unit: the fold of its acts, kept so that nobody has to fold on every call."""
 
     __tablename__ = "delivery"
-    __table_args__ = (Index("delivery_unit_ref", "unit", "ref"), _STRICT_BY_KEY)
+    __table_args__ = _STRICT_BY_KEY
     ref: str = _text(primary_key=True, foreign_key="referral.ref")
     unit: str = _text(primary_key=True)
     role: str = _text()
@@ -104,12 +104,11 @@ class Delivery(Row, table=True):
 
 
 class Sealed(Row, table=True):
-    """What travelled sealed beside an act. `body` goes at the purge; size and digest stay."""
+    """What travelled sealed beside the act at `pos`. `body` goes at the purge; size and digest stay."""
 
     __tablename__ = "sealed"
-    __table_args__ = (Index("sealed_act_digest", "act_digest", unique=True), _STRICT)
+    __table_args__ = _STRICT
     pos: int = _position()
-    act_digest: str = _text()
     sha256: str = _text()
     size: int = _int()
     body: bytes | None = Field(sa_type=LargeBinary)

@@ -262,8 +262,8 @@ def test_bytes_flags_and_large_integers_come_back_as_they_went(database: Databas
     body = bytes(range(256)) * 80
     with database.write() as tx:
         tx.run(
-            "INSERT INTO sealed (pos, act_digest, sha256, size, body) VALUES (?,?,?,?,?)",
-            (2**62, "digest", "sha", len(body), body),
+            "INSERT INTO sealed (pos, sha256, size, body) VALUES (?,?,?,?)",
+            (2**62, "sha", len(body), body),
         )
         rows = [("party", at, "d", "i", "submit", 1, at % 2 == 0) for at in (2**50, 2**50 + 1, 2**50 + 2)]
         columns = "party, pos, act_digest, act_id, kind, at, pending"
@@ -365,8 +365,8 @@ def test_sqlite_pages_are_overwritten_when_ciphertext_is_purged(tmp_path: Path) 
     with Database.create(f"sqlite:///{tmp_path}/exchange.db") as database:
         with database.write() as tx:
             tx.run(
-                "INSERT INTO sealed (pos, act_digest, sha256, size, body) VALUES (?,?,?,?,?)",
-                (1, "digest", "sha", len(canary), canary),
+                "INSERT INTO sealed (pos, sha256, size, body) VALUES (?,?,?,?)",
+                (1, "sha", len(canary), canary),
             )
         with database.write() as tx:
             tx.run("UPDATE sealed SET body = NULL WHERE pos = 1")

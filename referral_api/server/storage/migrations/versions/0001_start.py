@@ -61,15 +61,13 @@ def _acts() -> None:
         sa.PrimaryKeyConstraint("ref", "unit"),
         **_STRICT_BY_KEY,
     )
-    op.create_index("delivery_unit_ref", "delivery", ["unit", "ref"])
     op.create_table(
         "sealed",
-        *(_int("pos"), _text("act_digest"), _text("sha256"), _int("size")),
+        *(_int("pos"), _text("sha256"), _int("size")),
         sa.Column("body", sa.LargeBinary(), nullable=True),
         sa.PrimaryKeyConstraint("pos"),
         **_STRICT,
     )
-    op.create_index("sealed_act_digest", "sealed", ["act_digest"], unique=True)
     op.create_table(
         "record",
         *(_int("pos"), _text("kind"), _text("ref", null=True), _text("party", null=True), _text("body")),
