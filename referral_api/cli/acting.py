@@ -1,0 +1,134 @@
+"""What became of an act, and of a referral: the results that hotline and police verbs have in common.
+
+Must never: call an act done that has no verified receipt.
+
+Implements: R-16, R-17, R-54; design §12.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from referral_api.cli.invocation import Invocation
+from referral_api.cli.output import Exit, Shown
+from referral_api.client.delivery import Referral, ShownAct
+from referral_api.client.outbox import Entry, Progress
+from referral_api.domain.errors import ReferralError
+from referral_api.domain.words import Act, State
+from referral_api.formats.receipt import parse_receipt
+
+
+def show_entry(call: Invocation, entry: Entry, follow: str) -> None:
+    """Print what became of a signed act and end the call. Raises the refusal where it was refused.
+
+    Exit code 8 where it waits in the outbox: durable, signed, and not yet with the exchange.
+    """
+    if entry.state is Progress.REFUSED and entry.code is not None:
+        facts = {"act": entry.outgoing.act.value, "id": entry.outgoing.id}
+        raise ReferralError(entry.code, **facts)
+    data, screen = entry_data(entry), call.screen
+    if entry.receipt is None:
+        lines = [
+            screen.say("entry.waits", what=screen.say(f"act.{entry.outgoing.act.value}"), ref=entry.outgoing.ref),
+            screen.say("entry.why", code="—" if entry.code is None else entry.code.value),
+        ]
+        again = "reseal " + entry.outgoing.id if entry.state is Progress.NEEDS_RESEALING else "flush"
+        call.show(Shown(data, lines, [f"referral outbox {again}"], Exit.PARTLY))
+    log = data["log"]
+    lines = [
+        screen.say(f"done.{entry.outgoing.act.value}", ref=entry.outgoing.ref),
+        screen.say("entry.receipt", at=screen.at(data["time"]), log=log["origin"], index=log["index"]),
+        *(
+            screen.say("entry.state", unit=one["unit"], state=screen.say(f"state.{one['state']}"))
+            for one in data["states"]
+        ),
+    ]
+    call.show(Shown(data, lines, [follow]))
+
+
+def entry_data(entry: Entry) -> dict[str, Any]:
+    """An outbox entry as JSON members; what its receipt says is there once there is one."""
+    outgoing = entry.outgoing
+    data: dict[str, Any] = {
+        "id": outgoing.id,
+        "act": outgoing.act.value,
+        "ref": outgoing.ref,
+        "digest": outgoing.digest,
+        "progress": entry.state.value,
+        "queued_at": entry.queued_at,
+        "attempts": entry.attempts,
+        "code": None if entry.code is None else entry.code.value,
+    }
+    if entry.receipt is None:
+        return data
+    payload = parse_receipt(entry.receipt).payload
+    return data | {
+        "outcome": payload.outcome,
+        "time": payload.time,
+        "states": [{"unit": one.unit, "state": str(one.state)} for one in payload.states],
+        "log": {"origin": payload.log.origin, "index": payload.log.index},
+    }
+
+
+def timeline_data(referral: Referral) -> dict[str, Any]:
+    """A verified referral as JSON members: where each delivery stands, and everything that happened, in log order."""
+    told = {str(one["unit"]): one for one in referral.claimed["deliveries"]}
+    deliveries = [
+        {
+            "unit": one.unit,
+            "role": one.role.value,
+            "state": one.state.value,
+            "investigation": [str(code) for code in _investigation(referral, one.unit)],
+            "allowed": list(told[one.unit].get("allowed", ())),
+            "due": told[one.unit].get("due"),
+        }
+        for one in referral.chronicle.deliveries.values()
+    ]
+    events = [_event(one) for one in referral.acts]
+    events += [
+        {
+            "at": int(one["time"]),
+            "what": str(one["kind"]),
+            "by": str(one["unit"]),
+            "detail": "",
+            "unit": str(one["unit"]),
+            "year": int(one["year"]),
+            "index": int(one["index"]),
+        }
+        for one in referral.claimed["records"]
+    ]
+    events.sort(key=lambda one: (one["year"], one["index"]))
+    return {"ref": referral.ref, "relation": referral.relation, "deliveries": deliveries, "events": events}
+
+
+def next_of(referral: Referral) -> list[str]:
+    """What a reader of this referral does next."""
+    states = {one.state for one in referral.chronicle.deliveries.values()}
+    if referral.relation == "sender":
+        return [f"referral timeline {referral.ref}"]
+    verbs = {State.SUBMITTED: "show", State.RETRIEVED: "ack", State.ACKNOWLEDGED: "accept", State.ACCEPTED: "status"}
+    return [f"referral {verb} {referral.ref}" for state, verb in verbs.items() if state in states]
+
+
+def _event(shown: ShownAct) -> dict[str, Any]:
+    body: Any = shown.act.body
+    told = [getattr(body, name, None) for name in ("urgency", "code", "reason", "outcome")]
+    detail = " ".join(str(one.value if hasattr(one, "value") else one) for one in told if one is not None)
+    refused = shown.receipt is not None and not shown.receipt.accepted
+    return {
+        "at": shown.at,
+        "what": shown.act.act.value,
+        "by": shown.act.iss,
+        "detail": f"{detail} ✖" if refused else detail,
+        "unit": shown.act.unit,
+        "year": shown.year,
+        "index": shown.index,
+    }
+
+
+def _investigation(referral: Referral, unit: str) -> list[str]:
+    return [
+        shown.act.body.code.value  # type: ignore[attr-defined]  # the body of a status act
+        for shown in referral.acts
+        if shown.act.act is Act.STATUS and shown.act.unit == unit and (shown.receipt is None or shown.receipt.accepted)
+    ]

@@ -1,0 +1,162 @@
+"""What an auditor does: `audit verify`, `audit mirror`; and for everybody `receipt show` and `receipt verify`.
+
+Everything is checked on this machine, against what was pinned on it; what the exchange says of itself counts for
+nothing. Exit code 0 means that everything was there and held.
+
+Must never: say "verified" for less than that, or stop at the first fault.
+
+Implements: R-94, R-95; R-16, R-18 (receipts offline); design §9.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from referral_api.auditlog.verification import Check, Report, Verdict
+from referral_api.auditlog.verification import Fault as Finding
+from referral_api.cli.invocation import Invocation, invocation, read_document, write_private_file
+from referral_api.cli.output import Exit, Fault, Shown
+from referral_api.client.outbox import Entry
+from referral_api.domain.catalogue import text_of
+from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.formats.strict_json import canonical
+
+_MARKS = {Verdict.OK: "✔", Verdict.FAILED: "✖", Verdict.INCOMPLETE: "?", Verdict.NOT_REACHED: "·"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add these verbs to the command."""
+    audit = typer.Typer(no_args_is_help=True)
+    audit.command("verify")(audit_verify)
+    audit.command("mirror")(audit_mirror)
+    app.add_typer(audit, name="audit")
+    receipt = typer.Typer(no_args_is_help=True)
+    receipt.command("show")(receipt_show)
+    receipt.command("verify")(receipt_verify)
+    app.add_typer(receipt, name="receipt")
+
+
+def audit_verify(
+    ctx: typer.Context,
+    full: Annotated[bool, typer.Option("--full")] = True,  # noqa: FBT002 - an option of the command line
+    mirror: Annotated[Path | None, typer.Option("--mirror")] = None,
+) -> None:
+    """Verify everything, from the exchange or from a mirror; exit 0 only if all was there and held (R-95)."""
+    call = invocation(ctx)
+    del full  # There is no lesser verification; the option says in scripts what is asked for.
+    with call.anyone() as client:
+        client.sync_keys()
+        report = client.audit(mirror)
+        witnessed = client.session.keymap.witness_policy is not None
+    status = Exit.OK if report.complete else Exit.VERIFICATION_FAILED
+    follow = ["referral audit mirror DIR"] if report.complete else ["referral audit verify -v"]
+    call.show(Shown(_report_data(report, witnessed=witnessed), _report_lines(call, report, witnessed), follow, status))
+
+
+def audit_mirror(ctx: typer.Context, path: Annotated[Path, typer.Argument()]) -> None:
+    """Copy the logs and their records to a folder."""
+    call = invocation(ctx)
+    with call.anyone() as client:
+        sizes = client.mirror(path)
+    lines = [call.screen.say("mirror.log", log=log, size=size) for log, size in sizes.items()]
+    call.show(Shown({"mirror": str(path), "sizes": sizes}, lines, [f"referral audit verify --mirror {path}"]))
+
+
+def receipt_show(
+    ctx: typer.Context,
+    named: Annotated[str, typer.Argument()],
+    out: Annotated[Path | None, typer.Option("--out", "-o")] = None,
+) -> None:
+    """Write act, receipt and proof of something sent from here as one evidence file."""
+    call = invocation(ctx)
+    with call.nobody() as client:
+        entry = _with_receipt(client.outbox.entries(), named)
+    document = {"v": 1, "act": _text(entry.outgoing.jws), "receipt": _text(entry.receipt), "proof": _text(entry.proof)}
+    if out is not None:
+        write_private_file(out, canonical(document) + b"\n")
+    place = call.screen.say("receipt.written", path=out) if out is not None else canonical(document).decode("ascii")
+    call.show(Shown({"evidence": document}, [place], [f"referral receipt verify {out or 'FILE'}"]))
+
+
+def receipt_verify(ctx: typer.Context, file: Annotated[Path, typer.Argument()]) -> None:
+    """Verify such a file against the replicated keys log, without any connection."""
+    call = invocation(ctx)
+    document = read_document(file)
+    if document.keys() != {"v", "act", "receipt", "proof"} or not all(
+        isinstance(document[name], str) for name in ("act", "receipt", "proof")
+    ):
+        raise Fault("not-evidence", path=file)
+    with call.nobody() as client:
+        confirmed = client.verify_receipt(*(str(document[name]).encode() for name in ("act", "receipt", "proof")))
+    payload, screen = confirmed.receipt.payload, call.screen
+    size = confirmed.included.checkpoint.size
+    lines = [
+        screen.say("receipt.verified"),
+        screen.say("receipt.act", id=payload.id, sub=payload.sub, at=screen.at(payload.time)),
+        screen.say("receipt.outcome", outcome=screen.say(f"outcome.{payload.outcome}"), code=payload.code or "—"),
+        screen.say("receipt.place", log=payload.log.origin, index=payload.log.index, size=size),
+    ]
+    call.show(Shown({"receipt": payload.wire(), "checkpoint_size": size, "verified": True}, lines, ["referral whoami"]))
+
+
+def _report_lines(call: Invocation, report: Report, witnessed: bool) -> list[Any]:  # noqa: FBT001 - printed as it is
+    screen = call.screen
+    lines: list[Any] = [screen.say("audit.green" if report.complete else "audit.red")]
+    for number, check in enumerate(Check, 1):
+        verdict = report.verdict(check)
+        words = screen.say(f"check.{check.value}")
+        told = screen.say(f"verdict.{verdict.value}")
+        lines.append(f"  {number} {_MARKS[verdict]} {words}: {told} ({report.counts[check]})")
+    for finding in report.faults:
+        place = screen.say("audit.log") if finding.index is None else screen.say("audit.leaf", index=finding.index)
+        words = text_of(finding.error.code, screen.lang).title
+        facts = "  ".join(f"{name}={value}" for name, value in sorted(finding.error.facts.items()))
+        lines.append(
+            screen.say(
+                "audit.fault", log=finding.log, place=place, words=words, code=finding.error.code.value, facts=facts
+            )
+        )
+    lines += [screen.say("audit.head", log=head.origin, size=head.size) for head in report.heads.values()]
+    lines.append(screen.say("audit.here"))
+    lines.append(screen.say("witnesses.some" if witnessed else "witnesses.none"))
+    return lines
+
+
+def _report_data(report: Report, *, witnessed: bool) -> dict[str, Any]:
+    return {
+        "complete": report.complete,
+        "checks": {
+            check.value: {"verdict": report.verdict(check).value, "count": report.counts[check]} for check in Check
+        },
+        "faults": [_finding_data(finding) for finding in report.faults],
+        "heads": {origin: {"size": head.size, "root": head.root.hex()} for origin, head in report.heads.items()},
+        "referrals": len(report.chronicles),
+        "witnesses": witnessed,
+    }
+
+
+def _finding_data(finding: Finding) -> dict[str, Any]:
+    facts = {name: value for name, value in finding.error.facts.items() if isinstance(value, (str, int))}
+    return {
+        "check": finding.check.value,
+        "log": finding.log,
+        "index": finding.index,
+        "code": finding.error.code.value,
+        "missing": finding.missing,
+        "facts": facts,
+    }
+
+
+def _with_receipt(entries: list[Entry], named: str) -> Entry:
+    """The newest entry with a receipt of this act id or referral. Raises NOT_FOUND."""
+    for entry in reversed(entries):
+        if entry.receipt is not None and named in (entry.outgoing.id, entry.outgoing.ref):
+            return entry
+    raise ReferralError(ErrorCode.NOT_FOUND)
+
+
+def _text(raw: bytes | None) -> str:
+    return (raw or b"").decode("utf-8")

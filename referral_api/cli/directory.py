@@ -1,0 +1,183 @@
+"""Who is who: `whoami`, `units`, `keys`. Read from the replicated keys log, never from what the exchange says of it.
+
+Must never: show a key as usable that the keys log does not vouch for.
+
+Implements: R-30, R-33; design §5 (keys log), §12.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from referral_api.cli.invocation import Invocation, invocation
+from referral_api.cli.output import Shown
+from referral_api.client.sdk import Client
+from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.words import CredentialKind, Role
+from referral_api.formats.codelists import label
+from referral_api.formats.parties import Party
+
+
+def register(app: typer.Typer) -> None:
+    """Add these verbs to the command."""
+    app.command("whoami")(whoami)
+    units = typer.Typer(no_args_is_help=True)
+    units.command("list")(units_list)
+    units.command("show")(units_show)
+    app.add_typer(units, name="units")
+    keys = typer.Typer(no_args_is_help=True)
+    keys.command("show")(keys_show)
+    app.add_typer(keys, name="keys")
+
+
+def whoami(ctx: typer.Context) -> None:
+    """Who the exchange takes us for, and what is pinned here."""
+    call = invocation(ctx)
+    with call.anyone() as client:
+        told = client.ping()
+        profile, skew_s = client.profile, client.session.skew_s
+        witnessed = client.session.keymap.witness_policy is not None
+    screen = call.screen
+    lines = [
+        screen.say("whoami.who", credential=told["credential"], party=told["party"], role=told["role"]),
+        screen.say("whoami.where", issuer=profile.issuer, environment=told["environment"], version=told["version"]),
+        screen.say("whoami.root", root=profile.root),
+        screen.say("whoami.time", at=screen.at(int(told["server_time"])), skew=skew_s),
+        screen.say("witnesses.some" if witnessed else "witnesses.none"),
+    ]
+    data = {
+        "credential": told["credential"],
+        "party": told["party"],
+        "role": told["role"],
+        "kind": told["kind"],
+        "environment": told["environment"],
+        "issuer": profile.issuer,
+        "root": profile.root,
+        "person": profile.person,
+        "service": profile.service,
+        "server_time": int(told["server_time"]),
+        "skew_s": skew_s,
+        "witnesses": witnessed,
+    }
+    call.show(Shown(data, lines, [_next_of(str(told["role"]))]))
+
+
+def units_list(ctx: typer.Context) -> None:
+    """The units of the directory, and which of them can be sealed to now."""
+    call = invocation(ctx)
+    with call.anyone() as client:
+        client.sync_keys()
+        rows = [_party_data(client, party) for party in client.parties() if party.role is Role.POLICE_UNIT]
+    screen = call.screen
+    cells = [
+        [
+            row["id"],
+            row["name"],
+            ", ".join(row["area"]),
+            screen.say("yes" if row["reachable"] else "no"),
+            row["duty_phone"],
+        ]
+        for row in rows
+    ]
+    columns = ("col.unit", "col.name", "col.area", "col.reachable", "col.duty_phone")
+    follow = [f"referral units show {row['id']}" for row in rows[:1]]
+    call.show(Shown({"units": rows}, [screen.table(columns, cells)] if rows else [screen.say("units.none")], follow))
+
+
+def units_show(ctx: typer.Context, unit: Annotated[str, typer.Argument()]) -> None:
+    """One party of the directory."""
+    call = invocation(ctx)
+    with call.anyone() as client:
+        client.sync_keys()
+        party = next((one for one in client.parties() if one.id == unit), None)
+        if party is None:
+            raise ReferralError(ErrorCode.NOT_FOUND)
+        data = _party_data(client, party)
+    call.show(Shown({"unit": data}, _party_lines(call, data), [f"referral send FILE --unit {unit}"]))
+
+
+def keys_show(ctx: typer.Context) -> None:
+    """The credentials and keys of one's own party."""
+    call = invocation(ctx)
+    with call.anyone() as client:
+        client.sync_keys()
+        party = client.session.keymap.find_party(client.profile.party)
+        if party is None:
+            raise ReferralError(ErrorCode.NOT_ENROLLED)
+        own = {client.profile.person, client.profile.service}
+        data = _party_data(client, party)
+    screen = call.screen
+    rows = [
+        [
+            one["id"],
+            one["kind"],
+            screen.say("yes" if one["keyholder"] else "no"),
+            screen.at(one["until"]),
+            one["access"],
+        ]
+        for one in data["credentials"]
+    ]
+    columns = ("col.credential", "col.kind", "col.keyholder", "col.until", "col.key")
+    lines: list[Any] = [screen.table(columns, rows)]
+    enc = [[one["use"], one["station"] or "—", screen.at(one["until"]), one["kid"]] for one in data["enc"]]
+    if enc:
+        lines += ["", screen.table(("col.use", "col.station", "col.until", "col.key"), enc)]
+    mine = [one["id"] for one in data["credentials"] if one["id"] in own]
+    call.show(Shown({"party": data, "mine": mine}, lines, ["referral whoami"]))
+
+
+def _party_data(client: Client, party: Party) -> dict[str, Any]:
+    sealable = client.session.keymap.sealable(party.id, client.session.now())
+    return {
+        "id": party.id,
+        "role": party.role.value,
+        "name": party.entry.name,
+        "area": list(party.entry.area),
+        "duty_phone": party.entry.duty_phone or "",
+        "hours": party.entry.hours,
+        "parent": party.entry.parent,
+        "escalation": list(party.entry.escalation),
+        "reachable": bool(sealable),
+        "statement": {"seq": party.seq, "digest": party.statement, "index": party.index},
+        "credentials": [
+            {
+                "id": one.id,
+                "kind": one.kind.value,
+                "keyholder": one.keyholder,
+                "access": one.access,
+                "seal": list(one.seal),
+                "until": one.valid_until,
+            }
+            for one in party.credentials
+        ],
+        "enc": [
+            {"kid": one.kid, "use": one.use.value, "station": one.station, "until": one.valid_until}
+            for one in party.enc
+        ],
+    }
+
+
+def _party_lines(call: Invocation, data: dict[str, Any]) -> list[str]:
+    screen = call.screen
+    persons = [one for one in data["credentials"] if one["kind"] == CredentialKind.PERSON.value]
+    hours = data["hours"]
+    return [
+        f"{data['id']} — {screen.say('quoted', words=data['name'])}",
+        screen.say("unit.reachable" if data["reachable"] else "unit.unreachable"),
+        screen.say("unit.phone", phone=data["duty_phone"] or "—"),
+        screen.say("unit.area", area=", ".join(data["area"]) or "—"),
+        screen.say("unit.hours", hours="—" if hours is None else label("duty_hours", hours, screen.lang)),
+        screen.say("unit.escalation", parties=", ".join(data["escalation"]) or "—"),
+        screen.say("unit.persons", persons=len(persons), keys=len(data["enc"])),
+        screen.say("unit.statement", seq=data["statement"]["seq"], index=data["statement"]["index"]),
+    ]
+
+
+def _next_of(role: str) -> str:
+    return {
+        Role.HOTLINE.value: "referral send FILE --unit UNIT",
+        Role.POLICE_UNIT.value: "referral inbox watch",
+        Role.AUDITOR.value: "referral audit verify",
+    }.get(role, "referral enrolments")

@@ -1,0 +1,162 @@
+"""What a hotline does: `send`, `outbox`, `withdraw`; and `timeline`, which either side reads.
+
+A referral is durable in the outbox, signed and sealed, before the first byte of it is sent: a call that ends with exit
+code 8 has lost nothing.
+
+Must never: say "received" before the receipt is verified, or send what the checks before sealing refuse.
+
+Implements: R-53, R-54, R-75, R-81, R-83; design §12 (outbox).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from referral_api.cli import acting
+from referral_api.cli.invocation import invocation, read_document
+from referral_api.cli.output import Exit, Shown
+from referral_api.client.outbox import Entry, Progress
+from referral_api.client.submission import Composition
+from referral_api.domain.words import Act, CredentialKind, PartyId
+from referral_api.formats.codelists import label
+
+WAITING = frozenset({Progress.QUEUED, Progress.SENDING, Progress.NEEDS_RESEALING})
+
+
+def register(app: typer.Typer) -> None:
+    """Add these verbs to the command."""
+    app.command("send")(send)
+    app.command("timeline")(timeline)
+    app.command("withdraw")(withdraw)
+    outbox = typer.Typer(no_args_is_help=True)
+    for name, verb in (("list", outbox_list), ("flush", outbox_flush), ("reseal", outbox_reseal)):
+        outbox.command(name)(verb)
+    app.add_typer(outbox, name="outbox")
+
+
+def send(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument()],
+    unit: Annotated[str, typer.Option("--unit", "-u")],
+    inform: Annotated[list[str] | None, typer.Option("--inform")] = None,
+    exclude: Annotated[list[str] | None, typer.Option("--exclude")] = None,
+    as_kind: Annotated[CredentialKind, typer.Option("--as")] = CredentialKind.PERSON,
+    operator: Annotated[str | None, typer.Option()] = None,
+    retention: Annotated[str, typer.Option()] = "standard",
+    agreement: Annotated[str | None, typer.Option()] = None,
+) -> None:
+    """Check, seal, sign, queue and send one referral."""
+    call = invocation(ctx)
+    what = Composition(
+        body=read_document(file),
+        action=PartyId(unit),
+        information=tuple(PartyId(one) for one in inform or ()),
+        excluded=tuple(PartyId(one) for one in exclude or ()),
+        retention_class=retention,
+        agreement=agreement,
+        operator=operator,
+    )
+    with call.service() if as_kind is CredentialKind.SERVICE else call.person() as client:
+        call.screen.talk("send.sealing", unit=unit)
+        entry = client.submit(what)
+    acting.show_entry(call, entry, f"referral timeline {entry.outgoing.ref}")
+
+
+def outbox_list(ctx: typer.Context) -> None:
+    """What was signed on this machine and how far it got; exit 8 while something waits."""
+    call = invocation(ctx)
+    with call.nobody() as client:
+        entries = client.outbox.entries()
+    _show_outbox(call, entries)
+
+
+def outbox_flush(ctx: typer.Context) -> None:
+    """Send what is due; exit 8 while something still waits."""
+    call = invocation(ctx)
+    with call.anyone() as client:
+        entries = client.flush()
+    _show_outbox(call, entries)
+
+
+def outbox_reseal(ctx: typer.Context, act: Annotated[str, typer.Argument()]) -> None:
+    """Make a submission anew whose recipients changed their keys, and send it."""
+    call = invocation(ctx)
+    with call.person() as client:
+        renewed = client.reseal(act)
+        client.flush()
+        entry = client.outbox.get(renewed.outgoing.id)
+    acting.show_entry(call, entry, f"referral timeline {entry.outgoing.ref}")
+
+
+def withdraw(
+    ctx: typer.Context,
+    ref: Annotated[str, typer.Argument()],
+    reason: Annotated[str, typer.Option()],
+    unit: Annotated[str | None, typer.Option("--unit", "-u")] = None,
+) -> None:
+    """Take a referral back, from one unit or from all."""
+    call = invocation(ctx)
+    call.confirm("ask.withdraw", ref=ref)
+    with call.person() as client:
+        entry = client.act(ref, Act.WITHDRAW, {"reason": reason}, unit=unit)
+    acting.show_entry(call, entry, f"referral timeline {ref}")
+
+
+def timeline(ctx: typer.Context, ref: Annotated[str, typer.Argument()]) -> None:
+    """Everything that became of a referral, verified and folded here."""
+    call = invocation(ctx)
+    with call.anyone() as client:
+        referral = client.referral(ref)
+    data = acting.timeline_data(referral)
+    screen = call.screen
+    deliveries = [
+        [
+            one["unit"],
+            label("delivery_role", one["role"], screen.lang),
+            screen.say(f"state.{one['state']}"),
+            ", ".join(label("investigation_status", code, screen.lang) for code in one["investigation"]) or "—",
+        ]
+        for one in data["deliveries"]
+    ]
+    events = [
+        [
+            screen.at(one["at"]),
+            screen.say(f"act.{one['what']}"),
+            one["by"],
+            one["detail"],
+            f"{one['year']}/{one['index']}",
+        ]
+        for one in data["events"]
+    ]
+    lines: list[Any] = [
+        screen.table(("col.unit", "col.role", "col.state", "col.investigation"), deliveries),
+        "",
+        screen.table(("col.when", "col.what", "col.who", "col.detail", "col.index"), events),
+        screen.say("timeline.verified", acts=len(referral.acts)),
+    ]
+    call.show(Shown(data, lines, acting.next_of(referral)))
+
+
+def _show_outbox(call: Any, entries: list[Entry]) -> None:
+    screen = call.screen
+    rows = [
+        [
+            one.outgoing.id,
+            screen.say(f"act.{one.outgoing.act.value}"),
+            one.outgoing.ref or "—",
+            screen.say(f"progress.{one.state.value}"),
+            screen.at(one.queued_at),
+            "—" if one.code is None else one.code.value,
+        ]
+        for one in entries
+    ]
+    columns = ("col.act", "col.what", "col.ref", "col.progress", "col.queued", "col.code")
+    lines = [screen.table(columns, rows)] if rows else [screen.say("outbox.empty")]
+    waiting = [one for one in entries if one.state in WAITING]
+    stale = [one.outgoing.id for one in waiting if one.state is Progress.NEEDS_RESEALING]
+    follow = [f"referral outbox reseal {stale[0]}"] if stale else (["referral outbox flush"] if waiting else [])
+    status = Exit.PARTLY if waiting else Exit.OK
+    call.show(Shown({"entries": [acting.entry_data(one) for one in entries]}, lines, follow, status))

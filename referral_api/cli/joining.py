@@ -1,0 +1,215 @@
+"""Enrolment from both sides: `invite`, `enrol`, `enrolments`, `approve`. Every screen says whose turn it is.
+
+Three steps: an invitation file is handed over; the newcomer makes keys here and gets thirty digits to read out; whoever
+invited telephones a number found outside the system and *types* what is read out.
+
+Must never: show an approver the digits, take them as an argument, or overwrite an invitation or a key file.
+
+Implements: R-34 to R-36; design §5 (enrolment in three steps).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from referral_api.cli.invocation import (
+    SERVICE_KEY,
+    Invocation,
+    invocation,
+    read_document,
+    read_file,
+    read_line,
+    write_private_file,
+)
+from referral_api.cli.output import Fault, Shown
+from referral_api.client import sdk
+from referral_api.client.admission import Applicant
+from referral_api.client.enrolment import Joined, Joining
+from referral_api.client.keystore import new_service_secret, read_service_secret, write_service_secret
+from referral_api.client.sdk import Client
+from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.words import CredentialKind
+from referral_api.formats.enrolment import MAX_INVITATION_BYTES, parse_invitation
+
+EntryFile = Annotated[Path | None, typer.Option("--entry")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these verbs to the command."""
+    for name, verb in (("invite", invite), ("enrol", enrol), ("enrolments", enrolments), ("approve", approve)):
+        app.command(name)(verb)
+
+
+def invite(
+    ctx: typer.Context,
+    out: Annotated[Path, typer.Option("--out", "-o")],
+    entry: EntryFile = None,
+    kind: Annotated[list[CredentialKind] | None, typer.Option("--kind")] = None,
+) -> None:
+    """Invite a new party (`--entry`), or somebody into one's own; writes the invitation file."""
+    call = invocation(ctx)
+    kinds = kind or list(CredentialKind)
+    if out.exists():
+        raise Fault("file-exists", path=out)
+    with call.person() as client:
+        party = read_document(entry) if entry is not None else _own_entry(client)
+        raw = client.invite(party, kinds)
+    write_private_file(out, raw)
+    invitation = parse_invitation(raw)
+    lines = [
+        call.screen.say("invite.done", party=invitation.party, path=out, until=call.screen.at(_s(invitation))),
+        call.screen.say("turn.invitee"),
+    ]
+    follow = f"referral enrol {out.name}" + (" --entry FILE" if entry is not None else "")
+    data = {"party": invitation.party, "file": str(out), "expires_at": _s(invitation), "turn": "invitee"}
+    call.show(Shown(data, lines, [follow]))
+
+
+def enrol(
+    ctx: typer.Context,
+    invitation: Annotated[Path | None, typer.Argument()] = None,
+    entry: EntryFile = None,
+    station: Annotated[str | None, typer.Option()] = None,
+    operator: Annotated[str | None, typer.Option()] = None,
+    keyholder: Annotated[bool, typer.Option("--keyholder")] = False,  # noqa: FBT002 - an option of the command line
+    no_service: Annotated[bool, typer.Option("--no-service")] = False,  # noqa: FBT002 - as above
+    resume: Annotated[bool, typer.Option("--resume")] = False,  # noqa: FBT002 - as above
+) -> None:
+    """Make keys here and hand in the proposal; without an invitation, say whose turn it is."""
+    call = invocation(ctx)
+    if resume or invitation is None:
+        with call.nobody() as client:
+            joined = client.resume_joining() if resume else client.joining()
+        return _show_joined(call, joined)
+    what = Joining(
+        invitation=parse_invitation(read_file(invitation, MAX_INVITATION_BYTES)),
+        passphrase=call.new_passphrase(),
+        service_secret=None if no_service else _service_secret(call),
+        entry=None if entry is None else read_document(entry),
+        keyholder=keyholder,
+        operator=operator,
+        station=station,
+        server=call.server,
+        lang=call.screen.lang,
+    )
+    try:
+        joined = sdk.join(call.profile_dir, what)
+    except FileExistsError:
+        raise Fault("enrolled-already", path=call.profile_dir) from None
+    return _show_joined(call, joined)
+
+
+def enrolments(ctx: typer.Context) -> None:
+    """The enrolments that wait for us, without their digits."""
+    call = invocation(ctx)
+    with call.person() as client:
+        waiting = client.applicants()
+    screen = call.screen
+    rows = [[one.party, one.enrolment, screen.say(f"turn.{one.turn}"), _kinds(one)] for one in waiting]
+    lines: list[Any] = [screen.say("enrolments.none")] if not waiting else []
+    if waiting:
+        lines = [screen.table(("col.party", "col.enrolment", "col.turn", "col.asks"), rows)]
+    data = {"enrolments": [_applicant_data(one) for one in waiting]}
+    call.show(Shown(data, lines, [f"referral approve {one.enrolment}" for one in waiting[:1]]))
+
+
+def approve(
+    ctx: typer.Context,
+    enrolment: Annotated[str, typer.Argument()],
+    code_file: Annotated[Path | None, typer.Option("--code-file")] = None,
+) -> None:
+    """Sign for an enrolment, once the digits typed are those computed here."""
+    call = invocation(ctx)
+    with call.person() as client:
+        applicant = _applicant(client, enrolment)
+        call.screen.talk("approve.who", party=applicant.party, asks=_kinds(applicant))
+        typed = read_line(code_file) if code_file is not None else call.prompt("ask.code", "code-not-typed")
+        confirmed = client.approve(applicant, typed)
+        pending = client.session.keymap.find_pending(applicant.party)
+    place = confirmed.receipt.payload.log
+    turn = "second_keyholder" if pending is not None else "done"
+    lines = [
+        call.screen.say("approve.done", party=applicant.party, log=place.origin, index=place.index),
+        call.screen.say(f"turn.{turn}"),
+    ]
+    data = {
+        "party": applicant.party,
+        "enrolment": applicant.enrolment,
+        "turn": turn,
+        "log": {"origin": place.origin, "index": place.index},
+    }
+    follow = (
+        f"referral approve {applicant.enrolment}" if pending is not None else f"referral units show {applicant.party}"
+    )
+    call.show(Shown(data, lines, [follow]))
+
+
+def _show_joined(call: Invocation, joined: Joined) -> None:
+    screen, profile = call.screen, call.profile()
+    lines = [screen.say("enrol.done", party=profile.party, path=call.profile_dir)]
+    if joined.turn == "done":
+        lines = [screen.say("enrol.in_effect", party=profile.party)]
+    elif joined.turn in ("exchange", "registrar", "keyholder", "second_keyholder"):
+        lines += [screen.say("enrol.code"), f"    {joined.code}"]
+    lines.append(screen.say(f"turn.{joined.turn}"))
+    follow = {
+        "done": "referral whoami",
+        "exchange": "referral admin approve",
+        "invitee": "referral enrol --resume",
+    }.get(joined.turn, f"referral approve {joined.enrolment}")
+    data = {
+        "party": profile.party,
+        "enrolment": joined.enrolment,
+        "code": joined.code,
+        "turn": joined.turn,
+        "person": profile.person,
+        "service": profile.service,
+    }
+    call.show(Shown(data, lines, [follow]))
+
+
+def _service_secret(call: Invocation) -> bytes:
+    """The key that unlocks the new service: the file that is there, or a fresh one, written before it is needed."""
+    call.directory.create()
+    path = call.service_key or call.profile_dir / SERVICE_KEY
+    if path.exists():
+        return read_service_secret(path)
+    secret = new_service_secret()
+    write_service_secret(path, secret)
+    call.screen.talk("enrol.service_key", path=path)
+    return secret
+
+
+def _own_entry(client: Client) -> dict[str, Any]:
+    client.sync_keys()
+    party = client.session.keymap.find_party(client.profile.party)
+    if party is None:
+        raise ReferralError(ErrorCode.NOT_ENROLLED)
+    return party.entry.wire()
+
+
+def _applicant(client: Client, named: str) -> Applicant:
+    """The enrolment of this id, or the only one of this party. Raises NOT_FOUND, Fault."""
+    found = [one for one in client.applicants() if named in (one.enrolment, one.party)]
+    if not found:
+        raise ReferralError(ErrorCode.NOT_FOUND)
+    if len(found) > 1:
+        raise Fault("several-enrolments", party=named)
+    return found[0]
+
+
+def _applicant_data(one: Applicant) -> dict[str, Any]:
+    # Without the digits: who approves must hear them from the newcomer.
+    return {"enrolment": one.enrolment, "party": one.party, "turn": one.turn, "proposal": one.proposal.wire()}
+
+
+def _kinds(one: Applicant) -> str:
+    credentials = [f"{credential.kind.value} {credential.id}" for credential in one.proposal.credentials]
+    return ", ".join([*credentials, *(f"{key.use} {key.station or ''}".strip() for key in one.proposal.enc)])
+
+
+def _s(invitation: Any) -> int:
+    return int(invitation.expires_at.timestamp())

@@ -1,0 +1,195 @@
+"""What a police unit does: `inbox`, `show`, `ack`, `accept`, `decline`, `status`, `receipt-failed`, `note`, `close`.
+
+Polling needs the service's key alone, so a workstation sounds its alarm after a restart with nobody there. Everything
+that binds the unit takes a person's passphrase.
+
+Must never: acknowledge what did not open, show a number before how it may be used, or move past an entry not shown.
+
+Implements: R-55, R-69, R-71 to R-76; design §10, §12.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from referral_api.cli import acting, reading
+from referral_api.cli.invocation import Invocation, invocation, read_file
+from referral_api.cli.output import Exit, Shown
+from referral_api.client.delivery import InboxEntry
+from referral_api.domain.words import Act, Investigation, Urgency
+from referral_api.formats.codelists import label
+
+Ref = Annotated[str, typer.Argument()]
+NoteFile = Annotated[Path | None, typer.Option("--note")]
+CaseFile = Annotated[str | None, typer.Option("--case-number")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these verbs to the command."""
+    inbox = typer.Typer(no_args_is_help=True)
+    inbox.command("list")(inbox_list)
+    inbox.command("watch")(inbox_watch)
+    app.add_typer(inbox, name="inbox")
+    verbs: Mapping[str, Callable[..., None]] = {
+        "show": show,
+        "ack": ack,
+        "accept": accept,
+        "decline": decline,
+        "status": status,
+        "receipt-failed": receipt_failed,
+        "note": note,
+        "close": close,
+    }
+    for name, verb in verbs.items():
+        app.command(name)(verb)
+
+
+def inbox_list(
+    ctx: typer.Context,
+    pending: Annotated[bool, typer.Option("--pending")] = False,  # noqa: FBT002 - an option of the command line
+    exit_code: Annotated[bool, typer.Option("--exit-code")] = False,  # noqa: FBT002 - as above
+) -> None:
+    """The whole inbox, or what of it still waits for an answer."""
+    call = invocation(ctx)
+    with call.anyone() as client:
+        entries = list(client.inbox(pending=pending))
+    screen = call.screen
+    lines = [screen.table(_COLUMNS, [_cells(call, one) for one in entries])] if entries else [screen.say("inbox.empty")]
+    status = Exit.NOTHING_NEW if exit_code and not entries else Exit.OK
+    follow = [f"referral show {one.ref}" for one in entries if one.ref is not None][:1] or ["referral inbox watch"]
+    call.show(Shown({"entries": [_entry_data(one) for one in entries]}, lines, follow, status))
+
+
+def inbox_watch(
+    ctx: typer.Context,
+    count: Annotated[int | None, typer.Option("--count", min=1)] = None,
+    once: Annotated[bool, typer.Option("--once")] = False,  # noqa: FBT002 - an option of the command line
+    wait: Annotated[int, typer.Option("--wait", min=0, max=25)] = 25,
+    exit_code: Annotated[bool, typer.Option("--exit-code")] = False,  # noqa: FBT002 - as above
+) -> None:
+    """Wait for what arrives and announce it; the cursor moves only past what was announced."""
+    call = invocation(ctx)
+    most, seen = (1 if once else count), 0
+    with call.anyone() as client:
+        call.screen.talk("watch.begins", party=client.profile.party)
+        while most is None or seen < most:
+            page = client.next_page(wait_s=wait)
+            for entry in page.entries:
+                _announce(call, entry)
+                seen += 1
+            client.keep(page)
+            if not page.entries and exit_code:
+                raise typer.Exit(int(Exit.NOTHING_NEW))
+
+
+def show(ctx: typer.Context, ref: Ref) -> None:
+    """Open, verify and print a referral."""
+    call = invocation(ctx)
+    with call.person() as client:
+        opened = client.open(ref)
+    warning = opened.warning
+    data = {
+        "ref": ref,
+        "verified": True,
+        "from": opened.bundle.referral.contents.party,
+        "issuer": opened.bundle.referral.contents.issuer,
+        "warning": None if warning is None else warning.code.value,
+        "safe_contact": reading.safe_contacts(opened.body),
+        "do_not": list(opened.body.do_not or ()),
+        "referral": opened.body.wire(),
+    }
+    call.show(Shown(data, reading.lines(call.screen, opened), [f"referral ack {ref}"]))
+
+
+def ack(ctx: typer.Context, ref: Ref) -> None:
+    """Open, verify and acknowledge: the digests of what was opened are signed (R-69)."""
+    call = invocation(ctx)
+    with call.person() as client:
+        entry = client.acknowledge(client.open(ref))
+    acting.show_entry(call, entry, f"referral accept {ref}")
+
+
+def accept(ctx: typer.Context, ref: Ref, case_number: CaseFile = None, note: NoteFile = None) -> None:
+    """Take the referral; the case number and the note travel sealed."""
+    _act(invocation(ctx), ref, Act.ACCEPT, {}, f"referral status {ref} --to registered", note, case_number)
+
+
+def decline(ctx: typer.Context, ref: Ref, reason: Annotated[str, typer.Option()], note: NoteFile = None) -> None:
+    """Decline the referral, with a coded reason."""
+    call = invocation(ctx)
+    call.confirm("ask.decline", ref=ref)
+    _act(call, ref, Act.DECLINE, {"reason": reason}, "referral inbox list --pending", note)
+
+
+def status(ctx: typer.Context, ref: Ref, to: Annotated[Investigation, typer.Option()], note: NoteFile = None) -> None:
+    """Report one step of the investigation."""
+    _act(invocation(ctx), ref, Act.STATUS, {"code": to.value}, f"referral timeline {ref}", note)
+
+
+def receipt_failed(ctx: typer.Context, ref: Ref, reason: Annotated[str, typer.Option()]) -> None:
+    """Report that a bundle did not open or did not verify."""
+    _act(invocation(ctx), ref, Act.RECEIPT_FAILED, {"reason": reason}, f"referral timeline {ref}")
+
+
+def note(ctx: typer.Context, ref: Ref, file: Annotated[Path, typer.Argument()]) -> None:
+    """Send a sealed note to the other side."""
+    _act(invocation(ctx), ref, Act.NOTE, {}, f"referral timeline {ref}", file)
+
+
+def close(ctx: typer.Context, ref: Ref, outcome: Annotated[str, typer.Option()], note: NoteFile = None) -> None:
+    """Close the delivery with its outcome."""
+    _act(invocation(ctx), ref, Act.CLOSE, {"outcome": outcome}, f"referral timeline {ref}", note)
+
+
+def _act(
+    call: Invocation,
+    ref: str,
+    act: Act,
+    body: Mapping[str, Any],
+    follow: str,
+    note_file: Path | None = None,
+    case_number: str | None = None,
+) -> None:
+    """One signed act on a referral, with a note sealed beside it where there is one."""
+    text = None if note_file is None else read_file(note_file).decode("utf-8").strip()
+    with call.person() as client:
+        entry = client.act(ref, act, body, note=text, case_number=case_number)
+    acting.show_entry(call, entry, follow)
+
+
+def _announce(call: Invocation, entry: InboxEntry) -> None:
+    if entry.urgency == Urgency.EMERGENCY:
+        call.screen.bell()
+    follow = [f"referral show {entry.ref}"] if entry.ref is not None else []
+    call.screen.show(Shown({"entry": _entry_data(entry)}, ["  ".join(_cells(call, entry))], follow))
+
+
+_COLUMNS = ("col.when", "col.urgency", "col.what", "col.from", "col.ref", "col.waits", "col.index")
+
+
+def _cells(call: Invocation, entry: InboxEntry) -> list[str]:
+    screen = call.screen
+    urgency = "—" if entry.urgency is None else label("urgency", entry.urgency, screen.lang).upper()
+    what = screen.say(f"act.{entry.kind}")
+    waits = screen.say("yes" if entry.pending else "no")
+    return [screen.at(entry.time), urgency, what, entry.from_party or "—", entry.ref or "—", waits, str(entry.index)]
+
+
+def _entry_data(entry: InboxEntry) -> dict[str, Any]:
+    return {
+        "year": entry.year,
+        "index": entry.index,
+        "kind": entry.kind,
+        "act": entry.act,
+        "ref": entry.ref,
+        "unit": entry.unit,
+        "from": entry.from_party,
+        "urgency": entry.urgency,
+        "time": entry.time,
+        "pending": entry.pending,
+        "answered_by": list(entry.answered_by),
+    }

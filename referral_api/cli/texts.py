@@ -1,0 +1,32 @@
+"""Every word of the command line, by key and language: Spanish first, English complete (design §2).
+
+A text may hold named places (`{ref}`), the same ones in both languages; what fills them has been made harmless by
+output.py. Error codes have their words in domain/catalogue.py, code lists in formats/codes/*.csv.
+
+Must never: hold a secret, or a text that is true only of one caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from referral_api.cli.texts_faults import FAULTS
+from referral_api.cli.texts_fields import FIELDS
+from referral_api.cli.texts_help import HELP
+from referral_api.cli.texts_screens import SCREENS
+from referral_api.domain.catalogue import Language
+
+TEXTS: Final[Mapping[str, tuple[str, str]]] = {**SCREENS, **FAULTS, **HELP, **FIELDS}
+_PLACE: Final[Mapping[Language, int]] = {"es": 0, "en": 1}
+
+
+def say(lang: Language, key: str, /, **values: Any) -> str:
+    """The text of `key` with its places filled. An unknown key or a missing value is a defect (KeyError)."""
+    return TEXTS[key][_PLACE[lang]].format(**values)
+
+
+def find(lang: Language, key: str) -> str | None:
+    """The text of `key` as it stands, or None."""
+    found = TEXTS.get(key)
+    return None if found is None else found[_PLACE[lang]]

@@ -1,0 +1,229 @@
+"""What is said when a call itself is wrong: what failed, why, what to do. Key → (Spanish, English).
+
+Failures that have an error code of the protocol have their words in domain/catalogue.py.
+
+Must never: repeat a secret or a text of the case, or leave somebody without a next step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+_FAILURES: Final[Mapping[str, tuple[str, str]]] = {
+    "error.why": ("  Por qué: {words}", "  Why: {words}"),
+    "error.do": ("  Qué hacer: {words}", "  What to do: {words}"),
+    "error.code": ("  Código: {code} · salida {exit}  {facts}", "  Code: {code} · exit {exit}  {facts}"),
+}
+
+
+def _fault(name: str, es: tuple[str, str, str], en: tuple[str, str, str]) -> dict[str, tuple[str, str]]:
+    """The three texts of a fault of the call: what failed, why, what to do."""
+    return {f"fault.{name}.{part}": (es[at], en[at]) for at, part in enumerate(("what", "why", "do"))}
+
+
+_FAULTS: Final[Mapping[str, tuple[str, str]]] = {
+    **_fault(
+        "defect",
+        ("Falló el programa.", "Ocurrió algo no previsto ({kind}).", "Repita con -v, guarde la salida y avise."),
+        (
+            "The program failed.",
+            "Something unforeseen happened ({kind}).",
+            "Repeat with -v, keep the output, report it.",
+        ),
+    ),
+    **_fault(
+        "interrupted",
+        ("Interrumpido.", "Alguien detuvo la orden.", "Lo firmado sigue en la bandeja de salida: referral outbox list"),
+        ("Interrupted.", "Somebody stopped the command.", "What was signed is in the outbox: referral outbox list"),
+    ),
+    **_fault(
+        "usage",
+        ("La orden no se entiende.", "Sobra o falta algo en ella.", "Vea la ayuda: {path} --help"),
+        ("The command cannot be understood.", "Something in it is missing or too much.", "See the help: {path} --help"),
+    ),
+    **_fault(
+        "no-such-option",
+        ("No existe la opción {what}.", "Esta orden no la admite.", "Vea la ayuda: {path} --help"),
+        ("There is no option {what}.", "This command does not take it.", "See the help: {path} --help"),
+    ),
+    **_fault(
+        "missing-parameter",
+        ("Falta {what}.", "La orden lo necesita.", "Vea la ayuda: {path} --help"),
+        ("{what} is missing.", "The command needs it.", "See the help: {path} --help"),
+    ),
+    **_fault(
+        "bad-value",
+        ("El valor de {what} no sirve.", "No es de los que esta orden admite.", "Vea la ayuda: {path} --help"),
+        ("The value of {what} is not usable.", "It is none that this command takes.", "See the help: {path} --help"),
+    ),
+    **_fault(
+        "language",
+        ("Idioma desconocido: {lang}.", "Las pantallas están en español e inglés.", "Use --lang es o --lang en"),
+        ("Unknown language: {lang}.", "Screens are in Spanish and English.", "Use --lang es or --lang en"),
+    ),
+    **_fault(
+        "file-unreadable",
+        ("No se puede leer {path}.", "No existe, no es suyo o no es texto.", "Revise la ruta y los permisos."),
+        ("Cannot read {path}.", "It is missing, not yours, or no text.", "Check the path and the permissions."),
+    ),
+    **_fault(
+        "file-unwritable",
+        ("No se puede escribir {path}.", "La carpeta no existe o no es suya.", "Elija otra ruta."),
+        ("Cannot write {path}.", "The folder is missing or not yours.", "Choose another path."),
+    ),
+    **_fault(
+        "file-exists",
+        ("{path} ya existe.", "No se sobrescribe nada.", "Elija otro nombre, o mueva ese archivo."),
+        ("{path} exists already.", "Nothing is overwritten.", "Choose another name, or move that file."),
+    ),
+    **_fault(
+        "service-key-missing",
+        (
+            "No está la llave del servicio: {path}",
+            "Sin ella no se abre el compartimento del servicio.",
+            "Indíquela con --service-key o REFERRAL_SERVICE_KEY_FILE.",
+        ),
+        (
+            "The service's key is not there: {path}",
+            "Without it the service's compartment does not open.",
+            "Name it with --service-key or REFERRAL_SERVICE_KEY_FILE.",
+        ),
+    ),
+    **_fault(
+        "passphrase-not-asked",
+        (
+            "Hace falta la frase de contraseña.",
+            "No hay nadie en una terminal a quien pedírsela.",
+            "Indique su archivo con --passphrase-file o REFERRAL_PASSPHRASE_FILE.",
+        ),
+        (
+            "A passphrase is needed.",
+            "Nobody sits at a terminal to be asked.",
+            "Name its file with --passphrase-file or REFERRAL_PASSPHRASE_FILE.",
+        ),
+    ),
+    **_fault(
+        "passphrases-differ",
+        ("Las dos frases no coinciden.", "Se escribieron distintas.", "Repita la orden."),
+        ("The two passphrases differ.", "They were typed differently.", "Repeat the command."),
+    ),
+    **_fault(
+        "not-confirmed",
+        ("No se hizo nada.", "No se confirmó.", "Repita la orden y responda «s», o use --yes."),
+        ("Nothing was done.", "It was not confirmed.", "Repeat the command and answer “y”, or use --yes."),
+    ),
+    **_fault(
+        "code-not-typed",
+        (
+            "Faltan los 30 dígitos.",
+            "No hay nadie en una terminal que los teclee.",
+            "Escríbalos en un archivo: --code-file ARCHIVO, o --code-file - por la entrada.",
+        ),
+        (
+            "The 30 digits are missing.",
+            "Nobody sits at a terminal to type them.",
+            "Write them to a file: --code-file FILE, or --code-file - for standard input.",
+        ),
+    ),
+    **_fault(
+        "several-enrolments",
+        (
+            "{party} tiene varias inscripciones.",
+            "El nombre solo no basta.",
+            "Use el identificador: referral enrolments",
+        ),
+        ("{party} has several enrolments.", "The name alone is not enough.", "Use the id: referral enrolments"),
+    ),
+    **_fault(
+        "enrolled-already",
+        (
+            "Este perfil ya tiene claves: {path}",
+            "No se sobrescriben.",
+            "referral enrol --resume, o elija otro perfil (-p).",
+        ),
+        (
+            "This profile has keys already: {path}",
+            "They are not overwritten.",
+            "referral enrol --resume, or another -p.",
+        ),
+    ),
+    **_fault(
+        "not-evidence",
+        (
+            "{path} no es evidencia.",
+            "Le falta el acto, el recibo o la prueba.",
+            "Hágalo con: referral receipt show REF -o ARCHIVO",
+        ),
+        (
+            "{path} is no evidence.",
+            "Act, receipt or proof is missing.",
+            "Make it with: referral receipt show REF -o FILE",
+        ),
+    ),
+    **_fault(
+        "server-missing",
+        (
+            "En este equipo no está el servidor.",
+            "Falta el paquete {module}.",
+            "Instale «referral-api[server]» donde vaya a funcionar el servidor.",
+        ),
+        (
+            "The server is not installed on this machine.",
+            "The package {module} is missing.",
+            "Install “referral-api[server]” where the exchange shall run.",
+        ),
+    ),
+    **_fault(
+        "issuer-missing",
+        (
+            "Falta la dirección pública.",
+            "No hay nadie en una terminal a quien pedírsela.",
+            "Use --issuer, o --defaults.",
+        ),
+        ("The public URL is missing.", "Nobody sits at a terminal to be asked.", "Use --issuer, or --defaults."),
+    ),
+    **_fault(
+        "exchange-exists",
+        ("Aquí ya hay un servidor: {path}", "No se sobrescribe nada.", "Elija otra carpeta con --dir."),
+        ("There is an exchange already: {path}", "Nothing is overwritten.", "Choose another folder with --dir."),
+    ),
+    **_fault(
+        "exchange-running",
+        (
+            "El servidor está en marcha.",
+            "Con SQLite, un solo proceso usa la base de datos.",
+            "Deténgalo, repita esta orden y vuelva a iniciarlo.",
+        ),
+        (
+            "The exchange is running.",
+            "With SQLite one process alone uses the database.",
+            "Stop it, repeat this command and start it again.",
+        ),
+    ),
+    **_fault(
+        "config-missing",
+        (
+            "No está la configuración: {path}",
+            "«serve» no crea lo que falta.",
+            "Indíquela con --config, o: referral admin init",
+        ),
+        (
+            "The settings are not there: {path}",
+            "“serve” makes nothing.",
+            "Name them with --config, or: referral admin init",
+        ),
+    ),
+    **_fault(
+        "config-unreadable",
+        ("La configuración no se puede leer: {path}", "No es TOML.", "Corrija el archivo."),
+        ("The settings cannot be read: {path}", "They are no TOML.", "Correct the file."),
+    ),
+    **_fault(
+        "setting",
+        ("La configuración no sirve: {name}", "{reason}", "Corrija ese valor."),
+        ("The settings are not usable: {name}", "{reason}", "Correct that value."),
+    ),
+}
+
+FAULTS: Final[Mapping[str, tuple[str, str]]] = {**_FAILURES, **_FAULTS}

@@ -1,0 +1,243 @@
+"""What the screens say: results, questions, turns, titles of columns. Key → (Spanish, English).
+
+Must never: name a person, promise what the program does not do, or differ in places between the two languages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+_RESULTS: Final[Mapping[str, tuple[str, str]]] = {
+    "next": ("→ Siguiente: {command}", "→ Next: {command}"),
+    "yes": ("sí", "yes"),
+    "no": ("no", "no"),
+    "witnesses.none": (
+        "Sin testigos: nadie fuera del servidor de intercambio refrenda el registro.",
+        "No witnesses: nobody outside the exchange cosigns the log.",
+    ),
+    "witnesses.some": ("Con testigos según la política del acto fundacional.", "Witnessed under the founding policy."),
+    "invite.done": (
+        "Invitación para {party} escrita en {path}. Vale una sola vez, hasta {until}.",
+        "Invitation for {party} written to {path}. Good once, until {until}.",
+    ),
+    "enrol.service_key": (
+        "Llave del servicio escrita en {path}: guárdela como se guarda una llave.",
+        "Service key written to {path}: keep it as you keep a key.",
+    ),
+    "enrol.done": (
+        "Claves de {party} hechas en este equipo y guardadas en {path}. Ninguna salió de aquí.",
+        "Keys of {party} made on this machine and kept in {path}. None has left it.",
+    ),
+    "enrol.code": ("Léalo por teléfono cuando le llamen:", "Read this out when you are telephoned:"),
+    "enrol.in_effect": ("La inscripción en {party} está vigente.", "The enrolment in {party} is in effect."),
+    "enrolments.none": ("Ninguna inscripción espera por usted.", "No enrolment waits for you."),
+    "approve.who": ("Inscripción en {party}: {asks}", "Enrolment in {party}: {asks}"),
+    "approve.done": (
+        "Los dígitos coinciden. {party}: firmado y registrado en {log}, posición {index}.",
+        "The digits match. {party}: signed and logged in {log}, index {index}.",
+    ),
+    "admin.approved": (
+        "Los dígitos coinciden. {party} es la entidad registradora (registro de claves, posición {index}).",
+        "The digits match. {party} is the registrar (keys log, index {index}).",
+    ),
+    "turn.invitee": (
+        "Ahora le toca a quien fue invitado: inscribirse en su propio equipo.",
+        "Now it is the invitee's turn: to enrol on their own machine.",
+    ),
+    "turn.exchange": (
+        "Ahora le toca a quien administra el servidor de intercambio: detenerlo, llamarle y teclear los dígitos.",
+        "Now it is the turn of whoever runs the exchange: to stop it, telephone you and type the digits.",
+    ),
+    "turn.registrar": (
+        "Ahora le toca a la entidad registradora; espere su llamada.",
+        "Now it is the registrar's turn; wait for the call.",
+    ),
+    "turn.keyholder": (
+        "Ahora le toca a un custodio de claves de su entidad; espere su llamada.",
+        "Now it is the turn of a keyholder of your party; wait for the call.",
+    ),
+    "turn.second_keyholder": (
+        "Ahora le toca a un segundo custodio de claves de la entidad; espere su llamada.",
+        "Now it is the turn of a second keyholder of the party; wait for the call.",
+    ),
+    "turn.done": ("No le toca a nadie: la inscripción está vigente.", "Nobody's turn: the enrolment is in effect."),
+    "turn.void": (
+        "La inscripción quedó sin efecto. Le toca a quien invitó: dar una invitación nueva.",
+        "The enrolment is void. It is the inviter's turn: to hand over a new invitation.",
+    ),
+    "turn.expired": (
+        "La inscripción venció. Le toca a quien invitó: dar una invitación nueva.",
+        "The enrolment has expired. It is the inviter's turn: to hand over a new invitation.",
+    ),
+    "whoami.who": ("{credential}, de {party} ({role})", "{credential}, of {party} ({role})"),
+    "whoami.where": (
+        "Servidor de intercambio {issuer} · entorno {environment} · versión {version}",
+        "Exchange {issuer} · environment {environment} · version {version}",
+    ),
+    "whoami.root": ("Raíz fijada: {root}", "Pinned root: {root}"),
+    "whoami.time": ("Hora del servidor: {at} · diferencia {skew} s", "Time there: {at} · difference {skew} s"),
+    "quoted": ("«{words}»", "“{words}”"),
+    "units.none": ("No hay unidades en el directorio.", "There are no units in the directory."),
+    "unit.reachable": ("✔ Se le puede sellar: tiene claves vigentes.", "✔ Can be sealed to: it has valid keys."),
+    "unit.unreachable": (
+        "✖ Inalcanzable: no tiene clave vigente. Llame por teléfono.",
+        "✖ Unreachable: it has no valid key. Telephone.",
+    ),
+    "unit.phone": ("Teléfono de guardia: {phone}", "Duty telephone: {phone}"),
+    "unit.area": ("Ámbito (ubigeo): {area}", "Area (ubigeo): {area}"),
+    "unit.hours": ("Horario: {hours}", "Hours: {hours}"),
+    "unit.escalation": ("Escala a: {parties}", "Escalates to: {parties}"),
+    "unit.persons": ("Personas: {persons} · claves de cifrado: {keys}", "Persons: {persons} · encryption keys: {keys}"),
+    "unit.statement": (
+        "Declaración n.º {seq}, registro de claves, posición {index}",
+        "Statement no. {seq}, keys log, index {index}",
+    ),
+    "send.sealing": ("Comprobando, sellando y firmando para {unit}…", "Checking, sealing and signing for {unit}…"),
+    "entry.waits": (
+        "{what} · {ref}: firmado y guardado en la bandeja de salida; todavía sin recibo.",
+        "{what} · {ref}: signed and kept in the outbox; no receipt yet.",
+    ),
+    "entry.why": ("Motivo de la espera: {code}", "Why it waits: {code}"),
+    "entry.receipt": (
+        "✔ Recibo comprobado en este equipo: {at} · {log}, posición {index}",
+        "✔ Receipt verified on this machine: {at} · {log}, index {index}",
+    ),
+    "entry.state": ("  {unit}: {state}", "  {unit}: {state}"),
+    "outbox.empty": ("La bandeja de salida está vacía.", "The outbox is empty."),
+    "timeline.verified": (
+        "✔ {acts} actos: firmas, recibos y estados comprobados en este equipo.",
+        "✔ {acts} acts: signatures, receipts and states verified on this machine.",
+    ),
+    "inbox.empty": ("No hay nada en la bandeja.", "The inbox is empty."),
+    "watch.begins": (
+        "Vigilando la bandeja de {party}. Ctrl+C para terminar.",
+        "Watching the inbox of {party}. Ctrl+C ends it.",
+    ),
+    "show.verified": (
+        "✔ Íntegro y firmado por {party} ({issuer}), {at}",
+        "✔ Intact and signed by {party} ({issuer}), {at}",
+    ),
+    "show.ref": ("Remisión {ref} · {urgency}", "Referral {ref} · {urgency}"),
+    "show.warning": (
+        "⚠ Quien lo envió debió corregir esto antes de sellar: {words}",
+        "⚠ The sender should have put this right before sealing: {words}",
+    ),
+    "show.do_not": ("NO HACER", "DO NOT"),
+    "show.do_not_none": ("(ninguna indicación)", "(nothing stated)"),
+    "show.safe_contact": ("CONTACTO SEGURO", "SAFE CONTACT"),
+    "show.no_safe_contact": (
+        "sin indicación: no contacte; pregunte a la línea.",
+        "nothing stated: do not make contact; ask the hotline.",
+    ),
+    "show.attachments": ("Adjuntos (número, nombre, bytes)", "Attachments (number, name, bytes)"),
+    "mirror.log": ("{log}: {size} hojas copiadas", "{log}: {size} leaves copied"),
+    "receipt.written": ("Evidencia escrita en {path}", "Evidence written to {path}"),
+    "receipt.verified": (
+        "✔ RECIBO VÁLIDO — comprobado en este equipo, sin conexión",
+        "✔ VALID RECEIPT — verified on this machine, offline",
+    ),
+    "receipt.act": ("Acto {id} de {sub}, {at}", "Act {id} of {sub}, {at}"),
+    "receipt.outcome": ("Resultado: {outcome} ({code})", "Outcome: {outcome} ({code})"),
+    "receipt.place": ("{log}, posición {index} de {size}", "{log}, index {index} of {size}"),
+    "audit.green": ("✔ ÍNTEGRO — todo estaba y todo concuerda", "✔ INTACT — everything was there and everything holds"),
+    "audit.red": (
+        "✖ ALTERADO O INCOMPLETO — no cierre esta pantalla; guarde copia y avise",
+        "✖ ALTERED OR INCOMPLETE — do not close this screen; keep a copy and tell the others",
+    ),
+    "audit.fault": ("  ✖ {log}, {place}: {words} [{code}] {facts}", "  ✖ {log}, {place}: {words} [{code}] {facts}"),
+    "audit.log": ("el registro entero", "the log as a whole"),
+    "audit.leaf": ("posición {index}", "index {index}"),
+    "audit.head": ("  {log}: {size} hojas", "  {log}: {size} leaves"),
+    "audit.here": ("Comprobado en este equipo, no por el servidor.", "Verified on this machine, not by the server."),
+    "serve.begins": (
+        "Servidor de intercambio {issuer}; escucha en {host}:{port}. Ctrl+C para detenerlo.",
+        "Exchange {issuer}; listening on {host}:{port}. Ctrl+C stops it.",
+    ),
+    "serve.ended": ("Servidor detenido.", "Exchange stopped."),
+    "migrate.done": ("La base de datos tiene el esquema de esta versión.", "The database has this version's schema."),
+    "init.done": (
+        "Servidor de intercambio {issuer} fundado ({environment}).",
+        "Exchange {issuer} founded ({environment}).",
+    ),
+    "init.root": (
+        "Raíz: {root}. Anótela: es lo que todos los equipos fijan.",
+        "Root: {root}. Write it down: it is what every machine pins.",
+    ),
+    "init.files": (
+        "Configuración {config} · claves {keys} · firmante {signer} (cópielas a otro disco).",
+        "Settings {config} · keys {keys} · signer {signer} (copy them to another disk).",
+    ),
+    "init.invitation": (
+        "Invitación de {party}: {path}, con su ficha {entry}",
+        "Invitation of {party}: {path}, with its entry {entry}",
+    ),
+    "init.production": (
+        "Producción: nadie más entra hasta que la entidad registradora tenga dos personas.",
+        "Production: nobody else gets in until the registrar has two persons.",
+    ),
+    "init.sandbox": (
+        "PRUEBAS: este servidor no es para casos reales; basta una persona registradora.",
+        "SANDBOX: not for real cases; one registrar person is enough.",
+    ),
+}
+
+_QUESTIONS: Final[Mapping[str, tuple[str, str]]] = {
+    "ask.passphrase": ("Frase de contraseña:", "Passphrase:"),
+    "ask.new_passphrase": (
+        "Elija una frase de contraseña (al menos {minimum} caracteres):",
+        "Choose a passphrase (at least {minimum} characters):",
+    ),
+    "ask.again": ("Otra vez:", "Again:"),
+    "ask.code": (
+        "Llame a un número obtenido fuera del sistema y teclee los 30 dígitos que le lean:",
+        "Telephone a number obtained outside the system and type the 30 digits read out to you:",
+    ),
+    "ask.decline": ("¿Declinar {ref}? No se puede deshacer. [s/N]", "Decline {ref}? It cannot be undone. [y/N]"),
+    "ask.withdraw": ("¿Retirar {ref}? No se puede deshacer. [s/N]", "Withdraw {ref}? It cannot be undone. [y/N]"),
+    "ask.issuer": (
+        "Dirección pública (https://…) con la que todos conocerán este servidor:",
+        "Public URL (https://…) by which everybody will know this exchange:",
+    ),
+    "ask.init": (
+        "¿Fundar {issuer} ({environment}) en {folder}? [s/N]",
+        "Found {issuer} ({environment}) in {folder}? [y/N]",
+    ),
+}
+
+_COLUMNS: Final[Mapping[str, tuple[str, str]]] = {
+    "col.act": ("Acto", "Act"),
+    "col.area": ("Ámbito", "Area"),
+    "col.asks": ("Pide", "Asks for"),
+    "col.code": ("Código", "Code"),
+    "col.credential": ("Credencial", "Credential"),
+    "col.detail": ("Detalle", "Detail"),
+    "col.duty_phone": ("Guardia", "Duty phone"),
+    "col.enrolment": ("Inscripción", "Enrolment"),
+    "col.from": ("De", "From"),
+    "col.index": ("Registro", "Log"),
+    "col.investigation": ("Investigación", "Investigation"),
+    "col.key": ("Clave", "Key"),
+    "col.keyholder": ("Custodio", "Keyholder"),
+    "col.kind": ("Clase", "Kind"),
+    "col.name": ("Nombre", "Name"),
+    "col.party": ("Entidad", "Party"),
+    "col.progress": ("Avance", "Progress"),
+    "col.queued": ("Guardado", "Queued"),
+    "col.reachable": ("Alcanzable", "Reachable"),
+    "col.ref": ("Remisión", "Referral"),
+    "col.role": ("Papel", "Role"),
+    "col.state": ("Estado", "State"),
+    "col.station": ("Equipo", "Workstation"),
+    "col.turn": ("Turno", "Turn"),
+    "col.unit": ("Unidad", "Unit"),
+    "col.until": ("Hasta", "Until"),
+    "col.urgency": ("Urgencia", "Urgency"),
+    "col.use": ("Uso", "Use"),
+    "col.waits": ("Pendiente", "Pending"),
+    "col.what": ("Qué", "What"),
+    "col.when": ("Cuándo", "When"),
+    "col.who": ("Quién", "Who"),
+}
+
+SCREENS: Final[Mapping[str, tuple[str, str]]] = {**_RESULTS, **_QUESTIONS, **_COLUMNS}
