@@ -1,0 +1,136 @@
+"""The chronicle of a referral (R-65 to R-68): what acts and retrievals give, whoever tells them in whatever order."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from referral_api.auditlog.evidence import Chronicle, Told, fold_told
+from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.fold import Event
+from referral_api.domain.words import Act, DeliveryRole, Role, State
+
+HOTLINE, UNIT, OTHER = "linea-piura", "pnp-trata-piura", "pnp-otra"
+H, U = Role.HOTLINE, Role.POLICE_UNIT
+
+
+def event(act: Act, by: Role, digest: str, prev: str | None, unit: str | None = UNIT, **more: Any) -> Event:
+    party = HOTLINE if by is H else unit or UNIT
+    return Event(act, by, party, digest, 1000, unit=unit, prev=prev, **more)
+
+
+TARGETS = ((UNIT, DeliveryRole.ACTION), (OTHER, DeliveryRole.INFORMATION))
+SUBMIT = event(Act.SUBMIT, H, "s", None, None, targets=TARGETS)
+ACK = event(Act.ACK, U, "a", "s")
+ACCEPT = event(Act.ACCEPT, U, "c", "a")
+WITHDRAW = event(Act.WITHDRAW, H, "w", "c", None)
+
+
+def story() -> list[Told]:
+    return [
+        Told(2026, 7, event=SUBMIT),
+        Told(2026, 8, retrieved_by=UNIT, at=1001),
+        Told(2026, 9, event=ACK),
+        Told(2026, 12, event=ACCEPT),
+        Told(2027, 0, event=WITHDRAW),
+    ]
+
+
+@given(st.randoms(use_true_random=False))
+def test_the_order_of_telling_changes_nothing(shuffler: random.Random) -> None:
+    told = story()
+    shuffler.shuffle(told)
+    chronicle = fold_told(told)
+    assert chronicle.sender == HOTLINE
+    states = {unit: one.state for unit, one in chronicle.deliveries.items()}
+    assert states == {UNIT: State.WITHDRAWAL_NOTIFIED, OTHER: State.WITHDRAWN}
+    assert chronicle.deliveries[UNIT].retrieved_at == 1001
+
+
+@pytest.mark.parametrize("left_out", [0, 2, 3])
+def test_an_act_that_is_left_out_shows_in_what_builds_on_it(left_out: int) -> None:
+    told = story()
+    del told[left_out]
+    with pytest.raises(ReferralError) as refused:
+        fold_told(told)
+    assert refused.value.code is ErrorCode.TAMPERED
+
+
+def test_a_unit_folds_its_own_delivery_and_needs_nothing_of_the_others() -> None:
+    mine = fold_told([Told(2026, 7, event=SUBMIT), Told(2026, 9, event=WITHDRAW)], only=OTHER)
+    assert {unit: one.state for unit, one in mine.deliveries.items()} == {OTHER: State.WITHDRAWN}
+
+
+def test_an_act_on_the_whole_referral_that_moves_only_others_is_no_contradiction_for_a_unit() -> None:
+    told = [
+        Told(2026, 7, event=SUBMIT),
+        Told(2026, 8, event=WITHDRAW),
+        Told(2026, 9, event=event(Act.CLOSE, H, "x", "s")),
+    ]
+    with pytest.raises(ReferralError, match=ErrorCode.TAMPERED.value):
+        fold_told(told, only=UNIT)
+    again = [*told[:2], Told(2026, 9, event=event(Act.WITHDRAW, H, "w2", "s", None))]
+    assert fold_told(again, only=OTHER).deliveries[OTHER].state is State.WITHDRAWN
+
+
+def test_a_retrieval_by_a_unit_without_a_delivery_is_a_contradiction() -> None:
+    with pytest.raises(ReferralError, match="no-delivery"):
+        fold_told([Told(2026, 7, event=SUBMIT), Told(2026, 8, retrieved_by="pnp-nadie", at=1)])
+    assert fold_told([Told(2026, 7, event=SUBMIT), Told(2026, 8, retrieved_by=UNIT, at=1)], only=OTHER).deliveries
+
+
+def test_two_things_at_one_place_of_the_log_are_a_contradiction() -> None:
+    with pytest.raises(ReferralError, match="same-place"):
+        fold_told([Told(2026, 7, event=SUBMIT), Told(2026, 7, retrieved_by=UNIT, at=1)])
+
+
+def test_a_referral_is_submitted_once() -> None:
+    with pytest.raises(ReferralError, match="illegal-transition"):
+        fold_told([Told(2026, 7, event=SUBMIT), Told(2026, 8, event=SUBMIT)])
+
+
+@pytest.mark.parametrize(
+    ("unit", "state", "head"),
+    [(UNIT, "submitted", "x"), (UNIT, "acknowledged", "s"), (UNIT, "closed", "a"), ("pnp-nadie", "acknowledged", "a")],
+)
+def test_a_claimed_state_or_head_that_the_acts_do_not_give_is_evidence_of_tampering(
+    unit: str, state: str, head: str
+) -> None:
+    chronicle = fold_told(story()[:3])
+    assert chronicle.verify_state(UNIT, "acknowledged", "a").unit == UNIT
+    with pytest.raises(ReferralError) as refused:
+        chronicle.verify_state(unit, state, head)
+    assert (refused.value.code, refused.value.facts["what"]) == (ErrorCode.TAMPERED, "state")
+
+
+def test_a_decision_on_a_stale_head_could_not_have_been_accepted() -> None:
+    stale = event(Act.ACCEPT, U, "c", "s")
+    with pytest.raises(ReferralError, match="stale-head"):
+        fold_told([*story()[:3], Told(2026, 12, event=stale)])
+
+
+def test_a_fact_that_names_an_act_nobody_could_see_could_not_have_been_accepted() -> None:
+    unknown = event(Act.STATUS, U, "t", "never-seen", code="registered")
+    with pytest.raises(ReferralError, match="stale-head"):
+        fold_told([*story()[:3], Told(2026, 12, event=unknown)])
+    others = event(Act.ACK, U, "o", "a", OTHER)
+    with pytest.raises(ReferralError, match="stale-head"):
+        fold_told([*story()[:3], Told(2026, 12, event=others)])
+
+
+def test_the_exchanges_own_acts_move_no_head() -> None:
+    overdue = Event(Act.OVERDUE, Role.EXCHANGE, "exchange", "o", 1002, unit=UNIT)
+    told = [*story()[:3], Told(2026, 10, event=overdue), story()[3]]
+    assert fold_told(told).deliveries[UNIT].state is State.ACCEPTED
+
+
+def test_a_route_act_beside_a_referral_moves_nothing() -> None:
+    chronicle = Chronicle()
+    chronicle.accept(SUBMIT)
+    before = dict(chronicle.deliveries)
+    chronicle.accept(event(Act.ROUTE, H, "r", None, None))
+    assert chronicle.deliveries == before

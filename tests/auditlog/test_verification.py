@@ -1,0 +1,302 @@
+"""R-95 and R-92 check by check: each lie about a log is found by the check that is there for it, and named."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import pytest
+
+from referral_api.auditlog.leaf import LeafKind, encode_leaf, leaf_of
+from referral_api.auditlog.merkle import Frontier, leaf_hash
+from referral_api.auditlog.tiles import TILE_WIDTH, TileName
+from referral_api.auditlog.verification import Check, Fault, Head, RawRecord, Report, Verdict, verify_full
+from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.words import Act, State
+from referral_api.formats.act import build_act, parse_act
+from referral_api.formats.strict_json import canonical
+from tests.client.world import AUDIT, HOST, OFFICER, OPERATOR, YEAR, SimulatedExchange
+from tests.formats import parties_world as pw
+from tests.formats.parties_world import NOW
+
+REF = "01a207f7-a580-793c-a293-a6b97bf4ccae"
+
+
+def act(who: pw.Someone, kind: Act, body: Any, number: int, prev: str | None = None, unit: str | None = None) -> bytes:
+    return build_act(
+        act_id=f"{number:08d}-1111-4111-8111-111111111111",
+        iss=who.id,
+        aud=pw.ISSUER,
+        iat=NOW,
+        act=kind,
+        ref=REF,
+        unit=unit,
+        prev=prev,
+        body=body,
+        signers=who.seals,
+    )
+
+
+def submit() -> bytes:
+    body = {
+        "bundle": {"sha256": pw.digest(pw.genesis()), "size": 100},
+        "to": [{"unit": OFFICER.party, "role": "action"}],
+        "urgency": "routine",
+        "basis": "consent",
+        "identity_level": "identified",
+        "retention_class": "standard",
+        "created_at": NOW,
+    }
+    return act(OPERATOR, Act.SUBMIT, body, 1)
+
+
+def exchange() -> SimulatedExchange:
+    """An exchange with one referral: submitted, retrieved, acknowledged, accepted."""
+    made = SimulatedExchange()
+    made.found()
+    raw = submit()
+    digest = pw.digest(raw)
+    made.accept(raw)
+    made.hand_out(REF, OFFICER.party)
+    ack = {"bundle": pw.digest(pw.genesis()), "submit": digest, "decrypted": True}
+    raw_ack = act(OFFICER, Act.ACK, ack, 2, digest, OFFICER.party)
+    made.accept(raw_ack)
+    made.accept(act(OFFICER, Act.ACCEPT, {}, 3, pw.digest(raw_ack), OFFICER.party))
+    return made
+
+
+@dataclass
+class Served:
+    """A source that serves a simulated exchange's logs, with whatever a test changed about it."""
+
+    exchange: SimulatedExchange = field(default_factory=exchange)
+    checkpoints: dict[str, bytes] = field(default_factory=dict)
+    missing: set[str] = field(default_factory=set)
+
+    def checkpoint(self, log: str) -> bytes:
+        if log in self.missing:
+            raise ReferralError(ErrorCode.NOT_FOUND)
+        return self.checkpoints.get(log) or self.exchange.checkpoint(log)
+
+    def tile(self, log: str, name: TileName) -> bytes:
+        answer: bytes = self.exchange.log_answer(f"{log}/{name.path()}", {})[1]
+        return answer
+
+    def records(self, year: int, start: int, count: int) -> list[RawRecord]:
+        assert year == YEAR
+        stored = self.exchange.records[start : start + count]
+        return [RawRecord(start + at, record, receipt) for at, (record, receipt) in enumerate(stored)]
+
+    def verify(self, **pins: Head) -> Report:
+        root = pw.Log().keymap.root
+        return verify_full(self, root, [YEAR], {head.origin: head for head in pins.values()}, issuer=pw.ISSUER)
+
+
+@pytest.fixture
+def served() -> Served:
+    return Served()
+
+
+def told(report: Report) -> list[tuple[Check, str, int | None, ErrorCode]]:
+    return [(fault.check, fault.log, fault.index, fault.error.code) for fault in report.faults]
+
+
+@cache
+def size() -> int:
+    return len(exchange().audit)
+
+
+def test_an_honest_log_verifies_completely_and_gives_states_and_heads(served: Served) -> None:
+    report = served.verify()
+    assert told(report) == []
+    assert report.complete
+    assert {check: report.verdict(check) for check in Check} == dict.fromkeys(Check, Verdict.OK)
+    assert report.chronicles[REF].deliveries[OFFICER.party].state is State.ACCEPTED
+    head = report.heads[f"{HOST}/v1/log/{AUDIT}"]
+    assert (head.size, head.root) == (size(), root_of(served.exchange.audit))
+    assert served.verify(audit=head).complete
+
+
+def root_of(leaves: list[bytes]) -> bytes:
+    return Frontier().extend([leaf_hash(leaf) for leaf in leaves]).root()
+
+
+def test_another_root_ends_everything_at_the_first_leaf(served: Served) -> None:
+    report = verify_full(served, b"x" * 32, [YEAR], {})
+    assert told(report) == [(Check.KEYS_LOG, "keys", 0, ErrorCode.WRONG_ROOT)]
+    assert report.verdict(Check.RECORDS) is Verdict.NOT_REACHED
+    assert not report.complete
+    report = verify_full(served, pw.Log().keymap.root, [YEAR], {}, issuer="https://other.example")
+    assert told(report) == [(Check.KEYS_LOG, "keys", 0, ErrorCode.WRONG_ROOT)]
+
+
+def test_a_checkpoint_of_another_log_or_key_is_no_checkpoint(served: Served) -> None:
+    served.checkpoints[AUDIT] = served.exchange.checkpoint("keys")
+    assert told(served.verify()) == [
+        (Check.CHECKPOINT, AUDIT, None, ErrorCode.WRONG_ORIGIN),
+        *((Check.BOTH_LOGS, "keys", index, ErrorCode.NOT_INCLUDED) for index in directory_acts(served)),
+    ]
+
+
+def directory_acts(served: Served) -> list[int]:
+    """The indices of acts in the keys log, its genesis aside."""
+    return [
+        index
+        for index, leaf in enumerate(served.exchange.log.leaves)
+        if index and b'"payload"' in leaf and is_act(leaf)
+    ]
+
+
+def is_act(leaf: bytes) -> bool:
+    try:
+        parse_act(leaf)
+    except ReferralError:
+        return False
+    return True
+
+
+def test_a_log_that_is_not_there_is_incomplete(served: Served) -> None:
+    served.missing.add(AUDIT)
+    report = served.verify()
+    assert report.verdict(Check.CHECKPOINT) is Verdict.INCOMPLETE
+    assert not report.complete
+
+
+def test_a_log_shorter_than_what_was_pinned_has_shrunk_and_one_with_another_past_has_forked(served: Served) -> None:
+    origin = f"{HOST}/v1/log/{AUDIT}"
+    longer = Head(origin, size() + 1, b"r" * 32)
+    report = served.verify(audit=longer)
+    assert [(f.check, f.error.facts["reason"]) for f in report.faults] == [(Check.GROWTH, "shrunk")]
+    report = served.verify(audit=Head(origin, 3, b"r" * 32))
+    assert [(f.check, f.error.facts["reason"]) for f in report.faults] == [(Check.GROWTH, "forked")]
+    assert origin not in report.heads
+
+
+def test_a_changed_leaf_is_found_and_named_where_the_tiles_can_tell(served: Served) -> None:
+    true_hashes = b"".join(leaf_hash(leaf) for leaf in served.exchange.audit)
+    served.checkpoints[AUDIT] = served.exchange.checkpoint(AUDIT)
+    honest = served.tile
+    served.tile = lambda log, name: (  # type: ignore[method-assign]
+        true_hashes if (log, name.level) == (AUDIT, 0) else honest(log, name)
+    )
+    leaf = json.loads(served.exchange.audit[4])
+    served.exchange.audit[4] = canonical(leaf | {"t": leaf["t"] + 1})
+    report = served.verify()
+    (fault,) = [one for one in report.faults if one.check is Check.LEAVES]
+    assert (fault.error.code, fault.error.facts["index"]) == (ErrorCode.TAMPERED, 4)
+    assert report.verdict(Check.LEAVES) is Verdict.FAILED
+
+
+Change = Callable[[Served], None]
+
+
+def change_record(served: Served) -> None:
+    record, receipt = served.exchange.records[-1]
+    served.exchange.records[-1] = (record + b" ", receipt)
+
+
+def change_server_record(served: Served) -> None:
+    at = next(at for at, (record, _) in enumerate(served.exchange.records) if b'"retrieved"' in record)
+    raw = served.exchange.records[at][0].replace(f'"t":{NOW}'.encode(), f'"t":{NOW + 1}'.encode())
+    served.exchange.records[at] = (raw, None)
+    # The leaf is made to fit the record, but not its time.
+    served.exchange.audit[at] = encode_leaf(leaf_of(raw, LeafKind.ACCESS, NOW))
+
+
+def strip_signature(served: Served) -> None:
+    record, receipt = served.exchange.records[-1]
+    document = json.loads(record)
+    document["signatures"] = document["signatures"][:1]
+    raw = canonical(document)
+    served.exchange.records[-1] = (raw, receipt)
+    served.exchange.audit[-1] = encode_leaf(leaf_of(raw, LeafKind.ACT, NOW))
+
+
+def drop_receipt(served: Served) -> None:
+    served.exchange.records[-1] = (served.exchange.records[-1][0], None)
+
+
+def swap_receipts(served: Served) -> None:
+    records = served.exchange.records
+    records[-1], records[-2] = (records[-1][0], records[-2][1]), (records[-2][0], records[-1][1])
+
+
+def forbid(served: Served) -> None:
+    served.exchange.chronicles.clear()
+    raw = act(OFFICER, Act.ACCEPT, {}, 9, pw.digest(submit()), OFFICER.party)
+    served.exchange.append(raw, None, encode_leaf(leaf_of(raw, LeafKind.ACT, NOW)))
+
+
+LIES: dict[str, tuple[Change, list[tuple[Check, Verdict]]]] = {
+    "a changed record": (change_record, [(Check.RECORDS, Verdict.FAILED)]),
+    "a server record at another time than its leaf": (change_server_record, [(Check.RECORDS, Verdict.FAILED)]),
+    "a stripped signature": (strip_signature, [(Check.SIGNATURES, Verdict.FAILED)]),
+    "an act without its receipt": (drop_receipt, [(Check.RECEIPTS, Verdict.INCOMPLETE)]),
+    "receipts of each other's acts": (swap_receipts, [(Check.RECEIPTS, Verdict.FAILED)]),
+    "an act that the lifecycle forbids": (forbid, [(Check.STATES, Verdict.FAILED)]),
+}
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_each_lie_is_found_by_the_check_that_is_there_for_it(served: Served, name: str) -> None:
+    change, expected = LIES[name]
+    change(served)
+    report = served.verify()
+    assert not report.complete
+    for check, verdict in expected:
+        assert report.verdict(check) is verdict, told(report)
+    assert report.verdict(Check.KEYS_LOG) is Verdict.OK
+
+
+def test_a_directory_act_that_is_in_no_audit_log_is_missed(served: Served) -> None:
+    made = SimulatedExchange()
+    made.found()
+    kept = made.records[:3]
+    made.records, made.audit = kept, made.audit[:3]
+    report = Served(made).verify()
+    assert report.verdict(Check.BOTH_LOGS) is Verdict.FAILED
+    assert all(fault.check is Check.BOTH_LOGS for fault in report.faults)
+
+
+def test_a_signature_is_judged_by_the_keys_as_they_were_at_its_leaf(served: Served) -> None:
+    kid = OFFICER.seals[0].kid
+    revocation = OFFICER.sign(Act.REVOKE, {"kid": kid, "reason": "lost", "at": NOW})
+    served.exchange.log.put(revocation)
+    served.exchange.accept(revocation)
+    assert told(served.verify()) == []
+    late = act(OFFICER, Act.STATUS, {"code": "registered"}, 7, pw.digest(submit()), OFFICER.party)
+    served.exchange.accept(late)
+    report = served.verify()
+    assert told(report) == [(Check.SIGNATURES, AUDIT, len(served.exchange.audit) - 1, ErrorCode.KEY_NOT_VALID)]
+
+
+def test_a_log_of_more_than_one_tile_verifies(served: Served) -> None:
+    previous = pw.digest(submit())
+    for number in range(100, 100 + TILE_WIDTH):
+        served.exchange.accept(act(OFFICER, Act.STATUS, {"code": "registered"}, number, previous, OFFICER.party))
+    assert len(served.exchange.audit) > TILE_WIDTH
+    assert served.verify().complete
+
+
+def test_an_unreachable_source_is_raised_and_not_reported(served: Served) -> None:
+    def unreachable(year: int, start: int, count: int) -> list[RawRecord]:
+        raise ReferralError(ErrorCode.UNREACHABLE, year=year, start=start, count=count)
+
+    served.records = unreachable  # type: ignore[method-assign]
+    with pytest.raises(ReferralError, match=ErrorCode.UNREACHABLE.value):
+        served.verify()
+
+
+def test_a_verdict_fails_before_it_is_incomplete_and_is_never_ok_unmade() -> None:
+    report = Report()
+    assert report.verdict(Check.STATES) is Verdict.NOT_REACHED
+    report.counts[Check.STATES] = 2
+    assert report.verdict(Check.STATES) is Verdict.OK
+    report.faults.append(Fault(Check.STATES, AUDIT, 1, ReferralError(ErrorCode.NOT_FOUND), missing=True))
+    assert report.verdict(Check.STATES) is Verdict.INCOMPLETE
+    report.faults.append(Fault(Check.STATES, AUDIT, 1, ReferralError(ErrorCode.TAMPERED)))
+    assert report.verdict(Check.STATES) is Verdict.FAILED
+    assert not report.complete
