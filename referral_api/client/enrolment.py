@@ -79,6 +79,24 @@ def join(ambient: Ambient, directory: ProfileDir, what: Joining, session: Sessio
     INVITE_UNKNOWN, INVITE_EXPIRED, INVITE_USED; FileExistsError where this profile has a keystore already.
     """
     keystore = Keystore.create(directory, profile_of(what))
+    try:
+        _propose(ambient, directory, what, session, keystore)
+        return resume(directory, session)
+    except BaseException as error:
+        if _is_refusal(error) or not directory.enrolment.exists():
+            # Nothing was promised with these keys, so the same invitation may be tried again from the beginning.
+            directory.forget_keys()
+        raise
+
+
+def _is_refusal(error: BaseException) -> bool:
+    """Whether the exchange has judged the proposal and stands by its answer."""
+    facts = error.facts if isinstance(error, ReferralError) else {}
+    return facts.get("retry") == "never" and 400 <= int(facts.get("status", 0)) < 500
+
+
+def _propose(ambient: Ambient, directory: ProfileDir, what: Joining, session: Session, keystore: Keystore) -> None:
+    """Make keys, prove those that decrypt, and write keystore and proposal: what `resume` then hands in."""
     now = session.now()
     person, service = _make_keys(ambient, what, now)
     private = [sealing.enc_private_key(secret.alg, secret.secret) for secret in person.enc]
@@ -114,7 +132,6 @@ def join(ambient: Ambient, directory: ProfileDir, what: Joining, session: Sessio
         directory.enrolment,
         canonical({"completion": completion, "enrolment": begun.enrolment, "secret": secret_text, "v": 1}),
     )
-    return resume(directory, session)
 
 
 def resume(directory: ProfileDir, session: Session) -> Joined:

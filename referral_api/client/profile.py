@@ -157,6 +157,11 @@ class ProfileDir:
         if self.path.stat().st_mode & _READ_BY_OTHERS:
             raise corrupt("permissions")
 
+    def forget_keys(self) -> None:
+        """Remove keystore and enrolment, where the exchange has never heard of these keys or has refused them."""
+        for path in (self.enrolment, self.keystore):
+            path.unlink(missing_ok=True)
+
     def find_pin(self, origin: str) -> Pin | None:
         """The newest head of this log that was ever verified here, or None."""
         return self._read_pins().get(origin)

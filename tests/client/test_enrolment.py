@@ -276,6 +276,24 @@ def test_a_lost_answer_is_made_good_by_the_same_proposal_and_the_same_digits(peo
     assert people.client("unit").joining().turn == "done"
 
 
+def test_a_refused_proposal_leaves_the_profile_free_for_another_with_the_same_invitation(people: People) -> None:
+    registrar = people.client("registro")
+    invitation = registrar.invite(UNIT, [CredentialKind.PERSON])
+    with pytest.raises(ReferralError, match=ErrorCode.NOT_PERMITTED.value):
+        people.join("unit", invitation, entry=UNIT, service_secret=b"s" * 32)  # only a person was invited
+    assert not ProfileDir(people.path / "unit").keystore.exists()
+    assert people.join("unit", invitation, entry=UNIT).turn == "registrar"
+
+
+def test_an_enrolment_that_nobody_heard_of_leaves_the_profile_free(people: People) -> None:
+    invitation = people.client("registro").invite(UNIT, [CredentialKind.PERSON])
+    people.registry.lies["/v1/enrolments"] = lambda status, answer: (502, {"code": "unavailable", "retry": "after"})
+    with pytest.raises(ReferralError, match=ErrorCode.UNAVAILABLE.value):
+        people.join("unit", invitation, entry=UNIT)
+    people.registry.lies.clear()
+    assert people.join("unit", invitation, entry=UNIT).turn == "registrar"
+
+
 def test_an_invitation_is_used_once_and_a_profile_holds_one_keystore(people: People) -> None:
     registrar = people.client("registro")
     invitation = registrar.invite(UNIT, [CredentialKind.PERSON])
