@@ -108,10 +108,11 @@ def build(lang: Language, *, with_admin: bool) -> TyperGroup:
 def localise(command: Any, lang: Language, path: tuple[str, ...]) -> None:
     """Give a command, its options and the commands below it their words."""
     command.help = find(lang, ".".join(("help", *path))) or command.help
-    for parameter in command.params:
-        words = find(lang, f"option.{parameter.name}")
-        if words is not None:
-            parameter.help = words
+    command.rich_help_panel = say(lang, "panel.commands")
+    for parameter in (*command.params, command.get_help_option(typer.Context(command))):
+        parameter.help = find(lang, f"option.{parameter.name}") or parameter.help
+        is_option = parameter.param_type_name == "option"
+        parameter.rich_help_panel = say(lang, "panel.options" if is_option else "panel.arguments")
     for name, child in getattr(command, "commands", {}).items():
         localise(child, lang, (*path, name))
 

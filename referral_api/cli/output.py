@@ -183,9 +183,8 @@ class Screen:
             self._err.print(Text(f"✖ {told.what}", style="bold red"), soft_wrap=True)
             for key, words in (("error.why", told.why), ("error.do", told.do)):
                 self._write(self._err, self.say(key, words=words))
-            self._write(
-                self._err, self.say("error.code", code=told.code, facts="  ".join(facts), exit=int(told.status))
-            )
+            code = self.say("error.code", code=told.code, facts="  ".join(facts), exit=int(told.status))
+            self._write(self._err, code.rstrip())
         if self.verbose:
             self._err.print(Text("".join(traceback.format_exception(error))), soft_wrap=True)
         return told.status

@@ -83,6 +83,9 @@ _COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
 }
 
 _OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
+    "panel.arguments": ("Argumentos", "Arguments"),
+    "panel.options": ("Opciones", "Options"),
+    "panel.commands": ("Órdenes", "Commands"),
     "option.help": ("Mostrar esta ayuda.", "Show this help."),
     "option.profile": ("Carpeta del perfil.", "Folder of the profile."),
     "option.server": ("Otra dirección del mismo servidor de intercambio.", "Another address of the same exchange."),
