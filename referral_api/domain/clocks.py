@@ -150,7 +150,8 @@ def due(
         return Due(Clock.DECISION, submitted_at + terms.decision)
     if state is State.ACCEPTED:
         if last_status_at is not None:
-            return Due(Clock.NEXT_STATUS, last_status_at + terms.next_status)
+            # Taken up again after it was closed or withdrawn, the next status is owed from then.
+            return Due(Clock.NEXT_STATUS, max(last_status_at, accepted_at or last_status_at) + terms.next_status)
         return Due(Clock.FIRST_STATUS, max(submitted_at, accepted_at or submitted_at) + terms.first_status)
     if state is State.WITHDRAWAL_NOTIFIED and notified_at is not None:
         return Due(Clock.WITHDRAWAL_ANSWER, notified_at + WITHDRAWAL_ANSWER_TERM)

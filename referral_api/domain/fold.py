@@ -15,6 +15,9 @@ from referral_api.domain import lifecycle, policy
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act, DeliveryRole, Nature, Role, State
 
+NOTICES = frozenset({Act.WITHDRAW, Act.CONSENT_WITHDRAWN})
+"""Questions that must be answered within 72 hours: the clock runs from the first one still open (R-75)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -121,26 +124,39 @@ def check_prev(event: Event, deliveries: Mapping[str, Delivery], *, prev_known: 
 def _on_one(event: Event, delivery: Delivery, deliveries: Mapping[str, Delivery]) -> dict[str, Delivery]:
     if event.by is Role.POLICE_UNIT and event.act in policy.role_at_delivery(delivery.role):
         raise ReferralError(ErrorCode.ILLEGAL_TRANSITION, act=event.act.value, reason="for-information-only")
-    move = lifecycle.find_move(
-        event.act, event.by, delivery.state, open_questions=delivery.open_questions, code=event.code
-    )
-    state = lifecycle.step(event.act, event.by, delivery.state, open_questions=delivery.open_questions, code=event.code)
+    asked = _questions_meant(event, delivery)
+    move = lifecycle.find_move(event.act, event.by, delivery.state, open_questions=asked, code=event.code)
+    state = lifecycle.step(event.act, event.by, delivery.state, open_questions=asked, code=event.code)
     if move is None:
         raise RuntimeError("step() accepted what find_move() did not")
     after = replace(delivery, state=state, questions=_questions(event, move, delivery))
     if event.by is not Role.EXCHANGE and _moves_head(event.act):
         after = replace(after, head=event.digest)
-    after = _stamp(event, after, entered=state is not delivery.state)
+    after = _stamp(event, after, before=delivery)
     changed = {after.unit: after}
     if event.act is Act.TRANSFER:
-        changed[after.unit] = replace(after, transfer_to=_new_unit(event, deliveries))
+        changed[after.unit] = replace(after, transfer_to=_new_unit(event, delivery, deliveries))
     if state is State.TRANSFERRED and delivery.transfer_to is not None:
         target = delivery.transfer_to
+        if target in deliveries:  # Another unit's transfer has brought it in since this one was proposed.
+            raise ReferralError(ErrorCode.TARGET_NOT_ALLOWED, reason="transfer-names-one-new-unit")
         changed[target] = Delivery(target, delivery.role, State.SUBMITTED, event.digest, event.at)
     return changed
 
 
-def _new_unit(event: Event, deliveries: Mapping[str, Delivery]) -> str:
+def _questions_meant(event: Event, delivery: Delivery) -> frozenset[Act]:
+    """The kinds of question that the act can be about: the one it names, else every open one.
+
+    `approve` agrees to a transfer or to a purge: with both open, the one that is named decides what it does.
+    """
+    named = frozenset(question.act for question in delivery.questions if question.digest == event.question)
+    return named or delivery.open_questions
+
+
+def _new_unit(event: Event, delivery: Delivery, deliveries: Mapping[str, Delivery]) -> str:
+    if Act.TRANSFER in delivery.open_questions:
+        # The proposal that is approved must be the one whose bundle was sealed: only one can be open.
+        raise ReferralError(ErrorCode.ILLEGAL_TRANSITION, act=event.act.value, reason="transfer-already-proposed")
     if len(event.targets) != 1 or event.targets[0][0] in deliveries:
         raise ReferralError(ErrorCode.TARGET_NOT_ALLOWED, reason="transfer-names-one-new-unit")
     return event.targets[0][0]
@@ -167,15 +183,15 @@ def _asks(act: Act) -> bool:
     return act is not Act.RELEASED
 
 
-def _stamp(event: Event, after: Delivery, *, entered: bool) -> Delivery:
+def _stamp(event: Event, after: Delivery, *, before: Delivery) -> Delivery:
     if event.act is Act.STATUS:
         told = (*after.investigation, event.code) if event.code is not None else after.investigation
         return replace(after, last_status_at=event.at, investigation=told)
     if event.act is Act.ACK and after.acknowledged_at is None:
         return replace(after, acknowledged_at=event.at)
-    if event.act in (Act.WITHDRAW, Act.CONSENT_WITHDRAWN) and after.notified_at is None:
+    if after.open_questions & NOTICES and not before.open_questions & NOTICES:
         return replace(after, notified_at=event.at)
-    if entered and after.state is State.ACCEPTED:
+    if after.state is State.ACCEPTED and before.state is not State.ACCEPTED:
         return replace(after, accepted_at=event.at)
     if event.act is Act.RELEASED:
         return replace(after, submitted_at=event.at)
