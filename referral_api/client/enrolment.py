@@ -110,7 +110,7 @@ def _propose(ambient: Ambient, directory: ProfileDir, what: Joining, session: Se
         raise ReferralError(ErrorCode.POSSESSION_NOT_PROVED, reason="challenges")
     nonces = {key.kid: sealing.answer_challenge(key, sealed[key.kid]) for key in private}
     entries = _own_entries(what, person, service, now) + [
-        _entry(what, KeyUse.ENC, key.public.jwk, person.signers(), now, sha256_b64u(nonces[key.kid])) for key in private
+        _entry(what, KeyUse.ENC, key.public.jwk, person.signers(), sha256_b64u(nonces[key.kid]), now) for key in private
     ]
     credentials = [_listed(person, CredentialKind.PERSON, what, now)]
     credentials += [_listed(service, CredentialKind.SERVICE, what, now)] if service is not None else []
@@ -184,8 +184,8 @@ def _own_entries(what: Joining, person: CredentialKeys, service: CredentialKeys 
     entries: list[bytes] = []
     for keys in (person, *((service,) if service is not None else ())):
         access = keys.access.signing_key()
-        entries.append(_entry(what, KeyUse.ACCESS, access.public.jwk, [access], now, None))
-        entries += [_entry(what, KeyUse.SEAL, one.public.jwk, [one], now, None) for one in keys.signers()]
+        entries.append(_entry(what, KeyUse.ACCESS, access.public.jwk, [access], None, now))
+        entries += [_entry(what, KeyUse.SEAL, one.public.jwk, [one], None, now) for one in keys.signers()]
     return entries
 
 
@@ -194,8 +194,8 @@ def _entry(
     use: KeyUse,
     jwk: Mapping[str, str],
     signers: Sequence[SigningKey],
-    now: int,
     possession: str | None,
+    now: int,
 ) -> bytes:
     invitation = what.invitation
     return build_key_entry(

@@ -93,13 +93,13 @@ class CredentialKeys:
         """The seal keys, in the order in which an act carries their signatures."""
         return tuple(secret.signing_key() for secret in self.seal)
 
-    def wrap(self, plaintext: bytes, context: bytes) -> bytes:
+    def store(self, plaintext: bytes, context: bytes) -> bytes:
         """Encrypt for this machine alone, under the storage key; `context` must be given again to read it."""
         nonce = secrets.token_bytes(_NONCE_BYTES)
         return nonce + AESGCM(self.storage).encrypt(nonce, plaintext, context)
 
-    def unwrap(self, raw: bytes, context: bytes) -> bytes:
-        """What `wrap` encrypted. Raises DECRYPT_FAILED."""
+    def restore(self, raw: bytes, context: bytes) -> bytes:
+        """What `store` encrypted. Raises DECRYPT_FAILED."""
         try:
             return AESGCM(self.storage).decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], context)
         except (InvalidTag, ValueError):

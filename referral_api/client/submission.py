@@ -113,7 +113,7 @@ def compose(session: Session, keys: CredentialKeys, what: Composition, ids: Ids)
     if what.excluded:
         route = _sign(session, keys, ids.route, Act.ROUTE, ids.ref, {"excluded": list(what.excluded)}, now)
     act = parse_act(raw_act)
-    draft = keys.wrap(what.encode(), _context(ids.submit))
+    draft = keys.store(what.encode(), _context(ids.submit))
     return Outgoing(act.id, act.act, act.ref, act.digest, raw_act, sealed.raw, route, None, draft)
 
 
@@ -125,7 +125,7 @@ def recompose(session: Session, keys: CredentialKeys, entry: Entry, ids: Ids) ->
     outgoing = entry.outgoing
     if outgoing.draft is None or outgoing.ref is None:
         raise ReferralError(ErrorCode.NOT_FOUND)
-    what = parse_composition(keys.unwrap(outgoing.draft, _context(outgoing.id)))
+    what = parse_composition(keys.restore(outgoing.draft, _context(outgoing.id)))
     return compose(session, keys, what, Ids(outgoing.ref, ids.submit, ids.route))
 
 

@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import stamina
 
 from referral_api.auditlog.checkpoint import sign_checkpoint
 from referral_api.auditlog.merkle import Frontier, leaf_hash
-from referral_api.auditlog.verification import Check, Verdict
-from referral_api.client.keystore import CredentialKeys, InsecureKdfForTests, Keystore
+from referral_api.client.keystore import CredentialKeys
 from referral_api.client.outbox import Progress
-from referral_api.client.profile import Pin, Profile, ProfileDir
 from referral_api.client.sdk import Client
-from referral_api.client.submission import Composition
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act, PartyId, State
 from referral_api.formats.act import parse_act
-from referral_api.formats.strict_json import sha256_b64u
+from tests.client.clients import BODY, Clients, composition, refused, sent
 from tests.client.world import (
     AUDIT,
-    AUDITOR,
     CALLS,
     HOST,
     NATIONAL,
@@ -37,75 +31,6 @@ from tests.client.world import (
 )
 from tests.formats import parties_world as pw
 from tests.formats.parties_world import NOW, key
-
-PASSPHRASE = "una frase de paso larga"
-BODY = json.loads((Path(__file__).parents[2] / "examples/emergencia-piura.json").read_text())
-
-
-@pytest.fixture(autouse=True)
-def _no_patience() -> Iterator[None]:
-    with stamina.set_testing(True, attempts=2):
-        yield
-
-
-class Clients:
-    """Clients of one simulated exchange, each with a profile directory of its own."""
-
-    def __init__(self, exchange: SimulatedExchange, path: Path) -> None:
-        self.exchange = exchange
-        self.path = path
-        self.opened: list[Client] = []
-
-    def of(self, keys: CredentialKeys, name: str | None = None) -> Client:
-        party = keys.credential.partition(".")[0]
-        directory = ProfileDir(self.path / (name or party))
-        if not directory.keystore.exists():
-            profile = Profile(pw.ISSUER, pw.ISSUER, sha256_b64u(self.exchange.log.leaves[0]), "sandbox", PartyId(party))
-            Keystore.create(directory, profile).keep_person(keys, PASSPHRASE, InsecureKdfForTests())
-        client = Client.person(
-            directory.path, PASSPHRASE, transport=self.exchange.transport(party), clock=lambda: float(self.exchange.now)
-        )
-        self.opened.append(client)
-        return client
-
-    def hotline(self) -> Client:
-        return self.of(keys_of(OPERATOR, "linea"))
-
-    def unit(self) -> Client:
-        return self.of(keys_of(OFFICER, "piura"))
-
-    def auditor(self) -> Client:
-        return self.of(keys_of(AUDITOR))
-
-
-@pytest.fixture
-def exchange() -> SimulatedExchange:
-    simulated = SimulatedExchange()
-    simulated.found()
-    return simulated
-
-
-@pytest.fixture
-def clients(exchange: SimulatedExchange, tmp_path: Path) -> Iterator[Clients]:
-    made = Clients(exchange, tmp_path)
-    yield made
-    for client in made.opened:
-        client.close()
-
-
-def composition(**changes: Any) -> Composition:
-    return Composition(**{"body": BODY, "action": PartyId(OFFICER.party)} | changes)
-
-
-def refused(code: ErrorCode, reason: str = "") -> Any:
-    return pytest.raises(ReferralError, match=f"{code.value}.*{reason}")
-
-
-def sent(clients: Clients) -> str:
-    entry = clients.hotline().submit(composition())
-    assert entry.outgoing.ref is not None
-    return entry.outgoing.ref
-
 
 # An honest exchange.
 
@@ -168,6 +93,7 @@ def test_a_service_of_the_hotline_submits_and_one_without_seal_keys_cannot(clien
 def test_a_retry_after_a_lost_answer_sends_the_same_bytes_and_gets_the_same_receipt(
     clients: Clients, exchange: SimulatedExchange
 ) -> None:
+    """R-14, R-53."""
     hotline = clients.hotline()
     bodies: list[Any] = []
 
@@ -462,6 +388,7 @@ def test_the_bundle_of_another_referral_is_refused(clients: Clients, exchange: S
 
 
 def test_a_state_that_the_acts_do_not_give_is_refused(clients: Clients, exchange: SimulatedExchange) -> None:
+    """R-54, R-68."""
     ref = sent(clients)
 
     def lie(status: int, answer: Any) -> tuple[int, Any]:
@@ -515,84 +442,6 @@ def test_a_decision_that_the_lifecycle_forbids_is_refused_before_anything_is_sen
     with refused(ErrorCode.ILLEGAL_TRANSITION, "accept"):
         unit.act(ref, Act.ACCEPT, {})
     assert len(exchange.audit) == before
-
-
-# The auditor.
-
-
-def story(clients: Clients) -> str:
-    ref = sent(clients)
-    unit = clients.unit()
-    unit.acknowledge(unit.open(ref))
-    unit.act(ref, Act.ACCEPT, {})
-    return ref
-
-
-def test_a_whole_story_verifies_from_the_exchange_and_from_a_mirror(clients: Clients, tmp_path: Path) -> None:
-    ref = story(clients)
-    auditor = clients.auditor()
-    report = auditor.audit()
-    assert report.faults == []
-    assert report.complete
-    assert {check: report.verdict(check) for check in Check} == dict.fromkeys(Check, Verdict.OK)
-    assert report.chronicles[ref].deliveries[OFFICER.party].state is State.ACCEPTED
-    auditor.mirror(tmp_path / "mirror")
-    assert auditor.audit(tmp_path / "mirror").complete
-    assert auditor.directory.find_pin(f"{HOST}/v1/log/{AUDIT}") == Pin(
-        len(clients.exchange.audit), Frontier().extend([leaf_hash(leaf) for leaf in clients.exchange.audit]).root()
-    )
-
-
-def test_one_changed_byte_of_a_record_is_named_by_its_index(clients: Clients, exchange: SimulatedExchange) -> None:
-    story(clients)
-    auditor = clients.auditor()
-    record, receipt = exchange.records[-1]
-    exchange.records[-1] = (record.replace(b'"signature":"', b'"signature":"A', 1), receipt)
-    report = auditor.audit()
-    assert not report.complete
-    assert [(one.check, one.index) for one in report.faults] == [(Check.RECORDS, len(exchange.records) - 1)]
-    assert report.verdict(Check.RECORDS) is Verdict.FAILED
-    assert auditor.directory.find_pin(f"{HOST}/v1/log/{AUDIT}") is None
-
-
-def test_a_missing_record_is_incomplete_and_never_verified(clients: Clients, exchange: SimulatedExchange) -> None:
-    story(clients)
-    exchange.lies["/v1/records/"] = lambda status, answer: (status, {"records": answer["records"][1:]})
-    report = clients.auditor().audit()
-    assert report.verdict(Check.RECORDS) is Verdict.INCOMPLETE
-    assert not report.complete
-
-
-def test_a_rewritten_log_fails_against_the_pinned_head(clients: Clients, exchange: SimulatedExchange) -> None:
-    story(clients)
-    auditor = clients.auditor()
-    assert auditor.audit().complete
-    exchange.audit, exchange.records = exchange.audit[:-1], exchange.records[:-1]
-    report = auditor.audit()
-    assert report.verdict(Check.GROWTH) is Verdict.FAILED
-
-
-def test_an_act_that_the_lifecycle_forbids_is_found_in_the_log(clients: Clients, exchange: SimulatedExchange) -> None:
-    ref = story(clients)
-    chronicle = exchange.chronicles.pop(ref)
-    forbidden = _accept_again(clients, ref)
-    exchange.chronicles[ref] = chronicle
-    from referral_api.auditlog.leaf import LeafKind, encode_leaf, leaf_of
-
-    exchange.append(forbidden, None, encode_leaf(leaf_of(forbidden, LeafKind.ACT, exchange.now)))
-    report = clients.auditor().audit()
-    assert report.verdict(Check.STATES) is Verdict.FAILED
-    assert report.verdict(Check.RECEIPTS) is Verdict.INCOMPLETE
-
-
-def _accept_again(clients: Clients, ref: str) -> bytes:
-    from referral_api.formats.act import build_act
-
-    submit = clients.exchange.acts[ref][0][0]
-    return build_act(
-        act_id="11111111-1111-4111-8111-111111111111", iss=OFFICER.id, aud=pw.ISSUER, iat=NOW, act=Act.ACCEPT, ref=ref,
-        unit=OFFICER.party, prev=submit.digest, body={}, signers=OFFICER.seals,
-    )  # fmt: skip
 
 
 def test_a_receipt_verifies_offline_years_later(clients: Clients, exchange: SimulatedExchange) -> None:

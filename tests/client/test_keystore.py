@@ -269,18 +269,18 @@ def test_every_sealing_draws_a_new_salt_and_nonce(filled: ProfileDir) -> None:
     assert before["header"] != after["header"]
 
 
-def test_what_is_wrapped_for_this_machine_opens_with_its_context_only() -> None:
-    wrapped = PERSON.wrap(b"borrador", b"act-1")
-    assert PERSON.unwrap(wrapped, b"act-1") == b"borrador"
+def test_what_is_stored_for_this_machine_opens_with_its_context_only() -> None:
+    stored = PERSON.store(b"borrador", b"act-1")
+    assert PERSON.restore(stored, b"act-1") == b"borrador"
     other = replace(PERSON, storage=b"o" * 32)
     for keys, raw, context in (
-        (PERSON, wrapped, b"act-2"),
-        (other, wrapped, b"act-1"),
-        (PERSON, wrapped[:-1], b"act-1"),
+        (PERSON, stored, b"act-2"),
+        (other, stored, b"act-1"),
+        (PERSON, stored[:-1], b"act-1"),
         (PERSON, b"", b"act-1"),
     ):
         with refused(ErrorCode.DECRYPT_FAILED):
-            keys.unwrap(raw, context)
+            keys.restore(raw, context)
 
 
 def test_a_key_file_holds_32_bytes_and_is_closed_to_others(tmp_path: Path) -> None:
