@@ -36,7 +36,8 @@ class Delivery:
     state: State
     head: str
     """The latest party act visible to both sides on this delivery; decisions must carry it as `prev`."""
-    submitted_at: int
+    submitted_at: int | None
+    """Since when its unit may fetch it; None while it is held, and for ever if it was withdrawn before a release."""
     questions: tuple[Question, ...] = ()
     retrieved_at: int | None = None
     acknowledged_at: int | None = None
@@ -45,6 +46,11 @@ class Delivery:
     last_status_at: int | None = None
     investigation: tuple[str, ...] = ()
     transfer_to: str | None = None
+
+    @property
+    def shown_state(self) -> State:
+        """The state as far as its unit may know of it: what was never released to it stays held for it (R-63)."""
+        return State.HELD if self.submitted_at is None else self.state
 
     @property
     def open_questions(self) -> frozenset[Act]:
@@ -80,9 +86,11 @@ def open_deliveries(event: Event) -> dict[str, Delivery]:
         raise ReferralError(ErrorCode.TARGET_NOT_ALLOWED, reason="unit-named-twice")
     if [role for _, role in event.targets].count(DeliveryRole.ACTION) != 1:
         raise ReferralError(ErrorCode.TARGET_NOT_ALLOWED, reason="exactly-one-action-unit")
-    return {
-        unit: Delivery(unit, role, lifecycle.first_state(role), event.digest, event.at) for unit, role in event.targets
-    }
+    opened: dict[str, Delivery] = {}
+    for unit, role in event.targets:
+        state = lifecycle.first_state(role)
+        opened[unit] = Delivery(unit, role, state, event.digest, None if state is State.HELD else event.at)
+    return opened
 
 
 def judge(event: Event, deliveries: Mapping[str, Delivery], *, prev_known: bool) -> dict[str, Delivery]:

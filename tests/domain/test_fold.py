@@ -85,7 +85,9 @@ def test_a_submit_opens_one_delivery_a_unit_and_holds_those_of_escalation() -> N
         OBSERVER: State.SUBMITTED,
         NATIONAL: State.HELD,
     }
-    assert all(d.head == "d0" and d.submitted_at == 0 and not d.questions for d in story.deliveries.values())
+    assert all(d.head == "d0" and not d.questions for d in story.deliveries.values())
+    assert {d.submitted_at for d in story.deliveries.values() if d.state is State.HELD} == {None}
+    assert {d.submitted_at for d in story.deliveries.values() if d.state is State.SUBMITTED} == {0}
 
 
 @pytest.mark.parametrize(

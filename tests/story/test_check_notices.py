@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import base64
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 import pytest
 
 from referral_api.domain.words import Act
-from tests.wire import Answer
-from tests.world import CANARY, World
+from tests.world import CANARY, Founded, World
 from tests.world_check import shows_canary
 
 
@@ -24,14 +25,23 @@ def tampering(world: World) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
+@pytest.fixture(scope="module")
+def at_rest(founded: Founded, tmp_path_factory: pytest.TempPathFactory) -> Founded:
+    """An exchange on which a referral was sent, read, acknowledged and asked about; it does not run."""
+    folder = tmp_path_factory.mktemp("lived")
+    with World(founded, folder) as world:
+        ref = str(world.submit().outgoing.ref)
+        world.acknowledge("officer", ref)
+        world.act("officer", ref, Act.ASK, {"topics": ["timing"]}, note="¿Hasta cuándo?")
+    return Founded(folder, founded.seats, "")
+
+
 @pytest.fixture
-def lived(sqlite_world: World) -> World:
-    """A world in which a referral was sent, read, acknowledged and asked about."""
-    ref = sqlite_world.submit().outgoing.ref
-    assert ref is not None
-    sqlite_world.acknowledge("officer", ref)
-    sqlite_world.act("officer", ref, Act.ASK, {"topics": ["timing"]}, note="¿Hasta cuándo?")
-    return sqlite_world
+def lived(at_rest: Founded, tmp_path: Path) -> World:
+    """A copy of it, which holds until somebody breaks it."""
+    world = World(at_rest, tmp_path / "world")
+    world.check()
+    return world
 
 
 BROKEN = {
@@ -94,7 +104,7 @@ def _in_the_log(world: World) -> None:
 
 
 def _on_the_wire(world: World) -> None:
-    world.caller("operator").call("GET", "/v1/inbox?after=" + CANARY.encode().hex())
+    world.tape.append(b"GET /v1/inbox?after=" + CANARY.encode().hex().encode())
 
 
 @pytest.mark.parametrize("leak", [_in_a_file, _in_the_log, _on_the_wire])
@@ -104,20 +114,32 @@ def test_a_leak_outside_the_database_is_noticed(lived: World, leak: Callable[[Wo
         lived.check()
 
 
-def test_an_older_checkpoint_in_the_signers_place_is_noticed(lived: World) -> None:
+def test_a_signer_that_has_not_signed_all_of_the_log_is_noticed(lived: World) -> None:
     state = next(lived.settings.signer_dir.glob("*audit*"))
     before = state.read_bytes()
-    lived.act("operator", str(lived.operator.outbox.entries()[0].outgoing.ref), Act.WITHDRAW, {"reason": "duplicate"})
-    lived.server.stop()
+    with lived:
+        lived.desk.referral(str(lived.operator.outbox.entries()[0].outgoing.ref))
+    lived.check()
     state.write_bytes(before)
     with pytest.raises(AssertionError, match="signed for"):
         lived.check()
-    del lived.server._thread
+
+
+def test_a_log_that_shrank_since_the_last_check_is_noticed(lived: World, at_rest: Founded) -> None:
+    with lived:
+        lived.desk.referral(str(lived.operator.outbox.entries()[0].outgoing.ref))
+    lived.check()
+    for folder in ("data", "signer"):
+        shutil.rmtree(lived.folder / folder)
+        shutil.copytree(at_rest.folder / folder, lived.folder / folder)
+    with pytest.raises(AssertionError, match="shrunk"):
+        lived.check()
 
 
 def test_the_canary_is_recognised_in_what_the_officer_opens_and_not_in_what_is_sent(lived: World) -> None:
-    ref = str(lived.operator.outbox.entries()[0].outgoing.ref)
-    assert shows_canary(lived.officer.open(ref).body.situation.summary.encode())
-    answer: Answer = lived.caller("officer").call("GET", f"/v1/referrals/{ref}/bundle")
+    with lived:
+        ref = str(lived.operator.outbox.entries()[0].outgoing.ref)
+        assert shows_canary(lived.officer.open(ref).body.situation.summary.encode())
+        answer = lived.caller("officer").call("GET", f"/v1/referrals/{ref}/bundle")
     assert answer.status == 200
     assert not shows_canary(answer.body)

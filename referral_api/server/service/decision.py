@@ -185,7 +185,7 @@ class ReferralDecision:
             raise ReferralError(ErrorCode.NOT_FOUND)
         own = situation.deliveries.get(caller.party)
         relation = policy.relation_of(
-            caller.party, caller.role, sender=situation.referral.sender, state=None if own is None else own.state
+            caller.party, caller.role, sender=situation.referral.sender, state=None if own is None else own.shown_state
         )
         policy.demand(act.act, caller.role, kind, relation)
         if caller.role is Role.POLICE_UNIT and act.unit != caller.party:

@@ -162,7 +162,7 @@ def _readers(
         readers += [
             (d.unit, d.unit, _answered_by(event, d))
             for d in concerned
-            if d.unit != event.party and d.state in lifecycle.REACHED
+            if d.unit != event.party and d.shown_state in lifecycle.REACHED
         ]
     return readers
 

@@ -64,7 +64,7 @@ def access(conn: Connection, ref: str, caller: Caller, action: Read) -> Access:
     deliveries = queries.deliveries_of(conn, ref)
     own = deliveries.get(caller.party)
     relation = policy.relation_of(
-        caller.party, caller.role, sender=referral.sender, state=None if own is None else own.state
+        caller.party, caller.role, sender=referral.sender, state=None if own is None else own.shown_state
     )
     policy.demand(action, caller.role, caller.kind, relation)
     return Access(referral, deliveries, relation, caller)
@@ -200,7 +200,7 @@ def _delivery(granted: Access, delivery: Delivery) -> dict[str, Any]:
     due = clocks.due(
         granted.referral.urgency,
         delivery.state,
-        submitted_at=_aware(delivery.submitted_at),
+        submitted_at=_aware(delivery.submitted_at or granted.referral.created_at),
         accepted_at=_maybe_aware(delivery.accepted_at),
         last_status_at=_maybe_aware(delivery.last_status_at),
         notified_at=_maybe_aware(delivery.notified_at),

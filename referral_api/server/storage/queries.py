@@ -340,7 +340,7 @@ def _delivery(row: tuple[object, ...]) -> Delivery:
         role=DeliveryRole(str(role)),
         state=State(str(state)),
         head=str(head),
-        submitted_at=_int(submitted),
+        submitted_at=_maybe(submitted),
         questions=tuple(Question(Act(act), digest) for act, digest in _read(asked)) if asked != "[]" else (),
         retrieved_at=_maybe(retrieved),
         acknowledged_at=_maybe(acknowledged),
