@@ -19,6 +19,7 @@ class ErrorCode(StrEnum):
     # What arrived cannot be read as what it claims to be.
     MALFORMED = "malformed"
     TOO_LARGE = "too-large"
+    HEADERS_TOO_LARGE = "headers-too-large"
     LENGTH_REQUIRED = "length-required"
     MEDIA_TYPE = "media-type"
     ENCODING_NOT_ALLOWED = "encoding-not-allowed"
