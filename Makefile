@@ -20,7 +20,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.runtime ## One referral's whole life on this machine, with real keys and a real server (KEEP=1 leaves it running)
-	@$(PYTHON) examples/demo.py $(if $(KEEP),--keep)
+	@$(PYTHON) -m examples.demo $(if $(KEEP),--keep)
 
 test: $(VENV)/.test ## All tests that need no network, without the long runs (T=path narrows)
 	@$(PYTHON) -m pytest -q -n $(N) -m "not bench and not interop" $(T)
