@@ -13,19 +13,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from referral_api.auditlog.evidence import event_of
 from referral_api.auditlog.proof import format_proof
 from referral_api.domain import fold, policy
 from referral_api.domain.consent import check_tuple
 from referral_api.domain.errors import FINAL_REFUSALS, ErrorCode, ReferralError
 from referral_api.domain.fold import Delivery, Event
-from referral_api.domain.words import Act, Role, State
+from referral_api.domain.words import Act, CredentialKind, Role, State
 from referral_api.formats.act import RawAct
 from referral_api.formats.bundle import SealedBundle
 from referral_api.formats.statements import KeyMap
 from referral_api.server.service import directory
 from referral_api.server.service.callers import Caller
 from referral_api.server.service.exchange import Exchange
-from referral_api.server.service.ledger import Entry, announce, announce_delivery, event_of, settle, store
+from referral_api.server.service.ledger import Entry, announce, announce_delivery, settle, store
 from referral_api.server.service.writer import Batch, Committed, Done, Place, audit_log
 from referral_api.server.storage import logbook, queries
 from referral_api.server.storage.database import Connection
@@ -178,6 +179,10 @@ class ReferralDecision:
             if situation.referral is not None and situation.referral.sender != caller.party:
                 raise ReferralError(ErrorCode.NOT_FOUND)
             policy.demand(act.act, caller.role, kind, policy.Relation.OWN)
+            body: Any = act.body
+            if kind is CredentialKind.SERVICE and (body.operator is None or body.override is not None):
+                # A service sends for the operator that it names; to share against a refusal takes a person.
+                raise ReferralError(ErrorCode.NOT_PERMITTED, act=act.act.value, needs="person")
             if situation.referral is not None:
                 raise ReferralError(ErrorCode.ILLEGAL_TRANSITION, act=act.act.value, reason="already-submitted")
             return

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from referral_api.auditlog.leaf import LeafKind
 from referral_api.domain import lifecycle, policy
 from referral_api.domain.errors import ErrorCode
 from referral_api.domain.fold import Delivery, Event
-from referral_api.domain.words import Act, DeliveryRole, Role, State
+from referral_api.domain.words import Act, State
 from referral_api.formats.act import RawAct
 from referral_api.formats.bundle import SealedBundle
 from referral_api.formats.receipt import build_receipt
@@ -34,29 +33,6 @@ class Entry:
     sealed: SealedBundle | None
     states: Sequence[Delivery]
     code: ErrorCode | None = None
-
-
-def event_of(act: RawAct, by: Role, now: int) -> Event:
-    """The plain values of an act that the fold needs."""
-    body: Any = act.body
-    targets: tuple[tuple[str, DeliveryRole], ...] = ()
-    if act.act is Act.SUBMIT:
-        targets = tuple((to.unit, to.role) for to in body.to)
-    elif act.act is Act.TRANSFER:
-        targets = ((body.to, DeliveryRole.ACTION),)
-    code = getattr(body, "code", None)
-    return Event(
-        act=act.act,
-        by=by,
-        party=act.party,
-        digest=act.digest,
-        at=now,
-        unit=act.unit,
-        prev=act.prev,
-        code=None if code is None else str(code),
-        question=getattr(body, "answers", None),
-        targets=targets,
-    )
 
 
 def store(batch: Batch, exchange: Exchange, entry: Entry) -> tuple[Place, str]:
