@@ -167,11 +167,7 @@ class Client:
 
         Where nobody answers, the replica of the keys log serves: keys that were good stay good until they end.
         """
-        try:
-            self.session.sync_keys(patient=False)
-        except ReferralError as error:
-            if error.code not in (ErrorCode.UNREACHABLE, ErrorCode.UNAVAILABLE):
-                raise
+        self._follow_keys()
         around = self.session.ambient
         ids = Ids(around.referral_id(), around.act_id(), around.act_id())
         return self._put(submission.compose(self.session, self.keys, what, ids))
@@ -265,6 +261,7 @@ class Client:
             other = referral.submit().act.party if unit == self.profile.party else unit
             if other is None:
                 raise ReferralError(ErrorCode.NO_USABLE_KEY, unit=None, instead=[])
+            self._follow_keys()
             recipients = submission.recipients_for(self.session, other, self.session.now())
             told = NoteBody(act_id, note or "", case_number)
             sealed = submission.seal_beside(self.session, self.keys, referral.ref, told, recipients)
@@ -314,6 +311,14 @@ class Client:
         """Verify everything, from a mirror or from the exchange itself (R-95)."""
         source = audit.HttpSource(self.session) if path is None else audit.MirrorSource(path)
         return audit.verify(self.directory, self.profile, source, audit.years_of(self.session))
+
+    def _follow_keys(self) -> None:
+        """Before sealing: the newest keys, or where nobody answers those that are known."""
+        try:
+            self.session.sync_keys(patient=False)
+        except ReferralError as error:
+            if error.code not in (ErrorCode.UNREACHABLE, ErrorCode.UNAVAILABLE):
+                raise
 
     def _put(self, outgoing: Outgoing) -> Entry:
         return self.outbox.put(outgoing, self.session.ambient.now())

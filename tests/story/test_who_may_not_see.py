@@ -12,6 +12,7 @@ from referral_api.client import sealing
 from referral_api.client.delivery import private_keys
 from referral_api.domain.errors import ErrorCode
 from referral_api.domain.words import Act, CredentialId, PartyId, State
+from referral_api.formats.bundle import parse_bundle
 from tests.auditlog.refusals import refused
 from tests.world import NATIONAL, OTHER_UNIT, UNIT, World
 
@@ -60,7 +61,7 @@ def test_who_was_not_sealed_to_cannot_open_what_he_steals(world: World) -> None:
     # Not even by putting his own thumbprint over a recipient's: the key still opens nothing.
     mine = private_keys(world.stranger.keys)
     kid, private = next(iter(mine.items()))
-    theirs = sealing.parse_bundle(stolen).recipients[0].kid
+    theirs = parse_bundle(stolen).recipients[0].kid
     refused(ErrorCode.DECRYPT_FAILED, lambda: sealing.open_bundle(stolen, {theirs: private}, nobody))
     assert kid != theirs
 
