@@ -14,9 +14,9 @@ import secrets
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
@@ -49,6 +49,9 @@ from referral_api.server.storage.logbook import KEYS
 from referral_api.server.storage.replay import SharedReplayStore
 from referral_api.server.storage.signer import LogSigners
 
+if TYPE_CHECKING:
+    from referral_api.server.storage.notices import Notice, Notices
+
 POLLS_SAVED_EVERY_S = 30
 SWITCH_INTERVAL_S = 0.0005
 """How long one Python thread runs before another may: short, because three threads share each call (design §16)."""
@@ -65,9 +68,13 @@ class Runtime:
     writer: Writer
     clock: Callable[[], float]
     polled: dict[str, int]
+    notices: Notices | None
+    """The line to the exchange's other processes (PostgreSQL)."""
 
     def close(self) -> None:
         """Stop the writer and give files and connections back."""
+        if self.notices is not None:
+            self.notices.stop()
         self.writer.stop()
         self.log_signers.close()
         self.exchange.database.close()
@@ -107,8 +114,10 @@ def open_runtime(
         receipt_key=signers.receipt,
         act_key=signers.act,
         token_bytes=secrets.token_bytes,
+        signed=log_signers.newest,
         checkpoints=checkpoints,
     )
+    notices = _notices(settings, exchange)
     polled: dict[str, int] = {}
     writer = Writer(
         database,
@@ -116,11 +125,21 @@ def open_runtime(
         clock=clock,
         year_of=year_of,
         begin=lambda batch: _begin(exchange, log_signers, polled, batch),
+        announce=lambda batch: _announce(notices, batch),
         committed=lambda batch: _committed(exchange, batch),
         checkpoints=checkpoints,
         on_step=on_step,
     )
-    return Runtime(settings, exchange, signers, log_signers, writer, clock, polled)
+    return Runtime(settings, exchange, signers, log_signers, writer, clock, polled, notices)
+
+
+def _notices(settings: Settings, exchange: Exchange) -> Notices | None:
+    """The line to the exchange's other processes; None where there can be none."""
+    if exchange.database.dialect == "sqlite":
+        return None
+    from referral_api.server.storage.notices import Notices  # noqa: PLC0415  # psycopg is an extra
+
+    return Notices(settings.database, exchange.token_bytes(8).hex())
 
 
 def found(settings: Settings, *, registrars_required: int, clock: Callable[[], float] = time.time) -> Runtime:
@@ -182,10 +201,16 @@ def _previous_head(exchange: Exchange, batch: Batch) -> TreeHead | None:
     return TreeHead(origin=exchange.origin(log), size=size, root=b64u(root))
 
 
+def _announce(notices: Notices | None, batch: Batch) -> None:
+    """Last in the transaction: what the other processes learn with its commit."""
+    if notices is not None:
+        notices.send(batch.tx, batch.wake, keys_grew=bool(batch.leaves.get(KEYS)))
+
+
 def _committed(exchange: Exchange, batch: Batch) -> None:
     """After the commit: the directory that this batch made is everybody's from now on."""
     if batch.keymap is not None:
-        exchange.directory.current = batch.keymap
+        exchange.directory.advance(batch.keymap)
 
 
 def create_app(runtime: Runtime) -> Edge:
@@ -224,12 +249,16 @@ def create_app(runtime: Runtime) -> Edge:
         site.lane.start(loop)
         site.desk.start(loop)
         runtime.writer.start(site.deliver(loop))
-        wheel = loop.create_task(_wheel(site))
+        tasks = [loop.create_task(_wheel(site))]
+        if runtime.notices is not None:
+            tasks.append(loop.create_task(_keep_directory(site)))
+            runtime.notices.start(lambda notice: _heard(site, loop, notice))
         observe.log("serving", issuer=exchange.issuer, environment=exchange.environment, version=__version__)
         try:
             yield
         finally:
-            wheel.cancel()
+            for task in tasks:
+                task.cancel()
             site.waiters.wake_all()
             await asyncio.to_thread(site.desk.stop)
             await asyncio.to_thread(site.lane.stop)
@@ -239,18 +268,39 @@ def create_app(runtime: Runtime) -> Edge:
 
 
 async def _wheel(site: Site) -> None:
-    """Once a second: end waits that are over; now and then keep who polled, and look for others' directory acts."""
+    """Once a second: end waits that are over; now and then keep who polled."""
     ticks = 0
-    several = site.exchange.database.dialect != "sqlite"
     while True:
         await asyncio.sleep(1)
         ticks += 1
         site.waiters.tick()
-        if several:
-            site.lane.put(lambda: _refresh(site.exchange), asyncio.get_running_loop().create_future())
-            site.waiters.wake_all()
         if site.polled and ticks % POLLS_SAVED_EVERY_S == 0:
-            site.writer.submit(lambda _batch: Done(None), lambda _outcome: None)
+            # A full queue is being emptied by the very batches that would take this along.
+            with suppress(ReferralError):
+                site.writer.submit(lambda _batch: Done(None), lambda _outcome: None)
+
+
+async def _keep_directory(site: Site) -> None:
+    """Once a second, beneath the notices: look whether the keys log has grown."""
+    while True:
+        await asyncio.sleep(1)
+        # While the database does not answer, calls are refused on their own account.
+        with suppress(ReferralError):
+            await site.work(lambda: _refresh(site.exchange))
+
+
+def _heard(site: Site, loop: asyncio.AbstractEventLoop, notice: Notice) -> None:
+    """On the listening thread: take in others' directory acts, then wake those whose inbox grew."""
+    if notice.keys_grew:
+        # What fails here is tried again within a second.
+        with suppress(ReferralError):
+            _refresh(site.exchange)
+    # A loop that is closed belongs to a process that ends.
+    with suppress(RuntimeError):
+        if notice.parties is None:
+            loop.call_soon_threadsafe(site.waiters.wake_all)
+        else:
+            loop.call_soon_threadsafe(site.waiters.wake, notice.parties)
 
 
 def _refresh(exchange: Exchange) -> None:

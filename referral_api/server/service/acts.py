@@ -70,7 +70,12 @@ class Door:
         with self._exchange.database.read() as conn:  # (5)
             seen = queries.find_act(conn, checked.act.iss, checked.act.id)
             if seen is not None:
-                return stored_answer(conn, self._exchange, seen, checked.act, None if route is None else route.act)
+                try:
+                    return stored_answer(conn, self._exchange, seen, checked.act, None if route is None else route.act)
+                except ReferralError as error:
+                    # Committed and not signed: the writer finds it again and has it signed.
+                    if error.code is not ErrorCode.CHECKPOINT_PENDING:
+                        raise
         if checked.act.act in DIRECTORY_ACTS:  # (6) to (9), inside the writer's transaction
             self._writer.submit(DirectoryDecision(self._exchange, checked, submission.enrolment), answer)
         else:

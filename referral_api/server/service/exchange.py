@@ -9,6 +9,7 @@ Must never: read settings, open a database, or hold a key that opens a bundle.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -31,10 +32,22 @@ def year_of(now: int) -> int:
 
 
 class Directory:
-    """The current fold of the keys log. `current` may be read from any thread; only `refresh` replaces it."""
+    """The current fold of the keys log. `current` may be read from any thread; it only ever grows, whoever is late."""
 
     def __init__(self, keymap: KeyMap) -> None:
-        self.current = keymap
+        self._current = keymap
+        self._growing = threading.Lock()
+
+    @property
+    def current(self) -> KeyMap:
+        """The newest fold. It is never changed, only replaced."""
+        return self._current
+
+    def advance(self, keymap: KeyMap) -> None:
+        """Take a fold that is longer; an older one would give back what was revoked."""
+        with self._growing:
+            if keymap.size > self._current.size:
+                self._current = keymap
 
     @classmethod
     def load(cls, conn: Connection) -> Directory:
@@ -46,13 +59,13 @@ class Directory:
     def refresh(self, conn: Connection, *, size: int | None = None) -> None:
         """Take in what other processes added. `size` is the keys log's size where the caller has just read it."""
         size = logbook.size(conn, KEYS) if size is None else size
-        if size == self.current.size:
+        if size <= self.current.size:
             return
         grown = self.current.copy()
         for first in range(grown.size, size, MAX_ENTRIES_A_READ):
             for leaf in logbook.leaves(conn, KEYS, first, min(first + MAX_ENTRIES_A_READ, size)):
                 grown.extend(leaf, verify=False)
-        self.current = grown
+        self.advance(grown)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +84,8 @@ class Exchange:
     receipt_key: SigningKey
     act_key: SigningKey
     token_bytes: Callable[[int], bytes]
+    signed: Callable[[str], SignedCheckpoint | None]
+    """What the log's signer has signed last, in whichever process of this host."""
     checkpoints: dict[str, SignedCheckpoint] = field(default_factory=dict)
     """The newest checkpoint of each log that this process has signed or seen; the writer's to change."""
 
@@ -88,9 +103,10 @@ class Exchange:
         return self.origin(audit_log(year))
 
     def newest_checkpoint(self, conn: Connection, log: str) -> tuple[int, bytes] | None:
-        """Size and note of the newest signed checkpoint; the saved one lags behind the signer by a batch."""
-        saved = logbook.latest_checkpoint(conn, log)
-        held = self.checkpoints.get(log)
-        if held is not None and (saved is None or held.size > saved.size):
-            return held.size, held.note
-        return None if saved is None else (saved.size, saved.note)
+        """Size and note of the newest signed checkpoint; the saved one lags behind the signer by a batch.
+
+        The signer is asked as well, for another process may have signed since: who meets both must see one log grow.
+        """
+        known = (logbook.latest_checkpoint(conn, log), self.checkpoints.get(log), self.signed(log))
+        found = [(checkpoint.size, checkpoint.note) for checkpoint in known if checkpoint is not None]
+        return max(found, key=lambda one: one[0], default=None)

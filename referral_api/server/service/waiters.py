@@ -32,11 +32,12 @@ class Waiters:
         self._by_credential: dict[str, _Waiter] = {}
         self._ending: dict[int, set[_Waiter]] = {}
         self._generations: dict[str, int] = {}
+        self._everybody = 0
         self._tick = 0
 
     def generation(self, party: str) -> int:
         """How often this party's inbox has grown since the start. Safe to read from the lane."""
-        return self._generations.get(party, 0)
+        return self._everybody + self._generations.get(party, 0)
 
     def __len__(self) -> int:
         return len(self._by_credential)
@@ -63,13 +64,17 @@ class Waiters:
     def wake(self, parties: Iterable[str]) -> None:
         """The inboxes of these parties grew."""
         for party in parties:
-            self._generations[party] = self.generation(party) + 1
+            self._generations[party] = self._generations.get(party, 0) + 1
             for waiter in self._by_party.pop(party, ()):
                 self._release(waiter, grown=True)
 
     def wake_all(self) -> None:
-        """Anything may have happened (another process said so, or this one shuts down)."""
-        self.wake(list(self._by_party.keys() | self._generations.keys()))
+        """Anything may have happened (notices may have been missed, or this process shuts down).
+
+        It counts for those as well who are just reading, and will only then wait.
+        """
+        self._everybody += 1
+        self.wake(list(self._by_party))
 
     def tick(self) -> None:
         """One second has passed: let those go whose time is over."""

@@ -11,12 +11,12 @@ waiter left; or let one job's failure touch its neighbours. Clauses: docs/protoc
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Generic, Protocol, TypeVar
 
-from referral_api.auditlog.leaf import LeafKind, encode_leaf, leaf_of
+from referral_api.auditlog.leaf import LeafKind, encode_leaf, leaf_of, parse_leaf
 from referral_api.auditlog.proof import format_proof
 from referral_api.auditlog.records import ServerRecord, encode_record, kind_of
 from referral_api.domain.errors import ErrorCode, ReferralError
@@ -123,6 +123,10 @@ class Done(Generic[T]):
     beside: Place | None = None
     """Of the act that came along (a submit's route)."""
 
+    def places(self) -> list[Place]:
+        """Those there are."""
+        return [place for place in (self.place, self.beside) if place is not None]
+
 
 @dataclass(frozen=True, slots=True)
 class Committed(Generic[T]):
@@ -156,6 +160,7 @@ class Writer:
         clock: Callable[[], float],
         year_of: Callable[[int], int],
         begin: Callable[[Batch], None],
+        announce: Callable[[Batch], None] = lambda _: None,
         committed: Callable[[Batch], None],
         checkpoints: dict[str, SignedCheckpoint],
         on_step: Callable[[str], None] = lambda _: None,
@@ -165,6 +170,7 @@ class Writer:
         self._clock = clock
         self._year_of = year_of
         self._begin = begin
+        self._announce = announce
         self._committed = committed
         self._deliver: Deliver = deliver_here
         self._checkpoints = checkpoints
@@ -172,6 +178,8 @@ class Writer:
         self._on_step = on_step
         self._queue: SimpleQueue[_Queued | None] = SimpleQueue()
         self._last_now = 0
+        self._own_sizes: dict[str, int] = {}
+        """Sizes of the logs as this process has left them; another size is another process's work."""
         self._signing = True
         self._thread = threading.Thread(target=self._loop, name="writer", daemon=True)
 
@@ -264,12 +272,15 @@ class Writer:
                 for log, leaves in sorted(batch.leaves.items(), reverse=True)
                 if leaves
             }
+            self._announce(batch)
             self._on_step("before-commit")
         self._on_step("after-commit")
         self._saved.update(batch.saved)
+        self._own_sizes.update({log: grown.size for log, grown in appended.items()})
         self._committed(batch)
         try:
-            signed = {log: self._sign(log, done) for log, done in appended.items()}
+            signed = {log: self._extend(log, grown.first, grown.leaf_hashes) for log, grown in appended.items()}
+            signed |= self._catch_up(queued, signed)
         except Exception as fault:
             # The batch is durable; whatever stops the signer, nobody may be told 201.
             observe.log("checkpoint_pending", fault=type(fault).__name__)
@@ -285,10 +296,12 @@ class Writer:
         self._on_step("answered")
 
     def _open(self, tx: Transaction) -> Batch:
-        # The clock never runs backwards in the log: a leaf's time is at least its predecessor's.
-        now = self._last_now = max(int(self._clock()), self._last_now)
+        heads = logbook.lock(tx, (KEYS,))
+        # The clock is read under the lock, so that whoever appends later, in any process, has also read it later.
+        now = max(int(self._clock()), self._last_now)
         year = self._year_of(now)
-        heads = logbook.lock(tx, (KEYS, audit_log(year)))
+        heads |= logbook.lock(tx, (audit_log(year),))
+        now = self._last_now = max(now, self._newest_time(tx, heads[audit_log(year)]))
         saved: dict[str, int] = {}
         for log, checkpoint in self._checkpoints.items():
             # A checkpoint covers a commit, so it is saved by the next one; the signer's own file has it meanwhile.
@@ -298,6 +311,12 @@ class Writer:
         batch = Batch(tx, now, year, heads, saved)
         self._begin(batch)
         return batch
+
+    def _newest_time(self, tx: Transaction, head: logbook.Head) -> int:
+        """The time of a log's last leaf, which the next one's never precedes, whoever wrote it."""
+        if head.size in {0, self._own_sizes.get(head.name)}:
+            return 0
+        return parse_leaf(logbook.leaf(tx, head.name, head.size - 1)).logged_s
 
     def _run(self, batch: Batch, one: _Queued) -> None:
         mark, wake, keymap = batch.mark(), set(batch.wake), batch.keymap
@@ -314,12 +333,28 @@ class Writer:
             batch.rewind(mark)
             batch.wake, batch.keymap = wake, keymap
 
-    def _sign(self, log: str, done: logbook.Appended) -> SignedCheckpoint:
-        def read_missing(first: int, last: int) -> Sequence[bytes]:
-            with self._database.read() as conn:
-                return logbook.leaf_hashes(conn, log, first, last)
+    def _catch_up(
+        self, queued: Iterable[_Queued], signed: Mapping[str, SignedCheckpoint]
+    ) -> dict[str, SignedCheckpoint]:
+        """Sign over leaves that this batch's answers are about and that were committed before it, unsigned until now:
+        their process ended, or could not sign.
+        """
+        found: dict[str, SignedCheckpoint] = {}
+        places = [place for one in queued if isinstance(one.outcome, Done) for place in one.outcome.places()]
+        for place in places:
+            held = found.get(place.log) or signed.get(place.log) or self._checkpoints.get(place.log)
+            if held is None or held.size <= place.index:
+                with self._database.read() as conn:
+                    size = logbook.size(conn, place.log)
+                found[place.log] = self._extend(place.log, size, ())
+        return found
 
-        return self._signers(log).extend(done.first, done.leaf_hashes, read_missing)
+    def _extend(self, log: str, first: int, leaf_hashes: Sequence[bytes]) -> SignedCheckpoint:
+        def read_missing(start: int, end: int) -> Sequence[bytes]:
+            with self._database.read() as conn:
+                return logbook.leaf_hashes(conn, log, start, end)
+
+        return self._signers(log).extend(first, leaf_hashes, read_missing)
 
     def _answer(
         self, one: _Queued, appended: dict[str, logbook.Appended], signed: dict[str, SignedCheckpoint]

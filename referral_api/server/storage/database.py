@@ -21,6 +21,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Engine, make_url
 from sqlalchemy.exc import ArgumentError, OperationalError, ProgrammingError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.server.storage.driver import (
@@ -195,12 +196,13 @@ class Database:
         return self._driver.dialect
 
     @contextmanager
-    def read(self, *, snapshot: bool = False) -> Iterator[Connection]:
-        """Borrow a connection for a few reads. With `snapshot` they all see the database of one moment.
+    def read(self, *, snapshot: bool = False, brief: bool = False) -> Iterator[Connection]:
+        """Borrow a connection for a few reads. With `snapshot` they all see the database of one moment; with `brief`
+        each is answered within seconds or refused (PostgreSQL).
 
-        Raises RolledBack (`database-lost`) if the database does not answer.
+        Raises RolledBack: `database-lost` if the database does not answer, `contention` if all connections are lent.
         """
-        session = self._borrow(self._driver.readers)
+        session = self._borrow(self._driver.brief if brief else self._driver.readers)
         connection = Connection(self._driver, session)
         try:
             if snapshot:
@@ -261,6 +263,8 @@ class Database:
                 session = engine.raw_connection()
         except self._driver.errors as error:
             raise RolledBack("database-lost") from error
+        except PoolTimeout as error:
+            raise RolledBack("contention") from error
         return session
 
     def _begin(self) -> tuple[Session, Transaction]:

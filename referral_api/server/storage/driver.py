@@ -32,7 +32,8 @@ class Conflict(ReferralError):  # noqa: N818  # names say what happened, as Erro
 class RolledBack(ReferralError):  # noqa: N818
     """Nothing of this transaction happened, for certain: the same work may be tried again at once.
 
-    `reason` is `database-lost` (no connection), `contention` (deadlock, lock timeout) or `database-failed`.
+    `reason` is `database-lost` (no connection), `contention` (deadlock, time-out of a lock, all connections lent) or
+    `database-failed`.
     """
 
     def __init__(self, reason: str) -> None:
@@ -60,6 +61,8 @@ class Driver(Protocol):
     errors: tuple[type[Exception], ...]
     """What the raw driver raises."""
     readers: Engine
+    brief: Engine
+    """Readers whose statements are answered within seconds, or not at all."""
     writer: Engine
 
     def native(self, sql: str) -> str:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import re
 import select
-from functools import lru_cache
+from collections.abc import Mapping
+from functools import lru_cache, partial
 from typing import Any, Final
 
 import psycopg
@@ -21,7 +22,10 @@ from referral_api.domain.errors import ReferralError
 from referral_api.server.storage.driver import Conflict, OutcomeUnknown, RolledBack, Session, begin_explicitly, refuse
 
 READERS: Final = 8
+BRIEF: Final = 4
 CONNECT_S: Final = 10
+BRIEF_S: Final = 2
+"""How long connecting, a lock and a statement may take where the caller would rather be refused than wait."""
 _SETTINGS: Final = {
     "default_transaction_isolation": "read committed",
     "client_encoding": "UTF8",
@@ -31,6 +35,7 @@ _SETTINGS: Final = {
     "lock_timeout": "20s",
     "statement_timeout": "60s",
 }
+_BRIEF_SETTINGS: Final = {"lock_timeout": f"{BRIEF_S}s", "statement_timeout": f"{BRIEF_S}s"}
 _CONSTRAINT_CLASS: Final = "23"
 _LOST_CLASSES: Final = ("08", "57P")
 _RAISED: Final = "P0001"
@@ -53,6 +58,7 @@ class PostgresDriver:
         """Raises UNAVAILABLE, reason `database-unreachable`, `not-durable` or `standby`."""
         self.writer = connect_engine(url, size=1, overflow=0)
         self.readers = connect_engine(url, size=READERS, overflow=3 * READERS)
+        self.brief = connect_engine(url, size=BRIEF, overflow=3 * BRIEF, brief=True)
         try:
             self.writer.raw_connection().close()
         except psycopg.Error as error:
@@ -114,27 +120,43 @@ class PostgresDriver:
             raise RolledBack("database-failed")
 
     def close(self) -> None:
-        """Close both pools."""
+        """Close all pools."""
+        self.brief.dispose()
         self.readers.dispose()
         self.writer.dispose()
 
 
-def connect_engine(url: URL, *, size: int, overflow: int) -> Engine:
-    """An engine whose every new connection is autocommitting, configured and checked for durability."""
+def connect_engine(url: URL, *, size: int, overflow: int, brief: bool = False) -> Engine:
+    """An engine whose every new connection is autocommitting, configured and checked for durability.
+
+    With `brief` nothing takes longer than BRIEF_S: connecting, waiting for a free connection, a lock, a statement.
+    """
+    longest_s = BRIEF_S if brief else CONNECT_S
     engine = create_engine(
         url.set(drivername="postgresql+psycopg"),
         poolclass=QueuePool,
         pool_size=size,
         max_overflow=overflow,
-        connect_args={"connect_timeout": CONNECT_S, "autocommit": True, "application_name": "referral_api"},
+        pool_timeout=longest_s,
+        connect_args={
+            "connect_timeout": longest_s,
+            "autocommit": True,
+            "application_name": "referral_api",
+            # A server that vanished without a word is noticed in half a minute, not in the kernel's two hours.
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 30_000,
+        },
     )
-    event.listen(engine, "connect", _prepare, insert=True)
+    settings = _SETTINGS | _BRIEF_SETTINGS if brief else _SETTINGS
+    event.listen(engine, "connect", partial(_prepare, settings), insert=True)
     begin_explicitly(engine, PostgresDriver.begin)
     return engine
 
 
-def _prepare(connection: psycopg.Connection[Any], _record: object) -> None:
-    for name, value in _SETTINGS.items():
+def _prepare(settings: Mapping[str, str], connection: psycopg.Connection[Any], _record: object) -> None:
+    for name, value in settings.items():
         connection.execute("SELECT set_config(%s, %s, false)", (name, value))
     row = connection.execute("SELECT current_setting('synchronous_commit'), pg_is_in_recovery()").fetchone()
     if row is None or row[1]:

@@ -2,7 +2,8 @@
 
 Proofs live in an unlogged table, which costs no sync; a crash or a fail-over empties it together with the row that
 names its epoch, so a claim that finds no such row knows that it cannot know. Assertions live in an ordinary table: no
-nonce can vouch for one after a loss. Statements go through the readers' pool, never through the writer.
+nonce can vouch for one after a loss. Claims have a small pool of their own with time-outs of seconds, for every call
+waits for one; they never pass through the writer.
 
 Must never: split reading the epoch and inserting a claim into two statements, or answer when the database does not.
 
@@ -119,7 +120,7 @@ class SharedReplayStore:
 
     def _read_epoch(self) -> _Epoch:
         try:
-            with self._database.read() as connection:
+            with self._database.read(brief=True) as connection:
                 row = connection.one(_FIND_EPOCH)
                 if row is None:
                     connection.run(_BEGIN_EPOCH)
@@ -132,7 +133,7 @@ class SharedReplayStore:
 
     def _run(self, sql: str, params: tuple[str | int, ...]) -> bool:
         try:
-            with self._database.read() as connection:
+            with self._database.read(brief=True) as connection:
                 return connection.run(sql, params) == 1
         except ReferralError as error:
             raise _unavailable() from error

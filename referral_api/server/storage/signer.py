@@ -94,6 +94,7 @@ class LogSigner:
         self._failed: str | None = None
         self._raw: bytes | None = None
         self._torn = False
+        self._newest: tuple[bytes, SignedCheckpoint | None] | None = None
         with self._exclusive():
             self._state = self._load()
         # The right edge that this process has itself seen in the database or found at start: what comes must extend it.
@@ -182,6 +183,25 @@ class LogSigner:
             if state.note is None:
                 raise AssertionError("unreachable: a state without note has just been signed")
             return SignedCheckpoint(state.frontier.size, state.frontier.root(), state.note)
+
+    def newest(self) -> SignedCheckpoint | None:
+        """What was signed last, by whichever process; None before the first signature.
+
+        Takes no lock: a slot that is being written is unreadable, and the other one then holds the newest.
+        """
+        raw = os.pread(self._descriptor, STATE_BYTES, 0)
+        remembered = self._newest
+        if remembered is not None and remembered[0] == raw:
+            return remembered[1]
+        slots = [self._parse_slot(raw[at * SLOT_BYTES : (at + 1) * SLOT_BYTES], at) for at in (0, 1)]
+        signed = [
+            SignedCheckpoint(state.frontier.size, state.frontier.root(), state.note)
+            for state in slots
+            if state is not None and state.note is not None
+        ]
+        found = max(signed, key=lambda checkpoint: checkpoint.size, default=None)
+        self._newest = (raw, found)
+        return found
 
     def close(self) -> None:
         """Give the file back."""
@@ -292,6 +312,12 @@ class LogSigners:
                 with suppress(FileExistsError):
                     self._open[name] = LogSigner.create(self._state_dir, name, self.origin(name), self._key)
         return self(name)
+
+    def newest(self, name: str) -> SignedCheckpoint | None:
+        """What was signed last of a log; None for one that has no state on this host."""
+        if name not in self._open and not state_path(self._state_dir, name).exists():
+            return None
+        return self(name).newest()
 
     def names(self) -> list[str]:
         """Every log that has a state on this host."""

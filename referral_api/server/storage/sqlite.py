@@ -50,6 +50,8 @@ class SqliteDriver:
             _require_file(path)
             self.writer = _engine(lambda: _connect_writer(path), size=1, overflow=0)
             self.readers = _engine(lambda: _connect_reader(path), size=READERS, overflow=3 * READERS)
+            # Reads of a local file wait for nobody.
+            self.brief = self.readers
             # The writer comes first and goes last: a read-only connection cannot make the WAL's index, and whoever
             # closes last checkpoints.
             self.writer.raw_connection().close()

@@ -86,7 +86,7 @@ def test_a_tile_only_grows(database: Database) -> None:
 def test_ciphertext_alone_may_go(database: Database) -> None:
     append(database, leaves_of(0, 1))
     with database.write() as tx:
-        tx.run("INSERT INTO sealed VALUES (?,?,?,?,?)", (1, "digest", "sha", 3, b"abc"))
+        tx.run("INSERT INTO sealed (pos, sha256, size, body) VALUES (?,?,?,?)", (1, "sha", 3, b"abc"))
         assert tx.run("UPDATE sealed SET body = NULL WHERE pos = 1") == 1
     with database.read() as conn:
         assert conn.one("SELECT sha256, size, body FROM sealed") == ("sha", 3, None)
