@@ -12,15 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from referral_api.domain.errors import FINAL_REFUSALS, ErrorCode, ReferralError
 from referral_api.domain.words import UUID4, Digest, Kid
 from referral_api.formats import signed
 from referral_api.formats.exchange_bodies import LogOrigin
-from referral_api.formats.fields import Credential, Document, Many, Party, Ref, Sha256, State, Version1
+from referral_api.formats.fields import Credential, Document, Many, Party, Ref, Sha256, State, Version1, broken
 from referral_api.formats.keys import Alg, PublicKey, SigningKey
 from referral_api.formats.strict_json import canonical, parse
 
@@ -59,6 +59,12 @@ class ReceiptPayload(Document):
     code: Literal["stale-head", "illegal-transition", "not-permitted", "consent-gate", "target-not-allowed"] | None
     states: Annotated[Many[DeliveryState], Field(max_length=64)]
     log: LogPlace
+
+    @model_validator(mode="after")
+    def _one_meaning(self) -> Self:
+        if (self.outcome == "refused") != (self.code is not None):
+            raise broken("members-contradict")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
