@@ -56,7 +56,7 @@ class Wire(httpx2.BaseTransport):
         self.tape = tape
         self.lies: dict[str, Lie] = {}
         self.cut: set[str] = set()
-        """Paths whose next answer gets lost on the way."""
+        """Paths whose next success gets lost on the way."""
         self._http = httpx2.HTTPTransport()
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
@@ -68,7 +68,7 @@ class Wire(httpx2.BaseTransport):
         with_answer.close()
         self.tape.append(f"{with_answer.status_code}\n{with_answer.headers.raw!r}\n\n".encode() + body)
         answer = Answer(with_answer.status_code, dict(with_answer.headers), body)
-        for part in [part for part in self.cut if part in request.url.path]:
+        for part in [part for part in self.cut if part in request.url.path and answer.status < 300]:
             self.cut.discard(part)
             raise httpx2.ReadError("the line was cut", request=request)
         for part, lie in self.lies.items():

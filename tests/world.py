@@ -322,8 +322,8 @@ class World:
 
     @property
     def log_lines(self) -> str:
-        """Everything that the exchange wrote to standard error."""
-        return self._tee.copy.getvalue()
+        """Everything that the exchange wrote to standard error, in this process and in others."""
+        return self._tee.copy.getvalue() + "".join(path.read_text() for path in sorted(self.folder.glob("*.log")))
 
     def restart(self, on_step: Callable[[str], None] = lambda _: None) -> None:
         """Stop the exchange and start it again."""
