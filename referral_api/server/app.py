@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import secrets
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
@@ -35,13 +36,14 @@ from referral_api.server.api.edge import Edge
 from referral_api.server.api.site import Lane, Site
 from referral_api.server.service import feed, founding
 from referral_api.server.service.acts import Door
+from referral_api.server.service.batch import Batch, Done, audit_log
 from referral_api.server.service.exchange import Directory, Exchange, year_of
 from referral_api.server.service.replay import MemoryReplayStore, ReplayStore
 from referral_api.server.service.tokens import TokenService
 from referral_api.server.service.waiters import Waiters
-from referral_api.server.service.writer import Batch, Done, Writer, audit_log
+from referral_api.server.service.writer import Writer
 from referral_api.server.settings import Settings
-from referral_api.server.storage import logbook, queries
+from referral_api.server.storage import feeds, logbook
 from referral_api.server.storage.database import Database
 from referral_api.server.storage.gate import gate
 from referral_api.server.storage.keyfiles import Signers, create_signers, load_signers
@@ -188,7 +190,7 @@ def _begin(exchange: Exchange, log_signers: LogSigners, polled: dict[str, int], 
     if polled:
         seen = dict(polled)
         polled.clear()
-        queries.touch_poll(batch.tx, seen.items())
+        feeds.touch_poll(batch.tx, seen.items())
 
 
 def _previous_head(exchange: Exchange, batch: Batch) -> TreeHead | None:
@@ -259,7 +261,7 @@ def create_app(runtime: Runtime) -> Edge:
         finally:
             for task in tasks:
                 task.cancel()
-            site.waiters.wake_all()
+            site.waiters.close()
             await asyncio.to_thread(site.desk.stop)
             await asyncio.to_thread(site.lane.stop)
             await asyncio.to_thread(runtime.close)
@@ -340,6 +342,18 @@ def configuration(exchange: Exchange) -> dict[str, Any]:
     }
 
 
+class _Server(uvicorn.Server):
+    """uvicorn ends the application only when no call is under way: polls are let go before it begins to wait."""
+
+    def __init__(self, config: uvicorn.Config, edge: Edge) -> None:
+        super().__init__(config)
+        self._edge = edge
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._edge.let_go()
+        await super().shutdown(sockets)
+
+
 def http_server(app: Edge, settings: Settings) -> uvicorn.Server:
     """The HTTP server before the application: no access log, no header that names it, no trust in a proxy's word."""
     config = uvicorn.Config(
@@ -355,7 +369,7 @@ def http_server(app: Edge, settings: Settings) -> uvicorn.Server:
         timeout_graceful_shutdown=10,
         backlog=4096,
     )
-    return uvicorn.Server(config)
+    return _Server(config, app)
 
 
 def serve(settings: Settings) -> None:

@@ -17,9 +17,9 @@ from referral_api.server.api.exchange import answered, text_of_member
 from referral_api.server.api.site import Site
 from referral_api.server.service import enrolment, oauth
 from referral_api.server.service.acts import Submission
+from referral_api.server.service.batch import Batch, Done
 from referral_api.server.service.callers import Caller
-from referral_api.server.service.writer import Batch, Done
-from referral_api.server.storage import queries
+from referral_api.server.storage import feeds
 
 INVITATION = b"referral-invitation"
 _SECRET_CHARS = 22
@@ -70,7 +70,7 @@ async def get_parties(site: Site, call: Call) -> Reply:
     def work(caller: Caller) -> list[dict[str, Any]]:
         demand(Read.DIRECTORY, caller.role, caller.kind, Relation.OWN)
         with site.exchange.database.read() as conn:
-            polled = queries.polls(conn) | site.polled
+            polled = feeds.polls(conn) | site.polled
         return [_party(party, polled) for party in site.exchange.keymap.parties()]
 
     return json_reply({"parties": await site.read(call, work)})
@@ -85,7 +85,7 @@ async def get_party(site: Site, call: Call) -> Reply:
         if party is None:
             raise ReferralError(ErrorCode.NOT_FOUND)
         with site.exchange.database.read() as conn:
-            return _party(party, queries.polls(conn) | site.polled)
+            return _party(party, feeds.polls(conn) | site.polled)
 
     return json_reply(await site.read(call, work))
 

@@ -27,6 +27,10 @@ class Edge:
         self._site = site
         self._cold = cold
 
+    def let_go(self) -> None:
+        """Answer every waiting poll now, and let none wait any more."""
+        self._site.waiters.close()
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection event."""
         if scope["type"] != "http":

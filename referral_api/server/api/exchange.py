@@ -14,10 +14,10 @@ from referral_api.server.api.call import Call, Reply, json_reply
 from referral_api.server.api.site import Site
 from referral_api.server.service import feed
 from referral_api.server.service.acts import Submission
+from referral_api.server.service.batch import Committed
 from referral_api.server.service.callers import Caller
 from referral_api.server.service.decision import Accepted
 from referral_api.server.service.reading import BundleRead, ReferralView, SealedRead
-from referral_api.server.service.writer import Committed
 
 SEALED_TYPE = "application/jose+json"
 

@@ -20,13 +20,14 @@ from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.server import observe
 from referral_api.server.api.call import Call
 from referral_api.server.service.acts import Door, Submission
+from referral_api.server.service.batch import Committed, Job
 from referral_api.server.service.callers import Caller
 from referral_api.server.service.decision import Accepted
 from referral_api.server.service.exchange import Exchange
 from referral_api.server.service.feed import Cursors
 from referral_api.server.service.tokens import TokenService
 from referral_api.server.service.waiters import Waiters
-from referral_api.server.service.writer import Answer, Committed, Job, Writer
+from referral_api.server.service.writer import Answer, Writer
 
 T = TypeVar("T")
 MAX_TAKE = 16

@@ -17,10 +17,11 @@ from referral_api.domain.words import DIRECTORY_ACTS, Act
 from referral_api.formats.act import RawAct, parse_act, verify_act
 from referral_api.formats.bundle import SealedBundle, SealRole, parse_bundle
 from referral_api.formats.fields import Sealed
+from referral_api.server.service.batch import Committed
 from referral_api.server.service.callers import Caller
 from referral_api.server.service.decision import Accepted, Checked, DirectoryDecision, ReferralDecision, stored_answer
 from referral_api.server.service.exchange import Exchange
-from referral_api.server.service.writer import Committed, Writer
+from referral_api.server.service.writer import Writer
 from referral_api.server.storage import queries
 
 MAX_LAG_S = 7 * 24 * 3600

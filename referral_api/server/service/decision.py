@@ -24,10 +24,10 @@ from referral_api.formats.act import RawAct
 from referral_api.formats.bundle import SealedBundle
 from referral_api.formats.statements import KeyMap
 from referral_api.server.service import directory
+from referral_api.server.service.batch import Asks, Batch, Committed, Done, Place, audit_log
 from referral_api.server.service.callers import Caller
 from referral_api.server.service.exchange import Exchange
 from referral_api.server.service.ledger import Entry, announce, announce_delivery, settle, store
-from referral_api.server.service.writer import Batch, Committed, Done, Place, audit_log
 from referral_api.server.storage import logbook, queries
 from referral_api.server.storage.database import Connection
 from referral_api.server.storage.queries import Referral, StoredAct
@@ -110,10 +110,17 @@ class ReferralDecision:
         self._route = route
         self._keymap = exchange.keymap
 
+    def asks(self) -> Asks | None:
+        """What a plain submit looks up before it is judged; all of a batch's are asked for at once (writer.Batch)."""
+        act = self._checked.act
+        if act.act is not Act.SUBMIT or self._route is not None:
+            return None
+        return Asks((act.iss, act.id), str(act.ref))
+
     def __call__(self, batch: Batch) -> Done[Accepted]:
         """Judge and store. Raises what leaves the id unused."""
         act = self._checked.act
-        seen = queries.find_act(batch.tx, act.iss, act.id)  # (5), again, under the lock
+        seen = batch.find_act(act.iss, act.id)  # (5), again, under the lock
         if seen is not None:
             return self._again(batch, seen)
         self._keymap = batch.keymap or self._exchange.keymap
@@ -145,7 +152,7 @@ class ReferralDecision:
     def _situation(self, batch: Batch) -> Situation:
         act = self._checked.act
         ref = str(act.ref)
-        referral = queries.find_referral(batch.tx, ref)
+        referral = batch.find_referral(ref)
         if act.act is Act.SUBMIT or referral is None:
             return Situation(referral, {}, prev_known=act.prev is None)
         deliveries = queries.deliveries_of(batch.tx, ref)
@@ -271,6 +278,7 @@ class ReferralDecision:
         excluded = frozenset() if self._route is None else frozenset(_excluded(self._route))
         referral = Referral(str(act.ref), act.party, body.urgency, act.digest, batch.now, excluded)
         queries.insert_referral(batch.tx, referral)
+        batch.remember_referral(referral)
         return referral
 
     def _accept_route(self, batch: Batch) -> tuple[str, Place] | tuple[None, None]:

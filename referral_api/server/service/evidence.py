@@ -17,11 +17,11 @@ from referral_api.domain import policy
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.policy import Read, Relation
 from referral_api.domain.words import Act, Role
+from referral_api.server.service.batch import Batch, Done
 from referral_api.server.service.callers import Caller
 from referral_api.server.service.decision import proof_of
 from referral_api.server.service.exchange import Exchange
 from referral_api.server.service.reading import access
-from referral_api.server.service.writer import Batch, Done
 from referral_api.server.storage import logbook, queries
 from referral_api.server.storage.database import Connection
 from referral_api.server.storage.logbook import KEYS

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from referral_api.domain.words import CredentialId, PartyId
 from referral_api.formats.keys import SigningKey
 from referral_api.formats.statements import KeyMap
-from referral_api.server.service.writer import audit_log
+from referral_api.server.service.batch import audit_log
 from referral_api.server.storage import logbook
 from referral_api.server.storage.database import Connection, Database
 from referral_api.server.storage.logbook import KEYS

@@ -18,7 +18,7 @@ from typing import Any
 
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.formats.strict_json import b64u, unb64u
-from referral_api.server.storage import logbook, queries
+from referral_api.server.storage import feeds, logbook
 from referral_api.server.storage.database import Connection
 
 MAX_LIMIT = 200  # R-05
@@ -79,7 +79,7 @@ def parse_query(params: Iterable[tuple[str, str]], party: str, cursors: Cursors)
 
 def page(conn: Connection, party: str, query: InboxQuery, cursors: Cursors, now: int) -> dict[str, Any]:
     """One page of a party's inbox, in log order."""
-    lines = queries.feed_after(conn, party, query.after, query.limit + 1, pending=query.pending)
+    lines = feeds.feed_after(conn, party, query.after, query.limit + 1, pending=query.pending)
     more = len(lines) > query.limit
     shown = lines[: query.limit]
     last = shown[-1].pos if shown else query.after
@@ -92,7 +92,7 @@ def page(conn: Connection, party: str, query: InboxQuery, cursors: Cursors, now:
     }
 
 
-def _entry(line: queries.FeedEntry) -> dict[str, Any]:
+def _entry(line: feeds.FeedEntry) -> dict[str, Any]:
     year, index = logbook.year_index(line.pos)
     return {
         "year": year,

@@ -18,10 +18,11 @@ from referral_api.domain.words import Act, KeyUse
 from referral_api.formats.act import build_act, parse_act
 from referral_api.formats.keys import SigningKey
 from referral_api.formats.parties import EXCHANGE
+from referral_api.server.service.batch import Batch, Committed, Done
 from referral_api.server.service.decision import Accepted, Checked, DirectoryDecision
 from referral_api.server.service.exchange import Exchange
 from referral_api.server.service.ledger import Entry, store
-from referral_api.server.service.writer import Batch, Committed, Done, Writer
+from referral_api.server.service.writer import Writer
 from referral_api.server.storage.logbook import KEYS
 
 EXCHANGE_CREDENTIAL = f"{EXCHANGE}.main"

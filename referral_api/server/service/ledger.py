@@ -18,10 +18,11 @@ from referral_api.domain.words import Act, State
 from referral_api.formats.act import RawAct
 from referral_api.formats.bundle import SealedBundle
 from referral_api.formats.receipt import build_receipt
+from referral_api.server.service.batch import Batch, Place
 from referral_api.server.service.exchange import Exchange
-from referral_api.server.service.writer import Batch, Place
-from referral_api.server.storage import queries
-from referral_api.server.storage.queries import FeedEntry, Referral, StoredAct
+from referral_api.server.storage import feeds, queries
+from referral_api.server.storage.feeds import FeedEntry
+from referral_api.server.storage.queries import Referral, StoredAct
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ def store(batch: Batch, exchange: Exchange, entry: Entry) -> tuple[Place, str]:
         received_at=batch.now,
     )
     queries.insert_act(batch.tx, stored)
+    batch.remember_act(stored)
     if entry.sealed is not None and entry.code is None:
         queries.insert_sealed(batch.tx, place.pos, entry.sealed.sha256, entry.sealed.raw)
     return place, receipt
@@ -85,7 +87,8 @@ def announce(
         _line(event, act, referral, place, party=party, unit=unit, answered_by=answered_by)
         for party, unit, answered_by in _readers(event, referral, before)
     ]
-    queries.insert_feed(batch.tx, lines)
+    for line in lines:
+        feeds.insert_feed(batch.tx, line)
     batch.wake.update(line.party for line in lines)
 
 
@@ -107,7 +110,7 @@ def announce_delivery(batch: Batch, act: RawAct, referral: Referral, delivery: D
         answered_by=frozenset(kind.value for kind in lifecycle.SUBMIT_ANSWERED_BY),
         pending=True,
     )
-    queries.insert_feed(batch.tx, [line])
+    feeds.insert_feed(batch.tx, line)
     batch.wake.add(delivery.unit)
 
 
@@ -117,12 +120,12 @@ def settle(batch: Batch, event: Event, referral: Referral, changed: Iterable[str
     for party in (referral.sender, *sorted(units)):
         answered = [
             line.pos
-            for line in queries.pending_of(batch.tx, referral.ref, party)
+            for line in feeds.pending_of(batch.tx, referral.ref, party)
             if event.act.value in line.answered_by
             and (line.unit is None or line.unit in units)
             and (event.question is None or line.act_digest == event.question)
         ]
-        queries.settle_feed(batch.tx, party, answered)
+        feeds.settle_feed(batch.tx, party, answered)
 
 
 def _readers(

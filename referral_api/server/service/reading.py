@@ -19,12 +19,13 @@ from referral_api.domain.fold import Delivery
 from referral_api.domain.policy import Read, Relation, Viewer
 from referral_api.domain.words import Act, Role
 from referral_api.formats.act import parse_act
+from referral_api.server.service.batch import Batch, Done
 from referral_api.server.service.callers import Caller
 from referral_api.server.service.exchange import Exchange
-from referral_api.server.service.writer import Batch, Done
-from referral_api.server.storage import logbook, queries
+from referral_api.server.storage import feeds, logbook, queries
 from referral_api.server.storage.database import Connection
-from referral_api.server.storage.queries import FeedEntry, Referral, StoredAct
+from referral_api.server.storage.feeds import FeedEntry
+from referral_api.server.storage.queries import Referral, StoredAct
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +259,7 @@ def _tell_sender(batch: Batch, referral: Referral, unit: str, act_digest: str, p
         answered_by=frozenset(),
         pending=False,
     )
-    queries.insert_feed(batch.tx, [line])
+    feeds.insert_feed(batch.tx, line)
     batch.wake.add(referral.sender)
 
 

@@ -33,6 +33,7 @@ class Waiters:
         self._ending: dict[int, set[_Waiter]] = {}
         self._generations: dict[str, int] = {}
         self._everybody = 0
+        self._closed = False
         self._tick = 0
 
     def generation(self, party: str) -> int:
@@ -47,7 +48,7 @@ class Waiters:
 
         An older waiter of the same credential is let go with False.
         """
-        if self.generation(party) != seen:
+        if self._closed or self.generation(party) != seen:
             return True
         older = self._by_credential.get(credential)
         if older is not None:
@@ -69,12 +70,17 @@ class Waiters:
                 self._release(waiter, grown=True)
 
     def wake_all(self) -> None:
-        """Anything may have happened (notices may have been missed, or this process shuts down).
+        """Anything may have happened: notices may have been missed.
 
         It counts for those as well who are just reading, and will only then wait.
         """
         self._everybody += 1
         self.wake(list(self._by_party))
+
+    def close(self) -> None:
+        """Nobody waits from now on: the process ends once its calls are answered."""
+        self._closed = True
+        self.wake_all()
 
     def tick(self) -> None:
         """One second has passed: let those go whose time is over."""

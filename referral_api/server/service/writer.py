@@ -12,17 +12,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import Generic, Protocol, TypeVar
+from typing import TypeVar
 
-from referral_api.auditlog.leaf import LeafKind, encode_leaf, leaf_of, parse_leaf
+from referral_api.auditlog.leaf import parse_leaf
 from referral_api.auditlog.proof import format_proof
-from referral_api.auditlog.records import ServerRecord, encode_record, kind_of
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.formats.statements import KeyMap
 from referral_api.server import observe
-from referral_api.server.storage import logbook, queries
+from referral_api.server.service.batch import Batch, Committed, Done, Job, Place, asks_of, audit_log
+from referral_api.server.storage import logbook
 from referral_api.server.storage.database import Database, OutcomeUnknown, Transaction
 from referral_api.server.storage.logbook import KEYS
 from referral_api.server.storage.signer import LogSigner, SignedCheckpoint
@@ -30,112 +29,6 @@ from referral_api.server.storage.signer import LogSigner, SignedCheckpoint
 T = TypeVar("T")
 MAX_BATCH = 256
 MAX_QUEUE = 4096
-
-
-def audit_log(year: int) -> str:
-    """The name of a year's audit log."""
-    return f"audit/{year}"
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a leaf was put, before its proof exists."""
-
-    log: str
-    index: int
-    leaf: bytes
-
-    @property
-    def pos(self) -> int:
-        """The audit log's position key (year and index in one integer)."""
-        return logbook.position(int(self.log.rpartition("/")[2]), self.index)
-
-
-@dataclass(slots=True)
-class Batch:
-    """One transaction under way. Jobs add rows through `tx` and leaves through `append_leaf`."""
-
-    tx: Transaction
-    now: int
-    year: int
-    heads: dict[str, logbook.Head]
-    saved: dict[str, int]
-    """Checkpoints that this transaction keeps: size by log."""
-    keymap: KeyMap | None = None
-    """The directory with what earlier jobs of this batch added to it; None while it is the exchange's own."""
-    leaves: dict[str, list[bytes]] = field(default_factory=dict)
-    wake: set[str] = field(default_factory=set)
-    """Parties whose inbox grew."""
-
-    def next_index(self, log: str) -> int:
-        """The index that the next leaf of `log` will get."""
-        return self.heads[log].size + len(self.leaves.get(log, ()))
-
-    def append_leaf(self, log: str, leaf: bytes) -> Place:
-        """Reserve the next index for exactly these leaf bytes."""
-        place = Place(log, self.next_index(log), leaf)
-        self.leaves.setdefault(log, []).append(leaf)
-        return place
-
-    def place_at(self, pos: int) -> Place:
-        """The place of an audit leaf that is stored already, or that an earlier job of this batch reserved."""
-        year, index = logbook.year_index(pos)
-        log = audit_log(year)
-        head = self.heads.get(log)
-        if head is not None and index >= head.size:
-            return Place(log, index, self.leaves[log][index - head.size])
-        return Place(log, index, logbook.leaf(self.tx, log, index))
-
-    def append_record(self, kind: LeafKind, record: bytes) -> Place:
-        """Append an audit leaf that commits to these exact record bytes."""
-        return self.append_leaf(audit_log(self.year), encode_leaf(leaf_of(record, kind, self.now)))
-
-    def record(self, record: ServerRecord, *, ref: str | None = None, party: str | None = None) -> Place:
-        """Store a record of the exchange's own and its leaf."""
-        raw = encode_record(record)
-        place = self.append_record(kind_of(record), raw)
-        queries.insert_record(self.tx, queries.StoredRecord(place.pos, record.kind, ref, party, raw.decode("ascii")))
-        return place
-
-    def mark(self) -> dict[str, int]:
-        """How many leaves each log has now, to rewind to when a savepoint is rolled back."""
-        return {log: len(leaves) for log, leaves in self.leaves.items()}
-
-    def rewind(self, mark: dict[str, int]) -> None:
-        """Forget the leaves reserved since `mark`."""
-        for log, leaves in self.leaves.items():
-            del leaves[mark.get(log, 0) :]
-
-
-class Job(Protocol[T]):
-    """Something to be done inside the writer's transaction, in a savepoint of its own."""
-
-    def __call__(self, batch: Batch, /) -> Done[T]:
-        """Change rows and reserve leaves, or raise ReferralError and leave nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Done(Generic[T]):
-    """What a job leaves: its result and the place that its answer's proof is about, if any."""
-
-    result: T
-    place: Place | None = None
-    beside: Place | None = None
-    """Of the act that came along (a submit's route)."""
-
-    def places(self) -> list[Place]:
-        """Those there are."""
-        return [place for place in (self.place, self.beside) if place is not None]
-
-
-@dataclass(frozen=True, slots=True)
-class Committed(Generic[T]):
-    """A job's result once it is durable, with the tlog-proof of its leaf."""
-
-    result: T
-    proof: str | None
-    beside_proof: str | None = None
-
 
 Answer = Callable[["Committed[object] | ReferralError"], None]
 Deliver = Callable[[Sequence[tuple[Answer, "Committed[object] | ReferralError"]], frozenset[str]], None]
@@ -264,6 +157,7 @@ class Writer:
         self._on_step("begin")
         with self._database.write() as tx:
             batch = self._open(tx)
+            batch.foresee([asks for one in queued if (asks := asks_of(one.job)) is not None])
             for one in queued:
                 self._run(batch, one)
             self._on_step("before-append")
@@ -319,9 +213,9 @@ class Writer:
         return parse_leaf(logbook.leaf(tx, head.name, head.size - 1)).logged_s
 
     def _run(self, batch: Batch, one: _Queued) -> None:
-        mark, wake, keymap = batch.mark(), set(batch.wake), batch.keymap
+        mark = batch.mark()
         try:
-            with batch.tx.savepoint():
+            with batch.tx.savepoint() if asks_of(one.job) is None else batch.tx.aside():
                 one.outcome = one.job(batch)
         except ReferralError as refusal:
             one.outcome = refusal
@@ -331,7 +225,6 @@ class Writer:
             one.outcome = ReferralError(ErrorCode.INTERNAL)
         if isinstance(one.outcome, ReferralError):
             batch.rewind(mark)
-            batch.wake, batch.keymap = wake, keymap
 
     def _catch_up(
         self, queued: Iterable[_Queued], signed: Mapping[str, SignedCheckpoint]

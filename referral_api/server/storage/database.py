@@ -9,7 +9,7 @@ Must never: create what was not asked for, keep a transaction open between calls
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -24,112 +24,18 @@ from sqlalchemy.exc import ArgumentError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.server.storage.connection import Connection, Transaction
 from referral_api.server.storage.driver import (
     Conflict,
     Driver,
     OutcomeUnknown,
-    Params,
     RolledBack,
-    Row,
     Session,
     refuse,
 )
 from referral_api.server.storage.sqlite import SqliteDriver, create_file
 
 __all__ = ["Conflict", "Connection", "Database", "OutcomeUnknown", "RolledBack", "Transaction"]
-
-
-class Connection:
-    """Statements over one borrowed connection. Parameters are `?`; rows are plain tuples.
-
-    Raises Conflict or RolledBack; a read that fails with RolledBack may simply be asked again.
-    """
-
-    __slots__ = ("_cursor", "_driver", "_session")
-
-    def __init__(self, driver: Driver, session: Session) -> None:
-        self._driver = driver
-        self._session = session
-        self._cursor = session.cursor()
-
-    def one(self, sql: str, params: Params = ()) -> Row | None:
-        """The first row, or None."""
-        try:
-            self._cursor.execute(self._driver.native(sql), params)
-            row: Row | None = self._cursor.fetchone()
-        except self._driver.errors as error:
-            raise self._failure(error) from error
-        return row
-
-    def all(self, sql: str, params: Params = ()) -> list[Row]:
-        """Every row. Bound it with LIMIT."""
-        try:
-            self._cursor.execute(self._driver.native(sql), params)
-            return list(self._cursor.fetchall())
-        except self._driver.errors as error:
-            raise self._failure(error) from error
-
-    def run(self, sql: str, params: Params = ()) -> int:
-        """Execute a statement that returns no rows; the number of rows it touched."""
-        try:
-            self._cursor.execute(self._driver.native(sql), params)
-        except self._driver.errors as error:
-            raise self._failure(error) from error
-        return int(self._cursor.rowcount)
-
-    def run_many(self, sql: str, rows: Iterable[Params]) -> int:
-        """Execute one statement for many rows; the number of rows touched in all."""
-        batch = list(rows)
-        if not batch:
-            return 0
-        try:
-            self._cursor.executemany(self._driver.native(sql), batch)
-        except self._driver.errors as error:
-            raise self._failure(error) from error
-        return int(self._cursor.rowcount)
-
-    def close(self) -> None:
-        """Give the cursor back. `Database` calls this; a lost connection has nothing left to close."""
-        try:
-            self._cursor.close()
-        except self._driver.errors:
-            return
-
-    def _failure(self, error: Exception) -> ReferralError:
-        return self._driver.failure(error)
-
-
-class Transaction(Connection):
-    """A writing transaction: all of it happens at the end of `Database.write`, or none."""
-
-    __slots__ = ()
-
-    def one_locked(self, sql: str, params: Params = ()) -> Row | None:
-        """The first row of a SELECT, locked until the transaction ends (SQLite has locked the whole file already)."""
-        return self.one(sql + self._driver.lock_suffix, params)
-
-    @contextmanager
-    def savepoint(self) -> Iterator[None]:
-        """Undo only what the block did, when it raises; the exception goes on to the caller.
-
-        Raises RolledBack if the engine ended the whole transaction by itself (disk full, connection lost).
-        """
-        self.run("SAVEPOINT act")
-        try:
-            yield
-        except BaseException as error:
-            if self._driver.is_lost(self._session) or not self._driver.in_transaction(self._session):
-                raise RolledBack("database-failed") from error
-            self.run("ROLLBACK TO SAVEPOINT act")
-            self.run("RELEASE SAVEPOINT act")
-            raise
-        self.run("RELEASE SAVEPOINT act")
-
-    def _failure(self, error: Exception) -> ReferralError:
-        failure = self._driver.failure(error)
-        if isinstance(failure, Conflict) and not self._driver.in_transaction(self._session):
-            return RolledBack("database-failed")
-        return failure
 
 
 class Database:
@@ -227,6 +133,7 @@ class Database:
         session, transaction = self._begin()
         try:
             yield transaction
+            transaction.flush()
         except BaseException:
             self._give_up(session, transaction)
             raise

@@ -1,4 +1,4 @@
-"""Acts, referrals, deliveries, sealed texts, records and feeds: plain values in, frozen dataclasses out.
+"""Acts, referrals, deliveries, sealed texts and records: plain values in, frozen dataclasses out.
 
 One function a question, plain SQL, no decision. Heads and states change by compare-and-swap in the statement itself,
 never because "we are surely in the right transaction".
@@ -9,7 +9,7 @@ Must never: decide what is allowed, parse a document, or let a row leave this fo
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from referral_api.domain.words import Act, DeliveryRole, State, Urgency
 from referral_api.formats.strict_json import parse
 from referral_api.server.storage.database import Connection, Transaction
 
+_REFERRAL_COLUMNS = "ref, sender, urgency, submit_digest, created_at, excluded"
 _MAX_COLUMN_BYTES = 64 * 1024
 _ACT_COLUMNS = "pos, digest, iss, id, party, act, ref, unit, prev, jws, outcome, code, receipt, carrier, received_at"
 
@@ -56,24 +57,6 @@ class Referral:
 
 
 @dataclass(frozen=True, slots=True)
-class FeedEntry:
-    """One line of a party's inbox. `answered_by` are the acts that settle it; empty for what only informs."""
-
-    party: str
-    pos: int
-    act_digest: str | None
-    act_id: str | None
-    kind: str
-    ref: str | None
-    unit: str | None
-    sender: str | None
-    urgency: str | None
-    at: int
-    answered_by: frozenset[str]
-    pending: bool
-
-
-@dataclass(frozen=True, slots=True)
 class StoredRecord:
     """A record of the exchange's own: canonical JSON text behind a leaf that is no act."""
 
@@ -88,6 +71,15 @@ def find_act(conn: Connection, iss: str, act_id: str) -> StoredAct | None:
     """The act that this issuer sent under this id."""
     row = conn.one(f"SELECT {_ACT_COLUMNS} FROM act WHERE iss = ? AND id = ?", (iss, act_id))
     return None if row is None else _act(row)
+
+
+def find_acts(conn: Connection, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], StoredAct]:
+    """Those of the acts with these (issuer, id) that are stored, in one question."""
+    marks = ",".join(["(?,?)"] * len(keys))
+    rows = conn.all(
+        f"SELECT {_ACT_COLUMNS} FROM act WHERE (iss, id) IN (VALUES {marks})", [part for key in keys for part in key]
+    )
+    return {(stored.iss, stored.id): stored for stored in map(_act, rows)}
 
 
 def find_act_by_digest(conn: Connection, digest: str) -> StoredAct | None:
@@ -122,7 +114,7 @@ def acts_between(conn: Connection, first: int, last: int) -> list[StoredAct]:
 
 def insert_act(tx: Transaction, stored: StoredAct) -> None:
     """Store an act with its receipt; UNIQUE on digest and on (iss, id) is the last word on "seen before"."""
-    tx.run(
+    tx.later(
         f"INSERT INTO act ({_ACT_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
         (
             stored.pos,
@@ -154,17 +146,20 @@ def prev_places(conn: Connection, ref: str, digest: str) -> tuple[Act, str | Non
 
 def find_referral(conn: Connection, ref: str) -> Referral | None:
     """The referral, or None."""
-    row = conn.one(
-        "SELECT ref, sender, urgency, submit_digest, created_at, excluded FROM referral WHERE ref = ?", (ref,)
-    )
-    if row is None:
-        return None
-    return Referral(row[0], row[1], Urgency(row[2]), row[3], row[4], frozenset(_read(row[5])))
+    row = conn.one(f"SELECT {_REFERRAL_COLUMNS} FROM referral WHERE ref = ?", (ref,))
+    return None if row is None else _referral(row)
+
+
+def known_referrals(conn: Connection, refs: Sequence[str]) -> dict[str, Referral]:
+    """Those of these referrals that exist, in one question."""
+    marks = ",".join("?" * len(refs))
+    rows = conn.all(f"SELECT {_REFERRAL_COLUMNS} FROM referral WHERE ref IN ({marks})", list(refs))
+    return {row[0]: _referral(row) for row in rows}
 
 
 def insert_referral(tx: Transaction, referral: Referral) -> None:
     """Store a new referral."""
-    tx.run(
+    tx.later(
         "INSERT INTO referral (ref, sender, urgency, submit_digest, created_at, excluded) VALUES (?,?,?,?,?,?)",
         (
             referral.ref,
@@ -200,7 +195,7 @@ def find_delivery(conn: Connection, ref: str, unit: str) -> Delivery | None:
 
 def insert_delivery(tx: Transaction, ref: str, delivery: Delivery) -> None:
     """Store a new delivery."""
-    tx.run(
+    tx.later(
         f"INSERT INTO delivery (ref, {_DELIVERY_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
         (ref, delivery.unit, delivery.role.value, *_changing(delivery)),
     )
@@ -219,7 +214,7 @@ def swap_delivery(tx: Transaction, ref: str, seen: Delivery, after: Delivery) ->
 
 def insert_sealed(tx: Transaction, pos: int, sha256: str, text: bytes) -> None:
     """Store the exact bytes sealed beside the act at `pos`."""
-    tx.run(
+    tx.later(
         "INSERT INTO sealed (pos, sha256, size, body) VALUES (?,?,?,?)",
         (pos, sha256, len(text), text),
     )
@@ -239,7 +234,7 @@ def sealed_digest(conn: Connection, act_digest: str) -> str | None:
 
 def insert_record(tx: Transaction, record: StoredRecord) -> None:
     """Store a record of the exchange's own."""
-    tx.run(
+    tx.later(
         "INSERT INTO record (pos, kind, ref, party, body) VALUES (?,?,?,?,?)",
         (record.pos, record.kind, record.ref, record.party, record.body),
     )
@@ -263,74 +258,12 @@ def records_between(conn: Connection, first: int, last: int) -> list[StoredRecor
     return [StoredRecord(*row) for row in rows]
 
 
-def insert_feed(tx: Transaction, entries: Iterable[FeedEntry]) -> None:
-    """Add lines to parties' inboxes."""
-    tx.run_many(
-        "INSERT INTO feed (party, pos, act_digest, act_id, kind, ref, unit, sender, urgency, at, answered_by, pending)"
-        " VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
-        [
-            (
-                e.party,
-                e.pos,
-                e.act_digest,
-                e.act_id,
-                e.kind,
-                e.ref,
-                e.unit,
-                e.sender,
-                e.urgency,
-                e.at,
-                " ".join(sorted(e.answered_by)),
-                e.pending,
-            )
-            for e in entries
-        ],
-    )
-
-
-def feed_after(conn: Connection, party: str, after: int, limit: int, *, pending: bool) -> list[FeedEntry]:
-    """A party's inbox after a position, in log order; with `pending` only what still waits for an answer."""
-    only = " AND pending" if pending else ""
-    rows = conn.all(
-        "SELECT party, pos, act_digest, act_id, kind, ref, unit, sender, urgency, at, answered_by, pending FROM feed"
-        f" WHERE party = ? AND pos > ?{only} ORDER BY pos LIMIT ?",
-        (party, after, limit),
-    )
-    return [_feed(row) for row in rows]
-
-
-def pending_of(conn: Connection, ref: str, party: str) -> list[FeedEntry]:
-    """What of one referral still waits for an answer in a party's inbox."""
-    rows = conn.all(
-        "SELECT party, pos, act_digest, act_id, kind, ref, unit, sender, urgency, at, answered_by, pending FROM feed"
-        " WHERE ref = ? AND party = ? AND pending",
-        (ref, party),
-    )
-    return [_feed(row) for row in rows]
-
-
-def settle_feed(tx: Transaction, party: str, positions: Sequence[int]) -> None:
-    """Mark lines of a party's inbox as answered."""
-    no = False
-    tx.run_many("UPDATE feed SET pending = ? WHERE party = ? AND pos = ?", [(no, party, pos) for pos in positions])
-
-
-def touch_poll(tx: Transaction, seen: Iterable[tuple[str, int]]) -> None:
-    """Note when parties last polled (live or offline is shown from this)."""
-    tx.run_many(
-        "INSERT INTO poll (party, last_at) VALUES (?,?) ON CONFLICT (party) DO UPDATE SET last_at = excluded.last_at"
-        " WHERE excluded.last_at > poll.last_at",
-        list(seen),
-    )
-
-
-def polls(conn: Connection) -> dict[str, int]:
-    """When each party last polled, unix seconds."""
-    return {row[0]: row[1] for row in conn.all("SELECT party, last_at FROM poll")}
-
-
 def _act(row: tuple[Any, ...]) -> StoredAct:
     return StoredAct(*row[:5], Act(row[5]), *row[6:])  # type: ignore[call-arg]  # as many as _ACT_COLUMNS
+
+
+def _referral(row: tuple[Any, ...]) -> Referral:
+    return Referral(row[0], row[1], Urgency(row[2]), row[3], row[4], frozenset(_read(row[5])))
 
 
 def _delivery(row: tuple[object, ...]) -> Delivery:
@@ -366,11 +299,6 @@ def _changing(delivery: Delivery) -> tuple[object, ...]:
         json.dumps([[q.act.value, q.digest] for q in delivery.questions]) if delivery.questions else "[]",
         delivery.transfer_to,
     )
-
-
-def _feed(row: tuple[Any, ...]) -> FeedEntry:
-    answered_by, pending = frozenset(str(row[10]).split()), bool(row[11])
-    return FeedEntry(*row[:10], answered_by, pending)  # type: ignore[call-arg]  # as many as the columns asked for
 
 
 def _read(column: object) -> list[Any]:
