@@ -60,7 +60,6 @@ class Notices:
         self._sender = sender
         self._heard: Callable[[Notice], None] = lambda _: None
         self._stop_read, self._stop_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self._listening = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="notices", daemon=True)
 
     def send(self, tx: Transaction, parties: Iterable[str], *, keys_grew: bool) -> None:
@@ -73,10 +72,6 @@ class Notices:
         """Listen; `heard` runs on the listening thread, first of all with ANYTHING and again after every lost line."""
         self._heard = heard
         self._thread.start()
-
-    def wait_until_listening(self, timeout_s: float) -> bool:
-        """Whether the line stands, after at most this long."""
-        return self._listening.wait(timeout_s)
 
     def stop(self) -> None:
         """Stop listening and give the connection back; once."""
@@ -110,10 +105,8 @@ class Notices:
             if not isinstance(connection, psycopg.Connection):
                 raise TypeError("not a connection of psycopg")
             connection.execute(f"LISTEN {CHANNEL}")
-            self._listening.set()
             yield connection
         finally:
-            self._listening.clear()
             session.invalidate()
             session.close()
 
