@@ -389,6 +389,15 @@ def test_a_released_delivery_starts_its_clocks_when_it_is_released() -> None:
     assert story[LOCAL].submitted_at == 0
 
 
+def test_what_was_withdrawn_before_its_release_never_was_there_for_its_unit() -> None:
+    """R-63: a unit that was to be asked only if nobody else answered does not learn that it was on the list."""
+    story = Story((LOCAL, ACTION), (NATIONAL, ESCALATION), (OBSERVER, ESCALATION))
+    story.act(Act.RELEASED, X, OBSERVER)
+    story.act(Act.WITHDRAW, H, None)
+    assert story[NATIONAL].state is story[OBSERVER].state is State.WITHDRAWN
+    assert (story[NATIONAL].shown_state, story[OBSERVER].shown_state) == (State.HELD, State.WITHDRAWN)
+
+
 def test_a_reopened_delivery_counts_as_accepted_from_then() -> None:
     """R-74."""
     story = Story().accepted()

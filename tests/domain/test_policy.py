@@ -101,6 +101,17 @@ def test_a_service_s_refusal_says_that_a_person_could() -> None:
     assert caught.value.facts == {"act": "ack"}, "a person of the hotline could not either"
 
 
+def test_demand_refuses_exactly_what_no_row_allows() -> None:
+    """R-60: `demand` is `may` with a reason."""
+    for action, role, kind, relation in ALL:
+        try:
+            demand(action, role, kind, relation)
+            passed = True
+        except ReferralError:
+            passed = False
+        assert passed == may(action, role, kind, relation), (action, role, kind, relation)
+
+
 def test_a_person_has_every_right_that_a_service_of_the_same_party_has() -> None:
     for action, role, relation in product(EVERYTHING, (H, U, A, R), Relation):
         assert may(action, role, PERSON, relation) or not may(action, role, SERVICE, relation), (action, role)
