@@ -72,13 +72,14 @@ ENTRIES: dict[str, dict[str, Any]] = {
 
 @dataclass(slots=True)
 class Clock:
-    """This machine's time, and what a test adds to it."""
+    """This machine's time, and what a test adds to it; or one moment that lasts."""
 
     ahead_s: float = 0.0
+    stopped_at: float | None = None
 
     def __call__(self) -> float:
         """Unix seconds."""
-        return time.time() + self.ahead_s
+        return (time.time() if self.stopped_at is None else self.stopped_at) + self.ahead_s
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,12 @@ Must never: commit outside the writer, answer before the commit and its checkpoi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import DIRECTORY_ACTS, Act
+from referral_api.formats import signed
 from referral_api.formats.act import RawAct, parse_act, verify_act
 from referral_api.formats.bundle import SealedBundle, SealRole, parse_bundle
 from referral_api.formats.fields import Sealed
@@ -26,6 +27,14 @@ from referral_api.server.storage import queries
 
 MAX_LAG_S = 7 * 24 * 3600  # R-05
 MAX_LEAD_S = 60  # R-05
+
+_CONTENTS: Mapping[Act, frozenset[str]] = {
+    Act.SUBMIT: frozenset({signed.BUNDLE}),
+    Act.SUPPLEMENT: frozenset({signed.BUNDLE, signed.FORWARD}),
+    Act.TRANSFER: frozenset({signed.FORWARD}),
+    Act.REWRAP: frozenset({signed.FORWARD}),
+}
+"""What an envelope says that it holds, by the act that it travels beside; a note everywhere else (R-20, R-28)."""
 
 Answered = Callable[[Committed[Accepted] | ReferralError], None]
 
@@ -141,6 +150,8 @@ def _check_sealed(act: RawAct, text: bytes | None) -> SealedBundle | None:
     if text is None:
         raise ReferralError(ErrorCode.DIGEST_MISMATCH, reason="absent")
     sealed = parse_bundle(text)
+    if sealed.cty not in _CONTENTS.get(act.act, {signed.NOTE}):
+        raise ReferralError(ErrorCode.WRONG_TYPE, act=act.act.value, found=sealed.cty)
     if (sealed.sha256, sealed.size) != (named.sha256, named.size):
         raise ReferralError(ErrorCode.DIGEST_MISMATCH, reason="differs")
     if sealed.routing.from_party != act.party or sealed.routing.ref != act.ref:
