@@ -15,15 +15,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from referral_api.domain import fold, policy
+from referral_api.domain import fold, lifecycle, policy
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.fold import Delivery, Event
-from referral_api.domain.policy import Viewer
-from referral_api.domain.words import Act, DeliveryRole, Role
+from referral_api.domain.policy import Relation, Viewer
+from referral_api.domain.words import Act, CredentialKind, DeliveryRole, Role, State
 from referral_api.formats.act import RawAct
 from referral_api.formats.receipt import Receipt
 
 _VIEWERS = {Role.HOTLINE: Viewer.SENDER, Role.POLICE_UNIT: Viewer.UNIT}
+_RELATIONS = {Role.HOTLINE: Relation.SENDER, Role.POLICE_UNIT: Relation.RECIPIENT, Role.EXCHANGE: Relation.OWN}
 UNFOLDED = frozenset({Act.ROUTE, Act.UNIT_OFFLINE, Act.ERASE})
 """Acts that stand beside a referral and move none of its deliveries."""
 
@@ -51,6 +52,28 @@ def event_of(act: RawAct, by: Role, at: int) -> Event:
     )
 
 
+def passed_on(unit: str, accepted: Iterable[RawAct]) -> list[RawAct]:
+    """The transfers and approvals by which a referral reached `unit`, newest first, from accepted acts in log order.
+
+    Empty for a unit that the submit itself addresses. Where the unit passed it on in turn is not among them (R-62).
+    """
+    proposed: dict[str, RawAct] = {}
+    arrived: dict[str, tuple[RawAct, RawAct]] = {}
+    for act in accepted:
+        body: Any = act.body
+        if act.act is Act.TRANSFER:
+            proposed[act.digest] = act
+        elif act.act is Act.APPROVE and body.answers in proposed:
+            transfer: Any = proposed[body.answers].body
+            arrived[transfer.to] = (act, proposed[body.answers])
+    path: list[RawAct] = []
+    place: str | None = unit
+    while place in arrived:
+        path += arrived.pop(place)
+        place = path[-1].unit
+    return path
+
+
 @dataclass(slots=True)
 class Chronicle:
     """One referral as it becomes, act by act. `only` limits it to the delivery of one unit: what that unit can know."""
@@ -59,14 +82,18 @@ class Chronicle:
     sender: str | None = None
     deliveries: dict[str, Delivery] = field(default_factory=dict)
     _seen: dict[str, tuple[Act, str | None]] = field(default_factory=dict)
+    _roles: dict[str, DeliveryRole] = field(default_factory=dict)
+    _proposed: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """With `only`: transfers between other units by digest, from whom to whom."""
 
-    def accept(self, event: Event) -> None:
-        """Take an act that the exchange accepted.
+    def accept(self, event: Event, kind: CredentialKind | None = None) -> None:
+        """Take an act that the exchange accepted; `kind` is that of its signer's credential, where it is known.
 
-        Raises TAMPERED (`reason`, `act`) where the lifecycle could not have allowed it: then the exchange accepted what
-        it had to refuse, or something is missing from what we were shown.
+        Raises TAMPERED (`reason`, `act`) where rights or lifecycle could not have allowed it: then the exchange
+        accepted what it had to refuse, or something is missing from what we were shown.
         """
         try:
+            self._check_right(event, kind)
             self._accept(event)
         except ReferralError as error:
             raise ReferralError(
@@ -75,12 +102,18 @@ class Chronicle:
         self._seen[event.digest] = (event.act, event.unit)
 
     def retrieved(self, unit: str, at: int) -> None:
-        """Take a record that the bundle was handed to a unit. Raises TAMPERED for a unit that has no delivery."""
-        if unit not in self.deliveries:
+        """Take a record that the bundle was handed to a unit.
+
+        Raises TAMPERED (`reason`): `no-delivery`, or `not-served` where its state forbade to hand anything out.
+        """
+        delivery = self.deliveries.get(unit)
+        if delivery is None:
             if self.only is not None and unit != self.only:
                 return
             raise ReferralError(ErrorCode.TAMPERED, what="fold", act="retrieved", reason="no-delivery")
-        self.deliveries[unit] = fold.retrieve(self.deliveries[unit], at)
+        if delivery.state not in lifecycle.SERVED:
+            raise ReferralError(ErrorCode.TAMPERED, what="fold", act="retrieved", reason="not-served")
+        self.deliveries[unit] = fold.retrieve(delivery, at)
 
     def verify_receipt(self, receipt: Receipt) -> None:
         """Hold the states that a receipt claims against the fold, right after its act.
@@ -99,14 +132,33 @@ class Chronicle:
             raise ReferralError(ErrorCode.TAMPERED, what="state", unit=unit, claimed=str(state), found=found)
         return delivery
 
+    def _check_right(self, event: Event, kind: CredentialKind | None) -> None:
+        """R-60 to R-62: the signer's role, kind and relation to this very delivery allow the act."""
+        begins = event.act in (Act.SUBMIT, Act.ROUTE)
+        relation = Relation.OWN if begins else _RELATIONS.get(event.by, Relation.STRANGER)
+        kinds = CredentialKind if kind is None else (kind,)
+        if not any(policy.may(event.act, event.by, one, relation) for one in kinds):
+            raise ReferralError(ErrorCode.NOT_PERMITTED, act=event.act.value)
+        # The fold looks at roles alone: that the hotline is the sender and the unit speaks for itself is said here.
+        foreign_hotline = event.by is Role.HOTLINE and event.act is not Act.SUBMIT and event.party != self.sender
+        foreign_unit = event.by is Role.POLICE_UNIT and event.party != event.unit
+        if foreign_hotline or foreign_unit:
+            raise ReferralError(ErrorCode.NOT_PERMITTED, act=event.act.value)
+
     def _accept(self, event: Event) -> None:
         if event.act in UNFOLDED:
             return
         if event.act is Act.SUBMIT:
-            if self.deliveries:
+            if self.sender is not None:
                 raise ReferralError(ErrorCode.ILLEGAL_TRANSITION, act=event.act.value, reason="already-submitted")
+            if event.prev is not None or event.unit is not None:
+                raise ReferralError(ErrorCode.STALE_HEAD)
+            opened = fold.open_deliveries(event)
             self.sender = event.party
-            self.deliveries = self._mine(fold.open_deliveries(event))
+            self._roles = {unit: delivery.role for unit, delivery in opened.items()}
+            self.deliveries = self._mine(opened)
+            return
+        if self.only is not None and event.unit not in (None, self.only) and self._passes_on(event):
             return
         if event.unit is not None and event.unit not in self.deliveries:
             raise ReferralError(ErrorCode.ILLEGAL_TRANSITION, act=event.act.value, reason="no-delivery")
@@ -119,15 +171,30 @@ class Chronicle:
             changed = {}
         self.deliveries |= self._mine(changed)
 
+    def _passes_on(self, event: Event) -> bool:
+        """Follow a transfer between other units as far as the one who reads needs it: it brought the referral here."""
+        unit = str(event.unit)
+        if event.act is Act.TRANSFER and unit in self._roles and len(event.targets) == 1:
+            self._proposed[event.digest] = (unit, event.targets[0][0])
+            return True
+        proposed = self._proposed.get(event.question or "") if event.act is Act.APPROVE else None
+        if proposed is None or proposed[0] != unit or proposed[1] in self._roles:
+            return False
+        target, role = proposed[1], self._roles[unit]
+        self._roles[target] = role
+        if target == self.only:
+            self.deliveries[target] = Delivery(target, role, State.SUBMITTED, event.digest, event.at)
+        return True
+
     def _mine(self, deliveries: Mapping[str, Delivery]) -> dict[str, Delivery]:
         return {unit: one for unit, one in deliveries.items() if self.only in (None, unit)}
 
     def _knows(self, event: Event) -> bool:
         """Whether `prev` names an earlier act that its signer could see on the delivery the act concerns (R-65).
 
-        A unit cannot tell: what the sender names may be an act of another unit.
+        A unit cannot tell of others: what the sender names may be an act of another unit.
         """
-        if self.only is not None:
+        if self.only is not None and event.by is not Role.POLICE_UNIT:
             return True
         place = None if event.prev is None else self._seen.get(event.prev)
         viewer = _VIEWERS.get(event.by)
@@ -147,6 +214,7 @@ class Told:
     year: int
     index: int
     event: Event | None = None
+    kind: CredentialKind | None = None
     receipt: Receipt | None = None
     retrieved_by: str | None = None
     at: int = 0
@@ -165,7 +233,7 @@ def fold_told(told: Iterable[Told], *, only: str | None = None) -> Chronicle:
         if one.retrieved_by is not None:
             chronicle.retrieved(one.retrieved_by, one.at)
         elif one.event is not None:
-            chronicle.accept(one.event)
+            chronicle.accept(one.event, one.kind)
             if one.receipt is not None:
                 chronicle.verify_receipt(one.receipt)
     return chronicle

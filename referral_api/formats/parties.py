@@ -96,10 +96,13 @@ class EncKey:
 
 @dataclass(frozen=True, slots=True)
 class SealKeys:
-    """The keys that one credential signs acts with, and the algorithms that must be among the signatures."""
+    """The keys that one credential signs acts with, the algorithms that must be among the signatures, and whether a
+    person or a service signs.
+    """
 
     keys: Mapping[Kid, PublicKey]
     require: tuple[Alg, ...]
+    kind: CredentialKind
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,7 +119,7 @@ class KeyMap(Roster):
             act.iss, EXCHANGE, Role.EXCHANGE, CredentialKind.SERVICE, keyholder=False, access=next(iter(seal)),
             seal=tuple(seal), require=require, valid_from=act.iat, valid_until=_FOREVER,
         )  # fmt: skip
-        self._sealing[act.iss] = (Sealing(SealKeys(seal, require), act.iat, _FOREVER),)
+        self._sealing[act.iss] = (Sealing(SealKeys(seal, require, CredentialKind.SERVICE), act.iat, _FOREVER),)
 
     def _add_key(self, entry: RawKeyEntry, *, verify: bool) -> None:
         if entry.kid in self._keys:
@@ -319,7 +319,7 @@ class KeyMap(Roster):
         return EncKey(public, KeyUse(entry.use), entry.station, begins, ends)
 
     def _renew_sealing(self, credential: Credential, now: int) -> None:
-        seal = SealKeys({kid: self._keys[kid].public for kid in credential.seal}, credential.require)
+        seal = SealKeys({kid: self._keys[kid].public for kid in credential.seal}, credential.require, credential.kind)
         held = self._sealing.get(credential.id, ())
         if held and held[0].seal == seal:
             begins = held[0].begins_at

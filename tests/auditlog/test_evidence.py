@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,9 +13,9 @@ from hypothesis import strategies as st
 from referral_api.auditlog.evidence import Chronicle, Told, fold_told
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.fold import Event
-from referral_api.domain.words import Act, DeliveryRole, Role, State
+from referral_api.domain.words import Act, CredentialKind, DeliveryRole, Role, State
 
-HOTLINE, UNIT, OTHER = "linea-piura", "pnp-trata-piura", "pnp-otra"
+HOTLINE, UNIT, OTHER, FAR = "linea-piura", "pnp-trata-piura", "pnp-otra", "pnp-lejos"
 H, U = Role.HOTLINE, Role.POLICE_UNIT
 
 
@@ -134,3 +135,104 @@ def test_a_route_act_beside_a_referral_moves_nothing() -> None:
     before = dict(chronicle.deliveries)
     chronicle.accept(event(Act.ROUTE, H, "r", None, None))
     assert chronicle.deliveries == before
+
+
+def by(party: str, event: Event) -> Event:
+    return replace(event, party=party)
+
+
+FOREIGN = {
+    "another unit's acknowledgement": by(OTHER, ACK),
+    "another hotline's withdrawal": by("linea-lima", event(Act.WITHDRAW, H, "w", "s", None)),
+    "another hotline's route": by("linea-lima", event(Act.ROUTE, H, "r", None, None)),
+    "a unit's act on the whole referral": by(UNIT, event(Act.NOTE, U, "n", "s", None)),
+    "a unit's own submit": by(UNIT, replace(SUBMIT, by=U, digest="s2")),
+    "an auditor's note": by("defensoria", event(Act.NOTE, Role.AUDITOR, "n", "s")),
+    "the exchange's acknowledgement": by("exchange", replace(ACK, by=Role.EXCHANGE)),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_an_act_of_a_party_that_had_no_right_to_it_could_not_have_been_accepted(name: str) -> None:
+    """R-60: a hostile exchange and one colluding party must not speak for another."""
+    with pytest.raises(ReferralError) as refused:
+        fold_told([*story()[:2], Told(2026, 9, event=FOREIGN[name])])
+    assert refused.value.code is ErrorCode.TAMPERED
+
+
+def test_an_acknowledgement_signed_by_a_service_could_not_have_been_accepted() -> None:
+    """R-61."""
+    fold_told([*story()[:2], Told(2026, 9, event=ACK, kind=CredentialKind.PERSON)])
+    with pytest.raises(ReferralError, match="not-permitted"):
+        fold_told([*story()[:2], Told(2026, 9, event=ACK, kind=CredentialKind.SERVICE)])
+
+
+def test_a_submit_that_builds_on_something_could_not_have_been_accepted() -> None:
+    for wrong in (replace(SUBMIT, prev="x"), replace(SUBMIT, unit=UNIT)):
+        with pytest.raises(ReferralError, match="stale-head"):
+            fold_told([Told(2026, 7, event=wrong)])
+
+
+def test_a_second_submit_shows_to_a_unit_that_neither_addresses() -> None:
+    again = replace(SUBMIT, digest="s2")
+    with pytest.raises(ReferralError, match="illegal-transition"):
+        fold_told([Told(2026, 7, event=SUBMIT), Told(2026, 8, event=again)], only="pnp-nadie")
+
+
+def test_a_bundle_that_had_to_be_kept_back_cannot_have_been_handed_out() -> None:
+    """R-63: of a held delivery its unit knows nothing, and what was withdrawn unread is served no more."""
+    held = replace(SUBMIT, targets=((UNIT, DeliveryRole.ACTION), (FAR, DeliveryRole.ESCALATION)))
+    with pytest.raises(ReferralError, match="not-served"):
+        fold_told([Told(2026, 7, event=held), Told(2026, 8, retrieved_by=FAR, at=1001)])
+    with pytest.raises(ReferralError, match="not-served"):
+        fold_told(
+            [
+                Told(2026, 7, event=SUBMIT),
+                Told(2026, 8, event=event(Act.WITHDRAW, H, "w", "s", None)),
+                Told(2026, 9, retrieved_by=UNIT, at=1001),
+            ]
+        )
+
+
+def test_a_units_own_fact_must_build_on_what_was_shown_to_it() -> None:
+    with pytest.raises(ReferralError, match="stale-head"):
+        fold_told([*story()[:2], Told(2026, 9, event=replace(ACK, prev="never-shown"))], only=UNIT)
+
+
+# A referral that was passed on (R-62).
+
+TRANSFER = event(Act.TRANSFER, U, "t", "c", targets=((FAR, DeliveryRole.ACTION),))
+APPROVE = event(Act.APPROVE, H, "p", "t", question="t")
+
+
+def passed() -> list[Told]:
+    return [*story()[:4], Told(2026, 13, event=TRANSFER), Told(2026, 14, event=APPROVE)]
+
+
+def test_a_unit_brought_in_by_a_transfer_folds_its_delivery_like_everybody_else() -> None:
+    seen = [one for one in passed() if one.event in (SUBMIT, TRANSFER, APPROVE)]
+    mine, whole = fold_told(seen, only=FAR), fold_told(passed())
+    assert set(mine.deliveries) == {FAR}
+    assert mine.deliveries[FAR] == whole.deliveries[FAR]
+
+
+def test_a_referral_passed_on_twice_is_folded_along_its_path() -> None:
+    last = "pnp-sur"
+    steps = [
+        *passed(),
+        Told(2026, 15, retrieved_by=FAR, at=1002),
+        Told(2026, 16, event=event(Act.ACK, U, "a2", "s", FAR)),
+        Told(2026, 17, event=event(Act.TRANSFER, U, "t2", "a2", FAR, targets=((last, DeliveryRole.ACTION),))),
+        Told(2026, 18, event=event(Act.APPROVE, H, "p2", "t2", FAR, question="t2")),
+    ]
+    path = [one for one in steps if one.event is not None and one.event.digest in {"s", "t", "p", "t2", "p2"}]
+    assert fold_told(path, only=last).deliveries[last] == fold_told(steps).deliveries[last]
+
+
+@pytest.mark.parametrize("left_out", [TRANSFER, APPROVE])
+def test_without_its_transfer_or_approval_a_unit_has_no_delivery_to_believe_in(left_out: Event) -> None:
+    seen = [one for one in passed() if one.event in (SUBMIT, TRANSFER, APPROVE) and one.event is not left_out]
+    try:
+        assert fold_told(seen, only=FAR).deliveries == {}
+    except ReferralError as refused:
+        assert refused.code is ErrorCode.TAMPERED
