@@ -9,30 +9,33 @@ Must never: parse what a handler parses, or carry telemetry (it would hold paths
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
-from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.server.api.call import Reply, make_call
+from referral_api.server.api.docs_page import add_docs_page
 from referral_api.server.api.documents import document_of, finish
 from referral_api.server.api.failures import failed, headers_of
 from referral_api.server.api.operations import OPERATIONS, Operation, find_operation
 from referral_api.server.api.site import Site
 
+LONGEST_CHECK_S = 5.0
+
 
 def cold_app(site: Site | None, *, version: str, lifespan: Any = None) -> FastAPI:
     """Build it. `site` None is enough to generate openapi.yaml."""
-    app: FastAPI = FastAPIOffline(
+    app = FastAPI(
         title="referral_api",
         version=version,
         summary="Sealed, signed and provable referrals between a hotline and police units",
-        docs_url="/v1/docs",
+        docs_url=None,
         redoc_url=None,
-        openapi_url="/v1/openapi.json",
+        openapi_url=None,
         redirect_slashes=False,
         lifespan=lifespan,
         telemetry={
@@ -55,6 +58,7 @@ def cold_app(site: Site | None, *, version: str, lifespan: Any = None) -> FastAP
             **document_of(operation),
         )
     _add_health(app, site, version)
+    add_docs_page(app)
     app.add_exception_handler(HTTPException, _unrouted(site))
     app.openapi = lambda: finish(app)  # type: ignore[method-assign]  # FastAPI's documented way to extend the document
     return app
@@ -108,12 +112,13 @@ async def _checks(site: Site | None) -> dict[str, bool]:
         raise RuntimeError("this application only documents")
 
     def database() -> bool:
-        with site.exchange.database.read() as conn:
+        with site.exchange.database.read(brief=True) as conn:
             return conn.one("SELECT 1") is not None
 
     try:
-        answers = await site.work(database)
-    except ReferralError:
+        # A lane that does not come to it in this time is not ready either.
+        answers = await asyncio.wait_for(site.work(database), LONGEST_CHECK_S)
+    except (ReferralError, TimeoutError):
         answers = False
     return {"database": answers, "writer": site.writer.alive, "lane": site.lane.alive, "signer": site.writer.signing}
 
@@ -124,10 +129,21 @@ def _unrouted(site: Site | None) -> Callable[[Request, Exception], Response]:
     def answer(request: Request, error: Exception) -> Response:
         if site is None:
             raise RuntimeError("this application only documents")
-        status = error.status_code if isinstance(error, HTTPException) else 500
-        codes = {404: ErrorCode.NOT_FOUND, 405: ErrorCode.METHOD_NOT_ALLOWED, 413: ErrorCode.TOO_LARGE}
         request_id = request.scope["state"]["request_id"]
-        refusal = ReferralError(codes.get(status, ErrorCode.MALFORMED))
-        return _response(failed(site, refusal, request.scope, request_id), request_id)
+        return _response(failed(site, _refusal(request, error), request.scope, request_id), request_id)
 
     return answer
+
+
+def _refusal(request: Request, error: Exception) -> ReferralError:
+    status = error.status_code if isinstance(error, HTTPException) else 400
+    if status != 405:
+        return ReferralError(ErrorCode.NOT_FOUND if status == 404 else ErrorCode.MALFORMED)
+    try:
+        find_operation(request.method, request.scope["path"])
+    except ReferralError as refusal:
+        if refusal.code is ErrorCode.METHOD_NOT_ALLOWED:
+            return refusal
+    # Health and the docs page stand in no table; they take one method each, which the router names.
+    told = error.headers or {} if isinstance(error, HTTPException) else {}
+    return ReferralError(ErrorCode.METHOD_NOT_ALLOWED, methods=[told.get("Allow", "GET")])

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.server.api.call import Message, Receive, Scope, Send, check_headers, make_call, read_body
-from referral_api.server.api.failures import failed, send_reply
+from referral_api.server.api.failures import failed, secured, send_reply
 from referral_api.server.api.operations import Operation, find_operation
 from referral_api.server.api.site import Site
 
@@ -63,8 +63,13 @@ class Edge:
             delivered = True
             return {"type": "http.request", "body": body, "more_body": False}
 
+        async def send_secured(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = secured(list(message["headers"]), request_id)
+            await send(message)
+
         scope.setdefault("state", {})["request_id"] = request_id
-        await self._cold(scope, replay, send)
+        await self._cold(scope, replay, send_secured)
 
 
 def _find(scope: Scope) -> tuple[Operation | None, Mapping[str, str]]:

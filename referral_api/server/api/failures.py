@@ -17,9 +17,11 @@ from referral_api.server.api.problems import language_of, problem_of
 from referral_api.server.api.site import Site
 
 _SECURITY: tuple[tuple[bytes, bytes], ...] = (
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
 )
+"""On every answer. There is no `access-control-` header on any: no other site's script may read the exchange."""
 
 
 def failed(site: Site, fault: Exception, scope: Scope, request_id: str) -> Reply:
@@ -57,6 +59,13 @@ def headers_of(reply: Reply, request_id: str) -> list[tuple[bytes, bytes]]:
     if reply.status != 304:
         headers.append((b"content-type", reply.content_type.encode("ascii")))
     return headers
+
+
+def secured(headers: list[tuple[bytes, bytes]], request_id: str) -> list[tuple[bytes, bytes]]:
+    """The headers of an answer that was not made here, with those that every answer has where they are missing."""
+    present = {name.lower() for name, _ in headers}
+    every = ((b"x-request-id", request_id.encode("ascii")), *_SECURITY)
+    return [*headers, *((name, value) for name, value in every if name not in present)]
 
 
 async def send_reply(send: Send, reply: Reply, request_id: str) -> None:

@@ -158,13 +158,15 @@ _HOT = [(operation, pattern) for operation, pattern in _COMPILED if operation.ho
 def find_operation(method: str, path: str, *, hot_only: bool = False) -> tuple[Operation, dict[str, str]]:
     """The operation for a request, with its path parameters.
 
-    Raises NOT_FOUND for a path that is nothing, METHOD_NOT_ALLOWED for one that takes another method.
+    Raises NOT_FOUND for a path that is nothing, METHOD_NOT_ALLOWED with `methods` for one that takes others.
     """
-    known = False
+    methods = []
     for operation, pattern in _HOT if hot_only else _COMPILED:
         match = pattern.fullmatch(path)
         if match is not None:
             if operation.method == method:
                 return operation, match.groupdict()
-            known = True
-    raise ReferralError(ErrorCode.METHOD_NOT_ALLOWED if known else ErrorCode.NOT_FOUND)
+            methods.append(operation.method)
+    if methods:
+        raise ReferralError(ErrorCode.METHOD_NOT_ALLOWED, methods=sorted(methods))
+    raise ReferralError(ErrorCode.NOT_FOUND)

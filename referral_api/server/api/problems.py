@@ -158,6 +158,8 @@ def problem_of(
     ]
     if row.retry_after_s is not None:
         headers.append((b"retry-after", str(row.retry_after_s).encode("ascii")))
+    if "methods" in error.facts:
+        headers.append((b"allow", ", ".join(error.facts["methods"]).encode("ascii")))
     if row.status == 401:
         headers += challenge_headers(error)
     return Problem(row.status, headers, canonical(members))

@@ -103,8 +103,11 @@ class Writer:
     def submit(self, job: Job[T], answer: Callable[[Committed[T] | ReferralError], None]) -> None:
         """Queue a job; `answer` is called exactly once, from `deliver`.
 
-        Raises ReferralError(QUEUE_FULL) at once when too much waits: a refusal now is better than a timeout later.
+        Raises QUEUE_FULL at once when too much waits, and UNAVAILABLE where nobody would ever take it: a refusal now is
+        better than a timeout later.
         """
+        if not self.alive:
+            raise ReferralError(ErrorCode.UNAVAILABLE, reason="writer")
         if self._queue.qsize() >= MAX_QUEUE:
             raise ReferralError(ErrorCode.QUEUE_FULL)
         self._queue.put(_Queued(job, answer))  # type: ignore[arg-type]
