@@ -10,7 +10,7 @@ PYTHON = $(VENV)/bin/python
 # Locks are complete and hashed, so nothing is resolved and no package may run a build script.
 PIP_INSTALL = $(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --no-compile \
 	--only-binary :all:
-SOURCES = referral_api tests examples
+SOURCES = referral_api tests examples bench
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
