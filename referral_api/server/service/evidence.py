@@ -109,9 +109,9 @@ class RecordsRead:
             start=self._first,
             count=self._count,
         )
-        place = batch.record(read, party=self._caller.party)
+        batch.record(read, party=self._caller.party)
         records = [{"index": logbook.year_index(pos)[1], **shown[pos]} for pos in sorted(shown)]
-        return Done({"records": records}, place)
+        return Done({"records": records})
 
 
 class SessionRead:
@@ -135,7 +135,8 @@ class SessionRead:
             old_size=old,
             new_size=new,
         )
-        return Done(None, batch.record(record, party=self._caller.party))
+        batch.record(record, party=self._caller.party)
+        return Done(None)
 
 
 class ReceiptRead:
@@ -156,4 +157,5 @@ class ReceiptRead:
             credential=self._caller.credential,
             act=self._digest,
         )
-        return Done(found, batch.record(record, party=self._caller.party))
+        batch.record(record, party=self._caller.party)
+        return Done(found)

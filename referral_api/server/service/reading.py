@@ -1,7 +1,8 @@
 """Reads that must be on the record: a referral's acts, its bundle, what went sealed beside an act (R-52, R-54, R-66).
 
 Each is a job of the writer: the record that this credential was handed this is committed before the first byte leaves,
-and a unit's first retrieval moves its delivery in the same transaction. Visibility is that of policy.SEES.
+and a unit's first retrieval moves its delivery in the same transaction. Their answers hold no proof, so they are given
+even while the log's signer fails. Visibility is that of policy.SEES.
 
 Must never: hand out anything before its record is durable, or tell a unit of another unit.
 """
@@ -108,7 +109,7 @@ class BundleRead:
             if not queries.swap_delivery(batch.tx, self._ref, own, fold.retrieve(own, batch.now)):
                 raise RuntimeError("a delivery changed under the log's lock")
             _tell_sender(batch, granted.referral, own.unit, brought, place.pos)
-        return Done(text, place)
+        return Done(text)
 
     def _brought_by(self, conn: Connection, granted: Access) -> str:
         """Digest of the act beside which this party's bundle travelled."""
@@ -149,7 +150,8 @@ class SealedRead:
             act=self._digest,
             digest=digest,
         )
-        return Done(text, batch.record(record, ref=self._ref, party=self._caller.party))
+        batch.record(record, ref=self._ref, party=self._caller.party)
+        return Done(text)
 
 
 class ReferralView:
@@ -170,7 +172,8 @@ class ReferralView:
             credential=self._caller.credential,
             ref=self._ref,
         )
-        return Done(shown, batch.record(record, ref=self._ref, party=self._caller.party))
+        batch.record(record, ref=self._ref, party=self._caller.party)
+        return Done(shown)
 
     def build(self, conn: Connection) -> dict[str, Any]:
         """The view's document, without recording anything (its digest is the ETag)."""

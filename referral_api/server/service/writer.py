@@ -22,7 +22,7 @@ from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.server import observe
 from referral_api.server.service.batch import Batch, Committed, Done, Job, Place, asks_of, audit_log
 from referral_api.server.storage import logbook
-from referral_api.server.storage.database import Database, OutcomeUnknown, Transaction
+from referral_api.server.storage.database import Database, OutcomeUnknown, RolledBack, Transaction
 from referral_api.server.storage.logbook import KEYS
 from referral_api.server.storage.signer import LogSigner, SignedCheckpoint
 
@@ -140,8 +140,11 @@ class Writer:
             taken.append(queued)
         return taken, False
 
-    def _commit_or_retry(self, queued: list[_Queued]) -> None:
-        """One batch; if it fails as a whole, each of its jobs once more alone, so that one cannot fail the others."""
+    def _commit_or_retry(self, queued: list[_Queued]) -> bool:
+        """One batch; if it fails as a whole, each of its jobs once more alone, so that one cannot fail the others.
+
+        False if the database does not answer: then the others are refused at once, for each would wait for it in vain.
+        """
         try:
             self._commit(queued)
         except OutcomeUnknown:
@@ -152,9 +155,12 @@ class Writer:
             observe.log("batch_failed", batch=len(queued), fault=type(fault).__name__)
             if len(queued) == 1:
                 self._refuse(queued, fault.code if isinstance(fault, ReferralError) else ErrorCode.UNAVAILABLE)
-            else:
-                for one in queued:
-                    self._commit_or_retry([one])
+                return not (isinstance(fault, RolledBack) and fault.facts["reason"] == "database-lost")
+            for at, one in enumerate(queued):
+                if not self._commit_or_retry([one]):
+                    self._refuse(queued[at + 1 :], ErrorCode.UNAVAILABLE)
+                    return False
+        return True
 
     def _commit(self, queued: list[_Queued]) -> None:
         self._on_step("begin")
@@ -179,12 +185,10 @@ class Writer:
             signed = {log: self._extend(log, grown.first, grown.leaf_hashes) for log, grown in appended.items()}
             signed |= self._catch_up(queued, signed)
         except Exception as fault:
-            # The batch is durable; whatever stops the signer, nobody may be told 201.
+            # The batch is durable; whatever stops the signer, nobody may be told 201. Who asked to read is answered.
             observe.log("checkpoint_pending", fault=type(fault).__name__)
             self._signing = False
-            pending = ReferralError(ErrorCode.CHECKPOINT_PENDING)
-            pairs = [(one.answer, pending if isinstance(one.outcome, Done) else _refusal(one)) for one in queued]
-            self._deliver(pairs, frozenset(batch.wake))
+            self._deliver([(one.answer, _unsigned(one)) for one in queued], frozenset(batch.wake))
             return
         self._signing = True
         self._checkpoints.update(signed)
@@ -195,10 +199,9 @@ class Writer:
     def _open(self, tx: Transaction) -> Batch:
         heads = logbook.lock(tx, (KEYS,))
         # The clock is read under the lock, so that whoever appends later, in any process, has also read it later.
-        now = max(int(self._clock()), self._last_now)
+        now = self._last_now = max(int(self._clock()), self._last_now, self._newest_time(tx))
         year = self._year_of(now)
         heads |= logbook.lock(tx, (audit_log(year),))
-        now = self._last_now = max(now, self._newest_time(tx, heads[audit_log(year)]))
         saved: dict[str, int] = {}
         for log, checkpoint in self._checkpoints.items():
             # A checkpoint covers a commit, so it is saved by the next one; the signer's own file has it meanwhile.
@@ -209,17 +212,27 @@ class Writer:
         self._begin(batch)
         return batch
 
-    def _newest_time(self, tx: Transaction, head: logbook.Head) -> int:
-        """The time of a log's last leaf, which the next one's never precedes, whoever wrote it."""
-        if head.size in {0, self._own_sizes.get(head.name)}:
+    def _newest_time(self, tx: Transaction) -> int:
+        """The time of the newest audit leaf, which the next one's never precedes, whoever wrote it, in whatever year.
+
+        A clock that was set back over new year would else write behind the cursors of who has read further.
+        """
+        newest = logbook.newest_audit(tx)
+        if newest is None or self._own_sizes.get(newest[0]) == newest[1]:
             return 0
-        return parse_leaf(logbook.leaf(tx, head.name, head.size - 1)).logged_s
+        return parse_leaf(logbook.leaf(tx, newest[0], newest[1] - 1)).logged_s
 
     def _run(self, batch: Batch, one: _Queued) -> None:
-        mark = batch.mark()
+        mark, behind = batch.mark(), asks_of(one.job) is not None
+        if not behind:
+            # If rows of earlier jobs cannot be written, that is the batch's failure and not this job's.
+            batch.tx.flush()
         try:
-            with batch.tx.savepoint() if asks_of(one.job) is None else batch.tx.aside():
+            with batch.tx.aside() if behind else batch.tx.savepoint():
                 one.outcome = one.job(batch)
+        except RolledBack:
+            # The engine has ended the transaction, with all that the earlier jobs did in it.
+            raise
         except ReferralError as refusal:
             one.outcome = refusal
         except Exception as fault:
@@ -258,8 +271,13 @@ class Writer:
         if not isinstance(one.outcome, Done):
             return _refusal(one)
         done = one.outcome
-        proof = None if done.place is None else self._prove(done.place, appended, signed)
-        beside = None if done.beside is None else self._prove(done.beside, appended, signed)
+        try:
+            proof = None if done.place is None else self._prove(done.place, appended, signed)
+            beside = None if done.beside is None else self._prove(done.beside, appended, signed)
+        except Exception as fault:
+            # It is committed and signed; one path that cannot be read now must not undo its neighbours' answers.
+            observe.log("proof_failed", fault=type(fault).__name__)
+            return ReferralError(ErrorCode.CHECKPOINT_PENDING)
         return Committed(done.result, proof, beside)
 
     def _prove(self, place: Place, appended: dict[str, logbook.Appended], signed: dict[str, SignedCheckpoint]) -> str:
@@ -285,3 +303,10 @@ def deliver_here(pairs: Sequence[tuple[Answer, Committed[object] | ReferralError
 def _refusal(one: _Queued) -> ReferralError:
     """What a job that left nothing is answered with."""
     return one.outcome if isinstance(one.outcome, ReferralError) else ReferralError(ErrorCode.INTERNAL)
+
+
+def _unsigned(one: _Queued) -> Committed[object] | ReferralError:
+    """What a committed job is answered with while no checkpoint covers it: only what needs no proof (R-18, R-52)."""
+    if not isinstance(one.outcome, Done):
+        return _refusal(one)
+    return ReferralError(ErrorCode.CHECKPOINT_PENDING) if one.outcome.places() else Committed(one.outcome.result, None)

@@ -154,6 +154,12 @@ def names(conn: Connection) -> list[str]:
     return sorted(found, key=lambda name: (name != KEYS, name))
 
 
+def newest_audit(conn: Connection) -> tuple[str, int] | None:
+    """Name and size of the newest year's audit log that has leaves; None before the first."""
+    row = conn.one("SELECT log, size FROM log_state WHERE log LIKE 'audit/%' AND size > 0 ORDER BY log DESC LIMIT 1")
+    return None if row is None else (row[0], row[1])
+
+
 def frontier(conn: Connection, name: str) -> Frontier:
     """The right edge of a log; empty if it does not exist."""
     row = conn.one("SELECT frontier FROM log_state WHERE log = ?", (name,))

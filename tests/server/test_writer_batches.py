@@ -1,0 +1,129 @@
+"""What one batch of the writer does to its jobs when something under them breaks: over a real exchange's database.
+
+Must never: replace the writer, the database or the signer.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from queue import SimpleQueue
+from typing import Any
+from uuid import uuid4
+
+from referral_api.auditlog.records import Viewed, encode_salt
+from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.words import Act
+from referral_api.server.service.batch import Asks, Batch, Committed, Done, Place
+from tests.signing import sign
+from tests.world import AUDIT, UNIT, World
+
+REF = "01890a5d-ac96-774b-bcce-b302099a8057"
+Outcome = Committed[Any] | ReferralError
+
+
+def record(batch: Batch) -> Done[Place]:
+    """A job that leaves a record and its leaf."""
+    viewed = Viewed(t=batch.now, salt=encode_salt(uuid4().bytes), party=AUDIT, credential=f"{AUDIT}.aaaa", ref=REF)
+    place = batch.record(viewed)
+    return Done(place, place)
+
+
+def in_one_batch(world: World, jobs: Sequence[Any]) -> list[Outcome]:
+    """What becomes of jobs that the writer takes together."""
+    writer, taken, go = world.server.runtime.writer, threading.Event(), threading.Event()
+
+    def hold(_batch: Batch) -> Done[None]:
+        taken.set()
+        go.wait(10)
+        return Done(None)
+
+    held: SimpleQueue[Outcome] = SimpleQueue()
+    writer.submit(hold, held.put)
+    assert taken.wait(10)
+    boxes: list[SimpleQueue[Outcome]] = [SimpleQueue() for _ in jobs]
+    for job, box in zip(jobs, boxes, strict=True):
+        writer.submit(job, box.put)
+    go.set()
+    return [box.get(timeout=20) for box in boxes]
+
+
+def test_a_transaction_that_the_engine_ended_takes_no_job_of_its_batch_along(world: World) -> None:
+    """R-92: a disk that is full ends the whole transaction; the jobs around it are done again."""
+
+    def broken(batch: Batch) -> Done[None]:
+        batch.tx.run("ROLLBACK")
+        raise RuntimeError("what the engine did to us")
+
+    first, refused, last = in_one_batch(world, [record, broken, record])
+    assert isinstance(refused, ReferralError)
+    assert refused.code in (ErrorCode.UNAVAILABLE, ErrorCode.INTERNAL)
+    assert isinstance(first, Committed)
+    assert isinstance(last, Committed)
+    assert first.result.index + 1 == last.result.index
+    world.check()
+    assert world.submit().receipt is not None, "the exchange writes on"
+
+
+class WritesTwice:
+    """A job that only writes behind, and whose row cannot be written."""
+
+    def asks(self) -> Asks:
+        return Asks(("nobody.aaaa", "00000000-0000-4000-8000-000000000000"), "none")
+
+    def __call__(self, batch: Batch) -> Done[Place]:
+        for _ in range(2):
+            batch.tx.later("INSERT INTO poll (party, last_at) VALUES (?,?)", ("nobody", 1))
+        return record(batch)
+
+
+def test_a_row_written_behind_that_cannot_be_written_fails_its_own_job_alone(world: World) -> None:
+    """R-92: nobody is told that it is done while its row is lost, and no neighbour pays for it."""
+    before, broken, after = in_one_batch(world, [record, WritesTwice(), record])
+    assert isinstance(broken, ReferralError), "its rows were lost and it was told that all is well"
+    assert isinstance(before, Committed)
+    assert isinstance(after, Committed)
+    world.check()
+
+
+def test_a_clock_set_back_over_new_year_never_writes_into_the_year_before(sqlite_world: World) -> None:
+    """R-55: a line behind the cursor of who has read further would never be seen; positions only grow."""
+    world = sqlite_world
+    year = datetime.now(UTC).year
+    world.clock.ahead_s = datetime(year + 1, 1, 1, 0, 0, 5, tzinfo=UTC).timestamp() - world.clock()
+    ahead = world.server.runtime.writer.run(record).result
+    assert ahead.log == f"audit/{year + 1}"
+    world.clock.ahead_s = 0
+    world.restart()
+    later = world.server.runtime.writer.run(record).result
+    assert later.pos > ahead.pos
+    world.check()
+
+
+def test_ciphertext_is_served_while_the_log_cannot_be_signed(sqlite_world: World) -> None:
+    """R-52 asks for a committed record, R-18 for a checkpoint under receipts: a unit must not wait for the signer."""
+    world = sqlite_world
+    sent = world.submit().outgoing
+    ref, submit = str(sent.ref), sent.digest
+    officer, operator = world.caller("officer"), world.caller("operator")
+    assert officer.call("GET", "/v1/ping").status == 200
+    assert operator.call("GET", "/v1/ping").status == 200
+    states = {path: path.read_bytes() for path in world.settings.signer_dir.iterdir() if path.is_file()}
+    for path in states:
+        path.write_bytes(b"")
+    fetched = officer.call("GET", f"/v1/referrals/{ref}/bundle")
+    assert fetched.status == 200, fetched.body
+    assert officer.call("GET", f"/v1/referrals/{ref}").status == 200
+    assert officer.call("GET", "/readyz", signed=False).json["checks"]["signer"] is False
+    note = sign(world.operator, Act.HOLD, {"on": False, "basis": "court_order"}, ref, unit=UNIT, prev=submit)
+    held = operator.call("PUT", f"/v1/referrals/{ref}/acts/{note[0]}", {"act": note[1]})
+    assert (held.status, held.code) == (503, "checkpoint-pending"), held.body
+    for path, raw in states.items():
+        path.write_bytes(raw)
+    world.restart()
+    world.check()
+    again = operator.call("PUT", f"/v1/referrals/{ref}/acts/{note[0]}", {"act": note[1]})
+    assert again.status == 200
+    kinds = [line.kind for line in world.operator.inbox()]
+    assert kinds == ["retrieved"]
