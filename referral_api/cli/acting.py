@@ -13,9 +13,27 @@ from referral_api.cli.invocation import Invocation
 from referral_api.cli.output import Exit, Shown
 from referral_api.client.delivery import Referral, ShownAct
 from referral_api.client.outbox import Entry, Progress
+from referral_api.domain.catalogue import Language, text_of
 from referral_api.domain.errors import ReferralError
 from referral_api.domain.words import Act, State
+from referral_api.formats.codelists import codes, label
 from referral_api.formats.receipt import parse_receipt
+
+_DETAILS: dict[Act, str] = {
+    Act.SUBMIT: "urgency",
+    Act.STATUS: "investigation_status",
+    Act.DECLINE: "decline_reason",
+    Act.TRANSFER: "transfer_reason",
+    Act.WITHDRAW: "withdraw_reason",
+    Act.RECEIPT_FAILED: "receipt_failure",
+    Act.WITHDRAWAL_ANSWER: "withdrawal_answer",
+    Act.ANSWER: "info_answer",
+    Act.CLOSE: "outcome",
+    Act.REOPEN: "reopen_reason",
+    Act.REWRAP: "rewrap_reason",
+    Act.PURGE_REQUEST: "purge_reason",
+}
+"""The code list of the one code in an act's body that says most about it."""
 
 
 def show_entry(call: Invocation, entry: Entry, follow: str) -> None:
@@ -30,7 +48,8 @@ def show_entry(call: Invocation, entry: Entry, follow: str) -> None:
     if entry.receipt is None:
         lines = [
             screen.say("entry.waits", what=screen.say(f"act.{entry.outgoing.act.value}"), ref=entry.outgoing.ref),
-            screen.say("entry.why", code="—" if entry.code is None else entry.code.value),
+            *([] if entry.code is None else [screen.say("entry.why", words=text_of(entry.code, screen.lang).title)]),
+            *([] if entry.code is None else [text_of(entry.code, screen.lang).hint]),
         ]
         again = "reseal " + entry.outgoing.id if entry.state is Progress.NEEDS_RESEALING else "flush"
         call.show(Shown(data, lines, [f"referral outbox {again}"], Exit.PARTLY))
@@ -91,6 +110,7 @@ def timeline_data(referral: Referral) -> dict[str, Any]:
             "what": str(one["kind"]),
             "by": str(one["unit"]),
             "detail": "",
+            "refused": False,
             "unit": str(one["unit"]),
             "year": int(one["year"]),
             "index": int(one["index"]),
@@ -99,6 +119,15 @@ def timeline_data(referral: Referral) -> dict[str, Any]:
     ]
     events.sort(key=lambda one: (one["year"], one["index"]))
     return {"ref": referral.ref, "relation": referral.relation, "deliveries": deliveries, "events": events}
+
+
+def detail_of(event: dict[str, Any], lang: Language) -> str:
+    """The words for an event's detail; a refused act is marked."""
+    name = _DETAILS.get(event["what"])
+    words = (
+        label(name, event["detail"], lang) if name is not None and event["detail"] in codes(name) else event["detail"]
+    )
+    return f"{words} ✖".strip() if event["refused"] else words
 
 
 def next_of(referral: Referral) -> list[str]:
@@ -114,12 +143,12 @@ def _event(shown: ShownAct) -> dict[str, Any]:
     body: Any = shown.act.body
     told = [getattr(body, name, None) for name in ("urgency", "code", "reason", "outcome")]
     detail = " ".join(str(one.value if hasattr(one, "value") else one) for one in told if one is not None)
-    refused = shown.receipt is not None and not shown.receipt.accepted
     return {
         "at": shown.at,
         "what": shown.act.act.value,
         "by": shown.act.iss,
-        "detail": f"{detail} ✖" if refused else detail,
+        "detail": detail,
+        "refused": shown.receipt is not None and not shown.receipt.accepted,
         "unit": shown.act.unit,
         "year": shown.year,
         "index": shown.index,

@@ -119,7 +119,13 @@ def approve(
         call.screen.say("admin.approved", party=place["party"], index=place["index"]),
         call.screen.say("turn.done"),
     ]
-    call.show(Shown(place, lines, [f"referral admin serve --config {config}", "referral invite --out FILE"]))
+    call.show(
+        Shown(
+            place,
+            lines,
+            [f"referral admin serve --config {config}", f"referral invite --out {call.screen.say('place.file')}"],
+        )
+    )
 
 
 def _settings(folder: Path, issuer: str, port: int, database_url: str, *, sandbox: bool) -> Settings:

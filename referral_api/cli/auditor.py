@@ -20,8 +20,10 @@ from referral_api.auditlog.verification import Fault as Finding
 from referral_api.cli.invocation import Invocation, invocation, read_document, write_private_file
 from referral_api.cli.output import Exit, Fault, Shown
 from referral_api.client.outbox import Entry
+from referral_api.client.sdk import Client
 from referral_api.domain.catalogue import text_of
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.words import Role
 from referral_api.formats.strict_json import canonical
 
 _MARKS = {Verdict.OK: "✔", Verdict.FAILED: "✖", Verdict.INCOMPLETE: "?", Verdict.NOT_REACHED: "·"}
@@ -49,10 +51,12 @@ def audit_verify(
     del full  # There is no lesser verification; the option says in scripts what is asked for.
     with call.anyone() as client:
         client.sync_keys()
+        if mirror is None:
+            _demand_auditor(client)
         report = client.audit(mirror)
         witnessed = client.session.keymap.witness_policy is not None
     status = Exit.OK if report.complete else Exit.VERIFICATION_FAILED
-    follow = ["referral audit mirror DIR"] if report.complete else ["referral audit verify -v"]
+    follow = [f"referral audit mirror {call.screen.say('place.folder')}"]
     call.show(Shown(_report_data(report, witnessed=witnessed), _report_lines(call, report, witnessed), follow, status))
 
 
@@ -60,6 +64,7 @@ def audit_mirror(ctx: typer.Context, path: Annotated[Path, typer.Argument()]) ->
     """Copy the logs and their records to a folder."""
     call = invocation(ctx)
     with call.anyone() as client:
+        _demand_auditor(client)
         sizes = client.mirror(path)
     lines = [call.screen.say("mirror.log", log=log, size=size) for log, size in sizes.items()]
     call.show(Shown({"mirror": str(path), "sizes": sizes}, lines, [f"referral audit verify --mirror {path}"]))
@@ -78,7 +83,9 @@ def receipt_show(
     if out is not None:
         write_private_file(out, canonical(document) + b"\n")
     place = call.screen.say("receipt.written", path=out) if out is not None else canonical(document).decode("ascii")
-    call.show(Shown({"evidence": document}, [place], [f"referral receipt verify {out or 'FILE'}"]))
+    call.show(
+        Shown({"evidence": document}, [place], [f"referral receipt verify {out or call.screen.say('place.file')}"])
+    )
 
 
 def receipt_verify(ctx: typer.Context, file: Annotated[Path, typer.Argument()]) -> None:
@@ -100,6 +107,13 @@ def receipt_verify(ctx: typer.Context, file: Annotated[Path, typer.Argument()]) 
         screen.say("receipt.place", log=payload.log.origin, index=payload.log.index, size=size),
     ]
     call.show(Shown({"receipt": payload.wire(), "checkpoint_size": size, "verified": True}, lines, ["referral whoami"]))
+
+
+def _demand_auditor(client: Client) -> None:
+    """Only auditors are handed the whole log: for others "incomplete" would be an alarm about nothing."""
+    own = client.session.keymap.find_party(client.profile.party)
+    if own is None or own.role is not Role.AUDITOR:
+        raise ReferralError(ErrorCode.NOT_PERMITTED, needs=Role.AUDITOR.value)
 
 
 def _report_lines(call: Invocation, report: Report, witnessed: bool) -> list[Any]:  # noqa: FBT001 - printed as it is

@@ -61,7 +61,7 @@ def whoami(ctx: typer.Context) -> None:
         "skew_s": skew_s,
         "witnesses": witnessed,
     }
-    call.show(Shown(data, lines, [_next_of(str(told["role"]))]))
+    call.show(Shown(data, lines, [_next_of(call, str(told["role"]))]))
 
 
 def units_list(ctx: typer.Context) -> None:
@@ -95,7 +95,11 @@ def units_show(ctx: typer.Context, unit: Annotated[str, typer.Argument()]) -> No
         if party is None:
             raise ReferralError(ErrorCode.NOT_FOUND)
         data = _party_data(client, party)
-    call.show(Shown({"unit": data}, _party_lines(call, data), [f"referral send FILE --unit {unit}"]))
+    call.show(
+        Shown(
+            {"unit": data}, _party_lines(call, data), [f"referral send {call.screen.say('place.file')} --unit {unit}"]
+        )
+    )
 
 
 def keys_show(ctx: typer.Context) -> None:
@@ -175,9 +179,10 @@ def _party_lines(call: Invocation, data: dict[str, Any]) -> list[str]:
     ]
 
 
-def _next_of(role: str) -> str:
+def _next_of(call: Invocation, role: str) -> str:
+    say = call.screen.say
     return {
-        Role.HOTLINE.value: "referral send FILE --unit UNIT",
+        Role.HOTLINE.value: f"referral send {say('place.file')} --unit {say('place.unit')}",
         Role.POLICE_UNIT.value: "referral inbox watch",
         Role.AUDITOR.value: "referral audit verify",
     }.get(role, "referral enrolments")

@@ -77,7 +77,7 @@ def outbox_flush(ctx: typer.Context) -> None:
     """Send what is due; exit 8 while something still waits."""
     call = invocation(ctx)
     with call.anyone() as client:
-        entries = client.flush()
+        entries = client.flush(impatient=True)
     _show_outbox(call, entries)
 
 
@@ -86,7 +86,7 @@ def outbox_reseal(ctx: typer.Context, act: Annotated[str, typer.Argument()]) -> 
     call = invocation(ctx)
     with call.person() as client:
         renewed = client.reseal(act)
-        client.flush()
+        client.flush(impatient=True)
         entry = client.outbox.get(renewed.outgoing.id)
     acting.show_entry(call, entry, f"referral timeline {entry.outgoing.ref}")
 
@@ -126,7 +126,7 @@ def timeline(ctx: typer.Context, ref: Annotated[str, typer.Argument()]) -> None:
             screen.at(one["at"]),
             screen.say(f"act.{one['what']}"),
             one["by"],
-            one["detail"],
+            acting.detail_of(one, screen.lang),
             f"{one['year']}/{one['index']}",
         ]
         for one in data["events"]

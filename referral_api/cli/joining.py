@@ -63,7 +63,7 @@ def invite(
         call.screen.say("invite.done", party=invitation.party, path=out, until=call.screen.at(_s(invitation))),
         call.screen.say("turn.invitee"),
     ]
-    follow = f"referral enrol {out.name}" + (" --entry FILE" if entry is not None else "")
+    follow = f"referral enrol {out.name}" + ("" if entry is None else f" --entry {entry.name}")
     data = {"party": invitation.party, "file": str(out), "expires_at": _s(invitation), "turn": "invitee"}
     call.show(Shown(data, lines, [follow]))
 
@@ -108,7 +108,7 @@ def enrolments(ctx: typer.Context) -> None:
     with call.person() as client:
         waiting = client.applicants()
     screen = call.screen
-    rows = [[one.party, one.enrolment, screen.say(f"turn.{one.turn}"), _kinds(one)] for one in waiting]
+    rows = [[one.party, one.enrolment, screen.say(f"whose.{one.turn}"), _kinds(one)] for one in waiting]
     lines: list[Any] = [screen.say("enrolments.none")] if not waiting else []
     if waiting:
         lines = [screen.table(("col.party", "col.enrolment", "col.turn", "col.asks"), rows)]

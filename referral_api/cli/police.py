@@ -20,6 +20,7 @@ from referral_api.cli import acting, reading
 from referral_api.cli.invocation import Invocation, invocation, read_file
 from referral_api.cli.output import Exit, Shown
 from referral_api.client.delivery import InboxEntry
+from referral_api.client.exchange import INBOX_LIMIT
 from referral_api.domain.words import Act, Investigation, Urgency
 from referral_api.formats.codelists import label
 
@@ -77,7 +78,7 @@ def inbox_watch(
     with call.anyone() as client:
         call.screen.talk("watch.begins", party=client.profile.party)
         while most is None or seen < most:
-            page = client.next_page(wait_s=wait)
+            page = client.next_page(wait_s=wait, limit=INBOX_LIMIT if most is None else min(INBOX_LIMIT, most - seen))
             for entry in page.entries:
                 _announce(call, entry)
                 seen += 1

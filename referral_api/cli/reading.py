@@ -24,6 +24,14 @@ from referral_api.formats.fields import Coded, Document
 from referral_api.formats.referral_body import ReferralBody
 
 _ENUMERATIONS: dict[type, str] = {Urgency: "urgency", Basis: "sharing_basis", IdentityLevel: "identity_level"}
+_LITERAL_LISTS = {
+    "trafficking_status": "htcds_2_0/trafficking_status",
+    "status_decided_by": "htcds_2_0/trafficking_status_decision_making_org",
+    "lang": "language",
+    "languages": "language",
+    "interpreter_lang": "language",
+}
+"""Members whose type is a few values or a pattern, although a list has words for them."""
 _SHOWN_FIRST = frozenset({"do_not", "safe_contact", "schema_version"})
 _INDENT = "  "
 
@@ -79,7 +87,7 @@ def _tree(screen: Screen, document: Document, depth: int) -> Iterator[str]:
         value = getattr(document, name)
         if name not in document.model_fields_set or (name in _SHOWN_FIRST and not isinstance(value, bool)):
             continue
-        lists = list(_lists(field.annotation, field.metadata))
+        lists = [_LITERAL_LISTS[name]] if name in _LITERAL_LISTS else list(_lists(field.annotation, field.metadata))
         title = _INDENT * depth + screen.say(f"field.{field.alias or name}")
         yield from _member(screen, title, value, lists, depth)
 

@@ -11,7 +11,7 @@ from typing import Final
 
 _COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "help": (
-        """Remisiones selladas, firmadas y comprobables entre una línea de ayuda y la policía.
+        """Derivaciones selladas, firmadas y comprobables entre una línea de ayuda y la policía.
 
         Códigos de salida: 0 bien, 1 defecto, 2 uso, 3 sin conexión, 4 sin inscripción o bloqueado, 5 comprobación
         fallida, 6 no existe, 7 conflicto, 8 espera en la bandeja de salida, 9 nada nuevo, 130 interrumpido.""",
@@ -39,12 +39,12 @@ _COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "help.units.show": ("Ver una unidad.", "Show one unit."),
     "help.keys": ("Las claves de la propia entidad.", "The keys of one's own party."),
     "help.keys.show": ("Ver credenciales y claves.", "Show credentials and keys."),
-    "help.send": ("Comprobar, sellar, firmar y enviar una remisión.", "Check, seal, sign and send a referral."),
+    "help.send": ("Comprobar, sellar, firmar y enviar una derivación.", "Check, seal, sign and send a referral."),
     "help.timeline": (
-        "Ver todo lo ocurrido con una remisión, comprobado.",
+        "Ver todo lo ocurrido con una derivación, comprobado.",
         "Show all that became of a referral, verified.",
     ),
-    "help.withdraw": ("Retirar una remisión.", "Withdraw a referral."),
+    "help.withdraw": ("Retirar una derivación.", "Withdraw a referral."),
     "help.outbox": ("Lo firmado en este equipo y su recibo.", "What was signed on this machine, and its receipt."),
     "help.outbox.list": ("Ver la bandeja de salida.", "List the outbox."),
     "help.outbox.flush": ("Enviar lo que espera.", "Send what waits."),
@@ -53,16 +53,16 @@ _COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "help.inbox.list": ("Ver la bandeja.", "List the inbox."),
     "help.inbox.watch": ("Esperar lo que llegue y dar la alarma.", "Wait for what arrives, and sound the alarm."),
     "help.show": (
-        "Abrir y leer una remisión; primero lo que no se debe hacer y el contacto seguro.",
+        "Abrir y leer una derivación; primero lo que no se debe hacer y el contacto seguro.",
         "Open and read a referral; what must not be done and safe contact come first.",
     ),
     "help.ack": ("Abrir, comprobar y firmar el acuse de recibo.", "Open, verify and sign the acknowledgement."),
-    "help.accept": ("Tomar la remisión.", "Take the referral."),
-    "help.decline": ("Declinar la remisión, con motivo.", "Decline the referral, with a reason."),
+    "help.accept": ("Tomar la derivación.", "Take the referral."),
+    "help.decline": ("Declinar la derivación, con motivo.", "Decline the referral, with a reason."),
     "help.status": ("Informar del estado de la investigación.", "Report the status of the investigation."),
     "help.receipt-failed": ("Avisar que no se pudo abrir o no es íntegra.", "Report that it did not open or verify."),
     "help.note": ("Enviar una nota sellada a la otra parte.", "Send a sealed note to the other side."),
-    "help.close": ("Cerrar la remisión con su resultado.", "Close the referral with its outcome."),
+    "help.close": ("Cerrar la derivación con su resultado.", "Close the referral with its outcome."),
     "help.audit": ("Comprobar los registros en este equipo.", "Verify the logs on this machine."),
     "help.audit.verify": ("Comprobarlo todo, desde la primera hoja.", "Verify everything, from the first leaf."),
     "help.audit.mirror": ("Copiar los registros a una carpeta.", "Copy the logs to a folder."),
@@ -123,7 +123,7 @@ _OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
     "option.as_kind": ("Quién firma: person o service.", "Who signs: person or service."),
     "option.retention": ("Clase de conservación.", "Retention class."),
     "option.agreement": ("Convenio bajo el que se comparte.", "Agreement under which it is shared."),
-    "option.ref": ("Remisión.", "Referral."),
+    "option.ref": ("Derivación.", "Referral."),
     "option.act": ("Identificador del acto.", "Id of the act."),
     "option.reason": ("Motivo (código).", "Reason (code)."),
     "option.outcome": ("Resultado (código).", "Outcome (code)."),
@@ -138,7 +138,7 @@ _OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
     "option.full": ("Todo; no hay comprobación menor.", "Everything; there is no lesser verification."),
     "option.mirror": ("Comprobar una copia en vez del servidor.", "Verify a mirror instead of the exchange."),
     "option.path": ("Carpeta.", "Folder."),
-    "option.named": ("Acto o remisión.", "Act or referral."),
+    "option.named": ("Acto o derivación.", "Act or referral."),
     "option.config": ("Archivo de configuración.", "Settings file."),
     "option.folder": ("Carpeta del servidor.", "Folder of the exchange."),
     "option.issuer": ("Dirección pública, parte de todo lo firmado.", "Public URL, part of everything signed."),
@@ -189,7 +189,7 @@ _STATES: Final[Mapping[str, tuple[str, str]]] = {
 }
 
 _ACTS: Final[Mapping[str, tuple[str, str]]] = {
-    "submit": ("remisión", "referral"),
+    "submit": ("derivación", "referral"),
     "route": ("exclusiones", "exclusions"),
     "phone_alert": ("aviso telefónico", "telephone alert"),
     "supplement": ("ampliación", "supplement"),
@@ -197,7 +197,7 @@ _ACTS: Final[Mapping[str, tuple[str, str]]] = {
     "consent_withdrawn": ("consentimiento retirado", "consent withdrawn"),
     "ack": ("acuse de recibo", "acknowledgement"),
     "receipt_failed": ("recepción fallida", "failed receipt"),
-    "accept": ("toma de la remisión", "acceptance"),
+    "accept": ("toma de la derivación", "acceptance"),
     "decline": ("declinación", "decline"),
     "transfer": ("propuesta de traslado", "proposed transfer"),
     "status": ("estado de la investigación", "investigation status"),

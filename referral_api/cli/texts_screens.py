@@ -10,6 +10,9 @@ from typing import Final
 
 _RESULTS: Final[Mapping[str, tuple[str, str]]] = {
     "next": ("→ Siguiente: {command}", "→ Next: {command}"),
+    "place.file": ("ARCHIVO", "FILE"),
+    "place.folder": ("CARPETA", "FOLDER"),
+    "place.unit": ("UNIDAD", "UNIT"),
     "yes": ("sí", "yes"),
     "no": ("no", "no"),
     "witnesses.none": (
@@ -61,6 +64,9 @@ _RESULTS: Final[Mapping[str, tuple[str, str]]] = {
         "Ahora le toca a un segundo custodio de claves de la entidad; espere su llamada.",
         "Now it is the turn of a second keyholder of the party; wait for the call.",
     ),
+    "whose.registrar": ("entidad registradora", "registrar"),
+    "whose.keyholder": ("custodio de claves", "keyholder"),
+    "whose.second_keyholder": ("segundo custodio", "second keyholder"),
     "turn.done": ("No le toca a nadie: la inscripción está vigente.", "Nobody's turn: the enrolment is in effect."),
     "turn.void": (
         "La inscripción quedó sin efecto. Le toca a quien invitó: dar una invitación nueva.",
@@ -98,13 +104,13 @@ _RESULTS: Final[Mapping[str, tuple[str, str]]] = {
         "{what} · {ref}: firmado y guardado en la bandeja de salida; todavía sin recibo.",
         "{what} · {ref}: signed and kept in the outbox; no receipt yet.",
     ),
-    "entry.why": ("Motivo de la espera: {code}", "Why it waits: {code}"),
+    "entry.why": ("Por qué espera: {words}", "Why it waits: {words}"),
     "entry.receipt": (
         "✔ Recibo comprobado en este equipo: {at} · {log}, posición {index}",
         "✔ Receipt verified on this machine: {at} · {log}, index {index}",
     ),
     "entry.state": ("  {unit}: {state}", "  {unit}: {state}"),
-    "outbox.empty": ("La bandeja de salida está vacía.", "The outbox is empty."),
+    "outbox.empty": ("Nada espera en la bandeja de salida.", "Nothing waits in the outbox."),
     "timeline.verified": (
         "✔ {acts} actos: firmas, recibos y estados comprobados en este equipo.",
         "✔ {acts} acts: signatures, receipts and states verified on this machine.",
@@ -118,7 +124,7 @@ _RESULTS: Final[Mapping[str, tuple[str, str]]] = {
         "✔ Íntegro y firmado por {party} ({issuer}), {at}",
         "✔ Intact and signed by {party} ({issuer}), {at}",
     ),
-    "show.ref": ("Remisión {ref} · {urgency}", "Referral {ref} · {urgency}"),
+    "show.ref": ("Derivación {ref} · {urgency}", "Referral {ref} · {urgency}"),
     "show.warning": (
         "⚠ Quien lo envió debió corregir esto antes de sellar: {words}",
         "⚠ The sender should have put this right before sealing: {words}",
@@ -225,7 +231,7 @@ _COLUMNS: Final[Mapping[str, tuple[str, str]]] = {
     "col.progress": ("Avance", "Progress"),
     "col.queued": ("Guardado", "Queued"),
     "col.reachable": ("Alcanzable", "Reachable"),
-    "col.ref": ("Remisión", "Referral"),
+    "col.ref": ("Derivación", "Referral"),
     "col.role": ("Papel", "Role"),
     "col.state": ("Estado", "State"),
     "col.station": ("Equipo", "Workstation"),
