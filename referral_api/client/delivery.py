@@ -116,9 +116,11 @@ class Opened:
     """FLOOR_NOT_MET, CONSENT_GATE or ACT_SCHEMA if the sender's software let through what it had to refuse."""
 
 
-def fetch_inbox(session: Session, after: str | None, *, wait_s: int = 0, pending: bool = False) -> InboxPage:
-    """One page of the inbox. Raises MALFORMED for an answer that is none."""
-    answer = session.read_json(exchange.inbox(after, wait_s=wait_s, pending=pending))
+def fetch_inbox(
+    session: Session, after: str | None, *, wait_s: int = 0, pending: bool = False, limit: int = exchange.INBOX_LIMIT
+) -> InboxPage:
+    """One page of the inbox, of at most `limit` entries. Raises MALFORMED for an answer that is none."""
+    answer = session.read_json(exchange.inbox(after, wait_s=wait_s, pending=pending, limit=limit))
     try:
         entries = tuple(_entry(line) for line in answer["entries"])
         page = InboxPage(entries, answer["cursor"], bool(answer["more"]), int(answer["poll_after_s"]))

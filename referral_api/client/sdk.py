@@ -172,9 +172,9 @@ class Client:
         ids = Ids(around.referral_id(), around.act_id(), around.act_id())
         return self._put(submission.compose(self.session, self.keys, what, ids))
 
-    def flush(self) -> list[Entry]:
-        """Send what is due from the outbox; the entries as they are afterwards."""
-        return submission.flush(self.session, self.outbox)
+    def flush(self, *, impatient: bool = False) -> list[Entry]:
+        """Send what is due from the outbox, `impatient` also what is not yet; the entries as they are afterwards."""
+        return submission.flush(self.session, self.outbox, impatient=impatient)
 
     def reseal(self, act_id: str) -> Entry:
         """Make a submission anew whose recipients' keys went stale, with the newest keys, and queue it."""
@@ -209,9 +209,9 @@ class Client:
                 self.directory.keep_cursor(page.cursor)
                 after = page.cursor
 
-    def next_page(self, *, wait_s: int = 0) -> InboxPage:
+    def next_page(self, *, wait_s: int = 0, limit: int = exchange.INBOX_LIMIT) -> InboxPage:
         """The page after the kept cursor. `keep` moves the cursor once its entries are dealt with."""
-        return delivery.fetch_inbox(self.session, self.directory.find_cursor(), wait_s=wait_s)
+        return delivery.fetch_inbox(self.session, self.directory.find_cursor(), wait_s=wait_s, limit=limit)
 
     def keep(self, page: InboxPage) -> None:
         """Move the kept cursor past a page."""

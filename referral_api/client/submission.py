@@ -37,6 +37,8 @@ from referral_api.formats.statements import KeyMap
 from referral_api.formats.strict_json import b64u, canonical, parse, sha256_b64u
 
 _MAX_DRAFT_BYTES = 1 << 20
+LONGEST_PAUSE_S = 24 * 3600
+"""Longer than anything is ever postponed (an exchange may ask for a day)."""
 RESEAL = frozenset({ErrorCode.RECIPIENT_KEY_STALE, ErrorCode.CLOCK_SKEW})
 """Refusals that leave the id unused and that new bytes from the same draft would not meet."""
 
@@ -90,9 +92,12 @@ def compose(session: Session, keys: CredentialKeys, what: Composition, ids: Ids)
 
     Raises MALFORMED (`where`, `reason`) and ACT_SCHEMA for the body and the codes; FLOOR_NOT_MET (`least`);
     CONSENT_GATE (`findings`); NO_USABLE_KEY (`unit`, `instead`: escalation parties that can be reached);
-    TARGET_NOT_ALLOWED; KEY_NOT_VALID if this credential may not sign.
+    TARGET_NOT_ALLOWED; NOT_PERMITTED (`needs`) for who is no hotline; KEY_NOT_VALID if this credential may not sign.
     """
     now = session.now()
+    own = session.keymap.find_party(session.profile.party)
+    if own is None or own.role is not Role.HOTLINE:
+        raise ReferralError(ErrorCode.NOT_PERMITTED, needs="hotline")
     if not keys.seal:
         raise ReferralError(ErrorCode.KEY_NOT_VALID, reason="no-seal-key", credential=keys.credential)
     body = parse_referral(what.body, on=datetime.fromtimestamp(now, UTC).date())
@@ -185,15 +190,17 @@ def keys_log_view(session: Session) -> KeysLogView:
     return KeysLogView(keys_origin(replica.keymap), replica.size, b64u(replica.frontier.root()))  # type: ignore[arg-type]
 
 
-def flush(session: Session, outbox: Outbox) -> list[Entry]:
+def flush(session: Session, outbox: Outbox, *, impatient: bool = False) -> list[Entry]:
     """Send what is due, oldest first, and return the entries as they are afterwards.
+
+    `impatient` sends what waits for its pause to be over too: somebody has asked for it.
 
     One entry's refusal does not stop the others; an unreachable exchange, and anything that fails verification, does.
     Raises UNREACHABLE only as `Entry.code`; raises what trust.py raises, because an exchange that answers falsely is an
     alarm and never a retry.
     """
     done = []
-    for entry in outbox.due(session.ambient.now()):
+    for entry in outbox.due(session.ambient.now() + (LONGEST_PAUSE_S if impatient else 0)):
         done.append(_send(session, outbox, entry))
         if done[-1].code is ErrorCode.UNREACHABLE:
             break
