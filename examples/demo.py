@@ -162,9 +162,9 @@ def trespass(story: Story, exchange: Exchange, ref: str) -> None:
     """The wrong unit asks for it, and then steals the ciphertext from the database."""
     stranger = story.person("oficial-lima-1")
     with story.step("La unidad equivocada recibe 404, como si no existiera"):
-        told = stranger.run("show", ref, exits=6)
+        told, inbox = at_once(lambda: stranger.run("show", ref, exits=6), lambda: stranger.run("inbox", "list"))
         demand(told["error"]["code"] == "not-found", "no es 404")
-        demand(not stranger.run("inbox", "list")["entries"], "algo hay en su bandeja")
+        demand(not inbox["entries"], "algo hay en su bandeja")
     with story.step("Roba el sobre de la base de datos y no puede abrirlo con sus claves"):
         with closing(sqlite3.connect(f"file:{exchange.database}?mode=ro", uri=True)) as stolen:
             query = "select body from sealed join act using (pos) where ref = ?"
@@ -199,17 +199,19 @@ def audit(story: Story, exchange: Exchange) -> None:
     with story.step("La auditora lo comprueba todo desde la primera hoja: íntegro"):
         report = auditor.run("audit", "verify", "--full")
         demand(report["complete"] and not report["faults"], f"no quedó íntegro: {report['faults']}")
-    for what, change in (("un acto", spoil_act), ("una hoja del registro", spoil_leaf)):
-        with story.step(f"En una copia cambia un byte de {what}: la comprobación se pone roja y lo nombra"):
-            twin = exchange.copy(story.home / f"copia-{change.__name__}")
-            try:
-                year, index = change(twin)
+    copies = {"un acto": spoil_act, "una hoja del registro": spoil_leaf}
+    twins = [exchange.copy(story.home / f"copia-{number}") for number in range(len(copies))]
+    try:
+        with story.step("Se sirven dos copias: en una cambia un byte de un acto; en otra, de una hoja del registro"):
+            places = at_once(*(lambda c=c, twin=twin: c(twin) for c, twin in zip(copies.values(), twins, strict=True)))
+        for what, twin, (year, index) in zip(copies, twins, places, strict=True):
+            with story.step(f"La comprobación de la copia con {what} cambiado se pone roja y lo nombra"):
                 report = auditor.run("--server", twin.url, "audit", "verify", "--full", exits=5)
-            finally:
-                twin.stop()
-            named = {(one["log"], one["index"]) for one in report["faults"]}
-            named |= {(one["log"], one["facts"].get("index")) for one in report["faults"]}
-            demand((f"audit/{year}", index) in named, f"no nombra audit/{year} {index}: {report['faults']}")
+                named = {(one["log"], one["index"]) for one in report["faults"]}
+                demand((f"audit/{year}", index) in named, f"no nombra audit/{year} {index}: {report['faults']}")
+    finally:
+        for twin in twins:
+            twin.stop()
     with story.step("El original sigue íntegro"):
         demand(auditor.run("audit", "verify", "--full")["complete"], "el original cambió")
 
@@ -251,11 +253,11 @@ def spoil_leaf(twin: Exchange) -> tuple[int, int]:
 
 def table(events: Sequence[dict[str, Any]]) -> None:
     """What happened, when, and where it stands in the log."""
-    print(f"\n{'cuándo':<20} {'qué':<30} {'quién':<28} registro")
+    print(f"\n{'cuándo':<20} {'qué':<48} {'quién':<28} registro")
     for one in events:
         at = time.strftime("%d/%m/%Y %H:%M:%S", time.localtime(one["at"]))
         what = f"{say('es', 'act.' + one['what'])} {one['detail']}".strip()
-        print(f"{at:<20} {what[:30]:<30} {one['by']:<28} audit/{one['year']} {one['index']}")
+        print(f"{at:<20} {what[:48]:<48} {one['by']:<28} audit/{one['year']} {one['index']}")
 
 
 def how_to_talk(story: Story, exchange: Exchange, ref: str) -> None:

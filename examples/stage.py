@@ -134,6 +134,7 @@ class Story:
 
 
 def run(command: Sequence[str], exits: int, given: str = "") -> dict[str, Any]:
+    """Run one command line; the JSON of its last line. Raises NotHeld for another exit code than `exits`."""
     done = subprocess.run(
         command, input=given.encode(), capture_output=True, timeout=120, check=False, env=environment()
     )
