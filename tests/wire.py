@@ -37,7 +37,7 @@ class Answer:
     @property
     def code(self) -> str | None:
         """The code of a problem document, or None."""
-        if self.headers.get("content-type") != "application/problem+json":
+        if not self.body or self.headers.get("content-type") != "application/problem+json":
             return None
         return str(self.json["code"])
 

@@ -11,6 +11,7 @@ from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.policy import Read, Relation, demand
 from referral_api.domain.words import KeyUse
 from referral_api.formats.enrolment import Begin, Completion
+from referral_api.formats.key_entry import MAX_KEY_ENTRY_BYTES
 from referral_api.formats.parties import Party
 from referral_api.server.api.call import Call, Reply, json_reply
 from referral_api.server.api.exchange import answered, text_of_member
@@ -106,7 +107,7 @@ async def put_enrolment(site: Site, call: Call) -> Reply:
     """Complete an enrolment: keys, proofs of possession, proposal, a new party's statement (R-35)."""
     secret, wanted = _secret(call), call.params["enrolment"]
     document = call.json(required=frozenset({"keys", "possession", "proposal", "statement"}))
-    completion = Completion.parse(document, code=ErrorCode.MALFORMED)
+    completion = _completion(document)
 
     def job(batch: Batch) -> Done[dict[str, Any]]:
         keymap = batch.keymap or site.exchange.keymap
@@ -149,6 +150,16 @@ async def put_directory_act(site: Site, call: Call) -> Reply:
     return answered(await site.enter(call, submission))
 
 
+def _completion(document: dict[str, Any]) -> Completion:
+    """The body of a completion; a key entry beyond its limit is told as what it is (R-05)."""
+    try:
+        return Completion.parse(document, code=ErrorCode.MALFORMED)
+    except ReferralError as fault:
+        if fault.facts["reason"] == "too-long" and str(fault.facts["where"]).startswith("/keys/"):
+            raise ReferralError(ErrorCode.TOO_LARGE, limit=MAX_KEY_ENTRY_BYTES) from None
+        raise
+
+
 def _party(party: Party, polled: dict[str, int]) -> dict[str, Any]:
     return {
         "id": party.id,
@@ -161,6 +172,8 @@ def _party(party: Party, polled: dict[str, int]) -> dict[str, Any]:
 
 def _secret(call: Call) -> str:
     secret = call.header(INVITATION)
-    if secret is None or len(secret) != _SECRET_CHARS:
+    if secret is None:
+        raise ReferralError(ErrorCode.MALFORMED, reason="header", param="Referral-Invitation")
+    if len(secret) != _SECRET_CHARS:
         raise ReferralError(ErrorCode.INVITE_UNKNOWN)
     return secret
