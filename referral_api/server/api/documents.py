@@ -15,11 +15,14 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from referral_api.domain.policy import Read
+from referral_api.server.api.evidence import MAX_SIZE_DIGITS
 from referral_api.server.api.operations import PATTERNS, Operation
 from referral_api.server.api.problems import PROBLEM_TYPE, TABLE
 
 _TEXT = {"type": "string"}
 _NUMBER = {"type": "integer"}
+_LARGEST = 10**MAX_SIZE_DIGITS - 1
+_SIZE = {"type": "integer", "minimum": 1, "maximum": _LARGEST}
 _ANSWER = {
     "type": "object",
     "required": ["receipt", "proof"],
@@ -28,6 +31,10 @@ _ANSWER = {
         "proof": {**_TEXT, "description": "C2SP tlog-proof; its extra line is the leaf"},
         "route": {"type": "object"},
     },
+}
+_PROBLEM: dict[str, Any] = {
+    "description": "Problem (RFC 9457); codes in docs/http.md",
+    "content": {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
 }
 _BODIES: dict[str, dict[str, Any]] = {
     "put_referral": {"required": ["act", "bundle"], "properties": {"act": _TEXT, "bundle": _TEXT, "route": _TEXT}},
@@ -52,12 +59,12 @@ _QUERIES: dict[str, dict[str, dict[str, Any]]] = {
         "pending": {"type": "boolean"},
     },
     "get_records": {
-        "from": {"type": "integer", "minimum": 0},
+        "from": {"type": "integer", "minimum": 0, "maximum": _LARGEST},
         "limit": {"type": "integer", "minimum": 1, "maximum": 200},
     },
-    "get_keys_consistency": {"from": {"type": "integer", "minimum": 1}, "to": {"type": "integer", "minimum": 1}},
-    "get_audit_consistency": {"from": {"type": "integer", "minimum": 1}, "to": {"type": "integer", "minimum": 1}},
-    "get_audit_checkpoint": {"since": {"type": "integer", "minimum": 0}},
+    "get_keys_consistency": {"from": _SIZE, "to": _SIZE},
+    "get_audit_consistency": {"from": _SIZE, "to": _SIZE},
+    "get_audit_checkpoint": {"since": {"type": "integer", "minimum": 0, "maximum": _LARGEST}},
 }
 _REQUIRED_QUERIES = {("get_keys_consistency", "from"), ("get_audit_consistency", "from")}
 _MEDIA = {
@@ -68,6 +75,12 @@ _MEDIA = {
     "get_keys_checkpoint": "text/plain",
     "get_audit_checkpoint": "text/plain",
 }
+_AT_HAND = {
+    "/.well-known/oauth-authorization-server",
+    "/.well-known/jwks.json",
+    "/.well-known/referral-configuration",
+}
+"""Answered without asking a thread for it, so that no queue can be full."""
 _INVITED = {"post_enrolment", "put_enrolment", "get_enrolment"}
 
 
@@ -145,10 +158,11 @@ def _response(operation: Operation, status: int) -> dict[str, Any]:
     if status == 304:
         return {"description": "Nothing new since the ETag given"}
     if operation.name == "post_token" and status >= 400:
-        return {
-            "description": "OAuth 2.0 error (RFC 6749 §5.2)",
-            "content": {"application/json": {"schema": {"type": "object"}}},
-        }
+        content: dict[str, Any] = {"application/json": {"schema": {"type": "object"}}}
+        if status in (429, 503):
+            # A client that asks too often is told by OAuth, one that meets a full queue by the exchange.
+            content |= _PROBLEM["content"]
+        return {"description": "OAuth 2.0 error (RFC 6749 §5.2)", "content": content}
     media = _MEDIA.get(operation.name, "application/json")
     schema: dict[str, Any] = {"type": "object"}
     if operation.name in ("put_referral", "put_act", "put_directory_act"):
@@ -159,19 +173,21 @@ def _response(operation: Operation, status: int) -> dict[str, Any]:
 
 
 def _problems(operation: Operation) -> dict[int | str, dict[str, Any]]:
-    """Every status that the table of problems has, as far as the kind of call can meet it."""
-    statuses = {row.status for row in TABLE.values()}
-    if operation.action is None:
-        statuses -= {401, 403}
-    if operation.method == "GET":
-        statuses -= {411, 415} if operation.name not in _INVITED else {411}
-    return {
-        status: {
-            "description": "Problem (RFC 9457); codes in docs/http.md",
-            "content": {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-        }
-        for status in sorted(statuses - set(operation.statuses))
-    }
+    """The problems that this kind of call can meet, beside those that every call can."""
+    statuses = {405, 413, 415, 431, 500, 503}
+    if operation.path not in _AT_HAND:
+        statuses.add(429)
+    if operation.action is not None:
+        statuses |= {401, 403}
+    if operation.name in _QUERIES or operation.name in _BODIES or operation.name in _INVITED:
+        statuses.add(400)
+    if "{" in operation.path or operation.name in _INVITED:
+        statuses.add(404)
+    if operation.name in _BODIES:
+        statuses |= {409, 422}
+    if operation.name in _INVITED or operation.name == "put_directory_act":
+        statuses |= {409, 410}
+    return dict.fromkeys(sorted(statuses - set(operation.statuses)), _PROBLEM)
 
 
 def _problem_schema() -> dict[str, Any]:

@@ -53,7 +53,7 @@ class Edge:
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         """Give a call to FastAPI with its body read within the limit. Its endpoints fail by themselves."""
-        body = await read_body(scope["headers"], receive, _cold_limit(scope))
+        body = await _read_cold(scope, receive)
         delivered = False
 
         async def replay() -> Message:
@@ -82,8 +82,12 @@ def _find(scope: Scope) -> tuple[Operation | None, Mapping[str, str]]:
         return None, {}
 
 
-def _cold_limit(scope: Scope) -> int:
+async def _read_cold(scope: Scope, receive: Receive) -> bytes:
+    """The body of a call that FastAPI serves; health, the docs page and what is nothing take none, so none is read."""
     try:
-        return find_operation(scope["method"], scope["path"])[0].max_body
-    except ReferralError:
-        return 0
+        operation, _ = find_operation(scope["method"], scope["path"])
+    except ReferralError as error:
+        if error.code is ErrorCode.METHOD_NOT_ALLOWED:
+            raise
+        return b""
+    return await read_body(scope["headers"], receive, operation.max_body)

@@ -7,13 +7,14 @@ Must never: hand an auditor a record before that reading is itself recorded.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.policy import Read
 from referral_api.server.api.call import Call, Reply, json_reply
 from referral_api.server.api.site import Site
 from referral_api.server.service import evidence
+from referral_api.server.service.callers import Caller
 from referral_api.server.storage.database import Connection
 
 T = TypeVar("T")
@@ -22,6 +23,8 @@ BYTES = "application/octet-stream"
 _IMMUTABLE = ((b"cache-control", b"private, max-age=31536000, immutable"),)
 _SECONDS = ((b"cache-control", b"no-store"),)
 DEFAULT_RECORDS = 100
+MAX_SIZE_DIGITS = 12
+"""A year's log has room for 2^40 leaves, a number of 13 digits that no exchange will ever see."""
 
 
 async def get_receipt(site: Site, call: Call) -> Reply:
@@ -33,11 +36,12 @@ async def get_receipt(site: Site, call: Call) -> Reply:
 
 async def get_checkpoint(site: Site, call: Call) -> Reply:
     """The newest signed checkpoint of a log. An auditor's reading of the audit log is one record a session."""
-    log, since = _log(call), _since(call)
-    caller, (size, note) = await site.read(
+    log = _log(call)
+    caller, since, (size, note) = await site.read(
         call,
         lambda caller: (
             caller,
+            _since(call),
             _reading(site, lambda conn: evidence.checkpoint(conn, site.exchange, evidence.log_of(log, caller))),
         ),
     )
@@ -60,32 +64,24 @@ async def get_tile(site: Site, call: Call) -> Reply:
 
 async def get_consistency(site: Site, call: Call) -> Reply:
     """Proof that a log only grew, for every party (R-94)."""
-    log = _log(call)
-    given = dict(call.parameters())
-    old, new = _size(given.get("from")), None if "to" not in given else _size(given["to"])
-    document = await site.read(
-        call,
-        lambda caller: _reading(
-            site,
-            lambda conn: evidence.consistency(
-                conn, site.exchange, evidence.log_of(log, caller, read=Read.CONSISTENCY), old, new
-            ),
-        ),
-    )
-    return json_reply(document)
+
+    def work(caller: Caller) -> dict[str, Any]:
+        log = evidence.log_of(_log(call), caller, read=Read.CONSISTENCY)
+        given = dict(call.parameters())
+        old, new = _size(given.get("from")), None if "to" not in given else _size(given["to"])
+        return _reading(site, lambda conn: evidence.consistency(conn, site.exchange, log, old, new))
+
+    return json_reply(await site.read(call, work))
 
 
 async def get_records(site: Site, call: Call) -> Reply:
     """The records behind a range of leaves."""
-    given = dict(call.parameters())
-    first, limit = _size(given.get("from", "0")), _size(given.get("limit", str(DEFAULT_RECORDS)))
-    if not 1 <= limit <= evidence.MAX_RECORDS:
-        raise ReferralError(ErrorCode.MALFORMED, reason="parameter", param="limit", least=1, most=evidence.MAX_RECORDS)
-    year = int(call.params["year"])
-    committed = await site.recorded(
-        call, lambda caller: evidence.RecordsRead(site.exchange, year, first, limit, caller)
-    )
-    return json_reply(committed.result)
+
+    def job(caller: Caller) -> evidence.RecordsRead:
+        first, limit = _records_wanted(call)
+        return evidence.RecordsRead(site.exchange, int(call.params["year"]), first, limit, caller)
+
+    return json_reply((await site.recorded(call, job)).result)
 
 
 async def get_record(site: Site, call: Call) -> Reply:
@@ -106,8 +102,16 @@ def _since(call: Call) -> int:
     return _size(dict(call.parameters()).get("since", "0"))
 
 
+def _records_wanted(call: Call) -> tuple[int, int]:
+    given = dict(call.parameters())
+    first, limit = _size(given.get("from", "0")), _size(given.get("limit", str(DEFAULT_RECORDS)))
+    if not 1 <= limit <= evidence.MAX_RECORDS:
+        raise ReferralError(ErrorCode.MALFORMED, reason="parameter", param="limit", least=1, most=evidence.MAX_RECORDS)
+    return first, limit
+
+
 def _size(text: str | None) -> int:
-    if text is None or not text.isascii() or not text.isdecimal() or len(text) > 13:
+    if text is None or not text.isascii() or not text.isdecimal() or len(text) > MAX_SIZE_DIGITS:
         raise ReferralError(ErrorCode.MALFORMED, reason="parameter")
     return int(text)
 

@@ -27,8 +27,8 @@ PATTERNS = {
     "enrolment": UUID4,
     "party": PARTY_ID,
     "credential": CREDENTIAL_ID,
-    "year": "[0-9]{4}",
-    "index": "[0-9]{1,13}",
+    "year": "[1-9][0-9]{3}",
+    "index": "[0-9]{1,12}",
     "path": r"[0-9a-z./]{1,80}",
 }
 """What a path's parameters look like; a path that does not match is 404 like any other unknown one."""
@@ -81,7 +81,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "Endpoints, limits, clocks, logs",
         200,
     ),
-    _op("post_token", "POST /oauth/token", directory.post_token, None, "Access token (R-40)", 200, 400, 401, 429),
+    _op("post_token", "POST /oauth/token", directory.post_token, None, "Access token (R-40)", 200, 400, 401, 429, 503),
     _op("get_ping", "GET /v1/ping", directory.get_ping, Read.PING, "Who am I", 200),
     _op("get_parties", "GET /v1/parties", directory.get_parties, Read.DIRECTORY, "The directory", 200),
     _op("get_party", "GET /v1/parties/{party}", directory.get_party, Read.DIRECTORY, "One party", 200),

@@ -103,4 +103,6 @@ def test_a_line_that_was_cut_comes_back_and_says_that_anything_may_have_happened
 
 @pytest.mark.postgres
 def test_a_line_that_was_never_listened_to_can_be_stopped(postgres_database: str) -> None:
-    Notices(postgres_database, "one").stop()
+    line = Notices(postgres_database, "one")
+    line.stop()
+    assert not line._thread.is_alive()
