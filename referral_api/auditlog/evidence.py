@@ -12,7 +12,7 @@ Implements: R-65 to R-68, R-95 (last part); design §2.5 ("state is a fold").
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from referral_api.domain import fold, lifecycle, policy
@@ -100,6 +100,21 @@ class Chronicle:
                 ErrorCode.TAMPERED, what="fold", act=event.act.value, digest=event.digest, reason=error.code.value
             ) from None
         self._seen[event.digest] = (event.act, event.unit)
+
+    def refuse(self, event: Event) -> None:
+        """Take an act that was finally refused for what it builds on or for the state that it met (R-17).
+
+        Raises TAMPERED (`reason` `refused-without-cause`) where it had to be accepted. Only who sees everything can say
+        so: a unit may lack what stood in the way.
+        """
+        trial = replace(self, deliveries=dict(self.deliveries))
+        try:
+            trial._accept(event)
+        except ReferralError:
+            return
+        raise ReferralError(
+            ErrorCode.TAMPERED, what="fold", act=event.act.value, digest=event.digest, reason="refused-without-cause"
+        )
 
     def retrieved(self, unit: str, at: int) -> None:
         """Take a record that the bundle was handed to a unit.

@@ -285,7 +285,7 @@ def _verify_shown(session: Session, ref: ReferralId, one: Mapping[str, Any]) -> 
         receipt = verify_receipt(
             str(one["receipt"]).encode(), receipt_keys(session.keymap), issuer=session.profile.issuer
         )
-        match_receipt(receipt, act=act.digest, act_id=act.id, sub=act.iss, ref=act.ref)
+        match_receipt(receipt, act=act.digest, act_id=act.id, sub=act.iss, ref=act.ref, unit=act.unit)
         if receipt.payload.log.index != one["index"]:
             raise ReferralError(ErrorCode.RECEIPT_MISMATCH, member="log")
     elif act.party != EXCHANGE:

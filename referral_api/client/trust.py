@@ -179,9 +179,7 @@ def verify_answer(answer: Mapping[str, Any], act: RawAct, keymap: KeyMap) -> Con
     that is no audit log of this exchange).
     """
     receipt = verify_receipt(str(answer["receipt"]).encode(), receipt_keys(keymap), issuer=keymap.issuer)
-    match_receipt(receipt, act=act.digest, act_id=act.id, sub=act.iss, ref=act.ref)
-    if receipt.payload.unit != act.unit:
-        raise ReferralError(ErrorCode.RECEIPT_MISMATCH, member="unit")
+    match_receipt(receipt, act=act.digest, act_id=act.id, sub=act.iss, ref=act.ref, unit=act.unit)
     raw_proof = str(answer["proof"]).encode()
     return Confirmed(receipt, raw_proof, _verify_leaf(receipt, raw_proof, act, keymap))
 

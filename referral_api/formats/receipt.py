@@ -146,15 +146,20 @@ def verify_receipt(raw: bytes, keys: Mapping[Kid, PublicKey] | Sequence[PublicKe
     return receipt
 
 
-def match_receipt(receipt: Receipt, *, act: Digest, act_id: str, sub: str, ref: str | None) -> Receipt:
+def match_receipt(
+    receipt: Receipt, *, act: Digest, act_id: str, sub: str, ref: str | None, unit: str | None
+) -> Receipt:
     """The same receipt once it is seen to answer this very act.
 
     Raises RECEIPT_MISMATCH with `member`: a receipt replayed from another act convicts nobody and proves nothing.
     """
     payload = receipt.payload
-    for member, mine in (("act", act), ("id", act_id), ("sub", sub), ("ref", ref)):
+    party = sub.partition(".")[0]
+    answered = (("act", act), ("id", act_id), ("sub", sub), ("ref", ref), ("unit", unit), ("party", party))
+    for member, mine in answered:
         if getattr(payload, member) != mine:
             raise ReferralError(ErrorCode.RECEIPT_MISMATCH, member=member)
-    if payload.party != sub.partition(".")[0]:
-        raise ReferralError(ErrorCode.RECEIPT_MISMATCH, member="party")
+    # Only a colleague carries an act (R-15).
+    if payload.carrier is not None and payload.carrier.partition(".")[0] != party:
+        raise ReferralError(ErrorCode.RECEIPT_MISMATCH, member="carrier")
     return receipt

@@ -10,27 +10,31 @@ from typing import Any
 
 import pytest
 
+from referral_api.auditlog.checkpoint import sign_checkpoint
 from referral_api.auditlog.leaf import LeafKind, encode_leaf, leaf_of
 from referral_api.auditlog.merkle import Frontier, leaf_hash
+from referral_api.auditlog.report import MAX_FAULTS_TOLD
 from referral_api.auditlog.tiles import TILE_WIDTH, TileName
 from referral_api.auditlog.verification import Check, Fault, Head, RawRecord, Report, Verdict, verify_full
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act, State
 from referral_api.formats.act import build_act, parse_act
 from referral_api.formats.strict_json import canonical
-from tests.client.world import AUDIT, HOST, OFFICER, OPERATOR, YEAR, SimulatedExchange
+from tests.client.world import AUDIT, HOST, OFFICER, OPERATOR, STRANGER, YEAR, SimulatedExchange
 from tests.formats import parties_world as pw
 from tests.formats.parties_world import NOW
 
 REF = "01a207f7-a580-793c-a293-a6b97bf4ccae"
 
 
-def act(who: pw.Someone, kind: Act, body: Any, number: int, prev: str | None = None, unit: str | None = None) -> bytes:
+def act(
+    who: pw.Someone, kind: Act, body: Any, number: int, prev: str | None = None, unit: str | None = None, **other: Any
+) -> bytes:
     return build_act(
         act_id=f"{number:08d}-1111-4111-8111-111111111111",
         iss=who.id,
-        aud=pw.ISSUER,
-        iat=NOW,
+        aud=other.get("aud", pw.ISSUER),
+        iat=other.get("iat", NOW),
         act=kind,
         ref=REF,
         unit=unit,
@@ -142,12 +146,8 @@ def test_a_checkpoint_of_another_log_or_key_is_no_checkpoint(served: Served) -> 
 
 
 def directory_acts(served: Served) -> list[int]:
-    """The indices of acts in the keys log, its genesis aside."""
-    return [
-        index
-        for index, leaf in enumerate(served.exchange.log.leaves)
-        if index and b'"payload"' in leaf and is_act(leaf)
-    ]
+    """The indices of acts in the keys log."""
+    return [index for index, leaf in enumerate(served.exchange.log.leaves) if is_act(leaf)]
 
 
 def is_act(leaf: bytes) -> bool:
@@ -185,7 +185,7 @@ def test_a_changed_leaf_is_found_and_named_where_the_tiles_can_tell(served: Serv
     leaf = json.loads(served.exchange.audit[4])
     served.exchange.audit[4] = canonical(leaf | {"t": leaf["t"] + 1})
     report = served.verify()
-    (fault,) = [one for one in report.faults if one.check is Check.LEAVES]
+    (fault,) = [one for one in report.faults if one.check is Check.LEAVES and one.index is None]
     assert (fault.error.code, fault.error.facts["index"]) == (ErrorCode.TAMPERED, 4)
     assert report.verdict(Check.LEAVES) is Verdict.FAILED
 
@@ -230,6 +230,104 @@ def forbid(served: Served) -> None:
     served.exchange.append(raw, None, encode_leaf(leaf_of(raw, LeafKind.ACT, NOW)))
 
 
+def status(number: int, **other: Any) -> bytes:
+    return act(OFFICER, Act.STATUS, {"code": "registered"}, number, pw.digest(submit()), OFFICER.party, **other)
+
+
+def repeat_act(served: Served) -> None:
+    raw = status(20)
+    served.exchange.accept(raw)
+    served.exchange.answers.clear()
+    served.exchange.accept(raw)
+
+
+def reuse_act_id(served: Served) -> None:
+    served.exchange.accept(status(20))
+    served.exchange.accept(status(20, iat=NOW - 1))
+
+
+def turn_back_the_clock(served: Served) -> None:
+    served.exchange.now -= 1
+    served.exchange.accept(status(20))
+
+
+def log_another_year(served: Served) -> None:
+    served.exchange.now += 40 * pw.DAY
+    served.exchange.accept(status(20))
+
+
+def log_a_time_beyond_all_calendars(served: Served) -> None:
+    served.exchange.now = 2**53 - 1
+    served.exchange.append(b"{}", None, encode_leaf(leaf_of(b"{}", LeafKind.SYSTEM, served.exchange.now)))
+
+
+def log_before_signing(served: Served) -> None:
+    served.exchange.accept(status(20, iat=NOW + 3600))
+
+
+def log_for_another_exchange(served: Served) -> None:
+    served.exchange.accept(status(20, aud="https://other.example"))
+
+
+def date_the_receipt_otherwise(served: Served) -> None:
+    served.exchange.accept(status(20))
+    served.exchange.audit[-1] = encode_leaf(leaf_of(served.exchange.records[-1][0], LeafKind.ACT, NOW + 1))
+
+
+def call_it_an_erasure(served: Served) -> None:
+    served.exchange.accept(status(20))
+    served.exchange.audit[-1] = encode_leaf(leaf_of(served.exchange.records[-1][0], LeafKind.ERASE, NOW))
+
+
+def revocation() -> bytes:
+    return OFFICER.sign(Act.REVOKE, {"kid": OFFICER.seals[0].kid, "reason": "lost", "at": NOW})
+
+
+def suppress_a_revocation(served: Served) -> None:
+    served.exchange.accept(revocation())
+
+
+def revoke_and_deny_it(served: Served) -> None:
+    raw = revocation()
+    served.exchange.log.put(raw)
+    served.exchange.accept(raw, code=ErrorCode.NOT_PERMITTED)
+
+
+def revoke_in_another_order(served: Served) -> None:
+    others = OPERATOR.sign(Act.REVOKE, {"kid": OPERATOR.seals[0].kid, "reason": "lost", "at": NOW})
+    served.exchange.log.put(revocation(), others)
+    served.exchange.accept(others)
+    served.exchange.accept(revocation())
+
+
+def refuse_without_cause(served: Served) -> None:
+    served.exchange.accept(status(20), code=ErrorCode.ILLEGAL_TRANSITION)
+
+
+def speak_for_another_unit(served: Served) -> None:
+    raw = act(STRANGER, Act.STATUS, {"code": "registered"}, 9, pw.digest(submit()), OFFICER.party)
+    served.exchange.append(raw, None, encode_leaf(leaf_of(raw, LeafKind.ACT, NOW)))
+
+
+def hand_out_something_else(served: Served) -> None:
+    at = next(at for at, (record, _) in enumerate(served.exchange.records) if b'"retrieved"' in record)
+    record = json.loads(served.exchange.records[at][0])
+    raw = canonical(record | {"digest": record["act"]})
+    served.exchange.records[at] = (raw, None)
+    served.exchange.audit[at] = encode_leaf(leaf_of(raw, LeafKind.ACCESS, NOW))
+
+
+def continue_another_log(served: Served) -> None:
+    record = json.loads(served.exchange.records[0][0])
+    raw = canonical(record | {"previous": {"origin": f"{HOST}/v1/log/audit/2025", "size": 3, "root": record["kid"]}})
+    served.exchange.records[0] = (raw, None)
+    served.exchange.audit[0] = encode_leaf(leaf_of(raw, LeafKind.SYSTEM, NOW))
+
+
+def cut_off_the_beginning(served: Served) -> None:
+    del served.exchange.records[0], served.exchange.audit[0]
+
+
 LIES: dict[str, tuple[Change, list[tuple[Check, Verdict]]]] = {
     "a changed record": (change_record, [(Check.RECORDS, Verdict.FAILED)]),
     "a server record at another time than its leaf": (change_server_record, [(Check.RECORDS, Verdict.FAILED)]),
@@ -237,6 +335,23 @@ LIES: dict[str, tuple[Change, list[tuple[Check, Verdict]]]] = {
     "an act without its receipt": (drop_receipt, [(Check.RECEIPTS, Verdict.INCOMPLETE)]),
     "receipts of each other's acts": (swap_receipts, [(Check.RECEIPTS, Verdict.FAILED)]),
     "an act that the lifecycle forbids": (forbid, [(Check.STATES, Verdict.FAILED)]),
+    "an act that happened twice": (repeat_act, [(Check.RECORDS, Verdict.FAILED)]),
+    "two acts of one id": (reuse_act_id, [(Check.RECORDS, Verdict.FAILED)]),
+    "a clock that runs backwards": (turn_back_the_clock, [(Check.LEAVES, Verdict.FAILED)]),
+    "a leaf of another year": (log_another_year, [(Check.LEAVES, Verdict.FAILED)]),
+    "a leaf of no year": (log_a_time_beyond_all_calendars, [(Check.LEAVES, Verdict.FAILED)]),
+    "an act taken before it was signed": (log_before_signing, [(Check.SIGNATURES, Verdict.FAILED)]),
+    "an act that was meant for another exchange": (log_for_another_exchange, [(Check.SIGNATURES, Verdict.FAILED)]),
+    "a receipt of another time than its leaf": (date_the_receipt_otherwise, [(Check.RECEIPTS, Verdict.FAILED)]),
+    "an act that is called an erasure": (call_it_an_erasure, [(Check.SIGNATURES, Verdict.FAILED)]),
+    "a revocation kept from the keys log": (suppress_a_revocation, [(Check.BOTH_LOGS, Verdict.FAILED)]),
+    "a revocation that is in force and was refused": (revoke_and_deny_it, [(Check.BOTH_LOGS, Verdict.FAILED)]),
+    "directory acts in another order": (revoke_in_another_order, [(Check.BOTH_LOGS, Verdict.FAILED)]),
+    "an act refused without cause": (refuse_without_cause, [(Check.STATES, Verdict.FAILED)]),
+    "an act of one unit on the delivery of another": (speak_for_another_unit, [(Check.STATES, Verdict.FAILED)]),
+    "a retrieval of something that was never sealed": (hand_out_something_else, [(Check.RECORDS, Verdict.FAILED)]),
+    "a log that continues another": (continue_another_log, [(Check.GROWTH, Verdict.FAILED)]),
+    "a log without its first leaf": (cut_off_the_beginning, [(Check.GROWTH, Verdict.FAILED)]),
 }
 
 
@@ -271,6 +386,30 @@ def test_a_signature_is_judged_by_the_keys_as_they_were_at_its_leaf(served: Serv
     served.exchange.accept(late)
     report = served.verify()
     assert told(report) == [(Check.SIGNATURES, AUDIT, len(served.exchange.audit) - 1, ErrorCode.KEY_NOT_VALID)]
+
+
+def test_many_faults_of_one_kind_hide_none_of_another(served: Served) -> None:
+    """Only so many faults are kept, but no check that failed may pass for one that held."""
+    for number in range(100, 100 + MAX_FAULTS_TOLD):
+        served.exchange.accept(status(number))
+        record, receipt = served.exchange.records[-1]
+        served.exchange.records[-1] = (record + b" ", receipt)
+    served.exchange.accept(status(99))
+    drop_receipt(served)
+    report = served.verify()
+    assert report.verdict(Check.RECORDS) is Verdict.FAILED
+    assert report.verdict(Check.RECEIPTS) is Verdict.INCOMPLETE
+
+
+def test_a_log_of_no_leaves_is_no_log(served: Served) -> None:
+    empty = sign_checkpoint(f"{HOST}/v1/log/keys", 0, Frontier().root(), pw.key("exchange/log"))
+    served.checkpoints["keys"] = empty
+    assert told(served.verify()) == [(Check.KEYS_LOG, "keys", 0, ErrorCode.INCONSISTENT)]
+    key = pw.key("exchange/log")
+    served.checkpoints = {AUDIT: sign_checkpoint(f"{HOST}/v1/log/{AUDIT}", 0, Frontier().root(), key)}
+        AUDIT: sign_checkpoint(f"{HOST}/v1/log/{AUDIT}", 0, Frontier().root(), pw.key("exchange/log"))
+    }
+    assert served.verify().verdict(Check.CHECKPOINT) is Verdict.FAILED
 
 
 def test_a_log_of_more_than_one_tile_verifies(served: Served) -> None:

@@ -22,7 +22,7 @@ from referral_api.auditlog.evidence import Chronicle, event_of
 from referral_api.auditlog.leaf import LeafKind, encode_leaf, leaf_of
 from referral_api.auditlog.merkle import Frontier, append, leaf_hash
 from referral_api.auditlog.proof import format_proof
-from referral_api.auditlog.records import Retrieved, encode_record, encode_salt, leaf_of_record
+from referral_api.auditlog.records import LogGenesis, Retrieved, encode_record, encode_salt, leaf_of_record
 from referral_api.auditlog.tiles import TILE_WIDTH, encode_entries, parse_tile_path
 from referral_api.client.keystore import CredentialKeys, Secret
 from referral_api.client.sealing import EncPrivateKey, enc_private_key
@@ -173,9 +173,19 @@ class SimulatedExchange:
 
     def found(self) -> None:
         """Put the directory's own acts into the audit log, as the exchange does when it accepts them (R-92)."""
-        for leaf in self.log.leaves[1:]:
+        self.begin()
+        for leaf in self.log.leaves:
             if b"referral-key" not in base64.b64decode(json.loads(leaf)["signatures"][0]["protected"] + "=="):
                 self.accept(leaf)
+
+    def begin(self) -> None:
+        """The first leaf of the year's audit log."""
+        record = LogGenesis(
+            t=self.now, salt=encode_salt(b"\0" * 16), origin=f"{HOST}/v1/log/{AUDIT}", kid=key("exchange/log").kid,
+            previous=None,
+        )  # fmt: skip
+        raw = encode_record(record)
+        self.append(raw, None, encode_leaf(leaf_of_record(record, raw)))
 
     def hand_out(self, ref: str, unit: str) -> None:
         """Record that a unit was handed its bundle (R-52)."""

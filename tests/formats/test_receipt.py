@@ -41,7 +41,7 @@ FACTS: dict[str, Any] = {
     "origin": "intercambio.example.pe/v1/log/audit/2026",
     "index": 7,
 }
-MINE: dict[str, Any] = {"act": Digest(D1), "act_id": ACT_ID, "sub": SUB, "ref": REF}
+MINE: dict[str, Any] = {"act": Digest(D1), "act_id": ACT_ID, "sub": SUB, "ref": REF, "unit": "pnp-trata-piura"}
 
 
 def build(signer: SigningKey = KEY, **changes: Any) -> bytes:
@@ -172,12 +172,22 @@ def test_a_changed_byte_is_noticed() -> None:
         ("sub", {"sub": "linea-peru.efgh5678"}),
         ("ref", {"ref": REF.replace("1", "2", 1)}),
         ("ref", {"ref": None}),
+        ("unit", {"unit": "pnp-trata-lima"}),
+        ("unit", {"unit": None}),
     ],
 )
 def test_a_receipt_answers_one_act_and_no_other(member: str, mine: dict[str, Any]) -> None:
     with pytest.raises(ReferralError) as caught:
         match_receipt(verify(build()), **(MINE | mine))
     assert (caught.value.code, caught.value.facts) == (ErrorCode.RECEIPT_MISMATCH, {"member": member})
+
+
+def test_a_receipt_that_names_a_carrier_of_another_party_is_refused() -> None:
+    """R-15: only a colleague carries an act."""
+    assert match_receipt(verify(build(carrier="linea-peru.efgh5678")), **MINE).payload.carrier
+    with pytest.raises(ReferralError) as caught:
+        match_receipt(verify(build(carrier="pnp-trata-piura.efgh5678")), **MINE)
+    assert caught.value.facts == {"member": "carrier"}
 
 
 def test_a_receipt_that_names_another_party_than_its_subject_s_is_refused() -> None:

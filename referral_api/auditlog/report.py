@@ -1,0 +1,136 @@
+"""What a full verification found: every check that was made, every fault, and what may be pinned because of it.
+
+Must never: call a check held that was not made, or let a long list of faults hide that another check failed too.
+
+Implements: R-95 (what "complete" means); design §9.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from referral_api.auditlog.evidence import Chronicle
+from referral_api.auditlog.tiles import TileName
+from referral_api.domain.errors import ErrorCode, ReferralError
+
+MAX_FAULTS_TOLD = 100
+_ABSENT = frozenset({ErrorCode.NOT_FOUND, ErrorCode.UNAVAILABLE})
+
+
+class Check(StrEnum):
+    """The numbered checks, in the order of R-95."""
+
+    KEYS_LOG = "keys-log"
+    CHECKPOINT = "checkpoint"
+    GROWTH = "growth"
+    LEAVES = "leaves"
+    RECORDS = "records"
+    SIGNATURES = "signatures"
+    RECEIPTS = "receipts"
+    STATES = "states"
+    BOTH_LOGS = "both-logs"
+
+
+class Verdict(StrEnum):
+    """What came of one check."""
+
+    OK = "ok"
+    FAILED = "failed"
+    INCOMPLETE = "incomplete"
+    NOT_REACHED = "not-reached"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that does not hold: in which log, at which leaf (None: the log as a whole), and why."""
+
+    check: Check
+    log: str
+    index: int | None
+    error: ReferralError
+    missing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A log as it was verified."""
+
+    origin: str
+    size: int
+    root: bytes
+
+
+@dataclass(slots=True)
+class Report:
+    """What was verified. `counts` says how many times each check was made; `faults` what did not hold.
+
+    Of very many faults only the first are kept, but of every check always the first of its kind.
+    """
+
+    counts: dict[Check, int] = field(default_factory=lambda: dict.fromkeys(Check, 0))
+    faults: list[Fault] = field(default_factory=list)
+    heads: dict[str, Head] = field(default_factory=dict)
+    """The heads that may be pinned: only of logs whose leaves hash to a signed root that grew from the pinned one."""
+    chronicles: dict[str, Chronicle] = field(default_factory=dict)
+    """Every referral as its acts and records fold."""
+
+    def hold(self, check: Check, log: str, index: int | None, judge: Callable[[], None]) -> bool:
+        """Make one check; note its fault. True if it held. Raises UNREACHABLE, which is no finding."""
+        self.counts[check] += 1
+        try:
+            judge()
+        except ReferralError as error:
+            if error.code is ErrorCode.UNREACHABLE:
+                raise
+            self.note(check, log, index, error, missing=error.code in _ABSENT)
+            return False
+        return True
+
+    def note(self, check: Check, log: str, index: int | None, error: ReferralError, *, missing: bool = False) -> None:
+        """Note a fault."""
+        told = any(fault.check is check and fault.missing is missing for fault in self.faults)
+        if len(self.faults) < MAX_FAULTS_TOLD or not told:
+            self.faults.append(Fault(check, log, index, error, missing))
+
+    def verdict(self, check: Check) -> Verdict:
+        """What came of a check: failed before incomplete, and never ok where it was not made once."""
+        mine = [fault for fault in self.faults if fault.check is check]
+        if any(not fault.missing for fault in mine):
+            return Verdict.FAILED
+        if mine:
+            return Verdict.INCOMPLETE
+        return Verdict.OK if self.counts[check] else Verdict.NOT_REACHED
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything was there and held. Anything else is not "verified"."""
+        return not self.faults and all(self.counts[check] for check in Check if check not in _ONLY_WITH_REFERRALS)
+
+
+_ONLY_WITH_REFERRALS = frozenset({Check.STATES})
+"""An exchange that has carried no referral yet has no states to hold against anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class RawRecord:
+    """What a source gives for one leaf: the exact bytes behind it, and the receipt of an act."""
+
+    index: int
+    record: bytes
+    receipt: bytes | None
+
+
+class Source(Protocol):
+    """Where logs and records are read: an exchange over HTTP, or a mirror on disk. Nothing it says is believed."""
+
+    def checkpoint(self, log: str) -> bytes:
+        """The newest checkpoint of `keys` or `audit/<year>`."""
+
+    def tile(self, log: str, name: TileName) -> bytes:
+        """A tile or entry bundle."""
+
+    def records(self, year: int, start: int, count: int) -> Sequence[RawRecord]:
+        """The records behind so many leaves of the audit log of a year."""

@@ -1,0 +1,235 @@
+"""The records behind an audit log, leaf by leaf in log order: what each says, who signed it, and what became of it.
+
+The key map grows exactly where a directory act stands in the audit log, so that every signature is judged by the keys
+as they were at that leaf. Nothing stops at a fault: an auditor needs to know everything that is wrong.
+
+Must never: read a log or a record itself (verification.py hands them in), or pass over a leaf in silence.
+
+Implements: R-91, R-92, R-95 (records, signatures, receipts, states, both logs); design §9.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from referral_api.auditlog.evidence import Chronicle, event_of
+from referral_api.auditlog.leaf import Leaf, LeafKind, parse_leaf
+from referral_api.auditlog.records import LogGenesis, Retrieved, TreeHead, kind_of, parse_record
+from referral_api.auditlog.report import Check, RawRecord, Report
+from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.words import Act, CredentialKind, KeyUse, Role
+from referral_api.formats.act import RawAct, parse_act, verify_act
+from referral_api.formats.bodies import sealed_of
+from referral_api.formats.fields import LATEST_S
+from referral_api.formats.parties import EXCHANGE, SKEW_S
+from referral_api.formats.receipt import Receipt, match_receipt, verify_receipt
+from referral_api.formats.statements import KeyMap
+from referral_api.formats.strict_json import b64u, sha256_b64u
+
+_ON_KEYS_LOG = frozenset({Act.GENESIS, Act.STATEMENT, Act.APPROVE_STATEMENT, Act.REVOKE})
+"""Directory acts that change the key map whenever they are accepted; an objection does where its statement waits."""
+_REFUSED_BY_THE_FOLD = frozenset({ErrorCode.STALE_HEAD, ErrorCode.ILLEGAL_TRANSITION})
+
+
+class Trail:
+    """The audit logs of one exchange as they are walked, year after year."""
+
+    def __init__(self, report: Report, keys_leaves: Sequence[bytes], root: bytes) -> None:
+        self._report = report
+        self._keys_leaves = keys_leaves
+        self._keys_index = {sha256_b64u(leaf): index for index, leaf in enumerate(keys_leaves)}
+        self._keymap = KeyMap.start(keys_leaves[0], root=root)
+        self._met: set[int] = set()
+        self._logged_s = 0
+        self._acts: set[tuple[str, str]] = set()
+        self._sealed: dict[str, tuple[str | None, str]] = {}
+        """For every accepted act with ciphertext beside it: its referral, and the ciphertext's digest."""
+
+    def leaf(self, log: str, index: int, raw_leaf: bytes, found: RawRecord | None) -> None:
+        """Check one leaf and everything behind it."""
+        if found is None:
+            error = ReferralError(ErrorCode.NOT_FOUND, what="record")
+            self._report.note(Check.RECORDS, log, index, error, missing=True)
+            return
+        judged: list[Leaf] = []
+
+        def judge_record() -> None:
+            leaf = parse_leaf(raw_leaf)
+            if sha256_b64u(found.record) != leaf.digest:
+                raise ReferralError(ErrorCode.TAMPERED, what="record", digest=leaf.digest)
+            judged.append(leaf)
+
+        if not self._report.hold(Check.RECORDS, log, index, judge_record):
+            return
+        self._report.hold(Check.LEAVES, log, index, partial(self._check_time, log, judged[0]))
+        if judged[0].kind in (LeafKind.ACT, LeafKind.ERASE):
+            self._act(log, index, judged[0], found)
+        else:
+            self._report.hold(Check.RECORDS, log, index, lambda: self._server_record(judged[0], found.record))
+
+    def begin_year(self, log: str, origin: str, found: RawRecord | None, previous: TreeHead | None) -> None:
+        """The first leaf of a year names the log, its key, and the log that it continues, as that was when it ended."""
+
+        def judge() -> None:
+            if found is None:
+                raise ReferralError(ErrorCode.NOT_FOUND, what="record")
+            record = parse_record(found.record)
+            if not isinstance(record, LogGenesis):
+                raise ReferralError(ErrorCode.TAMPERED, what="log-genesis", reason="absent")
+            kid = self._keymap.exchange_keys(KeyUse.LOG)[0].kid
+            if (record.origin, record.kid) != (origin, kid) or record.previous != previous:
+                raise ReferralError(ErrorCode.TAMPERED, what="log-genesis", reason="differs")
+
+        self._report.hold(Check.GROWTH, log, 0, judge)
+
+    def both_logs(self) -> None:
+        """R-92: every act of the keys log, its genesis among them, has its leaf in an audit log too."""
+        for index, leaf in enumerate(self._keys_leaves):
+
+            def judge(index: int = index, leaf: bytes = leaf) -> None:
+                if index not in self._met and _is_act(leaf):
+                    raise ReferralError(ErrorCode.NOT_INCLUDED, reason="audit-log")
+
+            self._report.hold(Check.BOTH_LOGS, "keys", index, judge)
+
+    def _check_time(self, log: str, leaf: Leaf) -> None:
+        """The exchange's clock never runs backwards, and a log holds its own year and no other."""
+        if leaf.logged_s < self._logged_s:
+            raise ReferralError(ErrorCode.TAMPERED, what="time", reason="backwards")
+        self._logged_s = leaf.logged_s
+        if leaf.logged_s > LATEST_S or f"audit/{datetime.fromtimestamp(leaf.logged_s, UTC).year}" != log:
+            raise ReferralError(ErrorCode.TAMPERED, what="time", reason="year")
+
+    def _server_record(self, leaf: Leaf, raw: bytes) -> None:
+        record = parse_record(raw)
+        if kind_of(record) is not leaf.kind or record.t != leaf.logged_s:
+            raise ReferralError(ErrorCode.TAMPERED, what="leaf-of-record")
+        if not isinstance(record, Retrieved):
+            return
+        if self._sealed.get(record.act) != (record.ref, record.digest) or record.unit not in (None, record.party):
+            raise ReferralError(ErrorCode.TAMPERED, what="retrieved", digest=record.digest)
+        if record.sealed == "bundle" and record.unit is not None:
+            self._chronicle(record.ref).retrieved(record.unit, record.t)
+
+    def _act(self, log: str, index: int, leaf: Leaf, found: RawRecord) -> None:
+        parsed: list[RawAct] = []
+        kinds: list[CredentialKind] = []
+        receipts: list[Receipt] = []
+        report = self._report
+
+        def judge_signatures() -> None:
+            parsed.append(parse_act(found.record))
+            kinds.extend(self._verify_signatures(parsed[0], leaf))
+
+        def judge_receipt() -> None:
+            receipts.append(_verify_receipt(log, index, parsed[0], leaf, found.receipt, self._keymap))
+
+        if not report.hold(Check.SIGNATURES, log, index, judge_signatures) and not parsed:
+            return
+        act = parsed[0]
+        report.hold(Check.RECORDS, log, index, partial(self._check_once, act))
+        # The exchange's own acts answer nobody, so they may carry no receipt.
+        if found.receipt is None and act.party != EXCHANGE:
+            missing = ReferralError(ErrorCode.NOT_FOUND, what="receipt")
+            report.note(Check.RECEIPTS, log, index, missing, missing=True)
+        elif found.receipt is not None:
+            report.hold(Check.RECEIPTS, log, index, judge_receipt)
+        receipt = receipts[0] if receipts else None
+        if act.ref is None:
+            report.hold(Check.BOTH_LOGS, log, index, lambda: self._listed(act, receipt))
+        elif receipt is not None or found.receipt is None:
+            kind = kinds[0] if kinds else None
+            report.hold(Check.STATES, log, index, lambda: self._fold(act, leaf, receipt, kind))
+
+    def _verify_signatures(self, act: RawAct, leaf: Leaf) -> list[CredentialKind]:
+        if act.aud != self._keymap.issuer:
+            raise ReferralError(ErrorCode.WRONG_AUDIENCE)
+        if (act.act is Act.ERASE) != (leaf.kind is LeafKind.ERASE):
+            raise ReferralError(ErrorCode.TAMPERED, what="leaf-of-record")
+        if act.leaf_digest in self._keys_index:
+            return []  # The key map verified it when it took this leaf.
+        if act.iat > leaf.logged_s + SKEW_S:
+            # No exchange takes an act before it was signed (R-05): its leaf, or everything since, is dated back.
+            raise ReferralError(ErrorCode.TAMPERED, what="time", reason="before-signed")
+        kids = [one.kid for one in act.jws.signatures]
+        seal = self._keymap.seal_keys(act.iss, act.iat, leaf.logged_s, kids=kids)
+        verify_act(act, seal.keys, required=seal.require)
+        return [seal.kind]
+
+    def _check_once(self, act: RawAct) -> None:
+        """R-92: exactly one leaf an act. A second one would let an act of a party happen again without it."""
+        if (act.iss, act.id) in self._acts:
+            raise ReferralError(ErrorCode.TAMPERED, what="act", reason="repeated", digest=act.digest)
+        self._acts.add((act.iss, act.id))
+
+    def _listed(self, act: RawAct, receipt: Receipt | None) -> None:
+        """R-30, R-92: what changes the directory is on the keys log as well, in the same order, and only if accepted."""
+        place = self._keys_index.get(act.leaf_digest)
+        accepted = receipt is None or receipt.accepted
+        if place is None:
+            body: Any = act.body
+            objects = act.act is Act.OBJECT and any(one.digest == body.statement for one in self._keymap.pending())
+            if accepted and (act.act in _ON_KEYS_LOG or objects):
+                raise ReferralError(ErrorCode.NOT_INCLUDED, reason="keys-log", digest=act.digest)
+            return
+        if not accepted:
+            raise ReferralError(ErrorCode.TAMPERED, what="keys-log", reason="refused", digest=act.digest)
+        if place in self._met or (place and place < self._keymap.size):
+            raise ReferralError(ErrorCode.TAMPERED, what="keys-log", reason="order", digest=act.digest)
+        self._met.add(place)
+        while self._keymap.size <= place:
+            self._keymap.extend(self._keys_leaves[self._keymap.size], verify=False)
+
+    def _fold(self, act: RawAct, leaf: Leaf, receipt: Receipt | None, kind: CredentialKind | None) -> None:
+        chronicle = self._chronicle(str(act.ref))
+        event = event_of(act, _role(act, self._keymap), leaf.logged_s)
+        if receipt is None or receipt.accepted:
+            chronicle.accept(event, kind)
+            if (sealed := sealed_of(act.body)) is not None:
+                self._sealed[act.digest] = (act.ref, sealed.sha256)
+        elif receipt.refusal in _REFUSED_BY_THE_FOLD:
+            chronicle.refuse(event)
+        if receipt is not None:
+            chronicle.verify_receipt(receipt)
+
+    def _chronicle(self, ref: str) -> Chronicle:
+        return self._report.chronicles.setdefault(ref, Chronicle())
+
+
+def _verify_receipt(log: str, index: int, act: RawAct, leaf: Leaf, raw: bytes | None, keymap: KeyMap) -> Receipt:
+    if raw is None:
+        raise ReferralError(ErrorCode.NOT_FOUND, what="receipt")
+    keys = {record.kid: record.public for record in keymap.exchange_keys(KeyUse.RECEIPT)}
+    receipt = verify_receipt(raw, keys, issuer=keymap.issuer)
+    match_receipt(receipt, act=act.digest, act_id=act.id, sub=act.iss, ref=act.ref, unit=act.unit)
+    place = receipt.payload.log
+    if (place.origin.rpartition("/v1/log/")[2], place.index) != (log, index):
+        raise ReferralError(ErrorCode.RECEIPT_MISMATCH, member="log")
+    if receipt.payload.time != leaf.logged_s:
+        raise ReferralError(ErrorCode.RECEIPT_MISMATCH, member="time")
+    return receipt
+
+
+def _role(act: RawAct, keymap: KeyMap) -> Role:
+    if act.party == EXCHANGE:
+        return Role.EXCHANGE
+    party = keymap.find_party(act.party)
+    if party is None:
+        raise ReferralError(ErrorCode.KEY_NOT_VALID, reason="unknown", credential=act.iss)
+    return party.role
+
+
+def _is_act(leaf: bytes) -> bool:
+    try:
+        parse_act(leaf)
+    except ReferralError:
+        return False
+    return True
+
+
+def tree_head(origin: str, size: int, root: bytes) -> TreeHead:
+    """A verified head as records write it."""
+    return TreeHead(origin=origin, size=size, root=b64u(root))
