@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from examples.stage import REFERRAL, Exchange, NotHeld, Person, Story, at_once, demand, environment, free_port, run
+from referral_api.cli.acting import detail_of
 from referral_api.cli.texts import say
 from referral_api.client.delivery import private_keys
 from referral_api.client.keystore import Keystore
@@ -253,11 +254,12 @@ def spoil_leaf(twin: Exchange) -> tuple[int, int]:
 
 def table(events: Sequence[dict[str, Any]]) -> None:
     """What happened, when, and where it stands in the log."""
-    print(f"\n{'cuándo':<20} {'qué':<48} {'quién':<28} registro")
+    print(f"\n{'cuándo':<20} {'qué':<54} {'quién':<28} registro")
     for one in events:
         at = time.strftime("%d/%m/%Y %H:%M:%S", time.localtime(one["at"]))
-        what = f"{say('es', 'act.' + one['what'])} {one['detail']}".strip()
-        print(f"{at:<20} {what[:48]:<48} {one['by']:<28} audit/{one['year']} {one['index']}")
+        detail = detail_of(one, "es")
+        what = say("es", f"act.{one['what']}") + (f": {detail}" if detail else "")
+        print(f"{at:<20} {what[:54]:<54} {one['by']:<28} audit/{one['year']} {one['index']}")
 
 
 def how_to_talk(story: Story, exchange: Exchange, ref: str) -> None:
