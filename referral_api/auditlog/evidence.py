@@ -107,9 +107,9 @@ class Chronicle:
         Raises TAMPERED (`reason` `refused-without-cause`) where it had to be accepted. Only who sees everything can say
         so: a unit may lack what stood in the way.
         """
-        trial = replace(self, deliveries=dict(self.deliveries))
+        trial = replace(self, deliveries=dict(self.deliveries), _seen=dict(self._seen))
         try:
-            trial._accept(event)
+            trial.accept(event)
         except ReferralError:
             return
         raise ReferralError(

@@ -166,7 +166,7 @@ class Trail:
         self._acts.add((act.iss, act.id))
 
     def _listed(self, act: RawAct, receipt: Receipt | None) -> None:
-        """R-30, R-92: what changes the directory is on the keys log as well, in the same order, and only if accepted."""
+        """R-30, R-92: what changes the directory is on the keys log too, in the same order, and only if accepted."""
         place = self._keys_index.get(act.leaf_digest)
         accepted = receipt is None or receipt.accepted
         if place is None:

@@ -407,8 +407,6 @@ def test_a_log_of_no_leaves_is_no_log(served: Served) -> None:
     assert told(served.verify()) == [(Check.KEYS_LOG, "keys", 0, ErrorCode.INCONSISTENT)]
     key = pw.key("exchange/log")
     served.checkpoints = {AUDIT: sign_checkpoint(f"{HOST}/v1/log/{AUDIT}", 0, Frontier().root(), key)}
-        AUDIT: sign_checkpoint(f"{HOST}/v1/log/{AUDIT}", 0, Frontier().root(), pw.key("exchange/log"))
-    }
     assert served.verify().verdict(Check.CHECKPOINT) is Verdict.FAILED
 
 
