@@ -170,7 +170,7 @@ class Office:
         NATIONAL: ("national", None),
         UNIT: ("officer", "desk"),
         OTHER_UNIT: ("stranger", None),
-        AUDIT: ("auditor", None),
+        AUDIT: ("auditor", "inspector"),
     }
 
     def __init__(self, folder: Path, server: Server) -> None:
