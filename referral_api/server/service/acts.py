@@ -2,7 +2,8 @@
 
 Nine steps, cheap ones first; nothing is written before step 9, and what step 9 writes is written in one transaction by
 the one writer. Steps 5 to 8 are judged inside that transaction, under the log's lock, so that what they saw is still
-true when it commits; UNIQUE and compare-and-swap assert 5 and 7 once more in the statements themselves.
+true when it commits; UNIQUE and compare-and-swap assert 5 and 7 once more in the statements themselves. An act that was
+taken before is looked up ahead of 3 and 4 too: what was valid then need not be valid now (R-14, R-53).
 
 Must never: commit outside the writer, answer before the commit and its checkpoint, or know HTTP.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import DIRECTORY_ACTS, Act
@@ -35,6 +37,16 @@ _CONTENTS: Mapping[Act, frozenset[str]] = {
     Act.REWRAP: frozenset({signed.FORWARD}),
 }
 """What an envelope says that it holds, by the act that it travels beside; a note everywhere else (R-20, R-28)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """An act that has passed steps 1 and 2, what is sealed beside it, and who carries it if not its issuer."""
+
+    act: RawAct
+    sealed: SealedBundle | None
+    carrier: str | None
+
 
 Answered = Callable[[Committed[Accepted] | ReferralError], None]
 
@@ -72,33 +84,38 @@ class Door:
         Raises ReferralError for what fails before step 6; later refusals come through `answer`. A receipt exists only
         after commit: a crash before it leaves nothing, after it a retry meets step 5.
         """
-        checked = self._check(submission, caller, now)  # (1) to (4)
-        route = None
+        received = _read(submission, caller)  # (1), (2)
+        beside = None
         if submission.route is not None:
-            route = self._check(Submission(submission.route, ref=submission.ref), caller, now)
-            _check_route(checked, route)
-        with self._exchange.database.read() as conn:  # (5)
-            seen = queries.find_act(conn, checked.act.iss, checked.act.id)
-            if seen is not None:
-                try:
-                    return stored_answer(conn, self._exchange, seen, checked.act, None if route is None else route.act)
-                except ReferralError as error:
-                    # Committed and not signed: the writer finds it again and has it signed.
-                    if error.code is not ErrorCode.CHECKPOINT_PENDING:
-                        raise
+            beside = _read(Submission(submission.route, ref=submission.ref), caller)
+            _check_route(received.act, beside.act)
+        try:
+            answered = self._find_answer(received, beside)  # (5)
+        except ReferralError as error:
+            # Committed and not signed: the writer finds it again and has it signed.
+            if error.code is not ErrorCode.CHECKPOINT_PENDING:
+                raise
+        else:
+            if answered is not None:
+                return answered
+        checked = self._check(received, now)  # (3), (4)
+        route = None if beside is None else self._check(beside, now)
         if checked.act.act in DIRECTORY_ACTS:  # (6) to (9), inside the writer's transaction
             self._writer.submit(DirectoryDecision(self._exchange, checked, submission.enrolment), answer)
         else:
             self._writer.submit(ReferralDecision(self._exchange, checked, caller, route), answer)
         return None
 
-    def _check(self, submission: Submission, caller: Caller, now: int) -> Checked:
-        raw_act = parse_act(submission.act)  # (1)
-        _check_path(raw_act, submission)
-        sealed = _check_sealed(raw_act, submission.sealed)
-        if raw_act.party != caller.party:  # (2)
-            raise ReferralError(ErrorCode.ISSUER_MISMATCH)
-        carrier = None if raw_act.iss == caller.credential else caller.credential
+    def _find_answer(self, received: Received, beside: Received | None) -> Committed[Accepted] | None:
+        """The first receipt of this very act, or None for one that is new here, or whose id had another payload."""
+        with self._exchange.database.read() as conn:
+            seen = queries.find_act(conn, received.act.iss, received.act.id)
+            if seen is None or seen.digest != received.act.digest:
+                return None
+            return stored_answer(conn, self._exchange, seen, None if beside is None else beside.act)
+
+    def _check(self, received: Received, now: int) -> Checked:
+        raw_act, sealed = received.act, received.sealed
         keymap = self._exchange.keymap  # (3)
         kids = [signature.kid for signature in raw_act.jws.signatures]
         keys = keymap.seal_keys(raw_act.iss, raw_act.iat, now, kids=kids)
@@ -109,7 +126,7 @@ class Door:
             raise ReferralError(ErrorCode.CLOCK_SKEW, skew_s=raw_act.iat - now)
         if sealed is not None:
             check_recipients(self._exchange, raw_act, sealed, now)
-        return Checked(raw_act, carrier, sealed, keymap.size)
+        return Checked(raw_act, received.carrier, sealed, keymap.size)
 
 
 def check_recipients(exchange: Exchange, act: RawAct, sealed: SealedBundle, now: int) -> None:
@@ -124,12 +141,25 @@ def check_recipients(exchange: Exchange, act: RawAct, sealed: SealedBundle, now:
             sealable[address.party] = {key.kid for key in keymap.usable_enc(address.party, now)}
         if address.kid not in sealable[address.party]:
             raise ReferralError(ErrorCode.RECIPIENT_KEY_STALE, party=address.party, kid=address.kid)
+    body: Any = act.body
+    others = [address for address in sealed.routing.to if address.role not in (SealRole.SENDER, SealRole.ARCHIVE)]
+    fits = True
     if act.act is Act.SUBMIT:
-        wanted = {(to.unit, to.role.value) for to in act.body.to}  # type: ignore[attr-defined]  # Submit.to
-        own = (SealRole.SENDER, SealRole.ARCHIVE)
-        named = {(a.party, a.role.value) for a in sealed.routing.to if a.role not in own}
-        if wanted != named:
-            raise ReferralError(ErrorCode.RECIPIENT_MISMATCH, reason="addressees")
+        fits = {(to.unit, to.role.value) for to in body.to} == {(one.party, one.role.value) for one in others}
+    elif act.act is Act.TRANSFER:
+        fits = {one.party for one in others} == {body.to}
+    if not fits:
+        raise ReferralError(ErrorCode.RECIPIENT_MISMATCH, reason="addressees")
+
+
+def _read(submission: Submission, caller: Caller) -> Received:
+    """Steps 1 and 2: a well-formed act with what it names beside it, of the caller's own party."""
+    raw_act = parse_act(submission.act)  # (1)
+    _check_path(raw_act, submission)
+    sealed = _check_sealed(raw_act, submission.sealed)
+    if raw_act.party != caller.party:  # (2)
+        raise ReferralError(ErrorCode.ISSUER_MISMATCH)
+    return Received(raw_act, sealed, None if raw_act.iss == caller.credential else caller.credential)
 
 
 def _check_path(act: RawAct, submission: Submission) -> None:
@@ -159,7 +189,10 @@ def _check_sealed(act: RawAct, text: bytes | None) -> SealedBundle | None:
     return sealed
 
 
-def _check_route(submit: Checked, route: Checked) -> None:
-    """A route act travels beside its own party's submit and nowhere else."""
-    if submit.act.act is not Act.SUBMIT or route.act.act is not Act.ROUTE or route.act.party != submit.act.party:
+def _check_route(submit: RawAct, route: RawAct) -> None:
+    """A route act travels beside a submit and nowhere else, concerns all of it, and follows nothing (R-65)."""
+    if submit.act is not Act.SUBMIT or route.act is not Act.ROUTE:
         raise ReferralError(ErrorCode.PATH_MISMATCH, member="route")
+    for member in ("unit", "prev"):
+        if getattr(route, member) is not None:
+            raise ReferralError(ErrorCode.ACT_SCHEMA, act=route.act.value, where=f"/{member}", reason="contradiction")

@@ -19,7 +19,7 @@ from referral_api.domain import fold, policy
 from referral_api.domain.consent import check_tuple
 from referral_api.domain.errors import FINAL_REFUSALS, ErrorCode, ReferralError
 from referral_api.domain.fold import Delivery, Event
-from referral_api.domain.words import Act, CredentialKind, Role, State
+from referral_api.domain.words import Act, CredentialId, CredentialKind, Role, State
 from referral_api.formats.act import RawAct
 from referral_api.formats.bundle import SealedBundle
 from referral_api.formats.statements import KeyMap
@@ -28,6 +28,7 @@ from referral_api.server.service.batch import Asks, Batch, Committed, Done, Plac
 from referral_api.server.service.callers import Caller
 from referral_api.server.service.exchange import Exchange
 from referral_api.server.service.ledger import Entry, announce, announce_delivery, settle, store
+from referral_api.server.service.reading import brought_by
 from referral_api.server.storage import logbook, queries
 from referral_api.server.storage.database import Connection
 from referral_api.server.storage.queries import Referral, StoredAct
@@ -59,21 +60,34 @@ class Accepted:
 
 
 def stored_answer(
-    conn: Connection, exchange: Exchange, seen: StoredAct, act: RawAct, route: RawAct | None = None
+    conn: Connection, exchange: Exchange, seen: StoredAct, route: RawAct | None = None
 ) -> Committed[Accepted]:
     """The answer to an act seen before: its first receipt, byte for byte, with a fresh proof (R-14).
 
-    Raises ACT_ID_REUSED where the same id came with another payload.
+    Raises ACT_ID_REUSED where the act beside it is not the one that was taken with it.
     """
-    if seen.digest != act.digest:
-        raise ReferralError(ErrorCode.ACT_ID_REUSED, digest=seen.digest)
-    code = None if seen.code is None else ErrorCode(seen.code)
+    beside = _route_seen(conn, seen, route)
     proof = proof_of(conn, exchange, seen.pos)
-    beside = None if route is None else queries.find_act(conn, route.iss, route.id)
-    if beside is None:
-        return Committed(Accepted(seen.receipt, code, {}, fresh=False), proof)
-    accepted = Accepted(seen.receipt, code, {}, fresh=False, beside=beside.receipt)
-    return Committed(accepted, proof, proof_of(conn, exchange, beside.pos))
+    return Committed(
+        _accepted_before(seen, beside), proof, None if beside is None else proof_of(conn, exchange, beside.pos)
+    )
+
+
+def _accepted_before(seen: StoredAct, beside: StoredAct | None = None) -> Accepted:
+    code = None if seen.code is None else ErrorCode(seen.code)
+    return Accepted(seen.receipt, code, {}, fresh=False, beside=None if beside is None else beside.receipt)
+
+
+def _route_seen(conn: Connection, seen: StoredAct, route: RawAct | None) -> StoredAct | None:
+    """The stored route act of a submit that comes again: only with the very one that was taken with it (R-14, R-64)."""
+    if route is None:
+        return None
+    beside = queries.find_act(conn, route.iss, route.id)
+    if beside is None and seen.outcome != "accepted":
+        return None
+    if beside is None or beside.digest != route.digest:
+        raise ReferralError(ErrorCode.ACT_ID_REUSED, digest=seen.digest, member="route")
+    return beside
 
 
 def proof_of(conn: Connection, exchange: Exchange, pos: int) -> str:
@@ -125,6 +139,8 @@ class ReferralDecision:
             return self._again(batch, seen)
         self._keymap = batch.keymap or self._exchange.keymap
         recheck_keys(self._keymap, self._checked, batch.now)
+        if self._route is not None:
+            self._check_new_route(batch, self._route)
         situation = self._situation(batch)
         event = event_of(act, self._caller.role, batch.now)
         try:
@@ -140,14 +156,20 @@ class ReferralDecision:
         """The same act came twice at once: the second gets the first one's receipt (R-14)."""
         if seen.digest != self._checked.act.digest:
             raise ReferralError(ErrorCode.ACT_ID_REUSED, digest=seen.digest)
-        route = None if self._route is None else queries.find_act(batch.tx, self._route.act.iss, self._route.act.id)
-        code = None if seen.code is None else ErrorCode(seen.code)
-        beside = None if route is None else route.receipt
+        beside = _route_seen(batch.tx, seen, None if self._route is None else self._route.act)
         return Done(
-            Accepted(seen.receipt, code, {}, fresh=False, beside=beside),
+            _accepted_before(seen, beside),
             batch.place_at(seen.pos),
-            None if route is None else batch.place_at(route.pos),
+            None if beside is None else batch.place_at(beside.pos),
         )
+
+    def _check_new_route(self, batch: Batch, route: Checked) -> None:
+        """The act beside a new submit is as new, and its keys are looked at again like the submit's own."""
+        recheck_keys(self._keymap, route, batch.now)
+        used = batch.find_act(route.act.iss, route.act.id)
+        if used is not None or (route.act.iss, route.act.id) == (self._checked.act.iss, self._checked.act.id):
+            digest = self._checked.act.digest if used is None else used.digest
+            raise ReferralError(ErrorCode.ACT_ID_REUSED, digest=digest, member="route")
 
     def _situation(self, batch: Batch) -> Situation:
         act = self._checked.act
@@ -156,9 +178,6 @@ class ReferralDecision:
         if act.act is Act.SUBMIT or referral is None:
             return Situation(referral, {}, prev_known=act.prev is None)
         deliveries = queries.deliveries_of(batch.tx, ref)
-        body: Any = act.body
-        if act.act is Act.TRANSFER and body.to in referral.excluded:
-            raise ReferralError(ErrorCode.NOT_FOUND)
         return Situation(referral, deliveries, prev_known=self._prev_known(batch.tx, ref))
 
     def _prev_known(self, conn: Connection, ref: str) -> bool:
@@ -183,9 +202,9 @@ class ReferralDecision:
             raise ReferralError(ErrorCode.KEY_NOT_VALID, reason="unknown", credential=act.iss)
         kind = signer.kind
         if act.act is Act.SUBMIT:
+            policy.demand(act.act, caller.role, kind, policy.Relation.OWN)
             if situation.referral is not None and situation.referral.sender != caller.party:
                 raise ReferralError(ErrorCode.NOT_FOUND)
-            policy.demand(act.act, caller.role, kind, policy.Relation.OWN)
             body: Any = act.body
             if kind is CredentialKind.SERVICE and (body.operator is None or body.override is not None):
                 # A service sends for the operator that it names; to share against a refusal takes a person (R-61).
@@ -215,16 +234,31 @@ class ReferralDecision:
             self._check_ack(batch.tx)
         if event.act is Act.TRANSFER:
             self._check_unit(event.targets[0][0])
-        return fold.judge(event, situation.deliveries, prev_known=situation.prev_known)
+        changed = fold.judge(event, situation.deliveries, prev_known=situation.prev_known)
+        for unit in changed.keys() - situation.deliveries.keys():
+            # Not at the proposal already: whether a unit is excluded is no business of the one that proposes it (R-62).
+            if situation.referral is not None and unit in situation.referral.excluded:
+                raise ReferralError(ErrorCode.TARGET_NOT_ALLOWED, unit=unit, reason="excluded")
+        return changed
 
     def _check_submit(self, event: Event) -> None:
         body: Any = self._checked.act.body
         check_tuple(body.basis, body.identity_level, None if body.override is None else body.override.reason)
+        if body.override is not None:
+            self._check_second_person(body.override.second_person, event.at)
         excluded = frozenset() if self._route is None else frozenset(_excluded(self._route))
         for unit, _ in event.targets:
             if unit in excluded:
                 raise ReferralError(ErrorCode.TARGET_NOT_ALLOWED, unit=unit, reason="excluded")
             self._check_unit(unit)
+
+    def _check_second_person(self, named: CredentialId, now: int) -> None:
+        """R-83: whoever agreed to share against a refusal is another person of the same hotline."""
+        act, other = self._checked.act, self._keymap.find_credential(named)
+        if other is None or named == act.iss or (other.party, other.kind) != (act.party, CredentialKind.PERSON):
+            raise ReferralError(ErrorCode.CONSENT_GATE, reason="second-person")
+        if not other.holds_at(now):
+            raise ReferralError(ErrorCode.CONSENT_GATE, reason="second-person")
 
     def _check_unit(self, unit: str) -> None:
         party = self._keymap.find_party(unit)
@@ -238,7 +272,8 @@ class ReferralDecision:
         brought = queries.find_act_by_digest(conn, body.submit)
         if brought is None or brought.ref != act.ref or brought.outcome != "accepted":
             raise ReferralError(ErrorCode.DIGEST_MISMATCH, reason="submit")
-        if brought.act not in BRINGS_BUNDLE or brought.unit not in (None, act.unit):
+        added = brought.act in ADDS_BUNDLE and brought.unit in (None, act.unit)
+        if not added and brought.digest != brought_by(conn, str(act.ref), str(act.unit)):
             raise ReferralError(ErrorCode.DIGEST_MISMATCH, reason="submit")
         if queries.sealed_digest(conn, body.submit) != body.bundle:
             raise ReferralError(ErrorCode.DIGEST_MISMATCH, reason="bundle")
@@ -311,8 +346,7 @@ class DirectoryDecision:
         if seen is not None:
             if seen.digest != act.digest:
                 raise ReferralError(ErrorCode.ACT_ID_REUSED, digest=seen.digest)
-            code = None if seen.code is None else ErrorCode(seen.code)
-            return Done(Accepted(seen.receipt, code, {}, fresh=False), batch.place_at(seen.pos))
+            return Done(_accepted_before(seen), batch.place_at(seen.pos))
         keymap = batch.keymap or self._exchange.keymap
         recheck_keys(keymap, self._checked, batch.now)
         try:
@@ -347,5 +381,5 @@ def _excluded(route: Checked) -> Sequence[str]:
     return tuple(body.excluded)
 
 
-BRINGS_BUNDLE = frozenset({Act.SUBMIT, Act.SUPPLEMENT, Act.TRANSFER, Act.REWRAP})
-"""Acts beside which a bundle for the unit travels."""
+ADDS_BUNDLE = frozenset({Act.SUPPLEMENT, Act.REWRAP})
+"""Acts beside which a further bundle for the unit travels."""

@@ -16,7 +16,6 @@ from referral_api.auditlog.records import AuditSession, ProofRead, RecordRead, e
 from referral_api.domain import policy
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.policy import Read, Relation
-from referral_api.domain.words import Act, Role
 from referral_api.server.service.batch import Batch, Done
 from referral_api.server.service.callers import Caller
 from referral_api.server.service.decision import proof_of
@@ -30,14 +29,16 @@ MAX_RECORDS = 200  # R-05
 
 
 def receipt(conn: Connection, exchange: Exchange, digest: str, caller: Caller) -> dict[str, Any]:
-    """The stored receipt of an act and a fresh proof; only for who may see that act."""
+    """The stored receipt of an act and a fresh proof; only for who may see that act. One's own acts are always seen,
+    those too that were refused about a referral that is none, or is not one's own.
+    """
     act = queries.find_act_by_digest(conn, digest)
     if act is None:
         raise ReferralError(ErrorCode.NOT_FOUND)
-    if act.ref is not None and act.act is not Act.UNIT_OFFLINE:
-        if not access(conn, act.ref, caller, Read.REFERRAL).sees(act):
-            raise ReferralError(ErrorCode.NOT_FOUND)
-    elif act.party != caller.party and caller.role is not Role.AUDITOR:
+    own = act.party == caller.party
+    if own or act.ref is None:
+        policy.demand(Read.RECEIPT, caller.role, caller.kind, Relation.OWN if own else Relation.STRANGER)
+    elif not access(conn, act.ref, caller, Read.REFERRAL).sees(act):
         raise ReferralError(ErrorCode.NOT_FOUND)
     return {"receipt": act.receipt, "proof": proof_of(conn, exchange, act.pos)}
 

@@ -87,7 +87,7 @@ class BundleRead:
         own = granted.deliveries.get(caller.party)
         if own is not None and own.state not in lifecycle.SERVED:
             raise ReferralError(ErrorCode.NOT_FOUND)
-        brought = self._brought_by(batch.tx, granted)
+        brought = granted.referral.submit_digest if own is None else brought_by(batch.tx, self._ref, own.unit)
         text = queries.find_sealed(batch.tx, brought)
         digest = queries.sealed_digest(batch.tx, brought)
         if text is None or digest is None:
@@ -111,17 +111,35 @@ class BundleRead:
             _tell_sender(batch, granted.referral, own.unit, brought, place.pos)
         return Done(text)
 
-    def _brought_by(self, conn: Connection, granted: Access) -> str:
-        """Digest of the act beside which this party's bundle travelled."""
-        for stored in queries.acts_of_kind(conn, self._ref, Act.TRANSFER):
-            body: Any = parse_act(stored.jws.encode("ascii")).body
-            if stored.outcome == "accepted" and body.to == self._caller.party:
-                return stored.digest
-        return granted.referral.submit_digest
+
+def brought_by(conn: Connection, ref: str, unit: str) -> str:
+    """Digest of the act beside which a unit's bundle travelled: the transfer whose approval brought it in, or the
+    submit. Proposals that nobody approved count for nothing. Raises NOT_FOUND for a referral that does not exist.
+    """
+    referral = queries.find_referral(conn, ref)
+    if referral is None:
+        raise ReferralError(ErrorCode.NOT_FOUND)
+    approved = {body.answers for body in _accepted_bodies(conn, ref, Act.APPROVE).values()}
+    for digest, body in _accepted_bodies(conn, ref, Act.TRANSFER).items():
+        if digest in approved and body.to == unit:
+            return digest
+    return referral.submit_digest
+
+
+def _accepted_bodies(conn: Connection, ref: str, kind: Act) -> dict[str, Any]:
+    return {
+        stored.digest: parse_act(stored.jws.encode("ascii")).body
+        for stored in queries.acts_of_kind(conn, ref, kind)
+        if stored.outcome == "accepted"
+    }
 
 
 class SealedRead:
-    """Hand out what went sealed beside one act that the caller may see."""
+    """Hand out what went sealed beside one act that the caller may see.
+
+    A supplement is a part of the referral: a unit gets it where it gets the bundle, and after it. Else it could read on
+    in what was withdrawn, or read it before its retrieval is on the record.
+    """
 
     def __init__(self, exchange: Exchange, ref: str, digest: str, caller: Caller) -> None:
         self._exchange = exchange
@@ -134,6 +152,10 @@ class SealedRead:
         granted = access(batch.tx, self._ref, self._caller, Read.SEALED)
         act = queries.find_act_by_digest(batch.tx, self._digest)
         if act is None or act.ref != self._ref or not granted.sees(act) or act.act is Act.SUBMIT:
+            raise ReferralError(ErrorCode.NOT_FOUND)
+        own = granted.deliveries.get(self._caller.party)
+        has_bundle = own is None or (own.state in lifecycle.SERVED and own.retrieved_at is not None)
+        if act.act is Act.SUPPLEMENT and not has_bundle:
             raise ReferralError(ErrorCode.NOT_FOUND)
         text = queries.find_sealed(batch.tx, self._digest)
         digest = queries.sealed_digest(batch.tx, self._digest)
