@@ -19,7 +19,7 @@ from tests.world import NATIONAL, OTHER_UNIT, UNIT, World
 ABSENT = "01900000-0000-7000-8000-000000000000"
 
 
-def nobody(_credential: CredentialId, _party: PartyId) -> sealing.TrustedSender:
+def nobody(_credential: CredentialId, _party: PartyId, _kids: object) -> sealing.TrustedSender:
     """No sender is known: never reached by who cannot decrypt."""
     raise AssertionError("the bundle was opened")
 
