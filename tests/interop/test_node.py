@@ -6,9 +6,6 @@ The JavaScript beside this file was written from the protocol text over jose, hp
 
 from __future__ import annotations
 
-import json
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +16,7 @@ from referral_api.formats.contents import BundleBody
 from referral_api.formats.keys import Alg
 from referral_api.formats.possession import challenge
 from referral_api.formats.strict_json import b64u, unb64u
+from tests.interop.programs import run
 from tests.vectors import scene
 from tests.vectors.scene import (
     FAR_KEY,
@@ -34,55 +32,13 @@ from tests.vectors.scene import (
     TO_SELF,
 )
 
-HERE = Path(__file__).resolve().parent
-VECTORS = HERE.parents[1] / "schemas" / "vectors"
-LOCK = HERE / "package-lock.json"
-INSTALLED = HERE / "node_modules" / ".package-lock.json"
-PACKAGES = ("jose", "hpke", "@panva/hpke-noble", "@noble/post-quantum")
+VECTORS = Path(__file__).resolve().parents[2] / "schemas" / "vectors"
 SENDERS = [
     {"iss": issuer, "keys": [key.jwk for key in sender.keys], "required": [alg.value for alg in sender.required]}
     for issuer, sender in scene.SENDERS.items()
 ]
 
 pytestmark = pytest.mark.interop
-
-
-def installed() -> bool:
-    """Whether node_modules holds exactly the locked versions."""
-    if not INSTALLED.exists():
-        return False
-    locked, present = (json.JSONDecoder().decode(path.read_text())["packages"] for path in (LOCK, INSTALLED))
-    return all(
-        present.get(f"node_modules/{name}", {}).get("version") == locked[f"node_modules/{name}"]["version"]
-        for name in PACKAGES
-    )
-
-
-@pytest.fixture(scope="session")
-def node() -> str:
-    """The node program, with the locked packages installed beside the scripts."""
-    program, npm = shutil.which("node"), shutil.which("npm")
-    if program is None or npm is None:
-        pytest.skip("INTEROP NOT RUN: node and npm are not installed")
-    if not installed():
-        done = subprocess.run([npm, "ci"], cwd=HERE, capture_output=True, text=True, timeout=180, check=False)
-        if done.returncode:
-            pytest.skip(f"INTEROP NOT RUN: npm ci failed: {done.stderr.strip()[-300:]}")
-    return program
-
-
-def run(node: str, script: str, argument: str, job: Any = None) -> Any:
-    done = subprocess.run(
-        [node, script, argument],
-        cwd=HERE,
-        input=json.dumps(job),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.JSONDecoder().decode(done.stdout)
 
 
 def opened_by_node(node: str, bundle: bytes, key: Any) -> Any:
