@@ -38,7 +38,7 @@ async function importKey({ jwk, d }) {
   return crypto.subtle.importKey('jwk', { ...members, d }, algorithm, false, ['sign'])
 }
 
-async function main(job) {
+async function poll(job) {
   const seen = []
   const options = network(job, seen)
   const issuer = new URL(job.issuer)
@@ -77,9 +77,14 @@ async function evidence(entry, call, options, as) {
   const act = readJws(Buffer.from(shown.act), 'referral-act+jws', 32 * 1024)
   insist(b64u(sha256(act.payload)) === entry.act, 'the act is not the one that the inbox names')
   const { receipt, proof } = await (await call(`/v1/receipts/${entry.act}`)).json()
-  const said = await verifyReceipt(receipt, keys, entry.act)
-  const log = verifyProof(proof, keys, said.log, shown.act)
-  return { outcome: said.outcome, act: said.act, ...log }
+  return verifyEvidence({ keys, act: shown.act, receipt, proof })
+}
+
+async function verifyEvidence({ keys, act, receipt, proof }) {
+  const digest = b64u(sha256(readJws(Buffer.from(act), 'referral-act+jws', 32 * 1024).payload))
+  const said = await verifyReceipt(receipt, keys, digest)
+  const log = verifyProof(proof, keys, said.log, act)
+  return { outcome: said.outcome, act: said.act, ...log, keys, jws: act, receipt, proof }
 }
 
 async function verifyReceipt(raw, keys, act) {
@@ -143,4 +148,6 @@ const keyId = (origin, jwk) => sha256(origin, '\n', Buffer.of(1), unb64u(jwk.x))
 const chunks = []
 for await (const chunk of process.stdin) chunks.push(chunk)
 const job = JSON.parse(Buffer.concat(chunks).toString())
-process.stdout.write(JSON.stringify(await main(job)))
+const answer =
+  process.argv[2] === 'poll' ? await poll(job) : await verifyEvidence(job).catch((error) => ({ refused: error.message }))
+process.stdout.write(JSON.stringify(answer))

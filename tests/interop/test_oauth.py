@@ -105,6 +105,31 @@ def test_an_unmodified_client_polls_the_inbox_and_verifies_what_is_behind_it(
     served.check()
 
 
+def test_the_vendors_verification_takes_the_evidence_and_nothing_else(node: str, served: World) -> None:
+    served.operator.submit(composition())
+    later = served.operator.submit(composition())
+    officer = served.officer.keys
+    job = job_for(served, officer.credential, officer.access, Alg.ED25519, skew_s=0)
+    found = run(node, "oauth.mjs", "poll", job)["evidence"]
+    good = {"keys": found["keys"], "act": found["jws"], "receipt": found["receipt"], "proof": found["proof"]}
+    assert run(node, "oauth.mjs", "verify", good)["outcome"] == "accepted"
+    assert later.receipt is not None
+    assert later.proof is not None
+    lines = good["proof"].split("\n")
+    hashes = lines.index("") - 1
+    size = lines.index("") + 2
+    refused = {
+        "the receipt is of another act": good | {"receipt": later.receipt.decode()},
+        "the proof is of another place than the receipt": good | {"proof": later.proof.decode()},
+        "the leaf is not in the tree": good
+        | {"proof": "\n".join([*lines[:hashes], lines[1][6:50], *lines[hashes + 1 :]])},
+        "the checkpoint is forged": good | {"proof": "\n".join([*lines[:size], "1000000", *lines[size + 1 :]])},
+        "no published key has this key id": good | {"keys": good["keys"][:2]},
+    }
+    for reason, lie in refused.items():
+        assert run(node, "oauth.mjs", "verify", lie) == {"refused": reason}
+
+
 @pytest.mark.parametrize("dpop", [Alg.ED25519, Alg.ES256])
 def test_a_client_with_an_es256_access_key_polls_as_well(
     node: str, third: tuple[World, CredentialKeys], dpop: Alg
