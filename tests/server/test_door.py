@@ -13,8 +13,11 @@ from typing import Any
 
 import pytest
 
+from referral_api.auditlog.records import Viewed, encode_salt
+from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act
 from referral_api.formats.strict_json import sha256_b64u, unb64u
+from tests.auditlog.refusals import refused
 from tests.faults.submissions import parcel, send_at_once, stored
 from tests.signing import sign, sign_payload
 from tests.wire import Answer
@@ -146,6 +149,19 @@ def test_step_9_everything_an_act_changes_is_there_with_it(world: World, ref: st
     world.check()
     assert len(stored(world, one)) == 1
     assert [line.kind for line in world.officer.inbox() if line.ref == one.ref] == ["submit"]
+
+
+def test_step_9_a_job_that_fails_after_its_leaf_was_reserved_leaves_none(world: World, ref: str) -> None:
+    """A defect late in step 9 rolls back its rows; the leaf that it had reserved must go with them."""
+
+    def failing(batch: Any) -> Any:
+        salt = encode_salt(bytes(16))
+        batch.record(Viewed(t=batch.now, salt=salt, party=UNIT, credential=f"{UNIT}.nobody", ref=ref))
+        raise ReferralError(ErrorCode.CODE_VOID)
+
+    size = len(Rows(world).logs[next(log for log in world.heads if log != "keys")])
+    refused(ErrorCode.CODE_VOID, world.server.runtime.writer.run, failing)
+    assert len(Rows(world).logs[next(log for log in world.heads if log != "keys")]) == size
 
 
 def test_step_9_sixty_four_at_once_are_each_taken_or_refused_on_their_own(founded: Founded, tmp_path: Any) -> None:
