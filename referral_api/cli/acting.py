@@ -11,8 +11,8 @@ from typing import Any
 
 from referral_api.cli.invocation import Invocation
 from referral_api.cli.output import Exit, Shown
-from referral_api.client.delivery import Referral, ShownAct
 from referral_api.client.outbox import Entry, Progress
+from referral_api.client.view import Referral, ShownAct
 from referral_api.domain.catalogue import Language, text_of
 from referral_api.domain.errors import ReferralError
 from referral_api.domain.words import Act, State

@@ -1,7 +1,7 @@
 """What an auditor does: `audit verify`, `audit mirror`; and for everybody `receipt show` and `receipt verify`.
 
 Everything is checked on this machine, against what was pinned on it; what the exchange says of itself counts for
-nothing. Exit code 0 means that everything was there and held.
+nothing. Exit code 0 means that everything was there and held. Reading the whole log takes a person.
 
 Must never: say "verified" for less than that, or stop at the first fault.
 
@@ -49,7 +49,7 @@ def audit_verify(
     """Verify everything, from the exchange or from a mirror; exit 0 only if all was there and held (R-95)."""
     call = invocation(ctx)
     del full  # There is no lesser verification; the option says in scripts what is asked for.
-    with call.anyone() as client:
+    with call.person() as client:
         client.sync_keys()
         if mirror is None:
             _demand_auditor(client)
@@ -63,7 +63,7 @@ def audit_verify(
 def audit_mirror(ctx: typer.Context, path: Annotated[Path, typer.Argument()]) -> None:
     """Copy the logs and their records to a folder."""
     call = invocation(ctx)
-    with call.anyone() as client:
+    with call.person() as client:
         _demand_auditor(client)
         sizes = client.mirror(path)
     lines = [call.screen.say("mirror.log", log=log, size=size) for log, size in sizes.items()]

@@ -108,7 +108,7 @@ def withdraw(
 def timeline(ctx: typer.Context, ref: Annotated[str, typer.Argument()]) -> None:
     """Everything that became of a referral, verified and folded here."""
     call = invocation(ctx)
-    with call.anyone() as client:
+    with call.reader() as client:
         referral = client.referral(ref)
     data = acting.timeline_data(referral)
     screen = call.screen

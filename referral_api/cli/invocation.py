@@ -24,7 +24,7 @@ from referral_api.client.keystore import MIN_PASSPHRASE_CHARACTERS, Keystore, re
 from referral_api.client.profile import Profile, ProfileDir
 from referral_api.client.sdk import Client
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.words import CredentialKind
+from referral_api.domain.words import CredentialKind, Role
 from referral_api.formats.strict_json import parse
 
 SERVICE_KEY = "service.key"
@@ -76,6 +76,15 @@ class Invocation:
         """The service where this machine can unlock it, else the person: for reading, nobody need type anything."""
         has_service = Keystore.open(self.directory).has(CredentialKind.SERVICE)
         return self.service() if has_service and self.service_key_path().is_file() else self.person()
+
+    def reader(self) -> Client:
+        """Who may read a referral: like `anyone`, but of an auditing body a person only (docs/permissions.md)."""
+        client = self.anyone()
+        own = client.session.keymap.find_party(client.profile.party)
+        if own is None or own.role is not Role.AUDITOR:
+            return client
+        client.close()
+        return self.person()
 
     def service_key_path(self) -> Path:
         """Where the service's key is: the option, systemd's credential, or the profile's own file."""

@@ -53,6 +53,7 @@ def test_inbox_outbox_and_timeline_list_what_they_show(shell: Shell, ref: str) -
     assert {frozenset(one) for one in inbox.json["entries"]} == {frozenset(INBOX)}
     outbox = shell.run("operator", "outbox", "list", "--json")
     assert {frozenset(one) for one in outbox.json["entries"]} == {frozenset(RECEIPTED)}
+    assert shell.run("auditor", "timeline", ref, "--json").json["ref"] == ref
     told = shell.run("operator", "timeline", ref, "--json")
     assert members(told) == {"ref", "relation", "deliveries", "events"}
     assert {frozenset(one) for one in told.json["events"]} == {frozenset(EVENT)}
