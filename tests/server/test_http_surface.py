@@ -75,6 +75,30 @@ def test_paths_that_are_nothing_are_not_found_and_never_redirect(served: World, 
     assert is_problem(answer, 404, "not-found"), answer.status_code
 
 
+@pytest.mark.parametrize("path", ["/v1/records/0000", "/v1/records/0000/0", "/v1/records/2026/9999999999999"])
+def test_places_that_no_log_has_are_not_found(served: World, path: str) -> None:
+    answer = served.caller("auditor").call("GET", path)
+    assert (answer.status, answer.code) == (404, "not-found")
+
+
+def test_a_range_that_no_log_has_is_malformed(served: World) -> None:
+    answer = served.caller("auditor").call("GET", "/v1/records/2026?from=1099511627776")
+    assert (answer.status, answer.code) == (400, "malformed")
+
+
+def test_an_enrolment_without_the_header_of_its_invitation_is_told_which(http: httpx2.Client) -> None:
+    answer = http.post("/v1/enrolments", json={"enc": []})
+    assert is_problem(answer, 400, "malformed")
+    assert answer.json()["param"] == "Referral-Invitation"
+
+
+@pytest.mark.parametrize(("path", "status"), [("/nothing", 404), ("/v1/ping", 405), ("/healthz", 405)])
+def test_a_body_where_none_belongs_changes_no_answer(http: httpx2.Client, path: str, status: int) -> None:
+    for content in (b"x", b"x" * 200_000):
+        assert http.post(path, content=content).status_code == status
+    assert http.get("/healthz").status_code == 200
+
+
 @pytest.mark.parametrize("path", [*PATHS, *PAGES, "/nothing"])
 def test_no_answer_lets_another_site_read_it_or_a_browser_run_it(http: httpx2.Client, path: str) -> None:
     for answer in (http.get(path), http.options(path, headers={"Access-Control-Request-Method": "GET"})):

@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 from referral_api.auditlog.leaf import parse_leaf
+from referral_api.auditlog.records import AuditSession
 from referral_api.client.delivery import InboxPage
 from referral_api.client.outbox import Outgoing, Progress
 from referral_api.client.sdk import Client
@@ -22,6 +23,7 @@ from referral_api.domain.words import CredentialKind, Role
 from referral_api.formats.enrolment import parse_invitation
 from referral_api.server import app
 from referral_api.server.service.acts import Door, Submission
+from referral_api.server.service.batch import Batch, Done
 from referral_api.server.service.callers import Caller as KnownCaller
 from tests.processes import Process, serving
 from tests.wire import Caller, Wire
@@ -256,6 +258,46 @@ def test_a_writer_that_has_heard_nothing_still_refuses_what_is_revoked(postgres_
     finally:
         deaf.close()
     world.check()
+
+
+def test_a_process_whose_clock_is_behind_writes_no_earlier_time_than_stands_before(postgres_world: World) -> None:
+    world = postgres_world
+    world.operator.submit(composition())
+    behind = app.open_runtime(world.settings, clock=lambda: time.time() - 600)
+    behind.writer.start()
+    try:
+
+        def job(batch: Batch) -> Done[int]:
+            read = AuditSession(
+                t=batch.now,
+                salt="A" * 22,
+                party="defensoria",
+                credential="defensoria.p1234567",
+                origin="localhost:8440/v1/log/audit/2026",
+                old_size=0,
+                new_size=1,
+            )
+            return Done(batch.now, batch.record(read))
+
+        written = behind.writer.run(job).result
+    finally:
+        behind.close()
+    leaves = [leaf for name, log in Rows(world).logs.items() if name != "keys" for leaf in log]
+    times = [parse_leaf(leaf).logged_s for leaf in leaves]
+    assert times == sorted(times)
+    assert times[-1] == written
+
+
+def test_a_directory_never_goes_back_to_what_it_was(postgres_world: World) -> None:
+    directory = postgres_world.server.runtime.exchange.directory
+    before = directory.current
+    postgres_world.registrar.revoke(
+        postgres_world.colleague.keys.access.signing_key().public.kid, "lost", int(time.time())
+    )
+    after = directory.current
+    assert after.size > before.size
+    directory.advance(before)
+    assert directory.current is after
 
 
 def test_a_process_killed_under_load_loses_nothing_that_had_a_receipt(postgres_world: World, other: Process) -> None:
