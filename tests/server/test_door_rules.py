@@ -227,3 +227,5 @@ def test_the_new_unit_gets_the_bundle_whose_transfer_was_approved(world: World) 
     assert head != submit
     assert acknowledge(declined, named[declined]["sealed"]["sha256"]).code == "digest-mismatch"
     assert acknowledge(approved, named[approved]["sealed"]["sha256"]).status == 201
+    shown = [one.act.act for one in world.stranger.referral(ref).acts]
+    assert shown == [Act.SUBMIT, Act.TRANSFER, Act.APPROVE, Act.ACK], "the path by which it came, and nothing else"

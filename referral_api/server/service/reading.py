@@ -9,17 +9,19 @@ Must never: hand out anything before its record is durable, or tell a unit of an
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from referral_api.auditlog.evidence import passed_on
 from referral_api.auditlog.records import Retrieved, Viewed, encode_salt, parse_record
 from referral_api.domain import clocks, fold, lifecycle, policy
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.fold import Delivery
 from referral_api.domain.policy import Read, Relation, Viewer
 from referral_api.domain.words import Act, Role
-from referral_api.formats.act import parse_act
+from referral_api.formats.act import RawAct, parse_act
 from referral_api.server.service.batch import Batch, Done
 from referral_api.server.service.callers import Caller
 from referral_api.server.service.exchange import Exchange
@@ -37,13 +39,15 @@ class Access:
     deliveries: dict[str, Delivery]
     relation: Relation
     caller: Caller
+    path: Sequence[RawAct] = ()
+    """The transfers and approvals by which the referral reached the caller's unit, which it may see too (R-62)."""
 
     def sees(self, act: StoredAct) -> bool:
         """Whether this caller may see an act of the referral; a refused one is its issuer's and the auditors'."""
         if act.outcome != "accepted" and self.caller.role is not Role.AUDITOR:
             return act.party == self.caller.party
-        viewer = _VIEWERS[self.caller.role]
-        return policy.may_see(act.act, viewer=viewer, own_delivery=act.unit in (None, self.caller.party))
+        own = act.unit in (None, self.caller.party) or any(step.digest == act.digest for step in self.path)
+        return policy.may_see(act.act, viewer=_VIEWERS[self.caller.role], own_delivery=own)
 
     def shown(self) -> list[Delivery]:
         """The deliveries this caller may see: a unit its own, the sender and auditors all."""
@@ -52,6 +56,8 @@ class Access:
         return [self.deliveries[unit] for unit in sorted(self.deliveries)]
 
 
+ADDS_REFERRAL = frozenset({Act.SUPPLEMENT, Act.TRANSFER, Act.REWRAP})
+"""Acts beside which the referral itself travels, or a part of it."""
 _VIEWERS = {Role.HOTLINE: Viewer.SENDER, Role.POLICE_UNIT: Viewer.UNIT, Role.AUDITOR: Viewer.AUDITOR}
 
 
@@ -69,7 +75,8 @@ def access(conn: Connection, ref: str, caller: Caller, action: Read) -> Access:
         caller.party, caller.role, sender=referral.sender, state=None if own is None else own.shown_state
     )
     policy.demand(action, caller.role, caller.kind, relation)
-    return Access(referral, deliveries, relation, caller)
+    path = _path_to(conn, ref, caller.party) if caller.role is Role.POLICE_UNIT else ()
+    return Access(referral, deliveries, relation, caller, path)
 
 
 class BundleRead:
@@ -119,25 +126,24 @@ def brought_by(conn: Connection, ref: str, unit: str) -> str:
     referral = queries.find_referral(conn, ref)
     if referral is None:
         raise ReferralError(ErrorCode.NOT_FOUND)
-    approved = {body.answers for body in _accepted_bodies(conn, ref, Act.APPROVE).values()}
-    for digest, body in _accepted_bodies(conn, ref, Act.TRANSFER).items():
-        if digest in approved and body.to == unit:
-            return digest
-    return referral.submit_digest
+    transfers = [act.digest for act in _path_to(conn, ref, unit) if act.act is Act.TRANSFER]
+    return transfers[0] if transfers else referral.submit_digest
 
 
-def _accepted_bodies(conn: Connection, ref: str, kind: Act) -> dict[str, Any]:
-    return {
-        stored.digest: parse_act(stored.jws.encode("ascii")).body
-        for stored in queries.acts_of_kind(conn, ref, kind)
-        if stored.outcome == "accepted"
-    }
+def _path_to(conn: Connection, ref: str, unit: str) -> Sequence[RawAct]:
+    """The accepted transfers and approvals by which a referral reached a unit, newest first; mostly there are none."""
+    transfers = queries.acts_of_kind(conn, ref, Act.TRANSFER)
+    if not transfers:
+        return ()
+    stored = sorted((*transfers, *queries.acts_of_kind(conn, ref, Act.APPROVE)), key=lambda act: act.pos)
+    accepted = [parse_act(act.jws.encode("ascii")) for act in stored if act.outcome == "accepted"]
+    return passed_on(unit, accepted)
 
 
 class SealedRead:
     """Hand out what went sealed beside one act that the caller may see.
 
-    A supplement is a part of the referral: a unit gets it where it gets the bundle, and after it. Else it could read on
+    What holds the referral or a part of it, a unit gets where it gets the bundle, and after it. Else it could read on
     in what was withdrawn, or read it before its retrieval is on the record.
     """
 
@@ -155,7 +161,7 @@ class SealedRead:
             raise ReferralError(ErrorCode.NOT_FOUND)
         own = granted.deliveries.get(self._caller.party)
         has_bundle = own is None or (own.state in lifecycle.SERVED and own.retrieved_at is not None)
-        if act.act is Act.SUPPLEMENT and not has_bundle:
+        if act.act in ADDS_REFERRAL and not has_bundle:
             raise ReferralError(ErrorCode.NOT_FOUND)
         text = queries.find_sealed(batch.tx, self._digest)
         digest = queries.sealed_digest(batch.tx, self._digest)
