@@ -17,6 +17,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from referral_api.domain.errors import ErrorCode, ReferralError
@@ -250,7 +251,9 @@ def _parse_bundle(raw: bytes) -> SealedBundle:
     )
 
 
+@lru_cache(maxsize=64)
 def _parse_protected(text: str) -> str:
+    # Three texts say all that an honest sender may say here.
     header = parse(unb64u(text), max_bytes=MAX_PROTECTED_BYTES)
     if not isinstance(header, dict) or header.keys() != {"enc", "typ", "cty"} or header["enc"] != ENC:
         raise bundle_malformed("protected")

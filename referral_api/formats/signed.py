@@ -144,7 +144,7 @@ def sign_jws(payload: bytes, *, typ: str, signers: Sequence[SigningKey]) -> byte
     payload_text = b64u(payload)
     signatures: list[dict[str, str]] = []
     for signer in signers:
-        protected = b64u(canonical({"alg": signer.alg.value, "kid": signer.kid, "typ": typ}))
+        protected = _protected(signer.alg, signer.kid, typ)
         signature = signer.sign(f"{protected}.{payload_text}".encode("ascii"))
         signatures.append({"protected": protected, "signature": b64u(signature)})
     return canonical({"payload": payload_text, "signatures": signatures})
@@ -175,6 +175,12 @@ def _check_known_answers(known: Mapping[str, Any]) -> None:
             except ReferralError:
                 continue
             raise failed
+
+
+@lru_cache(maxsize=1024)
+def _protected(alg: Alg, kid: Kid, typ: str) -> str:
+    # A busy signer writes the same header every time.
+    return b64u(canonical({"alg": alg.value, "kid": kid, "typ": typ}))
 
 
 def _members(document: Any, *names: str) -> list[Any]:

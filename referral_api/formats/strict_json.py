@@ -31,6 +31,8 @@ _LONGEST_SAFE_INTEGER = len(str(-MAX_SAFE_INTEGER))
 _TO_STANDARD = bytes.maketrans(b"-_", b"+/")
 _TO_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+_ENCODER = json.JSONEncoder(ensure_ascii=True, allow_nan=False, sort_keys=True, separators=(",", ":"))
+"""Made once: the library's own short form makes an encoder a call."""
 _PADDING = (b"", b"", b"==", b"=")
 
 
@@ -69,9 +71,11 @@ def parse(raw: bytes, *, max_bytes: int, floats: bool = False, depth: int = MAX_
         raise malformed("syntax") from None
     except RecursionError:
         raise malformed("too-deep") from None
-    _check_depth(value, depth)
-    # Only an escape can spell a character that UTF-8 itself forbids, so most documents are spared this walk.
-    if b"\\" in raw:
+    # A text with no more opening brackets than that cannot nest deeper, and only a \\u escape can spell a character that
+    # UTF-8 itself forbids: nearly every document is spared both walks.
+    if raw.count(b"{") + raw.count(b"[") > depth:
+        _check_depth(value, depth)
+    if b"\\u" in raw:
         _check_characters(value)
     return value
 
@@ -82,7 +86,7 @@ def canonical(value: Any) -> bytes:
     Takes str, int, bool, None, lists and string-keyed dicts; anything else is a programmer's error (TypeError).
     """
     _check_canonical(value)
-    return json.dumps(value, ensure_ascii=True, allow_nan=False, sort_keys=True, separators=(",", ":")).encode("ascii")
+    return _ENCODER.encode(value).encode("ascii")
 
 
 def compact(value: Any) -> bytes:
@@ -202,13 +206,17 @@ def _encodable(text: str) -> bool:
 
 
 def _check_canonical(value: Any) -> None:
-    if isinstance(value, dict):
-        for name, child in value.items():
-            if not isinstance(name, str):
+    """Refuse what has no canonical form, without recursion: receipts and answers pass here on the hot path."""
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, (str, int)) or one is None:
+            continue
+        if isinstance(one, dict):
+            if not all(isinstance(name, str) for name in one):
                 raise TypeError("a member name must be text")
-            _check_canonical(child)
-    elif isinstance(value, list):
-        for child in value:
-            _check_canonical(child)
-    elif not (value is None or isinstance(value, (str, int))):
-        raise TypeError(f"{type(value).__name__} has no canonical form")
+            waiting.extend(one.values())
+        elif isinstance(one, list):
+            waiting.extend(one)
+        else:
+            raise TypeError(f"{type(one).__name__} has no canonical form")

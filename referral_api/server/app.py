@@ -41,7 +41,7 @@ from referral_api.server.service.exchange import Directory, Exchange, year_of
 from referral_api.server.service.replay import MemoryReplayStore, ReplayStore
 from referral_api.server.service.tokens import TokenService
 from referral_api.server.service.waiters import Waiters
-from referral_api.server.service.writer import Writer
+from referral_api.server.service.writer import Gathering, Writer
 from referral_api.server.settings import Settings
 from referral_api.server.storage import feeds, logbook
 from referral_api.server.storage.database import Database
@@ -225,10 +225,12 @@ def create_app(runtime: Runtime) -> Edge:
         else SharedReplayStore(exchange.database)
     )
     secret = runtime.signers.token.sign(b"referral-1 secret of the cursors")
+    gathering = Gathering(runtime.writer)
     site = Site(
         exchange=exchange,
         writer=runtime.writer,
-        door=Door(exchange, runtime.writer),
+        gathering=gathering,
+        door=Door(exchange, gathering),
         tokens=TokenService(
             issuer=exchange.issuer,
             token_key=runtime.signers.token,
@@ -237,7 +239,7 @@ def create_app(runtime: Runtime) -> Edge:
         ),
         cursors=feed.Cursors(secret),
         waiters=Waiters(),
-        lane=Lane(settings.lanes or (1 if on_sqlite else 4)),
+        lane=Lane(settings.lanes or (1 if on_sqlite else 4), after_take=gathering.release),
         desk=Lane(1),
         clock=runtime.clock,
         version=__version__,

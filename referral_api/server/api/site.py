@@ -27,7 +27,7 @@ from referral_api.server.service.exchange import Exchange
 from referral_api.server.service.feed import Cursors
 from referral_api.server.service.tokens import TokenService
 from referral_api.server.service.waiters import Waiters
-from referral_api.server.service.writer import Answer, Writer
+from referral_api.server.service.writer import Answer, Gathering, Writer
 
 T = TypeVar("T")
 MAX_TAKE = 16
@@ -39,7 +39,9 @@ _LATER = object()
 class Lane:
     """Verification threads behind one queue."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, *, after_take: Callable[[], None] = lambda: None) -> None:
+        """`after_take` runs on each thread whenever it has done what it took, before results are handed back."""
+        self._after_take = after_take
         self._queue: SimpleQueue[tuple[Callable[[], Any], asyncio.Future[Any]] | None] = SimpleQueue()
         self._threads = [threading.Thread(target=self._loop, name=f"lane-{n}", daemon=True) for n in range(threads)]
         self._loop_of: asyncio.AbstractEventLoop | None = None
@@ -81,6 +83,7 @@ class Lane:
                     break
                 taken.append(more)
             settled = [(future, result) for work, future in taken if (result := _run(work)) is not _LATER]
+            self._after_take()
             if settled and self._loop_of is not None:
                 self._loop_of.call_soon_threadsafe(settle, settled)
             if stopping:
@@ -114,6 +117,8 @@ class Site:
 
     exchange: Exchange
     writer: Writer
+    gathering: Gathering
+    """The writer, for whatever runs in the lane."""
     door: Door
     tokens: TokenService
     cursors: Cursors
@@ -150,7 +155,7 @@ class Site:
         future: asyncio.Future[Committed[T]] = asyncio.get_running_loop().create_future()
 
         def work() -> object:
-            self.writer.submit(make_job(self._authenticate(call)), lambda outcome: settle([(future, outcome)]))
+            self.gathering.submit(make_job(self._authenticate(call)), lambda outcome: settle([(future, outcome)]))
             return _LATER
 
         self.lane.put(work, future)

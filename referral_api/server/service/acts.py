@@ -24,7 +24,7 @@ from referral_api.server.service.batch import Committed
 from referral_api.server.service.callers import Caller
 from referral_api.server.service.decision import Accepted, Checked, DirectoryDecision, ReferralDecision, stored_answer
 from referral_api.server.service.exchange import Exchange
-from referral_api.server.service.writer import Writer
+from referral_api.server.service.writer import Gathering, Writer
 from referral_api.server.storage import queries
 
 MAX_LAG_S = 7 * 24 * 3600  # R-05
@@ -66,7 +66,7 @@ class Submission:
 class Door:
     """One a process. Holds no state of its own."""
 
-    def __init__(self, exchange: Exchange, writer: Writer) -> None:
+    def __init__(self, exchange: Exchange, writer: Writer | Gathering) -> None:
         self._exchange = exchange
         self._writer = writer
 
@@ -76,10 +76,15 @@ class Door:
         An act seen before is answered at once, with what is returned; otherwise None is returned and `answer` is called
         exactly once, after the commit and its checkpoint.
 
-        1 parse strictly (R-01, R-11)           2 issuer is the caller, or carried (R-15)  3 signatures, keys valid
-        (R-10, R-33) 4 meant for this exchange, now (R-11)   5 seen before? same receipt (R-14)         6 caller may do
-        this here (R-60) 7 `prev` fits (R-65)                    8 the lifecycle allows it (R-70)           9 one
-        transaction (R-92)
+        1 parse strictly (R-01, R-11)
+        2 the issuer is the caller, or the caller carries it for its own party (R-15)
+        3 signatures verify, under keys valid now (R-10, R-33)
+        4 meant for this exchange, and for now (R-11)
+        5 seen before? the same receipt, however late (R-14)
+        6 the caller may do this here (R-60)
+        7 `prev` fits: fact or decision (R-65)
+        8 the lifecycle allows it (R-70)
+        9 one transaction (R-92)
 
         Raises ReferralError for what fails before step 6; later refusals come through `answer`. A receipt exists only
         after commit: a crash before it leaves nothing, after it a retry meets step 5.

@@ -106,11 +106,20 @@ class Writer:
         Raises QUEUE_FULL at once when too much waits, and UNAVAILABLE where nobody would ever take it: a refusal now is
         better than a timeout later.
         """
+        self.check_room()
+        self.put([_Queued(job, answer)])  # type: ignore[arg-type]
+
+    def check_room(self) -> None:
+        """Raises UNAVAILABLE or QUEUE_FULL where `submit` would."""
         if not self.alive:
             raise ReferralError(ErrorCode.UNAVAILABLE, reason="writer")
         if self._queue.qsize() >= MAX_QUEUE:
             raise ReferralError(ErrorCode.QUEUE_FULL)
-        self._queue.put(_Queued(job, answer))  # type: ignore[arg-type]
+
+    def put(self, jobs: Iterable[_Queued]) -> None:
+        """Queue jobs for which there was room."""
+        for one in jobs:
+            self._queue.put(one)
 
     def run(self, job: Job[T]) -> Committed[T]:
         """Queue a job and wait for it (command line, tests). Raises what the job was refused with."""
@@ -292,6 +301,31 @@ class Writer:
 
     def _refuse(self, queued: Iterable[_Queued], code: ErrorCode) -> None:
         self._deliver([(one.answer, ReferralError(code)) for one in queued], frozenset())
+
+
+class Gathering:
+    """The writer as a verification thread sees it: jobs are held until `release`, and so come in batches.
+
+    A thread that verifies sixteen acts in a row would else make the writer commit by ones and twos, and each commit
+    costs what sixteen do. One instance serves several threads; each holds its own.
+    """
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._held = threading.local()
+
+    def submit(self, job: Job[T], answer: Callable[[Committed[T] | ReferralError], None]) -> None:
+        """Hold a job for the writer. Raises as `Writer.submit`."""
+        self._writer.check_room()
+        held: list[_Queued] = self._held.__dict__.setdefault("jobs", [])
+        held.append(_Queued(job, answer))  # type: ignore[arg-type]
+
+    def release(self) -> None:
+        """Give the writer what this thread holds."""
+        held: list[_Queued] = self._held.__dict__.setdefault("jobs", [])
+        if held:
+            self._writer.put(held)
+            held.clear()
 
 
 def deliver_here(pairs: Sequence[tuple[Answer, Committed[object] | ReferralError]], _wake: frozenset[str]) -> None:
