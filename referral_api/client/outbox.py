@@ -165,6 +165,11 @@ class Outbox:
         """All entries, oldest first."""
         return self._select("order by queued_at, rowid", ())
 
+    def accepted(self, ref: ReferralId) -> list[Digest]:
+        """The acts on a referral with a verified receipt of acceptance: every later view of it must show them."""
+        found = self._select("where ref = ? and receipt is not null and state != ?", (ref, Progress.REFUSED.value))
+        return [entry.outgoing.digest for entry in found]
+
     def due(self, now: int) -> list[Entry]:
         """The entries to send now, oldest first: an act that another one builds on was queued before it."""
         return self._select("where state in (?, ?) and due_at <= ? order by queued_at, rowid", (*_WAITING, now))

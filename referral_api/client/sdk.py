@@ -23,7 +23,7 @@ import httpx2
 
 from referral_api.auditlog.verification import Report
 from referral_api.client import admission, audit, delivery, enrolment, exchange, submission
-from referral_api.client.delivery import InboxEntry, InboxPage, Opened, Referral, ShownAct
+from referral_api.client.delivery import InboxEntry, InboxPage, Opened
 from referral_api.client.keystore import CredentialKeys, Keystore
 from referral_api.client.outbox import Entry, Outbox, Outgoing, Progress
 from referral_api.client.profile import ProfileDir
@@ -31,6 +31,7 @@ from referral_api.client.sealing import OpenedBundle, self_test
 from referral_api.client.session import ANSWER_S, Ambient, Session
 from referral_api.client.submission import Composition, Ids
 from referral_api.client.trust import Confirmed, verify_answer
+from referral_api.client.view import Referral, ShownAct, fetch_referral
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act, CredentialKind, DeliveryRole, Kid, PartyId, ReferralId, Role
 from referral_api.formats.act import parse_act
@@ -219,7 +220,7 @@ class Client:
 
     def referral(self, ref: str) -> Referral:
         """A referral with every act, receipt and state verified; a submission in the outbox learns how far it got."""
-        found = delivery.fetch_referral(self.session, ReferralId(ref))
+        found = fetch_referral(self.session, ReferralId(ref), self.outbox.accepted(ReferralId(ref)))
         if found.chronicle.sender == self.profile.party:
             for one in found.chronicle.deliveries.values():
                 if one.role is DeliveryRole.ACTION and one.retrieved_at is not None:

@@ -114,8 +114,9 @@ class TrustedSender(NamedTuple):
     required: Collection[Alg]
 
 
-FindSender: TypeAlias = Callable[[CredentialId, PartyId], TrustedSender]
-"""Looks a signer up in the reader's replica of the keys log; raises what it likes when there is none."""
+FindSender: TypeAlias = Callable[[CredentialId, PartyId, Collection[Kid]], TrustedSender]
+"""Looks a signer up in the reader's replica of the keys log (credential, party, the keys that the signatures name);
+raises what it likes when there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,7 +355,7 @@ def _verify(jws: RawJws, contents: Contents, find_sender: FindSender) -> None:
             raise ReferralError(ErrorCode.SIGNATURE_INVALID, reason="required", alg=alg.value)
     if len(present) != len(contents.signature_algs):
         raise ReferralError(ErrorCode.SIGNATURE_INVALID, reason="undeclared")
-    sender = find_sender(contents.issuer, contents.party)
+    sender = find_sender(contents.issuer, contents.party, [one.kid for one in jws.signatures])
     verify_jws(jws, sender.keys, required=sender.required)
 
 

@@ -22,13 +22,14 @@ from referral_api.auditlog.tiles import TILE_WIDTH, parse_entries
 from referral_api.client import access, exchange, trust
 from referral_api.client.exchange import Request, Response
 from referral_api.client.keystore import CredentialKeys
-from referral_api.client.profile import Profile, ProfileDir, Token, read_private, write_private
+from referral_api.client.profile import Pin, Profile, ProfileDir, Token, read_private, write_private
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import ActId, ReferralId
 from referral_api.formats.act import RawAct, parse_act
+from referral_api.formats.contents import KeysLogView
 from referral_api.formats.keys import SigningKey
 from referral_api.formats.statements import KeyMap
-from referral_api.formats.strict_json import b64u
+from referral_api.formats.strict_json import b64u, unb64u
 
 T = TypeVar("T")
 
@@ -309,6 +310,17 @@ class Session:
         """Send an act and believe the answer, or raise: receipt, inclusion, growth of the log (R-16, R-18, R-94)."""
         act = parse_act(raw_act)
         return self.believe(self.call(request, exchange.judge_receipted), act)
+
+    def believe_view(self, view: KeysLogView) -> None:
+        """That another party's keys log is ours too, as far as that party saw it (R-26, R-30).
+
+        Raises WRONG_ORIGIN; INCONSISTENT (`forked`, or `shrunk`: it saw more than the exchange has to show) — an alarm.
+        """
+        origin = trust.keys_origin(self.keymap)
+        if view.origin != origin:
+            raise ReferralError(ErrorCode.WRONG_ORIGIN, expected=origin, found=view.origin)
+        replica = self.replica if view.size <= self.replica.size else self.sync_keys()
+        replica.verify_pin(Pin(view.size, unb64u(view.root)))
 
     def believe(self, answer: Mapping[str, Any], act: RawAct) -> trust.Confirmed:
         """The verified answer for an act, its log's pin advanced. Raises as `trust.verify_answer`, INCONSISTENT."""

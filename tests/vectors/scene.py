@@ -55,7 +55,7 @@ SENDERS = {
 REFERRAL: dict[str, Any] = {"summary": "Relato inventado: la señora ficticia llama desde la estación.", "v": 1}
 
 
-def find_sender(issuer: CredentialId, party: PartyId) -> TrustedSender:
+def find_sender(issuer: CredentialId, party: PartyId, _kids: object = ()) -> TrustedSender:
     """The reader's replica of the keys log, which here knows two people."""
     if issuer not in SENDERS or issuer.partition(".")[0] != party:
         raise ReferralError(ErrorCode.KEY_NOT_VALID)

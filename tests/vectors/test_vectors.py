@@ -66,7 +66,7 @@ def check_bundles(vector: Vector, others: dict[str, Vector]) -> None:
     private = [enc_private_key(Alg(seed["alg"]), unb64u(seed["seed"])) for seed in base["seeds"]]
     senders = {sender["iss"]: trusted(sender) for sender in base["senders"]}
 
-    def find_sender(issuer: CredentialId, _: PartyId) -> TrustedSender:
+    def find_sender(issuer: CredentialId, _party: PartyId, _kids: object) -> TrustedSender:
         return senders[issuer]
 
     opened = open_bundle(raw, {key.kid: key for key in private}, find_sender)

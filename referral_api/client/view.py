@@ -1,0 +1,177 @@
+"""A referral as the exchange shows it, and as much of that as can be proved: acts, receipts, places, states.
+
+Nothing of a view is believed because it is told. Every act verifies under its signer's keys as they were, every receipt
+answers its act and names its place in the log, and the states are folded anew and must be the ones that are claimed.
+What this workstation itself has a receipt for must be among it: a view that lost it is an older one, or a false one.
+
+Must never: show an act that does not verify, take an order or a place from the view alone, or keep a view.
+
+Implements: R-54, R-62, R-65 to R-68; design §10.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from referral_api.auditlog.evidence import Chronicle, Told, event_of, fold_told, passed_on
+from referral_api.client import exchange
+from referral_api.client.session import Session
+from referral_api.client.trust import issuer_origin, receipt_keys
+from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.words import Act, CredentialKind, Digest, ReferralId, Role
+from referral_api.formats.act import RawAct, parse_act, verify_act
+from referral_api.formats.parties import EXCHANGE, SKEW_S
+from referral_api.formats.receipt import Receipt, match_receipt, verify_receipt
+
+
+@dataclass(frozen=True, slots=True)
+class ShownAct:
+    """A verified act of a referral: its place in the log, the exchange's receipt, and the kind of its signer."""
+
+    act: RawAct
+    receipt: Receipt | None
+    year: int
+    index: int
+    kind: CredentialKind
+
+    @property
+    def at(self) -> int:
+        """When the exchange took it (unix seconds)."""
+        return self.receipt.payload.time if self.receipt is not None else self.act.iat
+
+    @property
+    def accepted(self) -> bool:
+        """Whether it changed anything: a refused act is shown to its own party as well."""
+        return self.receipt is None or self.receipt.accepted
+
+
+@dataclass(frozen=True, slots=True)
+class Referral:
+    """A referral as this party can prove it. `acts` stand in log order, `chronicle` holds the states.
+
+    `claimed` is the exchange's own view: what it says of due times, of what is allowed, and of when a bundle was handed
+    out has nobody's word but the exchange's.
+    """
+
+    ref: ReferralId
+    relation: str
+    acts: tuple[ShownAct, ...]
+    chronicle: Chronicle
+    claimed: dict[str, Any] = field(repr=False)
+
+    def submit(self) -> ShownAct:
+        """The act that began it. Raises TAMPERED where it is not among what was shown."""
+        for shown in self.acts:
+            if shown.act.act is Act.SUBMIT and shown.accepted:
+                return shown
+        raise ReferralError(ErrorCode.TAMPERED, what="view", reason="no-submit")
+
+    def brought(self, party: str) -> ShownAct:
+        """The act beside which this party's bundle travelled: the transfer that was approved, else the submit."""
+        for act in passed_on(party, [shown.act for shown in self.acts if shown.accepted]):
+            if act.act is Act.TRANSFER:
+                return next(shown for shown in self.acts if shown.act.digest == act.digest)
+        return self.submit()
+
+    def latest(self, unit: str) -> Digest:
+        """The newest act that everybody on this unit's delivery has seen: what a fact builds on (R-65)."""
+        seen = [one for one in self.acts if one.accepted and one.act.unit in (None, unit)]
+        return [one for one in seen if one.act.act is not Act.ROUTE][-1].act.digest
+
+
+def fetch_referral(session: Session, ref: ReferralId, known: Collection[Digest] = ()) -> Referral:
+    """A referral with everything verified that this party may see of it.
+
+    `known` are digests of acts on it that the exchange has given us receipts of acceptance for. Raises NOT_FOUND;
+    ACT_SIGNATURE_INVALID, KEY_NOT_VALID, WRONG_AUDIENCE, SIGNATURE_INVALID, RECEIPT_MISMATCH; TAMPERED where the acts
+    do not fold to the states that are claimed, or something of the referral was left out (`reason` `omitted`).
+    """
+    answer = session.read_json(exchange.referral(ref))
+    try:
+        found = _verify_view(session, ref, answer)
+    except ReferralError as error:
+        if error.code is not ErrorCode.KEY_NOT_VALID:
+            raise
+        # Somebody may have joined since the keys log was last replicated.
+        session.sync_keys()
+        found = _verify_view(session, ref, answer)
+    shown = {one.act.digest for one in found.acts if one.accepted}
+    for digest in known:
+        if digest not in shown:
+            raise ReferralError(ErrorCode.TAMPERED, what="view", reason="omitted", digest=digest)
+    return found
+
+
+def _verify_view(session: Session, ref: ReferralId, answer: dict[str, Any]) -> Referral:
+    try:
+        if answer["ref"] != ref:
+            raise ReferralError(ErrorCode.TAMPERED, what="view", reason="ref")
+        acts = sorted(
+            (_verify_shown(session, ref, one) for one in answer["acts"]), key=lambda one: (one.year, one.index)
+        )
+        told = [_told(session, one) for one in acts if one.accepted]
+        told += [
+            Told(int(one["year"]), int(one["index"]), retrieved_by=str(one["unit"]), at=int(one["time"]))
+            for one in answer["records"]
+            if one["kind"] == "retrieved"
+        ]
+        chronicle = fold_told(told, only=_own_unit(session))
+        for claim in answer["deliveries"]:
+            chronicle.verify_state(str(claim["unit"]), str(claim["state"]), str(claim["head"]))
+        if {claim["unit"] for claim in answer["deliveries"]} != set(chronicle.deliveries):
+            raise ReferralError(ErrorCode.TAMPERED, what="view", reason="deliveries")
+        return Referral(ref, str(answer["relation"]), tuple(acts), chronicle, answer)
+    except (LookupError, TypeError, ValueError, AttributeError):
+        raise ReferralError(ErrorCode.MALFORMED, reason="members") from None
+
+
+def _verify_shown(session: Session, ref: ReferralId, one: Mapping[str, Any]) -> ShownAct:
+    act = parse_act(str(one["act"]).encode())
+    if act.ref != ref:
+        raise ReferralError(ErrorCode.TAMPERED, what="view", reason="ref")
+    if act.aud != session.profile.issuer:
+        raise ReferralError(ErrorCode.WRONG_AUDIENCE)
+    year, index, at, receipt = int(one["year"]), int(one["index"]), act.iat, None
+    if one["receipt"] is not None:
+        receipt = _verify_receipt(session, act, str(one["receipt"]).encode(), year, index)
+        at = receipt.payload.time
+    elif act.party != EXCHANGE:
+        raise ReferralError(ErrorCode.RECEIPT_MISMATCH, member="absent")
+    kids = [signature.kid for signature in act.jws.signatures]
+    seal = session.replica.seal_keys_at(act.iss, act.iat, at, kids)
+    verify_act(act, seal.keys, required=seal.require)
+    return ShownAct(act, receipt, year, index, seal.kind)
+
+
+def _verify_receipt(session: Session, act: RawAct, raw: bytes, year: int, index: int) -> Receipt:
+    issuer = session.profile.issuer
+    receipt = verify_receipt(raw, receipt_keys(session.keymap), issuer=issuer)
+    match_receipt(receipt, act=act.digest, act_id=act.id, sub=act.iss, ref=act.ref, unit=act.unit)
+    place = receipt.payload.log
+    # The order of everything follows from the places, so they are the receipts' and not the view's.
+    if (place.origin, place.index) != (issuer_origin(issuer, f"audit/{year}"), index):
+        raise ReferralError(ErrorCode.RECEIPT_MISMATCH, member="log")
+    if act.iat > receipt.payload.time + SKEW_S:
+        raise ReferralError(ErrorCode.RECEIPT_MISMATCH, member="time")
+    return receipt
+
+
+def _told(session: Session, shown: ShownAct) -> Told:
+    event = event_of(shown.act, _role(session, shown.act.party), shown.at)
+    return Told(shown.year, shown.index, event=event, kind=shown.kind, receipt=shown.receipt)
+
+
+def _role(session: Session, party: str) -> Role:
+    if party == EXCHANGE:
+        return Role.EXCHANGE
+    found = session.keymap.find_party(party)
+    if found is None:
+        raise ReferralError(ErrorCode.KEY_NOT_VALID, reason="unknown", party=party)
+    return found.role
+
+
+def _own_unit(session: Session) -> str | None:
+    party = session.profile.party
+    return party if _role(session, party) is Role.POLICE_UNIT else None
