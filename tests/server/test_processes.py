@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,24 +11,29 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
+import httpx2
 import psycopg
 import pytest
 
 from referral_api.auditlog.leaf import parse_leaf
 from referral_api.auditlog.records import AuditSession
+from referral_api.client import access
 from referral_api.client.delivery import InboxPage
+from referral_api.client.keystore import new_signing_secret
 from referral_api.client.outbox import Outgoing, Progress
 from referral_api.client.sdk import Client
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import CredentialKind, Role
 from referral_api.formats.enrolment import parse_invitation
+from referral_api.formats.keys import Alg
+from referral_api.formats.strict_json import b64u
 from referral_api.server import app
 from referral_api.server.service.acts import Door, Submission
 from referral_api.server.service.batch import Batch, Done
 from referral_api.server.service.callers import Caller as KnownCaller
 from tests.processes import Process, serving
 from tests.wire import Caller, Wire
-from tests.world import HOTLINE, Office, World, composition, entry
+from tests.world import HOTLINE, ISSUER, PASSPHRASE, Office, World, composition, entry
 from tests.world_check import Rows
 
 pytestmark = pytest.mark.postgres
@@ -48,7 +54,7 @@ def client_at(world: World, process: Process, name: str) -> Client:
     seat, profile = world.seats[name], world.folder / "profiles" / world.seats[name].folder
     options: dict[str, Any] = {"server": process.url, "transport": Wire(world.tape), "clock": world.clock}
     if seat.secret is None:
-        return Client.person(profile, "una frase de paso larga", **options)
+        return Client.person(profile, PASSPHRASE, **options)
     return Client.service(profile, seat.secret, **options)
 
 
@@ -131,6 +137,27 @@ def test_a_proof_used_at_one_process_is_refused_at_the_other(postgres_world: Wor
         for caller in (there, here):
             again = caller.call("GET", "/v1/ping", headers=proof, signed=False)
             assert (again.status, again.code) == (401, "invalid_dpop_proof")
+
+
+def test_an_assertion_used_at_one_process_is_refused_at_the_other(postgres_world: World, other: Process) -> None:
+    keys = postgres_world.operator.keys
+    proving = new_signing_secret(Alg.ED25519, 0).signing_key()
+
+    def asked(base: str, jti: str, nonce: str | None) -> httpx2.Response:
+        now = int(time.time())
+        assertion = access.build_assertion(keys.access.signing_key(), keys.credential, ISSUER, jti=jti, now=now)
+        proof_id = b64u(secrets.token_bytes(16))
+        proof = access.build_proof(proving, "POST", f"{ISSUER}/oauth/token", jti=proof_id, now=now, nonce=nonce)
+        headers = {"DPoP": proof, "Content-Type": "application/x-www-form-urlencoded"}
+        return httpx2.post(f"{base}/oauth/token", content=access.token_form(assertion), headers=headers)
+
+    here, there = postgres_world.server.url, other.url
+    nonce = asked(here, "probe", None).headers.get("dpop-nonce")
+    assert asked(here, "once", nonce).status_code == 200
+    for base in (there, here):
+        again = asked(base, "once", nonce)
+        assert (again.status_code, again.json()["error"]) == (401, "invalid_client")
+    assert asked(there, "twice", nonce).status_code == 200
 
 
 def test_an_act_repeated_at_the_other_process_gets_the_first_receipt(postgres_world: World, other: Process) -> None:
