@@ -160,7 +160,7 @@ BODIES: Mapping[Act, dict[str, Any]] = {
     Act.RECEIPT_FAILED: {"reason": "malformed"},
     Act.ACCEPT: {},
     Act.DECLINE: {"reason": "no_capacity"},
-    Act.TRANSFER: {"to": OTHER_UNIT, "reason": "capacity"},
+    Act.TRANSFER: {"reason": "capacity"},
     Act.STATUS: {"code": "registered"},
     Act.WITHDRAWAL_ANSWER: {"code": "already_acted", "answers": DIGEST},
     Act.NOTE: {},
@@ -175,6 +175,11 @@ BODIES: Mapping[Act, dict[str, Any]] = {
 }
 
 
+def target(who: str) -> str:
+    """A unit to pass the referral on to that is not one's own."""
+    return NATIONAL if who == "stranger" else OTHER_UNIT
+
+
 def sealed_for(scene: Scene, who: str, act: Act, act_id: str) -> str | None:
     """What an act of this kind needs beside it."""
     contents: Mapping[Act, Body] = {
@@ -187,7 +192,8 @@ def sealed_for(scene: Scene, who: str, act: Act, act_id: str) -> str | None:
         return None
     client = scene.world.client(who)
     client.sync_keys()
-    to = submission.recipients_for(client.session, UNIT if who == "national" else NATIONAL, client.session.now())
+    other = target(who) if act is Act.TRANSFER else UNIT if who == "national" else NATIONAL
+    to = submission.recipients_for(client.session, other, client.session.now())
     sealed = submission.seal_beside(client.session, client.keys, ReferralId(scene.ref), contents[act], to)
     return sealed.raw.decode()
 
@@ -197,7 +203,7 @@ def put(scene: Scene, who: str, act: Act) -> Answer:
     client = scene.world.client(who)
     act_id = client.session.ambient.act_id()
     sealed = sealed_for(scene, who, act, act_id)
-    body = dict(BODIES[act])
+    body = BODIES[act] | ({"to": target(who)} if act is Act.TRANSFER else {})
     if sealed is not None:
         body["sealed"] = {"sha256": sha256_b64u(sealed.encode()), "size": len(sealed)}
     unit = client.profile.party if SEATS[who].role is U else UNIT
