@@ -64,7 +64,7 @@ def test_a_question_stays_pending_until_it_is_answered_and_its_words_stay_sealed
     assert world.act("operator", ref, Act.NOTE, unit=UNIT, note="Sigue allí.").code is None
 
 
-def test_the_unit_passes_the_referral_on_and_the_hotline_agrees(world: World) -> None:
+def test_the_unit_passes_the_referral_on_and_the_new_unit_opens_what_the_hotline_sealed(world: World) -> None:
     """R-28, R-73: the forwarder seals to the new unit before it asks; what the hotline signed travels verbatim."""
     ref = str(world.submit().outgoing.ref)
     opened = world.open("officer", ref)
@@ -89,6 +89,12 @@ def test_the_unit_passes_the_referral_on_and_the_hotline_agrees(world: World) ->
     states = {unit: one.state for unit, one in world.operator.referral(ref).chronicle.deliveries.items()}
     assert (states[UNIT], states[OTHER_UNIT]) == (State.TRANSFERRED, State.SUBMITTED)
     assert [line.pending for line in world.stranger.inbox()] == [True]
+    passed_on = world.open("stranger", ref)
+    assert CANARY in passed_on.body.situation.summary
+    assert passed_on.bundle.referral.contents.party == HOTLINE
+    world.after(world.stranger.acknowledge(passed_on))
+    assert list(world.stranger.inbox(pending=True)) == []
+    assert world.act("stranger", ref, Act.ACCEPT).code is None
 
 
 def decide(world: World, name: str, ref: str, act: Act, body: dict[str, Any], prev: str, out: list[Answer]) -> None:
