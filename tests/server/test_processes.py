@@ -16,6 +16,7 @@ import psycopg
 import pytest
 
 from referral_api.auditlog.leaf import parse_leaf
+from referral_api.auditlog.proof import parse_proof
 from referral_api.auditlog.records import AuditSession
 from referral_api.client import access
 from referral_api.client.delivery import InboxPage
@@ -178,12 +179,18 @@ def test_an_act_repeated_at_the_other_process_gets_the_first_receipt(postgres_wo
 
 
 def test_what_one_process_has_signed_the_other_shows_at_once(postgres_world: World, other: Process) -> None:
-    postgres_world.operator.submit(composition())
-    here = postgres_world.caller("auditor")
-    with closing(Caller(here.client, other.url, postgres_world.tape)) as there:
-        path = "/v1/log/keys/checkpoint"
-        assert there.call("GET", path).body == here.call("GET", path).body
-    # An auditor's look at the audit log is recorded, so that each sees one leaf more than the one before.
+    sent = postgres_world.operator.submit(composition())
+    assert sent.proof is not None
+    signed = parse_proof(sent.proof).raw_checkpoint
+    year, size = signed.split(b"\n")[0].decode().rpartition("/")[2], int(signed.split(b"\n")[1])
+    with closing(Caller(postgres_world.operator, other.url, postgres_world.tape)) as there:
+        # Nothing has been written since: the other process knows this checkpoint from the signer alone.
+        grown = there.call("GET", f"/v1/log/audit/{year}/consistency?from={size}")
+        assert (grown.status, grown.json["checkpoint"]) == (200, signed.decode())
+        receipt = there.call("GET", f"/v1/receipts/{sent.outgoing.digest}")
+        assert receipt.status == 200
+        assert receipt.json["receipt"].encode() == sent.receipt
+    # An auditor's look at the audit log is recorded, so that each sees one leaf more than the one before.
     postgres_world.auditor.audit()
     with client_at(postgres_world, other, "auditor") as auditor:
         assert auditor.audit().complete
