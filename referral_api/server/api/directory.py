@@ -93,7 +93,7 @@ async def get_party(site: Site, call: Call) -> Reply:
 
 async def post_enrolment(site: Site, call: Call) -> Reply:
     """Begin an enrolment: a challenge for every encryption key (R-35)."""
-    secret = _secret(call)
+    secret = await _known_secret(site, call)
     request = Begin.parse(call.json(required=frozenset({"enc"})), code=ErrorCode.MALFORMED)
 
     def job(batch: Batch) -> Done[dict[str, Any]]:
@@ -105,7 +105,7 @@ async def post_enrolment(site: Site, call: Call) -> Reply:
 
 async def put_enrolment(site: Site, call: Call) -> Reply:
     """Complete an enrolment: keys, proofs of possession, proposal, a new party's statement (R-35)."""
-    secret, wanted = _secret(call), call.params["enrolment"]
+    secret, wanted = await _known_secret(site, call), call.params["enrolment"]
     document = call.json(required=frozenset({"keys", "possession", "proposal", "statement"}))
     completion = _completion(document)
 
@@ -168,6 +168,18 @@ def _party(party: Party, polled: dict[str, int]) -> dict[str, Any]:
         "statement": {"digest": party.statement, "seq": party.seq, "index": party.index},
         "live_at": polled.get(party.id),
     }
+
+
+async def _known_secret(site: Site, call: Call) -> str:
+    """The secret of an invitation that exists. Nobody else, having no credential, gets as far as parser and writer."""
+    secret = _secret(call)
+
+    def work() -> None:
+        with site.exchange.database.read() as conn:
+            enrolment.check_secret(conn, secret)
+
+    await site.work(work)
+    return secret
 
 
 def _secret(call: Call) -> str:

@@ -290,7 +290,9 @@ class ReferralDecision:
     ) -> Done[Accepted]:
         """Step 9: everything the act changes, in this transaction or not at all."""
         checked, act = self._checked, self._checked.act
-        place, receipt = store(batch, self._exchange, Entry(act, checked.carrier, checked.sealed, self._shown(changed)))
+        # Every unit reads the receipt of an act on the whole referral: with two of them it may tell of neither (R-62).
+        states = [] if act.unit is None and len(situation.deliveries) > 1 else self._shown(changed)
+        place, receipt = store(batch, self._exchange, Entry(act, checked.carrier, checked.sealed, states))
         referral = situation.referral or self._new_referral(batch)
         for unit, after in changed.items():
             seen = situation.deliveries.get(unit)

@@ -77,6 +77,12 @@ class Waiting:
         return (*(entry.jws.raw for entry in self.entries), *own)
 
 
+def check_secret(conn: Connection, secret: str) -> None:
+    """Whether anybody was invited with this secret: asked before the writer is troubled. Raises INVITE_UNKNOWN."""
+    if enrolments.find_invitation(conn, nonce_of(secret)) is None:
+        raise ReferralError(ErrorCode.INVITE_UNKNOWN)
+
+
 def begin(
     tx: Transaction, keymap: KeyMap, secret: str, request: Begin, token_bytes: Callable[[int], bytes], now: int
 ) -> Begun:

@@ -182,17 +182,17 @@ class SealedRead:
         return Done(text)
 
 
-class ReferralView:
-    """Show a referral: the acts this party may see, verbatim, with receipts and computed states (R-54)."""
+class ViewRead:
+    """Record that a referral is shown to a caller (R-54). Whoever asked builds the view itself afterwards."""
 
     def __init__(self, exchange: Exchange, ref: str, caller: Caller) -> None:
         self._exchange = exchange
         self._ref = ref
         self._caller = caller
 
-    def __call__(self, batch: Batch) -> Done[dict[str, Any]]:
-        """Record the view and give it."""
-        shown = self.build(batch.tx)
+    def __call__(self, batch: Batch) -> Done[Caller]:
+        """Record the view, for a caller who may have it."""
+        access(batch.tx, self._ref, self._caller, Read.REFERRAL)
         record = Viewed(
             t=batch.now,
             salt=encode_salt(self._exchange.token_bytes(16)),
@@ -201,20 +201,24 @@ class ReferralView:
             ref=self._ref,
         )
         batch.record(record, ref=self._ref, party=self._caller.party)
-        return Done(shown)
+        return Done(self._caller)
 
-    def build(self, conn: Connection) -> dict[str, Any]:
-        """The view's document, without recording anything (its digest is the ETag)."""
-        granted = access(conn, self._ref, self._caller, Read.REFERRAL)
-        acts = [act for act in queries.acts_of(conn, self._ref) if granted.sees(act)]
-        return {
-            "ref": self._ref,
-            "relation": granted.relation.value,
-            "urgency": granted.referral.urgency.value,
-            "deliveries": [_delivery(granted, delivery) for delivery in granted.shown()],
-            "acts": [_shown_act(conn, act) for act in acts],
-            "records": _retrievals(conn, granted),
-        }
+
+def build_view(conn: Connection, ref: str, caller: Caller) -> dict[str, Any]:
+    """The acts this party may see, verbatim, with receipts and computed states (R-54), all as of one moment.
+
+    `conn` reads a snapshot. Raises NOT_FOUND as `access`.
+    """
+    granted = access(conn, ref, caller, Read.REFERRAL)
+    acts = [act for act in queries.acts_of(conn, ref) if granted.sees(act)]
+    return {
+        "ref": ref,
+        "relation": granted.relation.value,
+        "urgency": granted.referral.urgency.value,
+        "deliveries": [_delivery(granted, delivery) for delivery in granted.shown()],
+        "acts": [_shown_act(conn, act) for act in acts],
+        "records": _retrievals(conn, granted),
+    }
 
 
 def _shown_act(conn: Connection, act: StoredAct) -> dict[str, Any]:
