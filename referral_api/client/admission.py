@@ -172,7 +172,7 @@ def _verify_applicant(session: Session, one: Mapping[str, Any]) -> Applicant:
         raise ReferralError(ErrorCode.CODE_MISMATCH, reason="keys")
     statement = None
     if completion.statement is not None:
-        statement = _verify_first_statement(session, completion.statement, proposal, known)
+        statement = _verify_first_statement(session, completion.statement, party, proposal, known)
     code = enrolment_code(
         root=unb64u(session.profile.root),
         issuer=session.profile.issuer,
@@ -196,11 +196,11 @@ def _verify_entries(completion: Completion, party: str, nonce: str) -> tuple[Raw
 
 
 def _verify_first_statement(
-    session: Session, text: str, proposal: Proposal, known: Mapping[Kid, RawKeyEntry]
+    session: Session, text: str, party: str, proposal: Proposal, known: Mapping[Kid, RawKeyEntry]
 ) -> RawAct:
     act = parse_act(text.encode())
     body = act.body
-    if not isinstance(body, Statement) or act.aud != session.profile.issuer:
+    if not isinstance(body, Statement) or (act.aud, act.party) != (session.profile.issuer, party):
         raise ReferralError(ErrorCode.ACT_SCHEMA, where="/statement", reason="contradiction")
     if (body.credentials, body.enc, body.entry) != (proposal.credentials, proposal.enc, proposal.entry):
         raise ReferralError(ErrorCode.ACT_SCHEMA, where="/statement", reason="contradiction")

@@ -13,15 +13,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from referral_api.auditlog.checkpoint import verify_checkpoint
 from referral_api.auditlog.tiles import ENTRIES, TILE_WIDTH, TileName, tiles_of
 from referral_api.auditlog.verification import Head, RawRecord, Report, verify_full
 from referral_api.client import exchange
 from referral_api.client.profile import Pin, Profile, ProfileDir, write_private
 from referral_api.client.session import Session
-from referral_api.client.trust import claimed_size, entry_bundles, issuer_origin
+from referral_api.client.trust import audit_policy, entry_bundles, issuer_origin, keys_policy
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.formats.act import parse_act
 from referral_api.formats.strict_json import canonical, parse, unb64u
@@ -90,14 +92,16 @@ class MirrorSource:
 def mirror(session: Session, path: Path, years: Sequence[int]) -> dict[str, int]:
     """Copy the keys log and the audit logs of these years; sizes by log. Full tiles that are there are kept.
 
-    The checkpoint of a log is written after all that it covers, so an interrupted mirror is an older one.
+    How much there is to copy is what the log's key has signed. The checkpoint of a log is written after all that it
+    covers, so an interrupted mirror is an older one.
     """
-    source = HttpSource(session)
+    source, keymap = HttpSource(session), session.keymap
     sizes: dict[str, int] = {}
-    for log in ("keys", *(f"audit/{year}" for year in years)):
+    policies = {"keys": keys_policy(keymap)} | {f"audit/{year}": audit_policy(keymap, year) for year in years}
+    for log, policy in policies.items():
         raw_checkpoint = source.checkpoint(log)
-        size = claimed_size(raw_checkpoint)
-        for name in (*tiles_of(size), *entry_bundles(0, size)):
+        size = verify_checkpoint(raw_checkpoint, policy).size
+        for name in chain(tiles_of(size), entry_bundles(0, size)):
             target = path / log / name.path()
             if name.width < TILE_WIDTH or not target.exists():
                 _put(target, source.tile(log, name))
@@ -124,19 +128,31 @@ def verify(directory: ProfileDir, profile: Profile, source: HttpSource | MirrorS
 
 
 def years_of(session: Session) -> list[int]:
-    """The years whose audit logs must exist: from the exchange's genesis to now, this one only once it has begun."""
-    founded = datetime.fromtimestamp(parse_act(session.replica.leaves[0]).iat, UTC).year
-    this = datetime.fromtimestamp(session.now(), UTC).year
-    years = list(range(founded, this + 1))
-    pinned = session.directory.find_pin(issuer_origin(session.profile.issuer, f"audit/{this}"))
-    if len(years) > 1 and pinned is None:
-        try:
-            session.read(exchange.checkpoint(f"audit/{this}"))
-        except ReferralError as error:
-            if error.code is not ErrorCode.NOT_FOUND:
-                raise
-            years.pop()
-    return years
+    """The years whose audit logs must exist at the exchange: from its genesis to now.
+
+    This year's begins with the first thing that happens in it, which is at the latest our own reading of a record.
+    """
+    founded, this = _founded(session), datetime.fromtimestamp(session.now(), UTC).year
+    if this > founded:
+        session.read(exchange.records(founded, 0, 1))
+    return list(range(founded, this + 1))
+
+
+def years_in(session: Session, path: Path) -> list[int]:
+    """The years whose audit logs a mirror must hold: from the genesis to its last, or to the last one pinned here."""
+    founded, this = _founded(session), datetime.fromtimestamp(session.now(), UTC).year
+    there = {int(one.name) for one in (path / "audit").glob("[0-9]" * 4)}
+    issuer = session.profile.issuer
+    pinned = {
+        year
+        for year in range(founded, this + 1)
+        if session.directory.find_pin(issuer_origin(issuer, f"audit/{year}")) is not None
+    }
+    return list(range(founded, max({founded} | there | pinned) + 1))
+
+
+def _founded(session: Session) -> int:
+    return datetime.fromtimestamp(parse_act(session.replica.leaves[0]).iat, UTC).year
 
 
 def _mirror_records(source: HttpSource, path: Path, year: int, size: int) -> None:
@@ -147,8 +163,8 @@ def _mirror_records(source: HttpSource, path: Path, year: int, size: int) -> Non
         if count == TILE_WIDTH and target.exists():
             continue
         lines = [
-            {"index": one.index, "record": one.record.decode("ascii")}
-            | ({} if one.receipt is None else {"receipt": one.receipt.decode("ascii")})
+            {"index": one.index, "record": one.record.decode()}
+            | ({} if one.receipt is None else {"receipt": one.receipt.decode()})
             for one in source.records(year, start, count)
         ]
         _put(target, canonical(lines))

@@ -96,35 +96,35 @@ def submit(ref: str, act: bytes, bundle: bytes, route: bytes | None) -> Request:
     members = {"act": _ascii(act), "bundle": _ascii(bundle)}
     if route is not None:
         members["route"] = _ascii(route)
-    return _put(f"/v1/referrals/{quote(ref)}", members)
+    return _put(f"/v1/referrals/{_segment(ref)}", members)
 
 
 def later_act(ref: str, act_id: str, act: bytes, sealed: bytes | None) -> Request:
     """Any later act on a referral, and what travels sealed beside it."""
     members = {"act": _ascii(act)} | ({} if sealed is None else {"sealed": _ascii(sealed)})
-    return _put(f"/v1/referrals/{quote(ref)}/acts/{quote(act_id)}", members)
+    return _put(f"/v1/referrals/{_segment(ref)}/acts/{_segment(act_id)}", members)
 
 
 def directory_act(act_id: str, act: bytes, enrolment: str | None) -> Request:
     """A directory act; `enrolment` names the one whose keys a statement brings."""
     members = {"act": _ascii(act)} | ({} if enrolment is None else {"enrolment": enrolment})
-    return _put(f"/v1/directory/acts/{quote(act_id)}", members)
+    return _put(f"/v1/directory/acts/{_segment(act_id)}", members)
 
 
 def referral(ref: str, etag: str | None = None) -> Request:
     """The acts of a referral that this party may see (R-54)."""
     headers = () if etag is None else (("If-None-Match", etag),)
-    return Request("GET", f"/v1/referrals/{quote(ref)}", headers=headers)
+    return Request("GET", f"/v1/referrals/{_segment(ref)}", headers=headers)
 
 
 def bundle(ref: str) -> Request:
     """The exact bundle of a referral. That it was handed out is on the record before the first byte (R-52)."""
-    return Request("GET", f"/v1/referrals/{quote(ref)}/bundle", accept=BUNDLE_TYPE)
+    return Request("GET", f"/v1/referrals/{_segment(ref)}/bundle", accept=BUNDLE_TYPE)
 
 
 def sealed(ref: str, act: Digest) -> Request:
     """The exact text sealed beside an act."""
-    return Request("GET", f"/v1/referrals/{quote(ref)}/sealed/{quote(act)}", accept=BUNDLE_TYPE)
+    return Request("GET", f"/v1/referrals/{_segment(ref)}/sealed/{_segment(act)}", accept=BUNDLE_TYPE)
 
 
 def inbox(after: str | None, *, wait_s: int = 0, limit: int = INBOX_LIMIT, pending: bool = False) -> Request:
@@ -141,7 +141,7 @@ def inbox(after: str | None, *, wait_s: int = 0, limit: int = INBOX_LIMIT, pendi
 
 def receipt(act: Digest) -> Request:
     """The stored receipt of an act, with a fresh proof."""
-    return Request("GET", f"/v1/receipts/{quote(act)}")
+    return Request("GET", f"/v1/receipts/{_segment(act)}")
 
 
 def checkpoint(log: str) -> Request:
@@ -171,12 +171,12 @@ def begin_enrolment(invitation: str, enc: Sequence[Mapping[str, str]]) -> Reques
 
 def complete_enrolment(invitation: str, enrolment: str, document: Mapping[str, Any]) -> Request:
     """Key entries, answered challenges, and the proposal or statement (R-35)."""
-    return _enrolment("PUT", f"/v1/enrolments/{quote(enrolment)}", invitation, document)
+    return _enrolment("PUT", f"/v1/enrolments/{_segment(enrolment)}", invitation, document)
 
 
 def enrolment_turn(invitation: str, enrolment: str) -> Request:
     """Whose turn an enrolment is."""
-    return _enrolment("GET", f"/v1/enrolments/{quote(enrolment)}", invitation, None)
+    return _enrolment("GET", f"/v1/enrolments/{_segment(enrolment)}", invitation, None)
 
 
 def enrolments() -> Request:
@@ -198,6 +198,11 @@ def _enrolment(method: str, path: str, invitation: str, document: Mapping[str, A
 
 def _put(path: str, members: dict[str, str]) -> Request:
     return Request("PUT", path, body=compact(members), content_type=JSON)
+
+
+def _segment(text: str) -> str:
+    """One segment of a path, whatever it holds: an id from elsewhere must not lead to another resource."""
+    return quote(text, safe="")
 
 
 def _ascii(raw: bytes) -> str:

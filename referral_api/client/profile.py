@@ -185,7 +185,7 @@ class ProfileDir:
     def find_token(self, credential: CredentialId, now: int) -> Token | None:
         """A token of this credential that will still work for half a minute, or None."""
         # A profile holds a person and a service; a token of the one says nothing of the other's.
-        with suppress(FileNotFoundError, KeyError, ReferralError):
+        with suppress(FileNotFoundError, LookupError, TypeError, AttributeError, ReferralError):
             entry = parse(read_private(self._tokens), max_bytes=MAX_FILE_BYTES)[credential]
             token = Token(entry["token"], entry["expires_at"], unb64u(entry["dpop_secret"], exact=32))
             return token if token.expires_at > now + 30 else None

@@ -34,7 +34,7 @@ from referral_api.client.trust import Confirmed, verify_answer
 from referral_api.client.view import Referral, ShownAct, fetch_referral
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act, CredentialKind, DeliveryRole, Kid, PartyId, ReferralId, Role
-from referral_api.formats.act import parse_act
+from referral_api.formats.act import parse_act, verify_act
 from referral_api.formats.contents import NoteBody
 from referral_api.formats.parties import Party
 
@@ -147,9 +147,19 @@ class Client:
         return enrolment.resume(self.directory, self.session)
 
     def verify_receipt(self, act: bytes, receipt: bytes, proof: bytes) -> Confirmed:
-        """Believe a receipt and its proof offline, against the replicated keys log. Raises as `trust.verify_answer`."""
-        answer = {"receipt": receipt.decode("utf-8"), "proof": proof.decode("utf-8")}
-        return verify_answer(answer, parse_act(act), self.session.keymap)
+        """Believe an act, its receipt and its proof offline, against the replicated keys log (R-10, R-16, R-18).
+
+        Raises as `trust.verify_answer`; ACT_SIGNATURE_INVALID, KEY_NOT_VALID, WRONG_AUDIENCE: that the exchange took
+        something says nothing about who signed it.
+        """
+        raw_act, answer = parse_act(act), {"receipt": receipt.decode("utf-8"), "proof": proof.decode("utf-8")}
+        confirmed = verify_answer(answer, raw_act, self.session.keymap)
+        if raw_act.aud != self.profile.issuer:
+            raise ReferralError(ErrorCode.WRONG_AUDIENCE)
+        kids = [signature.kid for signature in raw_act.jws.signatures]
+        seal = self.session.replica.seal_keys_at(raw_act.iss, raw_act.iat, confirmed.receipt.payload.time, kids)
+        verify_act(raw_act, seal.keys, required=seal.require)
+        return confirmed
 
     # A hotline.
 
@@ -310,8 +320,10 @@ class Client:
 
     def audit(self, path: Path | None = None) -> Report:
         """Verify everything, from a mirror or from the exchange itself (R-95)."""
-        source = audit.HttpSource(self.session) if path is None else audit.MirrorSource(path)
-        return audit.verify(self.directory, self.profile, source, audit.years_of(self.session))
+        if path is None:
+            years = audit.years_of(self.session)
+            return audit.verify(self.directory, self.profile, audit.HttpSource(self.session), years)
+        return audit.verify(self.directory, self.profile, audit.MirrorSource(path), audit.years_in(self.session, path))
 
     def _follow_keys(self) -> None:
         """Before sealing: the newest keys, or where nobody answers those that are known."""

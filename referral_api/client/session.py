@@ -36,7 +36,6 @@ T = TypeVar("T")
 CONNECT_S, ANSWER_S = 10.0, 30.0
 ATTEMPTS, PATIENCE_S = 4, 45.0
 MAX_CORRECTION_S = 3600
-_MAX_KEYS_LOG_BYTES = 1 << 30
 
 _REPEAT = frozenset(
     {
@@ -160,8 +159,13 @@ class Session:
         nonce = exchange.wants_nonce(response) if token is not None else None
         if nonce is None:
             return response
-        self.skew_s = int(exchange.parse_problem(response).facts.get("skew_s", self.skew_s))
+        self._take_skew(response)
         return self._exchange(request, token, nonce)
+
+    def _take_skew(self, response: Response) -> None:
+        told = exchange.parse_problem(response).facts.get("skew_s")
+        if type(told) is int:
+            self.skew_s = told
 
     def _exchange(self, request: Request, token: Token | None, nonce: str | None) -> Response:
         headers = {"Accept": f"{request.accept}, {exchange.PROBLEM}", **dict(request.headers)}
@@ -232,7 +236,7 @@ class Session:
             nonce = exchange.wants_nonce(response)
             if nonce is None:
                 return exchange.judge_token(request, response)
-            self.skew_s = int(exchange.parse_problem(response).facts.get("skew_s", self.skew_s))
+            self._take_skew(response)
         raise ReferralError(ErrorCode.INVALID_TOKEN, reason="nonce")
 
     def _forget_token(self) -> None:
@@ -258,7 +262,8 @@ class Session:
 
         Not `patient`: one attempt, for who has better things to do than to wait for a dead line.
         """
-        replica = self._replica or self._load_replica()
+        # What is being extended is nobody's replica until its checkpoint has been verified.
+        replica, self._replica = self._replica or self._load_replica(), None
         while True:
             raw_checkpoint = self.read(replace(exchange.checkpoint("keys"), repeatable=patient))
             size = trust.claimed_size(raw_checkpoint)
@@ -280,9 +285,13 @@ class Session:
         have = 0 if replica is None else replica.size
         if size > trust.MAX_KEYS_LOG:
             raise ReferralError(ErrorCode.TOO_LARGE, limit=trust.MAX_KEYS_LOG)
+        room = trust.MAX_KEYS_LOG_BYTES - (0 if replica is None else replica.bytes)
         for name in trust.entry_bundles(have, size) if size > have else ():
             leaves = parse_entries(self.read(exchange.tile("keys", name.path())), name.width)
             fresh = leaves[max(0, have - name.index * TILE_WIDTH) :]
+            room -= sum(map(len, fresh))
+            if room < 0:
+                raise ReferralError(ErrorCode.TOO_LARGE, limit=trust.MAX_KEYS_LOG_BYTES)
             if replica is None:
                 replica, fresh = trust.Replica(self.profile, fresh[0]), fresh[1:]
             replica.extend(fresh)
@@ -296,7 +305,7 @@ class Session:
             return None
         try:
             return trust.load_replica(
-                self.profile, read_private(self.directory.keys_log, max_bytes=_MAX_KEYS_LOG_BYTES), pin
+                self.profile, read_private(self.directory.keys_log, max_bytes=trust.MAX_KEYS_LOG_FILE_BYTES), pin
             )
         except FileNotFoundError:
             return None

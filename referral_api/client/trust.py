@@ -12,7 +12,7 @@ Implements: R-16, R-18, R-30, R-90 to R-94; design §5 (keys log), §6 (Receipt)
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,9 @@ from referral_api.formats.strict_json import b64u, unb64u
 
 MAX_KEYS_LOG = 1 << 20
 """Leaves that a client is willing to replicate; an exchange with more parties is another exchange."""
+MAX_KEYS_LOG_BYTES = 256 << 20
+"""Of all its leaves together: each must verify before the next is asked for, but key entries are cheap to make."""
+MAX_KEYS_LOG_FILE_BYTES = MAX_KEYS_LOG_BYTES + 2 * MAX_KEYS_LOG
 MAX_PROOF_HASHES = 128
 ENDED_TOLERANCE_S = 3600
 """How much later than a revocation was signed it may have reached the log; acts of the key taken in between stand."""
@@ -63,6 +66,8 @@ class Replica:
             raise ReferralError(ErrorCode.WRONG_ROOT, reason="issuer")
         self.leaves = [genesis]
         self.frontier = Frontier().extend([leaf_hash(genesis)])
+        self.bytes = len(genesis)
+        """How much the leaves take."""
         self._roots = {1: self.frontier.root()}
 
     @property
@@ -78,6 +83,7 @@ class Replica:
         for leaf in leaves:
             self.keymap.extend(leaf, verify=verify)
         self.leaves += leaves
+        self.bytes += sum(map(len, leaves))
         self.frontier = self.frontier.extend([leaf_hash(leaf) for leaf in leaves])
         self._roots[self.size] = self.frontier.root()
 
@@ -150,10 +156,10 @@ def load_replica(profile: Profile, raw: bytes, pin: Pin) -> Replica:
     return replica
 
 
-def entry_bundles(have: int, size: int) -> list[TileName]:
-    """The entry bundles that hold leaves `have` to `size` of a log."""
-    first, last = have // TILE_WIDTH, (size - 1) // TILE_WIDTH
-    return [TileName(ENTRIES, index, min(TILE_WIDTH, size - index * TILE_WIDTH)) for index in range(first, last + 1)]
+def entry_bundles(have: int, size: int) -> Iterator[TileName]:
+    """The entry bundles that hold leaves `have` to `size` of a log, one at a time: a size is anybody's claim."""
+    for index in range(have // TILE_WIDTH, (size - 1) // TILE_WIDTH + 1):
+        yield TileName(ENTRIES, index, min(TILE_WIDTH, size - index * TILE_WIDTH))
 
 
 def keys_policy(keymap: KeyMap) -> TrustPolicy:

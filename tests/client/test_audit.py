@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from referral_api.auditlog.checkpoint import sign_checkpoint
 from referral_api.auditlog.leaf import LeafKind, encode_leaf, leaf_of
 from referral_api.auditlog.merkle import Frontier, leaf_hash
 from referral_api.auditlog.verification import Check, Verdict
 from referral_api.client.profile import Pin
+from referral_api.domain.errors import ErrorCode
 from referral_api.domain.words import Act, State
 from referral_api.formats.act import build_act
-from tests.client.clients import Clients, sent
+from tests.client.clients import Clients, refused, sent
 from tests.client.world import AUDIT, HOST, OFFICER, SimulatedExchange
 from tests.formats import parties_world as pw
-from tests.formats.parties_world import NOW
+from tests.formats.parties_world import NOW, key
 
 
 def story(clients: Clients) -> str:
@@ -85,3 +89,44 @@ def _accept_again(clients: Clients, ref: str) -> bytes:
         act_id="11111111-1111-4111-8111-111111111111", iss=OFFICER.id, aud=pw.ISSUER, iat=NOW, act=Act.ACCEPT, ref=ref,
         unit=OFFICER.party, prev=submit.digest, body={}, signers=OFFICER.seals,
     )  # fmt: skip
+
+
+def test_a_year_that_the_exchange_does_not_serve_is_incomplete(clients: Clients, exchange: SimulatedExchange) -> None:
+    """R-95: our own reading begins this year's log, so it can be absent only where it is kept from us."""
+    story(clients)
+    auditor = clients.auditor()
+    auditor.sync_keys()
+    exchange.now += 60 * pw.DAY
+    exchange.refusals["/v1/log/audit/2027/"] = (404, {"code": "not-found", "retry": "never"})
+    report = auditor.audit()
+    assert report.verdict(Check.CHECKPOINT) is Verdict.INCOMPLETE
+    assert not report.complete
+    assert exchange.calls.index("GET /v1/records/2026") < exchange.calls.index("GET /v1/log/audit/2027/checkpoint")
+
+
+def test_a_mirror_is_verified_without_a_connection_for_the_years_that_it_must_hold(
+    clients: Clients, exchange: SimulatedExchange, tmp_path: Path
+) -> None:
+    story(clients)
+    auditor = clients.auditor()
+    auditor.mirror(tmp_path)
+    exchange.down = True
+    exchange.now += 60 * pw.DAY
+    assert auditor.audit(tmp_path).complete
+    auditor.directory.advance_pin(f"{HOST}/v1/log/audit/2027", Pin(3, b"r" * 32), seen=None)
+    report = auditor.audit(tmp_path)
+    assert report.verdict(Check.CHECKPOINT) is Verdict.INCOMPLETE
+
+
+@pytest.mark.parametrize("log", ["keys", AUDIT])
+def test_a_mirror_copies_only_what_the_logs_key_has_signed(
+    clients: Clients, exchange: SimulatedExchange, tmp_path: Path, log: str
+) -> None:
+    """A size that nobody has signed could be any, and the list of its tiles longer than memory."""
+    story(clients)
+    auditor = clients.auditor()
+    auditor.sync_keys()
+    claimed = sign_checkpoint(f"{HOST}/v1/log/{log}", 2**62, b"r" * 32, key("somebody/log"))
+    exchange.lies[f"/{log}/checkpoint"] = lambda status, answer: (status, (answer[0], claimed))
+    with refused(ErrorCode.SIGNATURE_INVALID):
+        auditor.mirror(tmp_path / "mirror")

@@ -316,5 +316,5 @@ def test_an_answer_that_is_not_strict_json_is_refused(text: bytes) -> None:
 
 
 def test_paths_quote_what_they_are_given() -> None:
-    assert exchange.referral("../../x?y").path == "/v1/referrals/../../x%3Fy"
+    assert exchange.referral("../../x?y").path == "/v1/referrals/..%2F..%2Fx%3Fy"
     assert exchange.inbox("a b&c", wait_s=99).target == "/v1/inbox?limit=200&after=a+b%26c&wait=25"

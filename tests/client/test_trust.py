@@ -113,7 +113,7 @@ def test_a_consistency_answer_for_other_sizes_or_of_another_shape_is_refused(ans
 
 
 def test_the_bundles_to_fetch_are_those_that_hold_what_is_new() -> None:
-    assert trust.entry_bundles(0, 1) == [TileName(ENTRIES, 0, 1)]
-    assert trust.entry_bundles(255, 257) == [TileName(ENTRIES, 0), TileName(ENTRIES, 1, 1)]
-    assert trust.entry_bundles(256, 600) == [TileName(ENTRIES, 1), TileName(ENTRIES, 2, 88)]
+    assert list(trust.entry_bundles(0, 1)) == [TileName(ENTRIES, 0, 1)]
+    assert list(trust.entry_bundles(255, 257)) == [TileName(ENTRIES, 0), TileName(ENTRIES, 1, 1)]
+    assert list(trust.entry_bundles(256, 600)) == [TileName(ENTRIES, 1), TileName(ENTRIES, 2, 88)]
     assert [name.width for name in trust.entry_bundles(0, 2 * TILE_WIDTH)] == [TILE_WIDTH, TILE_WIDTH]

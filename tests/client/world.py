@@ -18,7 +18,7 @@ from urllib.parse import parse_qs
 import httpx2
 
 from referral_api.auditlog.checkpoint import sign_checkpoint
-from referral_api.auditlog.evidence import Chronicle, event_of
+from referral_api.auditlog.evidence import Chronicle, event_of, passed_on
 from referral_api.auditlog.leaf import LeafKind, encode_leaf, leaf_of
 from referral_api.auditlog.merkle import Frontier, append, leaf_hash
 from referral_api.auditlog.proof import format_proof
@@ -29,9 +29,10 @@ from referral_api.client.sealing import EncPrivateKey, enc_private_key
 from referral_api.domain.errors import ErrorCode
 from referral_api.domain.words import Act, CredentialId, KeyUse, Role
 from referral_api.formats.act import RawAct, parse_act
+from referral_api.formats.bodies import sealed_of
 from referral_api.formats.key_entry import build_key_entry
 from referral_api.formats.keys import Alg
-from referral_api.formats.receipt import build_receipt
+from referral_api.formats.receipt import build_receipt, parse_receipt
 from tests.formats import parties_world as pw
 from tests.formats.parties_world import NONCE, NOW, Log, Someone, key, seed, service
 
@@ -189,16 +190,25 @@ class SimulatedExchange:
 
     def hand_out(self, ref: str, unit: str) -> None:
         """Record that a unit was handed its bundle (R-52)."""
-        act, _, _ = self.acts[ref][0]
+        act = self.brought(ref, unit)
         record = Retrieved(
             t=self.now, salt=encode_salt(b"\0" * 16), party=unit, credential=f"{unit}.of1aaa", ref=ref, unit=unit,
-            sealed="bundle", act=act.digest, digest=act.body.bundle.sha256,  # type: ignore[attr-defined]
+            sealed="bundle", act=act.digest, digest=sealed_of(act.body).sha256,  # type: ignore[union-attr]
         )  # fmt: skip
         raw = encode_record(record)
         index = self.append(raw, None, encode_leaf(leaf_of_record(record, raw)))
         self.chronicles[ref].retrieved(unit, self.now)
         told = {"kind": "retrieved", "unit": unit, "time": self.now, "year": YEAR, "index": index}
         self.retrieved.setdefault(ref, []).append(told)
+
+    def path(self, ref: str, unit: str) -> list[RawAct]:
+        """The transfers and approvals that brought a referral to a unit (R-62)."""
+        accepted = [act for act, receipt, _ in self.acts[ref] if parse_receipt(receipt).accepted]
+        return passed_on(unit, accepted)
+
+    def brought(self, ref: str, unit: str) -> RawAct:
+        transfers = [act for act in self.path(ref, unit) if act.act is Act.TRANSFER]
+        return transfers[0] if transfers else self.acts[ref][0][0]
 
     def role(self, party: str) -> Role:
         found = self.log.keymap.find_party(party)
@@ -238,7 +248,7 @@ class SimulatedExchange:
         if path.endswith("/bundle"):
             ref = path.split("/")[3]
             self.hand_out(ref, self.caller)
-            return 200, ("application/jose+json", self.sealed[self.acts[ref][0][0].digest])
+            return 200, ("application/jose+json", self.sealed[self.brought(ref, self.caller).digest])
         if "/sealed/" in path:
             return 200, ("application/jose+json", self.sealed[path.rpartition("/")[2]])
         if path.startswith("/v1/referrals/"):
@@ -280,6 +290,7 @@ class SimulatedExchange:
 
     def view(self, ref: str) -> dict[str, Any]:
         only = self.caller if self.role(self.caller) is Role.POLICE_UNIT else None
+        path = {act.digest for act in self.path(ref, self.caller)}
         deliveries = [d for unit, d in sorted(self.chronicles[ref].deliveries.items()) if only in (None, unit)]
         return {
             "ref": ref,
@@ -288,7 +299,7 @@ class SimulatedExchange:
             "acts": [
                 {"act": act.jws.raw.decode(), "receipt": receipt.decode(), "year": YEAR, "index": index, "sealed": None}
                 for act, receipt, index in self.acts[ref]
-                if only is None or (act.unit in (None, only) and act.act is not Act.ROUTE)
+                if only is None or act.digest in path or (act.unit in (None, only) and act.act is not Act.ROUTE)
             ],
             "records": [one for one in self.retrieved.get(ref, []) if only in (None, one["unit"])],
         }
