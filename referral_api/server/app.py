@@ -33,6 +33,7 @@ from referral_api.server.api import problems
 from referral_api.server.api.call import MAX_BODY_BYTES, MAX_HEADER_BYTES, MAX_PUT_BYTES
 from referral_api.server.api.cold import cold_app
 from referral_api.server.api.edge import Edge
+from referral_api.server.api.listening import BoundedHttp
 from referral_api.server.api.site import Lane, Site
 from referral_api.server.service import feed, founding
 from referral_api.server.service.acts import Door
@@ -363,9 +364,12 @@ def http_server(app: Edge, settings: Settings) -> uvicorn.Server:
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http="httptools",
+        http=BoundedHttp,
+        ws="none",
         access_log=False,
         log_config=None,
+        # What it says of bad requests is said by whoever sends them, and as often as they like.
+        log_level="error",
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=10,

@@ -7,6 +7,7 @@ Must never: parse a body, know a service, or keep anything of a call after its r
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,8 @@ Send = Callable[[Message], Awaitable[None]]
 MAX_HEADER_BYTES = 16 * 1024  # R-05
 MAX_PUT_BYTES = 1280 * 1024  # R-05: 1.25 MiB
 MAX_BODY_BYTES = 64 * 1024  # R-05
+BODY_S = 180.0
+"""How long a body may take: the largest at 60 kbit/s, a bad telephone line's."""
 MAX_PARAMETERS = 16
 
 
@@ -113,20 +116,25 @@ def check_headers(headers: list[tuple[bytes, bytes]]) -> None:
             raise ReferralError(ErrorCode.ENCODING_NOT_ALLOWED)
 
 
-async def read_body(headers: list[tuple[bytes, bytes]], receive: Receive, limit: int) -> bytes:
-    """Read a request body of at most `limit` bytes.
+async def read_body(
+    headers: list[tuple[bytes, bytes]], receive: Receive, limit: int, *, seconds: float = BODY_S
+) -> bytes:
+    """Read a request body of at most `limit` bytes within `seconds`.
 
-    Raises TOO_LARGE as soon as the declared or the real length exceeds it, and UNAVAILABLE when the caller has gone.
+    Raises TOO_LARGE as soon as the declared or the real length exceeds it, UNAVAILABLE when the caller has gone, and
+    TimeoutError.
     """
     for name, value in headers:
         if name == b"content-length" and (not value.isdigit() or int(value) > limit):
             raise ReferralError(ErrorCode.TOO_LARGE, limit=limit)
+    if not any(name in (b"content-length", b"transfer-encoding") for name, _ in headers):
+        return b""
+    async with asyncio.timeout(seconds):
+        return await _read_chunks(receive, limit)
+
+
+async def _read_chunks(receive: Receive, limit: int) -> bytes:
     message = await receive()
-    if message["type"] == "http.request" and not message.get("more_body"):
-        body: bytes = message.get("body", b"")
-        if len(body) > limit:
-            raise ReferralError(ErrorCode.TOO_LARGE, limit=limit)
-        return body
     chunks: list[bytes] = []
     length = 0
     while True:

@@ -47,6 +47,10 @@ class Edge:
             reply = await operation.handler(
                 self._site, make_call(scope, body, params, request_id, int(self._site.clock()))
             )
+        except TimeoutError:
+            # Whoever trickles a body is told to send it again, and does so over another connection.
+            reply = failed(self._site, ReferralError(ErrorCode.UNAVAILABLE), scope, request_id)
+            reply.headers += ((b"connection", b"close"),)
         except Exception as fault:
             reply = failed(self._site, fault, scope, request_id)
         await send_reply(send, reply, request_id)
