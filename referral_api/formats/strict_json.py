@@ -56,22 +56,24 @@ def parse(raw: bytes, *, max_bytes: int, floats: bool = False, depth: int = MAX_
         raise ReferralError(ErrorCode.TOO_LARGE, limit=max_bytes)
     if raw.startswith(_BYTE_ORDER_MARK):
         raise malformed("byte-order-mark")
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError:
-        raise malformed("not-utf8") from None
+    value, fault = None, ""
     try:
         value = json.loads(
-            text,
+            raw.decode("utf-8"),
             object_pairs_hook=_object,
             parse_int=_integer,
             parse_float=_float if floats else _no_float,
             parse_constant=_no_constant,
         )
+    except UnicodeDecodeError:
+        fault = "not-utf8"
     except json.JSONDecodeError:
-        raise malformed("syntax") from None
+        fault = "syntax"
     except RecursionError:
-        raise malformed("too-deep") from None
+        fault = "too-deep"
+    if fault:
+        # Raised out here: the library's errors hold the whole text, and must not travel along as context.
+        raise malformed(fault)
     # A text with no more opening brackets than that cannot nest deeper, and only a u-escape can spell a character that
     # UTF-8 itself forbids: nearly every document is spared both walks. In a long one, counting takes longer.
     if len(raw) > _COUNTED_BYTES or raw.count(b"{") + raw.count(b"[") > depth:

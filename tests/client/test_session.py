@@ -115,6 +115,14 @@ def test_a_clock_difference_beyond_an_hour_is_told_and_not_followed(calls: Made)
     assert (made.session.skew_s, made.session.now()) == (86_400, NOW)
 
 
+@pytest.mark.parametrize("told", ["soon", [90], True, 1.5, None])
+def test_a_clock_difference_that_is_no_number_of_seconds_is_left_alone(calls: Made, told: object) -> None:
+    asked = problem(401, "use_dpop_nonce", {"DPoP-Nonce": "n1"}, skew_s=told)
+    made = calls(asked, render(200, {}))
+    made.session.read_json(exchange.ping())
+    assert made.session.skew_s == 0
+
+
 def test_a_nonce_asked_for_without_end_is_an_error_and_no_loop(calls: Made) -> None:
     made = calls(problem(401, "use_dpop_nonce", {"DPoP-Nonce": "n1"}))
     with pytest.raises(ReferralError, match="use_dpop_nonce"):

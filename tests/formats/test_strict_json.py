@@ -181,3 +181,15 @@ def test_an_exact_length_is_exact() -> None:
 
 def test_digests_are_43_characters() -> None:
     assert sha256_b64u(b"") == "47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU"
+
+
+@pytest.mark.parametrize("raw", [b'{"name":"canary-7', b'{"name":"canary-7\xff"}', b'{"name":"canary-7","name":1}'])
+def test_no_part_of_a_refused_text_travels_with_the_error(raw: bytes) -> None:
+    """A crash reporter walks the whole chain of an error, also what is not printed of it."""
+    with pytest.raises(ReferralError) as caught:
+        parse(raw, max_bytes=100)
+    error: BaseException | None = caught.value
+    while error is not None:
+        assert not isinstance(error, ValueError)
+        assert "canary" not in repr(error.args)
+        error = error.__context__
