@@ -242,7 +242,10 @@ def judge_json(request: Request, response: Response) -> dict[str, Any]:
 
 
 def judge_token(request: Request, response: Response) -> dict[str, Any]:
-    """The object of a token answer. Raises INVALID_TOKEN (`error`, RFC 6749 §5.2), USE_DPOP_NONCE or UNAVAILABLE."""
+    """The object of a token answer.
+
+    Raises INVALID_TOKEN (`error`, RFC 6749 §5.2), USE_DPOP_NONCE, RATE_LIMITED (`retry_after_s`) or UNAVAILABLE.
+    """
     if response.status == 200:
         return judge_json(request, response)
     if response.status in (400, 401):
@@ -251,6 +254,9 @@ def judge_token(request: Request, response: Response) -> dict[str, Any]:
             raise ReferralError(ErrorCode.USE_DPOP_NONCE, status=response.status)
         if error is not None:
             raise ReferralError(ErrorCode.INVALID_TOKEN, error=error, status=response.status)
+    if response.status == 429:
+        # The token endpoint speaks OAuth, not problem documents; the outbox waits as long as it is told.
+        raise ReferralError(ErrorCode.RATE_LIMITED, status=429, retry="after", **_retry_after(response))
     judge(request, response)
     raise ReferralError(ErrorCode.UNAVAILABLE, status=response.status, reason="not-a-problem")
 
@@ -284,9 +290,13 @@ def parse_problem(response: Response) -> ReferralError:
         facts["retry"] = document["retry"]
     if _is_fact(document.get("request_id")):
         facts["request_id"] = document["request_id"]
-    if response.headers.get("retry-after", "").isdecimal():
-        facts["retry_after_s"] = min(int(response.headers["retry-after"][:6]), 86_400)
-    return ReferralError(code, status=response.status, **facts)
+    return ReferralError(code, status=response.status, **facts, **_retry_after(response))
+
+
+def _retry_after(response: Response) -> dict[str, int]:
+    """The fact `retry_after_s`, where the exchange says when to ask again: a day at most."""
+    told = response.headers.get("retry-after", "")
+    return {"retry_after_s": min(int(told[:6]), 86_400)} if told.isdecimal() else {}
 
 
 def wants_nonce(response: Response) -> str | None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from referral_api.client.sealing import generate_enc_key
+from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act
 from referral_api.formats.keys import Alg
 from referral_api.formats.strict_json import b64u, canonical, sha256_b64u, unb64u
@@ -343,3 +344,23 @@ def test_two_proofs_are_none(world: World) -> None:
     text = "\r\n".join(["GET /v1/ping HTTP/1.1", "host: x", "connection: close", *lines, "", ""])
     answer = on_the_socket(world, text.encode())
     assert answer.startswith(b"HTTP/1.1 401 ")
+
+
+def test_twenty_tokens_a_minute_are_issued_and_not_one_more(world: World) -> None:
+    """R-05, R-40: a token serves 300 seconds of calls; the answer says when to ask again."""
+    colleague = world.colleague
+    session, keys = colleague.session, colleague.keys
+
+    world.clock.ahead_s += 180  # Past the first minutes of the exchange, in which every proof needs a nonce.
+
+    def ask() -> dict[str, Any]:
+        return session._ask_for_token(keys, session.ambient.random(32))
+
+    for _ in range(20):
+        assert ask()["token_type"] == "DPoP"
+    with pytest.raises(ReferralError) as caught:
+        ask()
+    assert (caught.value.code, caught.value.facts["status"]) == (ErrorCode.RATE_LIMITED, 429)
+    assert caught.value.facts["retry_after_s"] > 0
+    world.clock.ahead_s += 61
+    assert ask()["token_type"] == "DPoP"
