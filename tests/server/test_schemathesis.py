@@ -24,8 +24,8 @@ from tests.world import Founded, World
 schema = schemathesis.openapi.from_path(Path(__file__).parents[2] / "openapi.yaml")
 # The proof must be the last thing that is added to a request, so that authentication is not schemathesis's.
 schema.config.generation.with_security_parameters = False
-KNOWING = ("/enrolments", "/consistency")
-"""Paths whose calls are only right for somebody who knows more than the schema: a secret, the size of a log."""
+KNOWING = ("/enrolments", "/consistency", "/inbox")
+"""Paths whose calls are only right for who knows more than the schema: a secret, the size of a log, a cursor."""
 
 
 class Proof(AuthBase):
