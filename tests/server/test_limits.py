@@ -12,14 +12,14 @@ import pytest
 
 from referral_api.client.sealing import generate_enc_key
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.words import Act
+from referral_api.domain.words import Act, CredentialKind
 from referral_api.formats.keys import Alg
 from referral_api.formats.strict_json import b64u, canonical, sha256_b64u, unb64u
 from referral_api.server.service.acts import MAX_LAG_S, MAX_LEAD_S
 from tests.faults.submissions import Parcel, parcel
 from tests.signing import payload_of, sign_payload
 from tests.wire import Answer, Caller
-from tests.world import UNIT, Founded, World
+from tests.world import ENTRIES, HOTLINE, UNIT, Founded, World
 
 KIB, DAY_S = 1024, 24 * 3600
 ABSENT = "01900000-0000-7000-8000-000000000000"
@@ -144,7 +144,9 @@ def test_a_key_entry_of_12_kib_is_judged_and_not_a_byte_more(world: World, size:
         "proposal": {"credentials": [], "enc": [], "entry": None},
         "statement": None,
     }
-    headers = {"Referral-Invitation": "A" * 21 + "A"}
+    operator = world.operator
+    invitation = json.loads(operator.invite(ENTRIES[HOTLINE], [CredentialKind.PERSON]))
+    headers = {"Referral-Invitation": invitation["secret"]}
     answer = world.caller("registrar").call(
         "PUT", f"/v1/enrolments/{SOME_ACT}", document, headers=headers, signed=False
     )
