@@ -63,6 +63,14 @@ class Head:
     root: bytes
 
 
+OnProgress = Callable[[str, int, int], None]
+"""Told how far something long is: what (a word, for a log its name too: `leaves keys`), how many done, of how many."""
+
+
+def unheard(what: str, done: int, total: int) -> None:
+    """The progress that nobody follows."""
+
+
 @dataclass(slots=True)
 class Report:
     """What was verified. `counts` says how many times each check was made; `faults` what did not hold.

@@ -19,7 +19,7 @@ from typing import Any
 
 from referral_api.auditlog.checkpoint import verify_checkpoint
 from referral_api.auditlog.tiles import ENTRIES, TILE_WIDTH, TileName, tiles_of
-from referral_api.auditlog.verification import Head, RawRecord, Report, verify_full
+from referral_api.auditlog.verification import Head, OnProgress, RawRecord, Report, unheard, verify_full
 from referral_api.client import exchange
 from referral_api.client.profile import Pin, Profile, ProfileDir, write_private
 from referral_api.client.session import Session
@@ -89,11 +89,11 @@ class MirrorSource:
             raise ReferralError(ErrorCode.NOT_FOUND, what=path.name) from None
 
 
-def mirror(session: Session, path: Path, years: Sequence[int]) -> dict[str, int]:
+def mirror(session: Session, path: Path, years: Sequence[int], progress: OnProgress = unheard) -> dict[str, int]:
     """Copy the keys log and the audit logs of these years; sizes by log. Full tiles that are there are kept.
 
     How much there is to copy is what the log's key has signed. The checkpoint of a log is written after all that it
-    covers, so an interrupted mirror is an older one.
+    covers, so an interrupted mirror is an older one. `progress` is told of `leaves` and `records`.
     """
     source, keymap = HttpSource(session), session.keymap
     sizes: dict[str, int] = {}
@@ -105,20 +105,28 @@ def mirror(session: Session, path: Path, years: Sequence[int]) -> dict[str, int]
             target = path / log / name.path()
             if name.width < TILE_WIDTH or not target.exists():
                 _put(target, source.tile(log, name))
+            if name.level == ENTRIES:
+                progress(f"leaves {log}", name.index * TILE_WIDTH + name.width, size)
         if log != "keys":
-            _mirror_records(source, path, int(log.partition("/")[2]), size)
+            _mirror_records(source, path, int(log.partition("/")[2]), size, progress)
         _put(path / log / "checkpoint", raw_checkpoint)
         sizes[log] = size
     return sizes
 
 
-def verify(directory: ProfileDir, profile: Profile, source: HttpSource | MirrorSource, years: Sequence[int]) -> Report:
+def verify(
+    directory: ProfileDir,
+    profile: Profile,
+    source: HttpSource | MirrorSource,
+    years: Sequence[int],
+    progress: OnProgress = unheard,
+) -> Report:
     """Verify in full against everything pinned here, and advance the pins of the logs that held completely."""
     logs = ("keys", *(f"audit/{year}" for year in years))
     origins = [issuer_origin(profile.issuer, log) for log in logs]
     pins = {origin: pin for origin in origins if (pin := directory.find_pin(origin)) is not None}
     heads = {origin: Head(origin, pin.size, pin.root) for origin, pin in pins.items()}
-    report = verify_full(source, unb64u(profile.root), years, heads, issuer=profile.issuer)
+    report = verify_full(source, unb64u(profile.root), years, heads, issuer=profile.issuer, progress=progress)
     if report.complete:
         for origin, head in report.heads.items():
             # The keys log is pinned together with its replica (Session.sync_keys), never without it.
@@ -155,10 +163,11 @@ def _founded(session: Session) -> int:
     return datetime.fromtimestamp(parse_act(session.replica.leaves[0]).iat, UTC).year
 
 
-def _mirror_records(source: HttpSource, path: Path, year: int, size: int) -> None:
+def _mirror_records(source: HttpSource, path: Path, year: int, size: int, progress: OnProgress) -> None:
     for block in range(-(-size // TILE_WIDTH)):
         start = block * TILE_WIDTH
         count = min(TILE_WIDTH, size - start)
+        progress(f"records audit/{year}", start, size)
         target = _block(path, year, block)
         if count == TILE_WIDTH and target.exists():
             continue
@@ -168,6 +177,7 @@ def _mirror_records(source: HttpSource, path: Path, year: int, size: int) -> Non
             for one in source.records(year, start, count)
         ]
         _put(target, canonical(lines))
+    progress(f"records audit/{year}", size, size)
 
 
 def _block(path: Path, year: int, block: int) -> Path:

@@ -21,7 +21,7 @@ from typing import Any, Self
 
 import httpx2
 
-from referral_api.auditlog.verification import Report
+from referral_api.auditlog.verification import OnProgress, Report, unheard
 from referral_api.client import admission, audit, delivery, enrolment, exchange, submission
 from referral_api.client.delivery import InboxEntry, InboxPage, Opened
 from referral_api.client.keystore import CredentialKeys, Keystore
@@ -163,14 +163,14 @@ class Client:
 
     # A hotline.
 
-    def submit(self, what: Composition) -> Entry:
+    def submit(self, what: Composition, progress: OnProgress = unheard) -> Entry:
         """Check, seal, queue and send a referral; the entry says whether it was received, refused, or waits.
 
         Raises what the checks before sealing raise (`submission.compose`), and alarms of `flush`. Once this returns, or
         raises UNREACHABLE later, the referral is durable and `flush` sends it.
         """
         entry = self.queue(what)
-        self.flush()
+        self.flush(progress=progress)
         return self.outbox.get(entry.outgoing.id)
 
     def queue(self, what: Composition) -> Entry:
@@ -183,9 +183,9 @@ class Client:
         ids = Ids(around.referral_id(), around.act_id(), around.act_id())
         return self._put(submission.compose(self.session, self.keys, what, ids))
 
-    def flush(self, *, impatient: bool = False) -> list[Entry]:
+    def flush(self, *, impatient: bool = False, progress: OnProgress = unheard) -> list[Entry]:
         """Send what is due from the outbox, `impatient` also what is not yet; the entries as they are afterwards."""
-        return submission.flush(self.session, self.outbox, impatient=impatient)
+        return submission.flush(self.session, self.outbox, impatient=impatient, progress=progress)
 
     def reseal(self, act_id: str) -> Entry:
         """Make a submission anew whose recipients' keys went stale, with the newest keys, and queue it."""
@@ -241,7 +241,11 @@ class Client:
 
     def open(self, ref: str) -> Opened:
         """Fetch and open the bundle of a referral, with a person's keys. Raises as `delivery.open_bundle`."""
-        return delivery.open_bundle(self.session, self._private_keys(), self.referral(ref))
+        return self.open_referral(self.referral(ref))
+
+    def open_referral(self, referral: Referral) -> Opened:
+        """The same for a referral that has been fetched."""
+        return delivery.open_bundle(self.session, self._private_keys(), referral)
 
     def open_note(self, referral: Referral, shown: ShownAct) -> OpenedBundle:
         """Fetch and open what travelled sealed beside a later act."""
@@ -314,16 +318,17 @@ class Client:
 
     # Auditors.
 
-    def mirror(self, path: Path) -> dict[str, int]:
+    def mirror(self, path: Path, progress: OnProgress = unheard) -> dict[str, int]:
         """Copy the logs and records to a directory; sizes by log."""
-        return audit.mirror(self.session, path, audit.years_of(self.session))
+        return audit.mirror(self.session, path, audit.years_of(self.session), progress)
 
-    def audit(self, path: Path | None = None) -> Report:
+    def audit(self, path: Path | None = None, progress: OnProgress = unheard) -> Report:
         """Verify everything, from a mirror or from the exchange itself (R-95)."""
         if path is None:
             years = audit.years_of(self.session)
-            return audit.verify(self.directory, self.profile, audit.HttpSource(self.session), years)
-        return audit.verify(self.directory, self.profile, audit.MirrorSource(path), audit.years_in(self.session, path))
+            return audit.verify(self.directory, self.profile, audit.HttpSource(self.session), years, progress)
+        years = audit.years_in(self.session, path)
+        return audit.verify(self.directory, self.profile, audit.MirrorSource(path), years, progress)
 
     def _follow_keys(self) -> None:
         """Before sealing: the newest keys, or where nobody answers those that are known."""

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from referral_api.auditlog.verification import OnProgress, unheard
 from referral_api.client import exchange, sealing
 from referral_api.client.exchange import Request
 from referral_api.client.keystore import CredentialKeys
@@ -190,17 +191,19 @@ def keys_log_view(session: Session) -> KeysLogView:
     return KeysLogView(keys_origin(replica.keymap), replica.size, b64u(replica.frontier.root()))  # type: ignore[arg-type]
 
 
-def flush(session: Session, outbox: Outbox, *, impatient: bool = False) -> list[Entry]:
+def flush(session: Session, outbox: Outbox, *, impatient: bool = False, progress: OnProgress = unheard) -> list[Entry]:
     """Send what is due, oldest first, and return the entries as they are afterwards.
 
-    `impatient` sends what waits for its pause to be over too: somebody has asked for it.
+    `impatient` sends what waits for its pause to be over too: somebody has asked for it. `progress` is told of `acts`.
 
     One entry's refusal does not stop the others; an unreachable exchange, and anything that fails verification, does.
     Raises UNREACHABLE only as `Entry.code`; raises what trust.py raises, because an exchange that answers falsely is an
     alarm and never a retry.
     """
-    done = []
-    for entry in outbox.due(session.ambient.now() + (LONGEST_PAUSE_S if impatient else 0)):
+    done: list[Entry] = []
+    due = outbox.due(session.ambient.now() + (LONGEST_PAUSE_S if impatient else 0))
+    for entry in due:
+        progress("acts", len(done), len(due))
         done.append(_send(session, outbox, entry))
         if done[-1].code is ErrorCode.UNREACHABLE:
             break
