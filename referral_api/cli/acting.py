@@ -15,6 +15,7 @@ from referral_api.client.outbox import Entry, Progress
 from referral_api.client.view import Referral, ShownAct
 from referral_api.domain.catalogue import Language, text_of
 from referral_api.domain.errors import ReferralError
+from referral_api.domain.policy import Relation
 from referral_api.domain.words import Act, State
 from referral_api.formats.codelists import codes, label
 from referral_api.formats.receipt import parse_receipt
@@ -91,34 +92,33 @@ def entry_data(entry: Entry) -> dict[str, Any]:
 
 def timeline_data(referral: Referral) -> dict[str, Any]:
     """A verified referral as JSON members: where each delivery stands, and everything that happened, in log order."""
-    told = {str(one["unit"]): one for one in referral.claimed["deliveries"]}
     deliveries = [
         {
             "unit": one.unit,
             "role": one.role.value,
             "state": one.state.value,
             "investigation": [str(code) for code in _investigation(referral, one.unit)],
-            "allowed": list(told[one.unit].get("allowed", ())),
-            "due": told[one.unit].get("due"),
+            "allowed": [act.value for act in referral.standings[one.unit].allowed],
+            "due": _due(referral, one.unit),
         }
         for one in referral.chronicle.deliveries.values()
     ]
     events = [_event(one) for one in referral.acts]
     events += [
         {
-            "at": int(one["time"]),
-            "what": str(one["kind"]),
-            "by": str(one["unit"]),
+            "at": one.at,
+            "what": "retrieved",
+            "by": one.retrieved_by,
             "detail": "",
             "refused": False,
-            "unit": str(one["unit"]),
-            "year": int(one["year"]),
-            "index": int(one["index"]),
+            "unit": one.retrieved_by,
+            "year": one.year,
+            "index": one.index,
         }
-        for one in referral.claimed["records"]
+        for one in referral.retrievals
     ]
     events.sort(key=lambda one: (one["year"], one["index"]))
-    return {"ref": referral.ref, "relation": referral.relation, "deliveries": deliveries, "events": events}
+    return {"ref": referral.ref, "relation": referral.relation.value, "deliveries": deliveries, "events": events}
 
 
 def detail_of(event: dict[str, Any], lang: Language) -> str:
@@ -133,10 +133,15 @@ def detail_of(event: dict[str, Any], lang: Language) -> str:
 def next_of(referral: Referral) -> list[str]:
     """What a reader of this referral does next."""
     states = {one.state for one in referral.chronicle.deliveries.values()}
-    if referral.relation == "sender":
+    if referral.relation is Relation.SENDER:
         return [f"referral timeline {referral.ref}"]
     verbs = {State.SUBMITTED: "show", State.RETRIEVED: "ack", State.ACKNOWLEDGED: "accept", State.ACCEPTED: "status"}
     return [f"referral {verb} {referral.ref}" for state, verb in verbs.items() if state in states]
+
+
+def _due(referral: Referral, unit: str) -> dict[str, Any] | None:
+    due = referral.standings[unit].due
+    return None if due is None else {"clock": due.clock.value, "due_at": int(due.due_at.timestamp())}
 
 
 def _event(shown: ShownAct) -> dict[str, Any]:

@@ -52,7 +52,7 @@ create index entry_ref on entry (ref);
 
 
 class Progress(StrEnum):
-    """How far an entry got. Only a verified receipt or a verified act of the unit moves it past `sending`."""
+    """How far an entry got. Only what verifies moves it past `sending`: a receipt, then what followed from it."""
 
     QUEUED = "queued"
     """Signed and durable here; never sent."""
@@ -61,7 +61,7 @@ class Progress(StrEnum):
     RECEIVED = "received"
     """The exchange's receipt and its place in the log are verified."""
     RETRIEVED = "retrieved"
-    """The unit was handed the bundle."""
+    """The exchange has it on record that the unit was handed the bundle: its word, which auditors find in the log."""
     ACKNOWLEDGED = "acknowledged"
     """The unit's signed acknowledgement is verified."""
     NEEDS_RESEALING = "needs_resealing"

@@ -24,7 +24,7 @@ from referral_api.client.exchange import Request, Response
 from referral_api.client.keystore import CredentialKeys
 from referral_api.client.profile import Pin, Profile, ProfileDir, Token, read_private, write_private
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.words import ActId, ReferralId
+from referral_api.domain.words import ActId, CredentialId, ReferralId
 from referral_api.formats.act import RawAct, parse_act
 from referral_api.formats.contents import KeysLogView
 from referral_api.formats.keys import SigningKey
@@ -114,6 +114,11 @@ class Session:
             # A compressed answer could be a thousand times larger than it looks.
             headers={"Accept-Encoding": "identity", "Accept-Language": profile.lang},
         )
+
+    @property
+    def credential(self) -> CredentialId | None:
+        """Whose calls these are; None where they need no authentication."""
+        return None if self._keys is None else self._keys.credential
 
     def close(self) -> None:
         """Close the connections."""

@@ -11,17 +11,23 @@ Implements: R-54, R-62, R-65 to R-68; design §10.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from referral_api.auditlog.evidence import Chronicle, Told, event_of, fold_told, passed_on
 from referral_api.client import exchange
 from referral_api.client.session import Session
 from referral_api.client.trust import issuer_origin, receipt_keys
+from referral_api.domain import clocks, lifecycle, policy
+from referral_api.domain.clocks import Due
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.fold import Delivery
+from referral_api.domain.policy import Relation
 from referral_api.domain.words import Act, CredentialKind, Digest, ReferralId, Role
 from referral_api.formats.act import RawAct, parse_act, verify_act
+from referral_api.formats.fields import LATEST_S
 from referral_api.formats.parties import EXCHANGE, SKEW_S
 from referral_api.formats.receipt import Receipt, match_receipt, verify_receipt
 
@@ -48,17 +54,27 @@ class ShownAct:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """What follows from a delivery's folded state: what this credential may do next, and what its unit owes."""
+
+    allowed: tuple[Act, ...]
+    due: Due | None
+
+
+@dataclass(frozen=True, slots=True)
 class Referral:
     """A referral as this party can prove it. `acts` stand in log order, `chronicle` holds the states.
 
-    `claimed` is the exchange's own view: what it says of due times, of what is allowed, and of when a bundle was handed
-    out has nobody's word but the exchange's.
+    `retrievals` are the exchange's records that a unit was handed its bundle: its word alone, which an auditor finds in
+    the log. `claimed` is the exchange's own view, kept as it was told; nothing here is taken from it.
     """
 
     ref: ReferralId
-    relation: str
+    relation: Relation
     acts: tuple[ShownAct, ...]
     chronicle: Chronicle
+    standings: Mapping[str, Standing]
+    retrievals: tuple[Told, ...]
     claimed: dict[str, Any] = field(repr=False)
 
     def submit(self) -> ShownAct:
@@ -112,19 +128,57 @@ def _verify_view(session: Session, ref: ReferralId, answer: dict[str, Any]) -> R
             (_verify_shown(session, ref, one) for one in answer["acts"]), key=lambda one: (one.year, one.index)
         )
         told = [_told(session, one) for one in acts if one.accepted]
-        told += [
+        retrievals = [
             Told(int(one["year"]), int(one["index"]), retrieved_by=str(one["unit"]), at=int(one["time"]))
             for one in answer["records"]
             if one["kind"] == "retrieved"
         ]
-        chronicle = fold_told(told, only=_own_unit(session))
+        if not all(0 <= one.at <= LATEST_S for one in retrievals):
+            raise ReferralError(ErrorCode.MALFORMED, reason="members")
+        chronicle = fold_told([*told, *retrievals], only=_own_unit(session))
         for claim in answer["deliveries"]:
             chronicle.verify_state(str(claim["unit"]), str(claim["state"]), str(claim["head"]))
         if {claim["unit"] for claim in answer["deliveries"]} != set(chronicle.deliveries):
             raise ReferralError(ErrorCode.TAMPERED, what="view", reason="deliveries")
-        return Referral(ref, str(answer["relation"]), tuple(acts), chronicle, answer)
     except (LookupError, TypeError, ValueError, AttributeError):
         raise ReferralError(ErrorCode.MALFORMED, reason="members") from None
+    relation = _relation(session, chronicle)
+    standings = {unit: _standing(session, relation, acts, one) for unit, one in chronicle.deliveries.items()}
+    return Referral(ref, relation, tuple(acts), chronicle, standings, tuple(retrievals), answer)
+
+
+def _relation(session: Session, chronicle: Chronicle) -> Relation:
+    party = session.profile.party
+    own = chronicle.deliveries.get(party)
+    state = None if own is None else own.shown_state
+    return policy.relation_of(party, _role(session, party), sender=str(chronicle.sender), state=state)
+
+
+def _standing(session: Session, relation: Relation, acts: Sequence[ShownAct], delivery: Delivery) -> Standing:
+    """From the fold and the tables that the exchange itself goes by (R-70, R-80), and not from what it says."""
+    role = _role(session, session.profile.party)
+    caller = None if session.credential is None else session.keymap.find_credential(session.credential)
+    ruled_out = policy.role_at_delivery(delivery.role) if role is Role.POLICE_UNIT else frozenset[Act]()
+    allowed = tuple(
+        act
+        for act in lifecycle.allowed(role, delivery.state, open_questions=delivery.open_questions)
+        if act not in ruled_out and caller is not None and policy.may(act, role, caller.kind, relation)
+    )
+    submit = next(one for one in acts if one.act.act is Act.SUBMIT and one.accepted)
+    body: Any = submit.act.body
+    owed = clocks.due(
+        body.urgency,
+        delivery.state,
+        submitted_at=datetime.fromtimestamp(delivery.submitted_at or submit.at, UTC),
+        accepted_at=_aware(delivery.accepted_at),
+        last_status_at=_aware(delivery.last_status_at),
+        notified_at=_aware(delivery.notified_at),
+    )
+    return Standing(allowed, owed)
+
+
+def _aware(seconds: int | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
 def _verify_shown(session: Session, ref: ReferralId, one: Mapping[str, Any]) -> ShownAct:
@@ -153,7 +207,7 @@ def _verify_receipt(session: Session, act: RawAct, raw: bytes, year: int, index:
     # The order of everything follows from the places, so they are the receipts' and not the view's.
     if (place.origin, place.index) != (issuer_origin(issuer, f"audit/{year}"), index):
         raise ReferralError(ErrorCode.RECEIPT_MISMATCH, member="log")
-    if act.iat > receipt.payload.time + SKEW_S:
+    if act.iat > receipt.payload.time + SKEW_S or receipt.payload.time > LATEST_S:
         raise ReferralError(ErrorCode.RECEIPT_MISMATCH, member="time")
     return receipt
 

@@ -12,7 +12,9 @@ from referral_api.auditlog.checkpoint import sign_checkpoint
 from referral_api.client import submission, trust
 from referral_api.client.outbox import Progress
 from referral_api.client.sealing import Draft, Recipient, seal
+from referral_api.domain.clocks import Clock
 from referral_api.domain.errors import ErrorCode
+from referral_api.domain.policy import Relation
 from referral_api.domain.words import Act, CredentialId, PartyId, ReferralId, State
 from referral_api.formats.act import build_act, parse_act
 from referral_api.formats.bundle import SealRole
@@ -143,6 +145,40 @@ def test_a_refused_submit_is_not_the_one_that_began_the_referral(clients: Client
     exchange.accept(signed(OPERATOR, Act.SUBMIT, body, ref, unit=None, prev=None), code=ErrorCode.CONSENT_GATE)
     hotline.flush()
     assert hotline.referral(ref).submit().act.digest == first.outgoing.digest
+
+
+@pytest.mark.parametrize("false", [{"allowed": ["purged"], "due": {"clock": "ack", "due_at": 1}}, {"allowed": "x"}, {}])
+def test_what_may_be_done_and_what_is_owed_follow_from_the_acts_and_not_from_what_is_told(
+    clients: Clients, exchange: SimulatedExchange, false: dict[str, Any]
+) -> None:
+    ref = sent(clients)
+    unit = clients.unit()
+    unit.open(ref)
+    exchange.lies[f"/referrals/{ref}"] = lambda status, answer: (
+        status,
+        answer | {"relation": "sender", "deliveries": [one | false for one in answer["deliveries"]]},
+    )
+    seen = unit.referral(ref)
+    assert seen.relation is Relation.RECIPIENT
+    standing = seen.standings[OFFICER.party]
+    assert Act.ACK in standing.allowed
+    assert Act.PURGED not in standing.allowed
+    assert standing.due is not None
+    assert (standing.due.clock, standing.due.due_at.timestamp() > NOW) == (Clock.ACK, True)
+
+
+@pytest.mark.parametrize("record", [{"time": 2**53 - 1}, {"time": "x"}, {"index": None}])
+def test_a_retrieval_that_is_none_is_refused(
+    clients: Clients, exchange: SimulatedExchange, record: dict[str, Any]
+) -> None:
+    ref = sent(clients)
+    clients.unit().open(ref)
+    exchange.lies[f"/referrals/{ref}"] = lambda status, answer: (
+        status,
+        answer | {"records": [one | record for one in answer["records"]]},
+    )
+    with refused(ErrorCode.MALFORMED, "members"):
+        clients.hotline().referral(ref)
 
 
 # The keys log that others saw.
