@@ -19,6 +19,7 @@ from referral_api.auditlog.evidence import Chronicle, event_of
 from referral_api.auditlog.leaf import Leaf, LeafKind, parse_leaf
 from referral_api.auditlog.records import LogGenesis, Retrieved, TreeHead, kind_of, parse_record
 from referral_api.auditlog.report import Check, RawRecord, Report
+from referral_api.domain.consent import check_tuple
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act, CredentialKind, KeyUse, Role
 from referral_api.formats.act import RawAct, parse_act, verify_act
@@ -47,6 +48,7 @@ class Trail:
         self._acts: set[tuple[str, str]] = set()
         self._sealed: dict[str, tuple[str | None, str]] = {}
         """For every accepted act with ciphertext beside it: its referral, and the ciphertext's digest."""
+        self._excluded: dict[str, set[str]] = {}
 
     def leaf(self, log: str, index: int, raw_leaf: bytes, found: RawRecord | None) -> None:
         """Check one leaf and everything behind it."""
@@ -187,6 +189,7 @@ class Trail:
         chronicle = self._chronicle(str(act.ref))
         event = event_of(act, _role(act, self._keymap), leaf.logged_s)
         if receipt is None or receipt.accepted:
+            self._check_gates(act, kind, chronicle)
             chronicle.accept(event, kind)
             if (sealed := sealed_of(act.body)) is not None:
                 self._sealed[act.digest] = (act.ref, sealed.sha256)
@@ -194,6 +197,29 @@ class Trail:
             chronicle.refuse(event)
         if receipt is not None:
             chronicle.verify_receipt(receipt)
+
+    def _check_gates(self, act: RawAct, kind: CredentialKind | None, chronicle: Chronicle) -> None:
+        """What the door asks of an act beside rights and lifecycle: consent, the operator, excluded units (R-64, R-83).
+
+        Raises TAMPERED (`reason`) where the exchange let through what it had to refuse.
+        """
+        body: Any = act.body
+        excluded = self._excluded.setdefault(str(act.ref), set())
+        fault = None
+        if act.act is Act.SUBMIT:
+            try:
+                check_tuple(body.basis, body.identity_level, None if body.override is None else body.override.reason)
+            except ReferralError as refused:
+                fault = refused.code.value
+            if kind is CredentialKind.SERVICE and (body.operator is None or body.override is not None):
+                fault = ErrorCode.NOT_PERMITTED.value
+        elif act.act is Act.ROUTE:
+            excluded |= set(body.excluded)
+            fault = "excluded" if excluded & chronicle.deliveries.keys() else None
+        elif act.act is Act.TRANSFER and body.to in excluded:
+            fault = "excluded"
+        if fault is not None:
+            raise ReferralError(ErrorCode.TAMPERED, what="gate", act=act.act.value, digest=act.digest, reason=fault)
 
     def _chronicle(self, ref: str) -> Chronicle:
         return self._report.chronicles.setdefault(ref, Chronicle())

@@ -20,7 +20,7 @@ from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act, State
 from referral_api.formats.act import build_act, parse_act
 from referral_api.formats.strict_json import canonical
-from tests.client.world import AUDIT, HOST, OFFICER, OPERATOR, STRANGER, YEAR, SimulatedExchange
+from tests.client.world import AUDIT, CALLS, HOST, OFFICER, OPERATOR, STRANGER, YEAR, SimulatedExchange
 from tests.formats import parties_world as pw
 from tests.formats.parties_world import NOW
 
@@ -36,7 +36,7 @@ def act(
         aud=other.get("aud", pw.ISSUER),
         iat=other.get("iat", NOW),
         act=kind,
-        ref=REF,
+        ref=other.get("ref", REF),
         unit=unit,
         prev=prev,
         body=body,
@@ -317,6 +317,24 @@ def hand_out_something_else(served: Served) -> None:
     served.exchange.audit[at] = encode_leaf(leaf_of(raw, LeafKind.ACCESS, NOW))
 
 
+def submitted(served: Served, who: pw.Someone, **changes: Any) -> None:
+    body = parse_act(submit()).body.wire() | changes
+    ref = REF.replace("01a2", "01a3")
+    served.exchange.accept(act(who, Act.SUBMIT, body, 30, ref=ref))
+
+
+def share_against_a_refusal(served: Served) -> None:
+    submitted(served, OPERATOR, basis="vital_interest")
+
+
+def submit_for_nobody(served: Served) -> None:
+    submitted(served, CALLS)
+
+
+def address_an_excluded_unit(served: Served) -> None:
+    served.exchange.accept(act(OPERATOR, Act.ROUTE, {"excluded": [OFFICER.party]}, 31))
+
+
 def continue_another_log(served: Served) -> None:
     record = json.loads(served.exchange.records[0][0])
     raw = canonical(record | {"previous": {"origin": f"{HOST}/v1/log/audit/2025", "size": 3, "root": record["kid"]}})
@@ -350,6 +368,9 @@ LIES: dict[str, tuple[Change, list[tuple[Check, Verdict]]]] = {
     "an act refused without cause": (refuse_without_cause, [(Check.STATES, Verdict.FAILED)]),
     "an act of one unit on the delivery of another": (speak_for_another_unit, [(Check.STATES, Verdict.FAILED)]),
     "a retrieval of something that was never sealed": (hand_out_something_else, [(Check.RECORDS, Verdict.FAILED)]),
+    "a sharing that nobody agreed to": (share_against_a_refusal, [(Check.STATES, Verdict.FAILED)]),
+    "a service that sends for nobody": (submit_for_nobody, [(Check.STATES, Verdict.FAILED)]),
+    "a unit that is addressed and excluded": (address_an_excluded_unit, [(Check.STATES, Verdict.FAILED)]),
     "a log that continues another": (continue_another_log, [(Check.GROWTH, Verdict.FAILED)]),
     "a log without its first leaf": (cut_off_the_beginning, [(Check.GROWTH, Verdict.FAILED)]),
 }
