@@ -16,7 +16,9 @@ from referral_api.auditlog.records import Viewed, encode_salt
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act
 from referral_api.server.service.batch import Asks, Batch, Committed, Done, Place
+from referral_api.server.service.writer import Writer
 from tests.signing import sign
+from tests.wire import Caller
 from tests.world import AUDIT, UNIT, World
 
 REF = "01890a5d-ac96-774b-bcce-b302099a8057"
@@ -127,3 +129,68 @@ def test_ciphertext_is_served_while_the_log_cannot_be_signed(sqlite_world: World
     assert again.status == 200
     kinds = [line.kind for line in world.operator.inbox()]
     assert kinds == ["retrieved"]
+
+
+def test_nothing_is_handed_out_behind_a_revocation_in_the_log(sqlite_world: World) -> None:
+    """R-33, R-45: whoever was let in just before is looked at again where the log puts the two in order."""
+    world = sqlite_world
+    ref = str(world.submit().outgoing.ref)
+    writer, keymap = world.server.runtime.writer, world.server.runtime.exchange.keymap
+    officer, second = world.caller("officer"), world.caller("second_officer")
+    for caller in (officer, second):
+        assert caller.call("GET", "/v1/ping").status == 200
+    kid = keymap.get_credential(world.second_officer.keys.credential).access
+    lost = {"kid": kid, "reason": "lost", "at": int(world.clock())}
+    act_id, revoke = sign(world.officer, Act.REVOKE, lost, None)
+    basis = {"on": False, "basis": "court_order"}
+    submit = world.operator.referral(ref).submit().act.digest
+    carried, hold = sign(world.officer, Act.HOLD, basis, ref, unit=UNIT, prev=submit)
+    answers: dict[str, Any] = {}
+
+    def call(caller: Caller, method: str, path: str, document: Any = None) -> threading.Thread:
+        def send() -> None:
+            answers[path] = caller.call(method, path, document)
+
+        thread = threading.Thread(target=send)
+        thread.start()
+        return thread
+
+    taken, go = threading.Event(), threading.Event()
+
+    def hold_writer(_batch: Batch) -> Done[None]:
+        taken.set()
+        go.wait(10)
+        return Done(None)
+
+    writer.submit(hold_writer, lambda _outcome: None)
+    assert taken.wait(10)
+    bundle, act = f"/v1/referrals/{ref}/bundle", f"/v1/referrals/{ref}/acts/{carried}"
+    threads = [call(officer, "PUT", f"/v1/directory/acts/{act_id}", {"act": revoke})]
+    await_queued(writer, 1)
+    threads.append(call(second, "GET", bundle))
+    await_queued(writer, 2)
+    threads.append(call(world.caller("second_officer"), "PUT", act, {"act": hold}))
+    await_queued(writer, 3)
+    go.set()
+    for thread in threads:
+        thread.join(20)
+    assert answers[f"/v1/directory/acts/{act_id}"].status == 201
+    assert [(answers[path].status, answers[path].code) for path in (bundle, act)] == [(401, "invalid_token")] * 2
+    world.check()
+
+
+def await_queued(writer: Writer, count: int) -> None:
+    """Until so many jobs wait for the writer."""
+    pause = threading.Event()
+    while writer._queue.qsize() < count:
+        pause.wait(0.005)
+
+
+def test_an_exchange_that_may_not_write_is_not_ready(sqlite_world: World) -> None:
+    """R-93: after a failed commit only a restart may trust the file; whoever watches must learn of it."""
+    world = sqlite_world
+    caller = world.caller("officer")
+    assert caller.call("GET", "/readyz", signed=False).status == 200
+    world.server.runtime.exchange.database._closed_reason = "commit-failed"
+    ready = caller.call("GET", "/readyz", signed=False)
+    assert (ready.status, ready.json["checks"]["database"]) == (503, False)

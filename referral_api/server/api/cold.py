@@ -120,6 +120,7 @@ async def _checks(site: Site | None) -> dict[str, bool]:
         answers = await asyncio.wait_for(site.work(database), LONGEST_CHECK_S)
     except (ReferralError, TimeoutError):
         answers = False
+    answers = answers and site.exchange.database.writable
     return {"database": answers, "writer": site.writer.alive, "lane": site.lane.alive, "signer": site.writer.signing}
 
 

@@ -15,7 +15,7 @@ from referral_api.server.api.site import Site
 from referral_api.server.service import feed
 from referral_api.server.service.acts import Submission
 from referral_api.server.service.batch import Committed
-from referral_api.server.service.callers import Caller
+from referral_api.server.service.callers import Caller, check_access
 from referral_api.server.service.decision import Accepted
 from referral_api.server.service.reading import BundleRead, SealedRead, ViewRead, build_view
 
@@ -63,7 +63,7 @@ async def get_referral(site: Site, call: Call) -> Reply:
         caller, shown = await site.read(call, lambda caller: (caller, _build(site, ref, caller)))
         if known == _etag(shown):
             return Reply(304, b"", headers=((b"etag", known.encode("latin-1")),))
-        await site.run(ViewRead(site.exchange, ref, caller))
+        await site.run(site.guarded(caller, ViewRead(site.exchange, ref, caller)))
     # Built after its record is durable and outside the writer, whom a referral with a thousand acts would hold up.
     return _view(await site.work(lambda: _build(site, ref, caller)))
 
@@ -105,7 +105,7 @@ def _page(site: Site, caller: Caller, query: feed.InboxQuery, now: int) -> dict[
 
 
 def _page_after_waiting(site: Site, caller: Caller, query: feed.InboxQuery, now: int) -> dict[str, Any]:
-    site.tokens.recheck(caller, now)
+    check_access(site.exchange.keymap, caller, now)
     return _page(site, caller, query, now)
 
 

@@ -20,8 +20,8 @@ from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.server import observe
 from referral_api.server.api.call import Call
 from referral_api.server.service.acts import Door, Submission
-from referral_api.server.service.batch import Committed, Job
-from referral_api.server.service.callers import Caller
+from referral_api.server.service.batch import Batch, Committed, Done, Job
+from referral_api.server.service.callers import Caller, check_access
 from referral_api.server.service.decision import Accepted
 from referral_api.server.service.exchange import Exchange
 from referral_api.server.service.feed import Cursors
@@ -155,11 +155,22 @@ class Site:
         future: asyncio.Future[Committed[T]] = asyncio.get_running_loop().create_future()
 
         def work() -> object:
-            self.gathering.submit(make_job(self._authenticate(call)), lambda outcome: settle([(future, outcome)]))
+            caller = self._authenticate(call)
+            job = self.guarded(caller, make_job(caller))
+            self.gathering.submit(job, lambda outcome: settle([(future, outcome)]))
             return _LATER
 
         self.lane.put(work, future)
         return await future
+
+    def guarded(self, caller: Caller, job: Job[T]) -> Job[T]:
+        """A job that looks again whether its caller has access: a revocation may stand before it in the log (R-45)."""
+
+        def run(batch: Batch) -> Done[T]:
+            check_access(batch.keymap or self.exchange.keymap, caller, batch.now)
+            return job(batch)
+
+        return run
 
     async def enter(self, call: Call, submission: Callable[[], Submission]) -> Committed[Accepted]:
         """Authenticate and bring an act to the door."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import CredentialId, CredentialKind, PartyId, Role
 from referral_api.formats.keys import PublicKey
 
@@ -57,3 +58,14 @@ class Directory(Protocol):
 
     def access_key(self, credential_id: CredentialId, now: int, /) -> PublicKey:
         """The credential's access key; raises KEY_NOT_VALID if it may not be used now (R-33)."""
+
+
+def check_access(directory: Directory, caller: Caller, now: int) -> None:
+    """Look again whether a caller who was authenticated and has waited since still has access (R-45).
+
+    Raises INVALID_TOKEN with `reason` `credential`.
+    """
+    try:
+        directory.access_key(CredentialId(caller.credential), now)
+    except ReferralError:
+        raise ReferralError(ErrorCode.INVALID_TOKEN, reason="credential") from None

@@ -25,7 +25,7 @@ from referral_api.formats.bundle import SealedBundle
 from referral_api.formats.statements import KeyMap
 from referral_api.server.service import directory
 from referral_api.server.service.batch import Asks, Batch, Committed, Done, Place, audit_log
-from referral_api.server.service.callers import Caller
+from referral_api.server.service.callers import Caller, check_access
 from referral_api.server.service.exchange import Exchange
 from referral_api.server.service.ledger import Entry, announce, announce_delivery, settle, store
 from referral_api.server.service.reading import brought_by
@@ -138,6 +138,8 @@ class ReferralDecision:
         if seen is not None:
             return self._again(batch, seen)
         self._keymap = batch.keymap or self._exchange.keymap
+        if self._keymap.size != self._checked.keys_seen:
+            check_access(self._keymap, self._caller, batch.now)
         recheck_keys(self._keymap, self._checked, batch.now)
         if self._route is not None:
             self._check_new_route(batch, self._route)

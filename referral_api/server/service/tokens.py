@@ -157,16 +157,6 @@ class TokenService:
         self._claim_proof(proof, now)
         return caller
 
-    def recheck(self, caller: Caller, now: int) -> None:
-        """Look again whether a caller who was authenticated and then kept waiting still has access (R-45).
-
-        Raises INVALID_TOKEN with `reason` `credential`.
-        """
-        try:
-            self._directory().access_key(CredentialId(caller.credential), now)
-        except ReferralError:
-            raise ReferralError(ErrorCode.INVALID_TOKEN, reason="credential") from None
-
     def _issue(self, body: bytes, headers: Headers, now: int) -> TokenAnswer:
         fields = list(headers)
         form = _read_form(body, fields)

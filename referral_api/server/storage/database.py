@@ -97,6 +97,11 @@ class Database:
         return cls.open(url)
 
     @property
+    def writable(self) -> bool:
+        """Whether `write` would begin at all."""
+        return self._closed_reason is None
+
+    @property
     def dialect(self) -> str:
         """`sqlite` or `postgresql`."""
         return self._driver.dialect
