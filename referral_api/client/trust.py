@@ -260,4 +260,4 @@ def root_digest(pin: Pin) -> Digest:
 
 def _policy(keymap: KeyMap, origin: str) -> TrustPolicy:
     # Witnesses cosign what parties add to the directory; business never waits for them (design §9), so no quorum here.
-    return TrustPolicy(log_key(origin, keymap.exchange_keys(KeyUse.LOG)[-1].public))
+    return TrustPolicy(log_key(origin, keymap.exchange_keys(KeyUse.LOG)[0].public))

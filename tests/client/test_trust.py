@@ -6,13 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from referral_api.auditlog.checkpoint import Checkpoint
+from referral_api.auditlog.checkpoint import Checkpoint, log_key
 from referral_api.auditlog.merkle import Frontier, leaf_hash
 from referral_api.auditlog.tiles import ENTRIES, TILE_WIDTH, TileName, encode_entries
 from referral_api.client import trust
 from referral_api.client.profile import Pin, Profile
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.words import PartyId
+from referral_api.domain.words import KeyUse, PartyId
+from referral_api.formats.statements import KeyMap
 from referral_api.formats.strict_json import sha256_b64u
 from tests.client.world import consistency, directory
 from tests.formats import parties_world as pw
@@ -117,3 +118,14 @@ def test_the_bundles_to_fetch_are_those_that_hold_what_is_new() -> None:
     assert list(trust.entry_bundles(255, 257)) == [TileName(ENTRIES, 0), TileName(ENTRIES, 1, 1)]
     assert list(trust.entry_bundles(256, 600)) == [TileName(ENTRIES, 1), TileName(ENTRIES, 2, 88)]
     assert [name.width for name in trust.entry_bundles(0, 2 * TILE_WIDTH)] == [TILE_WIDTH, TILE_WIDTH]
+
+
+def test_where_the_genesis_act_lists_two_log_keys_the_first_signs_for_every_reader_alike() -> None:
+    """Exchange, client and auditor must not disagree about whose checkpoints count."""
+    body = pw.genesis_body()
+    spare = pw.key("exchange/log2")
+    listed = [*body["keys"], {"kid": spare.kid, "jwk": spare.public.jwk, "use": "log"}]
+    keymap = KeyMap.start(pw.genesis(keys=listed))
+    first, second = (record.public for record in keymap.exchange_keys(KeyUse.LOG))
+    origin = trust.keys_origin(keymap)
+    assert trust.keys_policy(keymap).log == log_key(origin, first) != log_key(origin, second)
