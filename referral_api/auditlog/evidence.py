@@ -49,6 +49,7 @@ def event_of(act: RawAct, by: Role, at: int) -> Event:
         code=None if code is None else str(code),
         question=getattr(body, "answers", None),
         targets=targets,
+        signer=act.iss,
     )
 
 

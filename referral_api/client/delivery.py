@@ -194,7 +194,8 @@ def _prev(session: Session, referral: Referral, act: Act, body: Mapping[str, Any
     role = session.keymap.find_party(session.profile.party)
     if role is not None:
         code = str(body["code"]) if "code" in body else None
-        lifecycle.step(act, role.role, delivery.state, open_questions=delivery.open_questions, code=code)
+        asked = delivery.questions_for(session.profile.party, session.credential or "")
+        lifecycle.step(act, role.role, delivery.state, open_questions=asked, code=code)
     if lifecycle.NATURE[act] is Nature.DECISION:
         return Digest(delivery.head)
     return referral.latest(unit)

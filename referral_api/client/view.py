@@ -159,9 +159,10 @@ def _standing(session: Session, relation: Relation, acts: Sequence[ShownAct], de
     role = _role(session, session.profile.party)
     caller = None if session.credential is None else session.keymap.find_credential(session.credential)
     ruled_out = policy.role_at_delivery(delivery.role) if role is Role.POLICE_UNIT else frozenset[Act]()
+    asked = delivery.questions_for(session.profile.party, "" if caller is None else caller.id)
     allowed = tuple(
         act
-        for act in lifecycle.allowed(role, delivery.state, open_questions=delivery.open_questions)
+        for act in lifecycle.allowed(role, delivery.state, open_questions=asked)
         if act not in ruled_out and caller is not None and policy.may(act, role, caller.kind, relation)
     )
     submit = next(one for one in acts if one.act.act is Act.SUBMIT and one.accepted)

@@ -21,10 +21,17 @@ NOTICES = frozenset({Act.WITHDRAW, Act.CONSENT_WITHDRAWN})
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """An act that waits for an answer: its kind and digest."""
+    """An act that waits for an answer: its kind, its digest, and the credential (or party) that asked."""
 
     act: Act
     digest: str
+    asker: str
+
+    def waits_for(self, party: str, signer: str) -> bool:
+        """Whether this party's signer may answer: the other side does, and of a purge another person than asked."""
+        if self.act is Act.PURGE_REQUEST:
+            return self.asker != signer
+        return self.asker.partition(".")[0] != party
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +61,12 @@ class Delivery:
 
     @property
     def open_questions(self) -> frozenset[Act]:
-        """Kinds of the questions still open, as the lifecycle wants them."""
+        """Kinds of the questions still open, whoever is to answer them."""
         return frozenset(question.act for question in self.questions)
+
+    def questions_for(self, party: str, signer: str) -> frozenset[Act]:
+        """Kinds of the open questions that this party's signer may answer, as the lifecycle wants them."""
+        return frozenset(question.act for question in self.questions if question.waits_for(party, signer))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +85,13 @@ class Event:
     """Digest of the question that an answer names; None answers every open one it can."""
     targets: tuple[tuple[str, DeliveryRole], ...] = ()
     """Units addressed: of `submit` all, of `transfer` the one it proposes."""
+    signer: str = ""
+    """The credential that signed; empty where only the party matters."""
+
+    @property
+    def asker(self) -> str:
+        """Whom a question remembers."""
+        return self.signer or self.party
 
 
 def open_deliveries(event: Event) -> dict[str, Delivery]:
@@ -157,8 +175,9 @@ def _questions_meant(event: Event, delivery: Delivery) -> frozenset[Act]:
 
     `approve` agrees to a transfer or to a purge: with both open, the one that is named decides what it does.
     """
-    named = frozenset(question.act for question in delivery.questions if question.digest == event.question)
-    return named or delivery.open_questions
+    mine = [question for question in delivery.questions if question.waits_for(event.party, event.asker)]
+    named = frozenset(question.act for question in mine if question.digest == event.question)
+    return named or frozenset(question.act for question in mine)
 
 
 def _new_unit(event: Event, delivery: Delivery, deliveries: Mapping[str, Delivery]) -> str:
@@ -178,12 +197,14 @@ def _moves_head(act: Act) -> bool:
 def _questions(event: Event, move: lifecycle.Move, delivery: Delivery) -> tuple[Question, ...]:
     left = delivery.questions
     if move.answers:
-        if event.question is not None and event.question not in {q.digest for q in left if q.act in move.answers}:
-            raise ReferralError(ErrorCode.ILLEGAL_TRANSITION, act=event.act.value, reason="no-such-question")
-        left = tuple(
-            q for q in left if q.act not in move.answers or (event.question is not None and q.digest != event.question)
-        )
-    return (*left, Question(event.act, event.digest)) if move.answered_by and _asks(event.act) else left
+        meant = [q for q in left if q.act in move.answers and q.waits_for(event.party, event.asker)]
+        if event.question is not None:
+            meant = [q for q in meant if q.digest == event.question]
+            if not meant:
+                raise ReferralError(ErrorCode.ILLEGAL_TRANSITION, act=event.act.value, reason="no-such-question")
+        left = tuple(q for q in left if q not in meant)
+    asks = move.answered_by and _asks(event.act)
+    return (*left, Question(event.act, event.digest, event.asker)) if asks else left
 
 
 def _asks(act: Act) -> bool:

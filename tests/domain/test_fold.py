@@ -8,7 +8,7 @@ import pytest
 
 from referral_api.domain import fold, lifecycle
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.fold import Delivery, Event, judge, open_deliveries, retrieve
+from referral_api.domain.fold import Delivery, Event, Question, judge, open_deliveries, retrieve
 from referral_api.domain.policy import SEES, Viewer
 from referral_api.domain.words import Act, DeliveryRole, Role, State
 
@@ -293,11 +293,29 @@ def test_an_approval_agrees_to_what_it_names_when_two_things_wait_for_one(meant:
 def test_an_answer_names_the_question_it_answers_and_leaves_the_others_open() -> None:
     """R-76."""
     story = Story().accepted()
-    first, second = story.act(Act.ASK, H), story.act(Act.ASK, U)
+    first, second, third = story.act(Act.ASK, H), story.act(Act.ASK, U), story.act(Act.ASK, H)
     story.act(Act.ANSWER, U, question=first)
-    assert [(q.act, q.digest) for q in story[LOCAL].questions] == [(Act.ASK, second)]
+    assert [(q.act, q.digest) for q in story[LOCAL].questions] == [(Act.ASK, second), (Act.ASK, third)]
     error = story.refused(Act.ANSWER, U, question=first)
     assert error.facts == {"act": "answer", "reason": "no-such-question"}
+
+
+def test_nobody_answers_a_question_of_their_own() -> None:
+    """R-76: else a side could take its own question off the other's desk."""
+    story = Story().accepted()
+    asked = story.act(Act.ASK, H)
+    assert story.refused(Act.ANSWER, H).code is ErrorCode.ILLEGAL_TRANSITION
+    assert story.refused(Act.ANSWER, H, question=asked).code is ErrorCode.ILLEGAL_TRANSITION
+    assert [q.digest for q in story[LOCAL].questions] == [asked]
+
+
+def test_an_early_purge_takes_another_person_of_whichever_side() -> None:
+    """R-77: two persons, not two parties."""
+    asked = Question(Act.PURGE_REQUEST, "d1", "line.op1")
+    assert not asked.waits_for("line", "line.op1")
+    assert asked.waits_for("line", "line.op2")
+    assert asked.waits_for("unit", "unit.of1")
+    assert not Question(Act.ASK, "d1", "line.op1").waits_for("line", "line.op2")
 
 
 def test_an_answer_that_names_no_question_answers_every_open_one() -> None:

@@ -41,6 +41,7 @@ class Naive:
     state: State
     head: str
     open: dict[str, Act] = field(default_factory=dict)
+    askers: dict[str, str] = field(default_factory=dict)
     to: str | None = None
 
 
@@ -77,15 +78,16 @@ def predict_one(event: Event, unit: str, deliveries: dict[str, Naive]) -> dict[s
     now = deliveries[unit]
     if event.by is Role.POLICE_UNIT and now.role is DeliveryRole.INFORMATION and event.act in NOT_FOR_THE_INFORMED:
         return None
-    named = {now.open[event.question]} if event.question in now.open else set(now.open.values())
+    mine = {digest: kind for digest, kind in now.open.items() if now.askers[digest] != event.party}
+    named = {mine[event.question]} if event.question in mine else set(mine.values())
     found = expected(event.act, event.by, now.state, frozenset(named), event.code)
     if found is None:
         return None
-    after = replace(now, state=found[0], open=dict(now.open))
+    after = replace(now, state=found[0], open=dict(now.open), askers=dict(now.askers))
     kinds = answered_kinds(event, after.state)
-    if kinds and event.question is not None and now.open.get(event.question) not in kinds:
+    if kinds and event.question is not None and mine.get(event.question) not in kinds:
         return None
-    for digest, kind in now.open.items():
+    for digest, kind in mine.items():
         if kind in kinds and event.question in (None, digest):
             del after.open[digest]
     if event.act is Act.TRANSFER:
@@ -93,7 +95,7 @@ def predict_one(event: Event, unit: str, deliveries: dict[str, Naive]) -> dict[s
             return None
         after.to = event.targets[0][0]
     if asks(event.act, now.state):
-        after.open[event.digest] = event.act
+        after.open[event.digest], after.askers[event.digest] = event.act, event.party
     if event.by is not Role.EXCHANGE and event.act is not Act.REWRAP:
         after.head = event.digest
     changed = {unit: after}
@@ -140,7 +142,9 @@ class FoldMachine(RuleBasedStateMachine):
         if unit not in self.real:
             return
         delivery = self.real[unit]
-        legal = lifecycle.allowed(by, delivery.state, open_questions=delivery.open_questions)
+        party = "line" if by is Role.HOTLINE else unit
+        asked = delivery.questions_for(party, party)
+        legal = lifecycle.allowed(by, delivery.state, open_questions=asked)
         if legal:
             self._happen(data, data.draw(st.sampled_from(legal)), by, unit, prev=delivery.head, known=True)
 

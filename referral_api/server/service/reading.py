@@ -258,9 +258,10 @@ def allowed_acts(granted: Access, delivery: Delivery) -> list[Act]:
     """What this caller may do next on a delivery: the lifecycle's moves that policy grants to this very credential."""
     caller = granted.caller
     ruled_out = policy.role_at_delivery(delivery.role) if caller.role is Role.POLICE_UNIT else frozenset[Act]()
+    asked = delivery.questions_for(caller.party, caller.credential)
     return [
         act
-        for act in lifecycle.allowed(caller.role, delivery.state, open_questions=delivery.open_questions)
+        for act in lifecycle.allowed(caller.role, delivery.state, open_questions=asked)
         if act not in ruled_out and policy.may(act, caller.role, caller.kind, granted.relation)
     ]
 

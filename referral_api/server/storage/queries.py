@@ -274,7 +274,7 @@ def _delivery(row: tuple[object, ...]) -> Delivery:
         state=State(str(state)),
         head=str(head),
         submitted_at=_maybe(submitted),
-        questions=tuple(Question(Act(act), digest) for act, digest in _read(asked)) if asked != "[]" else (),
+        questions=tuple(Question(Act(act), digest, asker) for act, digest, asker in _read(asked)) if asked != "[]" else (),
         retrieved_at=_maybe(retrieved),
         acknowledged_at=_maybe(acknowledged),
         accepted_at=_maybe(accepted),
@@ -296,7 +296,7 @@ def _changing(delivery: Delivery) -> tuple[object, ...]:
         delivery.notified_at,
         delivery.last_status_at,
         json.dumps(delivery.investigation) if delivery.investigation else "[]",
-        json.dumps([[q.act.value, q.digest] for q in delivery.questions]) if delivery.questions else "[]",
+        json.dumps([[q.act.value, q.digest, q.asker] for q in delivery.questions]) if delivery.questions else "[]",
         delivery.transfer_to,
     )
 
