@@ -53,7 +53,8 @@ def audit_verify(
         client.sync_keys()
         if mirror is None:
             _demand_auditor(client)
-        report = client.audit(mirror)
+        with call.screen.progress() as progress:
+            report = client.audit(mirror, progress)
         witnessed = client.session.keymap.witness_policy is not None
     status = Exit.OK if report.complete else Exit.VERIFICATION_FAILED
     follow = [f"referral audit mirror {call.screen.say('place.folder')}"]
@@ -65,7 +66,8 @@ def audit_mirror(ctx: typer.Context, path: Annotated[Path, typer.Argument()]) ->
     call = invocation(ctx)
     with call.person() as client:
         _demand_auditor(client)
-        sizes = client.mirror(path)
+        with call.screen.progress() as progress:
+            sizes = client.mirror(path, progress)
     lines = [call.screen.say("mirror.log", log=log, size=size) for log, size in sizes.items()]
     call.show(Shown({"mirror": str(path), "sizes": sizes}, lines, [f"referral audit verify --mirror {path}"]))
 

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from referral_api.cli import acting
+from referral_api.cli import acting, notes, reading
 from referral_api.cli.invocation import invocation, read_document
 from referral_api.cli.output import Exit, Shown
 from referral_api.client.outbox import Entry, Progress
@@ -61,7 +61,8 @@ def send(
     )
     with call.service() if as_kind is CredentialKind.SERVICE else call.person() as client:
         call.screen.talk("send.sealing", unit=unit)
-        entry = client.submit(what)
+        with call.screen.progress() as progress:
+            entry = client.submit(what, progress)
     acting.show_entry(call, entry, f"referral timeline {entry.outgoing.ref}")
 
 
@@ -76,8 +77,8 @@ def outbox_list(ctx: typer.Context) -> None:
 def outbox_flush(ctx: typer.Context) -> None:
     """Send what is due; exit 8 while something still waits."""
     call = invocation(ctx)
-    with call.anyone() as client:
-        entries = client.flush(impatient=True)
+    with call.anyone() as client, call.screen.progress() as progress:
+        entries = client.flush(impatient=True, progress=progress)
     _show_outbox(call, entries)
 
 
@@ -110,7 +111,8 @@ def timeline(ctx: typer.Context, ref: Annotated[str, typer.Argument()]) -> None:
     call = invocation(ctx)
     with call.reader() as client:
         referral = client.referral(ref)
-    data = acting.timeline_data(referral)
+        opened, told = notes.read(call, client, referral)
+    data = acting.timeline_data(referral) | {"notes": notes.data(told)}
     screen = call.screen
     deliveries = [
         [
@@ -137,7 +139,12 @@ def timeline(ctx: typer.Context, ref: Annotated[str, typer.Argument()]) -> None:
         screen.table(("col.when", "col.what", "col.who", "col.detail", "col.index"), events),
         screen.say("timeline.verified", acts=len(referral.acts)),
     ]
-    call.show(Shown(data, lines, acting.next_of(referral)))
+    if opened is not None:
+        lines += ["", *reading.handling(screen, opened.body)]
+        data |= reading.handling_data(opened.body)
+    if told:
+        lines += ["", *notes.lines(screen, told)]
+    call.show(Shown(data, lines, acting.next_of(referral), notes.status_of(told)))
 
 
 def _show_outbox(call: Any, entries: list[Entry]) -> None:

@@ -24,7 +24,7 @@ from referral_api.cli.invocation import (
     read_line,
     write_private_file,
 )
-from referral_api.cli.output import Fault, Shown
+from referral_api.cli.output import Fault, Shown, qr_code
 from referral_api.client import sdk
 from referral_api.client.admission import Applicant
 from referral_api.client.enrolment import Joined, Joining
@@ -34,6 +34,8 @@ from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import CredentialKind
 from referral_api.formats.enrolment import MAX_INVITATION_BYTES, parse_invitation
 
+QR_SCHEME = "referral-code:1"
+"""How the text of the QR code begins: what it is, and its form; party and thirty digits follow."""
 EntryFile = Annotated[Path | None, typer.Option("--entry")]
 
 
@@ -77,13 +79,14 @@ def enrol(
     keyholder: Annotated[bool, typer.Option("--keyholder")] = False,  # noqa: FBT002 - an option of the command line
     no_service: Annotated[bool, typer.Option("--no-service")] = False,  # noqa: FBT002 - as above
     resume: Annotated[bool, typer.Option("--resume")] = False,  # noqa: FBT002 - as above
+    qr: Annotated[bool, typer.Option("--qr")] = False,  # noqa: FBT002 - as above
 ) -> None:
     """Make keys here and hand in the proposal; without an invitation, say whose turn it is."""
     call = invocation(ctx)
     if resume or invitation is None:
         with call.nobody() as client:
             joined = client.resume_joining() if resume else client.joining()
-        return _show_joined(call, joined)
+        return _show_joined(call, joined, qr=qr)
     what = Joining(
         invitation=parse_invitation(read_file(invitation, MAX_INVITATION_BYTES)),
         passphrase=call.new_passphrase(),
@@ -99,7 +102,7 @@ def enrol(
         joined = sdk.join(call.profile_dir, what)
     except FileExistsError:
         raise Fault("enrolled-already", path=call.profile_dir) from None
-    return _show_joined(call, joined)
+    return _show_joined(call, joined, qr=qr)
 
 
 def enrolments(ctx: typer.Context) -> None:
@@ -147,13 +150,15 @@ def approve(
     call.show(Shown(data, lines, [follow]))
 
 
-def _show_joined(call: Invocation, joined: Joined) -> None:
+def _show_joined(call: Invocation, joined: Joined, *, qr: bool) -> None:
     screen, profile = call.screen, call.profile()
-    lines = [screen.say("enrol.done", party=profile.party, path=call.profile_dir)]
+    lines: list[Any] = [screen.say("enrol.done", party=profile.party, path=call.profile_dir)]
     if joined.turn == "done":
         lines = [screen.say("enrol.in_effect", party=profile.party)]
     elif joined.turn in ("exchange", "registrar", "keyholder", "second_keyholder"):
         lines += [screen.say("enrol.code"), f"    {joined.code}"]
+        if qr or screen.is_looked_at:
+            lines.append(qr_code(f"{QR_SCHEME}:{profile.party}:{joined.code.replace(' ', '')}"))
     lines.append(screen.say(f"turn.{joined.turn}"))
     follow = {
         "done": "referral whoami",

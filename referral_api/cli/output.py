@@ -13,13 +13,16 @@ import os
 import sys
 import traceback
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Any
 
+import segno
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -31,6 +34,10 @@ from referral_api.formats.strict_json import canonical
 SCHEMA = "referral.cli/1"
 _WIDE = 200
 """Columns where nobody looks at a terminal: what a script reads must not be folded."""
+_QUIET_ZONE = 4
+"""Light modules around a QR code, without which readers do not find it (ISO/IEC 18004)."""
+_HALVES = {(0, 0): " ", (1, 0): "▀", (0, 1): "▄", (1, 1): "█"}
+_REFRESH_PER_S = 4
 
 
 class Exit(IntEnum):
@@ -113,7 +120,7 @@ class Shown:
     """
 
     data: Mapping[str, Any]
-    lines: Sequence[str | Table] = ()
+    lines: Sequence[str | Text | Table] = ()
     next: Sequence[str] = ()
     status: Exit = Exit.OK
 
@@ -154,6 +161,24 @@ class Screen:
         if not (self.quiet or self.as_json):
             self._write(self._err, self.say(key, **values))
 
+    @contextmanager
+    def progress(self) -> Iterator[Callable[[str, int, int], None]]:
+        """Bars on stderr for as long as something long takes, where somebody looks at a terminal; gone afterwards."""
+        if not sys.stderr.isatty() or self.quiet or self.as_json:
+            yield lambda _what, _done, _total: None
+            return
+        tasks: dict[str, TaskID] = {}
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=self._err, transient=True, refresh_per_second=_REFRESH_PER_S) as bars:
+
+            def tell(what: str, done: int, total: int) -> None:
+                kind, _, log = what.partition(" ")
+                if what not in tasks:
+                    tasks[what] = bars.add_task(self.say(f"busy.{kind}", log=log), total=total)
+                bars.update(tasks[what], completed=done, total=total)
+
+            yield tell
+
     def ask(self, key: str, /, **values: Any) -> None:
         """Print a question to whoever sits at the terminal, without the end of the line."""
         self._err.print(Text(self.say(key, **values)), end=" ", soft_wrap=True)
@@ -162,6 +187,11 @@ class Screen:
         """Sound the terminal's bell, where there is a terminal to hear it."""
         if sys.stderr.isatty() and not self.as_json:
             self._err.bell()
+
+    @property
+    def is_looked_at(self) -> bool:
+        """Whether results go to a terminal, for people."""
+        return sys.stdout.isatty() and not self.as_json
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
         """A table whose column titles are keys of the texts."""
@@ -218,11 +248,11 @@ class Screen:
         return Console(file=stream, no_color=plain, highlight=False, markup=False, emoji=False, width=width)
 
     @staticmethod
-    def _write(console: Console, line: str | Table) -> None:
+    def _write(console: Console, line: str | Text | Table) -> None:
         if isinstance(line, Table):
             console.print(line)
         else:
-            console.print(Text(line), soft_wrap=True)
+            console.print(Text(line) if isinstance(line, str) else line, soft_wrap=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +263,15 @@ class _Told:
     do: str
     facts: Mapping[str, Any]
     status: Exit
+
+
+def qr_code(text: str) -> Text:
+    """A text as a QR code of half blocks: two rows a line, black on white whatever the terminal's colours."""
+    rows = [tuple(row) for row in segno.make_qr(text, error="m").matrix_iter(border=_QUIET_ZONE)]
+    rows += [(0,) * len(rows[0])] * (len(rows) % 2)
+    halves = zip(rows[::2], rows[1::2], strict=True)
+    lines = ["".join(_HALVES[pair] for pair in zip(above, below, strict=True)) for above, below in halves]
+    return Text("\n".join(lines), style="#000000 on #ffffff")
 
 
 def harmless(text: str) -> str:

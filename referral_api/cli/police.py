@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from referral_api.cli import acting, reading
+from referral_api.cli import acting, notes, reading
 from referral_api.cli.invocation import Invocation, invocation, read_file
 from referral_api.cli.output import Exit, Shown
 from referral_api.client.delivery import InboxEntry
@@ -88,10 +88,12 @@ def inbox_watch(
 
 
 def show(ctx: typer.Context, ref: Ref) -> None:
-    """Open, verify and print a referral."""
+    """Open, verify and print a referral and the notes that came after it."""
     call = invocation(ctx)
     with call.person() as client:
-        opened = client.open(ref)
+        referral = client.referral(ref)
+        opened = client.open_referral(referral)
+        told = notes.open_all(client, referral)
     warning = opened.warning
     data = {
         "ref": ref,
@@ -99,11 +101,12 @@ def show(ctx: typer.Context, ref: Ref) -> None:
         "from": opened.bundle.referral.contents.party,
         "issuer": opened.bundle.referral.contents.issuer,
         "warning": None if warning is None else warning.code.value,
-        "safe_contact": reading.safe_contacts(opened.body),
-        "do_not": list(opened.body.do_not or ()),
+        **reading.handling_data(opened.body),
+        "notes": notes.data(told),
         "referral": opened.body.wire(),
     }
-    call.show(Shown(data, reading.lines(call.screen, opened), [f"referral ack {ref}"]))
+    lines = reading.lines(call.screen, opened, told)
+    call.show(Shown(data, lines, [f"referral ack {ref}"], notes.status_of(told)))
 
 
 def ack(ctx: typer.Context, ref: Ref) -> None:
@@ -136,9 +139,14 @@ def receipt_failed(ctx: typer.Context, ref: Ref, reason: Annotated[str, typer.Op
     _act(invocation(ctx), ref, Act.RECEIPT_FAILED, {"reason": reason}, f"referral timeline {ref}")
 
 
-def note(ctx: typer.Context, ref: Ref, file: Annotated[Path, typer.Argument()]) -> None:
-    """Send a sealed note to the other side."""
-    _act(invocation(ctx), ref, Act.NOTE, {}, f"referral timeline {ref}", file)
+def note(
+    ctx: typer.Context,
+    ref: Ref,
+    file: Annotated[Path, typer.Argument()],
+    unit: Annotated[str | None, typer.Option("--unit", "-u")] = None,
+) -> None:
+    """Send a sealed note to the other side; a hotline says to which unit."""
+    _act(invocation(ctx), ref, Act.NOTE, {}, f"referral timeline {ref}", file, unit=unit)
 
 
 def close(ctx: typer.Context, ref: Ref, outcome: Annotated[str, typer.Option()], note: NoteFile = None) -> None:
@@ -154,11 +162,12 @@ def _act(
     follow: str,
     note_file: Path | None = None,
     case_number: str | None = None,
+    unit: str | None = None,
 ) -> None:
     """One signed act on a referral, with a note sealed beside it where there is one."""
     text = None if note_file is None else read_file(note_file).decode("utf-8").strip()
     with call.person() as client:
-        entry = client.act(ref, act, body, note=text, case_number=case_number)
+        entry = client.act(ref, act, body, unit=unit, note=text, case_number=case_number)
     acting.show_entry(call, entry, follow)
 
 

@@ -10,10 +10,11 @@ Implements: R8 and R11 of the field (safe contact, handling codes); R-81, R-83 (
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from typing import Any, get_args
 
+from referral_api.cli import notes
 from referral_api.cli.output import Screen, harmless
 from referral_api.client.delivery import Opened
 from referral_api.domain.catalogue import text_of
@@ -36,8 +37,8 @@ _SHOWN_FIRST = frozenset({"do_not", "safe_contact", "schema_version"})
 _INDENT = "  "
 
 
-def lines(screen: Screen, opened: Opened) -> list[str]:
-    """The whole referral as lines."""
+def lines(screen: Screen, opened: Opened, told: Sequence[notes.Note] = ()) -> list[str]:
+    """The whole referral as lines, with the notes that came after it below the blocks on how to reach anybody."""
     body, contents = opened.body, opened.bundle.referral.contents
     shown = [
         screen.say("show.verified", party=contents.party, issuer=contents.issuer, at=screen.at(contents.issued_at_s)),
@@ -45,12 +46,20 @@ def lines(screen: Screen, opened: Opened) -> list[str]:
     ]
     if opened.warning is not None:
         shown.append(screen.say("show.warning", words=text_of(opened.warning.code, screen.lang).title))
-    shown += ["", *_handling(screen, body), "", *_tree(screen, body, 0)]
+    shown += ["", *handling(screen, body)]
+    if told:
+        shown += ["", *notes.lines(screen, told)]
+    shown += ["", *_tree(screen, body, 0)]
     bundled = contents.body
     if isinstance(bundled, BundleBody) and bundled.attachments:
         shown += ["", screen.say("show.attachments")]
         shown += [f"{_INDENT}{one.id}  {harmless(one.name)}  {one.size}" for one in bundled.attachments]
     return shown
+
+
+def handling_data(body: ReferralBody) -> dict[str, Any]:
+    """What must come first, as JSON members."""
+    return {"safe_contact": safe_contacts(body), "do_not": list(body.do_not or ())}
 
 
 def safe_contacts(body: ReferralBody) -> list[dict[str, Any]]:
@@ -64,7 +73,8 @@ def safe_contacts(body: ReferralBody) -> list[dict[str, Any]]:
     ]
 
 
-def _handling(screen: Screen, body: ReferralBody) -> Iterator[str]:
+def handling(screen: Screen, body: ReferralBody) -> Iterator[str]:
+    """What must come first, as lines: what must not be done, and how each person may be reached without harm."""
     yield screen.say("show.do_not")
     for code in body.do_not or ():
         yield f"{_INDENT}✖ {label('do_not', code, screen.lang)}"

@@ -61,7 +61,10 @@ _COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "help.decline": ("Declinar la derivación, con motivo.", "Decline the referral, with a reason."),
     "help.status": ("Informar del estado de la investigación.", "Report the status of the investigation."),
     "help.receipt-failed": ("Avisar que no se pudo abrir o no es íntegra.", "Report that it did not open or verify."),
-    "help.note": ("Enviar una nota sellada a la otra parte.", "Send a sealed note to the other side."),
+    "help.note": (
+        "Enviar una nota sellada a la otra parte; una línea dice a qué unidad.",
+        "Send a sealed note to the other side; a hotline says to which unit.",
+    ),
     "help.close": ("Cerrar la derivación con su resultado.", "Close the referral with its outcome."),
     "help.audit": ("Comprobar los registros en este equipo.", "Verify the logs on this machine."),
     "help.audit.verify": ("Comprobarlo todo, desde la primera hoja.", "Verify everything, from the first leaf."),
@@ -113,6 +116,10 @@ _OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
     "option.resume": (
         "Repetir el último paso, si se perdió la respuesta.",
         "Repeat the last step, if its answer was lost.",
+    ),
+    "option.qr": (
+        "Mostrar también el código QR aunque no haya terminal.",
+        "Show the QR code as well where there is no terminal.",
     ),
     "option.enrolment": ("Inscripción, o su entidad si hay una sola.", "Enrolment, or its party if there is only one."),
     "option.code_file": ("Archivo con los dígitos; «-» es la entrada.", "File with the digits; “-” is standard input."),

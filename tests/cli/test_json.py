@@ -55,7 +55,7 @@ def test_inbox_outbox_and_timeline_list_what_they_show(shell: Shell, ref: str) -
     assert {frozenset(one) for one in outbox.json["entries"]} == {frozenset(RECEIPTED)}
     assert shell.run("auditor", "timeline", ref, "--json").json["ref"] == ref
     told = shell.run("operator", "timeline", ref, "--json")
-    assert members(told) == {"ref", "relation", "deliveries", "events"}
+    assert members(told) == {"ref", "relation", "deliveries", "events", "notes"}
     assert {frozenset(one) for one in told.json["events"]} == {frozenset(EVENT)}
     assert all(
         set(one) == {"unit", "role", "state", "investigation", "allowed", "due"} for one in told.json["deliveries"]
@@ -72,7 +72,10 @@ def test_watching_prints_one_object_an_entry(shell: Shell, ref: str) -> None:
 
 def test_a_referral_is_shown_with_what_comes_first_beside_it(shell: Shell, ref: str) -> None:
     shown = shell.run("officer", "show", ref, "--json")
-    assert members(shown) == {"ref", "verified", "from", "issuer", "warning", "safe_contact", "do_not", "referral"}
+    assert members(shown) == {
+        *("ref", "verified", "from", "issuer", "warning", "safe_contact", "do_not", "notes", "referral"),
+    }
+    assert shown.json["notes"] == []
     assert [one["who"] for one in shown.json["safe_contact"]] == ["V1", "V2"]
     assert shown.json["referral"] == json.loads((shell.folder / "emergencia.json").read_text())
 

@@ -59,6 +59,7 @@ def test_every_key_that_the_code_names_has_its_text_and_every_text_is_named() ->
         "help",
         "option.",
         "whose.",
+        "busy.",
     )
     unused = {key for key in texts.TEXTS if key not in named and not key.startswith(families)}
     assert not unused
@@ -92,6 +93,12 @@ def test_every_fault_that_the_code_raises_has_three_texts() -> None:
 )
 def test_every_value_that_a_screen_can_show_has_its_words(family: str, values: list[Any]) -> None:
     assert {f"{family}.{value}" for value in values} <= texts.TEXTS.keys()
+
+
+def test_every_kind_of_progress_that_the_floors_below_tell_has_its_words() -> None:
+    below = [path for floor in ("client", "auditlog") for path in (CLI.parent / floor).glob("*.py")]
+    told = {kind for path in below for kind in re.findall(r'progress\(f?"([a-z]+)', path.read_text())}
+    assert {f"busy.{kind}" for kind in told} == {key for key in texts.SCREENS if key.startswith("busy.")}
 
 
 def members(model: type[Document], seen: set[type]) -> typing.Iterator[str]:
