@@ -217,7 +217,7 @@ def _columns(delivery: Delivery) -> Row:
         "last_status_at": delivery.last_status_at,
         "transfer_to": delivery.transfer_to,
         "investigation": json.dumps(list(delivery.investigation)),
-        "questions": json.dumps([[one.act.value, one.digest] for one in delivery.questions]),
+        "questions": json.dumps([[one.act.value, one.digest, one.asker] for one in delivery.questions]),
     }
 
 
