@@ -180,6 +180,7 @@ def _verify_applicant(session: Session, one: Mapping[str, Any]) -> Applicant:
         nonce=nonce,
         keys=known,
         credentials=proposal.credentials,
+        enc=proposal.enc,
         entry=proposal.entry,
     )
     return Applicant(enrolment, party, whose, Digest(nonce), entries, proposal, statement, code)

@@ -273,5 +273,6 @@ def _code(profile: Profile, secret: str, completion: Completion) -> str:
         nonce=sha256_b64u(unb64u(secret)),
         keys=[parse_key_entry(text.encode()).kid for text in completion.keys],
         credentials=completion.proposal.credentials,
+        enc=completion.proposal.enc,
         entry=completion.proposal.entry,
     )

@@ -178,6 +178,7 @@ def enrolment_code(
     nonce: str,
     keys: Iterable[str],
     credentials: Sequence[CredentialEntry],
+    enc: Sequence[EncryptionEntry],
     entry: Entry | None,
 ) -> str:
     """The thirty digits in six groups of five, over everything that must not be swapped (R-36).
@@ -186,6 +187,7 @@ def enrolment_code(
     """
     document: Mapping[str, Any] = {
         "credentials": [credential.wire() for credential in credentials],
+        "enc": [one.wire() for one in enc],
         "entry": None if entry is None else entry.wire(),
         "issuer": issuer,
         "keys": sorted(keys),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act
-from referral_api.formats.directory_bodies import CredentialEntry, Entry, Statement
+from referral_api.formats.directory_bodies import CredentialEntry, EncryptionEntry, Entry, Statement
 from referral_api.formats.enrolment import (
     Proposal,
     build_invitation,
@@ -58,6 +58,7 @@ CODE: dict[str, Any] = {
     "nonce": NONCE,
     "keys": [LUIS.access.kid, LUIS.seals[0].kid],
     "credentials": [CredentialEntry.parse(LUIS.listed(), code=ErrorCode.ACT_SCHEMA)],
+    "enc": [],
     "entry": Entry.parse(entry_of("divtrata", "police_unit"), code=ErrorCode.ACT_SCHEMA),
 }
 
@@ -110,7 +111,7 @@ def test_the_code_is_what_the_protocol_says_computed_by_other_means() -> None:
     )
     keys = ",".join(f'"{kid}"' for kid in sorted(CODE["keys"]))
     text = (
-        f'{{"credentials":[{luis}],"entry":{entry},"issuer":"{ISSUER}","keys":[{keys}],"nonce":"{NONCE}",'
+        f'{{"credentials":[{luis}],"enc":[],"entry":{entry},"issuer":"{ISSUER}","keys":[{keys}],"nonce":"{NONCE}",'
         f'"party":"divtrata","root":"{"A" * 43}"}}'
     )
     hashed = hashlib.sha256(b"referral-1/enrolment-code\x00" + text.encode("ascii")).hexdigest()
@@ -130,6 +131,7 @@ def test_the_code_is_what_the_protocol_says_computed_by_other_means() -> None:
         {"credentials": [CredentialEntry.parse(LUIS.listed(until=NOW + DAY), code=ErrorCode.ACT_SCHEMA)]},
         {"credentials": [CredentialEntry.parse(ROSA.listed(), code=ErrorCode.ACT_SCHEMA)]},
         {"credentials": []},
+        {"enc": [EncryptionEntry.parse(enc_listed("divtrata/1"), code=ErrorCode.ACT_SCHEMA)]},
         {"entry": None},
         {
             "entry": Entry.parse(

@@ -231,6 +231,7 @@ class Desk:
             nonce=self.invitation.nonce,
             keys=proposal.kids(),
             credentials=proposal.credentials,
+            enc=proposal.enc,
             entry=proposal.entry,
         )
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act, CredentialKind, KeyUse
-from referral_api.formats.directory_bodies import CredentialEntry, Entry
+from referral_api.formats.directory_bodies import CredentialEntry, EncryptionEntry, Entry
 from referral_api.formats.enrolment import enrolment_code
 from referral_api.formats.statements import KeyMap
 from referral_api.formats.strict_json import b64u, unb64u
@@ -286,6 +286,7 @@ def code_vectors() -> Iterator[Vector]:
         "nonce": NONCE,
         "keys": sorted([LUIS.access.kid, LUIS.seals[0].kid]),
         "credentials": [LUIS.listed()],
+        "enc": [],
         "entry": entry,
     }
     for name, changes in (
@@ -294,7 +295,10 @@ def code_vectors() -> Iterator[Vector]:
         ("another root", {"root": "B" + "A" * 42}),
         ("another key", {"keys": sorted([LUIS.access.kid, ROSA.seals[0].kid])}),
         ("another duty phone", {"entry": entry | {"duty_phone": "+5173300001"}}),
-        ("a workstation alone", {"credentials": [], "entry": None, "keys": [enc_kid("divtrata/1")]}),
+        (
+            "a workstation alone",
+            {"credentials": [], "enc": [enc_listed("divtrata/1")], "entry": None, "keys": [enc_kid("divtrata/1")]},
+        ),
     ):
         given = everything | changes
         yield {"name": name, "clause": "R-36", "input": given, "output": {"code": code_of(given)}, "expect": "ok"}
@@ -309,6 +313,7 @@ def code_of(given: Vector) -> str:
         nonce=given["nonce"],
         keys=given["keys"],
         credentials=[CredentialEntry.parse(one, code=ErrorCode.ACT_SCHEMA) for one in given["credentials"]],
+        enc=[EncryptionEntry.parse(one, code=ErrorCode.ACT_SCHEMA) for one in given["enc"]],
         entry=None if given["entry"] is None else Entry.parse(given["entry"], code=ErrorCode.ACT_SCHEMA),
     )
 

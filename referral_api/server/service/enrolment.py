@@ -231,6 +231,7 @@ def digits_of(keymap: KeyMap, waiting: Waiting) -> str:
         nonce=waiting.stored.nonce,
         keys=[entry.kid for entry in waiting.entries],
         credentials=waiting.proposal.credentials,
+        enc=waiting.proposal.enc,
         entry=waiting.proposal.entry,
     )
 
