@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from referral_api.cli.invocation import Invocation, invocation, read_line, write_private_file
+from referral_api.cli.invocation import Invocation, invocation, write_private_file
 from referral_api.cli.output import Fault, Shown
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act, CredentialKind, Role
@@ -218,8 +218,8 @@ def _approve_registrar(call: Invocation, runtime: server.Runtime, code_file: Pat
     call.screen.talk(
         "approve.who", party=newcomer.stored.party, asks=", ".join(one.use.value for one in newcomer.entries)
     )
-    typed = read_line(code_file) if code_file is not None else call.prompt("ask.code", "code-not-typed")
-    digest = verify_code(typed, enrolment.digits_of(exchange.keymap, newcomer))
+    expected = enrolment.digits_of(exchange.keymap, newcomer)
+    digest = verify_code(call.typed_code(expected, code_file), expected)
     body = {"party": newcomer.stored.party, "statement": statement.digest, "code_sha256": digest}
     exchange_signs(exchange, runtime.writer, Act.APPROVE_STATEMENT, body, now)
     return {"party": newcomer.stored.party, "index": exchange.keymap.size - 1, "turn": "done"}

@@ -12,6 +12,7 @@ import getpass
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,12 +26,14 @@ from referral_api.client.profile import Profile, ProfileDir
 from referral_api.client.sdk import Client
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import CredentialKind, Role
+from referral_api.formats.enrolment import verify_code
 from referral_api.formats.strict_json import parse
 
 SERVICE_KEY = "service.key"
 """The service's key file within a profile, where no option names another."""
 MAX_DOCUMENT_BYTES = 1 << 20
 MAX_SECRET_BYTES = 1024
+CODE_ATTEMPTS = 3
 _CREDENTIALS = "CREDENTIALS_DIRECTORY"  # systemd puts LoadCredential= there.
 _SYSTEMD_NAME = "referral-service"
 
@@ -137,6 +140,23 @@ class Invocation:
         self._demand_terminal(fault, Exit.USAGE)
         self.screen.ask(key, **values)
         return sys.stdin.readline().rstrip("\n")
+
+    def typed_code(self, expected: str, code_file: Path | None) -> str:
+        """The thirty digits of an enrolment, from their file or typed here, where a slip may be put right twice.
+
+        Raises CODE_MISMATCH after the third attempt, Fault where nobody is there to type. Digits from a file are
+        returned as they are: whoever signs compares them.
+        """
+        if code_file is not None:
+            return read_line(code_file)
+        typed = self.prompt("ask.code", "code-not-typed")
+        for left in range(CODE_ATTEMPTS - 1, 0, -1):
+            with suppress(ReferralError):
+                verify_code(typed, expected)
+                return typed
+            typed = self.prompt("ask.code_again", "code-not-typed", left=left)
+        verify_code(typed, expected)
+        return typed
 
     def show(self, shown: Shown) -> None:
         """Print a result and end the call with its exit code."""

@@ -21,7 +21,6 @@ from referral_api.cli.invocation import (
     invocation,
     read_document,
     read_file,
-    read_line,
     write_private_file,
 )
 from referral_api.cli.output import Fault, Shown, qr_code
@@ -129,8 +128,7 @@ def approve(
     with call.person() as client:
         applicant = _applicant(client, enrolment)
         call.screen.talk("approve.who", party=applicant.party, asks=_kinds(applicant))
-        typed = read_line(code_file) if code_file is not None else call.prompt("ask.code", "code-not-typed")
-        confirmed = client.approve(applicant, typed)
+        confirmed = client.approve(applicant, call.typed_code(applicant.code, code_file))
         pending = client.session.keymap.find_pending(applicant.party)
     place = confirmed.receipt.payload.log
     turn = "second_keyholder" if pending is not None else "done"

@@ -38,6 +38,8 @@ _QUIET_ZONE = 4
 """Light modules around a QR code, without which readers do not find it (ISO/IEC 18004)."""
 _HALVES = {(0, 0): " ", (1, 0): "▀", (0, 1): "▄", (1, 1): "█"}
 _REFRESH_PER_S = 4
+_SEVERAL = 2
+"""Of a single thing there is no progress to show."""
 
 
 class Exit(IntEnum):
@@ -173,6 +175,8 @@ class Screen:
 
             def tell(what: str, done: int, total: int) -> None:
                 kind, _, log = what.partition(" ")
+                if total < _SEVERAL:
+                    return
                 if what not in tasks:
                     tasks[what] = bars.add_task(self.say(f"busy.{kind}", log=log), total=total)
                 bars.update(tasks[what], completed=done, total=total)

@@ -14,11 +14,13 @@ _COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
         """Derivaciones selladas, firmadas y comprobables entre una línea de ayuda y la policía.
 
         Códigos de salida: 0 bien, 1 defecto, 2 uso, 3 sin conexión, 4 sin inscripción o bloqueado, 5 comprobación
-        fallida, 6 no existe, 7 conflicto, 8 espera en la bandeja de salida, 9 nada nuevo, 130 interrumpido.""",
+        fallida, 6 no existe, 7 conflicto, 8 a medias (algo espera en la bandeja de salida, o una nota no se abrió),
+        9 nada nuevo, 130 interrumpido.""",
         """Sealed, signed and provable referrals between a hotline and the police.
 
         Exit codes: 0 ok, 1 defect, 2 usage, 3 unreachable, 4 not enrolled or locked, 5 verification failed,
-        6 not found, 7 conflict, 8 waits in the outbox, 9 nothing new, 130 interrupted.""",
+        6 not found, 7 conflict, 8 partly done (something waits in the outbox, or a note stayed closed), 9 nothing new,
+        130 interrupted.""",
     ),
     "help.invite": ("Invitar a una entidad, o a alguien de la propia.", "Invite a party, or somebody into one's own."),
     "help.enrol": (
@@ -41,8 +43,8 @@ _COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "help.keys.show": ("Ver credenciales y claves.", "Show credentials and keys."),
     "help.send": ("Comprobar, sellar, firmar y enviar una derivación.", "Check, seal, sign and send a referral."),
     "help.timeline": (
-        "Ver todo lo ocurrido con una derivación, comprobado.",
-        "Show all that became of a referral, verified.",
+        "Ver todo lo ocurrido con una derivación, comprobado, y las notas selladas para usted.",
+        "Show all that became of a referral, verified, and the notes sealed for you.",
     ),
     "help.withdraw": ("Retirar una derivación.", "Withdraw a referral."),
     "help.outbox": ("Lo firmado en este equipo y su recibo.", "What was signed on this machine, and its receipt."),
@@ -53,8 +55,8 @@ _COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "help.inbox.list": ("Ver la bandeja.", "List the inbox."),
     "help.inbox.watch": ("Esperar lo que llegue y dar la alarma.", "Wait for what arrives, and sound the alarm."),
     "help.show": (
-        "Abrir y leer una derivación; primero lo que no se debe hacer y el contacto seguro.",
-        "Open and read a referral; what must not be done and safe contact come first.",
+        "Abrir y leer una derivación y sus notas; primero lo que no se debe hacer y el contacto seguro.",
+        "Open and read a referral and its notes; what must not be done and safe contact come first.",
     ),
     "help.ack": ("Abrir, comprobar y firmar el acuse de recibo.", "Open, verify and sign the acknowledgement."),
     "help.accept": ("Tomar la derivación.", "Take the referral."),

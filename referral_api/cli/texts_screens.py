@@ -212,6 +212,10 @@ _QUESTIONS: Final[Mapping[str, tuple[str, str]]] = {
         "Llame a un número obtenido fuera del sistema y teclee los 30 dígitos que le lean:",
         "Telephone a number obtained outside the system and type the 30 digits read out to you:",
     ),
+    "ask.code_again": (
+        "No coinciden. Pida que se los lean otra vez y teclee los 30 dígitos (intentos que quedan: {left}):",
+        "They differ. Have them read out again and type the 30 digits (attempts left: {left}):",
+    ),
     "ask.decline": ("¿Declinar {ref}? No se puede deshacer. [s/N]", "Decline {ref}? It cannot be undone. [y/N]"),
     "ask.withdraw": ("¿Retirar {ref}? No se puede deshacer. [s/N]", "Withdraw {ref}? It cannot be undone. [y/N]"),
     "ask.issuer": (

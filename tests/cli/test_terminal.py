@@ -1,0 +1,181 @@
+"""Prompts, progress and the QR code on a real terminal: what is typed, what is seen of it, and what must not be."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import segno
+
+from referral_api.cli.output import qr_code
+from tests.cli.shell import Shell
+from tests.cli.terminal import Terminal
+from tests.world import PASSPHRASE, UNIT
+
+FICHA = (
+    "id: comisaria-{name}\nrole: police_unit\nname: Comisaría\narea: ['20']\n"
+    "escalation: [pnp-nacional]\nduty_phone: '+5173000000'\n"
+)
+
+
+def at_terminal(shell: Shell, name: str, *words: str, with_file: bool = False) -> Terminal:
+    environment = {"REFERRAL_PROFILE": str(shell.folder / "profiles" / name), "REFERRAL_SERVER": shell.server}
+    if with_file:
+        environment["REFERRAL_PASSPHRASE_FILE"] = str(shell.folder / "passphrase")
+    return Terminal(*words, folder=shell.folder, **environment)
+
+
+def newcomer(shell: Shell, name: str) -> str:
+    """Somebody's enrolment that waits for the registrar; its digits."""
+    (shell.folder / f"{name}.yaml").write_text(FICHA.format(name=name), encoding="utf-8")
+    invited = shell.run("registrar", "invite", "--entry", f"{name}.yaml", "--out", f"{name}.json")
+    assert invited.exit == 0, invited
+    enrolled = shell.run(name, "enrol", f"{name}.json", "--entry", f"{name}.yaml", "--json")
+    assert enrolled.exit == 0, enrolled
+    return str(enrolled.json["code"])
+
+
+def test_a_typed_passphrase_opens_the_keys_and_never_shows(shell: Shell) -> None:
+    with at_terminal(shell, "registrar", "enrolments") as terminal:
+        terminal.wait("Frase de contraseña:", hidden=True)
+        terminal.type(PASSPHRASE)
+        assert terminal.end() == 0, terminal.screen
+        assert PASSPHRASE not in terminal.screen
+        assert "Ninguna inscripción espera por usted." in terminal.screen
+
+
+def test_a_wrong_passphrase_is_refused_and_never_shows_either(shell: Shell) -> None:
+    with at_terminal(shell, "registrar", "enrolments") as terminal:
+        terminal.wait("Frase de contraseña:", hidden=True)
+        terminal.type("no es la frase correcta")
+        assert terminal.end() == 4, terminal.screen
+        assert "no es la frase" not in terminal.screen
+        assert "Código: locked" in terminal.screen
+
+
+def test_a_new_passphrase_is_typed_twice_alike_or_nothing_is_made(shell: Shell) -> None:
+    (shell.folder / "dos.yaml").write_text(FICHA.format(name="dos"), encoding="utf-8")
+    assert shell.run("registrar", "invite", "--entry", "dos.yaml", "--out", "dos.json").exit == 0
+    with at_terminal(shell, "dos", "enrol", "dos.json", "--entry", "dos.yaml") as terminal:
+        terminal.wait("Elija una frase de contraseña", hidden=True)
+        terminal.type("una frase bastante larga")
+        terminal.wait("Otra vez:", hidden=True)
+        terminal.type("otra frase bastante larga")
+        assert terminal.end() == 2, terminal.screen
+        assert "Las dos frases no coinciden." in terminal.screen
+        assert "bastante larga" not in terminal.screen
+    assert not list((shell.folder / "profiles" / "dos").glob("keystore*"))
+
+
+def test_digits_typed_wrong_three_times_are_refused_and_nothing_is_signed(shell: Shell) -> None:
+    code = newcomer(shell, "tres")
+    wrong = str((int(code[0]) + 1) % 10) + code[1:]
+    with at_terminal(shell, "registrar", "approve", "comisaria-tres", with_file=True) as terminal:
+        terminal.wait("teclee los 30 dígitos que le lean:")
+        terminal.type(wrong)
+        terminal.wait("intentos que quedan: 2")
+        terminal.type(code[:-1])
+        terminal.wait("intentos que quedan: 1")
+        terminal.type(wrong)
+        assert terminal.end() == 5, terminal.screen
+        assert "code-mismatch" in terminal.screen
+        assert code not in terminal.screen
+    (waiting,) = shell.run("registrar", "enrolments", "--json").json["enrolments"]
+    assert (waiting["party"], waiting["turn"]) == ("comisaria-tres", "registrar")
+    assert code.replace(" ", "") not in json.dumps(waiting).replace(" ", "")
+
+
+def test_a_slip_in_the_digits_can_be_put_right(shell: Shell) -> None:
+    code = newcomer(shell, "slip")
+    with at_terminal(shell, "registrar", "approve", "comisaria-slip", with_file=True) as terminal:
+        terminal.wait("teclee los 30 dígitos que le lean:")
+        terminal.type("")
+        terminal.wait("intentos que quedan: 2")
+        terminal.type(code)
+        assert terminal.end() == 0, terminal.screen
+        assert "Los dígitos coinciden." in terminal.screen
+
+
+@pytest.mark.parametrize(("answer", "exit_code"), [("n", 2), ("", 2), ("nope", 2), ("s", 0)])
+def test_an_exchange_is_founded_only_once_somebody_confirms_it(tmp_path: Path, answer: str, exit_code: int) -> None:
+    folder = tmp_path / "exchange"
+    with Terminal("admin", "init", "--dir", str(folder), "--sandbox", folder=tmp_path) as terminal:
+        terminal.wait("Dirección pública")
+        terminal.type("https://exchange.example")
+        terminal.wait(f"¿Fundar https://exchange.example (sandbox) en {folder}? [s/N]")
+        assert not folder.exists()
+        terminal.type(answer)
+        assert terminal.end() == exit_code, terminal.screen
+    assert folder.exists() is (exit_code == 0)
+    assert ("No se hizo nada." in terminal.screen) is (exit_code != 0)
+
+
+def test_the_digits_are_drawn_as_a_qr_code_at_a_terminal_and_elsewhere_only_where_asked_for(shell: Shell) -> None:
+    code = newcomer(shell, "qr").replace(" ", "")
+    drawn = drawing(f"referral-code:1:comisaria-qr:{code}")
+    with at_terminal(shell, "qr", "enrol") as terminal:
+        assert terminal.end() == 0, terminal.screen
+        assert drawn in "\n".join(line.rstrip() for line in terminal.screen.splitlines())
+    assert "█" not in shell.run("qr", "enrol").out
+    asked = shell.run("qr", "enrol", "--qr")
+    assert drawn in "\n".join(line.rstrip() for line in asked.out.splitlines())
+    told = shell.run("qr", "enrol", "--qr", "--json")
+    assert told.json["code"].replace(" ", "") == code
+    assert not {"█", "▀", "▄"} & set(told.out)
+    with at_terminal(shell, "qr", "enrol", "--json") as terminal:
+        assert terminal.end() == 0
+        assert json.loads(terminal.screen)["code"].replace(" ", "") == code
+
+
+def drawing(text: str) -> str:
+    return "\n".join(line.rstrip() for line in qr_code(text).plain.splitlines())
+
+
+def test_a_qr_code_is_the_modules_of_its_text_in_half_blocks_with_a_quiet_zone() -> None:
+    text = "referral-code:1:pnp-trata-piura:" + "1234567890" * 3
+    lines = qr_code(text).plain.splitlines()
+    halves = {" ": (0, 0), "▀": (1, 0), "▄": (0, 1), "█": (1, 1)}
+    rows = [[halves[one][half] for one in line] for line in lines for half in (0, 1)]
+    modules = [list(row) for row in segno.make_qr(text, error="m").matrix]
+    size = len(modules)
+    assert [row[4 : 4 + size] for row in rows[4 : 4 + size]] == modules
+    assert not any(any(row) for row in (*rows[:4], *rows[4 + size :]))
+    assert not any(any(row[:4]) or any(row[4 + size :]) for row in rows)
+
+
+def test_an_approver_is_never_shown_the_digits_in_any_form(shell: Shell) -> None:
+    code = newcomer(shell, "callado")
+    with at_terminal(shell, "registrar", "enrolments", with_file=True) as terminal:
+        assert terminal.end() == 0, terminal.screen
+        assert "comisaria-callado" in terminal.screen
+        assert code not in terminal.screen
+        assert "█" not in terminal.screen
+
+
+def test_a_verification_tells_at_a_terminal_how_far_it_is(shell: Shell) -> None:
+    with at_terminal(shell, "auditor", "audit", "verify", with_file=True) as terminal:
+        assert terminal.end() == 0, terminal.screen
+        assert "Hojas de audit/" in terminal.screen
+        assert "Registros de audit/" in terminal.screen
+        assert "Comprobados de audit/" in terminal.screen
+    with at_terminal(shell, "auditor", "audit", "mirror", "espejo", with_file=True) as terminal:
+        assert terminal.end() == 0, terminal.screen
+        assert "Hojas de keys" in terminal.screen
+    for words in (["--quiet"], ["--json"]):
+        with at_terminal(shell, "auditor", "audit", "verify", *words, with_file=True) as terminal:
+            assert terminal.end() == 0, terminal.screen
+            assert "Hojas de" not in terminal.screen
+    assert "Hojas de" not in shell.run("auditor", "audit", "verify").err
+
+
+def test_an_outbox_of_several_tells_how_far_it_is_and_of_one_does_not(shell: Shell) -> None:
+    nowhere = "http://127.0.0.1:9"
+    for waiting in (1, 2):
+        for _ in range(waiting):
+            queued = shell.run("operator", "send", "emergencia.json", "--unit", UNIT, "--server", nowhere)
+            assert queued.exit == 8, queued
+        with at_terminal(shell, "operator", "outbox", "flush", with_file=True) as terminal:
+            assert terminal.end() == 0, terminal.screen
+            assert ("Enviando la bandeja de salida" in terminal.screen) is (waiting > 1)
+            assert "recibido por el servidor" in terminal.screen
