@@ -189,8 +189,10 @@ class Trail:
         chronicle = self._chronicle(str(act.ref))
         event = event_of(act, _role(act, self._keymap), leaf.logged_s)
         if receipt is None or receipt.accepted:
-            self._check_gates(act, kind, chronicle)
+            self._check_gates(act, kind)
             chronicle.accept(event, kind)
+            if self._excluded.setdefault(str(act.ref), set()) & chronicle.deliveries.keys():
+                raise _gate(act, "excluded")
             if (sealed := sealed_of(act.body)) is not None:
                 self._sealed[act.digest] = (act.ref, sealed.sha256)
         elif receipt.refusal in _REFUSED_BY_THE_FOLD:
@@ -198,13 +200,13 @@ class Trail:
         if receipt is not None:
             chronicle.verify_receipt(receipt)
 
-    def _check_gates(self, act: RawAct, kind: CredentialKind | None, chronicle: Chronicle) -> None:
-        """What the door asks of an act beside rights and lifecycle: consent, the operator, excluded units (R-64, R-83).
+    def _check_gates(self, act: RawAct, kind: CredentialKind | None) -> None:
+        """What the door asks of an act beside rights and lifecycle: consent and the operator (R-83); who is excluded is
+        noted, for no act may give such a unit a delivery (R-64).
 
         Raises TAMPERED (`reason`) where the exchange let through what it had to refuse.
         """
         body: Any = act.body
-        excluded = self._excluded.setdefault(str(act.ref), set())
         fault = None
         if act.act is Act.SUBMIT:
             try:
@@ -214,15 +216,16 @@ class Trail:
             if kind is CredentialKind.SERVICE and (body.operator is None or body.override is not None):
                 fault = ErrorCode.NOT_PERMITTED.value
         elif act.act is Act.ROUTE:
-            excluded |= set(body.excluded)
-            fault = "excluded" if excluded & chronicle.deliveries.keys() else None
-        elif act.act is Act.TRANSFER and body.to in excluded:
-            fault = "excluded"
+            self._excluded.setdefault(str(act.ref), set()).update(body.excluded)
         if fault is not None:
-            raise ReferralError(ErrorCode.TAMPERED, what="gate", act=act.act.value, digest=act.digest, reason=fault)
+            raise _gate(act, fault)
 
     def _chronicle(self, ref: str) -> Chronicle:
         return self._report.chronicles.setdefault(ref, Chronicle())
+
+
+def _gate(act: RawAct, reason: str) -> ReferralError:
+    return ReferralError(ErrorCode.TAMPERED, what="gate", act=act.act.value, digest=act.digest, reason=reason)
 
 
 def _verify_receipt(log: str, index: int, act: RawAct, leaf: Leaf, raw: bytes | None, keymap: KeyMap) -> Receipt:
