@@ -124,6 +124,21 @@ def test_an_honest_log_verifies_completely_and_gives_states_and_heads(served: Se
     assert served.verify(audit=head).complete
 
 
+def test_progress_never_goes_back_and_ends_with_everything(served: Served) -> None:
+    heard: dict[str, list[tuple[int, int]]] = {}
+
+    def hear(what: str, done: int, total: int) -> None:
+        heard.setdefault(what, []).append((done, total))
+
+    verify_full(served, pw.Log().keymap.root, [YEAR], {}, progress=hear)
+    assert set(heard) == {"leaves keys", *(f"{kind} {AUDIT}" for kind in ("leaves", "records", "verified"))}
+    for what, steps in heard.items():
+        done, totals = [step[0] for step in steps], {step[1] for step in steps}
+        assert done == sorted(done), what
+        assert totals == {done[-1]}, what
+    assert heard[f"verified {AUDIT}"][-1][0] == size()
+
+
 def root_of(leaves: list[bytes]) -> bytes:
     return Frontier().extend([leaf_hash(leaf) for leaf in leaves]).root()
 
