@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.formats import strict_json
 from referral_api.formats.strict_json import (
     MAX_SAFE_INTEGER,
     b64u,
@@ -193,3 +194,48 @@ def test_no_part_of_a_refused_text_travels_with_the_error(raw: bytes) -> None:
         assert not isinstance(error, ValueError)
         assert "canary" not in repr(error.args)
         error = error.__context__
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    )
+)
+def test_the_fast_reader_and_the_slow_one_read_the_same(value: object) -> None:
+    """R-01: whatever the fast one is sure of, the slow one would have read alike."""
+    for raw in (strict_json.compact(value), canonical(value)):
+        quick = strict_json._find_quickly(raw, strict_json.MAX_DEPTH)
+        if quick is not strict_json._UNSURE:
+            assert quick == strict_json._read_slowly(raw, floats=False, depth=strict_json.MAX_DEPTH)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"a":1,"a":2}',
+        b'{"a":1,"\\u0061":1}',
+        b"[1.0]",
+        b"[1e2]",
+        b"[NaN]",
+        b"[-0]",
+        b"[9007199254740992]",
+        b'["\\u0000"]',
+        b'["\\ud800"]',
+        b'{"a":1} ',
+        b"\xef\xbb\xbf[]",
+        b"[" * 17 + b"]" * 17,
+    ],
+)
+def test_the_fast_reader_is_sure_of_nothing_odd(raw: bytes) -> None:
+    """R-01."""
+    assert strict_json._find_quickly(raw, strict_json.MAX_DEPTH) is strict_json._UNSURE
+
+
+def test_the_fast_reader_is_sure_of_what_our_clients_write() -> None:
+    raw = canonical({"act": '{"payload":"e30"}', "bundle": "x" * 50_000, "n": [1, True, None]})
+    assert strict_json._find_quickly(raw, strict_json.MAX_DEPTH) == {
+        "act": '{"payload":"e30"}',
+        "bundle": "x" * 50_000,
+        "n": [1, True, None],
+    }
