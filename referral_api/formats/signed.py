@@ -69,11 +69,8 @@ class RawJws:
     payload: bytes
     payload_text: str
     signatures: tuple[RawSignature, ...]
-
-    @property
-    def digest(self) -> Digest:
-        """SHA-256 of the decoded payload: the act digest (R-12), and any signed document's identity."""
-        return sha256_b64u(self.payload)
+    digest: Digest
+    """SHA-256 of the decoded payload: the act digest (R-12), and any signed document's identity."""
 
     @property
     def raw_digest(self) -> Digest:
@@ -103,7 +100,8 @@ def parse_jws(raw: bytes, *, typ: str, max_bytes: int) -> RawJws:
     signatures = tuple(_parse_signature(entry, typ) for entry in entries)
     if len(signatures) == 2 and (signatures[0].alg is signatures[1].alg or signatures[0].kid == signatures[1].kid):
         raise malformed("signatures")
-    return RawJws(raw, typ, unb64u(payload_text), payload_text, signatures)
+    payload = unb64u(payload_text)
+    return RawJws(raw, typ, payload, payload_text, signatures, sha256_b64u(payload))
 
 
 def verify_jws(

@@ -274,7 +274,9 @@ def _delivery(row: tuple[object, ...]) -> Delivery:
         state=State(str(state)),
         head=str(head),
         submitted_at=_maybe(submitted),
-        questions=tuple(Question(Act(act), digest, asker) for act, digest, asker in _read(asked)) if asked != "[]" else (),
+        questions=tuple(Question(Act(act), digest, asker) for act, digest, asker in _read(asked))
+        if asked != "[]"
+        else (),
         retrieved_at=_maybe(retrieved),
         acknowledged_at=_maybe(acknowledged),
         accepted_at=_maybe(accepted),
