@@ -98,13 +98,12 @@ def _measure(
     template.copy(folder)
     shots = requests if kind != "naive" else requests[: max(len(requests) // 5, 2 * WARM)]
     # Token, nonce and proofs are the exchange's own; the others are given what it issued, within the same minute.
+    access_rights: tuple[str, bytes, str] | None = None
     if kind != "ours":
         with _server("ours", folder, template.port):
-            token, secret, nonce = _token(template)
+            access_rights = _token(template)
     with _server(kind, folder, template.port) as process:
-        if kind == "ours":
-            token, secret, nonce = _token(template)
-        heads = corpus.heads(template, shots, token, secret, nonce)
+        heads = corpus.heads(template, shots, *(access_rights or _token(template)))
         before = _cpu_s(process)
         result = load.fire(template.port, heads, [shot.body for shot in shots], connections=connections, warm=WARM)
         cpu_us = (_cpu_s(process) - before) / len(shots) * 1e6

@@ -8,7 +8,7 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -83,7 +83,7 @@ class Put(BaseModel):
 
 
 def create_app(
-    database: Path, issuer: str, keymap: KeyMap, token_key: dict[str, str], receipt_key: SigningKey
+    database: Path, issuer: str, keymap: KeyMap, token_key: Mapping[str, str], receipt_key: SigningKey
 ) -> FastAPI:
     """The application over a new SQLite file with the same durability."""
     engine = create_engine(f"sqlite:///{database}", connect_args={"check_same_thread": False, "timeout": 30})
@@ -100,7 +100,7 @@ def create_app(
 
     SQLModel.metadata.create_all(engine)
     writing = threading.Lock()
-    public = OKPKey.import_key(token_key)
+    public = OKPKey.import_key({**token_key})
     app = FastAPI()
 
     def session() -> Iterator[Session]:

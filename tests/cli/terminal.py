@@ -25,7 +25,9 @@ class Terminal:
         self._seen = 0
         self._fd, theirs = pty.openpty()
         termios.tcsetwinsize(theirs, (60, 120))
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("REFERRAL_")}
+        # The terminal has its own size, whatever the test runner was told about its.
+        foreign = ("REFERRAL_", "COLUMNS", "LINES")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
         # A session of its own, so that the terminal is its controlling one, which asking for a passphrase opens.
         command = ["setsid", "--ctty", str(Path(sys.executable).with_name("referral")), *words]
         given = kept | {"TERM": "xterm"} | environment
