@@ -32,6 +32,7 @@ from referral_api.formats.strict_json import canonical, parse
 
 EXAMPLE = Path(__file__).with_name("emergencia-piura.json")
 HOTLINE, NATIONAL, UNIT, OTHER, AUDIT = "linea-1818", "pnp-nacional", "pnp-trata-piura", "pnp-trata-lima", "defensoria"
+CASE_NUMBER = "PIU-2026-0001"
 CANARY = b"colibr"
 """A word of the referral's narrative, which must stand nowhere on the exchange's disk."""
 ENTRIES: dict[str, dict[str, Any]] = {
@@ -136,7 +137,7 @@ def refer(story: Story, exchange: Exchange) -> tuple[str, list[dict[str, Any]]]:
         saw(operator, ref, "retrieved", [])
     doing = [
         ("Firma el acuse de recibo", first, ["ack", ref], "acknowledged", []),
-        ("Toma la remisión", first, ["accept", ref, "--case-number", "PIU-2026-0001"], "accepted", []),
+        ("Toma la remisión", first, ["accept", ref, "--case-number", CASE_NUMBER], "accepted", []),
         ("El segundo oficial informa: diligencias preliminares", second,
          ["status", ref, "--to", "preliminary_enquiries"], "accepted", ["preliminary_enquiries"]),
         ("…y después: víctima localizada", second,
@@ -156,6 +157,8 @@ def saw(operator: Person, ref: str, state: str, investigation: list[str]) -> lis
     delivery = next(one for one in told["deliveries"] if one["unit"] == UNIT)
     found = (delivery["state"], delivery["investigation"])
     demand(found == (state, investigation), f"la línea ve {found}")
+    if state == "accepted":
+        demand(told["notes"][0]["case_number"] == CASE_NUMBER, "la línea lee el número de caso de la unidad")
     return list(told["events"])
 
 

@@ -189,7 +189,7 @@ class Trail:
         chronicle = self._chronicle(str(act.ref))
         event = event_of(act, _role(act, self._keymap), leaf.logged_s)
         if receipt is None or receipt.accepted:
-            self._check_gates(act, kind)
+            self._check_gates(act, kind, leaf.logged_s)
             chronicle.accept(event, kind)
             if self._excluded.setdefault(str(act.ref), set()) & chronicle.deliveries.keys():
                 raise _gate(act, "excluded")
@@ -200,7 +200,7 @@ class Trail:
         if receipt is not None:
             chronicle.verify_receipt(receipt)
 
-    def _check_gates(self, act: RawAct, kind: CredentialKind | None) -> None:
+    def _check_gates(self, act: RawAct, kind: CredentialKind | None, at: int) -> None:
         """What the door asks of an act beside rights and lifecycle: consent and the operator (R-83); who is excluded is
         noted, for no act may give such a unit a delivery (R-64).
 
@@ -215,6 +215,9 @@ class Trail:
                 fault = refused.code.value
             if kind is CredentialKind.SERVICE and (body.operator is None or body.override is not None):
                 fault = ErrorCode.NOT_PERMITTED.value
+            named = None if body.override is None else body.override.second_person
+            if named is not None and not self._keymap.is_second_person(named, act.iss, at):
+                fault = "second-person"
         elif act.act is Act.ROUTE:
             self._excluded.setdefault(str(act.ref), set()).update(body.excluded)
         if fault is not None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.words import CredentialId, KeyUse, Kid, PartyId
+from referral_api.domain.words import CredentialId, CredentialKind, KeyUse, Kid, PartyId
 from referral_api.formats.directory_bodies import Genesis, WitnessPolicy
 from referral_api.formats.keys import PublicKey
 from referral_api.formats.parties import (
@@ -98,6 +98,15 @@ class Roster:
         if found is None:
             raise not_valid("unknown", credential)
         return found
+
+    def is_second_person(self, named: str, signer: str, now: int) -> bool:
+        """Whether `named` is another person of the signer's party who holds at `now`: who may agree to share against a
+        refusal (R-83).
+        """
+        one, other = self._credentials.get(CredentialId(signer)), self._credentials.get(CredentialId(named))
+        if one is None or other is None or named == signer:
+            return False
+        return other.party == one.party and other.kind is CredentialKind.PERSON and other.holds_at(now)
 
     def find_key(self, kid: str) -> KeyRecord | None:
         """The key of this thumbprint, if the log holds it."""

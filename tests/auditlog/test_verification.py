@@ -342,6 +342,11 @@ def share_against_a_refusal(served: Served) -> None:
     submitted(served, OPERATOR, basis="vital_interest")
 
 
+def agree_with_oneself(served: Served) -> None:
+    override = {"reason": "imminent_danger", "second_person": OPERATOR.id}
+    submitted(served, OPERATOR, basis="vital_interest", override=override)
+
+
 def submit_for_nobody(served: Served) -> None:
     submitted(served, CALLS)
 
@@ -384,6 +389,7 @@ LIES: dict[str, tuple[Change, list[tuple[Check, Verdict]]]] = {
     "an act of one unit on the delivery of another": (speak_for_another_unit, [(Check.STATES, Verdict.FAILED)]),
     "a retrieval of something that was never sealed": (hand_out_something_else, [(Check.RECORDS, Verdict.FAILED)]),
     "a sharing that nobody agreed to": (share_against_a_refusal, [(Check.STATES, Verdict.FAILED)]),
+    "an override that one person gave alone": (agree_with_oneself, [(Check.STATES, Verdict.FAILED)]),
     "a service that sends for nobody": (submit_for_nobody, [(Check.STATES, Verdict.FAILED)]),
     "a unit that is addressed and excluded": (address_an_excluded_unit, [(Check.STATES, Verdict.FAILED)]),
     "a log that continues another": (continue_another_log, [(Check.GROWTH, Verdict.FAILED)]),

@@ -39,7 +39,7 @@ class Calls:
         self.requests: list[httpx2.Request] = []
         self.token_requests = 0
         self.token = token or (lambda: render(*TOKEN))
-        count = iter(range(10**6))
+        count = iter(range(1, 10**6))
         self.now = NOW
         self.directory = ProfileDir(tmp_path / "profile")
         self.directory.create()

@@ -19,7 +19,7 @@ from referral_api.domain import fold, policy
 from referral_api.domain.consent import check_tuple
 from referral_api.domain.errors import FINAL_REFUSALS, ErrorCode, ReferralError
 from referral_api.domain.fold import Delivery, Event
-from referral_api.domain.words import Act, CredentialId, CredentialKind, Role, State
+from referral_api.domain.words import Act, CredentialKind, Role, State
 from referral_api.formats.act import RawAct
 from referral_api.formats.bundle import SealedBundle
 from referral_api.formats.statements import KeyMap
@@ -246,21 +246,15 @@ class ReferralDecision:
     def _check_submit(self, event: Event) -> None:
         body: Any = self._checked.act.body
         check_tuple(body.basis, body.identity_level, None if body.override is None else body.override.reason)
-        if body.override is not None:
-            self._check_second_person(body.override.second_person, event.at)
+        named = None if body.override is None else body.override.second_person
+        # Whoever agreed to share against a refusal is another person of the same hotline (R-83).
+        if named is not None and not self._keymap.is_second_person(named, self._checked.act.iss, event.at):
+            raise ReferralError(ErrorCode.CONSENT_GATE, reason="second-person")
         excluded = frozenset() if self._route is None else frozenset(_excluded(self._route))
         for unit, _ in event.targets:
             if unit in excluded:
                 raise ReferralError(ErrorCode.TARGET_NOT_ALLOWED, unit=unit, reason="excluded")
             self._check_unit(unit)
-
-    def _check_second_person(self, named: CredentialId, now: int) -> None:
-        """R-83: whoever agreed to share against a refusal is another person of the same hotline."""
-        act, other = self._checked.act, self._keymap.find_credential(named)
-        if other is None or named == act.iss or (other.party, other.kind) != (act.party, CredentialKind.PERSON):
-            raise ReferralError(ErrorCode.CONSENT_GATE, reason="second-person")
-        if not other.holds_at(now):
-            raise ReferralError(ErrorCode.CONSENT_GATE, reason="second-person")
 
     def _check_unit(self, unit: str) -> None:
         party = self._keymap.find_party(unit)
