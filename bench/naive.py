@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from joserfc import jwt
-from joserfc.jwk import OKPKey
+from joserfc.jwk import ECKey, OKPKey
 from pydantic import BaseModel
 from sqlalchemy import event
 from sqlmodel import Field, Session, SQLModel, create_engine, select
@@ -23,7 +23,7 @@ from referral_api.domain.consent import check_tuple
 from referral_api.domain.errors import ReferralError
 from referral_api.formats.act import parse_act, verify_act
 from referral_api.formats.bundle import parse_bundle
-from referral_api.formats.keys import SigningKey, parse_public_key
+from referral_api.formats.keys import SigningKey
 from referral_api.formats.receipt import build_receipt
 from referral_api.formats.statements import KeyMap
 from referral_api.formats.strict_json import sha256_b64u
@@ -116,9 +116,8 @@ def create_app(
             raise HTTPException(401)
         proof = request.headers["dpop"]
         header = json.loads(_unpadded(proof.partition(".")[0]))
-        parse_public_key(header["jwk"] | {"alg": header["alg"]})
-        key = OKPKey.import_key(header["jwk"])
-        said = jwt.decode(proof, key, algorithms=["Ed25519"]).claims
+        key = ECKey.import_key(header["jwk"])
+        said = jwt.decode(proof, key, algorithms=["ES256"]).claims
         ath = sha256_b64u(token.encode())
         if said["htm"] != request.method or said["htu"] != issuer + request.url.path or said["ath"] != ath:
             raise HTTPException(401)

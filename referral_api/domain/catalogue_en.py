@@ -321,7 +321,7 @@ ENGLISH: Final[Mapping[E, tuple[str, str, str]]] = {
     E.UNREACHABLE: (
         "The exchange cannot be reached.",
         "There was no answer over the network.",
-        "What you sent waits in the outbox and is sent again by itself. If it is urgent, telephone the unit now.",
+        "What is in the outbox is sent again by itself; repeat anything else. If it is urgent, telephone the unit now.",
     ),
     E.NOT_ENROLLED: (
         "This machine is not enrolled.",

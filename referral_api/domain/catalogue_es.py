@@ -321,7 +321,7 @@ SPANISH: Final[Mapping[E, tuple[str, str, str]]] = {
     E.UNREACHABLE: (
         "No hay conexión con el servidor de intercambio.",
         "No hubo respuesta por la red.",
-        "Lo enviado espera en la bandeja de salida y saldrá por sí solo. Si es urgente, llame ahora a la unidad.",
+        "Lo que ya está en la bandeja de salida saldrá solo; repita lo demás. Si es urgente, llame ahora a la unidad.",
     ),
     E.NOT_ENROLLED: (
         "Este equipo no está inscrito.",
