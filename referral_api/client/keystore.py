@@ -16,7 +16,7 @@ from __future__ import annotations
 import secrets
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -372,8 +372,3 @@ def _decode_keys(raw: bytes) -> CredentialKeys:
         )
     except (ReferralError, LookupError, TypeError, ValueError, AttributeError):
         raise corrupt("contents") from None
-
-
-def add_enc_secret(keys: CredentialKeys, secret: Secret) -> CredentialKeys:
-    """The same keys with one more encryption key, newest last."""
-    return replace(keys, enc=(*keys.enc, secret))

@@ -24,13 +24,13 @@ from referral_api.auditlog.proof import Included, parse_proof, verify_proof
 from referral_api.auditlog.tiles import ENTRIES, TILE_WIDTH, TileName, encode_entries, parse_entries
 from referral_api.client.profile import Pin, Profile
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.words import Act, Digest, KeyUse, Kid
+from referral_api.domain.words import Act, KeyUse, Kid
 from referral_api.formats.act import RawAct, parse_act
 from referral_api.formats.keys import PublicKey
 from referral_api.formats.parties import SealKeys
 from referral_api.formats.receipt import Receipt, match_receipt, verify_receipt
 from referral_api.formats.statements import KeyMap
-from referral_api.formats.strict_json import b64u, unb64u
+from referral_api.formats.strict_json import unb64u
 
 MAX_KEYS_LOG = 1 << 20
 """Leaves that a client is willing to replicate; an exchange with more parties is another exchange."""
@@ -251,11 +251,6 @@ def claimed_size(raw_checkpoint: bytes) -> int:
 def issuer_origin(issuer: str, log: str) -> str:
     """The origin of an exchange's log (R-90)."""
     return f"{issuer.partition('://')[2]}/v1/log/{log}"
-
-
-def root_digest(pin: Pin) -> Digest:
-    """A pinned root as documents carry it."""
-    return Digest(b64u(pin.root))
 
 
 def _policy(keymap: KeyMap, origin: str) -> TrustPolicy:

@@ -184,15 +184,6 @@ def deliveries_of(conn: Connection, ref: str) -> dict[str, Delivery]:
     return {row[0]: _delivery(row) for row in rows}
 
 
-def find_delivery(conn: Connection, ref: str, unit: str) -> Delivery | None:
-    """One delivery, or None."""
-    row = conn.one(
-        f"SELECT {_DELIVERY_COLUMNS} FROM delivery WHERE ref = ? AND unit = ?",
-        (ref, unit),
-    )
-    return None if row is None else _delivery(row)
-
-
 def insert_delivery(tx: Transaction, ref: str, delivery: Delivery) -> None:
     """Store a new delivery."""
     tx.later(
