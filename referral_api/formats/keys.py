@@ -74,6 +74,7 @@ _P384_POINT_BYTES = 97
 _ML_DSA_65_BYTES = 1952
 _P256_COORDINATE_BYTES = 32
 _SEED_BYTES = 32
+_ES256 = ec.ECDSA(SHA256())
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +199,7 @@ def _es256_signing_key(secret: bytes) -> SoftwareSigningKey:
     }
 
     def sign(signing_input: bytes) -> bytes:
-        r, s = decode_dss_signature(private.sign(signing_input, ec.ECDSA(SHA256())))
+        r, s = decode_dss_signature(private.sign(signing_input, _ES256))
         return r.to_bytes(_P256_COORDINATE_BYTES, "big") + s.to_bytes(_P256_COORDINATE_BYTES, "big")
 
     return SoftwareSigningKey(parse_public_key(jwk), sign)
@@ -210,7 +211,7 @@ def _verify(key: PublicKey, signing_input: bytes, signature: bytes) -> None:
         raise InvalidSignature
     if isinstance(native, ec.EllipticCurvePublicKey):
         r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
-        native.verify(encode_dss_signature(r, s), signing_input, ec.ECDSA(SHA256()))
+        native.verify(encode_dss_signature(r, s), signing_input, _ES256)
     else:
         native.verify(signature, signing_input)
 

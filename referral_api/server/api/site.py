@@ -30,7 +30,7 @@ from referral_api.server.service.waiters import Waiters
 from referral_api.server.service.writer import Answer, Gathering, Writer
 
 T = TypeVar("T")
-MAX_TAKE = 16
+MAX_TAKE = 32
 MAX_QUEUE = 4096
 _LATER = object()
 """What a piece of work returns when the writer will answer instead."""

@@ -2,8 +2,9 @@
 
 Nine steps, cheap ones first; nothing is written before step 9, and what step 9 writes is written in one transaction by
 the one writer. Steps 5 to 8 are judged inside that transaction, under the log's lock, so that what they saw is still
-true when it commits; UNIQUE and compare-and-swap assert 5 and 7 once more in the statements themselves. An act that was
-taken before is looked up ahead of 3 and 4 too: what was valid then need not be valid now (R-14, R-53).
+true when it commits; UNIQUE and compare-and-swap assert 5 and 7 once more in the statements themselves. Where a step
+fails, and while the writer is in trouble, an act that was taken before is looked up first: what was valid then need not
+be valid now, and its receipt needs nobody to write (R-14, R-53).
 
 Must never: commit outside the writer, answer before the commit and its checkpoint, or know HTTP.
 """
@@ -73,8 +74,8 @@ class Door:
     def accept(self, submission: Submission, caller: Caller, answer: Answered, now: int) -> Committed[Accepted] | None:
         """Let one signed act change the state of the world, or refuse it.
 
-        An act seen before is answered at once, with what is returned; otherwise None is returned and `answer` is called
-        exactly once, after the commit and its checkpoint.
+        With None returned, `answer` is called exactly once, after the commit and its checkpoint. What is returned
+        otherwise is the first answer to an act that cannot be judged again.
 
         1 parse strictly (R-01, R-11)
         2 the issuer is the caller, or the caller carries it for its own party (R-15)
@@ -94,30 +95,42 @@ class Door:
         if submission.route is not None:
             beside = _read(Submission(submission.route, ref=submission.ref), caller)
             _check_route(received.act, beside.act)
+        if not self._writer.went_well and (stored := self._find_answer(received, beside)) is not None:  # (5)
+            return stored
         try:
-            answered = self._find_answer(received, beside)  # (5)
-        except ReferralError as error:
-            # Committed and not signed: the writer finds it again and has it signed.
-            if error.code is not ErrorCode.CHECKPOINT_PENDING:
+            checked = self._check(received, now)  # (3), (4)
+            route = None if beside is None else self._check(beside, now)
+            self._submit(checked, route, submission.enrolment, caller, answer)  # (5) to (9), inside its transaction
+        except ReferralError:
+            # What was valid then need not be valid now, and whoever has a receipt gets it, whatever fails here.
+            if (stored := self._find_answer(received, beside)) is None:
                 raise
-        else:
-            if answered is not None:
-                return answered
-        checked = self._check(received, now)  # (3), (4)
-        route = None if beside is None else self._check(beside, now)
-        if checked.act.act in DIRECTORY_ACTS:  # (6) to (9), inside the writer's transaction
-            self._writer.submit(DirectoryDecision(self._exchange, checked, submission.enrolment), answer)
-        else:
-            self._writer.submit(ReferralDecision(self._exchange, checked, caller, route), answer)
+            return stored
         return None
 
+    def _submit(
+        self, checked: Checked, route: Checked | None, enrolment: str | None, caller: Caller, answer: Answered
+    ) -> None:
+        if checked.act.act in DIRECTORY_ACTS:
+            self._writer.submit(DirectoryDecision(self._exchange, checked, enrolment), answer)
+        else:
+            self._writer.submit(ReferralDecision(self._exchange, checked, caller, route), answer)
+
     def _find_answer(self, received: Received, beside: Received | None) -> Committed[Accepted] | None:
-        """The first receipt of this very act, or None for one that is new here, or whose id had another payload."""
+        """The first receipt of this very act; None for one that is new here, or whose id had another payload.
+
+        None as well for one that is committed and not signed: the writer finds it again and has it signed.
+        """
         with self._exchange.database.read() as conn:
             seen = queries.find_act(conn, received.act.iss, received.act.id)
             if seen is None or seen.digest != received.act.digest:
                 return None
-            return stored_answer(conn, self._exchange, seen, None if beside is None else beside.act)
+            try:
+                return stored_answer(conn, self._exchange, seen, None if beside is None else beside.act)
+            except ReferralError as error:
+                if error.code is ErrorCode.CHECKPOINT_PENDING:
+                    return None
+                raise
 
     def _check(self, received: Received, now: int) -> Checked:
         raw_act, sealed = received.act, received.sealed

@@ -73,7 +73,7 @@ class Writer:
         self._last_now = 0
         self._own_sizes: dict[str, int] = {}
         """Sizes of the logs as this process has left them; another size is another process's work."""
-        self._signing = True
+        self._committing = self._signing = True
         self._thread = threading.Thread(target=self._loop, name="writer", daemon=True)
 
     def start(self, deliver: Deliver | None = None) -> None:
@@ -99,6 +99,11 @@ class Writer:
     def signing(self) -> bool:
         """Whether the last batch got its checkpoint; an exchange that cannot sign is not ready."""
         return self._signing
+
+    @property
+    def went_well(self) -> bool:
+        """Whether the last batch was committed as one and signed, so that nobody in it has to ask again."""
+        return self._committing and self._signing
 
     def submit(self, job: Job[T], answer: Callable[[Committed[T] | ReferralError], None]) -> None:
         """Queue a job; `answer` is called exactly once, from `deliver`.
@@ -157,10 +162,12 @@ class Writer:
         try:
             self._commit(queued)
         except OutcomeUnknown:
+            self._committing = False
             observe.log("commit_outcome_unknown", batch=len(queued))
             self._refuse(queued, ErrorCode.OUTCOME_UNKNOWN)
         except Exception as fault:
             # A batch that failed is rolled back as a whole; its jobs are tried alone or refused.
+            self._committing = False
             observe.log("batch_failed", batch=len(queued), fault=type(fault).__name__)
             if len(queued) == 1:
                 self._refuse(queued, fault.code if isinstance(fault, ReferralError) else ErrorCode.UNAVAILABLE)
@@ -186,6 +193,7 @@ class Writer:
             }
             self._announce(batch)
             self._on_step("before-commit")
+        self._committing = True
         self._on_step("after-commit")
         self._saved.update(batch.saved)
         self._own_sizes.update({log: grown.size for log, grown in appended.items()})
@@ -313,6 +321,11 @@ class Gathering:
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
         self._held = threading.local()
+
+    @property
+    def went_well(self) -> bool:
+        """As the writer's."""
+        return self._writer.went_well
 
     def submit(self, job: Job[T], answer: Callable[[Committed[T] | ReferralError], None]) -> None:
         """Hold a job for the writer. Raises as `Writer.submit`."""

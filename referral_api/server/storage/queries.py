@@ -74,12 +74,19 @@ def find_act(conn: Connection, iss: str, act_id: str) -> StoredAct | None:
 
 
 def find_acts(conn: Connection, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], StoredAct]:
-    """Those of the acts with these (issuer, id) that are stored, in one question."""
-    marks = ",".join(["(?,?)"] * len(keys))
-    rows = conn.all(
-        f"SELECT {_ACT_COLUMNS} FROM act WHERE (iss, id) IN (VALUES {marks})", [part for key in keys for part in key]
-    )
-    return {(stored.iss, stored.id): stored for stored in map(_act, rows)}
+    """Those of the acts with these (issuer, id) that are stored, in one question an issuer.
+
+    Not as pairs in one list of values: SQLite answers that by reading the whole table.
+    """
+    ids: dict[str, list[str]] = {}
+    for iss, act_id in keys:
+        ids.setdefault(iss, []).append(act_id)
+    found: dict[tuple[str, str], StoredAct] = {}
+    for iss, asked in ids.items():
+        marks = ",".join("?" * len(asked))
+        rows = conn.all(f"SELECT {_ACT_COLUMNS} FROM act WHERE iss = ? AND id IN ({marks})", [iss, *asked])
+        found |= {(stored.iss, stored.id): stored for stored in map(_act, rows)}
+    return found
 
 
 def find_act_by_digest(conn: Connection, digest: str) -> StoredAct | None:
