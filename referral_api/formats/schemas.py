@@ -59,6 +59,15 @@ class _Plain(GenerateJsonSchema):
             del document["default"]
         return document
 
+    def generate_inner(self, schema: Any) -> JsonSchemaValue:
+        document = super().generate_inner(schema)
+        # What the library does not know to be a list before a validator of ours has run, it measures like a text.
+        if document.get("type") == "array":
+            for ours, theirs in (("minItems", "minLength"), ("maxItems", "maxLength")):
+                if theirs in document:
+                    document[ours] = document.pop(theirs)
+        return document
+
 
 def build() -> dict[str, bytes]:
     """Every generated file of schemas/: its path there, and its exact bytes."""

@@ -16,6 +16,7 @@ import binascii
 import hashlib
 import json
 import math
+from collections.abc import Collection
 from typing import Any, Never
 
 from pydantic_core import from_json
@@ -29,6 +30,8 @@ MAX_DEPTH = 16
 """Nesting allowed in any document: the outermost object or array counts as one."""
 
 _UNSURE = object()
+_TEXT = frozenset({str})
+_LEAVES = frozenset({str, int, bool, type(None)})
 _NO_LENGTH = 1 << 62
 _MAX_ESCAPES = 4096
 """More of them than an envelope inside a request has; a text with more is read slowly."""
@@ -292,13 +295,17 @@ def _check_canonical(value: Any) -> None:
     waiting = [value]
     while waiting:
         one = waiting.pop()
-        if isinstance(one, (str, int)) or one is None:
-            continue
         if isinstance(one, dict):
-            if not all(isinstance(name, str) for name in one):
+            if not _TEXT.issuperset(map(type, one)) and not all(isinstance(name, str) for name in one):
                 raise TypeError("a member name must be text")
-            waiting.extend(one.values())
+            children: Collection[Any] = one.values()
         elif isinstance(one, list):
-            waiting.extend(one)
+            children = one
+        elif isinstance(one, (str, int)) or one is None:
+            continue
         else:
             raise TypeError(f"{type(one).__name__} has no canonical form")
+        # Most objects hold nothing but plain leaves.
+        if not _LEAVES.issuperset(map(type, children)):
+            waiting.extend(children)
+

@@ -75,6 +75,16 @@ def test_every_schema_is_a_valid_schema_that_closes_its_objects(name: str) -> No
     assert "null" not in json.dumps([part.get("default", 0) for _, part in _parts(schema, "")])
 
 
+@pytest.mark.parametrize("name", sorted(schemas.DOCUMENTS))
+def test_every_limit_is_one_that_its_type_has(name: str) -> None:
+    """A validator passes over `maxLength` of an array in silence: then the published limit is none."""
+    measured = {"array": {"minItems", "maxItems", "uniqueItems"}, "string": {"minLength", "maxLength", "pattern"}}
+    for where, part in _parts(schemas.schema_of(name), ""):
+        for kind, limits in measured.items():
+            if isinstance(part.get("type"), str) and part["type"] in measured.keys() - {kind}:
+                assert limits.isdisjoint(part), where
+
+
 def _parts(schema: Any, where: str) -> list[tuple[str, dict[str, Any]]]:
     found = [(where, schema)] if isinstance(schema, dict) else []
     children = schema.items() if isinstance(schema, dict) else enumerate(schema) if isinstance(schema, list) else ()

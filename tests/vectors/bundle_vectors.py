@@ -99,9 +99,9 @@ def _note() -> bytes:
 
 
 def _forward(original: bytes | None = None) -> bytes:
-    whole = original or scene.open_with(scene.seal(), NEAR_KEY).document.jws.raw
+    opened = scene.open_with(scene.seal(), NEAR_KEY).document.jws
     to = (Recipient(FAR_KEY.public, scene.FAR, SealRole.ACTION),)
-    return scene.seal(scene.forward_draft(whole), to, (OFFICER_ED,))
+    return scene.seal(scene.forward_draft(original or opened.raw, opened.digest), to, (OFFICER_ED,))
 
 
 def _contradictions() -> Iterator[tuple[str, str, str, str | None, Callable[[], bytes]]]:

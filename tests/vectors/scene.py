@@ -82,9 +82,9 @@ def open_with(raw: bytes, *keys: EncPrivateKey) -> OpenedBundle:
     return sealing.open_bundle(raw, {key.kid: key for key in held}, find_sender)
 
 
-def forward_draft(original: bytes, **changes: Any) -> Draft:
-    """The officer of the near unit passes the hotline's document on."""
-    body = ForwardBody(ForwardReason.TRANSFER, Digest(sha256_b64u(b"what the officer opened")), original)
+def forward_draft(original: bytes, prev: Digest | None = None, **changes: Any) -> Draft:
+    """The officer of the near unit passes the hotline's document on; `prev` is the payload digest of what was opened."""
+    body = ForwardBody(ForwardReason.TRANSFER, prev or Digest(sha256_b64u(b"what the officer opened")), original)
     return draft(body, issuer=OFFICER, **changes)
 
 
