@@ -13,7 +13,7 @@ import pytest
 HERE = Path(__file__).resolve().parent
 LOCK = HERE / "package-lock.json"
 INSTALLED = HERE / "node_modules" / ".package-lock.json"
-PACKAGES = ("jose", "hpke", "oauth4webapi", "@panva/hpke-noble", "@noble/post-quantum")
+PACKAGES = ("jose", "hpke", "oauth4webapi", "@panva/hpke-noble", "@noble/curves", "@noble/post-quantum")
 
 
 def installed() -> bool:

@@ -17,6 +17,7 @@ from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act
 from referral_api.server.service.batch import Asks, Batch, Committed, Done, Place
 from referral_api.server.service.writer import Writer
+from tests.faults.submissions import parcel
 from tests.signing import sign
 from tests.wire import Caller
 from tests.world import AUDIT, UNIT, World
@@ -194,3 +195,23 @@ def test_an_exchange_that_may_not_write_is_not_ready(sqlite_world: World) -> Non
     world.server.runtime.exchange.database._closed_reason = "commit-failed"
     ready = caller.call("GET", "/readyz", signed=False)
     assert (ready.status, ready.json["checks"]["database"]) == (503, False)
+
+
+def test_whoever_has_a_receipt_gets_it_while_nothing_can_be_written(sqlite_world: World) -> None:
+    """R-14, R-53: a disk that failed keeps no receipt back; what is new is refused and leaves its id unused."""
+    world = sqlite_world
+    taken, new = parcel(world), parcel(world)
+    first = taken.send(world)
+    assert first is not None and first.status == 201
+    world.check()
+    world.server.runtime.exchange.database._closed_reason = "commit-failed"
+
+    refused = new.send(world)
+    assert refused is not None and (refused.status, refused.code) == (503, "writes-closed")
+    again = taken.send(world)
+    assert again is not None and again.status == 200
+    assert again.json["receipt"] == first.json["receipt"]
+    world.server.runtime.exchange.database._closed_reason = None
+    late = new.send(world)
+    assert late is not None and late.status == 201
+    world.check()

@@ -243,6 +243,10 @@ BUNDLES: Mapping[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "no recipient": (lambda e: e.update(recipients=[]), "bundle-malformed"),
     "a recipient that the routing does not name": (_other_unit_in_routing, "recipient-key-stale"),
     "a key that nobody has": (_unknown_kid, "recipient-key-stale"),
+    "an attachment that nobody can fetch": (
+        lambda e: in_routing(e, lambda r: r.update(att=[{"id": "a0", "manifest": "A" * 43, "size": 1}])),
+        "bundle-malformed",
+    ),
     "a member too many": (lambda e: e.update(unprotected={}), "bundle-malformed"),
     "a member missing": (lambda e: e.pop("tag"), "bundle-malformed"),
     "an encapsulation too short": (lambda e: e["recipients"][0]["header"].update(ek="AAAA"), "bundle-malformed"),

@@ -19,7 +19,7 @@ from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import DIRECTORY_ACTS, Act
 from referral_api.formats import signed
 from referral_api.formats.act import RawAct, parse_act, verify_act
-from referral_api.formats.bundle import SealedBundle, SealRole, parse_bundle
+from referral_api.formats.bundle import SealedBundle, SealRole, bundle_malformed, parse_bundle
 from referral_api.formats.fields import Sealed
 from referral_api.server.service.batch import Committed
 from referral_api.server.service.callers import Caller
@@ -202,6 +202,9 @@ def _check_sealed(act: RawAct, text: bytes | None) -> SealedBundle | None:
         raise ReferralError(ErrorCode.WRONG_TYPE, act=act.act.value, found=sealed.cty)
     if (sealed.sha256, sealed.size) != (named.sha256, named.size):
         raise ReferralError(ErrorCode.DIGEST_MISMATCH, reason="differs")
+    if sealed.routing.attachments:
+        # There is no call yet that would take their parts: the unit would be promised what never comes.
+        raise bundle_malformed("attachments")
     if sealed.routing.from_party != act.party or sealed.routing.ref != act.ref:
         raise ReferralError(ErrorCode.RECIPIENT_MISMATCH, reason="routing")
     return sealed
