@@ -239,3 +239,48 @@ def test_the_fast_reader_is_sure_of_what_our_clients_write() -> None:
         "bundle": "x" * 50_000,
         "n": [1, True, None],
     }
+
+
+@st.composite
+def spelled_somehow(draw: st.DrawFn) -> bytes:
+    """A JSON text as somebody might write it: spaces, escapes that need not be, members that come twice."""
+    quote, backslash = "\\u0022", "\\u005c"
+
+    def text(value: str) -> str:
+        plain = strict_json.compact(value).decode()
+        return draw(
+            st.sampled_from([plain, canonical(value).decode(), plain.replace('\\"', quote).replace("\\\\", backslash)])
+        )
+
+    def spell(value: object) -> str:
+        gap = draw(st.sampled_from(["", "", "", " "]))
+        if isinstance(value, dict):
+            members = [f"{text(name)}:{gap}{spell(one)}" for name, one in value.items()]
+            if members and draw(st.integers(0, 3)) == 0:
+                members.append(draw(st.sampled_from(members)))
+            return "{" + f",{gap}".join(members) + "}"
+        if isinstance(value, list):
+            return "[" + f",{gap}".join(spell(one) for one in value) + "]"
+        return text(value) if isinstance(value, str) else canonical(value).decode()
+
+    leaves = st.none() | st.booleans() | st.integers(-(2**54), 2**54) | st.text('ab"\\/\n\x7fñ', max_size=6)
+    values = st.recursive(
+        leaves,
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text('a"\\', max_size=2), inner, max_size=4),
+        max_leaves=12,
+    )
+    return spell(draw(values)).encode()
+
+
+@given(spelled_somehow())
+def test_the_fast_reader_takes_no_text_that_the_slow_one_refuses(raw: bytes) -> None:
+    """R-01: a member that came twice costs bytes, whatever else in the text could have saved some."""
+    quick = strict_json._find_quickly(raw, strict_json.MAX_DEPTH)
+    if quick is not strict_json._UNSURE:
+        assert quick == strict_json._read_slowly(raw, floats=False, depth=strict_json.MAX_DEPTH)
+
+
+def test_the_fast_reader_leaves_a_text_of_many_escapes_to_the_slow_one() -> None:
+    raw = canonical(['"' * (strict_json._MAX_ESCAPES + 1)])
+    assert strict_json._find_quickly(raw, strict_json.MAX_DEPTH) is strict_json._UNSURE
+    assert parse(raw, max_bytes=len(raw)) == ['"' * (strict_json._MAX_ESCAPES + 1)]
