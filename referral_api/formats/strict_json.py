@@ -308,4 +308,3 @@ def _check_canonical(value: Any) -> None:
         # Most objects hold nothing but plain leaves.
         if not _LEAVES.issuperset(map(type, children)):
             waiting.extend(children)
-

@@ -6,6 +6,7 @@ import contextlib
 import json
 import socket
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -209,6 +210,24 @@ def test_the_inbox_takes_its_own_parameters_once_each_and_within_bounds(world: W
     answer = world.caller("officer").call("GET", f"/v1/inbox?{query}")
     assert answer.status == status, answer.body
     assert answer.code in (None, "malformed", "cursor-invalid")
+
+
+TWICE = (
+    "log/keys/consistency?from=1&from=2",
+    "log/keys/consistency?from=1&until=2",
+    "log/audit/{year}/checkpoint?since=1&since=1",
+    "records/{year}?from=0&from=1",
+    "records/{year}?limit=1&limt=2",
+)
+
+
+@pytest.mark.parametrize("query", TWICE)
+def test_what_an_auditor_asks_twice_or_wrongly_is_refused(world: World, query: str) -> None:
+    """What is passed over in silence, the caller believes to have asked for."""
+    year = datetime.fromtimestamp(world.clock(), UTC).year
+    answer = world.caller("auditor").call("GET", f"/v1/{query.format(year=year)}")
+    assert (answer.status, answer.code) == (400, "malformed")
+    assert world.caller("auditor").call("GET", f"/v1/{query.format(year=year).partition('&')[0]}").status == 200
 
 
 def test_a_cursor_of_another_party_is_worth_nothing(world: World) -> None:

@@ -17,9 +17,9 @@ from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act
 from referral_api.server.service.batch import Asks, Batch, Committed, Done, Place
 from referral_api.server.service.writer import Writer
-from tests.faults.submissions import parcel
+from tests.faults.submissions import Parcel, parcel
 from tests.signing import sign
-from tests.wire import Caller
+from tests.wire import Answer, Caller
 from tests.world import AUDIT, UNIT, World
 
 REF = "01890a5d-ac96-774b-bcce-b302099a8057"
@@ -201,17 +201,21 @@ def test_whoever_has_a_receipt_gets_it_while_nothing_can_be_written(sqlite_world
     """R-14, R-53: a disk that failed keeps no receipt back; what is new is refused and leaves its id unused."""
     world = sqlite_world
     taken, new = parcel(world), parcel(world)
-    first = taken.send(world)
-    assert first is not None and first.status == 201
+    first = answer_to(taken, world)
+    assert first.status == 201
     world.check()
     world.server.runtime.exchange.database._closed_reason = "commit-failed"
 
-    refused = new.send(world)
-    assert refused is not None and (refused.status, refused.code) == (503, "writes-closed")
-    again = taken.send(world)
-    assert again is not None and again.status == 200
-    assert again.json["receipt"] == first.json["receipt"]
+    refused = answer_to(new, world)
+    assert (refused.status, refused.code) == (503, "writes-closed")
+    again = answer_to(taken, world)
+    assert (again.status, again.json["receipt"]) == (200, first.json["receipt"])
     world.server.runtime.exchange.database._closed_reason = None
-    late = new.send(world)
-    assert late is not None and late.status == 201
+    assert answer_to(new, world).status == 201
     world.check()
+
+
+def answer_to(one: Parcel, world: World) -> Answer:
+    answer = one.send(world)
+    assert answer is not None
+    return answer

@@ -83,7 +83,7 @@ def open_with(raw: bytes, *keys: EncPrivateKey) -> OpenedBundle:
 
 
 def forward_draft(original: bytes, prev: Digest | None = None, **changes: Any) -> Draft:
-    """The officer of the near unit passes the hotline's document on; `prev` is the payload digest of what was opened."""
+    """The officer of the near unit passes the hotline's document on; `prev` is the digest of what was opened."""
     body = ForwardBody(ForwardReason.TRANSFER, prev or Digest(sha256_b64u(b"what the officer opened")), original)
     return draft(body, issuer=OFFICER, **changes)
 

@@ -50,10 +50,13 @@ class Call:
                 return value.decode("latin-1")
         return None
 
-    def parameters(self) -> list[tuple[str, str]]:
-        """The query parameters in order; raises MALFORMED for what is no query string."""
+    def parameters(self, *names: str) -> dict[str, str]:
+        """The query parameters: each at most once, and none but these. Raises MALFORMED.
+
+        What is passed over in silence, the caller believes to have asked for.
+        """
         try:
-            return parse_qsl(
+            pairs = parse_qsl(
                 self.query.decode("ascii"),
                 keep_blank_values=True,
                 strict_parsing=bool(self.query),
@@ -61,6 +64,12 @@ class Call:
             )
         except ValueError:
             raise ReferralError(ErrorCode.MALFORMED, reason="parameter") from None
+        given: dict[str, str] = {}
+        for name, value in pairs:
+            if name not in names or name in given:
+                raise ReferralError(ErrorCode.MALFORMED, reason="parameter")
+            given[name] = value
+        return given
 
     def json(self, *, required: frozenset[str], optional: frozenset[str] = frozenset()) -> dict[str, Any]:
         """The body as a JSON object with exactly these members.

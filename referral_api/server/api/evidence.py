@@ -67,7 +67,7 @@ async def get_consistency(site: Site, call: Call) -> Reply:
 
     def work(caller: Caller) -> dict[str, Any]:
         log = evidence.log_of(_log(call), caller, read=Read.CONSISTENCY)
-        given = dict(call.parameters())
+        given = call.parameters("from", "to")
         old, new = _size(given.get("from")), None if "to" not in given else _size(given["to"])
         return _reading(site, lambda conn: evidence.consistency(conn, site.exchange, log, old, new))
 
@@ -99,11 +99,11 @@ def _log(call: Call) -> str:
 
 def _since(call: Call) -> int:
     """The size up to which the caller had read before (`since`), for the record of its session."""
-    return _size(dict(call.parameters()).get("since", "0"))
+    return _size(call.parameters("since").get("since", "0"))
 
 
 def _records_wanted(call: Call) -> tuple[int, int]:
-    given = dict(call.parameters())
+    given = call.parameters("from", "limit")
     first, limit = _size(given.get("from", "0")), _size(given.get("limit", str(DEFAULT_RECORDS)))
     if not 1 <= limit <= evidence.MAX_RECORDS:
         raise ReferralError(ErrorCode.MALFORMED, reason="parameter", param="limit", least=1, most=evidence.MAX_RECORDS)

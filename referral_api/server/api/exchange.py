@@ -87,7 +87,7 @@ async def get_inbox(site: Site, call: Call) -> Reply:
 
     def first(caller: Caller) -> tuple[Caller, feed.InboxQuery, int, dict[str, Any]]:
         demand(Read.INBOX, caller.role, caller.kind, Relation.OWN)
-        query = feed.parse_query(call.parameters(), caller.party, site.cursors)
+        query = feed.parse_query(call.parameters(*feed.QUERY), caller.party, site.cursors)
         seen = site.waiters.generation(caller.party)  # Before the read: what commits after it is not missed.
         return caller, query, seen, _page(site, caller, query, call.now)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from referral_api.formats.strict_json import b64u, unb64u
 from referral_api.server.storage import feeds, logbook
 from referral_api.server.storage.database import Connection
 
+QUERY = ("after", "limit", "wait", "pending")
 MAX_LIMIT = 200  # R-05
 DEFAULT_LIMIT = 50
 MAX_WAIT_S = 25  # R-05
@@ -65,9 +66,8 @@ class Cursors:
         return hmac.new(self._secret, message, hashlib.sha256).digest()[:_TAG_BYTES]
 
 
-def parse_query(params: Iterable[tuple[str, str]], party: str, cursors: Cursors) -> InboxQuery:
-    """Read `after`, `limit`, `wait`, `pending`; raises MALFORMED with `param`, CURSOR_INVALID."""
-    given = _once(params, {"after", "limit", "wait", "pending"})
+def parse_query(given: Mapping[str, str], party: str, cursors: Cursors) -> InboxQuery:
+    """Read `QUERY`; raises MALFORMED with `param`, CURSOR_INVALID."""
     after = cursors.decode(party, given["after"]) if given.get("after") else 0
     return InboxQuery(
         after=after,
@@ -110,16 +110,7 @@ def _entry(line: feeds.FeedEntry) -> dict[str, Any]:
     }
 
 
-def _once(params: Iterable[tuple[str, str]], known: set[str]) -> dict[str, str]:
-    given: dict[str, str] = {}
-    for name, value in params:
-        if name not in known or name in given:
-            raise ReferralError(ErrorCode.MALFORMED, reason="parameter")
-        given[name] = value
-    return given
-
-
-def _number(given: dict[str, str], name: str, default: int, least: int, most: int) -> int:
+def _number(given: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
     text = given.get(name)
     if text is None:
         return default
@@ -128,7 +119,7 @@ def _number(given: dict[str, str], name: str, default: int, least: int, most: in
     return int(text)
 
 
-def _flag(given: dict[str, str], name: str) -> bool:
+def _flag(given: Mapping[str, str], name: str) -> bool:
     text = given.get(name, "false")
     if text not in ("true", "false"):
         raise ReferralError(ErrorCode.MALFORMED, reason="parameter", param=name)
