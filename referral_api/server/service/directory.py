@@ -11,9 +11,10 @@ Implements: docs/protocol.md R-30 to R-36; design §5.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from referral_api.domain import policy
 from referral_api.domain.errors import ErrorCode, ReferralError
@@ -164,9 +165,10 @@ def _get_waiting(tx: Transaction, keymap: KeyMap, act: RawAct, enrolment: str, n
 def _approve(tx: Transaction, keymap: KeyMap, act: RawAct, body: ApproveStatement, now: int) -> Effects:
     """An approval of what is on the log already, or of a new party's statement that waits in its enrolment (R-32 a)."""
     pending = keymap.find_pending(body.party)
-    waiting = None if pending is not None else _find_held(tx, body.party, body.statement, EnrolmentState.COMPLETED)
+    own = partial(enrolments.enrolments_of, tx, body.party)
+    waiting = None if pending is not None else _find_held(own(EnrolmentState.COMPLETED), body.statement)
     if waiting is None or waiting.statement is None:
-        if pending is None and _find_held(tx, body.party, body.statement, EnrolmentState.VOID) is not None:
+        if pending is None and _find_held(own(EnrolmentState.VOID), body.statement) is not None:
             raise ReferralError(ErrorCode.CODE_VOID, reason=Turn.VOID.value)
         return _alone(tx, keymap, act, now)
     if now >= waiting.stored.created_at + ENROLMENT_LIFE_S:
@@ -183,8 +185,9 @@ def _object(tx: Transaction, keymap: KeyMap, act: RawAct, body: Object, signer: 
     if any(pending.digest == body.statement for pending in keymap.pending()):
         return _alone(tx, keymap, act, now)
     # Only a registrar person may void what is not on the log; to anybody else it is not there.
-    held = signer.role is Role.REGISTRAR
-    waiting = _find_held(tx, None, body.statement, EnrolmentState.COMPLETED, now - ENROLMENT_LIFE_S) if held else None
+    is_registrar, since = signer.role is Role.REGISTRAR, now - ENROLMENT_LIFE_S
+    held = enrolments.enrolments_in(tx, EnrolmentState.COMPLETED, since=since) if is_registrar else ()
+    waiting = _find_held(held, body.statement)
     if waiting is None:
         return _alone(tx, keymap, act, now)
     # Its keys never reach the log, so the objection has nothing to void there: it stands in the audit log alone.
@@ -192,11 +195,9 @@ def _object(tx: Transaction, keymap: KeyMap, act: RawAct, body: Object, signer: 
     return Effects((), (), keymap)
 
 
-def _find_held(
-    tx: Transaction, party: str | None, statement: str, state: EnrolmentState, since: int = 0
-) -> Waiting | None:
-    """The enrolment in this state, begun after `since`, that holds a new party's statement of this digest."""
-    for stored in enrolments.enrolments_in(tx, state, party=party, since=since):
+def _find_held(found: Iterable[StoredEnrolment], statement: str) -> Waiting | None:
+    """The one of these enrolments that holds a new party's statement of this digest."""
+    for stored in found:
         if stored.body is not None and stored.body["statement"] is not None:
             waiting = read_waiting(stored)
             if waiting.statement is not None and waiting.statement.digest == statement:

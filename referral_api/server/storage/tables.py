@@ -175,7 +175,11 @@ class Enrolment(Row, table=True):
     """One enrolment under way: the challenges sent, what came back, and how often the code was mistyped."""
 
     __tablename__ = "enrolment"
-    __table_args__ = (Index("enrolment_party_state", "party", "state"), _STRICT)
+    __table_args__ = (
+        Index("enrolment_party_state", "party", "state"),
+        Index("enrolment_state_created_at", "state", "created_at", "id"),
+        _STRICT,
+    )
     id: str = _text(primary_key=True)
     nonce: str = _text(foreign_key="invitation.nonce")
     party: str = _text()
