@@ -1,33 +1,24 @@
 """`python -m bench`: rounds of ours, bare and naive, interleaved; medians and ratios within each round.
 
-Options: `--rounds N`, `--requests N`, `--connections N`, `--sizes 20kB,200kB`. The last line is `submit ratio X.XX`:
-submissions of 20 kB through the door against the bare durable insert of the same bytes.
+Options: `--rounds N`, `--requests N`, `--connections N`, `--sizes 20kB,200kB`, `--sync-delay MS`. The last line is
+`submit ratio X.XX`: submissions of 20 kB through the door against the bare durable insert of the same bytes.
 """
 
 from __future__ import annotations
 
 import argparse
-import http.client
-import os
-import platform
-import secrets
 import shutil
-import signal
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import corpus, load, world
+from bench import corpus, load, process, slow_sync, world
+from bench.machine import print_machine
 from referral_api.auditlog.checkpoint import TrustPolicy, log_key
 from referral_api.auditlog.proof import parse_proof, verify_proof
-from referral_api.client import access
 from referral_api.domain.words import KeyUse
 from referral_api.formats.receipt import verify_receipt
 from referral_api.formats.strict_json import parse
@@ -53,7 +44,8 @@ def main() -> int:
     options = _options()
     folder = Path(tempfile.mkdtemp(prefix="referral-bench-", dir=options.dir))
     try:
-        _print_machine(folder)
+        print_machine(folder, delay_ms=options.sync_delay)
+        slowed = slow_sync.surroundings(folder, options.sync_delay) if options.sync_delay else {}
         print("making the exchange and the requests …", flush=True)
         template = world.make(folder / "template")
         ratio = 0.0
@@ -61,7 +53,7 @@ def main() -> int:
             share = 1 if size == "20kB" else 5
             count = max(options.requests // share, 4 * WARM)
             requests = corpus.shots(template, count, corpus.SIZES[size])
-            rounds = [_round(template, folder, requests, options, at) for at in range(options.rounds)]
+            rounds = [_round(template, folder, requests, options, at, slowed) for at in range(options.rounds)]
             ratio = max(ratio, 0.0) if size != "20kB" else _report(size, requests, rounds)
             if size != "20kB":
                 _report(size, requests, rounds)
@@ -78,21 +70,36 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--sizes", default="20kB,200kB")
     parser.add_argument("--kinds", default=",".join(KINDS))
+    parser.add_argument(
+        "--sync-delay", type=float, default=0, metavar="MS", help="let every sync of the measured servers take longer"
+    )
     parser.add_argument("--dir", default=None, help="where the databases go; not a tmpfs")
     return parser.parse_args()
 
 
 def _round(
-    template: world.Template, folder: Path, requests: Sequence[corpus.Shot], options: argparse.Namespace, at: int
+    template: world.Template,
+    folder: Path,
+    requests: Sequence[corpus.Shot],
+    options: argparse.Namespace,
+    at: int,
+    slowed: Mapping[str, str],
 ) -> dict[str, Measure]:
     """Each server once, on a fresh copy, in an order that rotates."""
     kinds = options.kinds.split(",")
     order = [kinds[(at + n) % len(kinds)] for n in range(len(kinds))]
-    return {kind: _measure(template, folder / f"{kind}-{at}", kind, requests, options.connections) for kind in order}
+    return {
+        kind: _measure(template, folder / f"{kind}-{at}", kind, requests, options.connections, slowed) for kind in order
+    }
 
 
 def _measure(
-    template: world.Template, folder: Path, kind: str, requests: Sequence[corpus.Shot], connections: int
+    template: world.Template,
+    folder: Path,
+    kind: str,
+    requests: Sequence[corpus.Shot],
+    connections: int,
+    slowed: Mapping[str, str],
 ) -> Measure:
     folder.mkdir()
     template.copy(folder)
@@ -100,13 +107,13 @@ def _measure(
     # Token, nonce and proofs are the exchange's own; the others are given what it issued, within the same minute.
     access_rights: tuple[str, bytes, str] | None = None
     if kind != "ours":
-        with _server("ours", folder, template.port):
-            access_rights = _token(template)
-    with _server(kind, folder, template.port) as process:
-        heads = corpus.heads(template, shots, *(access_rights or _token(template)))
-        before = _cpu_s(process)
+        with process.running("ours", folder, template.port):
+            access_rights = process.token(template)
+    with process.running(kind, folder, template.port, surroundings=slowed) as server:
+        heads = corpus.heads(template, shots, *(access_rights or process.token(template)))
+        before = process.cpu_s(server)
         result = load.fire(template.port, heads, [shot.body for shot in shots], connections=connections, warm=WARM)
-        cpu_us = (_cpu_s(process) - before) / len(shots) * 1e6
+        cpu_us = (process.cpu_s(server) - before) / len(shots) * 1e6
     bad = {status: n for status, n in result.statuses.items() if status != 201}
     if bad:
         body = next(iter(result.kept.values()))
@@ -115,46 +122,6 @@ def _measure(
         _check(template, folder, len(shots), result)
     shutil.rmtree(folder)
     return Measure(result.rate, result.percentile(0.5), result.percentile(0.99), cpu_us)
-
-
-@contextmanager
-def _server(kind: str, folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    command = [sys.executable, "-m", "bench.servers", kind, str(folder), str(port)]
-    with (folder / f"{kind}.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
-    try:
-        for _ in range(200):
-            if process.poll() is not None:
-                raise SystemExit(f"{kind} did not start:\n{(folder / f'{kind}.log').read_text()}")
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.05)
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(20)
-
-
-def _token(template: world.Template) -> tuple[str, bytes, str]:
-    """A token of the hotline, the secret of its proof key, and a nonce for proofs (R-43)."""
-    session = template.session()
-    try:
-        secret = secrets.token_bytes(32)
-        answer = session._ask_for_token(template.hotline, secret)  # the bench speaks for the hotline
-        token = access.parse_token(answer, secret, int(time.time())).value
-    finally:
-        session.close()
-    url = f"{template.issuer}/v1/ping"
-    old = int(time.time()) - 3600
-    proof = access.build_proof(access.proof_key(secret), "GET", url, jti="x" * 22, now=old, token=token)
-    connection = http.client.HTTPConnection("127.0.0.1", template.port)
-    connection.request("GET", "/v1/ping", headers={"Authorization": f"DPoP {token}", "DPoP": proof})
-    nonce = connection.getresponse().getheader("dpop-nonce")
-    connection.close()
-    if nonce is None:
-        raise SystemExit("the exchange gave no nonce for a stale proof")
-    return token, secret, nonce
 
 
 def _check(template: world.Template, folder: Path, count: int, result: load.Result) -> None:
@@ -179,11 +146,6 @@ def _check(template: world.Template, folder: Path, count: int, result: load.Resu
             raise SystemExit("a receipt points elsewhere than its proof")
 
 
-def _cpu_s(process: subprocess.Popen[bytes]) -> float:
-    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def _report(size: str, requests: Sequence[corpus.Shot], rounds: Sequence[dict[str, Measure]]) -> float:
     wire = statistics.median(len(shot.body) for shot in requests)
     print(f"\nsubmit {size}: {wire / 1000:.0f} kB on the wire, {len(rounds)} rounds, median [min-max]")
@@ -200,26 +162,6 @@ def _report(size: str, requests: Sequence[corpus.Shot], rounds: Sequence[dict[st
         over = statistics.median(one["ours"].rate / one["naive"].rate for one in rounds)
         print(f"ours against naive: {over:.1f}x the rate")
     return statistics.median(one["ours"].rate / one["bare"].rate for one in rounds) if "bare" in rounds[0] else 0.0
-
-
-def _print_machine(folder: Path) -> None:
-    with (folder / "sync").open("wb") as probe:
-        took = []
-        for _ in range(200):
-            started = time.perf_counter()
-            probe.write(secrets.token_bytes(4096))
-            probe.flush()
-            os.fdatasync(probe.fileno())
-            took.append(time.perf_counter() - started)
-    kind = subprocess.run(["stat", "-f", "-c", "%T", str(folder)], capture_output=True, text=True, check=True).stdout
-    if kind.strip() == "tmpfs":
-        raise SystemExit("a tmpfs keeps nothing; give --dir on a disk")
-    load_1, _, _ = os.getloadavg()
-    print(
-        f"{os.cpu_count()} cores, Python {platform.python_version()}, {kind.strip()}, 4 kB append and fdatasync"
-        f" {statistics.median(took) * 1e6:.0f} us, load {load_1:.1f} before; synchronous=FULL; both signatures, DPoP",
-        flush=True,
-    )
 
 
 if __name__ == "__main__":

@@ -40,10 +40,12 @@ class Shot:
     body: bytes
 
 
-def shots(template: Template, count: int, size: int, *, both_signatures: bool = True) -> list[Shot]:
-    """`count` submits on two processes."""
+def shots(
+    template: Template, count: int, size: int, *, both_signatures: bool = True, units: Sequence[str] = UNITS
+) -> list[Shot]:
+    """`count` submits to these units in turn, made on two processes."""
     recipients = {
-        unit: [(key.kid, key.public.alg) for key in template.keymap.sealable(unit, int(time.time()))] for unit in UNITS
+        unit: [(key.kid, key.public.alg) for key in template.keymap.sealable(unit, int(time.time()))] for unit in units
     }
     share = [(template.folder, template.issuer, recipients, (count + 1) // 2, size, both_signatures)] * 2
     with ProcessPoolExecutor(2) as pool:
@@ -67,7 +69,7 @@ def _shot(
     *,
     both: bool,
 ) -> Shot:
-    ref, unit, now = str(uuid_utils.uuid7()), UNITS[number % len(UNITS)], int(time.time())
+    ref, unit, now = str(uuid_utils.uuid7()), list(recipients)[number % len(recipients)], int(time.time())
     to = tuple(Address(unit, kid, SealRole.ACTION) for kid, _ in recipients[unit])  # type: ignore[arg-type]
     routing = RoutingHeader(ref, "linea", to, os.urandom(32)).encode()  # type: ignore[arg-type]
     bundle = canonical(

@@ -41,7 +41,7 @@ from referral_api.server.service.batch import Batch, Done, audit_log
 from referral_api.server.service.exchange import Directory, Exchange, year_of
 from referral_api.server.service.replay import MemoryReplayStore, ReplayStore
 from referral_api.server.service.tokens import TokenService
-from referral_api.server.service.waiters import Waiters
+from referral_api.server.service.waiters import TICKS_A_SECOND, Waiters
 from referral_api.server.service.writer import Gathering, Writer
 from referral_api.server.settings import Settings
 from referral_api.server.storage import feeds, logbook
@@ -239,7 +239,7 @@ def create_app(runtime: Runtime) -> Edge:
             replay=replay,
         ),
         cursors=feed.Cursors(secret),
-        waiters=Waiters(),
+        waiters=Waiters(shared=not on_sqlite),
         lane=Lane(settings.lanes or (1 if on_sqlite else 4), after_take=gathering.release),
         desk=Lane(1),
         clock=runtime.clock,
@@ -273,13 +273,13 @@ def create_app(runtime: Runtime) -> Edge:
 
 
 async def _wheel(site: Site) -> None:
-    """Once a second: end waits that are over; now and then keep who polled."""
+    """End waits that are over; now and then keep who polled."""
     ticks = 0
     while True:
-        await asyncio.sleep(1)
+        await asyncio.sleep(1 / TICKS_A_SECOND)
         ticks += 1
         site.waiters.tick()
-        if site.polled and ticks % POLLS_SAVED_EVERY_S == 0:
+        if site.polled and ticks % (POLLS_SAVED_EVERY_S * TICKS_A_SECOND) == 0:
             # A full queue is being emptied by the very batches that would take this along.
             with suppress(ReferralError):
                 site.writer.submit(lambda _batch: Done(None), lambda _outcome: None)

@@ -1,8 +1,9 @@
 """Inboxes: one feed shape for every party, an opaque cursor, and waiting without holding anything (R-55).
 
-Waiters are woken in the same tick in which a batch's answers are delivered, before them; a one-second wheel ends their
-wait. No database connection is held while waiting. Across processes (PostgreSQL) one notice a batch wakes the others'
-waiters; the end of the wait is the net beneath that.
+Waiters are woken in the same tick in which a batch's answers are delivered, before them; a wheel ends their wait, and
+where nothing can have come meanwhile they are answered without another look. No database connection is held while
+waiting. Across processes (PostgreSQL) one notice a batch wakes the others' waiters; the look at the end of the wait is
+the net beneath that.
 
 Must never: hold a connection across a wait, tell a party of another's feed, or put a position into the clear of a
 cursor that another party could use.

@@ -39,6 +39,8 @@ NONCE_S = 300
 PROCESS_SKEW_S = 30
 """How far the clocks of the exchange's own processes may differ: added to every lifetime in the replay store."""
 MAX_JTI_CHARS = 64
+MAX_KEYS = 10_000
+"""Keys of proofs that are kept read, as many as tokens: clients poll in turn, so one less than there are keeps none."""
 PROOF_ALGS = (Alg.ES256, Alg.ED25519)
 
 _MAX_NONCE_CHARS = 64
@@ -252,7 +254,7 @@ def _without_dot_segments(path: str) -> str:
     return "/" + "/".join(kept)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=MAX_KEYS)
 def _proof_key(header: bytes) -> PublicKey:
     # A client sends the same header with every proof of one key, so a busy exchange reads each of them once.
     members = parse(header, max_bytes=MAX_PROOF_BYTES, floats=True)

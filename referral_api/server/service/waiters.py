@@ -1,4 +1,4 @@
-"""Who is waiting for their inbox to grow: futures by party, woken with the commit, ended by a one-second wheel (R-55).
+"""Who is waiting for their inbox to grow: futures by party, woken with the commit, ended by a wheel (R-55).
 
 Lives on the event loop's thread alone. A waiter costs one future and two dictionary entries; there is no timer a
 request.
@@ -14,6 +14,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 K = TypeVar("K", str, int)
+TICKS_A_SECOND = 20
+"""How finely waits end. Thousands who wait ask again as soon as they are let go: a second's share of them at once would
+stand before whatever else comes, and would stay together from then on.
+"""
 
 
 @dataclass(slots=True, eq=False)
@@ -27,7 +31,9 @@ class _Waiter:
 class Waiters:
     """All waiting inbox calls of one process."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, shared: bool = False) -> None:
+        """`shared`: other processes make inboxes grow too, and a notice of it can be lost."""
+        self._shared = shared
         self._by_party: dict[str, set[_Waiter]] = {}
         self._by_credential: dict[str, _Waiter] = {}
         self._ending: dict[int, set[_Waiter]] = {}
@@ -46,14 +52,15 @@ class Waiters:
     async def wait(self, party: str, credential: str, seconds: int, *, seen: int) -> bool:
         """Wait at most about `seconds`; True if the inbox may have grown since its generation was `seen`.
 
-        An older waiter of the same credential is let go with False.
+        An older waiter of the same credential is let go with False, and so is everybody when the process ends.
         """
         if self._closed or self.generation(party) != seen:
-            return True
+            return self.generation(party) != seen
         older = self._by_credential.get(credential)
         if older is not None:
             self._release(older, grown=False)
-        waiter = _Waiter(party, credential, asyncio.get_running_loop().create_future(), self._tick + seconds)
+        ends_tick = self._tick + seconds * TICKS_A_SECOND
+        waiter = _Waiter(party, credential, asyncio.get_running_loop().create_future(), ends_tick)
         self._by_party.setdefault(party, set()).add(waiter)
         self._by_credential[credential] = waiter
         self._ending.setdefault(waiter.ends_tick, set()).add(waiter)
@@ -80,12 +87,13 @@ class Waiters:
     def close(self) -> None:
         """Nobody waits from now on: the process ends once its calls are answered."""
         self._closed = True
-        self.wake_all()
+        for waiter in list(self._by_credential.values()):
+            self._release(waiter, grown=False)
 
     def tick(self) -> None:
-        """One second has passed: let those go whose time is over."""
+        """A part of a second has passed: let those go whose time is over."""
         for waiter in self._ending.pop(self._tick, ()):
-            self._release(waiter, grown=False)
+            self._release(waiter, grown=self._shared)
         self._tick += 1
 
     def _release(self, waiter: _Waiter, *, grown: bool) -> None:
