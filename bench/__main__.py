@@ -1,7 +1,7 @@
 """`python -m bench`: rounds of ours, bare and naive, interleaved; medians and ratios within each round.
 
-Options: `--rounds N`, `--requests N`, `--connections N`, `--sizes 20kB,200kB`, `--sync-delay MS`. The last line is
-`submit ratio X.XX`: submissions of 20 kB through the door against the bare durable insert of the same bytes.
+Options: `--rounds N`, `--requests N`, `--connections N`, `--work 20kB,200kB,Ed25519,ack`, `--sync-delay MS`. The last
+line is `submit ratio X.XX`: submissions of 20 kB through the door against the bare durable insert of the same bytes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import shutil
 import statistics
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,27 +39,60 @@ class Measure:
     cpu_us: float
 
 
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is sent: by whom, as which act, and what must be there before (sent to ours alone, and not measured)."""
+
+    caller: str
+    act: str
+    shots: Sequence[corpus.Shot]
+    before: Sequence[corpus.Shot] = ()
+    kinds: frozenset[str] = frozenset(KINDS)
+
+
+def _submits(size: str, hotline: str = world.HOTLINE) -> Callable[[world.Template, int], Work]:
+    return lambda template, count: Work(
+        hotline, "submit", corpus.shots(template, count, corpus.SIZES[size], hotline=hotline)
+    )
+
+
+def _acks(template: world.Template, count: int) -> Work:
+    hotline, unit = world.SIMPLE_HOTLINE, world.SIMPLE_UNIT
+    submits = corpus.shots(template, count, corpus.SIZES["20kB"], hotline=hotline, units=[unit])
+    # The naive twin knows submissions only.
+    return Work(unit, "ack", corpus.acks(template, submits, unit), submits, frozenset({"bare", "ours"}))
+
+
+WORK: Mapping[str, tuple[str, int, Callable[[world.Template, int], Work]]] = {
+    "20kB": ("submit 20 kB, Ed25519 and ML-DSA-65", 1, _submits("20kB")),
+    "200kB": ("submit 200 kB, Ed25519 and ML-DSA-65", 5, _submits("200kB")),
+    "Ed25519": ("submit 20 kB, Ed25519 alone", 1, _submits("20kB", world.SIMPLE_HOTLINE)),
+    "ack": ("acknowledge, Ed25519 alone", 1, _acks),
+}
+"""Title, how many times fewer of them are sent, and what makes them."""
+
+
 def main() -> int:
     """Measure, print, and fail if anything measured was wrong."""
     options = _options()
     folder = Path(tempfile.mkdtemp(prefix="referral-bench-", dir=options.dir))
+    ratio: float | None = None
     try:
         print_machine(folder, delay_ms=options.sync_delay)
         slowed = slow_sync.surroundings(folder, options.sync_delay) if options.sync_delay else {}
         print("making the exchange and the requests …", flush=True)
         template = world.make(folder / "template")
-        ratio = 0.0
-        for size in options.sizes.split(","):
-            share = 1 if size == "20kB" else 5
-            count = max(options.requests // share, 4 * WARM)
-            requests = corpus.shots(template, count, corpus.SIZES[size])
-            rounds = [_round(template, folder, requests, options, at, slowed) for at in range(options.rounds)]
-            ratio = max(ratio, 0.0) if size != "20kB" else _report(size, requests, rounds)
-            if size != "20kB":
-                _report(size, requests, rounds)
+        for name in options.work.split(","):
+            title, share, make = WORK[name]
+            work = make(template, max(options.requests // share, 4 * WARM))
+            kinds = [kind for kind in options.kinds.split(",") if kind in work.kinds]
+            rounds = [_round(template, folder, work, kinds, options, slowed, at) for at in range(options.rounds)]
+            found = _report(title, work, rounds)
+            ratio = found if name == "20kB" else ratio
     finally:
         shutil.rmtree(folder)
-    print(f"submit ratio {ratio:.2f}")
+    if ratio is not None:
+        print(f"submit ratio {ratio:.2f}")
     return 0
 
 
@@ -68,7 +101,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--requests", type=int, default=6000)
     parser.add_argument("--connections", type=int, default=64)
-    parser.add_argument("--sizes", default="20kB,200kB")
+    parser.add_argument("--work", default=",".join(WORK), help="what is sent, in which order")
     parser.add_argument("--kinds", default=",".join(KINDS))
     parser.add_argument(
         "--sync-delay", type=float, default=0, metavar="MS", help="let every sync of the measured servers take longer"
@@ -80,59 +113,70 @@ def _options() -> argparse.Namespace:
 def _round(
     template: world.Template,
     folder: Path,
-    requests: Sequence[corpus.Shot],
+    work: Work,
+    kinds: Sequence[str],
     options: argparse.Namespace,
-    at: int,
     slowed: Mapping[str, str],
+    at: int,
 ) -> dict[str, Measure]:
     """Each server once, on a fresh copy, in an order that rotates."""
-    kinds = options.kinds.split(",")
     order = [kinds[(at + n) % len(kinds)] for n in range(len(kinds))]
     return {
-        kind: _measure(template, folder / f"{kind}-{at}", kind, requests, options.connections, slowed) for kind in order
+        kind: _measure(template, folder / f"{kind}-{at}", kind, work, options.connections, slowed) for kind in order
     }
 
 
 def _measure(
-    template: world.Template,
-    folder: Path,
-    kind: str,
-    requests: Sequence[corpus.Shot],
-    connections: int,
-    slowed: Mapping[str, str],
+    template: world.Template, folder: Path, kind: str, work: Work, connections: int, slowed: Mapping[str, str]
 ) -> Measure:
     folder.mkdir()
     template.copy(folder)
-    shots = requests if kind != "naive" else requests[: max(len(requests) // 5, 2 * WARM)]
+    shots = work.shots if kind != "naive" else work.shots[: max(len(work.shots) // 5, 2 * WARM)]
     # Token, nonce and proofs are the exchange's own; the others are given what it issued, within the same minute.
     access_rights: tuple[str, bytes, str] | None = None
     if kind != "ours":
         with process.running("ours", folder, template.port):
-            access_rights = process.token(template)
+            access_rights = process.token(template, work.caller)
     with process.running(kind, folder, template.port, surroundings=slowed) as server:
-        heads = corpus.heads(template, shots, *(access_rights or process.token(template)))
+        if kind == "ours" and work.before:
+            _fire(template, work.before, process.token(template, world.SIMPLE_HOTLINE), connections)
+        rights = access_rights or process.token(template, work.caller)
+        heads = corpus.heads(template, shots, *rights)
         before = process.cpu_s(server)
         result = load.fire(template.port, heads, [shot.body for shot in shots], connections=connections, warm=WARM)
         cpu_us = (process.cpu_s(server) - before) / len(shots) * 1e6
-    bad = {status: n for status, n in result.statuses.items() if status != 201}
-    if bad:
-        body = next(iter(result.kept.values()))
-        raise SystemExit(f"{kind}: answers other than 201: {bad}; {body[:300]!r}")
+    _check_answers(kind, result)
     if kind == "ours":
-        _check(template, folder, len(shots), result)
+        _check(template, folder, work, result)
     shutil.rmtree(folder)
     return Measure(result.rate, result.percentile(0.5), result.percentile(0.99), cpu_us)
 
 
-def _check(template: world.Template, folder: Path, count: int, result: load.Result) -> None:
+def _fire(
+    template: world.Template, shots: Sequence[corpus.Shot], rights: tuple[str, bytes, str], connections: int
+) -> None:
+    heads = corpus.heads(template, shots, *rights)
+    result = load.fire(template.port, heads, [shot.body for shot in shots], connections=connections, warm=WARM)
+    _check_answers("ours", result)
+
+
+def _check_answers(kind: str, result: load.Result) -> None:
+    bad = {status: n for status, n in result.statuses.items() if status != 201}
+    if bad:
+        body = next(iter(result.kept.values()))
+        raise SystemExit(f"{kind}: answers other than 201: {bad}; {body[:300]!r}")
+
+
+def _check(template: world.Template, folder: Path, work: Work, result: load.Result) -> None:
     """What was measured was right: acts = leaves = answers, and kept receipts verify with their proofs."""
+    submits = work.before or work.shots
     with Database.open(world.settings_of(folder, template.port).database) as database, database.read() as conn:
-        rows = conn.one("SELECT count(*) FROM act WHERE act = 'submit'")
+        rows = conn.one("SELECT count(*) FROM act WHERE act = ?", (work.act,))
         sealed = conn.one("SELECT count(*) FROM sealed")
         log = next(name for name in logbook.names(conn) if name.startswith("audit/"))
         leaves = logbook.size(conn, log)
-    if rows != (count,) or sealed != (count,):
-        raise SystemExit(f"{count} answers but {rows} acts and {sealed} bundles")
+    if rows != (len(work.shots),) or sealed != (len(submits),):
+        raise SystemExit(f"{len(work.shots)} answers but {rows} acts and {sealed} bundles")
     keys = [record.public for record in template.keymap.exchange_keys(KeyUse.RECEIPT)]
     origin = f"{template.issuer.partition('://')[2]}/v1/log/{log}"
     policy = TrustPolicy(log_key(origin, template.keymap.exchange_keys(KeyUse.LOG)[0].public))
@@ -146,9 +190,9 @@ def _check(template: world.Template, folder: Path, count: int, result: load.Resu
             raise SystemExit("a receipt points elsewhere than its proof")
 
 
-def _report(size: str, requests: Sequence[corpus.Shot], rounds: Sequence[dict[str, Measure]]) -> float:
-    wire = statistics.median(len(shot.body) for shot in requests)
-    print(f"\nsubmit {size}: {wire / 1000:.0f} kB on the wire, {len(rounds)} rounds, median [min-max]")
+def _report(title: str, work: Work, rounds: Sequence[dict[str, Measure]]) -> float:
+    wire = statistics.median(len(shot.body) for shot in work.shots)
+    print(f"\n{title}: {wire / 1000:.1f} kB on the wire, {len(rounds)} rounds, median [min-max]")
     print(f"{'':8}{'a second':>22}{'p50 ms':>9}{'p99 ms':>9}{'CPU us':>9}{'of bare':>9}")
     for kind in rounds[0]:
         rates = [one[kind].rate for one in rounds]

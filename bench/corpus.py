@@ -10,23 +10,23 @@ import os
 import secrets
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import uuid_utils
 
-from bench.world import PASSPHRASE, UNITS, Template
+from bench.world import HOTLINE, SIMPLE_HOTLINE, SIMPLE_UNIT, UNITS, Template, keys_in
 from referral_api.client import access
-from referral_api.client.keystore import CredentialKeys, Keystore
-from referral_api.client.profile import ProfileDir
+from referral_api.client.keystore import CredentialKeys
 from referral_api.domain.words import Act
-from referral_api.formats.act import build_act
+from referral_api.formats.act import build_act, parse_act
 from referral_api.formats.bundle import EK_BYTES, LADDER, Address, RoutingHeader, SealRole
 from referral_api.formats.keys import Alg
 from referral_api.formats.signed import BUNDLE
-from referral_api.formats.strict_json import b64u, canonical, sha256_b64u
+from referral_api.formats.strict_json import b64u, canonical, parse, sha256_b64u
 
 SIZES = {"20kB": LADDER[0], "200kB": LADDER[5]}
 """What a referral of that size is padded to before it is sealed."""
@@ -41,37 +41,70 @@ class Shot:
 
 
 def shots(
-    template: Template, count: int, size: int, *, both_signatures: bool = True, units: Sequence[str] = UNITS
+    template: Template, count: int, size: int, *, hotline: str = HOTLINE, units: Sequence[str] = UNITS
 ) -> list[Shot]:
-    """`count` submits to these units in turn, made on two processes."""
+    """`count` submits by this hotline to these units in turn, made on two processes."""
     recipients = {
         unit: [(key.kid, key.public.alg) for key in template.keymap.sealable(unit, int(time.time()))] for unit in units
     }
-    share = [(template.folder, template.issuer, recipients, (count + 1) // 2, size, both_signatures)] * 2
+    share = [(template.folder / hotline, template.issuer, recipients, (count + 1) // 2, size)] * 2
     with ProcessPoolExecutor(2) as pool:
         halves = list(pool.map(_make, share))
     return [shot for half in halves for shot in half][:count]
 
 
-def _make(job: tuple[Path, str, dict[str, list[tuple[str, Alg]]], int, int, bool]) -> list[Shot]:
-    folder, issuer, recipients, count, size, both = job
-    keys = Keystore.open(ProfileDir(folder / "hotline")).unlock_person(PASSPHRASE)
+def acks(template: Template, submits: Sequence[Shot], unit: str) -> list[Shot]:
+    """The unit's acknowledgement of each of these submits, which were to it."""
+    keys, made = template.keys(unit), []
+    for submit in submits:
+        act = parse_act(parse(submit.body, max_bytes=len(submit.body))["act"].encode())
+        body: Any = act.body
+        act_id = str(uuid.uuid4())
+        raw = _sign(
+            keys, template.issuer, act_id, Act.ACK, str(act.ref), unit=unit, prev=act.digest,
+            body={"bundle": body.bundle.sha256, "submit": act.digest, "decrypted": True},
+        )  # fmt: skip
+        made.append(Shot(f"{submit.path}/acts/{act_id}", canonical({"act": raw.decode("ascii")})))
+    return made
+
+
+def _make(job: tuple[Path, str, dict[str, list[tuple[str, Alg]]], int, int]) -> list[Shot]:
+    profile, issuer, recipients, count, size = job
+    keys = keys_in(profile)
     ciphertext = b64u(secrets.token_bytes(size))
-    return [_shot(keys, issuer, recipients, ciphertext, n, both=both) for n in range(count)]
+    return [_shot(keys, issuer, recipients, ciphertext, n) for n in range(count)]
+
+
+def _sign(
+    keys: CredentialKeys, issuer: str, act_id: str, act: Act, ref: str, *, unit: str | None, prev: str | None,
+    body: Mapping[str, Any],
+) -> bytes:  # fmt: skip
+    """An act with every signature that this party's statement asks for: a simple one's with Ed25519 alone."""
+    simple = keys.credential.partition(".")[0] in (SIMPLE_HOTLINE, SIMPLE_UNIT)
+    return build_act(
+        act_id=act_id,
+        iss=keys.credential,
+        aud=issuer,
+        iat=int(time.time()),
+        act=act,
+        ref=ref,
+        unit=unit,
+        prev=prev,
+        body=body,
+        signers=keys.signers()[:1] if simple else keys.signers(),
+    )
 
 
 def _shot(
-    keys: CredentialKeys,
-    issuer: str,
-    recipients: dict[str, list[tuple[str, Alg]]],
-    ciphertext: str,
-    number: int,
-    *,
-    both: bool,
+    keys: CredentialKeys, issuer: str, recipients: dict[str, list[tuple[str, Alg]]], ciphertext: str, number: int
 ) -> Shot:
-    ref, unit, now = str(uuid_utils.uuid7()), list(recipients)[number % len(recipients)], int(time.time())
+    ref, unit, hotline = (
+        str(uuid_utils.uuid7()),
+        list(recipients)[number % len(recipients)],
+        keys.credential.partition(".")[0],
+    )
     to = tuple(Address(unit, kid, SealRole.ACTION) for kid, _ in recipients[unit])  # type: ignore[arg-type]
-    routing = RoutingHeader(ref, "linea", to, os.urandom(32)).encode()  # type: ignore[arg-type]
+    routing = RoutingHeader(ref, hotline, to, os.urandom(32)).encode()  # type: ignore[arg-type]
     bundle = canonical(
         {
             "protected": b64u(canonical({"cty": BUNDLE, "enc": "A256GCM", "typ": "referral-bundle+jwe"})),
@@ -88,15 +121,8 @@ def _shot(
             "tag": b64u(os.urandom(16)),
         }
     )
-    act = build_act(
-        act_id=str(uuid.uuid4()),
-        iss=keys.credential,
-        aud=issuer,
-        iat=now,
-        act=Act.SUBMIT,
-        ref=ref,
-        unit=None,
-        prev=None,
+    act = _sign(
+        keys, issuer, str(uuid.uuid4()), Act.SUBMIT, ref, unit=None, prev=None,
         body={
             "bundle": {"sha256": sha256_b64u(bundle), "size": len(bundle)},
             "to": [{"unit": unit, "role": "action"}],
@@ -104,10 +130,9 @@ def _shot(
             "basis": "third_party_tip",
             "identity_level": "anonymous",
             "retention_class": "standard",
-            "created_at": now,
+            "created_at": int(time.time()),
         },
-        signers=keys.signers() if both else keys.signers()[:1],
-    )
+    )  # fmt: skip
     body = canonical({"act": act.decode("ascii"), "bundle": bundle.decode("ascii")})
     return Shot(f"/v1/referrals/{ref}", body)
 

@@ -15,11 +15,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench import load
-from bench.world import PASSPHRASE, Template, settings_of
+from bench.world import Template, settings_of
 from referral_api.client import access
 from referral_api.client.enrolment import CREDENTIAL_TERM_S
-from referral_api.client.keystore import CredentialKeys, Keystore, new_credential_keys
-from referral_api.client.profile import ProfileDir
+from referral_api.client.keystore import CredentialKeys, new_credential_keys
 from referral_api.domain.words import Act, CredentialId, CredentialKind, KeyUse
 from referral_api.formats.act import build_act, parse_act
 from referral_api.formats.key_entry import build_key_entry
@@ -43,7 +42,7 @@ class Ticket:
 
 def enrol(template: Template, count: int) -> list[CredentialKeys]:
     """Put `count` services into the template's directory, each with an access key of its own."""
-    registrar = Keystore.open(ProfileDir(template.folder / "registrar")).unlock_person(PASSPHRASE)
+    registrar = template.keys("registrar")
     services: list[CredentialKeys] = []
     leaves: list[bytes] = []
     while len(services) < count:

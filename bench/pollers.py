@@ -24,8 +24,6 @@ import uvloop
 
 from bench import corpus, crowd, process, waiting, world
 from bench.machine import print_machine
-from referral_api.client.keystore import Keystore
-from referral_api.client.profile import ProfileDir
 from referral_api.server.service.proofs import FUTURE_S
 
 ADDRESSED = world.UNITS[0]
@@ -125,7 +123,7 @@ def main() -> int:
         with process.running("ours", copy, template.port) as server:
             # A proof without a nonce that could be older than the server's memory is refused: none is, from here on.
             time.sleep(FUTURE_S + 1)
-            person = Keystore.open(ProfileDir(template.folder / ADDRESSED)).unlock_person(world.PASSPHRASE)
+            person = template.keys(ADDRESSED)
             addressed, *others = crowd.tickets(template, [person, *services])
             held = waiting.Crowd(template.issuer, template.port, others)
             uvloop.run(_measure(options, numbers, template, server, held, addressed, shots))

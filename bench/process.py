@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.world import Template
+from bench.world import HOTLINE, Template
 from referral_api.client import access
 
 
@@ -65,12 +65,12 @@ def raise_open_files(needed: int) -> int:
     return needed if hard == resource.RLIM_INFINITY else hard
 
 
-def token(template: Template) -> tuple[str, bytes, str]:
-    """A token of the hotline, the secret of its proof key, and a nonce for proofs (R-43)."""
-    session = template.session()
+def token(template: Template, party: str = HOTLINE) -> tuple[str, bytes, str]:
+    """A token of the party's person, the secret of its proof key, and a nonce for proofs (R-43)."""
+    session = template.session(party)
     try:
         secret = secrets.token_bytes(32)
-        answer = session._ask_for_token(template.hotline, secret)  # the bench speaks for the hotline
+        answer = session._ask_for_token(template.keys(party), secret)  # the bench speaks for the party
         issued = access.parse_token(answer, secret, int(time.time())).value
     finally:
         session.close()

@@ -15,13 +15,14 @@ from typing import Any
 
 import uvicorn
 
-from referral_api.client import sdk
+from referral_api.client import admission, sdk
 from referral_api.client.enrolment import Joining
 from referral_api.client.keystore import CredentialKeys, InsecureKdfForTests, Keystore
 from referral_api.client.profile import ProfileDir
 from referral_api.client.session import Session
 from referral_api.domain.words import Act, CredentialKind
 from referral_api.formats.enrolment import code_digest, nonce_of, parse_invitation
+from referral_api.formats.keys import Alg
 from referral_api.formats.statements import KeyMap
 from referral_api.formats.strict_json import b64u, canonical
 from referral_api.server import app
@@ -29,19 +30,21 @@ from referral_api.server.service import enrolment, founding
 from referral_api.server.settings import Settings
 from referral_api.server.storage import enrolments
 
+HOTLINE = "linea"
 PASSPHRASE = "solo para medir rendimiento"
 UNITS = ("pnp-uno", "pnp-dos", "pnp-tres", "pnp-cuatro")
+SIMPLE_HOTLINE, SIMPLE_UNIT = "linea-simple", "pnp-simple"
+"""Parties whose statements ask for Ed25519 alone: what the second signature costs is seen against them."""
 KDF = InsecureKdfForTests()
 COPIED = ("data", "keys", "signer")
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """Where the template is, which port is its issuer's, and the keys its hotline signs with."""
+    """Where the template is, which port is its issuer's, and the directory as it stands."""
 
     folder: Path
     port: int
-    hotline: CredentialKeys
     keymap: KeyMap
 
     @property
@@ -55,10 +58,19 @@ class Template:
             shutil.copytree(self.folder / name, target / name)
         return settings_of(target, self.port)
 
-    def session(self) -> Session:
-        """A session of the hotline's person, to ask for tokens with."""
-        directory = ProfileDir(self.folder / "hotline")
-        return Session(directory, Keystore.open(directory).profile, self.hotline, sdk.ambient())
+    def keys(self, party: str = HOTLINE) -> CredentialKeys:
+        """What the party's person signs with."""
+        return keys_in(self.folder / party)
+
+    def session(self, party: str = HOTLINE) -> Session:
+        """A session of the party's person, to ask for tokens with."""
+        directory = ProfileDir(self.folder / party)
+        return Session(directory, Keystore.open(directory).profile, self.keys(party), sdk.ambient())
+
+
+def keys_in(profile: Path) -> CredentialKeys:
+    """What the person of a profile signs with."""
+    return Keystore.open(ProfileDir(profile)).unlock_person(PASSPHRASE)
 
 
 def settings_of(folder: Path, port: int) -> Settings:
@@ -112,17 +124,17 @@ def make(folder: Path) -> Template:
         )
     _approve(settings, joined.enrolment, joined.code)
     with serving(settings), sdk.Client.person(folder / "registrar", PASSPHRASE) as registrar:
-        for party, role in (*((unit, "police_unit") for unit in UNITS), ("linea", "hotline")):
-            _admit(registrar, folder, _entry(party, role))
-    directory = ProfileDir(folder / "linea")
-    (folder / "linea").rename(folder / "hotline")
-    keys = Keystore.open(ProfileDir(folder / "hotline")).unlock_person(PASSPHRASE)
-    del directory
+        for unit in (*UNITS, SIMPLE_UNIT):
+            _admit(registrar, folder, _entry(unit, "police_unit"))
+        for hotline in (HOTLINE, SIMPLE_HOTLINE):
+            _admit(registrar, folder, _entry(hotline, "hotline"))
+        for party in (SIMPLE_HOTLINE, SIMPLE_UNIT):
+            _ask_for_less(folder / party)
     runtime = app.open_runtime(settings)
     keymap = runtime.exchange.keymap
     runtime.log_signers.close()
     runtime.exchange.database.close()
-    return Template(folder, port, keys, keymap)
+    return Template(folder, port, keymap)
 
 
 def _entry(party: str, role: str) -> dict[str, Any]:
@@ -173,3 +185,16 @@ def _admit(registrar: sdk.Client, folder: Path, entry: dict[str, Any]) -> None:
     )
     applicant = next(one for one in registrar.applicants() if one.party == entry["id"])
     registrar.approve(applicant, joined.code)
+
+
+def _ask_for_less(profile: Path) -> None:
+    """The party's keyholder states that Ed25519 alone will do."""
+    with sdk.Client.person(profile, PASSPHRASE) as client:
+        session = client.session
+        party = session.sync_keys().keymap.find_party(client.profile.party)
+        if party is None:
+            raise RuntimeError("the party was not admitted")
+        body = party.body.wire() | {"seq": party.seq + 1, "prev_statement": party.statement}
+        for credential in body["credentials"]:
+            credential["require"] = [Alg.ED25519.value]
+        admission.send_directory_act(session, client.keys, Act.STATEMENT, body, session.ambient.act_id())
