@@ -31,6 +31,7 @@ from referral_api.client.keystore import new_service_secret, read_service_secret
 from referral_api.client.sdk import Client
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import CredentialKind
+from referral_api.formats.directory_bodies import Entry
 from referral_api.formats.enrolment import MAX_INVITATION_BYTES, parse_invitation
 
 QR_SCHEME = "referral-code:1"
@@ -128,6 +129,7 @@ def approve(
     with call.person() as client:
         applicant = _applicant(client, enrolment)
         call.screen.talk("approve.who", party=applicant.party, asks=_kinds(applicant))
+        _show_entry(call, applicant.proposal.entry)
         confirmed = client.approve(applicant, call.typed_code(applicant.code, code_file))
         pending = client.session.keymap.find_pending(applicant.party)
     place = confirmed.receipt.payload.log
@@ -207,6 +209,20 @@ def _applicant(client: Client, named: str) -> Applicant:
 def _applicant_data(one: Applicant) -> dict[str, Any]:
     # Without the digits: who approves must hear them from the newcomer.
     return {"enrolment": one.enrolment, "party": one.party, "turn": one.turn, "proposal": one.proposal.wire()}
+
+
+def _show_entry(call: Invocation, entry: Entry | None) -> None:
+    """What a new party says of itself: the digits prove that it is what the newcomer wrote, not what was invited."""
+    if entry is not None:
+        call.screen.talk(
+            "approve.entry",
+            name=entry.name,
+            phone=entry.duty_phone or "-",
+            area=", ".join(entry.area) or "-",
+            parent=entry.parent or "-",
+            escalation=", ".join(entry.escalation) or "-",
+        )
+        call.screen.talk("approve.compare")
 
 
 def _kinds(one: Applicant) -> str:

@@ -36,6 +36,14 @@ _RESULTS: Final[Mapping[str, tuple[str, str]]] = {
     "enrol.in_effect": ("La inscripción en {party} está vigente.", "The enrolment in {party} is in effect."),
     "enrolments.none": ("Ninguna inscripción espera por usted.", "No enrolment waits for you."),
     "approve.who": ("Inscripción en {party}: {asks}", "Enrolment in {party}: {asks}"),
+    "approve.entry": (
+        "Se describe como {name}; guardia {phone}; ámbito {area}; depende de {parent}; escala a {escalation}.",
+        "Describes itself as {name}; duty phone {phone}; area {area}; parent {parent}; escalates to {escalation}.",
+    ),
+    "approve.compare": (
+        "Compárelo con la invitación: los dígitos prueban quién lo escribió, no que sea lo acordado.",
+        "Compare it with the invitation: the digits prove who wrote it, not that it is what was agreed.",
+    ),
     "approve.done": (
         "Los dígitos coinciden. {party}: firmado y registrado en {log}, posición {index}.",
         "The digits match. {party}: signed and logged in {log}, index {index}.",

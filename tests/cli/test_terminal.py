@@ -91,6 +91,9 @@ def test_digits_typed_wrong_three_times_are_refused_and_nothing_is_signed(shell:
 def test_a_slip_in_the_digits_can_be_put_right(shell: Shell) -> None:
     code = newcomer(shell, "slip")
     with at_terminal(shell, "registrar", "approve", "comisaria-slip", with_file=True) as terminal:
+        # The digits prove that this is what the newcomer wrote; whether it is what was invited, only a person can see.
+        terminal.wait("Se describe como")
+        terminal.wait("Compárelo con la invitación:")
         terminal.wait("teclee los 30 dígitos que le lean:")
         terminal.type("")
         terminal.wait("intentos que quedan: 2")
