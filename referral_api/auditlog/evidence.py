@@ -53,6 +53,10 @@ def event_of(act: RawAct, by: Role, at: int) -> Event:
     )
 
 
+PASSES_ON = frozenset({Act.TRANSFER, Act.APPROVE})
+"""The acts by which a delivery reaches another unit; the new one sees those that brought it (R-62)."""
+
+
 def passed_on(unit: str, accepted: Iterable[RawAct]) -> list[RawAct]:
     """The transfers and approvals by which a referral reached `unit`, newest first, from accepted acts in log order.
 
@@ -86,6 +90,8 @@ class Chronicle:
     _roles: dict[str, DeliveryRole] = field(default_factory=dict)
     _proposed: dict[str, tuple[str, str]] = field(default_factory=dict)
     """With `only`: transfers between other units by digest, from whom to whom."""
+    _brought: dict[str, frozenset[str]] = field(default_factory=dict)
+    """The transfers and approvals by which a delivery reached its unit, by unit."""
 
     def accept(self, event: Event, kind: CredentialKind | None = None) -> None:
         """Take an act that the exchange accepted; `kind` is that of its signer's credential, where it is known.
@@ -185,7 +191,13 @@ class Chronicle:
             if self.only is None or event.unit is not None or refusal.code is not ErrorCode.ILLEGAL_TRANSITION:
                 raise
             changed = {}
+        for target in changed.keys() - self.deliveries.keys():
+            self._bring(event, str(event.unit), target)
         self.deliveries |= self._mine(changed)
+
+    def _bring(self, event: Event, unit: str, target: str) -> None:
+        """Note by which approval, of which proposal, a delivery came from one unit to another."""
+        self._brought[target] = self._brought.get(unit, frozenset()) | {event.digest, str(event.question)}
 
     def _passes_on(self, event: Event) -> bool:
         """Follow a transfer between other units as far as the one who reads needs it: it brought the referral here."""
@@ -198,6 +210,7 @@ class Chronicle:
             return False
         target, role = proposed[1], self._roles[unit]
         self._roles[target] = role
+        self._bring(event, unit, target)
         if target == self.only:
             self.deliveries[target] = Delivery(target, role, State.SUBMITTED, event.digest, event.at)
         return True
@@ -217,6 +230,8 @@ class Chronicle:
         if place is None or viewer is None:
             return False
         kind, unit = place
+        if event.unit is not None and event.prev in self._brought.get(event.unit, ()):
+            return True
         own = viewer is Viewer.SENDER or unit in (None, event.party)
         return policy.may_see(kind, viewer=viewer, own_delivery=own) and (
             event.unit is None or unit in (None, event.unit)

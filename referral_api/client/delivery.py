@@ -12,7 +12,7 @@ Implements: R-54, R-55, R-65, R-69, R-81, R-83; design §10.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -205,7 +205,9 @@ def _open(
     session: Session, private_keys: Mapping[Kid, EncPrivateKey], referral: Referral, shown: ShownAct, raw: bytes
 ) -> OpenedBundle:
     """Open what a verified act names by digest, and hold it against that act and against what we know ourselves."""
-    opened = sealing.open_bundle(raw, private_keys, _find_sender(session, referral, shown))
+    # What is passed on was first sealed beside the submit or a supplement.
+    first = [one for one in referral.acts if one.accepted and one.act.act in (Act.SUBMIT, Act.SUPPLEMENT)]
+    opened = sealing.open_bundle(raw, private_keys, _find_sender(session, [shown]), _find_sender(session, first))
     named = sealed_of(shown.act.body)
     if named is None or (opened.sealed.sha256, opened.sealed.size) != (named.sha256, named.size):
         raise ReferralError(ErrorCode.DIGEST_MISMATCH, reason="bundle")
@@ -234,17 +236,18 @@ def _check_addressees(opened: OpenedBundle, submit: Submit) -> None:
         raise ReferralError(ErrorCode.RECIPIENT_MISMATCH, reason="addressees")
 
 
-def _find_sender(session: Session, referral: Referral, shown: ShownAct) -> sealing.FindSender:
-    """Signers as they were: whoever passed something on, when that act was taken; the first sender, at the submit."""
-    submit = referral.submit()
+def _find_sender(session: Session, taken: Sequence[ShownAct]) -> sealing.FindSender:
+    """Signers as they were when one of these acts was taken, of whichever of them they stood at (R-26)."""
 
     def find(credential: CredentialId, party: PartyId, kids: Collection[Kid]) -> TrustedSender:
         if credential.partition(".")[0] != party:
             raise ReferralError(ErrorCode.SIGNATURE_INVALID, reason="sender")
         refused: ReferralError | None = None
-        for taken in (shown, submit) if party == submit.act.party else (shown,):
+        for one in taken:
+            if one.act.party != party:
+                continue
             try:
-                seal = session.replica.seal_keys_at(credential, taken.act.iat, taken.at, kids)
+                seal = session.replica.seal_keys_at(credential, one.act.iat, one.at, kids)
             except ReferralError as error:
                 refused = refused or error
             else:

@@ -205,8 +205,15 @@ def seal(
     return sealed
 
 
-def open_bundle(raw: bytes, private_keys: Mapping[Kid, EncPrivateKey], find_sender: FindSender) -> OpenedBundle:
+def open_bundle(
+    raw: bytes,
+    private_keys: Mapping[Kid, EncPrivateKey],
+    find_sender: FindSender,
+    find_first_sender: FindSender | None = None,
+) -> OpenedBundle:
     """Open an envelope with one of the reader's own keys and verify everything that it claims.
+
+    `find_first_sender` tells the keys of whoever signed the original inside a forward; by default `find_sender` does.
 
     Raises as `parse_bundle`, and: NO_USABLE_KEY (sealed to none of these keys), DECRYPT_FAILED (of whatever cause),
     BUNDLE_MALFORMED (`contents`), RECIPIENT_MISMATCH (`signed`), DIGEST_MISMATCH (`header`, `ref`, `attachments`),
@@ -227,7 +234,7 @@ def open_bundle(raw: bytes, private_keys: Mapping[Kid, EncPrivateKey], find_send
     original_jws, original = _read(contents.body.original, BUNDLE)
     if original.ref != contents.ref:
         raise ReferralError(ErrorCode.DIGEST_MISMATCH, reason="ref")
-    _verify(original_jws, original, find_sender)
+    _verify(original_jws, original, find_first_sender or find_sender)
     _check_attachments(sealed, original)
     return OpenedBundle(sealed, document, mine.kid, OpenedDocument(original, original_jws))
 

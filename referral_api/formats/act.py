@@ -187,6 +187,8 @@ def _check_members(payload: dict[str, Any]) -> None:
         raise _schema("/party", "contradiction")
     if (payload["ref"] is None) != (payload["act"] in DIRECTORY_ACTS or payload["act"] == Act.UNIT_OFFLINE):
         raise _schema("/ref", "contradiction")
+    if payload["act"] in DIRECTORY_ACTS and (payload["unit"], payload["prev"]) != (None, None):
+        raise _schema("/unit" if payload["unit"] is not None else "/prev", "contradiction")
 
 
 def _schema(where: str, reason: str) -> ReferralError:

@@ -274,10 +274,12 @@ def create_app(runtime: Runtime) -> Edge:
 
 async def _wheel(site: Site) -> None:
     """End waits that are over; now and then keep who polled."""
-    ticks = 0
+    loop = asyncio.get_running_loop()
+    ticks, begun = 0, loop.time()
     while True:
-        await asyncio.sleep(1 / TICKS_A_SECOND)
         ticks += 1
+        # By the clock: slept one after the other, ticks would each add what the loop was late by.
+        await asyncio.sleep(begun + ticks / TICKS_A_SECOND - loop.time())
         site.waiters.tick()
         if site.polled and ticks % (POLLS_SAVED_EVERY_S * TICKS_A_SECOND) == 0:
             # A full queue is being emptied by the very batches that would take this along.

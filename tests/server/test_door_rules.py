@@ -204,7 +204,10 @@ def test_a_transfer_is_sealed_to_the_unit_that_it_names(world: World) -> None:
 
 
 def test_the_new_unit_gets_the_bundle_whose_transfer_was_approved(world: World) -> None:
-    """R-69, R-73: not the one of a proposal that the hotline has declined; and it can acknowledge that very bundle."""
+    """R-69, R-73: not the one of a proposal that the hotline has declined; and it can acknowledge that very bundle.
+
+    R-65: it may build on the approval that brought it, an act on the other unit's delivery and at first its own's head.
+    """
     ref = acknowledged(world)
     declined, _ = proposed(world, ref, OTHER_UNIT)
     body = {"reason": "out_of_jurisdiction", "answers": declined}
@@ -218,14 +221,20 @@ def test_the_new_unit_gets_the_bundle_whose_transfer_was_approved(world: World) 
     head = next(row["head"] for row in Rows(world)["delivery"] if row["unit"] == OTHER_UNIT)
     submit = next(row["digest"] for row in Rows(world)["act"] if row["act"] == "submit" and row["ref"] == ref)
 
-    def acknowledge(brought: str, bundle: str) -> Answer:
+    def acknowledge(brought: str, bundle: str, prev: str) -> Answer:
         ack = {"bundle": bundle, "submit": brought, "decrypted": True}
-        act_id, raw = sign(world.stranger, Act.ACK, ack, ref, unit=OTHER_UNIT, prev=submit)
+        act_id, raw = sign(world.stranger, Act.ACK, ack, ref, unit=OTHER_UNIT, prev=prev)
         path = f"/v1/referrals/{ref}/acts/{act_id}"
         return world.after(world.caller("stranger").call("PUT", path, {"act": raw}))
 
     assert head != submit
-    assert acknowledge(declined, named[declined]["sealed"]["sha256"]).code == "digest-mismatch"
-    assert acknowledge(approved, named[approved]["sealed"]["sha256"]).status == 201
+    assert acknowledge(declined, named[declined]["sealed"]["sha256"], submit).code == "digest-mismatch"
+    telephoned = {"made": True, "to_unit": OTHER_UNIT, "by": "op-2", "at": int(world.clock())}
+    act_id, raw = sign(world.operator, Act.PHONE_ALERT, telephoned, ref, unit=OTHER_UNIT, prev=head)
+    path = f"/v1/referrals/{ref}/acts/{act_id}"
+    assert world.after(world.caller("operator").call("PUT", path, {"act": raw})).status == 201
+    assert acknowledge(approved, named[approved]["sealed"]["sha256"], head).status == 201
     shown = [one.act.act for one in world.stranger.referral(ref).acts]
-    assert shown == [Act.SUBMIT, Act.TRANSFER, Act.APPROVE, Act.ACK], "the path by which it came, and nothing else"
+    assert shown == [Act.SUBMIT, Act.TRANSFER, Act.APPROVE, Act.PHONE_ALERT, Act.ACK], (
+        "the path by which it came, and nothing else"
+    )

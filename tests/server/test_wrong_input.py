@@ -465,3 +465,15 @@ def test_a_submit_under_a_referral_that_exists_is_refused(world: World) -> None:
     text = resigned(world, foreign, ref=first_ref(world))
     answer = world.caller("colleague").call("PUT", path, {"act": text, "bundle": foreign.document["bundle"]})
     assert answer.code == "recipient-mismatch"
+
+
+@pytest.mark.parametrize("members", [{"prev": "A" * 43}, {"unit": UNIT}], ids=["prev", "unit"])
+def test_a_directory_act_that_speaks_of_a_delivery_never_reaches_the_keys_log(
+    world: World, members: dict[str, str]
+) -> None:
+    """R-11: one such leaf, and a reader that goes by the text could never follow the log again."""
+    kid = world.second_officer.keys.signers()[0].kid
+    body = {"kid": kid, "reason": "lost", "at": int(world.clock())}
+    act_id, raw = sign(world.officer, Act.REVOKE, body, None, **members)
+    answer = world.caller("officer").call("PUT", f"/v1/directory/acts/{act_id}", {"act": raw})
+    assert (answer.status, answer.code, answer.json["reason"]) == (422, "act-schema", "contradiction")

@@ -23,7 +23,7 @@ from referral_api.formats.bundle import SealedBundle, SealRole, bundle_malformed
 from referral_api.formats.fields import Sealed
 from referral_api.server.service.batch import Committed
 from referral_api.server.service.callers import Caller
-from referral_api.server.service.decision import Accepted, Checked, DirectoryDecision, ReferralDecision, stored_answer
+from referral_api.server.service.decision import Accepted, Checked, DirectoryDecision, ReferralDecision, Repeat
 from referral_api.server.service.exchange import Exchange
 from referral_api.server.service.writer import Gathering, Writer
 from referral_api.server.storage import queries
@@ -95,17 +95,22 @@ class Door:
         if submission.route is not None:
             beside = _read(Submission(submission.route, ref=submission.ref), caller)
             _check_route(received.act, beside.act)
-        if not self._writer.went_well and (stored := self._find_answer(received, beside)) is not None:  # (5)
-            return stored
+        if not self._writer.went_well:
+            stored = self._find_answer(received, beside)  # (5)
+            if isinstance(stored, Committed):
+                return stored
         try:
             checked = self._check(received, now)  # (3), (4)
             route = None if beside is None else self._check(beside, now)
             self._submit(checked, route, submission.enrolment, caller, answer)  # (5) to (9), inside its transaction
         except ReferralError:
             # What was valid then need not be valid now, and whoever has a receipt gets it, whatever fails here.
-            if (stored := self._find_answer(received, beside)) is None:
+            stored = self._find_answer(received, beside)
+            if stored is None:
                 raise
-            return stored
+            if isinstance(stored, Committed):
+                return stored
+            self._writer.submit(stored, answer)
         return None
 
     def _submit(
@@ -116,20 +121,21 @@ class Door:
         else:
             self._writer.submit(ReferralDecision(self._exchange, checked, caller, route), answer)
 
-    def _find_answer(self, received: Received, beside: Received | None) -> Committed[Accepted] | None:
-        """The first receipt of this very act; None for one that is new here, or whose id had another payload.
+    def _find_answer(self, received: Received, beside: Received | None) -> Committed[Accepted] | Repeat | None:
+        """The first receipt of this very act, which is the writer's to give where it is committed and not yet signed.
 
-        None as well for one that is committed and not signed: the writer finds it again and has it signed.
+        None for an act that is new here, or whose id had another payload.
         """
         with self._exchange.database.read() as conn:
             seen = queries.find_act(conn, received.act.iss, received.act.id)
             if seen is None or seen.digest != received.act.digest:
                 return None
+            repeat = Repeat.find(conn, seen, None if beside is None else beside.act)
             try:
-                return stored_answer(conn, self._exchange, seen, None if beside is None else beside.act)
+                return repeat.answer(conn, self._exchange)
             except ReferralError as error:
                 if error.code is ErrorCode.CHECKPOINT_PENDING:
-                    return None
+                    return repeat
                 raise
 
     def _check(self, received: Received, now: int) -> Checked:

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
-from referral_api.auditlog.evidence import event_of
+from referral_api.auditlog.evidence import PASSES_ON, event_of
 from referral_api.auditlog.proof import format_proof
 from referral_api.domain import fold, policy
 from referral_api.domain.consent import check_tuple
@@ -28,7 +28,7 @@ from referral_api.server.service.batch import Asks, Batch, Committed, Done, Plac
 from referral_api.server.service.callers import Caller, check_access
 from referral_api.server.service.exchange import Exchange
 from referral_api.server.service.ledger import Entry, announce, announce_delivery, settle, store
-from referral_api.server.service.reading import brought_by
+from referral_api.server.service.reading import brought_by, path_to
 from referral_api.server.storage import logbook, queries
 from referral_api.server.storage.database import Connection
 from referral_api.server.storage.queries import Referral, StoredAct
@@ -59,35 +59,40 @@ class Accepted:
     beside: str | None = None
 
 
-def stored_answer(
-    conn: Connection, exchange: Exchange, seen: StoredAct, route: RawAct | None = None
-) -> Committed[Accepted]:
-    """The answer to an act seen before: its first receipt, byte for byte, with a fresh proof (R-14).
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """An act that was taken before, and the route act that was taken beside it: the answer is the first receipt (R-14).
 
-    Raises ACT_ID_REUSED where the act beside it is not the one that was taken with it.
+    A job of the writer too, which has what is committed and not yet signed signed over before it is answered.
     """
-    beside = _route_seen(conn, seen, route)
-    proof = proof_of(conn, exchange, seen.pos)
-    return Committed(
-        _accepted_before(seen, beside), proof, None if beside is None else proof_of(conn, exchange, beside.pos)
-    )
 
+    seen: StoredAct
+    beside: StoredAct | None = None
 
-def _accepted_before(seen: StoredAct, beside: StoredAct | None = None) -> Accepted:
-    code = None if seen.code is None else ErrorCode(seen.code)
-    return Accepted(seen.receipt, code, {}, fresh=False, beside=None if beside is None else beside.receipt)
+    @classmethod
+    def find(cls, conn: Connection, seen: StoredAct, route: RawAct | None) -> Self:
+        """A submit comes again only with the very route act that was taken with it (R-64), else ACT_ID_REUSED."""
+        beside = None if route is None else queries.find_act(conn, route.iss, route.id)
+        if route is None or (beside is None and seen.outcome != "accepted"):
+            return cls(seen)
+        if beside is None or beside.digest != route.digest:
+            raise ReferralError(ErrorCode.ACT_ID_REUSED, digest=seen.digest, member="route")
+        return cls(seen, beside)
 
+    def answer(self, conn: Connection, exchange: Exchange) -> Committed[Accepted]:
+        """The first receipt, byte for byte, with a fresh proof. Raises CHECKPOINT_PENDING."""
+        beside = None if self.beside is None else proof_of(conn, exchange, self.beside.pos)
+        return Committed(self._accepted(), proof_of(conn, exchange, self.seen.pos), beside)
 
-def _route_seen(conn: Connection, seen: StoredAct, route: RawAct | None) -> StoredAct | None:
-    """The stored route act of a submit that comes again: only with the very one that was taken with it (R-14, R-64)."""
-    if route is None:
-        return None
-    beside = queries.find_act(conn, route.iss, route.id)
-    if beside is None and seen.outcome != "accepted":
-        return None
-    if beside is None or beside.digest != route.digest:
-        raise ReferralError(ErrorCode.ACT_ID_REUSED, digest=seen.digest, member="route")
-    return beside
+    def __call__(self, batch: Batch) -> Done[Accepted]:
+        """The same, with the proof that the writer makes."""
+        beside = None if self.beside is None else batch.place_at(self.beside.pos)
+        return Done(self._accepted(), batch.place_at(self.seen.pos), beside)
+
+    def _accepted(self) -> Accepted:
+        code = None if self.seen.code is None else ErrorCode(self.seen.code)
+        beside = None if self.beside is None else self.beside.receipt
+        return Accepted(self.seen.receipt, code, {}, fresh=False, beside=beside)
 
 
 def proof_of(conn: Connection, exchange: Exchange, pos: int) -> str:
@@ -158,12 +163,7 @@ class ReferralDecision:
         """The same act came twice at once: the second gets the first one's receipt (R-14)."""
         if seen.digest != self._checked.act.digest:
             raise ReferralError(ErrorCode.ACT_ID_REUSED, digest=seen.digest)
-        beside = _route_seen(batch.tx, seen, None if self._route is None else self._route.act)
-        return Done(
-            _accepted_before(seen, beside),
-            batch.place_at(seen.pos),
-            None if beside is None else batch.place_at(beside.pos),
-        )
+        return Repeat.find(batch.tx, seen, None if self._route is None else self._route.act)(batch)
 
     def _check_new_route(self, batch: Batch, route: Checked) -> None:
         """The act beside a new submit is as new, and its keys are looked at again like the submit's own."""
@@ -191,6 +191,9 @@ class ReferralDecision:
         if place is None:
             return False
         kind, unit = place
+        if kind in PASSES_ON and act.unit is not None and unit != act.unit:
+            # What brought the delivery here is of another, and its head to begin with.
+            return any(step.digest == act.prev for step in path_to(conn, ref, act.unit))
         viewer = policy.Viewer.SENDER if self._caller.role is Role.HOTLINE else policy.Viewer.UNIT
         return policy.may_see(kind, viewer=viewer, own_delivery=unit in (None, self._caller.party)) and (
             act.unit is None or unit in (None, act.unit)
@@ -344,7 +347,7 @@ class DirectoryDecision:
         if seen is not None:
             if seen.digest != act.digest:
                 raise ReferralError(ErrorCode.ACT_ID_REUSED, digest=seen.digest)
-            return Done(_accepted_before(seen), batch.place_at(seen.pos))
+            return Repeat(seen)(batch)
         keymap = batch.keymap or self._exchange.keymap
         recheck_keys(keymap, self._checked, batch.now)
         try:

@@ -75,7 +75,7 @@ def access(conn: Connection, ref: str, caller: Caller, action: Read) -> Access:
         caller.party, caller.role, sender=referral.sender, state=None if own is None else own.shown_state
     )
     policy.demand(action, caller.role, caller.kind, relation)
-    path = _path_to(conn, ref, caller.party) if caller.role is Role.POLICE_UNIT else ()
+    path = path_to(conn, ref, caller.party) if caller.role is Role.POLICE_UNIT else ()
     return Access(referral, deliveries, relation, caller, path)
 
 
@@ -126,11 +126,11 @@ def brought_by(conn: Connection, ref: str, unit: str) -> str:
     referral = queries.find_referral(conn, ref)
     if referral is None:
         raise ReferralError(ErrorCode.NOT_FOUND)
-    transfers = [act.digest for act in _path_to(conn, ref, unit) if act.act is Act.TRANSFER]
+    transfers = [act.digest for act in path_to(conn, ref, unit) if act.act is Act.TRANSFER]
     return transfers[0] if transfers else referral.submit_digest
 
 
-def _path_to(conn: Connection, ref: str, unit: str) -> Sequence[RawAct]:
+def path_to(conn: Connection, ref: str, unit: str) -> Sequence[RawAct]:
     """The accepted transfers and approvals by which a referral reached a unit, newest first; mostly there are none."""
     transfers = queries.acts_of_kind(conn, ref, Act.TRANSFER)
     if not transfers:

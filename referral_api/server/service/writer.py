@@ -102,7 +102,7 @@ class Writer:
 
     @property
     def went_well(self) -> bool:
-        """Whether the last batch was committed as one and signed, so that nobody in it has to ask again."""
+        """Whether the last commit went through and was signed: while it did not, who comes again is looked up first."""
         return self._committing and self._signing
 
     def submit(self, job: Job[T], answer: Callable[[Committed[T] | ReferralError], None]) -> None:
