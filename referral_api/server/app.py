@@ -17,6 +17,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -41,7 +42,7 @@ from referral_api.server.service.batch import Batch, Done, audit_log
 from referral_api.server.service.exchange import Directory, Exchange, year_of
 from referral_api.server.service.replay import MemoryReplayStore, ReplayStore
 from referral_api.server.service.tokens import TokenService
-from referral_api.server.service.waiters import TICKS_A_SECOND, Waiters
+from referral_api.server.service.waiters import Waiters, turn
 from referral_api.server.service.writer import Gathering, Writer
 from referral_api.server.settings import Settings
 from referral_api.server.storage import feeds, logbook
@@ -254,7 +255,7 @@ def create_app(runtime: Runtime) -> Edge:
         site.lane.start(loop)
         site.desk.start(loop)
         runtime.writer.start(site.deliver(loop))
-        tasks = [loop.create_task(_wheel(site))]
+        tasks = [loop.create_task(turn(site.waiters, partial(_keep_polls, site)))]
         if runtime.notices is not None:
             tasks.append(loop.create_task(_keep_directory(site)))
             runtime.notices.start(lambda notice: _heard(site, loop, notice))
@@ -272,19 +273,12 @@ def create_app(runtime: Runtime) -> Edge:
     return Edge(site, cold_app(site, version=__version__, lifespan=lifespan))
 
 
-async def _wheel(site: Site) -> None:
-    """End waits that are over; now and then keep who polled."""
-    loop = asyncio.get_running_loop()
-    ticks, begun = 0, loop.time()
-    while True:
-        ticks += 1
-        # By the clock: slept one after the other, ticks would each add what the loop was late by.
-        await asyncio.sleep(begun + ticks / TICKS_A_SECOND - loop.time())
-        site.waiters.tick()
-        if site.polled and ticks % (POLLS_SAVED_EVERY_S * TICKS_A_SECOND) == 0:
-            # A full queue is being emptied by the very batches that would take this along.
-            with suppress(ReferralError):
-                site.writer.submit(lambda _batch: Done(None), lambda _outcome: None)
+def _keep_polls(site: Site, second: int) -> None:
+    """Now and then: let a batch take along who polled."""
+    if site.polled and second % POLLS_SAVED_EVERY_S == 0:
+        # A full queue is being emptied by the very batches that would take this along.
+        with suppress(ReferralError):
+            site.writer.submit(lambda _batch: Done(None), lambda _outcome: None)
 
 
 async def _keep_directory(site: Site) -> None:

@@ -13,6 +13,7 @@ from referral_api.client import submission
 from referral_api.client.submission import recipients_for
 from referral_api.domain.words import Act, PartyId, ReferralId
 from referral_api.formats.contents import BundleBody
+from referral_api.server.api import site
 from referral_api.server.service.batch import Batch, Done
 from tests.server.test_wrong_input import payload_in
 from tests.signing import sign
@@ -101,6 +102,26 @@ def test_a_credential_that_is_revoked_while_it_waits_gets_nothing_more(
         world.submit()
     waiting.join(25)
     assert [(one.status, one.code) for one in found] == [(401, "invalid_token")]
+
+
+def test_whoever_is_woken_when_there_is_no_room_to_look_is_told_nothing_new(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R-55: with thousands woken at once the lane has no room for all; who is told nothing asks again."""
+    officer, found = world.caller("officer"), []
+    cursor = officer.call("GET", "/v1/inbox").json["cursor"]
+    waiting = threading.Thread(target=lambda: found.append(officer.call("GET", f"/v1/inbox?wait=20&after={cursor}")))
+    waiting.start()
+    await_waiter(world)
+    monkeypatch.setattr(site, "MAX_QUEUE", 0)
+
+    def wake(batch: Batch) -> Done[None]:
+        batch.wake.add(UNIT)
+        return Done(None)
+
+    world.server.runtime.writer.submit(wake, lambda _outcome: None)
+    waiting.join(15)
+    assert [(one.status, one.json["entries"], one.json["cursor"]) for one in found] == [(200, [], cursor)]
 
 
 def await_waiter(world: World) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
 import pytest
 
-from referral_api.server.service.waiters import TICKS_A_SECOND, Waiters
+from referral_api.server.service.waiters import TICKS_A_SECOND, Waiters, turn
 
 PARTY, CREDENTIAL = "pnp-lima", "pnp-lima.desk1"
 
@@ -106,3 +107,20 @@ def test_whoever_leaves_is_forgotten() -> None:
         return len(waiters)
 
     assert asyncio.run(scene()) == 0
+
+
+def test_a_wait_is_no_longer_for_a_loop_that_is_always_late() -> None:
+    """R-05, R-55: a wait of 25 s that became a minute under load would meet the patience of proxies and clients."""
+
+    async def scene() -> float:
+        waiters, loop = Waiters(), asyncio.get_running_loop()
+        turning = loop.create_task(turn(waiters, lambda _second: None))
+        began = loop.time()
+        wait = asyncio.ensure_future(waiters.wait(PARTY, CREDENTIAL, 1, seen=0))
+        while not wait.done():
+            time.sleep(0.03)  # noqa: ASYNC251  # what a busy loop does to everybody else
+            await asyncio.sleep(0)
+        turning.cancel()
+        return loop.time() - began
+
+    assert asyncio.run(scene()) < 1.3

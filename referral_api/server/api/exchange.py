@@ -94,17 +94,26 @@ async def get_inbox(site: Site, call: Call) -> Reply:
     caller, query, seen, page = await site.read(call, first)
     site.polled[caller.party] = call.now
     if query.wait_s and not page["entries"]:
-        grown = await site.waiters.wait(caller.party, caller.credential, query.wait_s, seen=seen)
+        page = await _page_waited_for(site, caller, query, seen, page)
+    return json_reply(page)
+
+
+async def _page_waited_for(
+    site: Site, caller: Caller, query: feed.InboxQuery, seen: int, empty: dict[str, Any]
+) -> dict[str, Any]:
+    """What came during a wait; the empty page where nothing did.
+
+    Where thousands are woken at once the lane has no room for all of them: who is told nothing new asks again.
+    """
+    if await site.waiters.wait(caller.party, caller.credential, query.wait_s, seen=seen):
         try:
-            if grown:
-                return json_reply(await site.work(lambda: _page_after_waiting(site, caller, query, int(site.clock()))))
+            return await site.work(lambda: _page_after_waiting(site, caller, query, int(site.clock())))
         except ReferralError as error:
-            # Where thousands are woken at once, the lane has no room for all: who is told nothing new asks again.
             if error.code is not ErrorCode.QUEUE_FULL:
                 raise
-        page["server_time"] = int(site.clock())
-        check_access(site.exchange.keymap, caller, page["server_time"])
-    return json_reply(page)
+    said_at = int(site.clock())
+    check_access(site.exchange.keymap, caller, said_at)
+    return empty | {"server_time": said_at}
 
 
 def _page(site: Site, caller: Caller, query: feed.InboxQuery, now: int) -> dict[str, Any]:

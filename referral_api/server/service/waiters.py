@@ -9,7 +9,7 @@ Must never: be touched from another thread, or hold anything of the database.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -106,6 +106,21 @@ class Waiters:
             del self._by_credential[waiter.credential]
         _discard(self._by_party, waiter.party, waiter)
         _discard(self._ending, waiter.ends_tick, waiter)
+
+
+async def turn(waiters: Waiters, each_second: Callable[[int], None]) -> None:
+    """Turn the wheel for as long as the loop runs; `each_second` is told which second it is.
+
+    By the clock: slept one after the other, ticks would each add what the loop was late by.
+    """
+    loop = asyncio.get_running_loop()
+    ticks, begun = 0, loop.time()
+    while True:
+        ticks += 1
+        await asyncio.sleep(begun + ticks / TICKS_A_SECOND - loop.time())
+        waiters.tick()
+        if ticks % TICKS_A_SECOND == 0:
+            each_second(ticks // TICKS_A_SECOND)
 
 
 def _discard(index: dict[K, set[_Waiter]], key: K, waiter: _Waiter) -> None:
