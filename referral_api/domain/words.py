@@ -42,7 +42,7 @@ class Role(StrEnum):
 
 
 class CredentialKind(StrEnum):
-    """Who stands behind a credential. Acknowledging, deciding and approving take a person (design §5)."""
+    """Who stands behind a credential. Acknowledging, deciding and approving take a person (R-61)."""
 
     PERSON = "person"
     SERVICE = "service"
@@ -78,7 +78,7 @@ class DeliveryRole(StrEnum):
 
 
 class State(StrEnum):
-    """Delivery state, per referral and unit (design §10, first axis)."""
+    """Delivery state, per referral and unit (R-70)."""
 
     HELD = "held"
     SUBMITTED = "submitted"
@@ -96,7 +96,7 @@ class State(StrEnum):
 
 
 class Investigation(StrEnum):
-    """Investigation status, append-only (design §10, second axis); codes of reference list `investigation_status`."""
+    """Investigation status, append-only (R-74); codes of the list `investigation_status`."""
 
     REGISTERED = "registered"
     PRELIMINARY_ENQUIRIES = "preliminary_enquiries"

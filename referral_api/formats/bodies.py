@@ -115,7 +115,7 @@ _ONE_ACTION: JsonDict = {
 
 
 class Submit(Document):
-    """A new referral: where its bundle goes and what clocks and gates need, nothing more (design §6).
+    """A new referral: where its bundle goes and what clocks and gates need, nothing more (R-64).
 
     Exactly one addressee has the role `action`. An emergency states whether the unit was telephoned. `operator` is the
     hotline's code of the person on the call, for submissions that a service signs.

@@ -283,7 +283,7 @@ MAX_SEALED_BYTES = 1 << 20
 
 
 class Sealed(Document):
-    """Ciphertext that travels beside an act: SHA-256 and length of its exact bytes, at most 1 MiB (design §6)."""
+    """Ciphertext that travels beside an act: SHA-256 and length of its exact bytes, at most 1 MiB (R-05, R-13)."""
 
     sha256: Sha256
     size: Annotated[int, Field(ge=1, le=MAX_SEALED_BYTES)]

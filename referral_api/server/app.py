@@ -245,7 +245,7 @@ def create_app(runtime: Runtime) -> Edge:
         desk=Lane(1),
         clock=runtime.clock,
         version=__version__,
-        configuration=configuration(exchange),
+        configuration=configuration(exchange, settings.contact),
         polled=runtime.polled,
     )
 
@@ -309,7 +309,7 @@ def _refresh(exchange: Exchange) -> None:
         exchange.directory.refresh(conn)
 
 
-def configuration(exchange: Exchange) -> dict[str, Any]:
+def configuration(exchange: Exchange, contact: str) -> dict[str, Any]:
     """What `/.well-known/referral-configuration` says, but for the time."""
     terms = {
         urgency.value: {
@@ -324,6 +324,7 @@ def configuration(exchange: Exchange) -> dict[str, Any]:
     return {
         "issuer": exchange.issuer,
         "environment": exchange.environment,
+        "contact": contact or None,
         "root": b64u(exchange.keymap.root),
         "endpoints": {"token": "/oauth/token", "api": "/v1"},
         "limits": {

@@ -40,6 +40,9 @@ class Settings(BaseSettings):
     lanes: int = Field(default=0, ge=0, le=16)
     """Verification threads; 0 means one on SQLite, four on PostgreSQL."""
 
+    contact: str = Field(default="", max_length=200, pattern=r"^(|mailto:[!-~]+@[!-~]+|https://[!-~]+)$")
+    """Where weaknesses are reported, `mailto:` or `https:`; published. Trusted: whoever sets it reads the reports."""
+
     @field_validator("issuer")
     @classmethod
     def _is_origin(cls, issuer: str) -> str:

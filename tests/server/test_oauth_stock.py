@@ -6,6 +6,8 @@ for the next one. Stock classes run with the machine's clock, since they read no
 
 from __future__ import annotations
 
+import inspect
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -19,11 +21,18 @@ from authlib.oauth2.rfc6750.errors import InvalidTokenError
 from authlib.oauth2.rfc7523 import JWTBearerClientAssertion, PrivateKeyJWT
 from authlib.oauth2.rfc9068 import JWTBearerTokenGenerator, JWTBearerTokenValidator
 from joserfc import jwt
-from joserfc.errors import ExceededSizeError, InvalidKeyTypeError, UnsupportedAlgorithmError, UnsupportedHeaderError
+from joserfc.errors import (
+    ExceededSizeError,
+    InvalidKeyTypeError,
+    SecurityWarning,
+    UnsupportedAlgorithmError,
+    UnsupportedHeaderError,
+)
 from joserfc.jwk import ECKey, Key, OctKey, OKPKey, RSAKey
 
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.formats.keys import Alg
+from referral_api.server.api import directory
 from referral_api.server.service.oauth import _Assertion, _Generator, _Grant, one_algorithm
 from tests.server.access import ASSERTION_TYPE, ISSUER, START, TOKEN_URL, AccessWorld, claims_of, compact, header_of
 
@@ -132,6 +141,9 @@ def test_stock_takes_hs256_and_rs256_and_refuses_ed25519_which_is_the_other_way_
     assert stock_takes(RSAKey.generate_key(2048), {"alg": "RS256"}, {})
     edwards = OKPKey.generate_key("Ed25519")
     assert not stock_takes(edwards, {"alg": "Ed25519"}, {}, ["Ed25519"])
+    assert not stock_takes(RSAKey.generate_key(2048), {"alg": "PS256"}, {}, ["PS256"])
+    with pytest.warns(SecurityWarning, match="EdDSA is deprecated"):
+        assert not stock_takes(edwards, {"alg": "EdDSA"}, {}, ["EdDSA"])
     assert world.hotline.ask(world.hotline.assertion(header={"alg": "HS256"})).status == 401
     assert world.hotline.ask(world.hotline.assertion(header={"alg": "RS256"})).status == 401
     assert world.hotline.ask().status == 200
@@ -322,3 +334,40 @@ def test_joserfc_refuses_members_it_does_not_know_and_long_headers_and_ours_igno
 def compact_by(key: ECKey, header: dict[str, Any]) -> str:
     """A JWT with any header, by a joserfc key."""
     return jwt.encode(header, {"a": 1}, key, registry=one_algorithm(Alg.ES256), default_type=None)
+
+
+def test_joserfc_tolerates_a_header_that_points_elsewhere_for_its_key_and_ours_does_not(
+    world: AccessWorld, ec_key: ECKey
+) -> None:
+    """It fetches nothing; that somebody may yet write so is refused all the same."""
+    elsewhere = {"jku": "https://other.example/keys"}
+    text = jwt.encode({"alg": "ES256", **elsewhere}, {"a": 1}, ec_key)
+    assert jwt.decode(text, ec_key).header["jku"] == elsewhere["jku"]
+    assert world.hotline.ask(world.hotline.assertion(header=elsewhere)).status == 401
+
+
+def test_joserfc_reads_claims_up_to_its_own_limit_and_ours_up_to_ours(world: AccessWorld, ec_key: ECKey) -> None:
+    assert jwt.decode(jwt.encode({"alg": "ES256"}, {"a": "x" * 90_000}, ec_key), ec_key).claims
+    with pytest.raises(ExceededSizeError):
+        jwt.decode(jwt.encode({"alg": "ES256"}, {"a": "x" * 100_000}, ec_key), ec_key)
+    assert world.hotline.ask(world.hotline.assertion(filler="x" * 8192)).status == 401
+
+
+def test_stock_server_calls_back_on_the_callers_thread_and_ours_runs_it_at_the_desk(world: AccessWorld) -> None:
+    """In a coroutine its look-ups would hold up every other call: tokens are issued on a thread of their own."""
+    seen: list[str] = []
+
+    class Server(AuthorizationServer):  # type: ignore[misc]
+        def create_oauth2_request(self, _request: object) -> Form:
+            seen.append(threading.current_thread().name)
+            return Form({"grant_type": "none"})
+
+        def handle_response(self, *_: object) -> None:
+            return
+
+        def send_signal(self, *_: object, **__: object) -> None:
+            return
+
+    Server().create_token_response(None)
+    assert seen == [threading.current_thread().name]
+    assert "await site.issue(" in inspect.getsource(directory.post_token)

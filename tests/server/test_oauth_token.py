@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from joserfc import jwt
@@ -12,7 +13,18 @@ from referral_api.domain.words import CredentialKind, Role
 from referral_api.formats.keys import Alg
 from referral_api.server.service.oauth import TokenIssuer, joserfc_key, key_set, server_metadata
 from referral_api.server.service.tokens import TokenAnswer, TokenService
-from tests.server.access import FORM_TYPE, ISSUER, START, TOKEN_URL, AccessWorld, claims_of, compact, header_of, key
+from tests.server.access import (
+    ASSERTION_TYPE,
+    FORM_TYPE,
+    ISSUER,
+    START,
+    TOKEN_URL,
+    AccessWorld,
+    claims_of,
+    compact,
+    header_of,
+    key,
+)
 
 
 @pytest.fixture
@@ -258,6 +270,17 @@ def test_a_malformed_form_is_an_invalid_request(world: AccessWorld, form: dict[s
 def test_a_body_that_is_no_form_is_an_invalid_request(world: AccessWorld, body: bytes) -> None:
     proof = (b"dpop", world.hotline.proof("POST", TOKEN_URL))
     refused(world.service.issue(body, [FORM_TYPE, proof], START), 400, "invalid_request")
+
+
+@pytest.mark.parametrize(("size", "status"), [(16_384, 200), (16_385, 400)])
+def test_a_form_of_16_kib_is_read_and_one_byte_more_is_not(world: AccessWorld, size: int, status: int) -> None:
+    """R-05."""
+    assertion = world.hotline.assertion().decode()
+    form = urlencode({"grant_type": "client_credentials", "client_assertion_type": ASSERTION_TYPE})
+    body = f"{form}&client_assertion={assertion}&filler=".encode()
+    proof = (b"dpop", world.hotline.proof("POST", TOKEN_URL))
+    answer = world.service.issue(body.ljust(size, b"x"), [FORM_TYPE, proof], world.now)
+    assert answer.status == status, answer
 
 
 def test_a_repeated_parameter_is_an_invalid_request(world: AccessWorld) -> None:

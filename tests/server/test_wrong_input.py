@@ -477,3 +477,14 @@ def test_a_directory_act_that_speaks_of_a_delivery_never_reaches_the_keys_log(
     act_id, raw = sign(world.officer, Act.REVOKE, body, None, **members)
     answer = world.caller("officer").call("PUT", f"/v1/directory/acts/{act_id}", {"act": raw})
     assert (answer.status, answer.code, answer.json["reason"]) == (422, "act-schema", "contradiction")
+
+
+@pytest.mark.parametrize(("size", "status"), [(16 * 1024, 201), (16 * 1024 + 1, 413)])
+def test_a_routing_header_of_16_kib_is_read_and_one_byte_more_is_not(world: World, size: int, status: int) -> None:
+    """R-05."""
+
+    def pad(envelope: dict[str, Any]) -> None:
+        envelope["aad"] = b64u(unb64u(envelope["aad"]).ljust(size))
+
+    answer = with_bundle(world, pad)
+    assert (answer.status, answer.code) == (status, "too-large" if status == 413 else None)
