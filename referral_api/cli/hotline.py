@@ -144,7 +144,7 @@ def timeline(ctx: typer.Context, ref: Annotated[str, typer.Argument()]) -> None:
         data |= reading.handling_data(opened.body)
     if told:
         lines += ["", *notes.lines(screen, told)]
-    call.show(Shown(data, lines, acting.next_of(referral), notes.status_of(told)))
+    call.show(Shown(data, lines, acting.next_of(screen, referral), notes.status_of(told)))
 
 
 def _show_outbox(call: Any, entries: list[Entry]) -> None:

@@ -10,6 +10,7 @@ from typing import Final
 
 _RESULTS: Final[Mapping[str, tuple[str, str]]] = {
     "next": ("→ Siguiente: {command}", "→ Next: {command}"),
+    "place.code": ("CÓDIGO", "CODE"),
     "place.file": ("ARCHIVO", "FILE"),
     "place.folder": ("CARPETA", "FOLDER"),
     "place.unit": ("UNIDAD", "UNIT"),
