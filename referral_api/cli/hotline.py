@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from referral_api.cli import acting, notes, reading
-from referral_api.cli.invocation import invocation, read_document
+from referral_api.cli.invocation import group_meaning, invocation, read_document
 from referral_api.cli.output import Exit, Shown
 from referral_api.client.outbox import Entry, Progress
 from referral_api.client.submission import Composition
@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
     app.command("send")(send)
     app.command("timeline")(timeline)
     app.command("withdraw")(withdraw)
-    outbox = typer.Typer(no_args_is_help=True)
+    outbox = group_meaning(outbox_list)
     for name, verb in (("list", outbox_list), ("flush", outbox_flush), ("reseal", outbox_reseal)):
         outbox.command(name)(verb)
     app.add_typer(outbox, name="outbox")

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from referral_api.cli import acting, notes, reading
-from referral_api.cli.invocation import Invocation, invocation, read_file
+from referral_api.cli.invocation import Invocation, group_meaning, invocation, read_file
 from referral_api.cli.output import Exit, Shown
 from referral_api.client.delivery import InboxEntry
 from referral_api.client.exchange import INBOX_LIMIT
@@ -31,7 +31,7 @@ CaseFile = Annotated[str | None, typer.Option("--case-number")]
 
 def register(app: typer.Typer) -> None:
     """Add these verbs to the command."""
-    inbox = typer.Typer(no_args_is_help=True)
+    inbox = group_meaning(inbox_list)
     inbox.command("list")(inbox_list)
     inbox.command("watch")(inbox_watch)
     app.add_typer(inbox, name="inbox")
@@ -84,7 +84,7 @@ def inbox_watch(
                 seen += 1
             client.keep(page)
             if not page.entries and exit_code:
-                raise typer.Exit(int(Exit.NOTHING_NEW))
+                call.show(Shown({"entry": None}, [], ["referral inbox watch"], Exit.NOTHING_NEW))
 
 
 def show(ctx: typer.Context, ref: Ref) -> None:

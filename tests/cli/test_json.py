@@ -70,6 +70,18 @@ def test_watching_prints_one_object_an_entry(shell: Shell, ref: str) -> None:
     assert ran.err == ""
 
 
+def test_watching_with_nothing_new_says_so_in_json(shell: Shell) -> None:
+    ran = shell.run("stranger", "inbox", "watch", "--wait", "0", "--exit-code", "--json")
+    assert ran.exit == 9
+    assert (ran.json["entry"], ran.json["next"]) == (None, ["referral inbox watch"])
+
+
+def test_a_bare_inbox_or_outbox_lists_what_there_is(shell: Shell, ref: str) -> None:
+    for name, group in (("officer", "inbox"), ("operator", "outbox")):
+        bare = shell.run(name, group, "--json")
+        assert (bare.exit, bare.out) == (0, shell.run(name, group, "list", "--json").out)
+
+
 def test_a_referral_is_shown_with_what_comes_first_beside_it(shell: Shell, ref: str) -> None:
     shown = shell.run("officer", "show", ref, "--json")
     assert members(shown) == {
