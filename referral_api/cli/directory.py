@@ -82,7 +82,7 @@ def units_list(ctx: typer.Context) -> None:
         for row in rows
     ]
     columns = ("col.unit", "col.name", "col.area", "col.reachable", "col.duty_phone")
-    follow = [f"referral units show {row['id']}" for row in rows[:1]]
+    follow = [f"referral units show {row['id']}" for row in rows[:1]] or ["referral whoami"]
     call.show(Shown({"units": rows}, [screen.table(columns, cells)] if rows else [screen.say("units.none")], follow))
 
 

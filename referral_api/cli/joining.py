@@ -116,7 +116,10 @@ def enrolments(ctx: typer.Context) -> None:
     if waiting:
         lines = [screen.table(("col.party", "col.enrolment", "col.turn", "col.asks"), rows)]
     data = {"enrolments": [_applicant_data(one) for one in waiting]}
-    call.show(Shown(data, lines, [f"referral approve {one.enrolment}" for one in waiting[:1]]))
+    follow = (
+        f"referral approve {waiting[0].enrolment}" if waiting else f"referral invite --out {screen.say('place.file')}"
+    )
+    call.show(Shown(data, lines, [follow]))
 
 
 def approve(
