@@ -107,7 +107,7 @@ def test_the_directory_is_told_whole(shell: Shell) -> None:
     assert members(shell.run("officer", "keys", "show", "--json")) == {"party", "mine"}
     assert members(shell.run("officer", "whoami", "--json")) == {
         *("credential", "party", "role", "kind", "environment", "issuer", "root", "person", "service"),
-        *("server_time", "skew_s", "witnesses"),
+        *("log_key", "server_time", "skew_s", "witnesses"),
     }
 
 
