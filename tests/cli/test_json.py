@@ -47,6 +47,28 @@ def test_a_submission_and_every_later_act_have_one_shape(shell: Shell, ref: str)
         assert ran.err == ""
 
 
+def test_a_decline_has_the_shape_of_every_act(shell: Shell, ref: str) -> None:
+    sent = shell.run("operator", "send", "emergencia.json", "--unit", UNIT, "--json").json["ref"]
+    assert shell.run("officer", "ack", sent).exit == 0
+    ran = shell.run("officer", "decline", sent, "--reason", "conflict_of_interest", "--json")
+    assert members(ran) == RECEIPTED
+    assert (ran.json["outcome"], ran.json["act"], ran.err) == ("accepted", "decline", "")
+    assert ran.json["states"] == [{"unit": UNIT, "state": "declined"}]
+    assert ran.json["next"] == ["referral inbox list --pending"]
+
+
+def test_enrolling_says_digits_and_whose_turn_it_is_and_again_when_asked(shell: Shell) -> None:
+    invited = shell.run("officer", "invite", "--kind", "person", "--out", "colega.json", "--json")
+    assert members(invited) == {"party", "file", "expires_at", "turn"}
+    ran = shell.run("rookie", "enrol", "colega.json", "--no-service", "--json")
+    assert members(ran) == {"party", "enrolment", "code", "turn", "person", "service"}
+    assert (ran.json["party"], ran.json["turn"], ran.json["service"]) == (UNIT, "keyholder", None)
+    assert ran.json["next"] == ["referral enrol"]
+    assert len(ran.json["code"].replace(" ", "")) == 30
+    again = shell.run("rookie", "enrol", "--json")
+    assert (again.exit, again.out, again.err) == (0, ran.out, "")
+
+
 def test_inbox_outbox_and_timeline_list_what_they_show(shell: Shell, ref: str) -> None:
     inbox = shell.run("officer", "inbox", "list", "--json")
     assert members(inbox) == {"entries"}
