@@ -10,13 +10,14 @@ from __future__ import annotations
 from typing import Any
 
 from referral_api.cli.invocation import Invocation
-from referral_api.cli.output import Exit, Shown
+from referral_api.cli.output import Exit, Screen, Shown
 from referral_api.client.outbox import Entry, Progress
 from referral_api.client.view import Referral, ShownAct
+from referral_api.domain import lifecycle, policy
 from referral_api.domain.catalogue import Language, text_of
 from referral_api.domain.errors import ReferralError
 from referral_api.domain.policy import Relation
-from referral_api.domain.words import Act, State
+from referral_api.domain.words import Act, DeliveryRole, Role, State
 from referral_api.formats.codelists import codes, label
 from referral_api.formats.receipt import parse_receipt
 
@@ -35,6 +36,10 @@ _DETAILS: dict[Act, str] = {
     Act.PURGE_REQUEST: "purge_reason",
 }
 """The code list of the one code in an act's body that says most about it."""
+PENDING = "referral inbox list --pending"
+"""What comes next where this referral asks for nothing more."""
+_AWAITED = lifecycle.UNREAD | lifecycle.WORKING | {State.WITHDRAWAL_NOTIFIED}
+"""States in which the next step is the unit's."""
 
 
 def show_entry(call: Invocation, entry: Entry, follow: str) -> None:
@@ -130,13 +135,48 @@ def detail_of(event: dict[str, Any], lang: Language) -> str:
     return f"{words} ✖".strip() if event["refused"] else words
 
 
-def next_of(referral: Referral) -> list[str]:
-    """What a reader of this referral does next."""
-    states = {one.state for one in referral.chronicle.deliveries.values()}
+def next_of(screen: Screen, referral: Referral, *, opened: bool = False) -> list[str]:
+    """What a reader of this referral may do next; `opened` says that the referral itself has just been read.
+
+    Deciding takes a person, whoever reads: so this goes by what the party may do, not by the credential in use.
+    """
+    deliveries = referral.chronicle.deliveries.values()
     if referral.relation is Relation.SENDER:
-        return [f"referral timeline {referral.ref}"]
-    verbs = {State.SUBMITTED: "show", State.RETRIEVED: "ack", State.ACKNOWLEDGED: "accept", State.ACCEPTED: "status"}
-    return [f"referral {verb} {referral.ref}" for state, verb in verbs.items() if state in states]
+        if opened:
+            return [f"referral timeline {referral.ref}"]
+        return ["referral inbox watch" if any(one.state in _AWAITED for one in deliveries) else PENDING]
+    if referral.relation is not Relation.RECIPIENT:
+        return ["referral audit verify"]
+    # A unit sees its own delivery alone.
+    own = next(iter(deliveries))
+    if own.acknowledged_at is None and own.state in lifecycle.SERVED and Act.ACK in _may(own.role, own.state):
+        return [f"referral {'ack' if opened or own.state is State.RETRIEVED else 'show'} {referral.ref}"]
+    return _decisions(screen, referral.ref, own.role, own.state)
+
+
+def after_ack(screen: Screen, referral: Referral) -> str:
+    """What a unit does next that has acknowledged what it saw in this state."""
+    own = next(iter(referral.chronicle.deliveries.values()))
+    move = lifecycle.find_move(Act.ACK, Role.POLICE_UNIT, own.state)
+    state = own.state if move is None or move.to is None else move.to
+    return _decisions(screen, referral.ref, own.role, state)[0]
+
+
+def _decisions(screen: Screen, ref: str, role: DeliveryRole, state: State) -> list[str]:
+    """The commands, whole, by which a unit goes on with a referral that it has acknowledged."""
+    may = _may(role, state)
+    if Act.ACCEPT in may:
+        return [f"referral accept {ref}"]
+    if Act.CLOSE in may:
+        code = screen.say("place.code")
+        return [f"referral status {ref} --to {code}", f"referral close {ref} --outcome {code}"]
+    if state is State.WITHDRAWAL_NOTIFIED:
+        return [f"referral note {ref} {screen.say('place.file')}"]
+    return [PENDING]
+
+
+def _may(role: DeliveryRole, state: State) -> frozenset[Act]:
+    return frozenset(lifecycle.allowed(Role.POLICE_UNIT, state)) - policy.role_at_delivery(role)
 
 
 def _due(referral: Referral, unit: str) -> dict[str, Any] | None:

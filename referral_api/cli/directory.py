@@ -15,7 +15,7 @@ from referral_api.cli.invocation import Invocation, invocation
 from referral_api.cli.output import Shown
 from referral_api.client.sdk import Client
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.words import CredentialKind, Role
+from referral_api.domain.words import CredentialKind, KeyUse, Role
 from referral_api.formats.codelists import label
 from referral_api.formats.parties import Party
 
@@ -39,11 +39,13 @@ def whoami(ctx: typer.Context) -> None:
         told = client.ping()
         profile, skew_s = client.profile, client.session.skew_s
         witnessed = client.session.keymap.witness_policy is not None
+        log_key = client.session.keymap.exchange_keys(KeyUse.LOG)[0].kid
     screen = call.screen
     lines = [
         screen.say("whoami.who", credential=told["credential"], party=told["party"], role=told["role"]),
         screen.say("whoami.where", issuer=profile.issuer, environment=told["environment"], version=told["version"]),
         screen.say("whoami.root", root=profile.root),
+        screen.say("whoami.log_key", kid=log_key),
         screen.say("whoami.time", at=screen.at(int(told["server_time"])), skew=skew_s),
         screen.say("witnesses.some" if witnessed else "witnesses.none"),
     ]
@@ -55,6 +57,7 @@ def whoami(ctx: typer.Context) -> None:
         "environment": told["environment"],
         "issuer": profile.issuer,
         "root": profile.root,
+        "log_key": log_key,
         "person": profile.person,
         "service": profile.service,
         "server_time": int(told["server_time"]),
@@ -82,7 +85,7 @@ def units_list(ctx: typer.Context) -> None:
         for row in rows
     ]
     columns = ("col.unit", "col.name", "col.area", "col.reachable", "col.duty_phone")
-    follow = [f"referral units show {row['id']}" for row in rows[:1]]
+    follow = [f"referral units show {row['id']}" for row in rows[:1]] or ["referral whoami"]
     call.show(Shown({"units": rows}, [screen.table(columns, cells)] if rows else [screen.say("units.none")], follow))
 
 

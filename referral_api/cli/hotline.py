@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from referral_api.cli import acting, notes, reading
-from referral_api.cli.invocation import invocation, read_document
+from referral_api.cli.invocation import group_meaning, invocation, read_document
 from referral_api.cli.output import Exit, Shown
 from referral_api.client.outbox import Entry, Progress
 from referral_api.client.submission import Composition
@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
     app.command("send")(send)
     app.command("timeline")(timeline)
     app.command("withdraw")(withdraw)
-    outbox = typer.Typer(no_args_is_help=True)
+    outbox = group_meaning(outbox_list)
     for name, verb in (("list", outbox_list), ("flush", outbox_flush), ("reseal", outbox_reseal)):
         outbox.command(name)(verb)
     app.add_typer(outbox, name="outbox")
@@ -71,7 +71,7 @@ def outbox_list(ctx: typer.Context) -> None:
     call = invocation(ctx)
     with call.nobody() as client:
         entries = client.outbox.entries()
-    _show_outbox(call, entries)
+    _show_outbox(call, entries, "referral whoami")
 
 
 def outbox_flush(ctx: typer.Context) -> None:
@@ -79,7 +79,7 @@ def outbox_flush(ctx: typer.Context) -> None:
     call = invocation(ctx)
     with call.anyone() as client, call.screen.progress() as progress:
         entries = client.flush(impatient=True, progress=progress)
-    _show_outbox(call, entries)
+    _show_outbox(call, entries, "referral outbox list")
 
 
 def outbox_reseal(ctx: typer.Context, act: Annotated[str, typer.Argument()]) -> None:
@@ -144,10 +144,11 @@ def timeline(ctx: typer.Context, ref: Annotated[str, typer.Argument()]) -> None:
         data |= reading.handling_data(opened.body)
     if told:
         lines += ["", *notes.lines(screen, told)]
-    call.show(Shown(data, lines, acting.next_of(referral), notes.status_of(told)))
+    call.show(Shown(data, lines, acting.next_of(screen, referral), notes.status_of(told)))
 
 
-def _show_outbox(call: Any, entries: list[Entry]) -> None:
+def _show_outbox(call: Any, entries: list[Entry], otherwise: str) -> None:
+    """Print entries; the next command is `otherwise` where none of them has one."""
     screen = call.screen
     rows = [
         [
@@ -164,6 +165,12 @@ def _show_outbox(call: Any, entries: list[Entry]) -> None:
     lines = [screen.table(columns, rows)] if rows else [screen.say("outbox.empty")]
     waiting = [one for one in entries if one.state in WAITING]
     stale = [one.outgoing.id for one in waiting if one.state is Progress.NEEDS_RESEALING]
-    follow = [f"referral outbox reseal {stale[0]}"] if stale else (["referral outbox flush"] if waiting else [])
+    # Of what was refused there may be no referral; what has arrived can be followed.
+    arrived = [
+        one.outgoing.ref for one in entries if one.state is not Progress.REFUSED and one.outgoing.ref is not None
+    ]
+    follow = f"referral timeline {arrived[-1]}" if arrived else otherwise
+    if waiting:
+        follow = f"referral outbox reseal {stale[0]}" if stale else "referral outbox flush"
     status = Exit.PARTLY if waiting else Exit.OK
-    call.show(Shown({"entries": [acting.entry_data(one) for one in entries]}, lines, follow, status))
+    call.show(Shown({"entries": [acting.entry_data(one) for one in entries]}, lines, [follow], status))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import getpass
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -177,6 +177,16 @@ def invocation(ctx: typer.Context) -> Invocation:
     if found is None:
         raise RuntimeError("the top command has run")
     return found
+
+
+def group_meaning(verb: Callable[[typer.Context], None]) -> typer.Typer:
+    """A group of verbs whose bare name means this one of them."""
+
+    def bare(ctx: typer.Context) -> None:
+        if ctx.invoked_subcommand is None:
+            verb(ctx)
+
+    return typer.Typer(callback=bare, invoke_without_command=True)
 
 
 def read_file(path: Path, limit: int = MAX_DOCUMENT_BYTES) -> bytes:

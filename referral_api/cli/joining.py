@@ -116,7 +116,10 @@ def enrolments(ctx: typer.Context) -> None:
     if waiting:
         lines = [screen.table(("col.party", "col.enrolment", "col.turn", "col.asks"), rows)]
     data = {"enrolments": [_applicant_data(one) for one in waiting]}
-    call.show(Shown(data, lines, [f"referral approve {one.enrolment}" for one in waiting[:1]]))
+    follow = (
+        f"referral approve {waiting[0].enrolment}" if waiting else f"referral invite --out {screen.say('place.file')}"
+    )
+    call.show(Shown(data, lines, [follow]))
 
 
 def approve(
@@ -144,9 +147,7 @@ def approve(
         "turn": turn,
         "log": {"origin": place.origin, "index": place.index},
     }
-    follow = (
-        f"referral approve {applicant.enrolment}" if pending is not None else f"referral units show {applicant.party}"
-    )
+    follow = "referral enrolments" if pending is not None else f"referral units show {applicant.party}"
     call.show(Shown(data, lines, [follow]))
 
 
@@ -164,7 +165,10 @@ def _show_joined(call: Invocation, joined: Joined, *, qr: bool) -> None:
         "done": "referral whoami",
         "exchange": "referral admin approve",
         "invitee": "referral enrol --resume",
-    }.get(joined.turn, f"referral approve {joined.enrolment}")
+        **dict.fromkeys(
+            ("void", "expired"), f"referral enrol {screen.say('place.file')} -p {screen.say('place.folder')}"
+        ),
+    }.get(joined.turn, "referral enrol")
     data = {
         "party": profile.party,
         "enrolment": joined.enrolment,

@@ -46,6 +46,8 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     screen = screen_of(globals_, environ)
     try:
         command = build(screen.lang, with_admin=_verb(rest) == ADMIN)
+        if screen.as_json:
+            _withhold_help(command)
         done = command.main([*globals_, *rest], prog_name="referral", standalone_mode=False, obj=screen)
         return done if isinstance(done, int) else Exit.OK
     except typer.TyperException as error:
@@ -117,9 +119,17 @@ def localise(command: Any, lang: Language, path: tuple[str, ...]) -> None:
         localise(child, lang, (*path, name))
 
 
-def _version(asked: bool) -> None:  # noqa: FBT001 - what Typer calls
+def _withhold_help(command: Any) -> None:
+    """Let a group without a verb end in a fault like any other: its help is for people, and no JSON."""
+    command.no_args_is_help = False
+    for child in getattr(command, "commands", {}).values():
+        _withhold_help(child)
+
+
+def _version(ctx: typer.Context, asked: bool) -> None:  # noqa: FBT001 - what Typer calls
     if asked:
-        Screen(quiet=True).show(Shown({}, [f"referral {__version__}"]))
+        screen = Screen(as_json=isinstance(ctx.obj, Screen) and ctx.obj.as_json)
+        screen.show(Shown({"version": __version__}, [f"referral {__version__}"]))
         raise typer.Exit
 
 

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from referral_api.cli import acting, notes, reading
-from referral_api.cli.invocation import Invocation, invocation, read_file
+from referral_api.cli.invocation import Invocation, group_meaning, invocation, read_file
 from referral_api.cli.output import Exit, Shown
 from referral_api.client.delivery import InboxEntry
 from referral_api.client.exchange import INBOX_LIMIT
@@ -31,7 +31,7 @@ CaseFile = Annotated[str | None, typer.Option("--case-number")]
 
 def register(app: typer.Typer) -> None:
     """Add these verbs to the command."""
-    inbox = typer.Typer(no_args_is_help=True)
+    inbox = group_meaning(inbox_list)
     inbox.command("list")(inbox_list)
     inbox.command("watch")(inbox_watch)
     app.add_typer(inbox, name="inbox")
@@ -84,7 +84,7 @@ def inbox_watch(
                 seen += 1
             client.keep(page)
             if not page.entries and exit_code:
-                raise typer.Exit(int(Exit.NOTHING_NEW))
+                call.show(Shown({"entry": None}, [], ["referral inbox watch"], Exit.NOTHING_NEW))
 
 
 def show(ctx: typer.Context, ref: Ref) -> None:
@@ -106,15 +106,17 @@ def show(ctx: typer.Context, ref: Ref) -> None:
         "referral": opened.body.wire(),
     }
     lines = reading.lines(call.screen, opened, told)
-    call.show(Shown(data, lines, [f"referral ack {ref}"], notes.status_of(told)))
+    follow = acting.next_of(call.screen, referral, opened=True)
+    call.show(Shown(data, lines, follow, notes.status_of(told)))
 
 
 def ack(ctx: typer.Context, ref: Ref) -> None:
     """Open, verify and acknowledge: the digests of what was opened are signed (R-69)."""
     call = invocation(ctx)
     with call.person() as client:
-        entry = client.acknowledge(client.open(ref))
-    acting.show_entry(call, entry, f"referral accept {ref}")
+        referral = client.referral(ref)
+        entry = client.acknowledge(client.open_referral(referral))
+    acting.show_entry(call, entry, acting.after_ack(call.screen, referral))
 
 
 def accept(ctx: typer.Context, ref: Ref, case_number: CaseFile = None, note: NoteFile = None) -> None:
@@ -126,7 +128,7 @@ def decline(ctx: typer.Context, ref: Ref, reason: Annotated[str, typer.Option()]
     """Decline the referral, with a coded reason."""
     call = invocation(ctx)
     call.confirm("ask.decline", ref=ref)
-    _act(call, ref, Act.DECLINE, {"reason": reason}, "referral inbox list --pending", note)
+    _act(call, ref, Act.DECLINE, {"reason": reason}, acting.PENDING, note)
 
 
 def status(ctx: typer.Context, ref: Ref, to: Annotated[Investigation, typer.Option()], note: NoteFile = None) -> None:

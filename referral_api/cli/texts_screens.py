@@ -10,6 +10,7 @@ from typing import Final
 
 _RESULTS: Final[Mapping[str, tuple[str, str]]] = {
     "next": ("→ Siguiente: {command}", "→ Next: {command}"),
+    "place.code": ("CÓDIGO", "CODE"),
     "place.file": ("ARCHIVO", "FILE"),
     "place.folder": ("CARPETA", "FOLDER"),
     "place.unit": ("UNIDAD", "UNIT"),
@@ -90,6 +91,7 @@ _RESULTS: Final[Mapping[str, tuple[str, str]]] = {
         "Exchange {issuer} · environment {environment} · version {version}",
     ),
     "whoami.root": ("Raíz fijada: {root}", "Pinned root: {root}"),
+    "whoami.log_key": ("Clave del registro: {kid}", "Log key: {kid}"),
     "whoami.time": ("Hora del servidor: {at} · diferencia {skew} s", "Time there: {at} · difference {skew} s"),
     "quoted": ("«{words}»", "“{words}”"),
     "units.none": ("No hay unidades en el directorio.", "There are no units in the directory."),

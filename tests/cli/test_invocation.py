@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from referral_api import __version__
 from referral_api.cli import invocation
 from referral_api.cli.invocation import read_document, read_line, write_private_file
 from referral_api.cli.main import VALUED, build, hoist, run, screen_of
@@ -72,10 +74,31 @@ def test_whatever_is_typed_ends_in_words_and_an_exit_code(path: tuple[str, ...],
 
 
 def test_a_group_without_a_verb_shows_its_help_and_is_a_usage_error() -> None:
-    code, told = line("inbox")
+    code, told = line("units")
     assert code == 2
-    assert "watch" in told
+    assert "list" in told
     assert "✖" not in told
+
+
+@pytest.mark.parametrize("words", [[], ["units"], ["keys"], ["audit"], ["receipt"], ["admin"]], ids=" ".join)
+def test_a_group_without_a_verb_is_a_usage_fault_in_json(words: list[str]) -> None:
+    code, told = line(*words, "--json")
+    assert code == 2
+    error = json.loads(told)["error"]
+    assert (error["code"], error["exit"]) == ("usage", 2)
+
+
+@pytest.mark.parametrize("group", ["inbox", "outbox"])
+def test_a_bare_inbox_or_outbox_means_its_list(group: str, tmp_path: Path) -> None:
+    profile = ("-p", str(tmp_path / "none"))
+    assert line(*profile, group, "--json") == line(*profile, group, "list", "--json")
+    assert line(*profile, group)[0] == 4
+
+
+def test_the_version_is_told_in_json_too() -> None:
+    code, told = line("--version", "--json")
+    assert code == 0
+    assert json.loads(told) == {"schema": "referral.cli/1", "next": [], "version": __version__}
 
 
 def test_json_and_yaml_say_the_same(tmp_path: Path) -> None:

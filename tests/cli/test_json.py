@@ -47,6 +47,28 @@ def test_a_submission_and_every_later_act_have_one_shape(shell: Shell, ref: str)
         assert ran.err == ""
 
 
+def test_a_decline_has_the_shape_of_every_act(shell: Shell, ref: str) -> None:
+    sent = shell.run("operator", "send", "emergencia.json", "--unit", UNIT, "--json").json["ref"]
+    assert shell.run("officer", "ack", sent).exit == 0
+    ran = shell.run("officer", "decline", sent, "--reason", "conflict_of_interest", "--json")
+    assert members(ran) == RECEIPTED
+    assert (ran.json["outcome"], ran.json["act"], ran.err) == ("accepted", "decline", "")
+    assert ran.json["states"] == [{"unit": UNIT, "state": "declined"}]
+    assert ran.json["next"] == ["referral inbox list --pending"]
+
+
+def test_enrolling_says_digits_and_whose_turn_it_is_and_again_when_asked(shell: Shell) -> None:
+    invited = shell.run("officer", "invite", "--kind", "person", "--out", "colega.json", "--json")
+    assert members(invited) == {"party", "file", "expires_at", "turn"}
+    ran = shell.run("rookie", "enrol", "colega.json", "--no-service", "--json")
+    assert members(ran) == {"party", "enrolment", "code", "turn", "person", "service"}
+    assert (ran.json["party"], ran.json["turn"], ran.json["service"]) == (UNIT, "keyholder", None)
+    assert ran.json["next"] == ["referral enrol"]
+    assert len(ran.json["code"].replace(" ", "")) == 30
+    again = shell.run("rookie", "enrol", "--json")
+    assert (again.exit, again.out, again.err) == (0, ran.out, "")
+
+
 def test_inbox_outbox_and_timeline_list_what_they_show(shell: Shell, ref: str) -> None:
     inbox = shell.run("officer", "inbox", "list", "--json")
     assert members(inbox) == {"entries"}
@@ -68,6 +90,18 @@ def test_watching_prints_one_object_an_entry(shell: Shell, ref: str) -> None:
     assert [set(line) for line in lines] == [{"schema", "next", "entry"}] * 2
     assert lines[0]["entry"]["ref"] == ref
     assert ran.err == ""
+
+
+def test_watching_with_nothing_new_says_so_in_json(shell: Shell) -> None:
+    ran = shell.run("stranger", "inbox", "watch", "--wait", "0", "--exit-code", "--json")
+    assert ran.exit == 9
+    assert (ran.json["entry"], ran.json["next"]) == (None, ["referral inbox watch"])
+
+
+def test_a_bare_inbox_or_outbox_lists_what_there_is(shell: Shell, ref: str) -> None:
+    for name, group in (("officer", "inbox"), ("operator", "outbox")):
+        bare = shell.run(name, group, "--json")
+        assert (bare.exit, bare.out) == (0, shell.run(name, group, "list", "--json").out)
 
 
 def test_a_referral_is_shown_with_what_comes_first_beside_it(shell: Shell, ref: str) -> None:
@@ -95,7 +129,7 @@ def test_the_directory_is_told_whole(shell: Shell) -> None:
     assert members(shell.run("officer", "keys", "show", "--json")) == {"party", "mine"}
     assert members(shell.run("officer", "whoami", "--json")) == {
         *("credential", "party", "role", "kind", "environment", "issuer", "root", "person", "service"),
-        *("server_time", "skew_s", "witnesses"),
+        *("log_key", "server_time", "skew_s", "witnesses"),
     }
 
 

@@ -1,0 +1,107 @@
+"""What `next` says can be done: every hint, its placeholders filled, is run by whoever got it, and none is refused."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+import pytest
+
+from tests.cli.shell import Shell
+from tests.world import OTHER_UNIT, UNIT
+
+ACK, ACCEPT = ["ack"], ["accept"]
+STATES: dict[str, list[list[str]]] = {
+    "submitted": [],
+    "acknowledged": [ACK],
+    "accepted": [ACK, ACCEPT],
+    "declined": [ACK, ["decline", "--reason", "conflict_of_interest"]],
+    "closed": [ACK, ACCEPT, ["close", "--outcome", "not_located"]],
+}
+CODES = {"status": "registered", "close": "not_located"}
+REFUSED = {2, 6, 7}
+"""The command is wrong; not there, or not yours; conflict, or not permitted."""
+
+
+def send(shell: Shell, *more: str) -> str:
+    ran = shell.run("operator", "send", "emergencia.json", "--unit", UNIT, *more, "--json")
+    assert ran.exit == 0, ran
+    return str(ran.json["ref"])
+
+
+def follow(shell: Shell, name: str, command: str) -> None:
+    program, verb, *rest = shlex.split(command)
+    filled = [{"CÓDIGO": CODES.get(verb, ""), "ARCHIVO": "passphrase"}.get(word, word) for word in rest]
+    once = ["--wait", "0", "--exit-code"] if rest[:1] == ["watch"] else []
+    ran = shell.run(name, verb, *filled, *once)
+    assert program == "referral"
+    assert ran.exit not in REFUSED, (name, command, ran)
+
+
+def hints(shell: Shell, name: str, verb: str, ref: str) -> list[str]:
+    told: Any = shell.run(name, verb, ref, "--json").json
+    assert told["next"], (name, verb, told)
+    return list(told["next"])
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize(
+    ("name", "verbs"),
+    [("operator", ["show", "timeline"]), ("officer", ["show", "timeline"]), ("auditor", ["timeline"])],
+)
+def test_what_is_hinted_is_never_refused(shell: Shell, name: str, verbs: list[str], state: str) -> None:
+    ref = send(shell)
+    for verb, *options in STATES[state]:
+        assert shell.run("officer", verb, ref, *options).exit == 0
+    for verb in verbs:
+        for command in hints(shell, name, verb, ref):
+            assert command != f"referral {verb} {ref}"
+            follow(shell, name, command)
+
+
+def test_a_unit_s_timeline_leads_through_the_whole_life(shell: Shell) -> None:
+    ref, led = send(shell), []
+    for _ in range(3):
+        commands = hints(shell, "officer", "timeline", ref)
+        led.append([shlex.split(command)[1] for command in commands])
+        for command in commands:
+            follow(shell, "officer", command)
+    assert led == [["show"], ["ack"], ["accept"]]
+    assert hints(shell, "officer", "timeline", ref) == [
+        f"referral status {ref} --to CÓDIGO",
+        f"referral close {ref} --outcome CÓDIGO",
+    ]
+
+
+def test_a_unit_that_is_only_informed_is_not_told_to_decide(shell: Shell) -> None:
+    ref = send(shell, "--inform", OTHER_UNIT)
+    assert hints(shell, "stranger", "show", ref) == [f"referral ack {ref}"]
+    assert hints(shell, "stranger", "ack", ref) == ["referral inbox list --pending"]
+    assert hints(shell, "stranger", "show", ref) == ["referral inbox list --pending"]
+
+
+def test_a_withdrawn_delivery_is_not_offered_for_reading(shell: Shell) -> None:
+    ref = send(shell)
+    assert shell.run("operator", "withdraw", ref, "--reason", "safety_risk").exit == 0
+    assert hints(shell, "officer", "timeline", ref) == ["referral inbox list --pending"]
+
+
+def test_a_withdrawal_after_reading_leads_to_a_note(shell: Shell) -> None:
+    ref = send(shell)
+    assert shell.run("officer", "ack", ref).exit == 0
+    assert shell.run("operator", "withdraw", ref, "--reason", "safety_risk").exit == 0
+    (command,) = hints(shell, "officer", "timeline", ref)
+    assert command == f"referral note {ref} ARCHIVO"
+    follow(shell, "officer", command)
+
+
+def test_lists_with_nothing_in_them_lead_on(shell: Shell) -> None:
+    send(shell)
+    for name, words in (
+        ("second_registrar", ["outbox", "list"]),
+        ("operator", ["outbox", "list"]),
+        ("operator", ["outbox", "flush"]),
+    ):
+        (command,) = shell.run(name, *words, "--json").json["next"]
+        follow(shell, name, command)
+    assert shell.run("registrar", "enrolments", "--json").json["next"] == ["referral invite --out ARCHIVO"]
