@@ -9,6 +9,7 @@ import ipaddress
 import itertools
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -79,25 +80,47 @@ def founded_on_postgres(tmp_path_factory: pytest.TempPathFactory, postgres_url: 
     return found(tmp_path_factory.mktemp("founded-postgres"), database_url=url, database=name)
 
 
-@pytest.fixture
-def sqlite_world(founded: Founded, tmp_path: Path) -> Iterator[World]:
-    """A served exchange of this test's own, on SQLite."""
-    with World(founded, tmp_path / "world") as world:
-        yield world
+ENGINES = ("sqlite", pytest.param("postgresql", marks=pytest.mark.postgres))
 
 
-@pytest.fixture
-def postgres_world(founded_on_postgres: Founded, postgres_url: str, tmp_path: Path) -> Iterator[World]:
-    """A served exchange of this test's own, on PostgreSQL."""
+@contextmanager
+def _serving(request: pytest.FixtureRequest, engine: str, folder: Path) -> Iterator[World]:
+    """A copy of the founded exchange, served for the length of the block."""
+    if engine == "sqlite":
+        with World(request.getfixturevalue("founded"), folder) as world:
+            yield world
+        return
+    founded: Founded = request.getfixturevalue("founded_on_postgres")
+    postgres: str = request.getfixturevalue("postgres_url")
     name = f"world_{next(_numbers)}"
-    url = create_database(postgres_url, name, founded_on_postgres.database)
-    with World(founded_on_postgres, tmp_path / "world", url) as world:
+    with World(founded, folder, create_database(postgres, name, founded.database)) as world:
         yield world
-    drop_database(postgres_url, name)
+    drop_database(postgres, name)
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
-def world(request: pytest.FixtureRequest) -> World:
+@pytest.fixture
+def sqlite_world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    """A served exchange of this test's own, on SQLite: for what only that engine does."""
+    with _serving(request, "sqlite", tmp_path / "world") as world:
+        yield world
+
+
+@pytest.fixture
+def postgres_world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    """A served exchange of this test's own, on PostgreSQL: for what only that engine does."""
+    with _serving(request, "postgresql", tmp_path / "world") as world:
+        yield world
+
+
+@pytest.fixture(params=ENGINES)
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
     """A served exchange of this test's own, on each engine."""
-    found_world: World = request.getfixturevalue("sqlite_world" if request.param == "sqlite" else "postgres_world")
-    return found_world
+    with _serving(request, request.param, tmp_path / "world") as world:
+        yield world
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """One served exchange for a whole file, on each engine."""
+    with _serving(request, request.param, tmp_path_factory.mktemp("served") / "world") as world:
+        yield world

@@ -66,10 +66,9 @@ def test_an_error_at_any_step_leaves_one_act_after_the_retry(world: World, step:
     assert len(stored(world, one)) == 1
 
 
-def test_an_error_in_a_batch_touches_no_neighbour(sqlite_world: World) -> None:
+def test_an_error_in_a_batch_touches_no_neighbour(world: World) -> None:
     """A batch that fails as a whole is tried again one by one, so all are taken and the fault shows to nobody."""
     fuse = Fuse("before-commit")
-    world = sqlite_world
     parcels = [parcel(world, by) for by in ("operator", "calls", "colleague") for _ in range(3)]
 
     def slow_and_faulty(name: str) -> None:

@@ -21,7 +21,7 @@ from tests.auditlog.refusals import refused
 from tests.faults.submissions import parcel, send_at_once, stored
 from tests.signing import sign, sign_payload
 from tests.wire import Answer
-from tests.world import UNIT, Founded, World
+from tests.world import UNIT, World
 from tests.world_check import Rows
 
 ABSENT = "01900000-0000-7000-8000-000000000000"
@@ -30,11 +30,9 @@ REGISTERED = {"code": "registered"}
 
 
 @pytest.fixture(scope="module")
-def world(founded: Founded, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with World(founded, tmp_path_factory.mktemp("door") / "world") as served:
-        ref = str(served.submit().outgoing.ref)
-        served.acknowledge("officer", ref)
-        yield served
+def world(served: World) -> World:
+    served.acknowledge("officer", str(served.submit().outgoing.ref))
+    return served
 
 
 @pytest.fixture
@@ -164,37 +162,34 @@ def test_step_9_a_job_that_fails_after_its_leaf_was_reserved_leaves_none(world: 
     assert len(Rows(world).logs[next(log for log in world.heads if log != "keys")]) == size
 
 
-def test_step_9_sixty_four_at_once_are_each_taken_or_refused_on_their_own(founded: Founded, tmp_path: Any) -> None:
+def test_step_9_sixty_four_at_once_are_each_taken_or_refused_on_their_own(world: World, ref: str) -> None:
     """Group commit: bad ones between good ones in one transaction leave nothing behind and hold nobody up."""
 
     def slow(name: str) -> None:
         if name == "begin":
             time.sleep(0.2)
 
-    with World(founded, tmp_path / "world") as world:
-        ref = str(world.submit().outgoing.ref)
-        world.acknowledge("officer", ref)
-        world.restart(slow)
-        seen = head(world, ref)
-        bundle = sha256_b64u(b"another bundle")
-        wrong_ack = {"bundle": bundle, "submit": world.officer.referral(ref).submit().act.digest, "decrypted": True}
-        acts: list[tuple[tuple[str, str], int]] = []
-        for number in range(56):
-            by = world.officer if number % 2 else world.second_officer
-            if number % 7 == 3:
-                acts.append((sign(by, Act.ACK, wrong_ack, ref, unit=UNIT, prev=seen), 422))
-            elif number % 7 == 5:
-                acts.append((sign(by, Act.STATUS, REGISTERED, ref, unit=UNIT, prev=bundle), 409))
-            else:
-                acts.append((sign(by, Act.STATUS, REGISTERED, ref, unit=UNIT, prev=seen), 201))
-        parcels = [parcel(world) for _ in range(8)]
-        answers = _send_all(world, ref, [act for act, _ in acts])
-        submitted = send_at_once(world, parcels)
-        assert [answer.status for answer in answers] == [expected for _, expected in acts]
-        assert {answer.status for answer in submitted if answer is not None} == {201}
-        world.check()
-        indices = [row["pos"] for row in Rows(world)["act"]]
-        assert len(indices) == len(set(indices))
+    seen, bundle = head(world, ref), sha256_b64u(b"another bundle")
+    wrong_ack = {"bundle": bundle, "submit": world.officer.referral(ref).submit().act.digest, "decrypted": True}
+    acts: list[tuple[tuple[str, str], int]] = []
+    for number in range(56):
+        by = world.officer if number % 2 else world.second_officer
+        if number % 7 == 3:
+            acts.append((sign(by, Act.ACK, wrong_ack, ref, unit=UNIT, prev=seen), 422))
+        elif number % 7 == 5:
+            acts.append((sign(by, Act.STATUS, REGISTERED, ref, unit=UNIT, prev=bundle), 409))
+        else:
+            acts.append((sign(by, Act.STATUS, REGISTERED, ref, unit=UNIT, prev=seen), 201))
+    parcels = [parcel(world) for _ in range(8)]
+    world.restart(slow)
+    answers = _send_all(world, ref, [act for act, _ in acts])
+    submitted = send_at_once(world, parcels)
+    world.restart()
+    assert [answer.status for answer in answers] == [expected for _, expected in acts]
+    assert {answer.status for answer in submitted if answer is not None} == {201}
+    world.check()
+    indices = [row["pos"] for row in Rows(world)["act"]]
+    assert len(indices) == len(set(indices))
 
 
 def _send_all(world: World, ref: str, acts: list[tuple[str, str]]) -> list[Answer]:

@@ -107,9 +107,8 @@ def overridden(world: World, second_person: str) -> tuple[Parcel, str]:
     return one, resigned(world, one, body=body, id=str(uuid4()))
 
 
-def test_nobody_overrides_a_refusal_alone(sqlite_world: World) -> None:
+def test_nobody_overrides_a_refusal_alone(world: World) -> None:
     """R-83: the second person is another person of the same hotline, or the victim's no stands."""
-    world = sqlite_world
     office = Office(world.folder, world.server)
     office.add_person(world.operator, HOTLINE, "supervisor")
     supervisor = office.client("supervisor").keys.credential

@@ -31,13 +31,6 @@ PAGES = [*OPEN, "/v1/docs/start.js", "/v1/docs/swagger-ui-bundle.js", "/v1/docs/
 
 
 @pytest.fixture(scope="module")
-def served(founded: Founded, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """One world for all that changes nothing."""
-    with World(founded, tmp_path_factory.mktemp("surface") / "world") as world:
-        yield world
-
-
-@pytest.fixture(scope="module")
 def http(served: World) -> Iterator[httpx2.Client]:
     with httpx2.Client(base_url=served.server.url, headers={"Origin": "https://elsewhere.example"}) as client:
         yield client
@@ -148,6 +141,7 @@ def test_without_its_writer_an_exchange_is_not_ready_and_takes_nothing(world: Wo
     assert (answer.status, answer.code) == (503, "unavailable")
 
 
+# On PostgreSQL alone, for SQLite's database is a file that is open: nobody can take it away.
 @pytest.mark.postgres
 def test_without_its_database_an_exchange_is_not_ready_and_refuses_calls(
     founded_on_postgres: Founded, postgres_url: str, tmp_path: Path

@@ -20,7 +20,7 @@ from referral_api.server.service.acts import MAX_LAG_S, MAX_LEAD_S
 from tests.faults.submissions import Parcel, parcel
 from tests.signing import payload_of, sign_payload
 from tests.wire import Answer, Caller
-from tests.world import ENTRIES, HOTLINE, UNIT, Founded, World
+from tests.world import ENTRIES, HOTLINE, UNIT, World
 
 KIB, DAY_S = 1024, 24 * 3600
 ABSENT = "01900000-0000-7000-8000-000000000000"
@@ -28,10 +28,9 @@ SOME_ACT = "00000000-0000-4000-8000-000000000000"
 
 
 @pytest.fixture(scope="module")
-def served(founded: Founded, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with World(founded, tmp_path_factory.mktemp("limits") / "world") as world:
-        world.submit()
-        yield world
+def served(served: World) -> World:
+    served.submit()
+    return served
 
 
 @pytest.fixture

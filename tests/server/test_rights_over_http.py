@@ -25,7 +25,7 @@ from referral_api.formats.strict_json import sha256_b64u
 from referral_api.server.api.operations import OPERATIONS
 from tests.signing import sign
 from tests.wire import Answer
-from tests.world import HOTLINE, NATIONAL, OTHER_UNIT, REFERRAL, UNIT, Founded, World
+from tests.world import HOTLINE, NATIONAL, OTHER_UNIT, REFERRAL, UNIT, World
 
 PUBLIC = (Path(__file__).parents[1] / "rules" / "public_paths.txt").read_text().splitlines()
 DIGEST = sha256_b64u(b"")
@@ -71,16 +71,15 @@ class Scene:
 
 
 @pytest.fixture(scope="module")
-def scene(founded: Founded, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    with World(founded, tmp_path_factory.mktemp("rights") / "world") as world:
-        ref = str(world.submit().outgoing.ref)
-        opened = world.open("officer", ref)
-        world.after(world.officer.acknowledge(opened))
-        note = world.act("officer", ref, Act.NOTE, note="Enterados.")
-        year = next(log for log in world.heads if log != "keys").partition("/")[2]
-        submit = world.operator.referral(ref).submit().act.digest
-        yield Scene(world, ref, opened, submit, note.outgoing.digest, year)
-        world.check()
+def scene(served: World) -> Iterator[Scene]:
+    ref = str(served.submit().outgoing.ref)
+    opened = served.open("officer", ref)
+    served.after(served.officer.acknowledge(opened))
+    note = served.act("officer", ref, Act.NOTE, note="Enterados.")
+    year = next(log for log in served.heads if log != "keys").partition("/")[2]
+    submit = served.operator.referral(ref).submit().act.digest
+    yield Scene(served, ref, opened, submit, note.outgoing.digest, year)
+    served.check()
 
 
 def test_the_seats_are_what_they_are_called(scene: Scene) -> None:

@@ -19,7 +19,7 @@ from schemathesis.checks import CheckFunction
 from schemathesis.specs.openapi.checks import ignored_auth, positive_data_acceptance
 
 from tests.wire import Caller
-from tests.world import Founded, World
+from tests.world import World
 
 schema = schemathesis.openapi.from_path(Path(__file__).parents[2] / "openapi.yaml")
 # The proof must be the last thing that is added to a request, so that authentication is not schemathesis's.
@@ -40,11 +40,10 @@ class Proof(AuthBase):
 
 
 @pytest.fixture(scope="module")
-def served(founded: Founded, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def served(served: World) -> Iterator[World]:
     """One exchange for all calls; what they leave behind must not change the answers."""
-    with World(founded, tmp_path_factory.mktemp("schemathesis") / "world") as world:
-        yield world
-        world.check()
+    yield served
+    served.check()
 
 
 @pytest.mark.parametrize("seat", ["operator", "officer", "auditor"])

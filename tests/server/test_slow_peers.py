@@ -35,36 +35,36 @@ def everything(line: socket.socket) -> bytes:
     return found
 
 
-def test_a_header_block_without_end_is_cut_off(sqlite_world: World) -> None:
+def test_a_header_block_without_end_is_cut_off(served: World) -> None:
     """R-05: nothing is parsed, answered or kept of it, and others are served meanwhile."""
-    with connect(sqlite_world.server.port) as line:
+    with connect(served.server.port) as line:
         line.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\nx-endless: ")
         with pytest.raises((BrokenPipeError, ConnectionResetError)):
             line.sendall(b"a" * 2048 * MAX_HEAD_BYTES)
-    with connect(sqlite_world.server.port) as line:
+    with connect(served.server.port) as line:
         line.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\nx-endless: " + b"a" * MAX_HEAD_BYTES)
         assert everything(line).startswith(b"HTTP/1.1 431 ")
-    assert sqlite_world.caller("officer").call("GET", "/v1/ping").status == 200
+    assert served.caller("officer").call("GET", "/v1/ping").status == 200
 
 
-def test_a_head_that_follows_another_call_on_its_connection_is_bounded_too(sqlite_world: World) -> None:
-    with connect(sqlite_world.server.port) as line:
+def test_a_head_that_follows_another_call_on_its_connection_is_bounded_too(served: World) -> None:
+    with connect(served.server.port) as line:
         line.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
         assert line.recv(65536).startswith(b"HTTP/1.1 200 ")
         line.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\nx-endless: " + b"a" * MAX_HEAD_BYTES)
         assert b"HTTP/1.1 431 " in everything(line)
 
 
-def test_what_cannot_be_parsed_leaves_no_line_in_the_log(sqlite_world: World) -> None:
+def test_what_cannot_be_parsed_leaves_no_line_in_the_log(served: World) -> None:
     """R-50: the log is the operator's, not of whoever connects."""
-    before = sqlite_world.log_lines
-    with connect(sqlite_world.server.port) as line:
+    before = served.log_lines
+    with connect(served.server.port) as line:
         line.sendall(b"\x16\x03\x01 no HTTP at all\r\n\r\n")
         assert everything(line).startswith(b"HTTP/1.1 400 ")
-    with connect(sqlite_world.server.port) as line:
+    with connect(served.server.port) as line:
         line.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n")
         line.recv(65536)
-    assert sqlite_world.log_lines == before
+    assert served.log_lines == before
 
 
 class _Hasty(BoundedHttp):
@@ -72,7 +72,7 @@ class _Hasty(BoundedHttp):
 
 
 @contextmanager
-def served(protocol: type[BoundedHttp]) -> Iterator[int]:
+def saying_yes(protocol: type[BoundedHttp]) -> Iterator[int]:
     """An application that answers nothing but "yes", behind the protocol."""
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -94,7 +94,7 @@ def served(protocol: type[BoundedHttp]) -> Iterator[int]:
 
 @pytest.mark.parametrize("said", [b"", b"GET / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nhost: x\r\n\r\nGET / HTTP"])
 def test_a_head_that_does_not_come_ends_its_connection(said: bytes) -> None:
-    with served(_Hasty) as port, connect(port) as line:
+    with saying_yes(_Hasty) as port, connect(port) as line:
         line.sendall(said)
         began = time.monotonic()
         everything(line)

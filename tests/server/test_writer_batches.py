@@ -90,9 +90,8 @@ def test_a_row_written_behind_that_cannot_be_written_fails_its_own_job_alone(wor
     world.check()
 
 
-def test_a_clock_set_back_over_new_year_never_writes_into_the_year_before(sqlite_world: World) -> None:
+def test_a_clock_set_back_over_new_year_never_writes_into_the_year_before(world: World) -> None:
     """R-55: a line behind the cursor of who has read further would never be seen; positions only grow."""
-    world = sqlite_world
     year = datetime.now(UTC).year
     world.clock.ahead_s = datetime(year + 1, 1, 1, 0, 0, 5, tzinfo=UTC).timestamp() - world.clock()
     ahead = world.server.runtime.writer.run(record).result
@@ -104,9 +103,8 @@ def test_a_clock_set_back_over_new_year_never_writes_into_the_year_before(sqlite
     world.check()
 
 
-def test_ciphertext_is_served_while_the_log_cannot_be_signed(sqlite_world: World) -> None:
+def test_ciphertext_is_served_while_the_log_cannot_be_signed(world: World) -> None:
     """R-52 asks for a committed record, R-18 for a checkpoint under receipts: a unit must not wait for the signer."""
-    world = sqlite_world
     sent = world.submit().outgoing
     ref, submit = str(sent.ref), sent.digest
     officer, operator = world.caller("officer"), world.caller("operator")
@@ -132,9 +130,8 @@ def test_ciphertext_is_served_while_the_log_cannot_be_signed(sqlite_world: World
     assert kinds == ["retrieved"]
 
 
-def test_nothing_is_handed_out_behind_a_revocation_in_the_log(sqlite_world: World) -> None:
+def test_nothing_is_handed_out_behind_a_revocation_in_the_log(world: World) -> None:
     """R-33, R-45: whoever was let in just before is looked at again where the log puts the two in order."""
-    world = sqlite_world
     ref = str(world.submit().outgoing.ref)
     writer, keymap = world.server.runtime.writer, world.server.runtime.exchange.keymap
     officer, second = world.caller("officer"), world.caller("second_officer")
@@ -189,7 +186,7 @@ def await_queued(writer: Writer, count: int) -> None:
 
 def test_an_exchange_that_may_not_write_is_not_ready(sqlite_world: World) -> None:
     """R-93: after a failed commit only a restart may trust the file; whoever watches must learn of it."""
-    world = sqlite_world
+    world = sqlite_world  # Only on SQLite does a failed COMMIT end all writing until a restart.
     caller = world.caller("officer")
     assert caller.call("GET", "/readyz", signed=False).status == 200
     world.server.runtime.exchange.database._closed_reason = "commit-failed"
@@ -199,7 +196,7 @@ def test_an_exchange_that_may_not_write_is_not_ready(sqlite_world: World) -> Non
 
 def test_whoever_has_a_receipt_gets_it_while_nothing_can_be_written(sqlite_world: World) -> None:
     """R-14, R-53: a disk that failed keeps no receipt back; what is new is refused and leaves its id unused."""
-    world = sqlite_world
+    world = sqlite_world  # Only on SQLite does a failed COMMIT end all writing until a restart.
     taken, new = parcel(world), parcel(world)
     first = answer_to(taken, world)
     assert first.status == 201
@@ -215,9 +212,8 @@ def test_whoever_has_a_receipt_gets_it_while_nothing_can_be_written(sqlite_world
     world.check()
 
 
-def test_an_act_that_waits_for_its_checkpoint_gets_it_however_late_it_is_repeated(sqlite_world: World) -> None:
+def test_an_act_that_waits_for_its_checkpoint_gets_it_however_late_it_is_repeated(world: World) -> None:
     """R-18, R-53: it stands in the log; to be told that it came too late would have it sealed and sent once more."""
-    world = sqlite_world
     one, writer = parcel(world), world.server.runtime.writer
     signers = writer._signers
 

@@ -22,7 +22,7 @@ from referral_api.formats.strict_json import b64u, canonical, sha256_b64u, unb64
 from tests.faults.submissions import Parcel, parcel
 from tests.signing import payload_of, sign, sign_payload
 from tests.wire import Answer
-from tests.world import HOTLINE, NATIONAL, OTHER_UNIT, UNIT, Founded, World
+from tests.world import HOTLINE, NATIONAL, OTHER_UNIT, UNIT, World
 from tests.world_check import Rows
 
 ABSENT = "01900000-0000-7000-8000-000000000000"
@@ -31,11 +31,9 @@ DIGEST = sha256_b64u(b"")
 
 
 @pytest.fixture(scope="module")
-def served(founded: Founded, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with World(founded, tmp_path_factory.mktemp("served") / "world") as world:
-        ref = str(world.submit().outgoing.ref)
-        world.acknowledge("officer", ref)
-        yield world
+def served(served: World) -> World:
+    served.acknowledge("officer", str(served.submit().outgoing.ref))
+    return served
 
 
 @pytest.fixture
