@@ -85,16 +85,18 @@ ENGINES = ("sqlite", pytest.param("postgresql", marks=pytest.mark.postgres))
 
 @contextmanager
 def _serving(request: pytest.FixtureRequest, engine: str, folder: Path) -> Iterator[World]:
-    """A copy of the founded exchange, served for the length of the block."""
+    """A copy of the founded exchange, served for the length of the block; when that ends, everything must still hold."""
     if engine == "sqlite":
         with World(request.getfixturevalue("founded"), folder) as world:
             yield world
+            world.check()
         return
     founded: Founded = request.getfixturevalue("founded_on_postgres")
     postgres: str = request.getfixturevalue("postgres_url")
     name = f"world_{next(_numbers)}"
     with World(founded, folder, create_database(postgres, name, founded.database)) as world:
         yield world
+        world.check()
     drop_database(postgres, name)
 
 

@@ -31,6 +31,7 @@ def test_a_unit_declines_and_the_hotline_sends_it_to_another(world: World) -> No
     assert state_of(world, ref) is State.DECLINED
     assert kinds(world, "operator") == ["retrieved", "ack", "decline"]
     refused(ErrorCode.ILLEGAL_TRANSITION, lambda: world.officer.act(ref, Act.ACCEPT, {}))
+    world.check()
     again = world.submit(action="pnp-trata-lima", relation={"type": "replaces", "ref": ref})
     assert again.state is Progress.RECEIVED
     assert [line.kind for line in world.stranger.inbox()] == ["submit"]
@@ -70,8 +71,7 @@ def test_a_held_delivery_that_is_withdrawn_was_never_there_for_its_unit(world: W
     ("answer", "state"),
     [("stopped_and_destroyed", State.WITHDRAWN), ("continuing_public_prosecution", State.ACCEPTED)],
 )
-def test_withdrawn_after_retrieval_the_unit_must_answer(sqlite_world: World, answer: str, state: State) -> None:
-    world = sqlite_world
+def test_withdrawn_after_retrieval_the_unit_must_answer(world: World, answer: str, state: State) -> None:
     ref = str(world.submit().outgoing.ref)
     world.acknowledge("officer", ref)
     notice = world.act("operator", ref, Act.WITHDRAW, {"reason": "safety_risk"}, unit=UNIT)

@@ -26,12 +26,12 @@ from tests.world import CANARY, ENTRIES, HOTLINE, OTHER_UNIT, PASSPHRASE, UNIT, 
 def test_a_note_is_sealed_to_the_keys_of_today(world: World) -> None:
     """The officer's replica of the keys log is older than the hotline's second workstation, which reads along."""
     ref = accepted(world)
-    invitation = parse_invitation(world.operator.invite(ENTRIES[HOTLINE], [CredentialKind.PERSON]))
+    invitation = parse_invitation(world.after(world.operator.invite(ENTRIES[HOTLINE], [CredentialKind.PERSON])))
     what = Joining(
         invitation, PASSPHRASE, kdf=InsecureKdfForTests(), server=world.server.url, station="st2"
     )  # fmt: skip
-    joined = sdk.join(world.folder / "profiles" / "night_shift", what, clock=world.clock)
-    world.operator.approve(world.operator.applicants()[0], joined.code)
+    joined = world.after(sdk.join(world.folder / "profiles" / "night_shift", what, clock=world.clock))
+    world.after(world.operator.approve(world.operator.applicants()[0], joined.code))
     world.seats = {**world.seats, "night_shift": Seat("night_shift")}
     world.act("officer", ref, Act.NOTE, note="Al segundo turno.")
     seen = world.client("night_shift").referral(ref)
@@ -141,8 +141,7 @@ def test_a_colleague_carries_the_act_of_an_officer_who_is_offline(world: World) 
     act_id, text = sign(world.officer, Act.ACK, ack_body(opened), ref, unit=UNIT, prev=submitted)
     path = f"/v1/referrals/{ref}/acts/{act_id}"
     for stranger in ("stranger", "operator"):
-        assert world.caller(stranger).call("PUT", path, {"act": text}).code == "issuer-mismatch"
-    world.check()
+        assert world.after(world.caller(stranger).call("PUT", path, {"act": text})).code == "issuer-mismatch"
     carried = world.after(world.caller("second_officer").call("PUT", path, {"act": text}))
     assert carried.status == 201
     payload = parse_receipt(carried.json["receipt"].encode()).payload
@@ -156,11 +155,11 @@ def test_a_service_carries_what_a_person_signed_and_may_not_sign_it_itself(world
     ref = str(world.submit("calls").outgoing.ref)
     digest = world.calls.referral(ref).submit().act.digest
     act_id, text = sign(world.operator, Act.WITHDRAW, {"reason": "duplicate"}, ref, prev=digest)
-    assert world.caller("calls").call("PUT", f"/v1/referrals/{ref}/acts/{act_id}", {"act": text}).status == 201
+    path = "/v1/referrals/{}/acts/{}"
+    assert world.after(world.caller("calls").call("PUT", path.format(ref, act_id), {"act": text})).status == 201
     act_id, text = sign(world.calls, Act.CONSENT_WITHDRAWN, {}, ref, prev=digest)
-    refusal = world.caller("calls").call("PUT", f"/v1/referrals/{ref}/acts/{act_id}", {"act": text})
+    refusal = world.after(world.caller("calls").call("PUT", path.format(ref, act_id), {"act": text}))
     assert (refusal.code, refusal.json["needs"]) == ("not-permitted", "person")
-    world.check()
 
 
 def test_a_service_without_seal_keys_can_sign_nothing(world: World) -> None:
