@@ -85,7 +85,7 @@ ENGINES = ("sqlite", pytest.param("postgresql", marks=pytest.mark.postgres))
 
 @contextmanager
 def _serving(request: pytest.FixtureRequest, engine: str, folder: Path) -> Iterator[World]:
-    """A copy of the founded exchange, served for the length of the block; when that ends, everything must still hold."""
+    """A copy of the founded exchange, served for the length of the block, at whose end everything must hold."""
     if engine == "sqlite":
         with World(request.getfixturevalue("founded"), folder) as world:
             yield world

@@ -14,6 +14,7 @@ from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act, CredentialKind, State
 from referral_api.formats.enrolment import Invitation, parse_invitation
 from tests.auditlog.refusals import refused
+from tests.wire import Wire
 from tests.world import ENTRIES, HOTLINE, PASSPHRASE, UNIT, World, composition, entry
 
 PERSON = CredentialKind.PERSON
@@ -31,7 +32,7 @@ def join(world: World, name: str, invitation: Invitation, described: dict[str, o
     what = Joining(
         invitation, PASSPHRASE, entry=described, kdf=InsecureKdfForTests(), server=world.server.url, station="st5"
     )
-    return world.after(sdk.join(world.folder / "profiles" / name, what, clock=world.clock))
+    return world.after(sdk.join(world.folder / "profiles" / name, what, transport=Wire(world.tape), clock=world.clock))
 
 
 @pytest.fixture
@@ -55,7 +56,8 @@ def test_a_new_unit_is_admitted_and_can_be_sent_to(world: World, opened: list[Cl
     applicant = world.registrar.applicants()[0]
     assert applicant.code == joined.code
     world.after(world.registrar.approve(applicant, joined.code))
-    officer = Client.person(world.folder / "profiles" / "cusco", PASSPHRASE, server=world.server.url, clock=world.clock)
+    profile, wire = world.folder / "profiles" / "cusco", Wire(world.tape)
+    officer = Client.person(profile, PASSPHRASE, server=world.server.url, transport=wire, clock=world.clock)
     opened.append(officer)
     assert officer.joining().turn == "done"
     ref = str(world.submit(action="pnp-trata-cusco").outgoing.ref)

@@ -19,7 +19,7 @@ from referral_api.formats.receipt import parse_receipt
 from referral_api.formats.strict_json import sha256_b64u
 from tests.auditlog.refusals import refused
 from tests.signing import sign
-from tests.wire import Answer
+from tests.wire import Answer, Wire
 from tests.world import CANARY, ENTRIES, HOTLINE, OTHER_UNIT, PASSPHRASE, UNIT, Seat, World
 
 
@@ -30,7 +30,9 @@ def test_a_note_is_sealed_to_the_keys_of_today(world: World) -> None:
     what = Joining(
         invitation, PASSPHRASE, kdf=InsecureKdfForTests(), server=world.server.url, station="st2"
     )  # fmt: skip
-    joined = world.after(sdk.join(world.folder / "profiles" / "night_shift", what, clock=world.clock))
+    joined = world.after(
+        sdk.join(world.folder / "profiles" / "night_shift", what, transport=Wire(world.tape), clock=world.clock)
+    )
     world.after(world.operator.approve(world.operator.applicants()[0], joined.code))
     world.seats = {**world.seats, "night_shift": Seat("night_shift")}
     world.act("officer", ref, Act.NOTE, note="Al segundo turno.")
