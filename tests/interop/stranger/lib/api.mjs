@@ -59,11 +59,14 @@ export class Api {
       headers: { Authorization: 'DPoP ' + this.token.value, DPoP: this.#proof(method, path, this.token.value, nonce), ...(body ? { 'Content-Type': 'application/json' } : {}), ...headers },
       body: body ? JSON.stringify(body) : null
     })
-    try { return await once(null) } catch (e) {
-      if (e.code === 'use_dpop_nonce') return once(this.nonce)
-      if (e instanceof TypeError && e.cause) return once(null) // a connection that the other side had closed: every call may be made again
-      if (e.body?.retry === 'same') { await new Promise(r => setTimeout(r, 1000)); return once(null) }
-      throw e
+    // One call may meet a closed connection first and be asked for a nonce then.
+    for (let tries = 0, nonce = null; ; tries++) {
+      try { return await once(nonce) } catch (e) {
+        if (tries === 3) throw e
+        if (e.code === 'use_dpop_nonce') nonce = this.nonce
+        else if (e.body?.retry === 'same') await new Promise(r => setTimeout(r, 1000))
+        else if (!(e instanceof TypeError && e.cause)) throw e // else: a connection that the other side had closed
+      }
     }
   }
 
