@@ -10,7 +10,7 @@ import os
 import secrets
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +18,12 @@ from typing import Any
 
 import uuid_utils
 
-from bench.world import HOTLINE, SIMPLE_HOTLINE, SIMPLE_UNIT, UNITS, Template, keys_in
+from bench.load import request_head
+from bench.world import HOTLINE, UNITS, Template, keys_in, sign_act
 from referral_api.client import access
 from referral_api.client.keystore import CredentialKeys
 from referral_api.domain.words import Act
-from referral_api.formats.act import build_act, parse_act
+from referral_api.formats.act import parse_act
 from referral_api.formats.bundle import EK_BYTES, LADDER, Address, RoutingHeader, SealRole
 from referral_api.formats.keys import Alg
 from referral_api.formats.signed import BUNDLE
@@ -60,10 +61,8 @@ def acks(template: Template, submits: Sequence[Shot], unit: str) -> list[Shot]:
         act = parse_act(parse(submit.body, max_bytes=len(submit.body))["act"].encode())
         body: Any = act.body
         act_id = str(uuid.uuid4())
-        raw = _sign(
-            keys, template.issuer, act_id, Act.ACK, str(act.ref), unit=unit, prev=act.digest,
-            body={"bundle": body.bundle.sha256, "submit": act.digest, "decrypted": True},
-        )  # fmt: skip
+        ack = {"bundle": body.bundle.sha256, "submit": act.digest, "decrypted": True}
+        raw = sign_act(keys, template.issuer, Act.ACK, ack, act_id=act_id, ref=act.ref, unit=unit, prev=act.digest)
         made.append(Shot(f"{submit.path}/acts/{act_id}", canonical({"act": raw.decode("ascii")})))
     return made
 
@@ -73,26 +72,6 @@ def _make(job: tuple[Path, str, dict[str, list[tuple[str, Alg]]], int, int]) -> 
     keys = keys_in(profile)
     ciphertext = b64u(secrets.token_bytes(size))
     return [_shot(keys, issuer, recipients, ciphertext, n) for n in range(count)]
-
-
-def _sign(
-    keys: CredentialKeys, issuer: str, act_id: str, act: Act, ref: str, *, unit: str | None, prev: str | None,
-    body: Mapping[str, Any],
-) -> bytes:  # fmt: skip
-    """An act with every signature that this party's statement asks for: a simple one's with Ed25519 alone."""
-    simple = keys.credential.partition(".")[0] in (SIMPLE_HOTLINE, SIMPLE_UNIT)
-    return build_act(
-        act_id=act_id,
-        iss=keys.credential,
-        aud=issuer,
-        iat=int(time.time()),
-        act=act,
-        ref=ref,
-        unit=unit,
-        prev=prev,
-        body=body,
-        signers=keys.signers()[:1] if simple else keys.signers(),
-    )
 
 
 def _shot(
@@ -121,18 +100,16 @@ def _shot(
             "tag": b64u(os.urandom(16)),
         }
     )
-    act = _sign(
-        keys, issuer, str(uuid.uuid4()), Act.SUBMIT, ref, unit=None, prev=None,
-        body={
-            "bundle": {"sha256": sha256_b64u(bundle), "size": len(bundle)},
-            "to": [{"unit": unit, "role": "action"}],
-            "urgency": "routine",
-            "basis": "third_party_tip",
-            "identity_level": "anonymous",
-            "retention_class": "standard",
-            "created_at": int(time.time()),
-        },
-    )  # fmt: skip
+    said = {
+        "bundle": {"sha256": sha256_b64u(bundle), "size": len(bundle)},
+        "to": [{"unit": unit, "role": "action"}],
+        "urgency": "routine",
+        "basis": "third_party_tip",
+        "identity_level": "anonymous",
+        "retention_class": "standard",
+        "created_at": int(time.time()),
+    }
+    act = sign_act(keys, issuer, Act.SUBMIT, said, ref=ref)
     body = canonical({"act": act.decode("ascii"), "bundle": bundle.decode("ascii")})
     return Shot(f"/v1/referrals/{ref}", body)
 
@@ -146,13 +123,10 @@ def heads(template: Template, requests: Sequence[Shot], token: str, secret: byte
     for shot in requests:
         url = template.issuer + shot.path
         proof = access.build_proof(key, "PUT", url, jti=b64u(os.urandom(16)), now=now, token=token, nonce=nonce)
-        lines = [
-            f"PUT {shot.path} HTTP/1.1",
-            f"Host: {host}",
-            "Content-Type: application/json",
-            f"Content-Length: {len(shot.body)}",
-            f"Authorization: DPoP {token}",
-            f"DPoP: {proof}",
-        ]
-        made.append(("\r\n".join(lines) + "\r\n\r\n").encode("ascii"))
+        made.append(
+            request_head(
+                f"PUT {shot.path}", host, Content_Type="application/json", Content_Length=len(shot.body),
+                Authorization=f"DPoP {token}", DPoP=proof,
+            )
+        )  # fmt: skip
     return made

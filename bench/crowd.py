@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import secrets
 import time
-import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from bench import load
-from bench.world import Template, settings_of
+from bench.world import Template, settings_of, sign_act
 from referral_api.client import access
 from referral_api.client.enrolment import CREDENTIAL_TERM_S
 from referral_api.client.keystore import CredentialKeys, new_credential_keys
 from referral_api.domain.words import Act, CredentialId, CredentialKind, KeyUse
-from referral_api.formats.act import build_act, parse_act
+from referral_api.formats.act import parse_act
 from referral_api.formats.key_entry import build_key_entry
 from referral_api.formats.statements import KeyMap
 from referral_api.formats.strict_json import b64u, parse
@@ -96,10 +95,10 @@ def _unit(
     entry = {"id": unit, "role": "police_unit", "name": f"Parte {unit}", "area": [], "escalation": []}
     listed = [_listed(keyholder, now) | {"kind": "person", "keyholder": True}, *(_listed(one, now) for one in services)]
     body = {"seq": 1, "prev_statement": None, "entry": entry, "credentials": listed, "enc": []}
-    statement = _signed(issuer, keyholder, Act.STATEMENT, body, now)
+    statement = sign_act(keyholder, issuer, Act.STATEMENT, body)
     yield statement
     approval = {"party": unit, "statement": parse_act(statement).digest}
-    yield _signed(issuer, registrar, Act.APPROVE_STATEMENT, approval, now)
+    yield sign_act(registrar, issuer, Act.APPROVE_STATEMENT, approval)
 
 
 def _listed(keys: CredentialKeys, now: int) -> dict[str, Any]:
@@ -110,21 +109,6 @@ def _listed(keys: CredentialKeys, now: int) -> dict[str, Any]:
         "seal": [key.kid for key in keys.signers()],
         "until": now + CREDENTIAL_TERM_S,
     }
-
-
-def _signed(issuer: str, keys: CredentialKeys, act: Act, body: Mapping[str, Any], now: int) -> bytes:
-    return build_act(
-        act_id=str(uuid.uuid4()),
-        iss=keys.credential,
-        aud=issuer,
-        iat=now,
-        act=act,
-        ref=None,
-        unit=None,
-        prev=None,
-        body=body,
-        signers=keys.signers(),
-    )
 
 
 def _append(batch: Batch, keymap: KeyMap, leaves: list[bytes]) -> Done[None]:
@@ -138,11 +122,8 @@ def _append(batch: Batch, keymap: KeyMap, leaves: list[bytes]) -> Done[None]:
 
 def _token_head(template: Template, secret: bytes, length: int, now: int) -> bytes:
     url, jti = f"{template.issuer}/oauth/token", b64u(secrets.token_bytes(16))
-    lines = [
-        "POST /oauth/token HTTP/1.1",
-        f"Host: {template.issuer.partition('://')[2]}",
-        "Content-Type: application/x-www-form-urlencoded",
-        f"Content-Length: {length}",
-        f"DPoP: {access.build_proof(access.proof_key(secret), 'POST', url, jti=jti, now=now)}",
-    ]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
+    return load.request_head(
+        "POST /oauth/token", template.issuer.partition("://")[2],
+        Content_Type="application/x-www-form-urlencoded", Content_Length=length,
+        DPoP=access.build_proof(access.proof_key(secret), "POST", url, jti=jti, now=now),
+    )  # fmt: skip

@@ -37,6 +37,20 @@ class Result:
         return ranked[min(int(len(ranked) * share), len(ranked) - 1)]
 
 
+def request_head(line: str, host: str, **fields: object) -> bytes:
+    """The head of a request; `fields` are its headers, with `_` for `-`."""
+    named = (f"{name.replace('_', '-')}: {value}" for name, value in fields.items())
+    return "\r\n".join([f"{line} HTTP/1.1", f"Host: {host}", *named, "", ""]).encode("ascii")
+
+
+def find_answer(buffer: bytes) -> tuple[int, bytes] | None:
+    """Status and body of the answer that fills this buffer; None while it is not whole."""
+    head, separator, rest = buffer.partition(b"\r\n\r\n")
+    if not separator or len(rest) < int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0]):
+        return None
+    return int(head[9:12]), rest
+
+
 class _Connection(asyncio.Protocol):
     def __init__(self, run: _Run) -> None:
         self._run = run
@@ -60,15 +74,10 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
-        head, separator, rest = self._buffer.partition(b"\r\n\r\n")
-        if not separator:
-            return
-        length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
-        if len(rest) < length:
-            return
-        self._run.seen(self._index, int(head[9:12]), rest, time.perf_counter() - self._sent_at)
-        self._buffer = b""
-        self._next()
+        if (answer := find_answer(self._buffer)) is not None:
+            self._run.seen(self._index, *answer, time.perf_counter() - self._sent_at)
+            self._buffer = b""
+            self._next()
 
     def connection_lost(self, _error: Exception | None) -> None:
         self._run.lost()

@@ -22,7 +22,7 @@ from typing import Any, cast
 
 import uvloop
 
-from bench import corpus, crowd, process, waiting, world
+from bench import corpus, crowd, load, process, waiting, world
 from bench.machine import print_machine
 from referral_api.server.service.proofs import FUTURE_S
 
@@ -62,12 +62,9 @@ class Submitter(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
-        head, separator, rest = self._buffer.partition(b"\r\n\r\n")
-        if not separator or self._answered is None:
-            return
-        if len(rest) >= int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0]):
+        if self._answered is not None and (answer := load.find_answer(self._buffer)) is not None:
             self._buffer = b""
-            self._answered.set_result((int(head[9:12]), time.perf_counter()))
+            self._answered.set_result((answer[0], time.perf_counter()))
 
     def send(self, head: bytes, body: bytes) -> asyncio.Future[tuple[int, float]]:
         """Status and time of the answer to come."""

@@ -17,6 +17,7 @@ from typing import Any, cast
 
 import uvloop
 
+from bench import load
 from bench.crowd import Ticket
 from referral_api.client import access
 from referral_api.formats.strict_json import b64u, parse
@@ -56,13 +57,9 @@ class Poller(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
-        head, separator, rest = self._buffer.partition(b"\r\n\r\n")
-        if not separator:
-            return
-        if len(rest) < int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0]):
-            return
-        self._buffer, self._waiting = b"", False
-        self._take(int(head[9:12]), rest)
+        if (answer := load.find_answer(self._buffer)) is not None:
+            self._buffer, self._waiting = b"", False
+            self._take(*answer)
 
     def connection_lost(self, _error: Exception | None) -> None:
         # Whoever has its answer and goes is no loss; a poll that gets none is.
@@ -95,13 +92,8 @@ class Poller(asyncio.Protocol):
         proof = access.build_proof(
             self._key, "GET", url, jti=b64u(secrets.token_bytes(16)), now=int(time.time()), token=self._ticket.token
         )
-        lines = [
-            f"GET /v1/inbox?{query} HTTP/1.1",
-            f"Host: {self._issuer.partition('://')[2]}",
-            f"Authorization: DPoP {self._ticket.token}",
-            f"DPoP: {proof}",
-        ]
-        self._transport.write(("\r\n".join(lines) + "\r\n\r\n").encode("ascii"))
+        host, token = self._issuer.partition("://")[2], f"DPoP {self._ticket.token}"
+        self._transport.write(load.request_head(f"GET /v1/inbox?{query}", host, Authorization=token, DPoP=proof))
         self._tally.sent += 1
         self._waiting = True
 

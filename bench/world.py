@@ -7,7 +7,8 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from referral_api.client.keystore import CredentialKeys, InsecureKdfForTests, Ke
 from referral_api.client.profile import ProfileDir
 from referral_api.client.session import Session
 from referral_api.domain.words import Act, CredentialKind
+from referral_api.formats.act import build_act
 from referral_api.formats.enrolment import code_digest, nonce_of, parse_invitation
 from referral_api.formats.keys import Alg
 from referral_api.formats.statements import KeyMap
@@ -71,6 +73,26 @@ class Template:
 def keys_in(profile: Path) -> CredentialKeys:
     """What the person of a profile signs with."""
     return Keystore.open(ProfileDir(profile)).unlock_person(PASSPHRASE)
+
+
+def sign_act(
+    keys: CredentialKeys, issuer: str, act: Act, body: Mapping[str, Any], *, act_id: str | None = None,
+    ref: str | None = None, unit: str | None = None, prev: str | None = None,
+) -> bytes:  # fmt: skip
+    """An act of now with every signature that its party's statement asks for: a simple one's with Ed25519 alone."""
+    simple = keys.credential.partition(".")[0] in (SIMPLE_HOTLINE, SIMPLE_UNIT)
+    return build_act(
+        act_id=act_id or str(uuid.uuid4()),
+        iss=keys.credential,
+        aud=issuer,
+        iat=int(time.time()),
+        act=act,
+        ref=ref,
+        unit=unit,
+        prev=prev,
+        body=body,
+        signers=keys.signers()[:1] if simple else keys.signers(),
+    )
 
 
 def settings_of(folder: Path, port: int) -> Settings:

@@ -61,7 +61,7 @@ def inbox_list(
     screen = call.screen
     lines = [screen.table(_COLUMNS, [_cells(call, one) for one in entries])] if entries else [screen.say("inbox.empty")]
     status = Exit.NOTHING_NEW if exit_code and not entries else Exit.OK
-    follow = [f"referral show {one.ref}" for one in entries if one.ref is not None][:1] or ["referral inbox watch"]
+    follow = [hint for one in entries for hint in _follow(one)][:1] or ["referral inbox watch"]
     call.show(Shown({"entries": [_entry_data(one) for one in entries]}, lines, follow, status))
 
 
@@ -176,8 +176,14 @@ def _act(
 def _announce(call: Invocation, entry: InboxEntry) -> None:
     if entry.urgency == Urgency.EMERGENCY:
         call.screen.bell()
-    follow = [f"referral show {entry.ref}"] if entry.ref is not None else []
-    call.screen.show(Shown({"entry": _entry_data(entry)}, ["  ".join(_cells(call, entry))], follow))
+    call.screen.show(Shown({"entry": _entry_data(entry)}, ["  ".join(_cells(call, entry))], _follow(entry)))
+
+
+def _follow(entry: InboxEntry) -> list[str]:
+    """What was withdrawn may be handed out no more; that it was, and why, stands in its timeline."""
+    if entry.ref is None:
+        return []
+    return [f"referral {'timeline' if entry.kind == Act.WITHDRAW else 'show'} {entry.ref}"]
 
 
 _COLUMNS = ("col.when", "col.urgency", "col.what", "col.from", "col.ref", "col.waits", "col.index")

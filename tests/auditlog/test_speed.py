@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from statistics import median
 from time import process_time
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from referral_api.auditlog.leaf import LeafKind, encode_leaf, leaf_of, parse_leaf
 from referral_api.auditlog.merkle import Frontier, append, leaf_hash, verify_inclusion
 from referral_api.auditlog.tiles import TileReader, extend_tiles
+from tests.timing import spent_us
 
 pytestmark = [pytest.mark.bench, pytest.mark.slow]
 
@@ -32,17 +32,6 @@ def log() -> tuple[Frontier, dict[tuple[int, int], bytes]]:
 
 def reader_of(tiles: dict[tuple[int, int], bytes]) -> Callable[[int, int, int], bytes]:
     return lambda level, index, width: tiles[level, index][: 32 * width]
-
-
-def spent_us(work: Callable[[], object], *, rounds: int = 7, times: int = 200) -> float:
-    """Median over rounds of the processor time of one call, in microseconds."""
-    samples = []
-    for _ in range(rounds):
-        start = process_time()
-        for _ in range(times):
-            work()
-        samples.append((process_time() - start) / times * 1e6)
-    return median(samples)
 
 
 @pytest.mark.parametrize(("batch", "floor_us"), [(1, 60.0), (16, 60.0), (64, 60.0)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from typing import Any
 
@@ -84,6 +85,19 @@ def test_a_withdrawn_delivery_is_not_offered_for_reading(shell: Shell) -> None:
     ref = send(shell)
     assert shell.run("operator", "withdraw", ref, "--reason", "safety_risk").exit == 0
     assert hints(shell, "officer", "timeline", ref) == ["referral inbox list --pending"]
+
+
+def test_an_inbox_does_not_offer_what_was_withdrawn_for_reading(shell: Shell) -> None:
+    """R-66: withdrawn before it was read, it is handed out no more."""
+    ref = send(shell)
+    assert shell.run("operator", "withdraw", ref, "--reason", "safety_risk").exit == 0
+    told: Any = shell.run("officer", "inbox", "watch", "--count", "64", "--wait", "0", "--exit-code", "--json")
+    lines = [json.loads(line) for line in told.out.splitlines()]
+    (withdrawn,) = [
+        line for line in lines if line["entry"] and line["entry"]["kind"] == "withdraw" and line["entry"]["ref"] == ref
+    ]
+    assert withdrawn["next"] == [f"referral timeline {ref}"]
+    follow(shell, "officer", withdrawn["next"][0])
 
 
 def test_a_withdrawal_after_reading_leads_to_a_note(shell: Shell) -> None:

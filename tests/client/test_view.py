@@ -15,10 +15,10 @@ from referral_api.client.sealing import Draft, Recipient, seal
 from referral_api.domain.clocks import Clock
 from referral_api.domain.errors import ErrorCode
 from referral_api.domain.policy import Relation
-from referral_api.domain.words import Act, CredentialId, PartyId, ReferralId, State
+from referral_api.domain.words import Act, ActId, CredentialId, PartyId, ReferralId, State
 from referral_api.formats.act import build_act, parse_act
 from referral_api.formats.bundle import SealRole
-from referral_api.formats.contents import BundleBody, ForwardBody, ForwardReason
+from referral_api.formats.contents import BundleBody, ForwardBody, ForwardReason, NoteBody
 from referral_api.formats.receipt import build_receipt
 from referral_api.formats.strict_json import sha256_b64u
 from tests.client.clients import BODY, Clients, composition, refused, sent
@@ -256,6 +256,42 @@ def test_a_bundle_that_is_sealed_to_others_than_the_act_addresses_is_refused(
 # A referral that is passed on.
 
 
+def rekeyed(exchange: SimulatedExchange) -> pw.Someone:
+    """The hotline's person with the seal keys that its statement of now lists in place of the former ones."""
+    again = replace(OPERATOR, generation=2)
+    party = exchange.log.keymap.find_party(OPERATOR.party)
+    assert party is not None
+    listed = [one.wire() for one in party.body.credentials if one.id != OPERATOR.short]
+    body = party.body.wire() | {"seq": 2, "prev_statement": party.statement, "credentials": [again.listed(), *listed]}
+    exchange.log.put(*again.entries(), OPERATOR.sign(Act.STATEMENT, body, iat=exchange.now))
+    return again
+
+
+def test_what_came_beside_a_later_act_is_judged_by_that_act(clients: Clients, exchange: SimulatedExchange) -> None:
+    """R-26: a key that was good at the submit and has been replaced since signs nothing new in the sender's name."""
+    ref = sent(clients)
+    clients.unit().acknowledge(clients.unit().open(ref))
+    exchange.now += 20 * pw.DAY
+    again = rekeyed(exchange)
+    exchange.now += 10 * pw.DAY
+    hotline, unit = clients.hotline(), clients.unit()
+    for one in (hotline, unit):
+        one.sync_keys()
+    act_id = "33333333-3333-4333-8333-333333333333"
+    recipients = submission.recipients_for(hotline.session, OFFICER.party, hotline.session.now())
+    words = NoteBody(ActId(act_id), "Con la clave de antes.")
+    sealed = submission.seal_beside(hotline.session, hotline.keys, ReferralId(ref), words, recipients)
+    body = {"sealed": {"sha256": sealed.sha256, "size": sealed.size}}
+    submit = exchange.acts[ref][0][0].digest
+    note = signed(again, Act.NOTE, body, ref, prev=submit, act_id=act_id, iat=exchange.now)
+    exchange.put({"act": note.decode(), "sealed": sealed.raw.decode()})
+
+    referral = unit.referral(ref)
+    assert referral.acts[-1].act.act is Act.NOTE
+    with refused(ErrorCode.KEY_NOT_VALID):
+        unit.open_note(referral, referral.acts[-1])
+
+
 def test_a_unit_that_a_referral_was_passed_on_to_opens_and_acknowledges_it_after_the_sender_changed_its_keys(
     clients: Clients, exchange: SimulatedExchange
 ) -> None:
@@ -265,13 +301,7 @@ def test_a_unit_that_a_referral_was_passed_on_to_opens_and_acknowledges_it_after
     opened = unit.open(ref)
     unit.acknowledge(opened)
     exchange.now += 20 * pw.DAY
-    again = replace(OPERATOR, generation=2)
-    party = exchange.log.keymap.find_party(OPERATOR.party)
-    assert party is not None
-    listed = [one.wire() for one in party.body.credentials if one.id != OPERATOR.short]
-    body = party.body.wire() | {"seq": 2, "prev_statement": party.statement, "credentials": [again.listed(), *listed]}
-    rekeyed = OPERATOR.sign(Act.STATEMENT, body, iat=exchange.now)
-    exchange.log.put(*again.entries(), rekeyed)
+    again = rekeyed(exchange)
     exchange.now += 10 * pw.DAY
     unit.sync_keys()
     inner = opened.bundle.referral.jws.raw

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from statistics import median
-from time import process_time, thread_time
+from time import thread_time
 from typing import Any
 
 import pytest
@@ -30,6 +30,7 @@ from referral_api.server.service.writer import Writer
 from referral_api.server.storage import logbook
 from tests.faults.submissions import Parcel, parcel
 from tests.server.growth import UNITS, grow
+from tests.timing import spent_us
 from tests.world import HOTLINE, Founded, World, settings_of
 
 pytestmark = [pytest.mark.bench, pytest.mark.slow]
@@ -125,17 +126,6 @@ def commits_us(grown: dict[int, Grown], made: list[Parcel]) -> dict[int, float]:
         assert len(together) == WARM + BATCHES
         spent[acts] = median(together[WARM:]) / ROWS * 1e6
     return spent
-
-
-def spent_us(work: Callable[[], object], *, rounds: int = 9, times: int = 200) -> float:
-    """Median over rounds of the processor time of one call, in microseconds."""
-    samples = []
-    for _ in range(rounds):
-        start = process_time()
-        for _ in range(times):
-            work()
-        samples.append((process_time() - start) / times * 1e6)
-    return median(samples)
 
 
 def report(what: str, spent: dict[int, float]) -> float:

@@ -6,7 +6,7 @@ for the next one. Stock classes run with the machine's clock, since they read no
 
 from __future__ import annotations
 
-import inspect
+import asyncio
 import threading
 import time
 from pathlib import Path
@@ -32,9 +32,10 @@ from joserfc.jwk import ECKey, Key, OctKey, OKPKey, RSAKey
 
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.formats.keys import Alg
-from referral_api.server.api import directory
 from referral_api.server.service.oauth import _Assertion, _Generator, _Grant, one_algorithm
+from referral_api.server.service.tokens import TokenAnswer, TokenService
 from tests.server.access import ASSERTION_TYPE, ISSUER, START, TOKEN_URL, AccessWorld, claims_of, compact, header_of
+from tests.world import World
 
 NAME = "linea-sur.svc1"
 
@@ -353,13 +354,15 @@ def test_joserfc_reads_claims_up_to_its_own_limit_and_ours_up_to_ours(world: Acc
     assert world.hotline.ask(world.hotline.assertion(filler="x" * 8192)).status == 401
 
 
-def test_stock_server_calls_back_on_the_callers_thread_and_ours_runs_it_at_the_desk(world: AccessWorld) -> None:
+def test_stock_server_calls_back_on_the_callers_thread_and_ours_runs_it_at_the_desk(
+    sqlite_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In a coroutine its look-ups would hold up every other call: tokens are issued on a thread of their own."""
-    seen: list[str] = []
+    seen: list[threading.Thread] = []
 
     class Server(AuthorizationServer):  # type: ignore[misc]
         def create_oauth2_request(self, _request: object) -> Form:
-            seen.append(threading.current_thread().name)
+            seen.append(threading.current_thread())
             return Form({"grant_type": "none"})
 
         def handle_response(self, *_: object) -> None:
@@ -369,5 +372,16 @@ def test_stock_server_calls_back_on_the_callers_thread_and_ours_runs_it_at_the_d
             return
 
     Server().create_token_response(None)
-    assert seen == [threading.current_thread().name]
-    assert "await site.issue(" in inspect.getsource(directory.post_token)
+    assert seen == [threading.current_thread()]
+
+    issue, desks = TokenService.issue, []
+
+    def noted(service: TokenService, *request: Any) -> TokenAnswer:
+        desks.append(threading.current_thread())
+        with pytest.raises(RuntimeError, match="no running event loop"):
+            asyncio.get_running_loop()
+        return issue(service, *request)
+
+    monkeypatch.setattr(TokenService, "issue", noted)
+    assert sqlite_world.caller("officer").call("POST", "/oauth/token", raw=b"", signed=False).status == 400
+    assert [one.name.startswith("lane-") for one in desks] == [True]

@@ -75,7 +75,7 @@ class Door:
         """Let one signed act change the state of the world, or refuse it.
 
         With None returned, `answer` is called exactly once, after the commit and its checkpoint. What is returned
-        otherwise is the first answer to an act that cannot be judged again.
+        otherwise is the first answer to an act that was taken before, where a step fails now or nothing can be written.
 
         1 parse strictly (R-01, R-11)
         2 the issuer is the caller, or the caller carries it for its own party (R-15)

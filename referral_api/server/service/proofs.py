@@ -39,8 +39,10 @@ NONCE_S = 300
 PROCESS_SKEW_S = 30
 """How far the clocks of the exchange's own processes may differ: added to every lifetime in the replay store."""
 MAX_JTI_CHARS = 64
-MAX_KEYS = 10_000
-"""Keys of proofs that are kept read, as many as tokens: clients poll in turn, so one less than there are keeps none."""
+MAX_CLIENTS = 10_000
+"""For how many clients what they send again and again is kept read: tokens, keys of proofs, nonces. Clients poll in
+turn, so that a cache with room for all but one of them would hold, each time, every one but the one that is asked for.
+"""
 PROOF_ALGS = (Alg.ES256, Alg.ED25519)
 
 _MAX_NONCE_CHARS = 64
@@ -90,7 +92,7 @@ class Nonces:
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
         # A client sends one nonce with every call for five minutes.
-        self._read = lru_cache(maxsize=4096)(self._read_anew)
+        self._read = lru_cache(maxsize=MAX_CLIENTS)(self._read_anew)
 
     def mint(self, epoch: int, now: int) -> str:
         """A nonce that is valid for NONCE_S seconds in this epoch."""
@@ -254,7 +256,7 @@ def _without_dot_segments(path: str) -> str:
     return "/" + "/".join(kept)
 
 
-@lru_cache(maxsize=MAX_KEYS)
+@lru_cache(maxsize=MAX_CLIENTS)
 def _proof_key(header: bytes) -> PublicKey:
     # A client sends the same header with every proof of one key, so a busy exchange reads each of them once.
     members = parse(header, max_bytes=MAX_PROOF_BYTES, floats=True)

@@ -36,7 +36,15 @@ from referral_api.server.service.oauth import (
     joserfc_key,
     one_algorithm,
 )
-from referral_api.server.service.proofs import PROOF_ALGS, Nonces, Proof, ProofReader, is_seconds, parse_compact
+from referral_api.server.service.proofs import (
+    MAX_CLIENTS,
+    PROOF_ALGS,
+    Nonces,
+    Proof,
+    ProofReader,
+    is_seconds,
+    parse_compact,
+)
 from referral_api.server.service.replay import ReplayStore
 
 __all__ = ["Caller", "Headers", "TokenAnswer", "TokenService", "challenge_headers"]
@@ -47,7 +55,6 @@ Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
 MAX_TOKEN_BYTES = 4096
 MAX_FORM_BYTES = 16_384
 TOKENS_A_MINUTE = 20
-_MAX_SESSIONS = 10_000
 _FORM_FIELDS = 20
 _FORM_TYPE = b"application/x-www-form-urlencoded"
 _NO_STORE = ((b"cache-control", b"no-store"), (b"pragma", b"no-cache"))
@@ -208,7 +215,7 @@ class TokenService:
         if session is None:
             session = self._verified(token, digest, now)
             with self._sessions_lock:
-                if len(self._sessions) >= _MAX_SESSIONS:
+                if len(self._sessions) >= MAX_CLIENTS:
                     self._make_room(now)
                 self._sessions[digest] = session
         if now >= session.expires_at:
@@ -264,7 +271,7 @@ class TokenService:
         for digest, session in list(self._sessions.items()):
             if now >= session.expires_at:
                 del self._sessions[digest]
-        while len(self._sessions) >= _MAX_SESSIONS:
+        while len(self._sessions) >= MAX_CLIENTS:
             del self._sessions[next(iter(self._sessions))]
 
 
