@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx2
+import uuid_utils
 
 from referral_api.auditlog.verification import OnProgress, Report, unheard
 from referral_api.client import admission, audit, delivery, enrolment, exchange, submission
@@ -41,7 +42,7 @@ from referral_api.formats.parties import Party
 
 def ambient(clock: Callable[[], float] = time.time) -> Ambient:
     """The surroundings of a real client: this machine's clock (or another's, for tests) and its randomness."""
-    return Ambient(clock, secrets.token_bytes)
+    return Ambient(clock, secrets.token_bytes, lambda ms: str(uuid_utils.uuid7(nanoseconds=ms * 1_000_000)))
 
 
 def join(

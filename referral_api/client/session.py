@@ -52,10 +52,11 @@ _REPEAT = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Ambient:
-    """What a session takes from its surroundings: unix seconds, and so many random bytes."""
+    """What a session takes from its surroundings: unix seconds, random bytes, and UUIDv7s of a unix millisecond."""
 
     time: Callable[[], float]
     random: Callable[[int], bytes]
+    uuid7: Callable[[int], str]
 
     def now(self) -> int:
         """Whole unix seconds."""
@@ -67,9 +68,7 @@ class Ambient:
 
     def referral_id(self) -> ReferralId:
         """A fresh UUIDv7 (RFC 9562 §5.7): milliseconds, then random bits."""
-        number = int(self.time() * 1000) << 80 | int.from_bytes(self.random(10), "big")
-        number = number & ~(0xF << 76) & ~(0x3 << 62) | 0x7 << 76 | 0x2 << 62
-        return ReferralId(str(uuid.UUID(int=number)))
+        return ReferralId(self.uuid7(int(self.time() * 1000)))
 
 
 def is_repeatable(error: Exception) -> bool | float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ import httpx2
 import pytest
 import stamina
 
-from referral_api.client import exchange
+from referral_api.client import exchange, sdk
 from referral_api.client.exchange import Request, Response
 from referral_api.client.profile import Profile, ProfileDir
-from referral_api.client.session import Ambient, Session, is_repeatable
+from referral_api.client.session import Session, is_repeatable
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Digest, PartyId
 from tests.client.world import OFFICER, keys_of, render
@@ -43,7 +44,8 @@ class Calls:
         self.now = NOW
         self.directory = ProfileDir(tmp_path / "profile")
         self.directory.create()
-        ambient = Ambient(lambda: float(self.now), lambda size: next(count).to_bytes(size, "big"))
+        around = sdk.ambient(lambda: float(self.now))
+        ambient = replace(around, random=lambda size: next(count).to_bytes(size, "big"))
         self.session = Session(self.directory, PROFILE, keys_of(OFFICER), ambient, httpx2.MockTransport(self.answer))
 
     def answer(self, request: httpx2.Request) -> httpx2.Response:
@@ -262,12 +264,13 @@ def test_ids_are_of_the_versions_that_the_protocol_names() -> None:
 
     from referral_api.domain.words import UUID4, UUID7
 
-    ambient = Ambient(lambda: 1_795_430_000.123, lambda size: b"\xff" * size)
-    assert re.fullmatch(UUID4, ambient.act_id())
-    assert re.fullmatch(UUID7, ambient.referral_id())
-    later = Ambient(lambda: 1_795_430_000.124, lambda size: b"\x00" * size)
-    assert later.referral_id() > ambient.referral_id()
-    assert re.fullmatch(UUID7, later.referral_id())
+    ambient, later = sdk.ambient(lambda: 1_795_430_000.123), sdk.ambient(lambda: 1_795_430_000.124)
+    for random in (lambda size: b"\xff" * size, lambda size: b"\x00" * size):
+        assert re.fullmatch(UUID4, replace(ambient, random=random).act_id())
+    drawn = [ambient.referral_id() for _ in range(1000)]
+    assert all(re.fullmatch(UUID7, one) for one in drawn)
+    assert len(set(drawn)) == len(drawn)
+    assert later.referral_id() > max(drawn)
     assert int(later.referral_id().replace("-", "")[:12], 16) == 1_795_430_000_124
 
 
