@@ -13,7 +13,7 @@ tlog-cosignature v1.1.0; R-90; design §9.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -57,8 +57,13 @@ class Cosignature:
     `cosigned_s` 0 (ML-DSA-44 alone allows it) says only that the tree is consistent with all that the witness saw.
     """
 
-    witness: str
+    key: VerifierKey
     cosigned_s: int
+
+    @property
+    def witness(self) -> str:
+        """The witness's name."""
+        return self.key.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +78,41 @@ class VerifiedCheckpoint(Checkpoint):
 
 
 @dataclass(frozen=True, slots=True)
-class TrustPolicy:
-    """Whom to believe about one log: its key (named like the origin), known witnesses, and how many must have cosigned.
+class Quorum:
+    """So many of these members must have cosigned; a member is one key, or again a quorum (C2SP tlog-policy, group)."""
 
-    `quorum` counts witnesses by name. Keys that would let one key count twice are a programmer's error (ValueError).
+    threshold: int
+    members: tuple[Quorum | VerifierKey, ...]
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.threshold <= len(self.members):
+            raise ValueError("the quorum must be reachable")
+
+    def count(self, keys: Collection[VerifierKey]) -> int:
+        """How many members have cosigned, where `keys` have."""
+        return sum(
+            member.count(keys) >= member.threshold if isinstance(member, Quorum) else member in keys
+            for member in self.members
+        )
+
+    def keys(self) -> tuple[VerifierKey, ...]:
+        """Every key that may count, once for each place where it stands."""
+        return tuple(
+            key for member in self.members for key in (member.keys() if isinstance(member, Quorum) else (member,))
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TrustPolicy:
+    """Whom to believe about one log: its key (named like the origin), known witnesses, and which must have cosigned.
+
+    `quorum` is a rule over known witnesses, or a number: so many of them, counted by name. Keys that would let one key
+    count twice are a programmer's error (ValueError).
     """
 
     log: VerifierKey
     known_witnesses: tuple[VerifierKey, ...] = ()
-    quorum: int = 0
+    quorum: int | Quorum = 0
 
     def __post_init__(self) -> None:
         publics = [key.public for key in (self.log, *self.known_witnesses)]
@@ -92,8 +123,34 @@ class TrustPolicy:
         # An Ed25519 cosignature does not say whose it is: one key under two names would count as two witnesses.
         if len(set(publics)) != len(publics):
             raise ValueError("each key may stand once in a policy")
-        if not 0 <= self.quorum <= len({key.name for key in self.known_witnesses} - {self.log.name}):
+        if isinstance(self.quorum, Quorum):
+            counted = self.quorum.keys()
+            if len(set(counted)) != len(counted) or not set(counted) <= set(self.known_witnesses):
+                raise ValueError("a quorum counts each known witness once")
+        elif not 0 <= self.quorum <= len(self._by_name()):
             raise ValueError("the quorum must be reachable")
+
+    @property
+    def rule(self) -> Quorum | None:
+        """The quorum as a rule; None where no cosignature is asked for."""
+        if isinstance(self.quorum, Quorum):
+            return self.quorum
+        members = tuple(Quorum(1, tuple(keys)) for keys in self._by_name().values())
+        return Quorum(self.quorum, members) if self.quorum else None
+
+    def verify_quorum(self, keys: Collection[VerifierKey]) -> None:
+        """Raise NOT_WITNESSED (`cosigned`, `quorum`) unless the witnesses whose keys these are suffice."""
+        rule = self.rule
+        if rule is not None and (cosigned := rule.count(keys)) < rule.threshold:
+            raise ReferralError(ErrorCode.NOT_WITNESSED, cosigned=cosigned, quorum=rule.threshold)
+
+    def _by_name(self) -> dict[str, list[VerifierKey]]:
+        # What a log's own key cosigns says nothing that its signature does not.
+        named: dict[str, list[VerifierKey]] = {}
+        for key in self.known_witnesses:
+            if key.name != self.log.name:
+                named.setdefault(key.name, []).append(key)
+        return named
 
 
 def log_key(origin: str, public: PublicKey) -> VerifierKey:
@@ -151,11 +208,8 @@ def verify_checkpoint(raw: bytes, policy: TrustPolicy) -> VerifiedCheckpoint:
         for witness in policy.known_witnesses
         for raw_cosignature in note.signed_by(witness)
     )
-    verified = VerifiedCheckpoint(checkpoint.origin, checkpoint.size, checkpoint.root, cosignatures)
-    cosigned = len(verified.witnesses() - {policy.log.name})
-    if cosigned < policy.quorum:
-        raise ReferralError(ErrorCode.NOT_WITNESSED, cosigned=cosigned, quorum=policy.quorum)
-    return verified
+    policy.verify_quorum({one.key for one in cosignatures if one.cosigned_s})
+    return VerifiedCheckpoint(checkpoint.origin, checkpoint.size, checkpoint.root, cosignatures)
 
 
 def cosign_checkpoint(
@@ -173,7 +227,7 @@ def verify_cosignature(checkpoint: Checkpoint, witness: VerifierKey, raw_cosigna
     if len(raw_cosignature) <= _TIMESTAMP_BYTES or cosigned_s >= 2**63:
         raise ReferralError(ErrorCode.SIGNATURE_INVALID, reason="forged", key=witness.name)
     witness.verify(_cosigned_message(checkpoint, witness, cosigned_s), raw_cosignature[_TIMESTAMP_BYTES:])
-    return Cosignature(witness.name, cosigned_s)
+    return Cosignature(witness, cosigned_s)
 
 
 def parse_decimal(text: str, reason: str) -> int:

@@ -74,8 +74,8 @@ def test_cosignatures_of_known_witnesses_are_verified_and_counted() -> None:
     policy = TrustPolicy(LOG, (WITNESS_1, WITNESS_2), quorum=2)
     verified = verify_checkpoint(with_lines(LINE_2, LINE_1), policy)
     assert set(verified.cosignatures) == {
-        Cosignature("witness.example/w1", 1_790_000_000),
-        Cosignature("witness.example/w2", 1_790_000_001),
+        Cosignature(WITNESS_1, 1_790_000_000),
+        Cosignature(WITNESS_2, 1_790_000_001),
     }
     assert verified.witnesses() == {"witness.example/w1", "witness.example/w2"}
     for lines in ((), (LINE_1,), (LINE_2,), (LINE_1, LINE_1)):
@@ -106,7 +106,7 @@ def test_the_ml_dsa_cosigned_message_is_that_of_the_specification() -> None:
 def test_an_ml_dsa_cosignature_without_time_verifies_but_is_no_witness_to_the_largest_tree() -> None:
     line = cosign_checkpoint(CHECKPOINT, WITNESS_2, LATTICE.sign, 0)
     verified = verify_checkpoint(with_lines(line), TrustPolicy(LOG, (WITNESS_2,)))
-    assert verified.cosignatures == (Cosignature(WITNESS_2.name, 0),)
+    assert verified.cosignatures == (Cosignature(WITNESS_2, 0),)
     assert verified.witnesses() == frozenset()
     refused(ErrorCode.NOT_WITNESSED, verify_checkpoint, with_lines(line), TrustPolicy(LOG, (WITNESS_2,), quorum=1))
 
