@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import secrets
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -36,6 +37,7 @@ from referral_api.formats.bodies import sealed_of
 from referral_api.formats.strict_json import b64u
 from referral_api.server.storage.keyfiles import load_signers
 from referral_api.server.storage.signer import LogSigners
+from referral_api.server.storage.signer_state import read_host
 from tests.auditlog.naive import mth
 from tests.world import CANARY, ISSUER, World
 
@@ -123,7 +125,11 @@ def check(world: World) -> Report:
 def check_logs(world: World, rows: Rows) -> dict[str, bytes]:
     """Every checkpoint that was ever signed covers a beginning of the log; the newest covers all of it (R-92, R-93)."""
     signers = LogSigners(
-        world.settings.signer_dir, f"{world.settings.issuer_host}/v1/log", load_signers(world.settings.keys_dir).log
+        world.settings.signer_dir,
+        f"{world.settings.issuer_host}/v1/log",
+        load_signers(world.settings.keys_dir).log,
+        token_bytes=secrets.token_bytes,
+        host=read_host(),
     )
     notes: dict[str, bytes] = {}
     try:

@@ -14,7 +14,7 @@ import secrets
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 
 from referral_api import __version__
-from referral_api.auditlog.records import LogGenesis, TreeHead, encode_salt
 from referral_api.domain import clocks
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import KeyUse
@@ -36,22 +35,23 @@ from referral_api.server.api.cold import cold_app
 from referral_api.server.api.edge import Edge
 from referral_api.server.api.listening import BoundedHttp
 from referral_api.server.api.site import Lane, Site
-from referral_api.server.service import feed, founding
+from referral_api.server.service import feed, founding, opening
 from referral_api.server.service.acts import Door
-from referral_api.server.service.batch import Batch, Done, audit_log
+from referral_api.server.service.batch import Batch, Done
 from referral_api.server.service.exchange import Directory, Exchange, year_of
 from referral_api.server.service.replay import MemoryReplayStore, ReplayStore
 from referral_api.server.service.tokens import TokenService
 from referral_api.server.service.waiters import Waiters, turn
 from referral_api.server.service.writer import Gathering, Writer
 from referral_api.server.settings import Settings
-from referral_api.server.storage import feeds, logbook
 from referral_api.server.storage.database import Database
-from referral_api.server.storage.gate import gate
+from referral_api.server.storage.gate import NOTHING, pass_gate
 from referral_api.server.storage.keyfiles import Signers, create_signers, load_signers
 from referral_api.server.storage.logbook import KEYS
 from referral_api.server.storage.replay import SharedReplayStore
 from referral_api.server.storage.signer import LogSigners
+from referral_api.server.storage.signer_state import read_host
+from referral_api.server.storage.spool import Spool
 
 if TYPE_CHECKING:
     from referral_api.server.storage.notices import Notice, Notices
@@ -74,12 +74,15 @@ class Runtime:
     polled: dict[str, int]
     notices: Notices | None
     """The line to the exchange's other processes (PostgreSQL)."""
+    spool: Spool
+    """Where reads are recorded while writes are closed."""
 
     def close(self) -> None:
         """Stop the writer and give files and connections back."""
         if self.notices is not None:
             self.notices.stop()
         self.writer.stop()
+        self.spool.close()
         self.log_signers.close()
         self.exchange.database.close()
 
@@ -90,20 +93,23 @@ def open_runtime(
     clock: Callable[[], float] = time.time,
     on_step: Callable[[str], None] = lambda _: None,
     raw_genesis: bytes | None = None,
+    promised: Mapping[str, tuple[int, bytes]] = NOTHING,
 ) -> Runtime:
-    """Open a founded exchange and pass its start-up gate. `raw_genesis` is `found`'s, whose log is still empty.
+    """Open a founded exchange and pass its start-up gate. `raw_genesis` is `found`'s, whose log is still empty;
+    `promised` is what witnesses say they cosigned last: size and root by log.
 
-    Raises what database, keys and gate raise: WRITES_CLOSED with the runbook's name among others.
+    What the gate finds closes the writer (R-97). Raises what database and keys raise, and WRITES_CLOSED with `reason`
+    `signer-fenced` (another host runs this exchange) or `settings-differ-from-genesis`.
     """
     signers = load_signers(settings.keys_dir)
     database = Database.open(settings.database)
-    log_signers = LogSigners(settings.signer_dir, f"{settings.issuer_host}/v1/log", signers.log)
-    checkpoints = gate(database, log_signers)
+    log_signers = open_log_signers(settings, signers)
+    checkpoints, closed = pass_gate(database, log_signers, promised)
     if raw_genesis is not None:
         directory = Directory(KeyMap.start(raw_genesis))
     else:
         with database.read() as conn:
-            directory = Directory.load(conn)
+            directory = Directory.load(conn, verify=closed is not None)
     keymap = directory.current
     if keymap.issuer != settings.issuer or keymap.environment != settings.environment:
         raise ReferralError(ErrorCode.WRITES_CLOSED, reason="settings-differ-from-genesis")
@@ -128,13 +134,23 @@ def open_runtime(
         log_signers,
         clock=clock,
         year_of=year_of,
-        begin=lambda batch: _begin(exchange, log_signers, polled, batch),
+        begin=lambda batch: opening.begin(exchange, log_signers, polled, batch),
         announce=lambda batch: _announce(notices, batch),
         committed=lambda batch: _committed(exchange, batch),
         checkpoints=checkpoints,
+        closed=closed,
         on_step=on_step,
     )
-    return Runtime(settings, exchange, signers, log_signers, writer, clock, polled, notices)
+    spool = Spool(settings.data_dir, secrets.token_bytes)
+    if writer.closed is not None:
+        spool.begin(writer.closed, int(clock()))
+    return Runtime(settings, exchange, signers, log_signers, writer, clock, polled, notices, spool)
+
+
+def open_log_signers(settings: Settings, signers: Signers) -> LogSigners:
+    """The log signers of this host."""
+    prefix = f"{settings.issuer_host}/v1/log"
+    return LogSigners(settings.signer_dir, prefix, signers.log, token_bytes=secrets.token_bytes, host=read_host())
 
 
 def _notices(settings: Settings, exchange: Exchange) -> Notices | None:
@@ -174,35 +190,6 @@ def found(settings: Settings, *, registrars_required: int, clock: Callable[[], f
     runtime.writer.start()
     runtime.writer.run(founding.Founding(runtime.exchange, raw_genesis))
     return runtime
-
-
-def _begin(exchange: Exchange, log_signers: LogSigners, polled: dict[str, int], batch: Batch) -> None:
-    """What every batch starts with: the newest directory, this year's log, who polled."""
-    if batch.heads[KEYS].size:
-        exchange.directory.refresh(batch.tx, size=batch.heads[KEYS].size)
-    else:
-        log_signers.begin(KEYS)
-    log = audit_log(batch.year)
-    if batch.heads[log].size == 0:
-        log_signers.begin(log)
-        previous = _previous_head(exchange, batch)
-        key = exchange.keymap.exchange_keys(KeyUse.LOG)[0]
-        salt = encode_salt(exchange.token_bytes(16))
-        batch.record(LogGenesis(t=batch.now, salt=salt, origin=exchange.origin(log), kid=key.kid, previous=previous))
-    if polled:
-        seen = dict(polled)
-        polled.clear()
-        feeds.touch_poll(batch.tx, seen.items())
-
-
-def _previous_head(exchange: Exchange, batch: Batch) -> TreeHead | None:
-    """Last year's log as it stands, which this year's first leaf names."""
-    log = audit_log(batch.year - 1)
-    size = logbook.size(batch.tx, log)
-    if size == 0:
-        return None
-    root = logbook.frontier(batch.tx, log).root()
-    return TreeHead(origin=exchange.origin(log), size=size, root=b64u(root))
 
 
 def _announce(notices: Notices | None, batch: Batch) -> None:
@@ -247,6 +234,7 @@ def create_app(runtime: Runtime) -> Edge:
         version=__version__,
         configuration=configuration(exchange, settings.contact),
         polled=runtime.polled,
+        spool=runtime.spool,
     )
 
     @asynccontextmanager
@@ -255,6 +243,8 @@ def create_app(runtime: Runtime) -> Edge:
         site.lane.start(loop)
         site.desk.start(loop)
         runtime.writer.start(site.deliver(loop))
+        if runtime.writer.closed is None:
+            await asyncio.to_thread(opening.log_spools, runtime.writer, settings.data_dir)
         tasks = [loop.create_task(turn(site.waiters, partial(_keep_polls, site)))]
         if runtime.notices is not None:
             tasks.append(loop.create_task(_keep_directory(site)))

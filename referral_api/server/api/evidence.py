@@ -46,7 +46,8 @@ async def get_checkpoint(site: Site, call: Call) -> Reply:
         ),
     )
     if log != "keys":
-        await site.run(evidence.SessionRead(site.exchange, int(call.params["year"]), min(since, size), size, caller))
+        session = evidence.SessionRead(site.exchange, int(call.params["year"]), min(since, size), size, caller)
+        await site.record(caller, session)
     return Reply(200, note, TEXT, _SECONDS)
 
 

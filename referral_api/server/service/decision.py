@@ -102,7 +102,7 @@ def proof_of(conn: Connection, exchange: Exchange, pos: int) -> str:
     """
     year, index = logbook.year_index(pos)
     log = audit_log(year)
-    newest = exchange.newest_checkpoint(conn, log)
+    newest = exchange.newest_checkpoint(conn, log, provable=True)
     if newest is None or newest[0] <= index:
         raise ReferralError(ErrorCode.CHECKPOINT_PENDING)
     size, note = newest
