@@ -88,7 +88,7 @@ def test_a_closed_exchange_serves_ciphertext_and_logs_its_reads_first_when_it_op
     seen = world.operator.referral(ref)
     assert [one.state.value for one in seen.chronicle.deliveries.values()] == ["retrieved", "held"]
     assert [line.kind for line in world.operator.inbox() if line.ref == ref] == ["retrieved"]
-    flushed = [one for one in world.operator.flush() if ref_of(one) == ref_of(waits)]
+    flushed = [one for one in world.operator.flush(impatient=True) if ref_of(one) == ref_of(waits)]
     assert [one.state for one in flushed] == [Progress.RECEIVED]
     world.check()
 
