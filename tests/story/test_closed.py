@@ -15,6 +15,7 @@ from referral_api.auditlog.records import Retrieved, ServerRecord, parse_record
 from referral_api.client.outbox import Entry, Progress
 from referral_api.domain.words import Act
 from referral_api.server import app
+from referral_api.server.service.opening import log_spools
 from referral_api.server.storage.spool import SUFFIX
 from tests.faults.submissions import parcel
 from tests.world import UNIT, World, composition
@@ -188,7 +189,7 @@ def _start_and_die(world: World, step: str) -> int:
                 world.settings,
                 on_step=lambda name: os.kill(os.getpid(), signal.SIGKILL) if name == step else None,
             )
-            app.opening.log_spools(_started(runtime), world.settings.data_dir)
+            log_spools(_started(runtime), world.settings.data_dir)
         finally:
             os._exit(1)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

@@ -28,6 +28,7 @@ from referral_api.server.service.feed import Cursors
 from referral_api.server.service.recorded import RecordedRead, read_closed
 from referral_api.server.service.tokens import TokenService
 from referral_api.server.service.waiters import Waiters
+from referral_api.server.service.witnesses import Witnessing
 from referral_api.server.service.writer import Answer, Gathering, Writer
 from referral_api.server.storage.spool import Spool
 
@@ -125,6 +126,8 @@ class Site:
     tokens: TokenService
     cursors: Cursors
     waiters: Waiters
+    quorums: Waiters
+    """Who waits for a quorum of witnesses."""
     lane: Lane
     desk: Lane
     """Where tokens are issued: its sync to disk must not hold up the lane's signatures."""
@@ -133,6 +136,8 @@ class Site:
     configuration: dict[str, Any]
     spool: Spool
     """Where reads are recorded while the writer is closed (R-97)."""
+    witnessing: Witnessing | None
+    """None where the exchange runs without witnesses."""
     polled: dict[str, int]
     """When each party last polled; the writer takes these along with the next batch."""
 
