@@ -13,10 +13,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self
 
 from cryptography.hazmat.primitives.asymmetric import ed25519
-from referral_api.auditlog.witnessing import format_answer, parse_request
 
 from referral_api.auditlog.checkpoint import Checkpoint, cosign_checkpoint, parse_checkpoint
 from referral_api.auditlog.note import NoteSignature, SignatureType, VerifierKey, parse_note
+from referral_api.auditlog.witnessing import format_answer, parse_request
 
 Said = tuple[int, str, bytes]
 """Status, media type, body."""

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from referral_api.auditlog.witnessing import format_answer
 
 from referral_api.auditlog.checkpoint import Checkpoint
 from referral_api.auditlog.note import parse_note
 from referral_api.auditlog.policy import Policy, Witness, format_policy, policy_of
 from referral_api.auditlog.proof import parse_proof
+from referral_api.auditlog.witnessing import format_answer
 from referral_api.client import exchange, trust
 from referral_api.client.outbox import Entry
 from referral_api.domain.errors import ErrorCode, ReferralError

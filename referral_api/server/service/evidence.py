@@ -13,7 +13,7 @@ from collections.abc import Container
 from typing import Any
 
 from referral_api.auditlog import tiles
-from referral_api.auditlog.records import AuditSession, ProofRead, RecordRead, encode_salt
+from referral_api.auditlog.records import AuditSession, ProofRead, RecordRead, encode_record, encode_salt
 from referral_api.domain import policy
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.policy import Read, Relation
@@ -126,7 +126,8 @@ class RecordsRead(RecordedRead[dict[str, Any]]):
             count=self._count,
         )
         records = [{"index": logbook.year_index(pos)[1], **shown[pos]} for pos in sorted(shown)]
-        return Shown({"records": records}, read)
+        # Whoever keeps a mirror keeps the record of its own reading too: nobody else could bring it back.
+        return Shown({"records": records, "reading": encode_record(read).decode("ascii")}, read)
 
 
 class SessionRead(RecordedRead[None]):

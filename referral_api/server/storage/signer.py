@@ -305,6 +305,12 @@ class LogSigners:
                     self._open[name] = self._create(name)
         return self(name)
 
+    def forget(self, name: str) -> None:
+        """Let go of a log's state, which somebody is about to replace."""
+        with self._mutex:
+            if name in self._open:
+                self._open.pop(name).close()
+
     def new_claim(self, fence: int) -> Claim:
         """A claim of a signer that has never been, on this machine."""
         return Claim(b64u(self._token_bytes(CLAIM_BYTES)), fence, self.host)
