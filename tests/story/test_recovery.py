@@ -156,7 +156,7 @@ def test_what_cannot_be_had_is_refused_and_nothing_is_written(sqlite_world: Worl
     assert (without_last["reason"], without_last["missing"]) == ("database-shorter", 1)
     assert refused(None, receipts)["reason"] == "database-shorter"
     # A changed leaf fits no record and hashes to no signed root, a changed record fits no leaf.
-    for name, mark in (("tile/entries", b'{"d":"'), ("records", b'salt')):
+    for name, mark in (("tile/entries", b'{"d":"'), ("records", b"salt")):
         path = next(one for one in (mirror / audit_of(world) / name).rglob("*") if one.is_file())
         whole = path.read_bytes()
         at = whole.rindex(mark) + 12

@@ -47,6 +47,7 @@ CLOSED_REASONS: Final = frozenset(
         "spool-unwritable",
         "witness-ahead",
         "witness-differs",
+        "witness-policy-differs-from-genesis",
     }
 )
 """Why writes are closed: the `reason` of WRITES_CLOSED, each the name of a runbook."""
