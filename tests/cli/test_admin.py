@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from referral_api.auditlog.note import parse_vkey
 from referral_api.auditlog.policy import parse_policy
 from referral_api.cli.main import run
 from referral_api.client import sdk
@@ -47,10 +48,11 @@ def test_founding_writes_settings_keys_and_an_invitation_for_their_owner_alone(
     code, told = init(capsys, tmp_path / "x")
     assert code == 0
     assert set(told) - {"schema", "next"} == {
-        *("issuer", "environment", "root", "config", "invitation", "entry", "turn"),
+        *("issuer", "environment", "root", "config", "invitation", "entry", "logs", "turn"),
     }
     settings = tomllib.loads(Path(told["config"]).read_text())
     assert (settings["environment"], settings["issuer"]) == ("production", told["issuer"])
+    assert [parse_vkey(vkey).name.rpartition("/v1/log/")[2][:6] for vkey in told["logs"]] == ["keys", "audit/"]
     invitation = parse_invitation(Path(told["invitation"]).read_bytes())
     assert (invitation.root, invitation.role) == (told["root"], "registrar")
     for path in (tmp_path / "x").rglob("*"):
