@@ -8,8 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0003"
-down_revision = "0002"
+revision = "0004"
+down_revision = "0003"
 
 _INTEGER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _STRICT_BY_KEY = {"sqlite_strict": True, "sqlite_with_rowid": False}
