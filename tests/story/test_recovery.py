@@ -131,7 +131,7 @@ def test_the_drill(sqlite_world: World) -> None:
 
 
 def audit_of(world: World) -> str:
-    return next(row["log"] for row in Rows(world)["log_state"] if row["log"].startswith("audit/"))
+    return str(next(row["log"] for row in Rows(world)["log_state"] if row["log"].startswith("audit/")))
 
 
 def test_what_cannot_be_had_is_refused_and_nothing_is_written(sqlite_world: World) -> None:

@@ -1,4 +1,4 @@
-"""A backup of PostgreSQL by its own programs: one snapshot, proved in another database, never over one that is there."""
+"""A backup of PostgreSQL by its own programs: one snapshot, proved in another database, never over one there is."""
 
 from __future__ import annotations
 
@@ -52,5 +52,5 @@ def test_without_its_programs_a_postgres_backup_is_refused_by_name(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     Database.create(postgres_database).close()
-    args = (postgres_database, tmp_path / "copy", {}, {})
+    args: tuple[object, ...] = (postgres_database, tmp_path / "copy", {}, {})
     assert refused(ErrorCode.UNAVAILABLE, backup.back_up, *args) == "pg-dump-missing"
