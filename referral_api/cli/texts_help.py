@@ -151,6 +151,10 @@ _OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
     "option.mirror": ("Comprobar una copia en vez del servidor.", "Verify a mirror instead of the exchange."),
     "option.path": ("Carpeta.", "Folder."),
     "option.named": ("Acto o derivación.", "Act or referral."),
+    "option.witness_policy": (
+        "Testigos del registro y sus direcciones (archivo de política).",
+        "The log's witnesses and their addresses (policy file).",
+    ),
     "option.config": ("Archivo de configuración.", "Settings file."),
     "option.folder": ("Carpeta del servidor.", "Folder of the exchange."),
     "option.issuer": ("Dirección pública, parte de todo lo firmado.", "Public URL, part of everything signed."),

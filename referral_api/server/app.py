@@ -13,7 +13,7 @@ import gc
 import secrets
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -22,11 +22,9 @@ from typing import TYPE_CHECKING
 from referral_api import __version__
 from referral_api.auditlog.note import VerifierKey
 from referral_api.auditlog.policy import Policy, genesis_policy, parse_policy, short_form
-from referral_api.auditlog.records import LogGenesis, TreeHead, encode_salt
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import KeyUse
 from referral_api.formats.statements import KeyMap
-from referral_api.formats.strict_json import b64u
 from referral_api.server import observe
 from referral_api.server.api.cold import cold_app
 from referral_api.server.api.configuration import configuration
@@ -34,9 +32,9 @@ from referral_api.server.api.edge import Edge
 from referral_api.server.api.evidence import ANY_LOG
 from referral_api.server.api.serving import HttpServer
 from referral_api.server.api.site import Lane, Site
-from referral_api.server.service import feed, founding
+from referral_api.server.service import feed, founding, opening
 from referral_api.server.service.acts import Door
-from referral_api.server.service.batch import Batch, Done, audit_log
+from referral_api.server.service.batch import Batch, Done
 from referral_api.server.service.exchange import Directory, Exchange, year_of
 from referral_api.server.service.replay import MemoryReplayStore, ReplayStore
 from referral_api.server.service.tokens import TokenService
@@ -44,13 +42,14 @@ from referral_api.server.service.waiters import Waiters, turn
 from referral_api.server.service.witnesses import Witnessing
 from referral_api.server.service.writer import Gathering, Writer
 from referral_api.server.settings import Settings
-from referral_api.server.storage import feeds, logbook
 from referral_api.server.storage.database import Database
-from referral_api.server.storage.gate import gate
+from referral_api.server.storage.gate import NOTHING, pass_gate
 from referral_api.server.storage.keyfiles import Signers, create_signers, load_signers
 from referral_api.server.storage.logbook import KEYS
 from referral_api.server.storage.replay import SharedReplayStore
 from referral_api.server.storage.signer import LogSigners
+from referral_api.server.storage.signer_state import read_host
+from referral_api.server.storage.spool import Spool
 
 if TYPE_CHECKING:
     from referral_api.server.storage.notices import Notice, Notices
@@ -75,6 +74,8 @@ class Runtime:
     """The line to the exchange's other processes (PostgreSQL)."""
     witnessing: Witnessing | None
     """The line to the witnesses; None where the genesis act declares none."""
+    spool: Spool
+    """Where reads are recorded while writes are closed."""
 
     def close(self) -> None:
         """Stop the writer and give files and connections back."""
@@ -83,6 +84,7 @@ class Runtime:
         if self.witnessing is not None:
             self.witnessing.stop()
         self.writer.stop()
+        self.spool.close()
         self.log_signers.close()
         self.exchange.database.close()
 
@@ -93,17 +95,28 @@ def open_runtime(
     clock: Callable[[], float] = time.time,
     on_step: Callable[[str], None] = lambda _: None,
     raw_genesis: bytes | None = None,
+    promised: Mapping[str, tuple[int, bytes]] = NOTHING,
+    recovering: bool = False,
 ) -> Runtime:
-    """Open a founded exchange and pass its start-up gate. `raw_genesis` is `found`'s, whose log is still empty.
+    """Open a founded exchange and pass its start-up gate. `raw_genesis` is `found`'s, whose log is still empty;
+    `promised` is what witnesses say they cosigned last: size and root by log.
 
-    Raises what database, keys and gate raise: WRITES_CLOSED with the runbook's name among others.
+    What the gate finds closes the writer (R-97); `recovering` leaves the gate out, for commands that mend what it
+    finds. Raises what database and keys raise, and WRITES_CLOSED with `reason` `signer-fenced` (another host runs this
+    exchange) or `settings-differ-from-genesis`.
     """
     signers = load_signers(settings.keys_dir)
     database = Database.open(settings.database)
-    log_signers = LogSigners(settings.signer_dir, f"{settings.issuer_host}/v1/log", signers.log)
+    log_signers = open_log_signers(settings, signers)
     try:
-        exchange = _exchange(settings, signers, database, log_signers, raw_genesis)
+        checkpoints, closed = ({}, None) if recovering else pass_gate(database, log_signers, promised)
+        doubtful = recovering or closed is not None
+        exchange = _exchange(settings, signers, database, log_signers, raw_genesis, verify=doubtful)
+        exchange.checkpoints.update(checkpoints)
         witnesses = _witnesses(settings, exchange.policy)
+        spool = Spool(settings.data_dir, secrets.token_bytes)
+        if closed is not None:
+            spool.begin(str(closed.facts["reason"]), int(clock()))
     except BaseException:
         # Whoever mends what was wrong must be able to open the files again, in this process too.
         log_signers.close()
@@ -116,26 +129,38 @@ def open_runtime(
         log_signers,
         clock=clock,
         year_of=year_of,
-        begin=lambda batch: _begin(exchange, log_signers, polled, batch),
+        begin=lambda batch: opening.begin(exchange, log_signers, polled, batch),
         announce=lambda batch: _announce(notices, batch),
         committed=lambda batch: _committed(exchange, batch),
         checkpoints=exchange.checkpoints,
+        closed=closed,
         on_step=on_step,
     )
     witnessing = None if witnesses is None else _witnessing(settings, exchange, writer, witnesses)
-    return Runtime(settings, exchange, signers, log_signers, writer, clock, polled, notices, witnessing)
+    return Runtime(settings, exchange, signers, log_signers, writer, clock, polled, notices, witnessing, spool)
+
+
+def open_log_signers(settings: Settings, signers: Signers) -> LogSigners:
+    """The log signers of this host."""
+    prefix = f"{settings.issuer_host}/v1/log"
+    return LogSigners(settings.signer_dir, prefix, signers.log, token_bytes=secrets.token_bytes, host=read_host())
 
 
 def _exchange(
-    settings: Settings, signers: Signers, database: Database, log_signers: LogSigners, raw_genesis: bytes | None
+    settings: Settings,
+    signers: Signers,
+    database: Database,
+    log_signers: LogSigners,
+    raw_genesis: bytes | None,
+    *,
+    verify: bool,
 ) -> Exchange:
-    """The exchange of these settings, its gate passed. Raises WRITES_CLOSED where its genesis says something else."""
-    checkpoints = gate(database, log_signers)
+    """The exchange of these settings; `verify` its keys log. Raises WRITES_CLOSED where its genesis differs."""
     if raw_genesis is not None:
         directory = Directory(KeyMap.start(raw_genesis))
     else:
         with database.read() as conn:
-            directory = Directory.load(conn)
+            directory = Directory.load(conn, verify=verify)
     keymap = directory.current
     if keymap.issuer != settings.issuer or keymap.environment != settings.environment:
         raise ReferralError(ErrorCode.WRITES_CLOSED, reason="settings-differ-from-genesis")
@@ -152,7 +177,6 @@ def _exchange(
         token_bytes=secrets.token_bytes,
         signed=log_signers.newest,
         policy=genesis_policy(keymap.genesis),
-        checkpoints=checkpoints,
     )
 
 
@@ -166,6 +190,17 @@ def _witnesses(settings: Settings, stated: Policy) -> Policy | None:
     if given is None or stated.rule() is None or not _same(short_form(given), short_form(stated)):
         raise ReferralError(ErrorCode.WRITES_CLOSED, reason="witness-policy-differs-from-genesis")
     return given
+
+
+def _chosen_witnesses(settings: Settings) -> Policy | None:
+    """The witnesses that a genesis act shall name. Raises MALFORMED: what it cannot state, or who cannot be asked."""
+    if settings.witness_policy is None:
+        return None
+    policy = parse_policy(settings.read_witness_policy())
+    short_form(policy)
+    if any(witness.url is None for witness in policy.witnesses):
+        raise ReferralError(ErrorCode.MALFORMED, reason="witness-url")
+    return policy
 
 
 def _same(given: tuple[int, Sequence[VerifierKey]], stated: tuple[int, Sequence[VerifierKey]]) -> bool:
@@ -197,6 +232,7 @@ def found(settings: Settings, *, registrars_required: int, clock: Callable[[], f
 
     Raises UNAVAILABLE (`keys-exist`, `database-exists`): nothing that is there is touched.
     """
+    witnesses = _chosen_witnesses(settings)
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     settings.signer_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     signers = create_signers(settings.keys_dir)
@@ -212,7 +248,7 @@ def found(settings: Settings, *, registrars_required: int, clock: Callable[[], f
         host=settings.issuer_host,
         environment=settings.environment,
         registrars_required=registrars_required,
-        witnesses=None if settings.witness_policy is None else parse_policy(settings.read_witness_policy()),
+        witnesses=witnesses,
         keys=keys,
         token_bytes=secrets.token_bytes,
         now=int(clock()),
@@ -221,35 +257,6 @@ def found(settings: Settings, *, registrars_required: int, clock: Callable[[], f
     runtime.writer.start()
     runtime.writer.run(founding.Founding(runtime.exchange, raw_genesis))
     return runtime
-
-
-def _begin(exchange: Exchange, log_signers: LogSigners, polled: dict[str, int], batch: Batch) -> None:
-    """What every batch starts with: the newest directory, this year's log, who polled."""
-    if batch.heads[KEYS].size:
-        exchange.directory.refresh(batch.tx, size=batch.heads[KEYS].size)
-    else:
-        log_signers.begin(KEYS)
-    log = audit_log(batch.year)
-    if batch.heads[log].size == 0:
-        log_signers.begin(log)
-        previous = _previous_head(exchange, batch)
-        key = exchange.keymap.exchange_keys(KeyUse.LOG)[0]
-        salt = encode_salt(exchange.token_bytes(16))
-        batch.record(LogGenesis(t=batch.now, salt=salt, origin=exchange.origin(log), kid=key.kid, previous=previous))
-    if polled:
-        seen = dict(polled)
-        polled.clear()
-        feeds.touch_poll(batch.tx, seen.items())
-
-
-def _previous_head(exchange: Exchange, batch: Batch) -> TreeHead | None:
-    """Last year's log as it stands, which this year's first leaf names."""
-    log = audit_log(batch.year - 1)
-    size = logbook.size(batch.tx, log)
-    if size == 0:
-        return None
-    root = logbook.frontier(batch.tx, log).root()
-    return TreeHead(origin=exchange.origin(log), size=size, root=b64u(root))
 
 
 def _announce(notices: Notices | None, batch: Batch) -> None:
@@ -296,6 +303,7 @@ def create_app(runtime: Runtime) -> Edge:
         configuration=configuration(exchange, settings.contact),
         witnessing=runtime.witnessing,
         polled=runtime.polled,
+        spool=runtime.spool,
     )
 
     @asynccontextmanager
@@ -304,6 +312,8 @@ def create_app(runtime: Runtime) -> Edge:
         site.lane.start(loop)
         site.desk.start(loop)
         runtime.writer.start(site.deliver(loop))
+        if runtime.writer.closed is None:
+            await asyncio.to_thread(opening.log_spools, runtime.writer, settings.data_dir)
         tasks = [
             loop.create_task(turn(site.waiters, partial(_keep_polls, site))),
             loop.create_task(turn(site.quorums, lambda _second: None)),
