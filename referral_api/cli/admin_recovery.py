@@ -52,7 +52,7 @@ def add_recovery(app: typer.Typer) -> None:
 
 def back_up(
     ctx: typer.Context,
-    to: Annotated[Path, typer.Option("--to")],
+    target: Annotated[Path, typer.Option("--to")],
     config: ConfigFile = Path(SETTINGS),
     with_keys: Annotated[bool, typer.Option("--with-keys")] = False,  # noqa: FBT002 - an option of the command line
 ) -> None:
@@ -66,12 +66,12 @@ def back_up(
     if with_keys:
         extra |= {f"keys/{path.name}": path.read_bytes() for path in sorted(settings.keys_dir.glob("*.pem"))}
     facts = {"created_at": int(time.time()), "version": __version__, "issuer": settings.issuer}
-    manifest = backup.back_up(settings.database, to, extra, facts)
-    lines = [call.screen.say("backup.done", path=to)]
+    manifest = backup.back_up(settings.database, target, extra, facts)
+    lines = [call.screen.say("backup.done", path=target)]
     lines += [call.screen.say("recovery.log", **one) for one in manifest["logs"]]
     if not with_keys:
         lines.append(call.screen.say("backup.no_keys", path=settings.keys_dir))
-    call.show(Shown(manifest, lines, [f"referral admin restore --from {to} --verify"]))
+    call.show(Shown(manifest, lines, [f"referral admin restore --from {target} --verify"]))
 
 
 def restore(
@@ -108,7 +108,7 @@ def restore(
 
 def reconcile(
     ctx: typer.Context,
-    mirror: Annotated[Path | None, typer.Option("--mirror")] = None,
+    mirrored: Annotated[Path | None, typer.Option("--mirror")] = None,
     receipts: Annotated[list[Path] | None, typer.Option("--receipts")] = None,
     config: ConfigFile = Path(SETTINGS),
     new_origin: Annotated[bool, typer.Option("--new-origin")] = False,  # noqa: FBT002 - an option of the command line
@@ -120,8 +120,8 @@ def reconcile(
     settings = load_settings(config)
     with _opened(settings) as runtime:
         found = salvage.Salvager(runtime.exchange, runtime.log_signers)
-        if mirror is not None:
-            found.mirror(mirror)
+        if mirrored is not None:
+            found.mirror(mirrored)
         for path in receipts or ():
             found.receipt(read_file(path))
         found.states()

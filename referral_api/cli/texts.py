@@ -19,7 +19,7 @@ from referral_api.cli.texts_screens import SCREENS
 from referral_api.domain.catalogue import Language
 
 TEXTS: Final[Mapping[str, tuple[str, str]]] = {**SCREENS, **FAULTS, **HELP, **FIELDS, **RECOVERY}
-__all__ = ["FAULTS", "FIELDS", "HELP", "SCREENS", "TEXTS", "find", "say"]
+__all__ = ["FAULTS", "FIELDS", "HELP", "RECOVERY", "SCREENS", "TEXTS", "find", "say"]
 _PLACE: Final[Mapping[Language, int]] = {"es": 0, "en": 1}
 
 

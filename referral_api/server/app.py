@@ -281,11 +281,6 @@ def create_app(runtime: Runtime) -> Edge:
     """The ASGI application of an exchange; its lifespan starts and stops lane, writer and wheel."""
     exchange, settings = runtime.exchange, runtime.settings
     on_sqlite = exchange.database.dialect == "sqlite"
-    replay: ReplayStore = (
-        MemoryReplayStore.open(settings.data_dir / "replay.journal", int(runtime.clock()))
-        if on_sqlite
-        else SharedReplayStore(exchange.database)
-    )
     secret = runtime.signers.token.sign(b"referral-1 secret of the cursors")
     gathering = Gathering(runtime.writer)
     site = Site(
@@ -297,7 +292,7 @@ def create_app(runtime: Runtime) -> Edge:
             issuer=exchange.issuer,
             token_key=runtime.signers.token,
             directory=lambda: exchange.keymap,
-            replay=replay,
+            replay=_replay_store(runtime),
         ),
         cursors=feed.Cursors(secret),
         waiters=Waiters(shared=not on_sqlite),
@@ -318,8 +313,7 @@ def create_app(runtime: Runtime) -> Edge:
         site.lane.start(loop)
         site.desk.start(loop)
         runtime.writer.start(site.deliver(loop))
-        if runtime.writer.closed is None:
-            await asyncio.to_thread(opening.log_spools, runtime.writer, settings.data_dir)
+        await asyncio.to_thread(opening.log_spools, runtime.writer, settings.data_dir)
         tasks = [
             loop.create_task(turn(site.waiters, partial(_keep_polls, site))),
             loop.create_task(turn(site.quorums, lambda _second: None)),
@@ -343,6 +337,13 @@ def create_app(runtime: Runtime) -> Edge:
             await asyncio.to_thread(runtime.close)
 
     return Edge(site, cold_app(site, version=__version__, lifespan=lifespan))
+
+
+def _replay_store(runtime: Runtime) -> ReplayStore:
+    """Where it is remembered which proofs were used (R-44)."""
+    if runtime.exchange.database.dialect == "sqlite":
+        return MemoryReplayStore.open(runtime.settings.data_dir / "replay.journal", int(runtime.clock()))
+    return SharedReplayStore(runtime.exchange.database)
 
 
 def _keep_polls(site: Site, second: int) -> None:

@@ -38,7 +38,7 @@ def test_a_text_has_both_languages_with_the_same_places(key: str) -> None:
 
 
 def test_no_key_stands_in_two_files() -> None:
-    parts = (texts.SCREENS, texts.FAULTS, texts.HELP, texts.FIELDS)
+    parts = (texts.SCREENS, texts.FAULTS, texts.HELP, texts.FIELDS, texts.RECOVERY)
     assert sum(len(part) for part in parts) == len(texts.TEXTS)
 
 

@@ -106,7 +106,7 @@ class RecordsRead(RecordedRead[dict[str, Any]]):
         self._count = count
         self._caller = caller
 
-    def show(self, conn: Connection, now: int, fetched: Container[tuple[str, str]] = ()) -> Shown[dict[str, Any]]:  # noqa: ARG002
+    def show(self, conn: Connection, now: int, *, fetched: Container[tuple[str, str]] = ()) -> Shown[dict[str, Any]]:  # noqa: ARG002
         """The exact bytes as text, acts with their receipts, and the record of the read."""
         policy.demand(Read.RECORDS, self._caller.role, self._caller.kind, Relation.STRANGER)
         first = logbook.position(self._year, self._first)
@@ -139,7 +139,7 @@ class SessionRead(RecordedRead[None]):
         self._sizes = (old, new)
         self._caller = caller
 
-    def show(self, conn: Connection, now: int, fetched: Container[tuple[str, str]] = ()) -> Shown[None]:  # noqa: ARG002
+    def show(self, conn: Connection, now: int, *, fetched: Container[tuple[str, str]] = ()) -> Shown[None]:  # noqa: ARG002
         """The record alone."""
         old, new = self._sizes
         record = AuditSession(
@@ -162,7 +162,7 @@ class ReceiptRead(RecordedRead[dict[str, Any]]):
         self._digest = digest
         self._caller = caller
 
-    def show(self, conn: Connection, now: int, fetched: Container[tuple[str, str]] = ()) -> Shown[dict[str, Any]]:  # noqa: ARG002
+    def show(self, conn: Connection, now: int, *, fetched: Container[tuple[str, str]] = ()) -> Shown[dict[str, Any]]:  # noqa: ARG002
         """Give receipt and proof, with the record behind them."""
         found = receipt(conn, self._exchange, self._digest, self._caller)
         record = ProofRead(

@@ -64,6 +64,8 @@ def log_spools(writer: Writer, folder: Path) -> int:
     If that fails the writer closes again, with the spools untouched: nothing is logged past them.
     """
     logged = 0
+    if writer.closed is not None:
+        return logged
     try:
         for waiting in spool.waiting(folder):
             logged += writer.run(LogSpool(waiting)).result

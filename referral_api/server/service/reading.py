@@ -86,7 +86,7 @@ class BundleRead(RecordedRead[bytes]):
         self._ref = ref
         self._caller = caller
 
-    def show(self, conn: Connection, now: int, fetched: Container[tuple[str, str]] = ()) -> Shown[bytes]:  # noqa: ARG002
+    def show(self, conn: Connection, now: int, *, fetched: Container[tuple[str, str]] = ()) -> Shown[bytes]:  # noqa: ARG002
         """The exact text, its record, and the delivery that its first retrieval moves."""
         caller = self._caller
         granted = access(conn, self._ref, caller, Read.BUNDLE)
@@ -146,7 +146,7 @@ class SealedRead(RecordedRead[bytes]):
         self._digest = digest
         self._caller = caller
 
-    def show(self, conn: Connection, now: int, fetched: Container[tuple[str, str]] = ()) -> Shown[bytes]:
+    def show(self, conn: Connection, now: int, *, fetched: Container[tuple[str, str]] = ()) -> Shown[bytes]:
         """The exact text and its record."""
         granted = access(conn, self._ref, self._caller, Read.SEALED)
         act = queries.find_act_by_digest(conn, self._digest)
@@ -184,7 +184,7 @@ class ViewRead(RecordedRead[Caller]):
         self._ref = ref
         self._caller = caller
 
-    def show(self, conn: Connection, now: int, fetched: Container[tuple[str, str]] = ()) -> Shown[Caller]:  # noqa: ARG002
+    def show(self, conn: Connection, now: int, *, fetched: Container[tuple[str, str]] = ()) -> Shown[Caller]:  # noqa: ARG002
         """The view's record, for a caller who may have it."""
         access(conn, self._ref, self._caller, Read.REFERRAL)
         record = Viewed(

@@ -45,7 +45,7 @@ class RecordedRead(ABC, Generic[T]):
     """A read as a job of the writer; `show` alone for when there is none to write."""
 
     @abstractmethod
-    def show(self, conn: Connection, now: int, fetched: Container[tuple[str, str]] = ()) -> Shown[T]:
+    def show(self, conn: Connection, now: int, *, fetched: Container[tuple[str, str]] = ()) -> Shown[T]:
         """What is handed out at `now`; `fetched` are deliveries whose retrieval is spooled. Raises as its caller."""
 
     def __call__(self, batch: Batch) -> Done[T]:
@@ -70,7 +70,7 @@ def read_closed(
     """
     check_access(exchange.keymap, caller, now)
     with exchange.database.read(snapshot=True) as conn:
-        shown = job.show(conn, now, spool.fetched)
+        shown = job.show(conn, now, fetched=spool.fetched)
     spool.append(reason, shown.record, now)
     return Committed(shown.result, None)
 

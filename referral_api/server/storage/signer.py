@@ -2,14 +2,9 @@
 
 What it has signed stands in one small file outside the database, best on another disk. It recomputes the right edge
 itself from leaf hashes, so a database that was rolled back, restored or rewritten does not fit its state any more and
-is refused before any witness sees the fork. Several processes of one host share the file under its lock.
-
-A state carries a claim: a random signer id and a fence number, and a digest of the machine that it was made on. The
-database names for each log the claim that may sign (storage/lease.py), so a copied state, or the state of a host whose
-log was adopted elsewhere, signs nothing.
-
-The file has two slots, written in turn and synced in place: a torn write spoils only the older one. A state is on disk
-before its signature leaves; Ed25519 signs the same text the same way, so a crash between the two changes nothing.
+is refused before any witness sees the fork. Several processes of one host share the file under its lock; whether it is
+this host's turn, the database says (lease.py). Its two slots are written in turn, synced in place: a torn write spoils
+the older one. A state is on disk before its signature leaves, and Ed25519 signs the same text the same way.
 
 Must never: be called inside a transaction, sign without having synced, or follow a database that went back.
 

