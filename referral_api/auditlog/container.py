@@ -21,7 +21,7 @@ from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.formats.strict_json import malformed
 
 MAX_ARCHIVE_BYTES: Final = 64 << 20
-MAX_FILES: Final = 16_384
+MAX_FILES: Final = 65_535
 MAX_NAME_BYTES: Final = 100
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(?:/[A-Za-z0-9][A-Za-z0-9._-]*)*")
 _VERSION: Final = 10
