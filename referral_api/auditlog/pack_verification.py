@@ -62,6 +62,8 @@ from referral_api.formats.strict_json import sha256_b64u, unb64u
 
 _ABSENT = frozenset({ErrorCode.NOT_FOUND, ErrorCode.NOT_WITNESSED})
 
+_NO_FINDING = frozenset({ErrorCode.UNREACHABLE, ErrorCode.UNAVAILABLE})
+
 
 class Step(StrEnum):
     """The steps, in their order."""
@@ -121,11 +123,13 @@ class PackReport:
     """The signed head of each log, by the log's name."""
 
     def hold(self, step: Step, file: str | None, judge: Callable[[], None]) -> bool:
-        """Take a step once; note its fault. True if it held."""
+        """Take a step once; note its fault. True if it held. Raises UNREACHABLE and UNAVAILABLE: no findings."""
         self.counts[step] += 1
         try:
             judge()
         except ReferralError as error:
+            if error.code in _NO_FINDING:
+                raise
             missing = error.code in _ABSENT
             told = any(fault.step is step and fault.missing is missing for fault in self.faults)
             if len(self.faults) < MAX_FAULTS_TOLD or not told:
@@ -144,12 +148,13 @@ class PackReport:
 
     @property
     def verdict(self) -> Verdict:
-        """What came of all of it; `OK` only where every step was taken and held."""
+        """What came of all of it; `OK` only where every step was taken and held, under a root that somebody gave."""
         outcomes = {self.outcome(step) for step in Step}
         if Verdict.FAILED in outcomes:
             return Verdict.FAILED
         taken = all(self.counts[step] for step in Step if step not in _NOT_IN_EVERY_PACK)
-        return Verdict.OK if taken and Verdict.INCOMPLETE not in outcomes else Verdict.INCOMPLETE
+        whole = taken and Verdict.INCOMPLETE not in outcomes and Unchecked.ROOT not in self.unchecked
+        return Verdict.OK if whole else Verdict.INCOMPLETE
 
 
 _NOT_IN_EVERY_PACK = frozenset({Step.WITNESSES, Step.RECORDS})

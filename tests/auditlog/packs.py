@@ -66,7 +66,13 @@ def evidence_of(exchange: SimulatedExchange, ref: str, relation: Relation, unit:
             leaf, path = exchange.audit[index], growth.proofs[index]
             pieces.append(Piece(YEAR, index, leaf, path, content, is_act=is_act, receipt=receipt))
     return Evidence(
-        ref, relation, unit, exchange.log.leaves, exchange.checkpoint("keys"), {YEAR: exchange.checkpoint(AUDIT)}, pieces
+        ref,
+        relation,
+        unit,
+        exchange.log.leaves,
+        exchange.checkpoint("keys"),
+        {YEAR: exchange.checkpoint(AUDIT)},
+        pieces,
     )
 
 
