@@ -28,7 +28,7 @@ ROOT = b64u(told().root)
 ALL = {"archive", "manifest", "keysLog", "checkpoints", "inclusion", "signatures", "records", "receipts"}
 WITNESSES = [witness(f"{name}.example") for name in ("one", "other", "third")]
 UNSEEN = {"an_act_left_out_with_all_that_belongs_to_it"}
-"""What only the fold of the states can see, a step that the page does not take and says so."""
+"""What only the fold of the states proves, a step that the page does not take; it sees that something is missing."""
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +86,12 @@ def test_what_python_finds_altered_the_page_finds_too(verifier: Verifier, good: 
     spoil, _ = SPOILS[name]
     assert verifier.check(spoiled(good, spoil), ROOT) == "failed"
     assert verifier.page.locator(".fault.failed").count() >= 1
+
+
+def test_an_act_that_is_left_out_is_missed_by_what_builds_on_it(verifier: Verifier, good: bytes) -> None:
+    (name,) = UNSEEN
+    assert verifier.check(spoiled(good, SPOILS[name][0]), ROOT) == "incomplete"
+    assert "se apoya en un acto que no está" in verifier.words
 
 
 def test_changed_bytes_are_found_in_every_file_under_a_manifest_that_fits(english: Verifier, good: bytes) -> None:
