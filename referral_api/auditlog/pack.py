@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files as package_files
@@ -29,8 +29,7 @@ from referral_api.auditlog.checkpoint import log_key
 from referral_api.auditlog.container import write_archive
 from referral_api.auditlog.keyslog import encode_leaves, log_origin
 from referral_api.auditlog.merkle import Proof
-from referral_api.auditlog.note import parse_vkey
-from referral_api.auditlog.policy import Log, Policy, format_policy, policy_of
+from referral_api.auditlog.policy import Log, Policy, format_policy, genesis_policy
 from referral_api.auditlog.proof import format_proof
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import KeyUse
@@ -114,10 +113,10 @@ def build_pack(evidence: Evidence, directory: Roster) -> bytes:
     contents = {name: _page(name) for name in PAGES}
     contents[f"{KEYS}/entries"] = encode_leaves(evidence.keys_leaves)
     contents[f"{KEYS}/checkpoint"] = evidence.keys_checkpoint
-    contents[f"{KEYS}/policy"] = format_policy(genesis_policy(directory, "keys"))
+    contents[f"{KEYS}/policy"] = format_policy(stated_policy(directory, "keys"))
     for year, note in evidence.checkpoints.items():
         contents[f"audit-{year}/checkpoint"] = note
-        contents[f"audit-{year}/policy"] = format_policy(genesis_policy(directory, f"audit/{year}"))
+        contents[f"audit-{year}/policy"] = format_policy(stated_policy(directory, f"audit/{year}"))
     for piece in evidence.pieces:
         place = f"audit-{piece.year}/{piece.index:012}"
         contents[f"{place}.act.json" if piece.is_act else f"{place}.record.json"] = piece.content
@@ -209,16 +208,13 @@ def years_of(contents: Mapping[str, bytes]) -> list[int]:
     return sorted(int(log.removeprefix("audit-")) for log in logs)
 
 
-def genesis_policy(directory: Roster, log: str) -> Policy:
+def stated_policy(directory: Roster, log: str) -> Policy:
     """Whom the genesis act tells to believe about a log: its key, and the quorum of witnesses if it names one.
 
     A file for each log, because one key signs them all and a policy names no key twice.
     """
     own = log_key(log_origin(directory.issuer, log), directory.exchange_keys(KeyUse.LOG)[0].public)
-    stated = directory.witness_policy
-    if stated is None:
-        return Policy((Log(own),))
-    return policy_of(stated.quorum, [parse_vkey(witness) for witness in stated.witnesses], [own])
+    return replace(genesis_policy(directory.genesis), logs=(Log(own),))
 
 
 @cache

@@ -40,9 +40,9 @@ from referral_api.auditlog.pack import (
     Bundle,
     Manifest,
     bundles_of,
-    genesis_policy,
     is_own_page,
     read_manifest,
+    stated_policy,
     verify_listed,
     years_of,
 )
@@ -246,7 +246,7 @@ class _Examination:
         believed: list[TrustPolicy] = []
 
         def judge_policy() -> None:
-            stated = genesis_policy(keymap, log)
+            stated = stated_policy(keymap, log)
             believed.append((self._policy or stated).trust(stated.logs[0].key))
             if self._file(f"{folder}/policy") != format_policy(stated):
                 raise ReferralError(ErrorCode.TAMPERED, what="policy")

@@ -27,11 +27,14 @@ from referral_api.formats.enrolment import SECRET_BYTES, build_invitation, verif
 from referral_api.formats.strict_json import b64u, canonical, sha256_b64u
 from referral_api.server import app as server
 from referral_api.server.service import enrolment
+from referral_api.server.service.batch import audit_log
 from referral_api.server.service.directory import INVITATION_LIFE_S
+from referral_api.server.service.exchange import Exchange, year_of
 from referral_api.server.service.founding import exchange_signs
 from referral_api.server.settings import Settings
 from referral_api.server.storage.database import Database
 from referral_api.server.storage.enrolments import EnrolmentState, enrolments_in
+from referral_api.server.storage.logbook import KEYS
 
 SETTINGS = "exchange.toml"
 INVITATION = "invitation-registrar.json"
@@ -49,6 +52,7 @@ def init(
     issuer: Annotated[str | None, typer.Option()] = None,
     port: Annotated[int, typer.Option(min=1, max=65535)] = DEFAULT_PORT,
     database_url: Annotated[str, typer.Option()] = "",
+    witness_policy: Annotated[Path | None, typer.Option()] = None,
     registrar: Annotated[str, typer.Option()] = "registro",
     registrar_name: Annotated[str, typer.Option()] = "Registro",
     sandbox: Annotated[bool, typer.Option("--sandbox")] = False,  # noqa: FBT002 - an option of the command line
@@ -58,7 +62,7 @@ def init(
     call = invocation(ctx)
     if issuer is None:
         issuer = f"http://127.0.0.1:{port}" if defaults else call.prompt("ask.issuer", "issuer-missing")
-    settings = _settings(folder.absolute(), issuer, port, database_url, sandbox=sandbox)
+    settings = _settings(folder.absolute(), issuer, port, database_url, witness_policy, sandbox=sandbox)
     if not defaults:
         call.confirm("ask.init", folder=folder, issuer=issuer, environment=settings.environment)
     entry = {"id": registrar, "role": Role.REGISTRAR.value, "name": registrar_name, "area": [], "escalation": []}
@@ -72,7 +76,7 @@ def init(
     write_private_file(folder / SETTINGS, _toml(settings, folder.absolute()))
     write_private_file(folder / ENTRY, canonical(entry) + b"\n")
     write_private_file(folder / INVITATION, raw)
-    _show_founded(call, settings, folder, b64u(runtime.exchange.keymap.root), registrar)
+    _show_founded(call, settings, folder, runtime.exchange, registrar)
 
 
 @app.command("serve")
@@ -81,7 +85,7 @@ def serve(ctx: typer.Context, config: ConfigFile = Path(SETTINGS)) -> None:
     call = invocation(ctx)
     settings = _load(config)
     call.screen.talk("serve.begins", issuer=settings.issuer, host=settings.host, port=settings.port)
-    call.screen.talk("witnesses.none")
+    call.screen.talk("witnesses.none" if settings.witness_policy is None else "witnesses.some")
     server.serve(settings)
     call.screen.talk("serve.ended")
 
@@ -128,7 +132,9 @@ def approve(
     )
 
 
-def _settings(folder: Path, issuer: str, port: int, database_url: str, *, sandbox: bool) -> Settings:
+def _settings(
+    folder: Path, issuer: str, port: int, database_url: str, witness_policy: Path | None, *, sandbox: bool
+) -> Settings:
     try:
         return Settings(
             issuer=issuer,
@@ -138,6 +144,7 @@ def _settings(folder: Path, issuer: str, port: int, database_url: str, *, sandbo
             keys_dir=folder / "keys",
             signer_dir=folder / "signer",
             port=port,
+            witness_policy=None if witness_policy is None else witness_policy.absolute(),
         )
     except ValidationError as error:
         raise _setting_fault(error) from None
@@ -178,6 +185,8 @@ def _toml(settings: Settings, folder: Path) -> bytes:
     }
     if settings.database_url:
         members["database_url"] = settings.database_url
+    if settings.witness_policy is not None:
+        members["witness_policy"] = str(settings.witness_policy)
     return b"".join(b"%s = %s\n" % (name.encode(), canonical([value])[1:-1]) for name, value in members.items())
 
 
@@ -225,15 +234,18 @@ def _approve_registrar(call: Invocation, runtime: server.Runtime, code_file: Pat
     return {"party": newcomer.stored.party, "index": exchange.keymap.size - 1, "turn": "done"}
 
 
-def _show_founded(call: Invocation, settings: Settings, folder: Path, root: str, registrar: str) -> None:
-    screen = call.screen
+def _show_founded(call: Invocation, settings: Settings, folder: Path, exchange: Exchange, registrar: str) -> None:
+    screen, root = call.screen, b64u(exchange.keymap.root)
+    # What the operators of witnesses are told: the keys log's key, and the audit log's for every year.
+    logs = [exchange.trust(KEYS).log.vkey, exchange.trust(audit_log(year_of(int(time.time())))).log.vkey]
     lines = [
         screen.say("init.done", issuer=settings.issuer, environment=settings.environment),
         screen.say("init.root", root=root),
         screen.say("init.files", config=folder / SETTINGS, keys=settings.keys_dir, signer=settings.signer_dir),
         screen.say("init.invitation", path=folder / INVITATION, entry=folder / ENTRY, party=registrar),
+        *(screen.say("init.log", vkey=vkey) for vkey in logs),
         screen.say("init.sandbox" if settings.environment == "sandbox" else "init.production"),
-        screen.say("witnesses.none"),
+        screen.say("witnesses.none" if settings.witness_policy is None else "witnesses.some"),
         screen.say("turn.invitee"),
     ]
     data = {
@@ -243,6 +255,7 @@ def _show_founded(call: Invocation, settings: Settings, folder: Path, root: str,
         "config": str(folder / SETTINGS),
         "invitation": str(folder / INVITATION),
         "entry": str(folder / ENTRY),
+        "logs": logs,
         "turn": "invitee",
     }
     follow = [

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from referral_api.auditlog.checkpoint import cosign_checkpoint, parse_checkpoint
 from referral_api.auditlog.container import read_archive
 from referral_api.auditlog.merkle import Frontier, append, leaf_hash
-from referral_api.auditlog.note import SignatureType, SignedNote, VerifierKey, parse_note
+from referral_api.auditlog.note import SignatureType, VerifierKey
 from referral_api.auditlog.pack import MANIFEST, Evidence, Piece, Relation, build_pack, read_manifest, seal_pack
 from referral_api.auditlog.records import parse_record
 from referral_api.domain.words import Act
 from referral_api.formats.act import parse_act
 from referral_api.formats.strict_json import unb64u
 from tests.client.clients import Clients, sent
-from tests.client.world import AUDIT, OFFICER, YEAR, SimulatedExchange, directory
-from tests.formats.parties_world import NOW, key
+from tests.client.world import AUDIT, OFFICER, YEAR, SimulatedExchange, cosign, directory
+from tests.formats.parties_world import key
 
 Spoil = Callable[[dict[str, bytes]], Any]
 
@@ -43,9 +42,9 @@ class Told:
 
 
 @cache
-def told(*witnesses: str) -> Told:
+def told(*witnesses: VerifierKey) -> Told:
     """The story, told once for all tests; nobody changes it. `witnesses` are those that the genesis act names."""
-    exchange = SimulatedExchange(directory(*witnesses))
+    exchange = SimulatedExchange(directory(*(one.vkey for one in witnesses)), witnesses)
     exchange.found()
     with TemporaryDirectory() as place:
         clients = Clients(exchange, Path(place))
@@ -97,17 +96,13 @@ def witness(name: str) -> VerifierKey:
 def witnessed(raw: bytes, *who: VerifierKey, forged: bool = False) -> bytes:
     """The same pack with cosignatures below its checkpoints; `forged` ones were made over another time."""
 
-    def cosign(contents: dict[str, bytes]) -> None:
+    def add(contents: dict[str, bytes]) -> None:
         for log in ("keys-log", f"audit-{YEAR}"):
             before = contents[f"{log}/checkpoint"]
-            note = parse_note(before)
-            lines = [cosign_checkpoint(parse_checkpoint(note.text), one, key(one.name).sign, NOW) for one in who]
-            if forged:
-                lines = [replace(one, raw_signature=bytes(8) + one.raw_signature[8:]) for one in lines]
-            after = SignedNote(note.text, (*note.signatures, *lines)).to_bytes()
+            after = cosign(before, *who, forged=forged)
             contents |= {name: raw.replace(before, after) for name, raw in contents.items() if name.startswith(log)}
 
-    return spoiled(raw, cosign)
+    return spoiled(raw, add)
 
 
 __all__ = ["OFFICER", "evidence_of", "spoiled", "told", "witness", "witnessed"]

@@ -320,7 +320,7 @@ def _leave_out(name: str, contents: Contents) -> None:
 
 def test_the_quorum_that_the_genesis_act_names_is_asked_for() -> None:
     three = [witness(f"{name}.example") for name in ("one", "other", "third")]
-    story = told(*(one.vkey for one in three))
+    story = told(*three)
     outcomes = [verified(witnessed(story.pack(), *three[:count]), story.root).verdict for count in range(4)]
     assert outcomes == [Verdict.INCOMPLETE, Verdict.INCOMPLETE, Verdict.OK, Verdict.OK]
     forged = verified(witnessed(story.pack(), *three, forged=True), story.root)

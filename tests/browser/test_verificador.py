@@ -146,13 +146,13 @@ def test_a_units_pack_says_that_it_shows_one_delivery(verifier: Verifier) -> Non
     [(0, "incomplete", "missing"), (1, "incomplete", "missing"), (2, "ok", "ok"), (3, "ok", "ok")],
 )
 def test_the_quorum_of_the_genesis_act_counts(verifier: Verifier, cosigned: int, verdict: str, outcome: str) -> None:
-    story = told(*(one.vkey for one in WITNESSES))
+    story = told(*WITNESSES)
     assert verifier.check(witnessed(story.pack(), *WITNESSES[:cosigned]), b64u(story.root)) == verdict
     assert verifier.outcomes()["witnesses"] == outcome
 
 
 def test_a_forged_cosignature_condemns_the_pack(verifier: Verifier) -> None:
-    story = told(*(one.vkey for one in WITNESSES))
+    story = told(*WITNESSES)
     assert verifier.check(witnessed(story.pack(), *WITNESSES, forged=True), b64u(story.root)) == "failed"
     assert verifier.outcomes()["witnesses"] == "failed"
 

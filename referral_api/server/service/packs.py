@@ -12,6 +12,7 @@ Implements: R-52, R-60 to R-63, R-89; design §7, §9.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Final, get_args
 
 from referral_api.auditlog.pack import Evidence, Piece, Relation, build_pack
@@ -36,35 +37,74 @@ _RELATIONS: Final[Mapping[Role, Relation]] = {
 _ABOUT_A_REFERRAL: Final = tuple(
     sorted(kind.model_fields["kind"].default for kind in get_args(ServerRecord) if "ref" in kind.model_fields)
 )
-_Notes = Mapping[str, tuple[int, bytes]]
 
 
 def build(exchange: Exchange, ref: str, caller: Caller) -> bytes:
-    """The pack about a referral for this caller, as of the newest checkpoints.
+    """The pack about a referral for this caller, as of the newest checkpoints; of those that a quorum of witnesses has
+    cosigned, wherever they cover every act and retrieval. Who has read since then stands in a later pack.
 
     Raises NOT_FOUND as `access`, TOO_LARGE, CHECKPOINT_PENDING while something that belongs to it is not signed over.
     """
     with exchange.database.read() as conn:
         # Before the moment that is shown, which then has every leaf that these cover.
-        found = {log: exchange.newest_checkpoint(conn, log) for log in logbook.names(conn)}
-    notes: _Notes = {log: newest for log, newest in found.items() if newest is not None}
-    if KEYS not in notes:
-        raise ReferralError(ErrorCode.CHECKPOINT_PENDING)
+        heads = {log: _Heads.read(conn, exchange, log) for log in logbook.names(conn)}
     with exchange.database.read(snapshot=True) as conn:
-        granted = access(conn, ref, caller, Read.EVIDENCE)
-        pieces = sorted(_pieces(conn, granted, notes), key=lambda piece: (piece.year, piece.index))
-        size, keys_checkpoint = notes[KEYS]
-        keys_leaves = logbook.leaves(conn, KEYS, 0, size)
-    evidence = Evidence(
-        ref=ref,
-        relation=_RELATIONS[caller.role],
-        unit=caller.party if caller.role is Role.POLICE_UNIT else None,
-        keys_leaves=keys_leaves,
-        keys_checkpoint=keys_checkpoint,
-        checkpoints={year: notes[audit_log(year)][1] for year in sorted({piece.year for piece in pieces})},
-        pieces=pieces,
-    )
+        found = sorted(_found(conn, access(conn, ref, caller, Read.EVIDENCE)), key=lambda one: one.pos)
+        needed = {logbook.year_index(one.pos)[0]: -1 for one in found}
+        needed |= dict(logbook.year_index(one.pos) for one in found if one.is_needed)  # of a year, the last one
+        checkpoints = {year: heads.get(audit_log(year), _Heads()).covering(last) for year, last in needed.items()}
+        keys = heads.get(KEYS, _Heads())
+        size, keys_checkpoint = keys.covering(0 if keys.newest is None else keys.newest[0] - 1)
+        evidence = Evidence(
+            ref=ref,
+            relation=_RELATIONS[caller.role],
+            unit=caller.party if caller.role is Role.POLICE_UNIT else None,
+            keys_leaves=logbook.leaves(conn, KEYS, 0, size),
+            keys_checkpoint=keys_checkpoint,
+            checkpoints={year: note for year, (_, note) in checkpoints.items()},
+            pieces=[piece for one in found if (piece := one.prove(conn, checkpoints)) is not None],
+        )
     return build_pack(evidence, exchange.keymap)
+
+
+@dataclass(frozen=True, slots=True)
+class _Heads:
+    """The checkpoints of a log, size and note each, that a pack may name."""
+
+    newest: tuple[int, bytes] | None = None
+    witnessed: tuple[int, bytes] | None = None
+
+    @classmethod
+    def read(cls, conn: Connection, exchange: Exchange, log: str) -> _Heads:
+        return cls(exchange.newest_checkpoint(conn, log), exchange.newest_witnessed(conn, log))
+
+    def covering(self, index: int) -> tuple[int, bytes]:
+        """The better one that covers a leaf. Raises CHECKPOINT_PENDING."""
+        for head in (self.witnessed, self.newest):
+            if head is not None and head[0] > index:
+                return head
+        raise ReferralError(ErrorCode.CHECKPOINT_PENDING)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Something of a referral that a caller may see, and where its leaf is."""
+
+    pos: int
+    content: bytes
+    is_act: bool
+    is_needed: bool
+    """Whether a pack without it would tell another story: an act or a retrieval."""
+    receipt: bytes | None = None
+
+    def prove(self, conn: Connection, checkpoints: Mapping[int, tuple[int, bytes]]) -> Piece | None:
+        year, index = logbook.year_index(self.pos)
+        log, (size, _) = audit_log(year), checkpoints[year]
+        if index >= size:
+            return None
+        hashes = logbook.inclusion(conn, log, index, size)
+        leaf = logbook.leaf(conn, log, index)
+        return Piece(year, index, leaf, hashes, self.content, is_act=self.is_act, receipt=self.receipt)
 
 
 class PackHandedOut:
@@ -91,16 +131,18 @@ class PackHandedOut:
         return Done(self._pack)
 
 
-def _pieces(conn: Connection, granted: Access, notes: _Notes) -> Iterator[Piece]:
+def _found(conn: Connection, granted: Access) -> Iterator[_Found]:
     ref = granted.referral.ref
     for act in queries.acts_of(conn, ref):
         if granted.sees(act):
+            # The exchange's own acts answer nobody and may have no receipt.
             receipt = act.receipt.encode("ascii") or None
-            yield _piece(conn, notes, act.pos, act.jws.encode("ascii"), is_act=True, receipt=receipt)
+            yield _Found(act.pos, act.jws.encode("ascii"), is_act=True, is_needed=True, receipt=receipt)
     for record in queries.records_of(conn, ref, _ABOUT_A_REFERRAL):
         body = record.body.encode("ascii")
-        if _may_see(granted, parse_record(body)):
-            yield _piece(conn, notes, record.pos, body, is_act=False)
+        read = parse_record(body)
+        if _may_see(granted, read):
+            yield _Found(record.pos, body, is_act=False, is_needed=isinstance(read, Retrieved))
 
 
 def _may_see(granted: Access, record: ServerRecord) -> bool:
@@ -110,16 +152,3 @@ def _may_see(granted: Access, record: ServerRecord) -> bool:
     if not isinstance(record, Retrieved) or record.sealed != "bundle" or record.unit is None:
         return False
     return granted.caller.role is Role.HOTLINE or record.unit == granted.caller.party
-
-
-def _piece(
-    conn: Connection, notes: _Notes, pos: int, content: bytes, *, is_act: bool, receipt: bytes | None = None
-) -> Piece:
-    year, index = logbook.year_index(pos)
-    log = audit_log(year)
-    size = notes[log][0] if log in notes else 0
-    if index >= size:
-        raise ReferralError(ErrorCode.CHECKPOINT_PENDING)
-    hashes = logbook.inclusion(conn, log, index, size)
-    leaf = logbook.leaf(conn, log, index)
-    return Piece(year, index, leaf, hashes, content, is_act=is_act, receipt=receipt)
