@@ -73,6 +73,14 @@ _COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "help.audit": ("Comprobar los registros en este equipo.", "Verify the logs on this machine."),
     "help.audit.verify": ("Comprobarlo todo, desde la primera hoja.", "Verify everything, from the first leaf."),
     "help.audit.mirror": ("Copiar los registros a una carpeta.", "Copy the logs to a folder."),
+    "help.audit.pack": (
+        "Guardar las evidencias de una derivación, comprobadas.",
+        "Keep the evidence pack of a referral, verified.",
+    ),
+    "help.audit.verify-pack": (
+        "Comprobar un paquete de evidencias, sin conexión.",
+        "Verify an evidence pack, offline.",
+    ),
     "help.receipt": ("Recibos, que se comprueban sin conexión.", "Receipts, which verify offline."),
     "help.receipt.show": ("Sacar acto, recibo y prueba a un archivo.", "Write act, receipt and proof to a file."),
     "help.receipt.upgrade": ("Pedir la prueba que firmaron los testigos.", "Fetch the proof that witnesses cosigned."),
@@ -197,6 +205,8 @@ _OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
     "option.once": ("Terminar tras la primera entrada.", "End after the first entry."),
     "option.wait": ("Segundos de cada espera.", "Seconds of each wait."),
     "option.full": ("Todo; no hay comprobación menor.", "Everything; there is no lesser verification."),
+    "option.root": ("Raíz del servidor, conocida por otra vía.", "The exchange's root, known from elsewhere."),
+    "option.policy": ("Archivo con la política de testigos propia.", "File with a witness policy of your own."),
     "option.mirror": ("Comprobar una copia en vez del servidor.", "Verify a mirror instead of the exchange."),
     "option.path": ("Carpeta.", "Folder."),
     "option.named": ("Acto o derivación.", "Act or referral."),

@@ -1,5 +1,5 @@
-"""Calls by which parties and auditors check the exchange: receipts, logs, consistency, records (docs/protocol.md §8,
-§10).
+"""Calls by which parties and auditors check the exchange: receipts, logs, consistency, records, evidence packs
+(docs/protocol.md §8, §10).
 
 Must never: hand an auditor a record before that reading is itself recorded.
 """
@@ -15,7 +15,7 @@ from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.policy import Read
 from referral_api.server.api.call import Call, Reply, json_reply
 from referral_api.server.api.site import Site
-from referral_api.server.service import evidence
+from referral_api.server.service import evidence, packs
 from referral_api.server.service.callers import Caller
 from referral_api.server.service.witnesses import Witnessing
 from referral_api.server.storage.database import Connection
@@ -23,6 +23,7 @@ from referral_api.server.storage.database import Connection
 T = TypeVar("T")
 TEXT = "text/plain; charset=utf-8"
 BYTES = "application/octet-stream"
+ARCHIVE = "application/zip"
 _IMMUTABLE = ((b"cache-control", b"private, max-age=31536000, immutable"),)
 _SECONDS = ((b"cache-control", b"no-store"),)
 DEFAULT_RECORDS = 100
@@ -102,6 +103,14 @@ async def get_record(site: Site, call: Call) -> Reply:
     if not committed.result["records"]:
         raise ReferralError(ErrorCode.NOT_FOUND)
     return json_reply(committed.result)
+
+
+async def get_evidence(site: Site, call: Call) -> Reply:
+    """Everything about one referral that its caller may see, with all that proves it (R-89)."""
+    ref = call.params["ref"]
+    caller, pack = await site.read(call, lambda caller: (caller, packs.build(site.exchange, ref, caller)))
+    committed = await site.run(site.guarded(caller, packs.PackHandedOut(site.exchange, ref, pack, caller)))
+    return Reply(200, committed.result, ARCHIVE, _SECONDS)
 
 
 def _log(call: Call) -> str:
