@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from referral_api.cli.texts_witness import WITNESS_HELP
+
 _COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "help": (
         """Derivaciones selladas, firmadas y comprobables entre una línea de ayuda y la policía.
@@ -245,4 +247,4 @@ _KINDS: Final[Mapping[str, tuple[str, str]]] = {
     **{f"done.{name}": (f"✔ {es}: {{ref}}", f"✔ {en}: {{ref}}") for name, (es, en) in _ACTS.items()},
 }
 
-HELP: Final[Mapping[str, tuple[str, str]]] = {**_COMMANDS, **_OPTIONS, **_STATES, **_KINDS}
+HELP: Final[Mapping[str, tuple[str, str]]] = {**_COMMANDS, **_OPTIONS, **_STATES, **_KINDS, **WITNESS_HELP}

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from referral_api.cli.texts_witness import WITNESS_SCREENS
+
 _RESULTS: Final[Mapping[str, tuple[str, str]]] = {
     "next": ("→ Siguiente: {command}", "→ Next: {command}"),
     "place.code": ("CÓDIGO", "CODE"),
@@ -274,4 +276,4 @@ _COLUMNS: Final[Mapping[str, tuple[str, str]]] = {
     "col.who": ("Quién", "Who"),
 }
 
-SCREENS: Final[Mapping[str, tuple[str, str]]] = {**_RESULTS, **_QUESTIONS, **_COLUMNS}
+SCREENS: Final[Mapping[str, tuple[str, str]]] = {**_RESULTS, **_QUESTIONS, **_COLUMNS, **WITNESS_SCREENS}
