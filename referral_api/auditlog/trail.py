@@ -187,7 +187,7 @@ class Trail:
 
     def _fold(self, act: RawAct, leaf: Leaf, receipt: Receipt | None, kind: CredentialKind | None) -> None:
         chronicle = self._chronicle(str(act.ref))
-        event = event_of(act, _role(act, self._keymap), leaf.logged_s)
+        event = event_of(act, role_of(act, self._keymap), leaf.logged_s)
         if receipt is None or receipt.accepted:
             self._check_gates(act, kind, leaf.logged_s)
             chronicle.accept(event, kind)
@@ -245,7 +245,8 @@ def _verify_receipt(log: str, index: int, act: RawAct, leaf: Leaf, raw: bytes | 
     return receipt
 
 
-def _role(act: RawAct, keymap: KeyMap) -> Role:
+def role_of(act: RawAct, keymap: KeyMap) -> Role:
+    """The role under which an act was made. Raises KEY_NOT_VALID for a party that the directory does not know."""
     if act.party == EXCHANGE:
         return Role.EXCHANGE
     party = keymap.find_party(act.party)

@@ -25,9 +25,9 @@ from referral_api.formats.act import RawAct, parse_act
 from referral_api.server.service.batch import Batch, Done
 from referral_api.server.service.callers import Caller
 from referral_api.server.service.exchange import Exchange
+from referral_api.server.service.ledger import retrieval_line
 from referral_api.server.storage import feeds, logbook, queries
 from referral_api.server.storage.database import Connection
-from referral_api.server.storage.feeds import FeedEntry
 from referral_api.server.storage.queries import Referral, StoredAct
 
 
@@ -280,22 +280,8 @@ def _retrievals(conn: Connection, granted: Access) -> list[dict[str, Any]]:
 
 
 def _tell_sender(batch: Batch, referral: Referral, unit: str, act_digest: str, pos: int) -> None:
-    """The hotline learns that the bundle was fetched: "downloaded" is not yet "read", and both are worth knowing."""
-    line = FeedEntry(
-        party=referral.sender,
-        pos=pos,
-        act_digest=act_digest,
-        act_id=None,
-        kind="retrieved",
-        ref=referral.ref,
-        unit=unit,
-        sender=unit,
-        urgency=referral.urgency.value,
-        at=batch.now,
-        answered_by=frozenset(),
-        pending=False,
-    )
-    feeds.insert_feed(batch.tx, line)
+    """The hotline learns that the bundle was fetched."""
+    feeds.insert_feed(batch.tx, retrieval_line(referral, unit, act_digest, pos, batch.now))
     batch.wake.add(referral.sender)
 
 
