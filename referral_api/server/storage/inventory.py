@@ -117,6 +117,17 @@ def leading(conn: Connection, table: str) -> Iterator[str]:
         row = conn.one(f"SELECT {column} FROM {table} WHERE {column} > ? ORDER BY {column} LIMIT 1", (row[0],))
 
 
+def tile_names(conn: Connection, log: str) -> Iterator[tuple[int, int]]:
+    """Level and number of every stored tile of a log, in order, read by the page."""
+    found = conn.all(f"SELECT lvl, n FROM log_tile WHERE log = ? ORDER BY lvl, n LIMIT {PAGE}", (log,))
+    while found:
+        yield from found
+        found = conn.all(
+            f"SELECT lvl, n FROM log_tile WHERE log = ? AND (lvl, n) > (?, ?) ORDER BY lvl, n LIMIT {PAGE}",
+            (log, *found[-1]),
+        )
+
+
 def sealed_body(conn: Connection, pos: int) -> bytes | None:
     """What is kept sealed beside the act at a position; None where it is purged."""
     row = conn.one("SELECT body FROM sealed WHERE pos = ?", (pos,))
