@@ -80,7 +80,7 @@ def init(
 def serve(ctx: typer.Context, config: ConfigFile = Path(SETTINGS)) -> None:
     """Run the exchange until SIGTERM or SIGINT."""
     call = invocation(ctx)
-    settings = _load(config)
+    settings = load_settings(config)
     call.screen.talk("serve.begins", issuer=settings.issuer, host=settings.host, port=settings.port)
     call.screen.talk("witnesses.none" if settings.witness_policy is None else "witnesses.some")
     server.serve(settings)
@@ -91,7 +91,7 @@ def serve(ctx: typer.Context, config: ConfigFile = Path(SETTINGS)) -> None:
 def migrate(ctx: typer.Context, config: ConfigFile = Path(SETTINGS)) -> None:
     """Bring the database to this version's schema."""
     call = invocation(ctx)
-    settings = _load(config)
+    settings = load_settings(config)
     Database.migrate(settings.database).close()
     call.show(Shown({"migrated": True}, [call.screen.say("migrate.done")], [f"referral admin serve --config {config}"]))
 
@@ -104,7 +104,7 @@ def approve(
 ) -> None:
     """Approve the registrar's first statement by its thirty digits. Needs the database to itself (R-32 a)."""
     call = invocation(ctx)
-    settings = _load(config)
+    settings = load_settings(config)
     try:
         runtime = server.open_runtime(settings)
     except ReferralError as error:
@@ -147,7 +147,8 @@ def _settings(
         raise _setting_fault(error) from None
 
 
-def _load(config: Path) -> Settings:
+def load_settings(config: Path) -> Settings:
+    """The settings in a file. Raises Fault: there is none, it cannot be read, or a setting is none."""
     if not config.is_file():
         raise Fault("config-missing", path=config)
     try:

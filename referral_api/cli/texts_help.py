@@ -72,6 +72,10 @@ _COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "help.close": ("Cerrar la derivación con su resultado.", "Close the referral with its outcome."),
     "help.audit": ("Comprobar los registros en este equipo.", "Verify the logs on this machine."),
     "help.audit.verify": ("Comprobarlo todo, desde la primera hoja.", "Verify everything, from the first leaf."),
+    "help.audit.db": (
+        "Comparar la base de datos con sus registros, junto al servidor.",
+        "Compare the database with its logs, beside the server.",
+    ),
     "help.audit.mirror": ("Copiar los registros a una carpeta.", "Copy the logs to a folder."),
     "help.receipt": ("Recibos, que se comprueban sin conexión.", "Receipts, which verify offline."),
     "help.receipt.show": ("Sacar acto, recibo y prueba a un archivo.", "Write act, receipt and proof to a file."),
@@ -151,6 +155,7 @@ _OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
     "option.mirror": ("Comprobar una copia en vez del servidor.", "Verify a mirror instead of the exchange."),
     "option.path": ("Carpeta.", "Folder."),
     "option.named": ("Acto o derivación.", "Act or referral."),
+    "option.root": ("Huella de la primera hoja, tal como la conoce.", "Digest of the first leaf, as you know it."),
     "option.config": ("Archivo de configuración.", "Settings file."),
     "option.folder": ("Carpeta del servidor.", "Folder of the exchange."),
     "option.issuer": ("Dirección pública, parte de todo lo firmado.", "Public URL, part of everything signed."),

@@ -201,4 +201,3 @@ def _answered_by(event: Event, delivery: Delivery) -> frozenset[Act]:
         event.act, event.by, delivery.state, open_questions=delivery.open_questions, code=event.code
     )
     return frozenset() if move is None else move.answered_by
-

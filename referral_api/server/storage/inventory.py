@@ -86,7 +86,7 @@ def key_of(table: str) -> tuple[str, ...]:
     return tuple(column.name for column in METADATA.tables[table].primary_key)
 
 
-def between(conn: Connection, table: str, first: int, last: int, within: tuple[str, ...] = ()) -> list[Cells]:
+def between(conn: Connection, table: str, first: int, last: int, within: tuple[str | int, ...] = ()) -> list[Cells]:
     """The rows whose last key column lies in [first, last], in its order; `within` are the key columns before it."""
     *outer, inner = key_of(table)
     bounds = " AND ".join([*(f"{column} = ?" for column in outer), f"{inner} BETWEEN ? AND ?"])
@@ -103,9 +103,7 @@ def every(conn: Connection, table: str) -> Iterator[Cells]:
         yield from rows
         after = [rows[-1][column] for column in key_of(table)]
         marks = ", ".join("?" * len(after))
-        found = conn.all(
-            f"SELECT {columns} FROM {table} WHERE ({key}) > ({marks}) ORDER BY {key} LIMIT {PAGE}", after
-        )
+        found = conn.all(f"SELECT {columns} FROM {table} WHERE ({key}) > ({marks}) ORDER BY {key} LIMIT {PAGE}", after)
 
 
 def leading(conn: Connection, table: str) -> Iterator[str]:

@@ -71,9 +71,7 @@ class Books:
         try:
             # `prev` has been judged by the walk; here only what the act does is asked for.
             changed = (
-                fold.open_deliveries(event)
-                if act.act is Act.SUBMIT
-                else fold.judge(event, before, prev_known=True)
+                fold.open_deliveries(event) if act.act is Act.SUBMIT else fold.judge(event, before, prev_known=True)
             )
         except (ReferralError, KeyError):
             return  # The walk has said so already.
@@ -115,7 +113,7 @@ class Books:
             for ref, one in self._referrals.items()
         }
         self._table("referral", {(ref,): row for ref, row in referrals.items()})
-        deliveries = {
+        deliveries: dict[tuple[str, ...], dict[str, object]] = {
             (ref, unit): queries.delivery_row(ref, delivery)
             for ref, chronicle in chronicles.items()
             for unit, delivery in chronicle.deliveries.items()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from referral_api.domain.errors import ReferralError
-from referral_api.domain.words import Act
+from referral_api.domain.words import Act, Digest
 from referral_api.formats.act import RawAct
 from referral_api.formats.directory_bodies import Invite, Statement
 from referral_api.formats.key_entry import ENCRYPTION_USES
@@ -33,12 +33,12 @@ class _Under:
 
     row: Mapping[str, Any]
     waiting: Waiting | None
-    leaves: frozenset[str]
+    leaves: frozenset[Digest]
     state: EnrolmentState
 
 
 class Register:
-    """Invitations and enrolments, made again from directory acts in log order. One copy of the directory grows along."""
+    """Invitations and enrolments, made again from directory acts in log order. A directory grows along."""
 
     def __init__(self, conn: Connection, findings: Findings, keys_leaves: Sequence[bytes]) -> None:
         self._conn = conn
@@ -93,7 +93,7 @@ class Register:
             for column in enrolments.unreadable(row) or ["body"]:
                 self._findings.note("enrolment", row["id"], column, "unreadable")
             return None
-        leaves = frozenset(() if waiting is None else (sha256_b64u(leaf) for leaf in waiting.leaves))
+        leaves = frozenset(map(sha256_b64u, () if waiting is None else waiting.leaves))
         return _Under(row, waiting, leaves, EnrolmentState.BEGUN if waiting is None else EnrolmentState.COMPLETED)
 
     def _after(self, act: RawAct, one: _Under, waiting: Waiting) -> EnrolmentState:

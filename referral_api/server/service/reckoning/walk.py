@@ -93,7 +93,7 @@ class _Walk:
         self._extra(first, HIGHEST, set())
         books.close_range(first, HIGHEST)
         trail.both_logs()
-        self._tell(KEYS, None)
+        self._tell(None)
         register.finish()
         books.finish(self._report.chronicles)
         return self._findings
@@ -120,7 +120,7 @@ class _Walk:
         start: list[KeyMap] = []
         for page in tree.pages(lambda: self._policy(start[0]) if start else None):
             if not leaves and page[0][0] == 0:
-                self._report.hold(Check.KEYS_LOG, KEYS, 0, lambda raw=page[0][1]: start.append(self._start(raw, root)))
+                self._report.hold(Check.KEYS_LOG, KEYS, 0, partial(self._start, page[0][1], root, start))
             leaves += [leaf for _, leaf in page]
             self._progress("leaves keys", tree.size, tree.size)
         tree.edge(state)
@@ -133,15 +133,15 @@ class _Walk:
                 keymap = None
         if keymap is None and not self._report.faults:
             self._findings.note("log_entry", tree.place(0), None, "missing")
-        self._tell(KEYS, None)
+        self._tell(None)
         self._keymap = keymap
         return leaves
 
-    def _start(self, genesis: bytes, root: bytes | None) -> KeyMap:
+    def _start(self, genesis: bytes, root: bytes | None, into: list[KeyMap]) -> None:
         keymap = KeyMap.start(genesis, root=root)
         if self._issuer is not None and keymap.issuer != self._issuer:
             raise ReferralError(ErrorCode.WRONG_ROOT, reason="issuer")
-        return keymap
+        into.append(keymap)
 
     @staticmethod
     def _policy(keymap: KeyMap) -> PolicyOf:
@@ -243,7 +243,7 @@ class _Walk:
         chronicle = None if ref is None else self._report.chronicles.get(ref)
         deliveries = {} if chronicle is None else dict(chronicle.deliveries)
         trail.leaf(log, index, raw_leaf, None if found is None else found.raw)
-        self._tell(log, None if found is None else found.table)
+        self._tell(None if found is None else found.table)
         if found is not None:
             pos = found.row["pos"]
             if act is not None and receipt is not None:
@@ -262,7 +262,7 @@ class _Walk:
         if act.ref is None:
             register.accept(act)
         elif self._keymap is not None:
-            role = self._parsed(lambda raw: role_of(raw, self._keymap), act)  # type: ignore[arg-type]
+            role = self._parsed(lambda raw: role_of(raw, self._keymap), act)
             if role is not None:
                 books.accept(act, event_of(act, role, at), before, pos)
 
@@ -296,7 +296,7 @@ class _Walk:
 
     # What the verification of the logs says, as places of the database.
 
-    def _tell(self, log: str, table: str | None) -> None:
+    def _tell(self, table: str | None) -> None:
         for fault in self._report.faults[self._told :]:
             self._findings.note(*self._place(fault, table), fault.error.code.value, fault.error.facts.get("reason"))
         self._told = len(self._report.faults)
