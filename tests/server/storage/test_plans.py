@@ -36,8 +36,9 @@ ELSEWHERE = {
     "replay.py": "claims of several processes, on PostgreSQL alone",
     "notices.py": "notices between processes, on PostgreSQL alone",
     "postgres.py": "PostgreSQL alone",
+    "inventory.py": "the audit of the database alone, which goes through all of it, by the page",
 }
-"""Files whose statements SQLite never meets."""
+"""Files whose statements SQLite never meets in the life of an exchange."""
 NEVER_MANY = {
     "alembic_version": "one row",
     "log_state": "a row a log: one a year, and the keys log",
