@@ -1,4 +1,4 @@
-"""A life in which everything happens once that parties can do to referrals, and an auditor looks: for audits and faults.
+"""A life in which everything happens once that parties can do to referrals, and an auditor looks.
 
 Must never: check anything; whoever lives it does.
 """

@@ -56,7 +56,7 @@ def lived(at_rest: Founded, tmp_path: Path) -> World:
 
 EXPECTED: dict[str, set[tuple[str, str | None]]] = {
     "an act's signature is changed": {("act", "jws")},
-    "an act is gone": {("record", None), ("delivery", "state")},
+    "an act is gone": {("act", None), ("delivery", "state")},
     "an act stands twice": {("act", None)},
     "a receipt is another act's": {("act", "receipt")},
     "a column says another party": {("act", "party")},

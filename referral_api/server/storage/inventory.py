@@ -11,7 +11,7 @@ Implements: design §9; R-92, R-95.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from referral_api.server.storage.database import Connection
@@ -89,9 +89,11 @@ def key_of(table: str) -> tuple[str, ...]:
 def between(conn: Connection, table: str, first: int, last: int, within: tuple[str | int, ...] = ()) -> list[Cells]:
     """The rows whose last key column lies in [first, last], in its order; `within` are the key columns before it."""
     *outer, inner = key_of(table)
-    bounds = " AND ".join([*(f"{column} = ?" for column in outer), f"{inner} BETWEEN ? AND ?"])
+    marks, params = _bound(within)
+    equal = (f"{column} = {mark}" for column, mark in zip(outer, marks, strict=True))
+    bounds = " AND ".join([*equal, f"{inner} BETWEEN ? AND ?"])
     sql = f"SELECT {', '.join(_read(table))} FROM {table} WHERE {bounds} ORDER BY {inner}"
-    return [_cells(table, row) for row in conn.all(sql, (*within, first, last))]
+    return [_cells(table, row) for row in conn.all(sql, (*params, first, last))]
 
 
 def every(conn: Connection, table: str) -> Iterator[Cells]:
@@ -101,9 +103,9 @@ def every(conn: Connection, table: str) -> Iterator[Cells]:
     while found:
         rows = [_cells(table, row) for row in found]
         yield from rows
-        after = [rows[-1][column] for column in key_of(table)]
-        marks = ", ".join("?" * len(after))
-        found = conn.all(f"SELECT {columns} FROM {table} WHERE ({key}) > ({marks}) ORDER BY {key} LIMIT {PAGE}", after)
+        marks, after = _bound([rows[-1][column] for column in key_of(table)])
+        bound = f"({key}) > ({', '.join(marks)})"
+        found = conn.all(f"SELECT {columns} FROM {table} WHERE {bound} ORDER BY {key} LIMIT {PAGE}", after)
 
 
 def leading(conn: Connection, table: str) -> Iterator[str]:
@@ -112,7 +114,8 @@ def leading(conn: Connection, table: str) -> Iterator[str]:
     row = conn.one(f"SELECT {column} FROM {table} ORDER BY {column} LIMIT 1")
     while row is not None:
         yield row[0]
-        row = conn.one(f"SELECT {column} FROM {table} WHERE {column} > ? ORDER BY {column} LIMIT 1", (row[0],))
+        [mark], after = _bound(row)
+        row = conn.one(f"SELECT {column} FROM {table} WHERE {column} > {mark} ORDER BY {column} LIMIT 1", after)
 
 
 def tile_names(conn: Connection, log: str) -> Iterator[tuple[int, int]]:
@@ -130,6 +133,16 @@ def sealed_body(conn: Connection, pos: int) -> bytes | None:
     """What is kept sealed beside the act at a position; None where it is purged."""
     row = conn.one("SELECT body FROM sealed WHERE pos = ?", (pos,))
     return None if row is None or row[0] is None else bytes(row[0])
+
+
+def _bound(values: Sequence[Any]) -> tuple[list[str], list[Any]]:
+    """The marks and parameters for values of a row: a text that is no UTF-8 goes back as the bytes that it is."""
+    marks, params = [], []
+    for value in values:
+        is_broken = isinstance(value, str) and any("\ud800" <= one <= "\udfff" for one in value)
+        marks.append("CAST(? AS TEXT)" if is_broken else "?")
+        params.append(value.encode("utf-8", "surrogateescape") if is_broken else value)
+    return marks, params
 
 
 def _read(table: str) -> list[str]:

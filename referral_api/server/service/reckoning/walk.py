@@ -16,7 +16,7 @@ from typing import Any
 
 from referral_api.auditlog.checkpoint import TrustPolicy, log_key
 from referral_api.auditlog.evidence import event_of
-from referral_api.auditlog.leaf import parse_leaf
+from referral_api.auditlog.leaf import Leaf, LeafKind, parse_leaf
 from referral_api.auditlog.policy import genesis_policy
 from referral_api.auditlog.records import Retrieved, TreeHead, parse_record
 from referral_api.auditlog.report import Check, Fault, OnProgress, RawRecord, Report, unheard
@@ -243,7 +243,7 @@ class _Walk:
         chronicle = None if ref is None else self._report.chronicles.get(ref)
         deliveries = {} if chronicle is None else dict(chronicle.deliveries)
         trail.leaf(log, index, raw_leaf, None if found is None else found.raw)
-        self._tell(None if found is None else found.table)
+        self._tell(None if found is None else found.table, self._parsed(parse_leaf, raw_leaf))
         if found is not None:
             pos = found.row["pos"]
             if act is not None and receipt is not None:
@@ -296,18 +296,21 @@ class _Walk:
 
     # What the verification of the logs says, as places of the database.
 
-    def _tell(self, table: str | None) -> None:
+    def _tell(self, table: str | None, leaf: Leaf | None = None) -> None:
+        """`table` is where the record of the leaf stands; None where it is gone, and the leaf says what it was."""
+        gone = "act" if leaf is not None and leaf.kind in (LeafKind.ACT, LeafKind.ERASE) else "record"
         for fault in self._report.faults[self._told :]:
-            self._findings.note(*self._place(fault, table), fault.error.code.value, fault.error.facts.get("reason"))
+            place = self._place(fault, table, gone)
+            self._findings.note(*place, fault.error.code.value, fault.error.facts.get("reason"))
         self._told = len(self._report.faults)
 
     @staticmethod
-    def _place(fault: Fault, table: str | None) -> tuple[str, str, str | None]:
+    def _place(fault: Fault, table: str | None, missing: str) -> tuple[str, str, str | None]:
         key = fault.log if fault.index is None else f"{fault.log}#{fault.index}"
         if fault.log == KEYS or fault.index is None:
             return "log_entry", key, "leaf"
         if table is None:
-            return "record", key, None
+            return missing, key, None
         about, column = _ABOUT.get(fault.check, (table, _COLUMN[table]))
         return about, key, column
 
