@@ -402,7 +402,7 @@ class World:
 
 
 def check_database(world: World) -> None:
-    """What the operator's own audit says of the database: that it is what its logs say (tests/server/test_reckoning.py)."""
+    """The operator's own audit agrees too: the database is what its logs say (tests/server/test_reckoning.py)."""
     with Database.look(world.settings.database) as database, database.read(snapshot=True) as conn:
         findings = reckon(conn, issuer=ISSUER)
     assert findings.complete, findings.differences

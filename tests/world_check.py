@@ -63,7 +63,7 @@ def _sqlite(world: World) -> Iterator[tuple[str, list[Row]]]:
         connection.row_factory = sqlite3.Row
         connection.execute("BEGIN")
         for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall():
-            yield name, [dict(row) for row in connection.execute(f'SELECT * FROM "{name}"')]  # noqa: S608  # a table's own name
+            yield name, [dict(row) for row in connection.execute(f'SELECT * FROM "{name}"')]  # a table's own name
 
 
 def _postgres(url: str) -> Iterator[tuple[str, list[Row]]]:

@@ -144,7 +144,8 @@ class _Walk:
                 raise ReferralError(ErrorCode.TAMPERED, what="tile", level=tile.level, index=tile.index, width=width)
 
         tiles = [*tiling.take([leaf_hash(leaf) for leaf in leaves]), *tiling.edge()]
-        return all([self._report.hold(Check.LEAVES, log, None, partial(judge, tile)) for tile in tiles])
+        held = [self._report.hold(Check.LEAVES, log, None, partial(judge, tile)) for tile in tiles]
+        return all(held)
 
     def _read_leaves(self, log: str, size: int) -> Iterator[bytes]:
         for index in range(-(-size // TILE_WIDTH)):

@@ -21,8 +21,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from referral_api.auditlog.checkpoint import TrustPolicy, log_key, verify_checkpoint
-from referral_api.auditlog.tiles import ENTRIES, TileName, encode_entries
-from referral_api.auditlog.verification import RawRecord, Report, verify_full
+from referral_api.auditlog.verification import Report, verify_full
 from referral_api.client.audit import MirrorSource
 from referral_api.client.sdk import Client
 from referral_api.domain.errors import ErrorCode, ReferralError
@@ -32,8 +31,7 @@ from referral_api.server.service.reckoning import Findings, reckon
 from referral_api.server.service.reckoning.difference import told_place
 from referral_api.server.storage import inventory, logbook
 from referral_api.server.storage.database import Connection, Database
-from referral_api.server.storage.keyfiles import load_signers
-from referral_api.server.storage.signer import LogSigners
+from tests.faults.aftermath import as_stored, notes_of, verify_outside, years_of
 from tests.whole_life import live_whole
 from tests.world import ISSUER, Founded, World
 
@@ -95,19 +93,12 @@ def lived(founded: Founded, tmp_path_factory: pytest.TempPathFactory) -> Lived:
         live_whole(world, leaves=LEAVES)
         world.auditor.mirror(folder / "mirror")
         root = world.server.runtime.exchange.keymap.root
-    signers = LogSigners(
-        world.settings.signer_dir, f"{world.settings.issuer_host}/v1/log", load_signers(world.settings.keys_dir).log
-    )
-    try:
-        notes = {log: note for log in signers.names() if (note := signers(log)._load().note) is not None}
-    finally:
-        signers.close()
     with closing(sqlite3.connect(folder / "data" / "exchange.sqlite", isolation_level=None)) as connection:
         for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'").fetchall():
             connection.execute(f'DROP TRIGGER "{name}"')
         connection.execute("PRAGMA journal_mode = DELETE")
-    years = sorted(int(log.partition("/")[2]) for log in notes if log != "keys")
-    return Lived(folder, world, notes, root, years)
+    notes = notes_of(world.settings)
+    return Lived(folder, world, notes, root, years_of(notes))
 
 
 def cells(connection: sqlite3.Connection, table: str, column: str) -> list[tuple[Key, Any]]:
@@ -228,38 +219,6 @@ def is_named(findings: Findings, flip: Flip) -> bool:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Serving:
-    """The bytes that the exchange would serve from a database."""
-
-    conn: Connection
-    notes: dict[str, bytes]
-
-    def checkpoint(self, log: str) -> bytes:
-        """What the signer signed last."""
-        return self.notes[log]
-
-    def tile(self, log: str, name: TileName) -> bytes:
-        """As server/service/evidence.py does."""
-        if name.level == ENTRIES:
-            return encode_entries(logbook.entries(self.conn, log, name.index, name.width))
-        return logbook.tile(self.conn, log, name.level, name.index, name.width)
-
-    def records(self, year: int, start: int, count: int) -> list[RawRecord]:
-        """The rows behind the leaves."""
-        first = logbook.position(year, start)
-        found = [
-            RawRecord(row["pos"] - first + start, _raw(row["jws"]), _raw(row["receipt"]))
-            for row in inventory.between(self.conn, "act", first, first + count - 1)
-        ]
-        rows = inventory.between(self.conn, "record", first, first + count - 1)
-        return found + [RawRecord(row["pos"] - first + start, _raw(row["body"]), None) for row in rows]
-
-
-def _raw(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
-
-
 def is_found_outside(report: Report, conn: Connection, lived: Lived, flip: Flip) -> bool:
     """Whether whoever verifies without the database's word finds this flip, at its place."""
     if flip.table == "sealed":
@@ -285,7 +244,7 @@ def _note_is_refused(conn: Connection, lived: Lived, flip: Flip) -> bool:
     policy = TrustPolicy(log_key(origin, keymap.exchange_keys(KeyUse.LOG)[0].public))
     [row] = inventory.between(conn, "log_checkpoint", size, size, (log,))
     try:
-        verify_checkpoint(_raw(row["note"]), policy)
+        verify_checkpoint(as_stored(row["note"]), policy)
     except ReferralError:
         return True
     return False
@@ -311,7 +270,7 @@ def test_two_thousand_flipped_bits_are_all_found_and_named(lived: Lived, tmp_pat
             findings = reckon(conn, issuer=ISSUER)
             missed += [f"audit db: {flip}" for flip in made if not is_named(findings, flip)]
             if any(flip.column in inventory.EVIDENCE.get(flip.table, ()) for flip in group):
-                report = verify_full(Serving(conn, lived.notes), lived.root, lived.years, {}, issuer=ISSUER)
+                report = verify_outside(conn, lived.notes, lived.root)
                 outside = [flip for flip in made if not is_found_outside(report, conn, lived, flip)]
                 missed += [f"outside: {flip}" for flip in outside]
     assert not missed, "\n".join(missed[:20])
@@ -321,7 +280,7 @@ def test_what_is_not_flipped_is_found_whole(lived: Lived) -> None:
     """The negative control: the same two verifications over the same bytes, unflipped."""
     with Database.look(f"sqlite:///{lived.file}") as database, database.read(snapshot=True) as conn:
         assert reckon(conn, issuer=ISSUER).differences == []
-        assert verify_full(Serving(conn, lived.notes), lived.root, lived.years, {}, issuer=ISSUER).complete
+        assert verify_outside(conn, lived.notes, lived.root).complete
 
 
 def test_a_flipped_bit_in_any_file_of_a_mirror_is_found(lived: Lived, tmp_path: Path) -> None:
