@@ -19,7 +19,8 @@ from referral_api.auditlog.merkle import HASH_BYTES, Frontier, leaf_hash
 from referral_api.auditlog.note import parse_note
 from referral_api.auditlog.records import TreeHead
 from referral_api.auditlog.report import Check, Fault, Head, OnProgress, RawRecord, Report, Source, Verdict, unheard
-from referral_api.auditlog.tiles import ENTRIES, TILE_WIDTH, TileName, parse_entries
+from referral_api.auditlog.tiles import ENTRIES, TILE_WIDTH, Tile, TileName, parse_entries
+from referral_api.auditlog.tiling import Tiling
 from referral_api.auditlog.trail import Trail, tree_head
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import KeyUse
@@ -126,12 +127,25 @@ class _Walk:
 
         if not self._report.hold(Check.CHECKPOINT, log, None, judge_checkpoint):
             return None
-        whole = self._report.hold(Check.LEAVES, log, None, judge_leaves)
+        whole = self._report.hold(Check.LEAVES, log, None, judge_leaves) and self._tiles(log, leaves)
         grown = self._report.hold(Check.GROWTH, log, None, judge_growth)
         if whole and grown:
             self._report.heads[origin] = Head(origin, found[0].size, found[0].root)
         # Records can still be held against leaves that do not add up: that is how what changed gets its name.
         return leaves if len(leaves) == found[0].size else None
+
+    def _tiles(self, log: str, leaves: Sequence[bytes]) -> bool:
+        """Every tile is what the leaves make it: whoever reads proofs from tiles must not be led astray."""
+        tiling = Tiling()
+
+        def judge(tile: Tile) -> None:
+            width = len(tile.hashes) // HASH_BYTES
+            if self._source.tile(log, TileName(tile.level, tile.index, width)) != tile.hashes:
+                raise ReferralError(ErrorCode.TAMPERED, what="tile", level=tile.level, index=tile.index, width=width)
+
+        tiles = [*tiling.take([leaf_hash(leaf) for leaf in leaves]), *tiling.edge()]
+        held = [self._report.hold(Check.LEAVES, log, None, partial(judge, tile)) for tile in tiles]
+        return all(held)
 
     def _read_leaves(self, log: str, size: int) -> Iterator[bytes]:
         for index in range(-(-size // TILE_WIDTH)):

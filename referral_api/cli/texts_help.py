@@ -72,6 +72,10 @@ _COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "help.close": ("Cerrar la derivación con su resultado.", "Close the referral with its outcome."),
     "help.audit": ("Comprobar los registros en este equipo.", "Verify the logs on this machine."),
     "help.audit.verify": ("Comprobarlo todo, desde la primera hoja.", "Verify everything, from the first leaf."),
+    "help.audit.db": (
+        "Comparar la base de datos con sus registros, junto al servidor.",
+        "Compare the database with its logs, beside the server.",
+    ),
     "help.audit.mirror": ("Copiar los registros a una carpeta.", "Copy the logs to a folder."),
     "help.audit.pack": (
         "Guardar las evidencias de una derivación, comprobadas.",

@@ -34,6 +34,7 @@ from referral_api.formats.bodies import sealed_of
 from referral_api.formats.key_entry import build_key_entry
 from referral_api.formats.keys import Alg
 from referral_api.formats.receipt import build_receipt, parse_receipt
+from tests.auditlog.naive import mth
 from tests.formats import parties_world as pw
 from tests.formats.parties_world import NONCE, NOW, Log, Someone, key, seed, service
 
@@ -278,8 +279,10 @@ class SimulatedExchange:
             return {"from": int(query["from"]), "to": int(query["to"]), "proof": nodes}
         name = parse_tile_path(what)
         start = name.index * TILE_WIDTH
-        if name.level == 0:
-            return "application/octet-stream", b"".join(hashes[start : start + name.width])
+        if name.level >= 0:
+            span = TILE_WIDTH**name.level
+            spans = (self.leaves(log)[at * span : (at + 1) * span] for at in range(start, start + name.width))
+            return "application/octet-stream", b"".join(map(mth, spans))
         return "application/octet-stream", encode_entries(self.leaves(log)[start : start + name.width])
 
     def record(self, index: int) -> dict[str, Any]:

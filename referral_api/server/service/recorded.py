@@ -23,9 +23,9 @@ from referral_api.domain.fold import Delivery
 from referral_api.server.service.batch import Batch, Committed, Done, Place, audit_log
 from referral_api.server.service.callers import Caller, check_access
 from referral_api.server.service.exchange import Exchange
+from referral_api.server.service.ledger import retrieval_line
 from referral_api.server.storage import feeds, logbook, queries, recovery
 from referral_api.server.storage.database import Connection
-from referral_api.server.storage.feeds import FeedEntry
 from referral_api.server.storage.spool import Spool, Spooled
 
 T = TypeVar("T")
@@ -131,19 +131,6 @@ def _step(batch: Batch, record: Retrieved, own: Delivery, place: Place) -> None:
 
 def tell_sender(batch: Batch, referral: queries.Referral, record: Retrieved, pos: int) -> None:
     """The line in the sender's inbox that says that a unit fetched the bundle."""
-    line = FeedEntry(
-        party=referral.sender,
-        pos=pos,
-        act_digest=record.act,
-        act_id=None,
-        kind="retrieved",
-        ref=referral.ref,
-        unit=record.unit,
-        sender=record.unit,
-        urgency=referral.urgency.value,
-        at=record.t,
-        answered_by=frozenset(),
-        pending=False,
-    )
+    line = retrieval_line(referral, str(record.unit), record.act, pos, record.t)
     feeds.insert_feed(batch.tx, line)
     batch.wake.add(referral.sender)

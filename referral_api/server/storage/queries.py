@@ -168,15 +168,20 @@ def insert_referral(tx: Transaction, referral: Referral) -> None:
     """Store a new referral."""
     tx.later(
         "INSERT INTO referral (ref, sender, urgency, submit_digest, created_at, excluded) VALUES (?,?,?,?,?,?)",
-        (
-            referral.ref,
-            referral.sender,
-            referral.urgency.value,
-            referral.submit_digest,
-            referral.created_at,
-            json.dumps(sorted(referral.excluded)),
-        ),
+        tuple(referral_row(referral).values()),
     )
+
+
+def referral_row(referral: Referral) -> dict[str, object]:
+    """A referral as its row, by column."""
+    return {
+        "ref": referral.ref,
+        "sender": referral.sender,
+        "urgency": referral.urgency.value,
+        "submit_digest": referral.submit_digest,
+        "created_at": referral.created_at,
+        "excluded": json.dumps(sorted(referral.excluded)),
+    }
 
 
 _DELIVERY_COLUMNS = (
@@ -195,8 +200,14 @@ def insert_delivery(tx: Transaction, ref: str, delivery: Delivery) -> None:
     """Store a new delivery."""
     tx.later(
         f"INSERT INTO delivery (ref, {_DELIVERY_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-        (ref, delivery.unit, delivery.role.value, *_changing(delivery)),
+        tuple(delivery_row(ref, delivery).values()),
     )
+
+
+def delivery_row(ref: str, delivery: Delivery) -> dict[str, object]:
+    """A delivery as its row, by column."""
+    columns = ("ref", *_DELIVERY_COLUMNS.split(", "))
+    return dict(zip(columns, (ref, delivery.unit, delivery.role.value, *_changing(delivery)), strict=True))
 
 
 def swap_delivery(tx: Transaction, ref: str, seen: Delivery, after: Delivery) -> bool:

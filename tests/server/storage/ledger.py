@@ -1,6 +1,6 @@
 """Logs in real databases, and what the tests do to them."""
 
-# ruff: noqa: S608  # names of tables and columns are the tests' own
+# names of tables and columns are the tests' own
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What has been logged is not changed by a stray statement; against the database's owner only verification helps."""
 
-# ruff: noqa: S608  # names of tables and columns are the tests' own
+# names of tables and columns are the tests' own
 
 from __future__ import annotations
 

@@ -39,8 +39,9 @@ ELSEWHERE = {
     "postgres.py": "PostgreSQL alone",
     "recovery.py": "what recovery alone writes and asks, by key (tests/story/test_recovery.py)",
     "lease.py": "of which adoption alone speaks the last (tests/story/test_recovery.py)",
+    "inventory.py": "the audit of the database alone, which goes through all of it, by the page",
 }
-"""Files whose statements SQLite never meets."""
+"""Files whose statements SQLite never meets in the life of an exchange."""
 NEVER_MANY = {
     "alembic_version": "one row",
     "log_state": "a row a log: one a year, and the keys log",
