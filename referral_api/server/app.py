@@ -13,15 +13,15 @@ import gc
 import secrets
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from referral_api import __version__
-from referral_api.auditlog.note import VerifierKey
-from referral_api.auditlog.policy import Policy, genesis_policy, parse_policy, short_form
+from referral_api.auditlog.checkpoint import log_key
+from referral_api.auditlog.policy import Policy, genesis_policy, parse_policy, short_form, states_the_same
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import KeyUse
 from referral_api.formats.statements import KeyMap
@@ -34,8 +34,9 @@ from referral_api.server.api.serving import HttpServer
 from referral_api.server.api.site import Lane, Site
 from referral_api.server.service import feed, founding, opening
 from referral_api.server.service.acts import Door
-from referral_api.server.service.batch import Batch, Done
+from referral_api.server.service.batch import Batch, Done, audit_log
 from referral_api.server.service.exchange import Directory, Exchange, year_of
+from referral_api.server.service.promises import promised
 from referral_api.server.service.replay import MemoryReplayStore, ReplayStore
 from referral_api.server.service.tokens import TokenService
 from referral_api.server.service.waiters import Waiters, turn
@@ -43,7 +44,7 @@ from referral_api.server.service.witnesses import Witnessing
 from referral_api.server.service.writer import Gathering, Writer
 from referral_api.server.settings import Settings
 from referral_api.server.storage.database import Database
-from referral_api.server.storage.gate import NOTHING, pass_gate
+from referral_api.server.storage.gate import NOTHING, Promises, pass_gate
 from referral_api.server.storage.keyfiles import Signers, create_signers, load_signers
 from referral_api.server.storage.logbook import KEYS
 from referral_api.server.storage.replay import SharedReplayStore
@@ -95,11 +96,9 @@ def open_runtime(
     clock: Callable[[], float] = time.time,
     on_step: Callable[[str], None] = lambda _: None,
     raw_genesis: bytes | None = None,
-    promised: Mapping[str, tuple[int, bytes]] = NOTHING,
     recovering: bool = False,
 ) -> Runtime:
-    """Open a founded exchange and pass its start-up gate. `raw_genesis` is `found`'s, whose log is still empty;
-    `promised` is what witnesses say they cosigned last: size and root by log.
+    """Open a founded exchange and pass its start-up gate. `raw_genesis` is `found`'s, whose log is still empty.
 
     What the gate finds closes the writer (R-97); `recovering` leaves the gate out, for commands that mend what it
     finds. Raises what database and keys raise, and WRITES_CLOSED with `reason` `signer-fenced` (another host runs this
@@ -109,7 +108,9 @@ def open_runtime(
     database = Database.open(settings.database)
     log_signers = open_log_signers(settings, signers)
     try:
-        checkpoints, closed = ({}, None) if recovering else pass_gate(database, log_signers, promised)
+        asks = not recovering and raw_genesis is None
+        promises = _promises(settings, signers, log_signers, clock) if asks else NOTHING
+        checkpoints, closed = ({}, None) if recovering else pass_gate(database, log_signers, promises)
         doubtful = recovering or closed is not None
         exchange = _exchange(settings, signers, database, log_signers, raw_genesis, verify=doubtful)
         exchange.checkpoints.update(checkpoints)
@@ -187,7 +188,7 @@ def _witnesses(settings: Settings, stated: Policy) -> Policy | None:
     given = None if settings.witness_policy is None else parse_policy(settings.read_witness_policy())
     if given is None and stated.rule() is None:
         return None
-    if given is None or stated.rule() is None or not _same(short_form(given), short_form(stated)):
+    if given is None or stated.rule() is None or not states_the_same(given, stated):
         raise ReferralError(ErrorCode.WRITES_CLOSED, reason="witness-policy-differs-from-genesis")
     return given
 
@@ -203,8 +204,13 @@ def _chosen_witnesses(settings: Settings) -> Policy | None:
     return policy
 
 
-def _same(given: tuple[int, Sequence[VerifierKey]], stated: tuple[int, Sequence[VerifierKey]]) -> bool:
-    return given[0] == stated[0] and set(given[1]) == set(stated[1])
+def _promises(settings: Settings, signers: Signers, log_signers: LogSigners, clock: Callable[[], float]) -> Promises:
+    """What the witnesses say they have cosigned of the logs that this host knows, and of this year's."""
+    if settings.witness_policy is None:
+        return NOTHING
+    names = {KEYS, audit_log(year_of(int(clock()))), *log_signers.names()}
+    logs = {name: log_key(log_signers.origin(name), signers.log.public) for name in names}
+    return promised(parse_policy(settings.read_witness_policy()), logs)
 
 
 def _witnessing(settings: Settings, exchange: Exchange, writer: Writer, witnesses: Policy) -> Witnessing:
@@ -312,7 +318,8 @@ def create_app(runtime: Runtime) -> Edge:
             loop.create_task(turn(site.waiters, partial(_keep_polls, site))),
             loop.create_task(turn(site.quorums, lambda _second: None)),
         ]
-        if runtime.witnessing is not None:
+        # A closed exchange cannot keep what they would answer, and has nothing new to show.
+        if runtime.witnessing is not None and runtime.writer.closed is None:
             runtime.witnessing.start(lambda: _hop_to(loop, partial(site.quorums.wake, [ANY_LOG])))
         if runtime.notices is not None:
             tasks.append(loop.create_task(_keep_directory(site)))

@@ -11,8 +11,8 @@ Implements: design §9 (start-up gate); R-93, R-97.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Final, TypeAlias
 
 from referral_api.auditlog.merkle import Frontier
 from referral_api.auditlog.tiles import TILE_WIDTH
@@ -21,15 +21,13 @@ from referral_api.server.storage import lease, logbook
 from referral_api.server.storage.database import Connection, Database
 from referral_api.server.storage.signer import LogSigner, LogSigners, SignedCheckpoint, closed
 
-NOTHING: Final[Mapping[str, tuple[int, bytes]]] = {}
+Promises: TypeAlias = Mapping[str, Sequence[tuple[int, bytes]]]
+"""Sizes and roots by log, as witnesses say that they have cosigned them."""
+NOTHING: Final[Promises] = {}
 
 
-def gate(
-    db: Database, signers: LogSigners, promised: Mapping[str, tuple[int, bytes]] = NOTHING
-) -> dict[str, SignedCheckpoint]:
+def gate(db: Database, signers: LogSigners, promised: Promises = NOTHING) -> dict[str, SignedCheckpoint]:
     """Check every log and sign its committed tail; the newest checkpoint of each log that has leaves.
-
-    `promised` is what witnesses say they cosigned last: size and root by log.
 
     Raises WRITES_CLOSED with `reason` (signer.CLOSED_REASONS) and `log`.
     """
@@ -41,16 +39,17 @@ def gate(
         with db.read() as conn:
             is_unused = name not in signers.names() and logbook.size(conn, name) == 0
         # A crash between locking a new year's log and its first leaf may leave an empty row, and no state yet.
-        if is_unused and promised.get(name, (0, b""))[0] == 0:
+        if is_unused and not promised.get(name):
             continue
-        _check_promise(db, name, promised.get(name))
+        for size, root in promised.get(name, ()):
+            _check_promise(db, name, size, root)
         if (checkpoint := _judge(db, name, signers(name))).size:
             checkpoints[name] = checkpoint
     return checkpoints
 
 
 def pass_gate(
-    db: Database, signers: LogSigners, promised: Mapping[str, tuple[int, bytes]] = NOTHING
+    db: Database, signers: LogSigners, promised: Promises = NOTHING
 ) -> tuple[dict[str, SignedCheckpoint], ReferralError | None]:
     """The gate's checkpoints; or none, and why writes are closed (R-97).
 
@@ -64,11 +63,8 @@ def pass_gate(
         return {}, error
 
 
-def _check_promise(db: Database, name: str, promise: tuple[int, bytes] | None) -> None:
+def _check_promise(db: Database, name: str, size: int, root: bytes) -> None:
     """What a witness has cosigned, this database must hold, and the same."""
-    if promise is None or promise[0] == 0:
-        return
-    size, root = promise
     with db.read(snapshot=True) as conn:
         if size > logbook.size(conn, name):
             raise closed("witness-ahead", name)
