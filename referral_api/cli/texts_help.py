@@ -96,6 +96,27 @@ _COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
         "Aprobar a la entidad registradora (con el servidor detenido).",
         "Approve the registrar (with the exchange stopped).",
     ),
+    "help.admin.backup": (
+        "Copiar la base de datos en marcha, con un manifiesto que la comprueba.",
+        "Copy the database while it runs, with a manifest that proves the copy.",
+    ),
+    "help.admin.restore": (
+        "Restaurar una copia donde no hay base de datos, o comprobarla aparte (--verify).",
+        "Restore a backup where there is no database, or prove it in a scratch place (--verify).",
+    ),
+    "help.admin.reconcile": (
+        "Recuperar lo perdido desde un espejo y recibos (con el servidor detenido).",
+        "Bring back what was lost from a mirror and receipts (with the exchange stopped).",
+    ),
+    "help.admin.signer": ("El firmante de los registros.", "The signer of the logs."),
+    "help.admin.signer.show": (
+        "Ver qué firmante puede firmar cada registro (con el servidor detenido).",
+        "Show which signer may sign each log (with the exchange stopped).",
+    ),
+    "help.admin.signer.adopt": (
+        "Hacer de este equipo el firmante (con el servidor detenido).",
+        "Make this host the signer (with the exchange stopped).",
+    ),
 }
 
 _OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
@@ -115,6 +136,34 @@ _OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
     "option.no_color": ("Sin colores.", "No colours."),
     "option.yes": ("Responder sí a las preguntas.", "Answer yes to questions."),
     "option.version": ("Mostrar la versión.", "Show the version."),
+    "option.target": ("Carpeta nueva para la copia.", "New folder for the backup."),
+    "option.with_keys": ("Con las claves privadas del servidor.", "With the exchange's private keys."),
+    "option.source": ("Carpeta de la copia.", "Folder of the backup."),
+    "option.verify": ("Sólo comprobar que la copia está completa.", "Only prove that the backup is whole."),
+    "option.scratch": (
+        "Base de datos PostgreSQL vacía donde comprobar.",
+        "Empty PostgreSQL database to prove it in.",
+    ),
+    "option.mirrored": (
+        "Carpeta que escribió: referral audit mirror",
+        "Folder written by: referral audit mirror",
+    ),
+    "option.receipts": (
+        "Archivo que escribió: referral receipt show (se repite).",
+        "File written by: referral receipt show (repeatable).",
+    ),
+    "option.new_origin": (
+        "Empezar otro registro (todavía no es posible).",
+        "Begin another log (not possible yet).",
+    ),
+    "option.state": (
+        "Estado del firmante anterior (se repite por registro).",
+        "The former signer's state (one a log).",
+    ),
+    "option.checkpoint": (
+        "Punto de control firmado por el quórum de testigos (uno por registro).",
+        "Checkpoint cosigned by the witnesses' quorum (one a log).",
+    ),
     "option.out": ("Archivo que se escribe; no se sobrescribe.", "File to write; never overwritten."),
     "option.entry": (
         "Ficha de la entidad (JSON o YAML), si es nueva.",

@@ -41,7 +41,7 @@ async def get_receipt(site: Site, call: Call) -> Reply:
         committed = await site.recorded(call, lambda caller: evidence.ReceiptRead(site.exchange, digest, caller))
     else:
         caller = await _wait_for_quorum(site, site.witnessing, call, digest, seconds)
-        committed = await site.run(site.guarded(caller, evidence.ReceiptRead(site.exchange, digest, caller)))
+        committed = await site.record(caller, evidence.ReceiptRead(site.exchange, digest, caller))
     return json_reply(committed.result)
 
 
@@ -57,7 +57,8 @@ async def get_checkpoint(site: Site, call: Call) -> Reply:
 
     caller, since, (size, note) = await site.read(call, work)
     if log != "keys":
-        await site.run(evidence.SessionRead(site.exchange, int(call.params["year"]), min(since, size), size, caller))
+        session = evidence.SessionRead(site.exchange, int(call.params["year"]), min(since, size), size, caller)
+        await site.record(caller, session)
     return Reply(200, note, TEXT, _SECONDS)
 
 

@@ -37,12 +37,15 @@ ELSEWHERE = {
     "replay.py": "claims of several processes, on PostgreSQL alone",
     "notices.py": "notices between processes, on PostgreSQL alone",
     "postgres.py": "PostgreSQL alone",
+    "recovery.py": "what recovery alone writes and asks, by key (tests/story/test_recovery.py)",
+    "lease.py": "of which adoption alone speaks the last (tests/story/test_recovery.py)",
 }
 """Files whose statements SQLite never meets."""
 NEVER_MANY = {
     "alembic_version": "one row",
     "log_state": "a row a log: one a year, and the keys log",
     "poll": "a row a party",
+    "log_signer": "a row a log",
 }
 """Tables that may be read from end to end."""
 BY: Mapping[str, set[str]] = {
