@@ -11,6 +11,7 @@ Implements: R-94, R-95; design §9.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import chain
@@ -31,6 +32,7 @@ from referral_api.formats.strict_json import canonical, parse, unb64u
 
 RECORDS_A_CALL = 200
 _MAX_BLOCK_BYTES = 64 << 20
+_YEAR = re.compile("[1-8][0-9]{3}")
 
 
 class HttpSource:
@@ -161,7 +163,7 @@ def _following(session: Session, year: int) -> int | None:
         closed = parse_record(record) if b'"kind":"log.closed"' in record else None
         if isinstance(closed, LogClosed):
             following = closed.following.rpartition("/")[2]
-            return int(following) if following.isdecimal() and int(following) > year else None
+            return int(following) if _YEAR.fullmatch(following) and int(following) > year else None
     return None
 
 
