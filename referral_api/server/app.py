@@ -27,7 +27,7 @@ from referral_api.domain import clocks
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import KeyUse
 from referral_api.formats.statements import KeyMap
-from referral_api.formats.strict_json import b64u
+from referral_api.formats.strict_json import b64u, canonical
 from referral_api.server import observe
 from referral_api.server.api import problems
 from referral_api.server.api.call import MAX_BODY_BYTES, MAX_HEADER_BYTES, MAX_PUT_BYTES
@@ -40,6 +40,7 @@ from referral_api.server.service.acts import Door
 from referral_api.server.service.batch import Batch, Done, audit_log
 from referral_api.server.service.exchange import Directory, Exchange, year_of
 from referral_api.server.service.new_year import begin_year
+from referral_api.server.service.recording import ClockWatch, Configured, Recording
 from referral_api.server.service.replay import MemoryReplayStore, ReplayStore
 from referral_api.server.service.tokens import TokenService
 from referral_api.server.service.waiters import Waiters, turn
@@ -123,14 +124,15 @@ def open_runtime(
     )
     notices = _notices(settings, exchange)
     polled: dict[str, int] = {}
+    watch = ClockWatch(exchange, clock, time.monotonic)
     writer = Writer(
         database,
         log_signers,
         clock=clock,
         year_of=year_of,
-        begin=lambda batch: _begin(exchange, log_signers, polled, batch),
+        begin=lambda batch: _begin(exchange, log_signers, watch, polled, batch),
         announce=lambda batch: _announce(notices, batch),
-        committed=lambda batch: _committed(exchange, batch),
+        committed=lambda batch: _committed(exchange, watch, batch),
         checkpoints=checkpoints,
         on_step=on_step,
     )
@@ -176,8 +178,10 @@ def found(settings: Settings, *, registrars_required: int, clock: Callable[[], f
     return runtime
 
 
-def _begin(exchange: Exchange, log_signers: LogSigners, polled: dict[str, int], batch: Batch) -> None:
-    """What every batch starts with: the newest directory, this year's log, who polled."""
+def _begin(
+    exchange: Exchange, log_signers: LogSigners, watch: ClockWatch, polled: dict[str, int], batch: Batch
+) -> None:
+    """What every batch starts with: the newest directory, this year's log, the clock, who polled."""
     if batch.heads[KEYS].size:
         exchange.directory.refresh(batch.tx, size=batch.heads[KEYS].size)
     else:
@@ -186,6 +190,7 @@ def _begin(exchange: Exchange, log_signers: LogSigners, polled: dict[str, int], 
     if batch.heads[log].size == 0:
         log_signers.begin(log)
         begin_year(exchange, batch)
+    watch.look(batch)
     if polled:
         seen = dict(polled)
         polled.clear()
@@ -198,8 +203,9 @@ def _announce(notices: Notices | None, batch: Batch) -> None:
         notices.send(batch.tx, batch.wake, keys_grew=bool(batch.leaves.get(KEYS)))
 
 
-def _committed(exchange: Exchange, batch: Batch) -> None:
+def _committed(exchange: Exchange, watch: ClockWatch, batch: Batch) -> None:
     """After the commit: the directory that this batch made is everybody's from now on."""
+    watch.settled()
     if batch.keymap is not None:
         exchange.directory.advance(batch.keymap)
 
@@ -233,6 +239,7 @@ def create_app(runtime: Runtime) -> Edge:
         clock=runtime.clock,
         version=__version__,
         configuration=configuration(exchange, settings.contact),
+        recording=Recording(exchange, runtime.writer),
         polled=runtime.polled,
     )
 
@@ -242,7 +249,10 @@ def create_app(runtime: Runtime) -> Edge:
         site.lane.start(loop)
         site.desk.start(loop)
         runtime.writer.start(site.deliver(loop))
-        tasks = [loop.create_task(turn(site.waiters, partial(_keep_polls, site)))]
+        # Ciphertext is served by an exchange that cannot write; it says so at /readyz.
+        with suppress(ReferralError):
+            await site.run(Configured(exchange, __version__, canonical(site.configuration), settings.shared))
+        tasks = [loop.create_task(turn(site.waiters, partial(_keep, site)))]
         if runtime.notices is not None:
             tasks.append(loop.create_task(_keep_directory(site)))
             runtime.notices.start(lambda notice: _heard(site, loop, notice))
@@ -255,13 +265,16 @@ def create_app(runtime: Runtime) -> Edge:
             site.waiters.close()
             await asyncio.to_thread(site.desk.stop)
             await asyncio.to_thread(site.lane.stop)
+            await asyncio.to_thread(site.recording.finish)
             await asyncio.to_thread(runtime.close)
 
     return Edge(site, cold_app(site, version=__version__, lifespan=lifespan))
 
 
-def _keep_polls(site: Site, second: int) -> None:
-    """Now and then: let a batch take along who polled."""
+def _keep(site: Site, second: int) -> None:
+    """Now and then: let a batch take along who polled, and what was counted."""
+    if second % POLLS_SAVED_EVERY_S == 0:
+        site.recording.turn(int(site.clock()))
     if site.polled and second % POLLS_SAVED_EVERY_S == 0:
         # A full queue is being emptied by the very batches that would take this along.
         with suppress(ReferralError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 import threading
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -57,7 +58,7 @@ def eve(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
 
 def record(batch: Batch) -> Done[Place]:
     """A job that leaves a record."""
-    salt = encode_salt(bytes(16))
+    salt = encode_salt(secrets.token_bytes(16))
     place = batch.record(Viewed(t=batch.now, salt=salt, party=AUDIT, credential=f"{AUDIT}.aaaa", ref=REF))
     return Done(place, place)
 
@@ -91,7 +92,7 @@ class Load:
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._submit), threading.Thread(target=self._look)]
 
-    def __enter__(self) -> Load:
+    def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
         return self

@@ -25,6 +25,7 @@ from referral_api.server.service.callers import Caller, check_access
 from referral_api.server.service.decision import Accepted
 from referral_api.server.service.exchange import Exchange
 from referral_api.server.service.feed import Cursors
+from referral_api.server.service.recording import Recording
 from referral_api.server.service.tokens import TokenService
 from referral_api.server.service.waiters import Waiters
 from referral_api.server.service.writer import Answer, Gathering, Writer
@@ -129,6 +130,8 @@ class Site:
     clock: Callable[[], float]
     version: str
     configuration: dict[str, Any]
+    recording: Recording
+    """Where refusals and tokens are noted for the log."""
     polled: dict[str, int]
     """When each party last polled; the writer takes these along with the next batch."""
 
@@ -203,7 +206,9 @@ class Site:
         return await future
 
     def _authenticate(self, call: Call) -> Caller:
-        return self.tokens.authenticate(call.method, call.raw_path, call.headers, call.now)
+        caller = self.tokens.authenticate(call.method, call.raw_path, call.headers, call.now)
+        call.party, call.credential = caller.party, caller.credential
+        return caller
 
 
 def _hop(
