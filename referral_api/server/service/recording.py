@@ -22,7 +22,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 
 from referral_api.auditlog.records import (
     ClockJump,
@@ -61,15 +60,6 @@ class Refusal:
     act: str | None = None
     about: str | None = None
     """What tells it from others of the same caller and code: the path. None where it is about no referral or act."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """What a job of `Recording` did: which counts it took along, whether more hours wait, and from when."""
-
-    taken: Mapping[Tally, int]
-    more: bool
-    oldest: int | None
 
 
 class Recording:
@@ -131,48 +121,54 @@ class Recording:
         with self._lock:
             due = bool(self._counts) or (self._oldest is not None and self._oldest + HOUR_S <= now)
         if due:
-            # A full queue is being emptied; the counts keep.
-            with suppress(ReferralError):
-                self._writer.submit(self._keep, self._kept)
+            self._submit()
 
     def finish(self) -> None:
         """At an orderly end: the counts of the hour under way too. Blocks until they are in the log."""
+        more = True
+        while more:
+            job = _Keep(self, everything=True)
+            try:
+                more = self._writer.run(job).result
+            except ReferralError:
+                job.failed()
+                return
+
+    def _submit(self) -> None:
+        job = _Keep(self)
+
+        def answered(outcome: Committed[bool] | ReferralError) -> None:
+            if isinstance(outcome, ReferralError):
+                job.failed()
+            elif outcome.result:
+                self._submit()
+
+        # A full queue is being emptied; the counts wait for the next turn.
         with suppress(ReferralError):
-            while self._settle(self._writer.run(partial(self._keep, everything=True))):
-                pass
+            self._writer.submit(job, answered)
 
     def _count(self, tally: Tally) -> None:
         with self._lock:
             self._counts[tally] += 1
 
-    def _keep(self, batch: Batch, *, everything: bool = False) -> Done[_Kept]:
+    def take(self) -> Counter[Tally]:
+        """What has been counted; the caller's from now on."""
         with self._lock:
-            taken = dict(self._counts)
-        if taken:
-            tallies.add_tallies(batch.tx, taken)
-        before = batch.now + 1 if everything else _hour(batch.now)
-        ended = tallies.oldest_tallies(batch.tx, before, _RECORDS_A_JOB)
-        for tally, count in ended:
-            batch.record(self._record(tally, count, batch.now), party=tally.party or None)
-        tallies.delete_tallies(batch.tx, [tally for tally, _ in ended])
-        return Done(_Kept(taken, len(ended) == _RECORDS_A_JOB, tallies.oldest_hour(batch.tx)))
+            taken, self._counts = self._counts, Counter()
+        return taken
 
-    def _kept(self, outcome: Committed[_Kept] | ReferralError) -> None:
-        # What was not committed is still counted here.
-        if not isinstance(outcome, ReferralError) and self._settle(outcome):
-            with suppress(ReferralError):
-                self._writer.submit(self._keep, self._kept)
-
-    def _settle(self, committed: Committed[_Kept]) -> bool:
-        """Forget what is in the table now; whether there is more to record."""
-        kept = committed.result
+    def give_back(self, counts: Counter[Tally]) -> None:
+        """Count again what could not be kept."""
         with self._lock:
-            self._counts.subtract(kept.taken)
-            self._counts += Counter()  # Drops what is down to nothing.
-            self._oldest = kept.oldest
-        return kept.more
+            self._counts.update(counts)
 
-    def _record(self, tally: Tally, count: int, now: int) -> ServerRecord:
+    def kept_from(self, oldest: int | None) -> None:
+        """The oldest hour with counts in the table."""
+        with self._lock:
+            self._oldest = oldest
+
+    def record_of(self, tally: Tally, count: int, now: int) -> ServerRecord:
+        """The record that a count becomes."""
         until = min(tally.hour + HOUR_S, max(now, tally.hour))
         if tally.code == "":
             return Tokens(
@@ -197,6 +193,35 @@ class Recording:
 
     def _salt(self) -> str:
         return encode_salt(self._exchange.token_bytes(16))
+
+
+class _Keep:
+    """A job that takes the counts along, and makes records of those whose hour is over; true if there are more.
+
+    What it takes is nobody else's, so that two of them never keep the same; if it fails, it is given back.
+    """
+
+    def __init__(self, recording: Recording, *, everything: bool = False) -> None:
+        self._recording = recording
+        self._everything = everything
+        self._taken: Counter[Tally] = Counter()
+
+    def __call__(self, batch: Batch) -> Done[bool]:
+        """Keep, and record. Run again after a batch that failed, it keeps what it took the first time."""
+        self._taken.update(self._recording.take())
+        if self._taken:
+            tallies.add_tallies(batch.tx, self._taken)
+        before = batch.now + 1 if self._everything else _hour(batch.now)
+        ended = tallies.oldest_tallies(batch.tx, before, _RECORDS_A_JOB)
+        for tally, count in ended:
+            batch.record(self._recording.record_of(tally, count, batch.now), party=tally.party or None)
+        tallies.delete_tallies(batch.tx, [tally for tally, _ in ended])
+        self._recording.kept_from(tallies.oldest_hour(batch.tx))
+        return Done(len(ended) == _RECORDS_A_JOB)
+
+    def failed(self) -> None:
+        """Nothing was kept."""
+        self._recording.give_back(self._taken)
 
 
 class Configured:
