@@ -222,6 +222,7 @@ class _Keep:
     def failed(self) -> None:
         """Nothing was kept."""
         self._recording.give_back(self._taken)
+        self._recording.kept_from(0)
 
 
 class Configured:

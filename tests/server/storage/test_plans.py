@@ -47,8 +47,8 @@ NEVER_MANY = {
 }
 """Tables that may be read from end to end."""
 BY: Mapping[str, set[str]] = {
-    "act": {"rowid=?", "rowid>? AND rowid<?", "digest=?", "iss=? AND id=?", "ref=?"},
-    "record": {"rowid>? AND rowid<?", "ref=?"},
+    "act": {"rowid=?", "rowid>? AND rowid<?", "digest=?", "iss=? AND id=?", "ref=?", "ref=? AND pos>? AND pos<?"},
+    "record": {"rowid>? AND rowid<?", "ref=?", "ref=? AND pos>? AND pos<?"},
     "sealed": {"rowid=?"},
     "referral": {"ref=?"},
     "delivery": {"ref=?", "ref=? AND unit=?"},
@@ -122,6 +122,10 @@ def live(world: World) -> None:
     for _ in range(256):
         assert world.caller("operator").call("GET", f"/v1/referrals/{sent.ref}").status == 200
     assert world.auditor.audit().complete
+    now = int(world.clock())
+    for sought in (f"ref={sent.ref}", f"party={UNIT}&since={now - 3600}", f"kind=viewed&until={now}"):
+        year = datetime.fromtimestamp(now, UTC).year
+        assert world.caller("auditor").call("GET", f"/v1/records/{year}?{sought}").status == 200
     lost = world.second_officer.keys.signers()[0].kid
     world.officer.revoke(lost, "lost", int(world.clock()))
     # A new year has a new log, which a batch begins.
