@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from referral_api.auditlog.erasures import Erasures, Place, check_erasable
 from referral_api.auditlog.evidence import Chronicle, event_of
 from referral_api.auditlog.leaf import Leaf, LeafKind, parse_leaf
 from referral_api.auditlog.records import LogClosed, LogGenesis, Retrieved, TreeHead, kind_of, parse_record
@@ -38,8 +39,9 @@ _REFUSED_BY_THE_FOLD = frozenset({ErrorCode.STALE_HEAD, ErrorCode.ILLEGAL_TRANSI
 class Trail:
     """The audit logs of one exchange as they are walked, year after year."""
 
-    def __init__(self, report: Report, keys_leaves: Sequence[bytes], root: bytes) -> None:
+    def __init__(self, report: Report, keys_leaves: Sequence[bytes], root: bytes, erasures: Erasures) -> None:
         self._report = report
+        self._erasures = erasures
         self._keys_leaves = keys_leaves
         self._keys_index = {sha256_b64u(leaf): index for index, leaf in enumerate(keys_leaves)}
         self._keymap = KeyMap.start(keys_leaves[0], root=root)
@@ -57,10 +59,17 @@ class Trail:
         if log in self._closed:
             error = ReferralError(ErrorCode.TAMPERED, what="log-closed", reason="followed")
             self._report.note(Check.GROWTH, log, index, error)
+        erased = (log, index) in self._erasures.named
         if found is None:
-            error = ReferralError(ErrorCode.NOT_FOUND, what="record")
-            self._report.note(Check.RECORDS, log, index, error, missing=True)
+            if erased:
+                self._erased(log, index, raw_leaf)
+            else:
+                error = ReferralError(ErrorCode.NOT_FOUND, what="record")
+                self._report.note(Check.RECORDS, log, index, error, missing=True)
             return
+        if erased:
+            error = ReferralError(ErrorCode.TAMPERED, what="erasure", reason="present")
+            self._report.note(Check.RECORDS, log, index, error)
         judged: list[Leaf] = []
 
         def judge_record() -> None:
@@ -75,7 +84,9 @@ class Trail:
         if judged[0].kind in (LeafKind.ACT, LeafKind.ERASE):
             self._act(log, index, judged[0], found)
         else:
-            self._report.hold(Check.RECORDS, log, index, lambda: self._server_record(log, judged[0], found.record))
+            self._report.hold(
+                Check.RECORDS, log, index, lambda: self._server_record((log, index), judged[0], found.record)
+            )
 
     def begin_year(self, log: str, origin: str, found: RawRecord | None, previous: TreeHead | None) -> None:
         """The first leaf of a year names the log, its key, and the log that it continues, as that was when it ended."""
@@ -131,13 +142,26 @@ class Trail:
         if leaf.logged_s > LATEST_S or f"audit/{datetime.fromtimestamp(leaf.logged_s, UTC).year}" != log:
             raise ReferralError(ErrorCode.TAMPERED, what="time", reason="year")
 
-    def _server_record(self, log: str, leaf: Leaf, raw: bytes) -> None:
+    def _erased(self, log: str, index: int, raw_leaf: bytes) -> None:
+        """A leaf that does not open, and that an act says need not: what it was can be asked no more, but its kind and
+        time can.
+        """
+
+        def judge() -> None:
+            leaf = parse_leaf(raw_leaf)
+            check_erasable(leaf, on_keys_log=leaf.digest in self._keys_index)
+            self._check_time(log, leaf)
+
+        if self._report.hold(Check.RECORDS, log, index, judge):
+            self._report.erased += 1
+
+    def _server_record(self, place: Place, leaf: Leaf, raw: bytes) -> None:
         record = parse_record(raw)
         if kind_of(record) is not leaf.kind or record.t != leaf.logged_s:
             raise ReferralError(ErrorCode.TAMPERED, what="leaf-of-record")
         if isinstance(record, LogClosed):
-            self._closed[log] = record
-        if not isinstance(record, Retrieved):
+            self._closed[place[0]] = record
+        if not isinstance(record, Retrieved) or not self._erasures.knows(record.ref, place):
             return
         if self._sealed.get(record.act) != (record.ref, record.digest) or record.unit not in (None, record.party):
             raise ReferralError(ErrorCode.TAMPERED, what="retrieved", digest=record.digest)
@@ -172,7 +196,7 @@ class Trail:
             report.hold(Check.BOTH_LOGS, log, index, lambda: self._listed(act, receipt))
         elif receipt is not None or found.receipt is None:
             kind = kinds[0] if kinds else None
-            report.hold(Check.STATES, log, index, lambda: self._fold(act, leaf, receipt, kind))
+            report.hold(Check.STATES, log, index, lambda: self._fold((log, index), act, leaf, receipt, kind))
 
     def _verify_signatures(self, act: RawAct, leaf: Leaf) -> list[CredentialKind]:
         if act.aud != self._keymap.issuer:
@@ -213,7 +237,11 @@ class Trail:
         while self._keymap.size <= place:
             self._keymap.extend(self._keys_leaves[self._keymap.size], verify=False)
 
-    def _fold(self, act: RawAct, leaf: Leaf, receipt: Receipt | None, kind: CredentialKind | None) -> None:
+    def _fold(
+        self, place: Place, act: RawAct, leaf: Leaf, receipt: Receipt | None, kind: CredentialKind | None
+    ) -> None:
+        if not self._erasures.knows(str(act.ref), place):
+            return  # What the states came from is gone (R-99).
         chronicle = self._chronicle(str(act.ref))
         event = event_of(act, _role(act, self._keymap), leaf.logged_s)
         if receipt is None or receipt.accepted:

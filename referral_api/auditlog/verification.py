@@ -15,6 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 from referral_api.auditlog.checkpoint import Checkpoint, TrustPolicy, log_key, parse_checkpoint, verify_checkpoint
+from referral_api.auditlog.erasures import Erasures
+from referral_api.auditlog.leaf import parse_leaf
 from referral_api.auditlog.merkle import HASH_BYTES, Frontier, leaf_hash
 from referral_api.auditlog.note import parse_note
 from referral_api.auditlog.records import TreeHead
@@ -26,6 +28,7 @@ from referral_api.domain.words import KeyUse
 from referral_api.formats.statements import KeyMap
 
 __all__ = ["Check", "Fault", "Head", "OnProgress", "RawRecord", "Report", "Source", "Verdict", "unheard", "verify_full"]
+_ERASE = b'"k":"erase"'
 _STEP = 32
 """Records between two words of progress: one costs about a millisecond."""
 
@@ -62,9 +65,10 @@ class _Walk:
         final = self._keys_log(root, issuer, keys_leaves)
         if final is None:
             return self._report
-        trail = Trail(self._report, keys_leaves, root)
+        logs = {year: self._leaves(f"audit/{year}", final) for year in years}
+        trail = Trail(self._report, keys_leaves, root, self._erasures(logs, final))
         for before, year, after in zip((None, *years), years, (*years[1:], None), strict=False):
-            leaves = self._leaves(f"audit/{year}", final)
+            leaves = logs[year]
             if leaves is not None:
                 self._year(year, leaves, trail, final, (before, after))
         trail.both_logs()
@@ -155,6 +159,30 @@ class _Walk:
         return {}
 
     # The audit log of one year, record by record.
+
+    def _erasures(self, logs: Mapping[int, Sequence[bytes] | None], keymap: KeyMap) -> Erasures:
+        """What the `erase` acts of all years name; each stands behind what it takes, perhaps in a later year."""
+        sizes = {f"audit/{year}": len(leaves) for year, leaves in logs.items() if leaves is not None}
+        erasures = Erasures(keymap, sizes)
+        for year, leaves in logs.items():
+            for index, raw in enumerate(leaves or ()):
+                if _ERASE in raw:
+                    self._take(erasures, year, index, raw)
+        for (log, index), error in erasures.faults:
+            self._report.note(Check.RECORDS, log, index, error)
+        self._report.final_states.update(erasures.states)
+        return erasures
+
+    def _take(self, erasures: Erasures, year: int, index: int, raw: bytes) -> None:
+        try:
+            leaf = parse_leaf(raw)
+            for found in self._source.records(year, index, 1):
+                if found.index == index:
+                    erasures.take(f"audit/{year}", leaf, found)
+        except ReferralError as error:
+            # Whatever is wrong with it, the walk finds and names it in its place.
+            if error.code is ErrorCode.UNREACHABLE:
+                raise
 
     def _year(
         self, year: int, leaves: Sequence[bytes], trail: Trail, final: KeyMap, around: tuple[int | None, int | None]

@@ -126,6 +126,17 @@ class Record(Row, table=True):
     body: str = _text()
 
 
+class Erasure(Row, table=True):
+    """Leaves whose records are erased, each with the digest of the `erase` act that names it. Never changed; rows of
+    `act` and `record` can be deleted only where they stand here.
+    """
+
+    __tablename__ = "erasure"
+    __table_args__ = _STRICT
+    pos: int = _position()
+    act: str = _text()
+
+
 class Tally(Row, table=True):
     """What is counted by credential and hour, until the hour is over and a record says it (design §9).
 

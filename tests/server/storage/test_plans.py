@@ -28,8 +28,10 @@ from referral_api.client.keystore import InsecureKdfForTests
 from referral_api.domain.words import Act, CredentialKind
 from referral_api.formats.enrolment import parse_invitation
 from referral_api.server.service.batch import Done
+from referral_api.server.service.erasure import Erasure
 from tests.faults.submissions import parcel, send_at_once
 from tests.world import ENTRIES, OTHER_UNIT, PASSPHRASE, UNIT, Founded, World, entry
+from tests.world_check import Rows
 
 STORAGE = Path("referral_api/server/storage")
 ELSEWHERE = {
@@ -48,8 +50,9 @@ NEVER_MANY = {
 """Tables that may be read from end to end."""
 BY: Mapping[str, set[str]] = {
     "act": {"rowid=?", "rowid>? AND rowid<?", "digest=?", "iss=? AND id=?", "ref=?", "ref=? AND pos>? AND pos<?"},
-    "record": {"rowid>? AND rowid<?", "ref=?", "ref=? AND pos>? AND pos<?"},
+    "record": {"rowid=?", "rowid>? AND rowid<?", "ref=?", "ref=? AND pos>? AND pos<?"},
     "sealed": {"rowid=?"},
+    "erasure": {"rowid=?", "rowid>? AND rowid<?"},
     "referral": {"ref=?"},
     "delivery": {"ref=?", "ref=? AND unit=?"},
     "feed": {"party=? AND pos=?", "party=? AND pos>?", "ref=? AND party=?"},
@@ -132,6 +135,9 @@ def live(world: World) -> None:
     world.clock.ahead_s = datetime(datetime.now(UTC).year + 1, 1, 1, 1, tzinfo=UTC).timestamp() - world.clock()
     world.restart()
     assert world.caller("operator").call("GET", f"/v1/referrals/{sent.ref}").status == 200
+    year, exchange = datetime.now(UTC).year, world.server.runtime.exchange
+    indices = [row["pos"] - (year << 40) for row in Rows(world)["act"] if row["ref"] == sent.ref]
+    world.server.runtime.writer.run(Erasure(exchange, sent.ref, year, indices, "retention_ended"))
     world.check()
 
 
