@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from referral_api.auditlog.policy import Policy, format_policy
 from referral_api.client import sdk
 from referral_api.client.delivery import Opened
 from referral_api.client.enrolment import Joined, Joining
@@ -37,9 +38,12 @@ from referral_api.server.service import enrolment, founding
 from referral_api.server.settings import Settings
 from referral_api.server.storage import enrolments
 from tests.wire import Caller, Wire
+from tests.witnesses import WitnessProcess
 
 ISSUER = "http://localhost:8440"
 """What everything signed names; where the server of a test listens is another matter (R-42)."""
+WITNESSES = "witnesses.policy"
+"""The policy file in an exchange's folder, where it has witnesses."""
 PASSPHRASE = "una frase de paso larga"
 CANARY = "el colibrí azul duerme bajo el algarrobo"
 """Stands in the sealed referral, and must never be seen on the exchange's side of the wire."""
@@ -134,6 +138,7 @@ class Founded:
 
 def settings_of(folder: Path, database_url: str = "") -> Settings:
     """The settings of an exchange in `folder`."""
+    policy = folder / WITNESSES
     return Settings(
         issuer=ISSUER,
         environment="sandbox",
@@ -141,13 +146,24 @@ def settings_of(folder: Path, database_url: str = "") -> Settings:
         keys_dir=folder / "keys",
         signer_dir=folder / "signer",
         database_url=database_url,
+        witness_policy=policy if policy.exists() else None,
     )
 
 
 def found(
-    folder: Path, *, database_url: str = "", database: str = "", clock: Callable[[], float] = time.time
+    folder: Path,
+    *,
+    database_url: str = "",
+    database: str = "",
+    policy: Policy | None = None,
+    clock: Callable[[], float] = time.time,
 ) -> Founded:
-    """Found an exchange and enrol everybody: invitation, keys made by the newcomer, code read out, approval (R-34)."""
+    """Found an exchange and enrol everybody: invitation, keys made by the newcomer, code read out, approval (R-34).
+
+    With a `policy` its genesis act names these witnesses; a test may write their addresses into `WITNESSES` anew.
+    """
+    if policy is not None:
+        (folder / WITNESSES).write_bytes(format_policy(policy))
     settings = settings_of(folder, database_url)
     app.found(settings, registrars_required=2, clock=clock).close()
     return enrol(folder, settings, database, clock)
@@ -313,6 +329,8 @@ class World:
         self.settings = settings_of(folder, database_url)
         self.server = Server(self.settings, self.clock)
         self.wires: dict[str, Wire] = {}
+        self.witnesses: list[WitnessProcess] = []
+        """Of a test that has them; it starts and stops them."""
         self._clients: dict[str, Client] = {}
         self._callers: dict[str, Caller] = {}
         self._tee = Tee(sys.stderr)

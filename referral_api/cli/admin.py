@@ -19,6 +19,8 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
+from referral_api.cli.admin_recovery import add_recovery
+from referral_api.cli.admin_settings import SETTINGS, ConfigFile, load_settings, setting_fault
 from referral_api.cli.invocation import Invocation, invocation, write_private_file
 from referral_api.cli.output import Fault, Shown
 from referral_api.domain.errors import ErrorCode, ReferralError
@@ -27,19 +29,21 @@ from referral_api.formats.enrolment import SECRET_BYTES, build_invitation, verif
 from referral_api.formats.strict_json import b64u, canonical, sha256_b64u
 from referral_api.server import app as server
 from referral_api.server.service import enrolment
+from referral_api.server.service.batch import audit_log
 from referral_api.server.service.directory import INVITATION_LIFE_S
+from referral_api.server.service.exchange import Exchange, year_of
 from referral_api.server.service.founding import exchange_signs
 from referral_api.server.settings import Settings
 from referral_api.server.storage.database import Database
 from referral_api.server.storage.enrolments import EnrolmentState, enrolments_in
+from referral_api.server.storage.logbook import KEYS
 
-SETTINGS = "exchange.toml"
 INVITATION = "invitation-registrar.json"
 ENTRY = "entry-registrar.json"
 DEFAULT_PORT = 8440
-ConfigFile = Annotated[Path, typer.Option("--config", "-c", envvar="REFERRAL_CONFIG")]
 
 app = typer.Typer(no_args_is_help=True)
+add_recovery(app)
 
 
 @app.command("init")
@@ -49,6 +53,7 @@ def init(
     issuer: Annotated[str | None, typer.Option()] = None,
     port: Annotated[int, typer.Option(min=1, max=65535)] = DEFAULT_PORT,
     database_url: Annotated[str, typer.Option()] = "",
+    witness_policy: Annotated[Path | None, typer.Option()] = None,
     registrar: Annotated[str, typer.Option()] = "registro",
     registrar_name: Annotated[str, typer.Option()] = "Registro",
     sandbox: Annotated[bool, typer.Option("--sandbox")] = False,  # noqa: FBT002 - an option of the command line
@@ -58,7 +63,7 @@ def init(
     call = invocation(ctx)
     if issuer is None:
         issuer = f"http://127.0.0.1:{port}" if defaults else call.prompt("ask.issuer", "issuer-missing")
-    settings = _settings(folder.absolute(), issuer, port, database_url, sandbox=sandbox)
+    settings = _settings(folder.absolute(), issuer, port, database_url, witness_policy, sandbox=sandbox)
     if not defaults:
         call.confirm("ask.init", folder=folder, issuer=issuer, environment=settings.environment)
     entry = {"id": registrar, "role": Role.REGISTRAR.value, "name": registrar_name, "area": [], "escalation": []}
@@ -72,16 +77,16 @@ def init(
     write_private_file(folder / SETTINGS, _toml(settings, folder.absolute()))
     write_private_file(folder / ENTRY, canonical(entry) + b"\n")
     write_private_file(folder / INVITATION, raw)
-    _show_founded(call, settings, folder, b64u(runtime.exchange.keymap.root), registrar)
+    _show_founded(call, settings, folder, runtime.exchange, registrar)
 
 
 @app.command("serve")
 def serve(ctx: typer.Context, config: ConfigFile = Path(SETTINGS)) -> None:
     """Run the exchange until SIGTERM or SIGINT."""
     call = invocation(ctx)
-    settings = _load(config)
+    settings = load_settings(config)
     call.screen.talk("serve.begins", issuer=settings.issuer, host=settings.host, port=settings.port)
-    call.screen.talk("witnesses.none")
+    call.screen.talk("witnesses.none" if settings.witness_policy is None else "witnesses.some")
     server.serve(settings)
     call.screen.talk("serve.ended")
 
@@ -90,7 +95,7 @@ def serve(ctx: typer.Context, config: ConfigFile = Path(SETTINGS)) -> None:
 def migrate(ctx: typer.Context, config: ConfigFile = Path(SETTINGS)) -> None:
     """Bring the database to this version's schema."""
     call = invocation(ctx)
-    settings = _load(config)
+    settings = load_settings(config)
     Database.migrate(settings.database).close()
     call.show(Shown({"migrated": True}, [call.screen.say("migrate.done")], [f"referral admin serve --config {config}"]))
 
@@ -103,7 +108,7 @@ def approve(
 ) -> None:
     """Approve the registrar's first statement by its thirty digits. Needs the database to itself (R-32 a)."""
     call = invocation(ctx)
-    settings = _load(config)
+    settings = load_settings(config)
     try:
         runtime = server.open_runtime(settings)
     except ReferralError as error:
@@ -128,7 +133,9 @@ def approve(
     )
 
 
-def _settings(folder: Path, issuer: str, port: int, database_url: str, *, sandbox: bool) -> Settings:
+def _settings(
+    folder: Path, issuer: str, port: int, database_url: str, witness_policy: Path | None, *, sandbox: bool
+) -> Settings:
     try:
         return Settings(
             issuer=issuer,
@@ -138,25 +145,10 @@ def _settings(folder: Path, issuer: str, port: int, database_url: str, *, sandbo
             keys_dir=folder / "keys",
             signer_dir=folder / "signer",
             port=port,
+            witness_policy=None if witness_policy is None else witness_policy.absolute(),
         )
     except ValidationError as error:
-        raise _setting_fault(error) from None
-
-
-def _load(config: Path) -> Settings:
-    if not config.is_file():
-        raise Fault("config-missing", path=config)
-    try:
-        return Settings.load(config)
-    except ValidationError as error:
-        raise _setting_fault(error) from None
-    except ValueError:
-        raise Fault("config-unreadable", path=config) from None
-
-
-def _setting_fault(error: ValidationError) -> Fault:
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    return Fault("setting", name=".".join(str(step) for step in first["loc"]), reason=first["msg"])
+        raise setting_fault(error) from None
 
 
 def _refuse_existing(folder: Path) -> None:
@@ -178,6 +170,8 @@ def _toml(settings: Settings, folder: Path) -> bytes:
     }
     if settings.database_url:
         members["database_url"] = settings.database_url
+    if settings.witness_policy is not None:
+        members["witness_policy"] = str(settings.witness_policy)
     return b"".join(b"%s = %s\n" % (name.encode(), canonical([value])[1:-1]) for name, value in members.items())
 
 
@@ -225,15 +219,18 @@ def _approve_registrar(call: Invocation, runtime: server.Runtime, code_file: Pat
     return {"party": newcomer.stored.party, "index": exchange.keymap.size - 1, "turn": "done"}
 
 
-def _show_founded(call: Invocation, settings: Settings, folder: Path, root: str, registrar: str) -> None:
-    screen = call.screen
+def _show_founded(call: Invocation, settings: Settings, folder: Path, exchange: Exchange, registrar: str) -> None:
+    screen, root = call.screen, b64u(exchange.keymap.root)
+    # What the operators of witnesses are told: the keys log's key, and the audit log's for every year.
+    logs = [exchange.trust(KEYS).log.vkey, exchange.trust(audit_log(year_of(int(time.time())))).log.vkey]
     lines = [
         screen.say("init.done", issuer=settings.issuer, environment=settings.environment),
         screen.say("init.root", root=root),
         screen.say("init.files", config=folder / SETTINGS, keys=settings.keys_dir, signer=settings.signer_dir),
         screen.say("init.invitation", path=folder / INVITATION, entry=folder / ENTRY, party=registrar),
+        *(screen.say("init.log", vkey=vkey) for vkey in logs),
         screen.say("init.sandbox" if settings.environment == "sandbox" else "init.production"),
-        screen.say("witnesses.none"),
+        screen.say("witnesses.none" if settings.witness_policy is None else "witnesses.some"),
         screen.say("turn.invitee"),
     ]
     data = {
@@ -243,6 +240,7 @@ def _show_founded(call: Invocation, settings: Settings, folder: Path, root: str,
         "config": str(folder / SETTINGS),
         "invitation": str(folder / INVITATION),
         "entry": str(folder / ENTRY),
+        "logs": logs,
         "turn": "invitee",
     }
     follow = [

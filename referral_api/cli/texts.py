@@ -14,10 +14,11 @@ from typing import Any, Final
 from referral_api.cli.texts_faults import FAULTS
 from referral_api.cli.texts_fields import FIELDS
 from referral_api.cli.texts_help import HELP
+from referral_api.cli.texts_recovery import RECOVERY
 from referral_api.cli.texts_screens import SCREENS
 from referral_api.domain.catalogue import Language
 
-TEXTS: Final[Mapping[str, tuple[str, str]]] = {**SCREENS, **FAULTS, **HELP, **FIELDS}
+TEXTS: Final[Mapping[str, tuple[str, str]]] = {**SCREENS, **FAULTS, **HELP, **FIELDS, **RECOVERY}
 __all__ = ["FAULTS", "FIELDS", "HELP", "SCREENS", "TEXTS", "find", "say"]
 _PLACE: Final[Mapping[Language, int]] = {"es": 0, "en": 1}
 

@@ -66,7 +66,7 @@ def lived(world: World) -> str:
     return ref
 
 
-@pytest.mark.parametrize("window", [4096, 7], ids=["in one look", "looking through a few leaves a call"])
+@pytest.mark.parametrize("window", [2048, 7], ids=["in one look", "looking through a few leaves a call"])
 def test_every_record_that_fits_is_found_and_no_other(
     world: World, monkeypatch: pytest.MonkeyPatch, window: int
 ) -> None:

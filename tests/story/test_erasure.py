@@ -60,6 +60,7 @@ def test_after_an_erasure_everything_else_verifies_and_the_states_stand(world: W
     world.auditor.mirror(tmp_path / "before")
     _, indices = erase(world, gone)
     world.check()
+    assert world.auditor.audit(tmp_path / "before").complete, "what was copied before verifies as it did"
 
     report = world.auditor.audit()
     assert report.complete, report.faults
@@ -67,7 +68,6 @@ def test_after_an_erasure_everything_else_verifies_and_the_states_stand(world: W
     state = next(one for one in report.final_states[gone] if one.unit == UNIT)
     assert (state.state, state.investigation) == ("accepted", "registered")
     assert report.chronicles[kept].deliveries[UNIT].state == "accepted"
-    assert world.auditor.audit(tmp_path / "before").complete, "what was copied before verifies as it did"
     world.auditor.mirror(tmp_path / "after")
     assert world.auditor.audit(tmp_path / "after").complete
 

@@ -10,27 +10,29 @@ from __future__ import annotations
 
 import base64
 from bisect import bisect_left
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any
 
 from referral_api.auditlog import tiles
 from referral_api.auditlog.leaf import parse_leaf
-from referral_api.auditlog.records import AuditSession, ProofRead, RecordRead, Sought, encode_salt
+from referral_api.auditlog.records import AuditSession, ProofRead, RecordRead, Sought, encode_record, encode_salt
 from referral_api.domain import policy
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.policy import Read, Relation
-from referral_api.server.service.batch import Batch, Done, audit_log
+from referral_api.server.service.batch import audit_log
 from referral_api.server.service.callers import Caller
 from referral_api.server.service.decision import proof_of
 from referral_api.server.service.exchange import Exchange
 from referral_api.server.service.reading import access
+from referral_api.server.service.recorded import RecordedRead, Shown
 from referral_api.server.storage import logbook, queries
 from referral_api.server.storage.database import Connection
 from referral_api.server.storage.logbook import KEYS
 
 MAX_RECORDS = 200  # R-05
-MAX_LOOKED_THROUGH = 4096
-"""Leaves behind which one call looks for records of a party or kind."""
+MAX_LOOKED_THROUGH = 2048
+"""Leaves behind which one call looks for records of a party or kind; the writer has nothing else to do meanwhile."""
 
 
 def receipt(conn: Connection, exchange: Exchange, digest: str, caller: Caller) -> dict[str, Any]:
@@ -48,6 +50,16 @@ def receipt(conn: Connection, exchange: Exchange, digest: str, caller: Caller) -
     return {"receipt": act.receipt, "proof": proof_of(conn, exchange, act.pos)}
 
 
+def waits_for(conn: Connection, exchange: Exchange, digest: str) -> str | None:
+    """The log whose next quorum would cosign the proof of this act; None where nothing is to be waited for."""
+    act = None if exchange.policy.rule() is None else queries.find_act_by_digest(conn, digest)
+    if act is None:
+        return None
+    year, index = logbook.year_index(act.pos)
+    witnessed = exchange.newest_witnessed(conn, audit_log(year))
+    return audit_log(year) if witnessed is None or witnessed[0] <= index else None
+
+
 def log_of(name: str, caller: Caller, *, read: Read | None = None) -> str:
     """The log's name if this caller may read it: `keys`, or `audit/<year>` for auditors (of growth: everyone)."""
     action = read or (Read.KEYS_LOG if name == KEYS else Read.AUDIT_LOG)
@@ -56,9 +68,12 @@ def log_of(name: str, caller: Caller, *, read: Read | None = None) -> str:
     return name
 
 
-def checkpoint(conn: Connection, exchange: Exchange, log: str) -> tuple[int, bytes]:
-    """Size and text of the newest signed checkpoint of a log. NOT_FOUND for a log that does not exist (yet)."""
-    newest = exchange.newest_checkpoint(conn, log)
+def checkpoint(conn: Connection, exchange: Exchange, log: str, *, cosigned: bool = False) -> tuple[int, bytes]:
+    """Size and text of the newest signed checkpoint of a log, or of those that a quorum has cosigned.
+
+    NOT_FOUND for a log that does not exist (yet), and where no quorum has cosigned anything.
+    """
+    newest = exchange.newest_witnessed(conn, log) if cosigned else exchange.newest_checkpoint(conn, log)
     if newest is None:
         raise ReferralError(ErrorCode.NOT_FOUND)
     return newest
@@ -132,8 +147,11 @@ def find_records(conn: Connection, year: int, wanted: Wanted, caller: Caller) ->
 
     start = wanted.first if wanted.since is None else max(wanted.first, at(wanted.since))
     end = max(start, size if wanted.until is None else at(wanted.until))
-    reach = wanted.limit if wanted.sought is None else MAX_LOOKED_THROUGH
-    stop = end if wanted.ref is not None else min(end, start + reach)
+    if wanted.sought is None and wanted.until is None:
+        # Records of this very batch are shown too, so that the reading's own leaf follows the last of them (R-97).
+        stop = start + wanted.limit
+    else:
+        stop = end if wanted.ref is not None else min(end, start + MAX_LOOKED_THROUGH)
     span = logbook.position(year, start), logbook.position(year, stop) - 1
     sought = queries.Sought(*span, wanted.limit + 1, wanted.party, wanted.ref, wanted.kind)
     shown: dict[int, dict[str, Any]] = {}
@@ -148,33 +166,33 @@ def find_records(conn: Connection, year: int, wanted: Wanted, caller: Caller) ->
     return Found({"records": records, "next": stop if stop < end else None}, start, stop - start)
 
 
-class RecordsRead:
-    """Record that records were found for an auditor, before they are handed out."""
+class RecordsRead(RecordedRead[dict[str, Any]]):
+    """Hand auditors the records behind leaves; that they were handed out is itself on the record."""
 
-    def __init__(self, exchange: Exchange, year: int, wanted: Wanted, found: Found, caller: Caller) -> None:
+    def __init__(self, exchange: Exchange, year: int, wanted: Wanted, caller: Caller) -> None:
         self._exchange = exchange
         self._year = year
         self._wanted = wanted
-        self._found = found
         self._caller = caller
 
-    def __call__(self, batch: Batch) -> Done[dict[str, Any]]:
-        """Record the reading, and give what was found."""
+    def show(self, conn: Connection, now: int, fetched: Container[tuple[str, str]] = ()) -> Shown[dict[str, Any]]:  # noqa: ARG002
+        """The exact bytes as text, acts with their receipts, and the record of the read."""
+        found = find_records(conn, self._year, self._wanted, self._caller)
         read = RecordRead(
-            t=batch.now,
+            t=now,
             salt=encode_salt(self._exchange.token_bytes(16)),
             party=self._caller.party,
             credential=self._caller.credential,
             origin=self._exchange.audit_origin(self._year),
-            start=self._found.start,
-            count=self._found.count,
+            start=found.start,
+            count=found.count,
             sought=self._wanted.sought,
         )
-        batch.record(read, ref=self._wanted.ref, party=self._caller.party)
-        return Done(self._found.document)
+        # Whoever keeps a mirror keeps the record of its own reading too: nobody else could bring it back (R-97).
+        return Shown(found.document | {"reading": encode_record(read).decode("ascii")}, read)
 
 
-class SessionRead:
+class SessionRead(RecordedRead[None]):
     """Record that an auditor read a log's tiles up to a size: one record a session, not one a tile (design §9)."""
 
     def __init__(self, exchange: Exchange, year: int, old: int, new: int, caller: Caller) -> None:
@@ -183,11 +201,11 @@ class SessionRead:
         self._sizes = (old, new)
         self._caller = caller
 
-    def __call__(self, batch: Batch) -> Done[None]:
-        """Append the record."""
+    def show(self, conn: Connection, now: int, fetched: Container[tuple[str, str]] = ()) -> Shown[None]:  # noqa: ARG002
+        """The record alone."""
         old, new = self._sizes
         record = AuditSession(
-            t=batch.now,
+            t=now,
             salt=encode_salt(self._exchange.token_bytes(16)),
             party=self._caller.party,
             credential=self._caller.credential,
@@ -195,11 +213,10 @@ class SessionRead:
             old_size=old,
             new_size=new,
         )
-        batch.record(record, party=self._caller.party)
-        return Done(None)
+        return Shown(None, record)
 
 
-class ReceiptRead:
+class ReceiptRead(RecordedRead[dict[str, Any]]):
     """Record that a stored receipt and its fresh proof were handed out."""
 
     def __init__(self, exchange: Exchange, digest: str, caller: Caller) -> None:
@@ -207,15 +224,14 @@ class ReceiptRead:
         self._digest = digest
         self._caller = caller
 
-    def __call__(self, batch: Batch) -> Done[dict[str, Any]]:
+    def show(self, conn: Connection, now: int, fetched: Container[tuple[str, str]] = ()) -> Shown[dict[str, Any]]:  # noqa: ARG002
         """Give receipt and proof, with the record behind them."""
-        found = receipt(batch.tx, self._exchange, self._digest, self._caller)
+        found = receipt(conn, self._exchange, self._digest, self._caller)
         record = ProofRead(
-            t=batch.now,
+            t=now,
             salt=encode_salt(self._exchange.token_bytes(16)),
             party=self._caller.party,
             credential=self._caller.credential,
             act=self._digest,
         )
-        batch.record(record, party=self._caller.party)
-        return Done(found)
+        return Shown(found, record)

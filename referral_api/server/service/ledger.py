@@ -79,6 +79,28 @@ def store(batch: Batch, exchange: Exchange, entry: Entry) -> tuple[Place, str]:
     return place, receipt
 
 
+def carry_out(
+    batch: Batch,
+    event: Event,
+    act: RawAct,
+    referral: Referral,
+    before: Mapping[str, Delivery],
+    changed: Mapping[str, Delivery],
+    place: Place,
+) -> None:
+    """What an accepted act does to deliveries and inboxes, whether it has just come or comes back from a mirror."""
+    for unit, after in changed.items():
+        seen = before.get(unit)
+        if seen is None:
+            queries.insert_delivery(batch.tx, referral.ref, after)
+            announce_delivery(batch, act, referral, after, place)
+        elif not queries.swap_delivery(batch.tx, referral.ref, seen, after):
+            raise RuntimeError("a delivery changed under the log's lock")
+    if before:
+        settle(batch, event, referral, changed)
+        announce(batch, event, act, referral, {u: d for u, d in before.items() if u in changed}, place)
+
+
 def announce(
     batch: Batch, event: Event, act: RawAct, referral: Referral, before: Mapping[str, Delivery], place: Place
 ) -> None:

@@ -116,10 +116,12 @@ class Recording:
 
     # Counts, on their way into the log.
 
-    def turn(self, now: int) -> None:
-        """Now and then: let the writer take the counts along, and record those whose hour is over."""
+    def turn(self, now: int, *, force: bool = False) -> None:
+        """Now and then: let the writer take the counts along, and record those whose hour is over; with `force` a batch
+        begins even where there are none.
+        """
         with self._lock:
-            due = bool(self._counts) or (self._oldest is not None and self._oldest + HOUR_S <= now)
+            due = force or bool(self._counts) or (self._oldest is not None and self._oldest + HOUR_S <= now)
         if due:
             self._submit()
 

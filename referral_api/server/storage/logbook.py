@@ -166,6 +166,21 @@ def frontier(conn: Connection, name: str) -> Frontier:
     return Frontier() if row is None else parse_frontier(row[0])
 
 
+def frontier_at(conn: Connection, name: str, at_size: int) -> Frontier:
+    """The right edge as it was at `at_size` leaves, computed from stored tiles and at most 255 leaves.
+
+    Raises NOT_FOUND for a size that the log never had, TAMPERED where tiles or leaves are missing.
+    """
+    start = at_size // TILE_WIDTH * TILE_WIDTH
+    read = TileReader(start, partial(tile, conn, name))
+    whole = [level for level in range(start.bit_length() - 1, -1, -1) if start >> level & 1]
+    before = Frontier(start, tuple(read(level, (start >> level) - 1) for level in whole))
+    newest = leaf_hashes(conn, name, start, at_size)
+    if len(newest) != at_size - start:
+        raise ReferralError(ErrorCode.TAMPERED, what="entry", log=name)
+    return before.extend(newest)
+
+
 def size(conn: Connection, name: str) -> int:
     """How many leaves a log has; 0 if it does not exist."""
     row = conn.one("SELECT size FROM log_state WHERE log = ?", (name,))
@@ -233,12 +248,37 @@ def latest_checkpoint(conn: Connection, name: str) -> StoredCheckpoint | None:
     return None if row is None else StoredCheckpoint(row[0], row[1].encode(), row[2])
 
 
+def find_checkpoint(conn: Connection, name: str, at_size: int) -> StoredCheckpoint | None:
+    """The checkpoint of exactly this size, if it was saved."""
+    row = conn.one("SELECT size, note, signed_at FROM log_checkpoint WHERE log = ? AND size = ?", (name, at_size))
+    return None if row is None else StoredCheckpoint(row[0], row[1].encode(), row[2])
+
+
+def latest_witnessed(conn: Connection, name: str) -> StoredCheckpoint | None:
+    """The largest checkpoint that a quorum of witnesses has cosigned; None before the first."""
+    row = conn.one(
+        "SELECT size, note, signed_at FROM log_checkpoint WHERE log = ? AND witnessed_at IS NOT NULL"
+        " ORDER BY size DESC LIMIT 1",
+        (name,),
+    )
+    return None if row is None else StoredCheckpoint(row[0], row[1].encode(), row[2])
+
+
 def save_checkpoint(tx: Transaction, name: str, at_size: int, note: bytes, now: int) -> None:
-    """Keep a signed note, or its version with more cosignatures. In any transaction after the one it covers."""
+    """Keep a signed note, in any transaction after the one it covers; one that is there may have cosignatures."""
     tx.run(
-        "INSERT INTO log_checkpoint (log, size, note, signed_at) VALUES (?,?,?,?)"
-        " ON CONFLICT (log, size) DO UPDATE SET note = excluded.note",
+        "INSERT INTO log_checkpoint (log, size, note, signed_at) VALUES (?,?,?,?) ON CONFLICT (log, size) DO NOTHING",
         (name, at_size, note.decode(), now),
+    )
+
+
+def save_cosigned(tx: Transaction, name: str, at_size: int, note: bytes, now: int, *, witnessed: bool) -> None:
+    """Keep a checkpoint with more cosignatures than before; `witnessed` says that they suffice from now on."""
+    tx.run(
+        "INSERT INTO log_checkpoint (log, size, note, signed_at, witnessed_at) VALUES (?,?,?,?,?)"
+        " ON CONFLICT (log, size) DO UPDATE SET note = excluded.note,"
+        " witnessed_at = COALESCE(log_checkpoint.witnessed_at, excluded.witnessed_at)",
+        (name, at_size, note.decode(), now, now if witnessed else None),
     )
 
 

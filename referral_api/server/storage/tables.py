@@ -249,14 +249,52 @@ class LogTile(Row, table=True):
 
 
 class LogCheckpoint(Row, table=True):
-    """Signed checkpoints, each over committed growth; `note` may gain cosignatures."""
+    """Signed checkpoints over committed growth. `note` gains cosignatures; `witnessed_at` is when they sufficed."""
 
     __tablename__ = "log_checkpoint"
-    __table_args__ = _STRICT_BY_KEY
+    __table_args__ = (
+        Index(
+            "log_checkpoint_witnessed",
+            "log",
+            "size",
+            sqlite_where=text("witnessed_at IS NOT NULL"),
+            postgresql_where=text("witnessed_at IS NOT NULL"),
+        ),
+        _STRICT_BY_KEY,
+    )
     log: str = _text(primary_key=True)
     size: int = _position()
     note: str = _text()
     signed_at: int = _int()
+    witnessed_at: int | None = _int()
+
+
+class LogSigner(Row, table=True):
+    """Who may sign a log (R-93): the claim of one signer's state file. Adopting it elsewhere raises the fence."""
+
+    __tablename__ = "log_signer"
+    __table_args__ = _STRICT_BY_KEY
+    log: str = _text(primary_key=True)
+    signer_id: str = _text()
+    fence: int = _int()
+    adopted_at: int = _int()
+
+
+class SpoolLogged(Row, table=True):
+    """Spools whose records are on the log (R-97), so that none is logged twice after a crash."""
+
+    __tablename__ = "spool_logged"
+    __table_args__ = _STRICT_BY_KEY
+    id: str = _text(primary_key=True)
+    logged_at: int = _int()
+
+
+class SealedLost(Row, table=True):
+    """Sealed texts that recovery could not bring back; the row goes when somebody sends the same bytes again."""
+
+    __tablename__ = "sealed_lost"
+    __table_args__ = _STRICT
+    pos: int = _position()
 
 
 class Assertion(Row, table=True):

@@ -36,6 +36,10 @@ def test_a_database_of_the_first_step_is_brought_to_the_tables(database_url: str
             for table in ("act", "record"):
                 tx.run(f"DROP TRIGGER {table}_erased_only ON {table}")
             tx.run("DROP FUNCTION erased_only")
+        for table in ("log_signer", "spool_logged", "sealed_lost"):
+            tx.run(f"DROP TABLE {table}")
+        tx.run("DROP INDEX log_checkpoint_witnessed")
+        tx.run("ALTER TABLE log_checkpoint DROP COLUMN witnessed_at")
         tx.run("UPDATE alembic_version SET version_num = '0001'")
     assert refused(ErrorCode.UNAVAILABLE, Database.open, database_url) == "schema-behind"
     with Database.migrate(database_url) as migrated, engine_of(migrated).connect() as connection:

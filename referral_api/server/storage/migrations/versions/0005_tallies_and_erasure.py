@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0004"
-down_revision = "0002"
+revision = "0005"
+down_revision = "0004"
 
 _ERASABLE = ("act", "record")
 _INTEGER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
