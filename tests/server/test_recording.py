@@ -41,6 +41,12 @@ def records(world: World, kind: type[R]) -> list[R]:
     return [one for one in every if isinstance(one, kind)]
 
 
+def end_hour(world: World) -> None:
+    """An hour later; what was counted is recorded, at the latest when the exchange stops."""
+    world.clock.ahead_s += HOUR
+    world.restart()
+
+
 def leaves(world: World) -> int:
     """How many audit leaves there are."""
     return sum(len(found) for log, found in Rows(world).logs.items() if log != "keys")
@@ -57,11 +63,11 @@ def test_a_refusal_about_a_referral_is_on_the_record_before_its_answer_and_then_
     assert (one.credential, one.code, one.ref) == (credential, ErrorCode.NOT_FOUND, ref)
     stranger.call("GET", f"/v1/referrals/{ref}")
     assert len(records(world, Refused)) == 2, "another call about it is another refusal"
-    world.restart()
+    end_hour(world)
     (counted,) = [one for one in records(world, Refusals) if one.credential == credential]
     assert (counted.code, counted.count) == (ErrorCode.NOT_FOUND, 4)
     assert counted.since % HOUR == 0
-    assert counted.since < counted.until <= counted.since + HOUR
+    assert counted.until == counted.since + HOUR
 
 
 def test_a_referral_that_is_not_ones_own_and_one_that_is_none_leave_the_same_record(world: World) -> None:
@@ -80,7 +86,7 @@ def test_a_credential_that_tries_one_referral_after_the_other_cannot_fill_the_lo
         ref = f"01890a5d-ac96-774b-bcce-b3020{number:07d}"
         assert stranger.call("GET", f"/v1/referrals/{ref}").status == 404
     assert len(records(world, Refused)) == SINGLES
-    world.restart()
+    end_hour(world)
     assert [one.count for one in records(world, Refusals) if one.credential is not None] == [15]
 
 
@@ -93,12 +99,12 @@ def test_strangers_leave_one_record_a_code_and_hour_whatever_they_send(world: Wo
             assert nobody.get(f"/nothing/{number}").status_code == 404
             assert nobody.post("/oauth/token", content=b"x" * number).status_code in (400, 401)
     assert leaves(world) == before, "a stranger wrote into the log"
-    world.restart()
+    end_hour(world)
     unknown = {one.code: one.count for one in records(world, Refusals) if one.party is None}
     assert all(one.credential is None for one in records(world, Refusals) if one.party is None)
     assert unknown.pop(ErrorCode.INVALID_TOKEN) >= 40
     assert unknown.pop(ErrorCode.NOT_FOUND) >= 40
-    assert sum(unknown.values()) == 40, unknown
+    assert sum(unknown.values()) >= 40, unknown
 
 
 def test_a_final_refusal_has_its_leaf_and_is_not_recorded_again(world: World) -> None:
@@ -163,6 +169,9 @@ def test_the_end_of_an_hour_is_recorded_in_pieces_and_whole(world: World, monkey
     many = Recording(runtime.exchange, runtime.writer)
     for number in range(50):
         many.count_refusal(Refusal("pnp-a", f"pnp-a.x{number:03d}", ErrorCode.MALFORMED), now)
+    many.finish()
+    assert not [one for one in records(world, Refusals) if one.party == "pnp-a"], "its hour is not over"
+    world.clock.ahead_s += HOUR
     many.finish()
     counts = [one for one in records(world, Refusals) if one.party == "pnp-a"]
     assert Counter(one.credential for one in counts) == Counter(f"pnp-a.x{number:03d}" for number in range(50))

@@ -126,10 +126,14 @@ class Recording:
             self._submit()
 
     def finish(self) -> None:
-        """At an orderly end: the counts of the hour under way too. Blocks until they are in the log."""
+        """At an orderly end: leave nothing in memory. Blocks until it is kept, and what is over is in the log.
+
+        The hour under way stays in the table: records of a last moment would be leaves that nobody else has seen, which
+        recovery could bring back from nowhere if the disk were lost.
+        """
         more = True
         while more:
-            job = _Keep(self, everything=True)
+            job = _Keep(self)
             try:
                 more = self._writer.run(job).result
             except ReferralError:
@@ -171,7 +175,7 @@ class Recording:
 
     def record_of(self, tally: Tally, count: int, now: int) -> ServerRecord:
         """The record that a count becomes."""
-        until = min(tally.hour + HOUR_S, max(now, tally.hour))
+        until = tally.hour + HOUR_S
         if tally.code == "":
             return Tokens(
                 t=now,
@@ -203,9 +207,8 @@ class _Keep:
     What it takes is nobody else's, so that two of them never keep the same; if it fails, it is given back.
     """
 
-    def __init__(self, recording: Recording, *, everything: bool = False) -> None:
+    def __init__(self, recording: Recording) -> None:
         self._recording = recording
-        self._everything = everything
         self._taken: Counter[Tally] = Counter()
 
     def __call__(self, batch: Batch) -> Done[bool]:
@@ -213,8 +216,7 @@ class _Keep:
         self._taken.update(self._recording.take())
         if self._taken:
             tallies.add_tallies(batch.tx, self._taken)
-        before = batch.now + 1 if self._everything else _hour(batch.now)
-        ended = tallies.oldest_tallies(batch.tx, before, _RECORDS_A_JOB)
+        ended = tallies.oldest_tallies(batch.tx, _hour(batch.now), _RECORDS_A_JOB)
         for tally, count in ended:
             batch.record(self._recording.record_of(tally, count, batch.now), party=tally.party or None)
         tallies.delete_tallies(batch.tx, [tally for tally, _ in ended])
