@@ -265,7 +265,7 @@ def test_records_come_200_at_a_time_and_not_one_more(world: World) -> None:
     caller = world.caller("auditor")
     assert caller.call("GET", f"/v1/records/{year}?limit=200").status == 200
     assert caller.call("GET", f"/v1/records/{year}?limit=201").code == "malformed"
-    assert caller.call("GET", "/v1/records/1999?limit=1").json == {"records": [], "next": None}
+    assert caller.call("GET", "/v1/records/1999?limit=1").json["records"] == []
 
 
 PATHS = {
