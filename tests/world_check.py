@@ -15,7 +15,7 @@ import json
 import secrets
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,9 +115,11 @@ def check(world: World) -> Report:
     check_one_leaf_for_each_record(rows)
     report = verify_full(RowSource(rows, notes), _root(rows), _years(rows), {}, issuer=ISSUER)
     assert report.complete, report.faults
-    check_states(rows, report.chronicles)
+    assert report.erased == len(rows["erasure"])
+    known = {ref: one for ref, one in report.chronicles.items() if ref not in report.final_states}
+    check_states(rows, known, report.final_states)
     check_sealed(rows)
-    check_inboxes(rows, report.chronicles)
+    check_inboxes(rows, known, report.final_states)
     check_blind(world, rows)
     return report
 
@@ -181,7 +183,9 @@ def check_one_leaf_for_each_record(rows: Rows) -> None:
         assert row["pos"] not in places, "two records at one leaf"
         places[row["pos"]] = ("record", row["body"].encode())
     expected = {_position(year, index) for year in _years(rows) for index in range(len(rows.logs[f"audit/{year}"]))}
-    assert places.keys() == expected, "a leaf without its record, or a record without its leaf"
+    erased = {row["pos"] for row in rows["erasure"]}
+    assert not erased & places.keys(), "a record that was erased is there"
+    assert places.keys() | erased == expected, "a leaf without its record, or a record without its leaf"
     seen: Counter[str] = Counter()
     for pos, (table, record) in places.items():
         year, index = pos >> YEAR_BITS, pos & ((1 << YEAR_BITS) - 1)
@@ -197,12 +201,12 @@ def check_one_leaf_for_each_record(rows: Rows) -> None:
         ), "a column of an act is not what was signed"
 
 
-def check_states(rows: Rows, chronicles: dict[str, Chronicle]) -> None:
+def check_states(rows: Rows, chronicles: dict[str, Chronicle], erased: Collection[str] = ()) -> None:
     """Acts and retrieval records, replayed in log order, give the stored deliveries (R-68)."""
     stored: dict[str, dict[str, Row]] = {}
-    for row in rows["delivery"]:
+    for row in (row for row in rows["delivery"] if row["ref"] not in erased):
         stored.setdefault(row["ref"], {})[row["unit"]] = row
-    assert stored.keys() == {row["ref"] for row in rows["referral"]}
+    assert stored.keys() == {row["ref"] for row in rows["referral"] if row["ref"] not in erased}
     folded = {ref: one.deliveries for ref, one in chronicles.items() if one.deliveries}
     assert {ref: set(units) for ref, units in stored.items()} == {ref: set(units) for ref, units in folded.items()}
     for ref, units in folded.items():
@@ -249,10 +253,10 @@ def check_sealed(rows: Rows) -> None:
     assert not kept, "something is kept for no act"
 
 
-def check_inboxes(rows: Rows, chronicles: dict[str, Chronicle]) -> None:
+def check_inboxes(rows: Rows, chronicles: dict[str, Chronicle], erased: Collection[str] = ()) -> None:
     """An inbox line is pending exactly while the fold says that it waits for an answer (R-55); held ones have none."""
     acts = {row["digest"]: row for row in rows["act"]}
-    for line in rows["feed"]:
+    for line in (line for line in rows["feed"] if line["ref"] not in erased):
         answered_by = set((line["answered_by"] or "").split())
         assert line["act_digest"] in acts
         if not answered_by:

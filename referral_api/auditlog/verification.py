@@ -15,6 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 from referral_api.auditlog.checkpoint import Checkpoint, TrustPolicy, log_key, parse_checkpoint, verify_checkpoint
+from referral_api.auditlog.erasures import Erasures
+from referral_api.auditlog.leaf import parse_leaf
 from referral_api.auditlog.merkle import HASH_BYTES, Frontier, leaf_hash
 from referral_api.auditlog.note import parse_note
 from referral_api.auditlog.records import TreeHead
@@ -27,6 +29,7 @@ from referral_api.domain.words import KeyUse
 from referral_api.formats.statements import KeyMap
 
 __all__ = ["Check", "Fault", "Head", "OnProgress", "RawRecord", "Report", "Source", "Verdict", "unheard", "verify_full"]
+_ERASE = b'"k":"erase"'
 _STEP = 32
 """Records between two words of progress: one costs about a millisecond."""
 
@@ -42,8 +45,9 @@ def verify_full(
 ) -> Report:
     """Verify the keys log and the audit logs of these years, in order, from scratch.
 
-    `root` is the pinned SHA-256 of the keys log's first leaf, `pins` the heads verified before, by origin; `years` runs
-    without a gap from the year of the exchange's founding. `progress` is told of `leaves`, of `records` read and of
+    `root` is the pinned SHA-256 of the keys log's first leaf, `pins` the heads verified before, by origin; `years` are
+    those that have a log, from the year of the exchange's founding: that none is left out, the logs' own first and last
+    leaves prove, each of which names the next one's neighbour. `progress` is told of `leaves`, of `records` read and of
     `verified` ones. Raises only what the source raises because it cannot be read at all (UNREACHABLE); everything else
     is in the report.
     """
@@ -62,11 +66,12 @@ class _Walk:
         final = self._keys_log(root, issuer, keys_leaves)
         if final is None:
             return self._report
-        trail = Trail(self._report, keys_leaves, root)
-        for year in years:
-            leaves = self._leaves(f"audit/{year}", final)
+        logs = {year: self._leaves(f"audit/{year}", final) for year in years}
+        trail = Trail(self._report, keys_leaves, root, self._erasures(logs, final))
+        for before, year, after in zip((None, *years), years, (*years[1:], None), strict=False):
+            leaves = logs[year]
             if leaves is not None:
-                self._year(year, leaves, trail, final)
+                self._year(year, leaves, trail, final, (before, after))
         trail.both_logs()
         return self._report
 
@@ -169,8 +174,35 @@ class _Walk:
 
     # The audit log of one year, record by record.
 
-    def _year(self, year: int, leaves: Sequence[bytes], trail: Trail, final: KeyMap) -> None:
-        log = f"audit/{year}"
+    def _erasures(self, logs: Mapping[int, Sequence[bytes] | None], keymap: KeyMap) -> Erasures:
+        """What the `erase` acts of all years name; each stands behind what it takes, perhaps in a later year."""
+        sizes = {f"audit/{year}": len(leaves) for year, leaves in logs.items() if leaves is not None}
+        erasures = Erasures(keymap, sizes)
+        for year, leaves in logs.items():
+            for index, raw in enumerate(leaves or ()):
+                if _ERASE in raw:
+                    self._take(erasures, year, index, raw)
+        for (log, index), error in erasures.faults:
+            self._report.note(Check.RECORDS, log, index, error)
+        self._report.final_states.update(erasures.states)
+        return erasures
+
+    def _take(self, erasures: Erasures, year: int, index: int, raw: bytes) -> None:
+        try:
+            leaf = parse_leaf(raw)
+            for found in self._source.records(year, index, 1):
+                if found.index == index:
+                    erasures.take(f"audit/{year}", leaf, found)
+        except ReferralError as error:
+            # Whatever is wrong with it, the walk finds and names it in its place.
+            if error.code is ErrorCode.UNREACHABLE:
+                raise
+
+    def _year(
+        self, year: int, leaves: Sequence[bytes], trail: Trail, final: KeyMap, around: tuple[int | None, int | None]
+    ) -> None:
+        """Walk a year's log between its neighbours, the years whose logs it continues and is continued by."""
+        log, (before, after) = f"audit/{year}", around
         records: dict[int, RawRecord] = {}
         for start in range(0, len(leaves), TILE_WIDTH):
             count = min(TILE_WIDTH, len(leaves) - start)
@@ -180,15 +212,17 @@ class _Walk:
 
             self._report.hold(Check.RECORDS, log, None, read)
             self._progress(f"records {log}", start + count, len(leaves))
-        trail.begin_year(log, _origin(final, log), records.get(0), self._previous(year, final))
+        trail.begin_year(log, _origin(final, log), records.get(0), self._previous(before, final))
         for index, raw_leaf in enumerate(leaves):
             trail.leaf(log, index, raw_leaf, records.get(index))
             if index % _STEP == 0 or index + 1 == len(leaves):
                 self._progress(f"verified {log}", index + 1, len(leaves))
+        following = None if after is None else _origin(final, f"audit/{after}")
+        trail.end_year(log, len(leaves) - 1, _origin(final, log), records.get(len(leaves) - 1), following)
 
-    def _previous(self, year: int, keymap: KeyMap) -> TreeHead | None:
-        """The head of the year before; None before the first. A year that did not verify has told its own fault."""
-        head = self._report.heads.get(_origin(keymap, f"audit/{year - 1}"))
+    def _previous(self, year: int | None, keymap: KeyMap) -> TreeHead | None:
+        """The head of the log before; None before the first. A year that did not verify has told its own fault."""
+        head = None if year is None else self._report.heads.get(_origin(keymap, f"audit/{year}"))
         return None if head is None else tree_head(head.origin, head.size, head.root)
 
 

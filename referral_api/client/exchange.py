@@ -168,9 +168,14 @@ def consistency(log: str, old: int, new: int) -> Request:
     return Request("GET", f"/v1/log/{log}/consistency", query=(("from", str(old)), ("to", str(new))))
 
 
-def records(year: int, start: int, limit: int) -> Request:
-    """The exact records behind leaves of the audit log, from an index on."""
-    return Request("GET", f"/v1/records/{year}", query=(("from", str(start)), ("limit", str(limit))))
+def records(year: int, start: int, limit: int, **sought: str | int) -> Request:
+    """The exact records behind leaves of the audit log, from an index on.
+
+    `sought` narrows them: `party`, `ref`, `kind`, `since`, `until` (R-98); then `next` in the answer says where to go
+    on, even where it is empty.
+    """
+    query = (("from", str(start)), ("limit", str(limit)), *((name, str(value)) for name, value in sought.items()))
+    return Request("GET", f"/v1/records/{year}", query=query)
 
 
 def begin_enrolment(invitation: str, enc: Sequence[Mapping[str, str]]) -> Request:

@@ -25,6 +25,7 @@ from referral_api.auditlog.policy import Policy, genesis_policy, parse_policy, s
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import KeyUse
 from referral_api.formats.statements import KeyMap
+from referral_api.formats.strict_json import canonical
 from referral_api.server import observe
 from referral_api.server.api.cold import cold_app
 from referral_api.server.api.configuration import configuration
@@ -32,11 +33,13 @@ from referral_api.server.api.edge import Edge
 from referral_api.server.api.evidence import ANY_LOG
 from referral_api.server.api.serving import HttpServer
 from referral_api.server.api.site import Lane, Site
+from referral_api.server.api.upkeep import heard, hop_to, keep, keep_directory
 from referral_api.server.service import feed, founding, opening
 from referral_api.server.service.acts import Door
-from referral_api.server.service.batch import Batch, Done, audit_log
+from referral_api.server.service.batch import Batch, audit_log
 from referral_api.server.service.exchange import Directory, Exchange, year_of
 from referral_api.server.service.promises import promised
+from referral_api.server.service.recording import ClockWatch, Configured, Recording
 from referral_api.server.service.replay import MemoryReplayStore, ReplayStore
 from referral_api.server.service.tokens import TokenService
 from referral_api.server.service.waiters import Waiters, turn
@@ -53,9 +56,8 @@ from referral_api.server.storage.signer_state import read_host
 from referral_api.server.storage.spool import Spool
 
 if TYPE_CHECKING:
-    from referral_api.server.storage.notices import Notice, Notices
+    from referral_api.server.storage.notices import Notices
 
-POLLS_SAVED_EVERY_S = 30
 SWITCH_INTERVAL_S = 0.0005
 """How long one Python thread runs before another may: short, because three threads share each call (design §16)."""
 
@@ -125,14 +127,15 @@ def open_runtime(
         raise
     notices = _notices(settings, exchange)
     polled: dict[str, int] = {}
+    watch = ClockWatch(exchange, clock, time.monotonic)
     writer = Writer(
         database,
         log_signers,
         clock=clock,
         year_of=year_of,
-        begin=lambda batch: opening.begin(exchange, log_signers, polled, batch),
+        begin=lambda batch: opening.begin(exchange, log_signers, watch, polled, batch),
         announce=lambda batch: _announce(notices, batch),
-        committed=lambda batch: _committed(exchange, batch),
+        committed=lambda batch: _committed(exchange, watch, batch),
         checkpoints=exchange.checkpoints,
         closed=closed,
         on_step=on_step,
@@ -271,19 +274,60 @@ def _announce(notices: Notices | None, batch: Batch) -> None:
         notices.send(batch.tx, batch.wake, keys_grew=bool(batch.leaves.get(KEYS)))
 
 
-def _committed(exchange: Exchange, batch: Batch) -> None:
+def _committed(exchange: Exchange, watch: ClockWatch, batch: Batch) -> None:
     """After the commit: the directory that this batch made is everybody's from now on."""
+    watch.settled()
     if batch.keymap is not None:
         exchange.directory.advance(batch.keymap)
 
 
 def create_app(runtime: Runtime) -> Edge:
     """The ASGI application of an exchange; its lifespan starts and stops lane, writer and wheel."""
+    site, settings, exchange = _site(runtime), runtime.settings, runtime.exchange
+
+    @asynccontextmanager
+    async def lifespan(_app: object) -> AsyncIterator[None]:
+        loop = asyncio.get_running_loop()
+        site.lane.start(loop)
+        site.desk.start(loop)
+        runtime.writer.start(site.deliver(loop))
+        if runtime.writer.closed is None:
+            await asyncio.to_thread(opening.log_spools, runtime.writer, settings.data_dir)
+            with suppress(ReferralError):  # It serves ciphertext even so, and says so at /readyz.
+                await site.run(Configured(exchange, __version__, canonical(site.configuration), settings.shared))
+        tasks = [
+            loop.create_task(turn(site.waiters, partial(keep, site))),
+            loop.create_task(turn(site.quorums, lambda _second: None)),
+        ]
+        # A closed exchange cannot keep what they would answer, and has nothing new to show.
+        if runtime.witnessing is not None and runtime.writer.closed is None:
+            runtime.witnessing.start(lambda: hop_to(loop, partial(site.quorums.wake, [ANY_LOG])))
+        if runtime.notices is not None:
+            tasks.append(loop.create_task(keep_directory(site)))
+            runtime.notices.start(lambda notice: heard(site, loop, notice))
+        observe.log("serving", issuer=exchange.issuer, environment=exchange.environment, version=__version__)
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            site.waiters.close()
+            site.quorums.close()
+            await asyncio.to_thread(site.desk.stop)
+            await asyncio.to_thread(site.lane.stop)
+            await asyncio.to_thread(site.recording.finish)
+            await asyncio.to_thread(runtime.close)
+
+    return Edge(site, cold_app(site, version=__version__, lifespan=lifespan))
+
+
+def _site(runtime: Runtime) -> Site:
+    """Everything that handlers may use."""
     exchange, settings = runtime.exchange, runtime.settings
     on_sqlite = exchange.database.dialect == "sqlite"
     secret = runtime.signers.token.sign(b"referral-1 secret of the cursors")
     gathering = Gathering(runtime.writer)
-    site = Site(
+    return Site(
         exchange=exchange,
         writer=runtime.writer,
         gathering=gathering,
@@ -302,41 +346,11 @@ def create_app(runtime: Runtime) -> Edge:
         clock=runtime.clock,
         version=__version__,
         configuration=configuration(exchange, settings.contact),
+        recording=Recording(exchange, runtime.writer),
         witnessing=runtime.witnessing,
         polled=runtime.polled,
         spool=runtime.spool,
     )
-
-    @asynccontextmanager
-    async def lifespan(_app: object) -> AsyncIterator[None]:
-        loop = asyncio.get_running_loop()
-        site.lane.start(loop)
-        site.desk.start(loop)
-        runtime.writer.start(site.deliver(loop))
-        await asyncio.to_thread(opening.log_spools, runtime.writer, settings.data_dir)
-        tasks = [
-            loop.create_task(turn(site.waiters, partial(_keep_polls, site))),
-            loop.create_task(turn(site.quorums, lambda _second: None)),
-        ]
-        # A closed exchange cannot keep what they would answer, and has nothing new to show.
-        if runtime.witnessing is not None and runtime.writer.closed is None:
-            runtime.witnessing.start(lambda: _hop_to(loop, partial(site.quorums.wake, [ANY_LOG])))
-        if runtime.notices is not None:
-            tasks.append(loop.create_task(_keep_directory(site)))
-            runtime.notices.start(lambda notice: _heard(site, loop, notice))
-        observe.log("serving", issuer=exchange.issuer, environment=exchange.environment, version=__version__)
-        try:
-            yield
-        finally:
-            for task in tasks:
-                task.cancel()
-            site.waiters.close()
-            site.quorums.close()
-            await asyncio.to_thread(site.desk.stop)
-            await asyncio.to_thread(site.lane.stop)
-            await asyncio.to_thread(runtime.close)
-
-    return Edge(site, cold_app(site, version=__version__, lifespan=lifespan))
 
 
 def _replay_store(runtime: Runtime) -> ReplayStore:
@@ -344,44 +358,6 @@ def _replay_store(runtime: Runtime) -> ReplayStore:
     if runtime.exchange.database.dialect == "sqlite":
         return MemoryReplayStore.open(runtime.settings.data_dir / "replay.journal", int(runtime.clock()))
     return SharedReplayStore(runtime.exchange.database)
-
-
-def _keep_polls(site: Site, second: int) -> None:
-    """Now and then: let a batch take along who polled."""
-    if site.polled and second % POLLS_SAVED_EVERY_S == 0:
-        # A full queue is being emptied by the very batches that would take this along.
-        with suppress(ReferralError):
-            site.writer.submit(lambda _batch: Done(None), lambda _outcome: None)
-
-
-async def _keep_directory(site: Site) -> None:
-    """Once a second, beneath the notices: look whether the keys log has grown."""
-    while True:
-        await asyncio.sleep(1)
-        # While the database does not answer, calls are refused on their own account.
-        with suppress(ReferralError):
-            await site.work(lambda: _refresh(site.exchange))
-
-
-def _heard(site: Site, loop: asyncio.AbstractEventLoop, notice: Notice) -> None:
-    """On the listening thread: take in others' directory acts, then wake those whose inbox grew."""
-    if notice.keys_grew:
-        # What fails here is tried again within a second.
-        with suppress(ReferralError):
-            _refresh(site.exchange)
-    parties = notice.parties
-    _hop_to(loop, site.waiters.wake_all if parties is None else partial(site.waiters.wake, parties))
-
-
-def _hop_to(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
-    # A loop that is closed belongs to a process that ends.
-    with suppress(RuntimeError):
-        loop.call_soon_threadsafe(call)
-
-
-def _refresh(exchange: Exchange) -> None:
-    with exchange.database.read() as conn:
-        exchange.directory.refresh(conn)
 
 
 def http_server(app: Edge, settings: Settings) -> HttpServer:

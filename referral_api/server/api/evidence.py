@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from referral_api.auditlog.records import KINDS
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.policy import Read
+from referral_api.domain.words import PARTY_ID, UUID7, Act
 from referral_api.server.api.call import Call, Reply, json_reply
 from referral_api.server.api.site import Site
 from referral_api.server.service import evidence, packs
@@ -27,6 +30,12 @@ ARCHIVE = "application/zip"
 _IMMUTABLE = ((b"cache-control", b"private, max-age=31536000, immutable"),)
 _SECONDS = ((b"cache-control", b"no-store"),)
 DEFAULT_RECORDS = 100
+SOUGHT: dict[str, Callable[[str], object]] = {
+    "party": re.compile(PARTY_ID).fullmatch,
+    "ref": re.compile(UUID7).fullmatch,
+    "kind": (KINDS | set(Act)).__contains__,
+}
+"""What records may be looked for by, and what its value must be."""
 MAX_WAIT_S = 25
 ANY_LOG = "log"
 """Under which name those wait who wait for a quorum, of whichever log: cosignatures come for all logs at once."""
@@ -87,22 +96,28 @@ async def get_consistency(site: Site, call: Call) -> Reply:
 
 
 async def get_records(site: Site, call: Call) -> Reply:
-    """The records behind a range of leaves."""
-
-    def job(caller: Caller) -> evidence.RecordsRead:
-        first, limit = _records_wanted(call)
-        return evidence.RecordsRead(site.exchange, int(call.params["year"]), first, limit, caller)
-
-    return json_reply((await site.recorded(call, job)).result)
+    """The records behind a range of leaves, all of them or those of a party, referral, kind or time."""
+    return json_reply(await _records(site, call, lambda: _wanted(call)))
 
 
 async def get_record(site: Site, call: Call) -> Reply:
     """The record behind one leaf."""
-    year, index = int(call.params["year"]), int(call.params["index"])
-    committed = await site.recorded(call, lambda caller: evidence.RecordsRead(site.exchange, year, index, 1, caller))
-    if not committed.result["records"]:
+
+    def wanted() -> evidence.Wanted:
+        call.parameters()
+        return evidence.Wanted(int(call.params["index"]), 1)
+
+    document = await _records(site, call, wanted)
+    if not document["records"]:
         raise ReferralError(ErrorCode.NOT_FOUND)
-    return json_reply(committed.result)
+    return json_reply({name: value for name, value in document.items() if name != "next"})
+
+
+async def _records(site: Site, call: Call, wanted: Callable[[], evidence.Wanted]) -> dict[str, Any]:
+    """Records; that they are handed out is on the record before they are."""
+    year = int(call.params["year"])
+    committed = await site.recorded(call, lambda caller: evidence.RecordsRead(site.exchange, year, wanted(), caller))
+    return committed.result
 
 
 async def get_evidence(site: Site, call: Call) -> Reply:
@@ -158,12 +173,16 @@ async def _wait_for_quorum(site: Site, witnessing: Witnessing, call: Call, diges
     return caller
 
 
-def _records_wanted(call: Call) -> tuple[int, int]:
-    given = call.parameters("from", "limit")
+def _wanted(call: Call) -> evidence.Wanted:
+    given = call.parameters("from", "limit", "since", "until", *SOUGHT)
     first, limit = _size(given.get("from", "0")), _size(given.get("limit", str(DEFAULT_RECORDS)))
     if not 1 <= limit <= evidence.MAX_RECORDS:
         raise ReferralError(ErrorCode.MALFORMED, reason="parameter", param="limit", least=1, most=evidence.MAX_RECORDS)
-    return first, limit
+    for name in SOUGHT.keys() & given.keys():
+        if not SOUGHT[name](given[name]):
+            raise ReferralError(ErrorCode.MALFORMED, reason="parameter", param=name)
+    since, until = (_size(given[name]) if name in given else None for name in ("since", "until"))
+    return evidence.Wanted(first, limit, given.get("party"), given.get("ref"), given.get("kind"), since, until)
 
 
 def _size(text: str | None) -> int:

@@ -26,6 +26,7 @@ from referral_api.server.service.decision import Accepted
 from referral_api.server.service.exchange import Exchange
 from referral_api.server.service.feed import Cursors
 from referral_api.server.service.recorded import RecordedRead, read_closed
+from referral_api.server.service.recording import Recording
 from referral_api.server.service.tokens import TokenService
 from referral_api.server.service.waiters import Waiters
 from referral_api.server.service.witnesses import Witnessing
@@ -134,6 +135,8 @@ class Site:
     clock: Callable[[], float]
     version: str
     configuration: dict[str, Any]
+    recording: Recording
+    """Where refusals and tokens are noted for the log."""
     spool: Spool
     """Where reads are recorded while the writer is closed (R-97)."""
     witnessing: Witnessing | None
@@ -224,7 +227,9 @@ class Site:
         return await future
 
     def _authenticate(self, call: Call) -> Caller:
-        return self.tokens.authenticate(call.method, call.raw_path, call.headers, call.now)
+        caller = self.tokens.authenticate(call.method, call.raw_path, call.headers, call.now)
+        call.party, call.credential = caller.party, caller.credential
+        return caller
 
 
 def _hop(

@@ -23,7 +23,7 @@ from referral_api.auditlog.note import parse_note
 from referral_api.auditlog.records import SignerAdopted, TreeHead, encode_salt
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.formats.strict_json import b64u
-from referral_api.server.service import opening
+from referral_api.server.service import new_year
 from referral_api.server.service.batch import Batch, Done, audit_log
 from referral_api.server.service.exchange import Exchange, year_of
 from referral_api.server.service.recorded import keep
@@ -109,7 +109,7 @@ def adopt(
             lease.move(batch.tx, log, holder, state.claim, batch.now)
         if year_log not in moves:
             lease.hold(batch.tx, signers, year_log, batch.heads[year_log].size, batch.now)
-        opening.begin_year(exchange, batch)
+        new_year.begin_year(exchange, batch)
 
     def install(_batch: Batch) -> None:
         for log, (_, draft, _) in moves.items():

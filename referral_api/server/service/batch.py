@@ -99,6 +99,11 @@ class Batch:
         self.referrals[referral.ref] = referral
         self._fresh.append(referral.ref)
 
+    def forget(self, ref: str) -> None:
+        """Let later jobs of this batch ask the database again about a referral whose records were erased."""
+        self.referrals.pop(ref, None)
+        self.acts = {key: act for key, act in self.acts.items() if act is not None and act.ref != ref}
+
     def next_index(self, log: str) -> int:
         """The index that the next leaf of `log` will get."""
         return self.heads[log].size + len(self.leaves.get(log, ()))

@@ -39,7 +39,7 @@ class Entry:
 def store(batch: Batch, exchange: Exchange, entry: Entry) -> tuple[Place, str]:
     """Append the act's leaf, sign its one receipt, store act and sealed text; (place, receipt text)."""
     act = entry.act
-    place = batch.append_record(LeafKind.ACT, act.jws.raw)
+    place = batch.append_record(LeafKind.ERASE if act.act is Act.ERASE else LeafKind.ACT, act.jws.raw)
     receipt = build_receipt(
         iss=exchange.issuer,
         act=act.digest,

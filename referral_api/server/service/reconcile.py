@@ -28,7 +28,7 @@ from referral_api.formats.directory_bodies import Invite
 from referral_api.formats.parties import EXCHANGE
 from referral_api.formats.receipt import Receipt, verify_receipt
 from referral_api.formats.strict_json import b64u
-from referral_api.server.service import enrolment, opening
+from referral_api.server.service import enrolment, new_year
 from referral_api.server.service.batch import Batch, Done, Place, audit_log
 from referral_api.server.service.exchange import Exchange, year_of
 from referral_api.server.service.ledger import carry_out
@@ -175,7 +175,7 @@ class Reconciliation:
         log = audit_log(batch.year)
         if batch.next_index(log) == 0:
             lease.hold(batch.tx, self._signers, log, 0, batch.now)
-        opening.begin_year(self._exchange, batch)
+        new_year.begin_year(self._exchange, batch)
         for one in self._missing:
             head = TreeHead(origin=self._exchange.origin(one.log), size=one.head.size, root=b64u(one.head.root))
             salt = encode_salt(self._exchange.token_bytes(16))

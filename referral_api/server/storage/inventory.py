@@ -30,7 +30,6 @@ EVIDENCE: Final[Mapping[str, tuple[str, ...]]] = {
     "log_checkpoint": ("note",),
 }
 DERIVED: Final[Mapping[str, tuple[str, ...]]] = {
-    "meta": ("key", "value"),
     "act": (
         *("pos", "digest", "iss", "id", "party", "act", "ref", "unit", "prev"),
         *("outcome", "code", "carrier", "received_at"),
@@ -48,6 +47,7 @@ DERIVED: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "invitation": ("nonce", "party", "role", "act_digest", "expires_at", "enrolment"),
     "enrolment": ("id", "nonce", "party", "state", "body"),
+    "erasure": ("pos", "act"),
     "log_state": ("log", "size", "frontier"),
     "log_entry": ("log", "idx"),
     "log_tile": ("log", "lvl", "n"),
@@ -66,6 +66,13 @@ LOOSE: Final[Mapping[str, Mapping[str, str]]] = {
         "signed_at": "when a batch kept the note; the note itself says nothing of time",
         "witnessed_at": "when the quorum was found complete; that it is complete is compared, and the note says when",
     },
+    "meta": dict.fromkeys(
+        ("key", "value"),
+        "digests of the settings it last ran with; what has changed since stands in records on the log",
+    ),
+    "tally": dict.fromkeys(
+        ("hour", "party", "credential", "code", "count"), "what is counted until its hour is over and a record says it"
+    ),
     "log_signer": dict.fromkeys(
         ("log", "signer_id", "fence", "adopted_at"), "held against the signer's own file at every start and signature"
     ),

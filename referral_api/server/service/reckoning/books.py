@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from referral_api.auditlog.erasures import Erasures
 from referral_api.auditlog.evidence import Chronicle
 from referral_api.auditlog.records import Retrieved
 from referral_api.domain import fold
@@ -24,7 +25,7 @@ from referral_api.formats.bodies import sealed_of
 from referral_api.formats.strict_json import sha256_b64u
 from referral_api.server.service.ledger import answers, delivery_line, lines_of, retrieval_line
 from referral_api.server.service.reckoning.difference import Findings, told_place
-from referral_api.server.storage import inventory, queries
+from referral_api.server.storage import inventory, logbook, queries
 from referral_api.server.storage.database import Connection
 from referral_api.server.storage.feeds import FeedEntry, feed_row
 from referral_api.server.storage.queries import Referral
@@ -35,7 +36,7 @@ Place = tuple[str, int]
 class Books:
     """The derived tables about referrals, as the logs say that they are."""
 
-    def __init__(self, conn: Connection, findings: Findings) -> None:
+    def __init__(self, conn: Connection, findings: Findings, erasures: Erasures) -> None:
         self._conn = conn
         self._findings = findings
         self._referrals: dict[str, Referral] = {}
@@ -45,6 +46,11 @@ class Books:
         """Lines that wait for an answer, by referral."""
         self._pending: set[Place] = set()
         """Where the stored lines say that they wait."""
+        self._erased = erasures.first.keys()
+        """Referrals of which records are erased: what became of them cannot be made again (R-99)."""
+        self._taken = erasures.named
+        self._erasing: dict[int, str] = {}
+        """Digests of `erase` acts by position."""
         self._parties = sorted(inventory.leading(conn, "feed"))
         self._excluded: dict[str, frozenset[str]] = {}
         self._purged: set[str] = set()
@@ -58,13 +64,17 @@ class Books:
         body: Any = act.body
         if (sealed := sealed_of(act.body)) is not None:
             self._named[pos] = (sealed.sha256, sealed.size, ref)
+        if act.act is Act.ERASE:
+            self._erasing[pos] = act.digest
+        elif act.act is Act.PURGED:
+            self._purged.add(ref)
+        if ref in self._erased:
+            return
         if act.act is Act.SUBMIT:
             self._referrals[ref] = Referral(ref, act.party, body.urgency, act.digest, event.at, frozenset())
         elif act.act is Act.ROUTE:
             # It stands right after its submit, in the same transaction (R-64).
             self._excluded[ref] = self._excluded.get(ref, frozenset()) | frozenset(body.excluded)
-        elif act.act is Act.PURGED:
-            self._purged.add(ref)
         referral = self._referrals.get(ref)
         if referral is None or act.act is Act.ROUTE:
             return
@@ -79,6 +89,8 @@ class Books:
 
     def retrieve(self, record: Retrieved, before: Mapping[str, Delivery], pos: int) -> None:
         """Take a record that a bundle was handed out; the first one to a unit is told to the sender."""
+        if record.ref in self._erased:
+            return
         own = None if record.unit is None else before.get(record.unit)
         referral = self._referrals.get(record.ref)
         if record.sealed == "bundle" and own is not None and own.retrieved_at is None and referral is not None:
@@ -113,19 +125,26 @@ class Books:
             for ref, one in self._referrals.items()
         }
         self._table("referral", {(ref,): row for ref, row in referrals.items()})
-        deliveries: dict[tuple[str, ...], dict[str, object]] = {
+        deliveries: dict[tuple[str | int, ...], dict[str, object]] = {
             (ref, unit): queries.delivery_row(ref, delivery)
             for ref, chronicle in chronicles.items()
+            if ref not in self._erased
             for unit, delivery in chronicle.deliveries.items()
         }
         self._table("delivery", deliveries)
+        erased: dict[tuple[str | int, ...], dict[str, object]] = {
+            (_pos(taken),): {"act": self._erasing.get(_pos(by))} for taken, by in self._taken.items()
+        }
+        self._table("erasure", erased)
 
     def _gone(self, ref: str) -> frozenset[str]:
         return self._excluded.get(ref, frozenset())
 
-    def _table(self, table: str, expected: dict[tuple[str, ...], dict[str, object]]) -> None:
+    def _table(self, table: str, expected: dict[tuple[str | int, ...], dict[str, object]]) -> None:
         """Compare a whole table whose every row is known; what is left of `expected` is missing."""
         for row in inventory.every(self._conn, table):
+            if row.get("ref") in self._erased:
+                continue
             key = tuple(row[column] for column in inventory.key_of(table))
             told = " ".join(map(str, key))
             self._findings.looked(table, 1)
@@ -135,7 +154,7 @@ class Books:
             else:
                 self._findings.compare(table, told, row, wanted)
         for key in expected:
-            self._findings.note(table, " ".join(key), None, "missing")
+            self._findings.note(table, " ".join(map(str, key)), None, "missing")
 
     # Inbox lines.
 
@@ -172,6 +191,8 @@ class Books:
         place = (row["party"], row["pos"])
         key = f"{row['party']} {told_place(row['pos'])}"
         self._findings.looked("feed", 1)
+        if row["ref"] in self._erased:
+            return
         line = self._fresh.pop(place, None)
         if row["pending"] not in (0, 1):
             self._findings.note("feed", key, "pending", "differs")
@@ -201,3 +222,7 @@ class Books:
             self._empty.append((pos, ref))
         elif sha256_b64u(body) != digest:
             self._findings.note("sealed", key, "body", "differs")
+
+
+def _pos(place: tuple[str, int]) -> int:
+    return logbook.position(int(place[0].rpartition("/")[2]), place[1])

@@ -10,11 +10,13 @@ Implements: R-30, R-90 to R-95; design §9.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from referral_api.auditlog.checkpoint import TrustPolicy, log_key
+from referral_api.auditlog.erasures import Erasures
 from referral_api.auditlog.evidence import event_of
 from referral_api.auditlog.leaf import Leaf, LeafKind, parse_leaf
 from referral_api.auditlog.policy import genesis_policy
@@ -23,7 +25,7 @@ from referral_api.auditlog.report import Check, Fault, OnProgress, RawRecord, Re
 from referral_api.auditlog.trail import Trail, role_of, tree_head
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.fold import Delivery
-from referral_api.domain.words import KeyUse
+from referral_api.domain.words import Act, KeyUse
 from referral_api.formats.act import RawAct, parse_act
 from referral_api.formats.receipt import Receipt, parse_receipt
 from referral_api.formats.statements import KeyMap
@@ -75,9 +77,6 @@ class _Walk:
         self._keymap: KeyMap | None = None
 
     def run(self, root: bytes | None) -> Findings:
-        for row in inventory.every(self._conn, "meta"):
-            # Nothing writes it: what an exchange is stands in its genesis act.
-            self._findings.note("meta", row["key"], None, "extra")
         states = {row["log"]: row for row in inventory.every(self._conn, "log_state")}
         self._findings.rows["log_state"] = len(states)
         logs = self._logs(states)
@@ -85,8 +84,9 @@ class _Walk:
         if self._keymap is None:
             return self._findings
         register = Register(self._conn, self._findings, leaves)
-        books = Books(self._conn, self._findings)
-        trail = Trail(self._report, leaves, self._keymap.root)
+        erasures = self._erasures({audit_log(year): states.get(audit_log(year)) for year in logs}, self._keymap)
+        books = Books(self._conn, self._findings, erasures)
+        trail = Trail(self._report, leaves, self._keymap.root, erasures)
         first, previous = LOWEST, None
         for year in logs:
             first, previous = self._year(year, trail, books, register, states.get(audit_log(year)), first, previous)
@@ -136,6 +136,24 @@ class _Walk:
         self._tell(None)
         self._keymap = keymap
         return leaves
+
+    def _erasures(self, states: Mapping[str, Cells | None], keymap: KeyMap) -> Erasures:
+        """What the `erase` acts name (R-99): they stand behind what they take, so they are gathered first."""
+        erasures = Erasures(keymap, {log: 0 if row is None else row["size"] for log, row in states.items()})
+        for row in inventory.every(self._conn, "act"):
+            if row["act"] != Act.ERASE.value:
+                continue
+            year, index = logbook.year_index(row["pos"])
+            try:
+                leaf = parse_leaf(logbook.leaf(self._conn, audit_log(year), index))
+                erasures.take(
+                    audit_log(year), leaf, RawRecord(index, row["jws"].encode("utf-8", "surrogateescape"), None)
+                )
+            except ReferralError:
+                continue  # The walk finds what is wrong with it in its place.
+        for (log, index), error in erasures.faults:
+            self._report.note(Check.RECORDS, log, index, error)
+        return erasures
 
     def _start(self, genesis: bytes, root: bytes | None, into: list[KeyMap]) -> None:
         keymap = KeyMap.start(genesis, root=root)
