@@ -68,7 +68,7 @@ LOOSE: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "meta": dict.fromkeys(
         ("key", "value"),
-        "digests of the settings it last ran with; what has changed since stands in records on the log",
+        "digests of the settings that it last ran with; each change has a record on the log",
     ),
     "tally": dict.fromkeys(
         ("hour", "party", "credential", "code", "count"), "what is counted until its hour is over and a record says it"
