@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self
@@ -16,10 +17,18 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from referral_api.auditlog.checkpoint import Checkpoint, cosign_checkpoint, parse_checkpoint
 from referral_api.auditlog.note import NoteSignature, SignatureType, VerifierKey, parse_note
+from referral_api.auditlog.policy import Policy, Witness, policy_of
 from referral_api.auditlog.witnessing import format_answer, parse_request
 
 Said = tuple[int, str, bytes]
 """Status, media type, body."""
+
+
+def policy_at(witnesses: Sequence[LyingWitness], quorum: int = 2) -> Policy:
+    """So many of these witnesses, with where they are."""
+    named = {witness.key: witness.url for witness in witnesses}
+    policy = policy_of(quorum, list(named))
+    return replace(policy, witnesses=tuple(Witness(one.name, one.key, named[one.key]) for one in policy.witnesses))
 
 
 class LyingWitness:

@@ -32,7 +32,8 @@ from referral_api.formats.strict_json import b64u, sha256_b64u
 
 _ON_KEYS_LOG = frozenset({Act.GENESIS, Act.STATEMENT, Act.APPROVE_STATEMENT, Act.REVOKE})
 """Directory acts that change the key map whenever they are accepted; an objection does where its statement waits."""
-_REFUSED_BY_THE_FOLD = frozenset({ErrorCode.STALE_HEAD, ErrorCode.ILLEGAL_TRANSITION})
+REFUSED_BY_THE_FOLD = frozenset({ErrorCode.STALE_HEAD, ErrorCode.ILLEGAL_TRANSITION})
+"""Refusals that whoever sees everything can judge: they lie in what went before."""
 
 
 class Trail:
@@ -127,7 +128,7 @@ class Trail:
             kinds.extend(self._verify_signatures(parsed[0], leaf))
 
         def judge_receipt() -> None:
-            receipts.append(_verify_receipt(log, index, parsed[0], leaf, found.receipt, self._keymap))
+            receipts.append(verify_logged_receipt(log, index, parsed[0], leaf, found.receipt, self._keymap))
 
         if not report.hold(Check.SIGNATURES, log, index, judge_signatures) and not parsed:
             return
@@ -195,7 +196,7 @@ class Trail:
                 raise _gate(act, "excluded")
             if (sealed := sealed_of(act.body)) is not None:
                 self._sealed[act.digest] = (act.ref, sealed.sha256)
-        elif receipt.refusal in _REFUSED_BY_THE_FOLD:
+        elif receipt.refusal in REFUSED_BY_THE_FOLD:
             chronicle.refuse(event)
         if receipt is not None:
             chronicle.verify_receipt(receipt)
@@ -231,7 +232,11 @@ def _gate(act: RawAct, reason: str) -> ReferralError:
     return ReferralError(ErrorCode.TAMPERED, what="gate", act=act.act.value, digest=act.digest, reason=reason)
 
 
-def _verify_receipt(log: str, index: int, act: RawAct, leaf: Leaf, raw: bytes | None, keymap: KeyMap) -> Receipt:
+def verify_logged_receipt(log: str, index: int, act: RawAct, leaf: Leaf, raw: bytes | None, keymap: KeyMap) -> Receipt:
+    """The receipt of an act whose leaf stands at this place of a log, with this time (R-16, R-95).
+
+    Raises as `verify_receipt` and `match_receipt`, RECEIPT_MISMATCH (`log`, `time`), NOT_FOUND where there is none.
+    """
     if raw is None:
         raise ReferralError(ErrorCode.NOT_FOUND, what="receipt")
     keys = {record.kid: record.public for record in keymap.exchange_keys(KeyUse.RECEIPT)}
@@ -246,7 +251,7 @@ def _verify_receipt(log: str, index: int, act: RawAct, leaf: Leaf, raw: bytes | 
 
 
 def role_of(act: RawAct, keymap: KeyMap) -> Role:
-    """The role under which an act was made. Raises KEY_NOT_VALID for a party that the directory does not know."""
+    """The role of the party that an act is of. Raises KEY_NOT_VALID (`unknown`)."""
     if act.party == EXCHANGE:
         return Role.EXCHANGE
     party = keymap.find_party(act.party)

@@ -19,6 +19,8 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
+from referral_api.cli.admin_recovery import add_recovery
+from referral_api.cli.admin_settings import SETTINGS, ConfigFile, load_settings, setting_fault
 from referral_api.cli.invocation import Invocation, invocation, write_private_file
 from referral_api.cli.output import Fault, Shown
 from referral_api.domain.errors import ErrorCode, ReferralError
@@ -27,19 +29,21 @@ from referral_api.formats.enrolment import SECRET_BYTES, build_invitation, verif
 from referral_api.formats.strict_json import b64u, canonical, sha256_b64u
 from referral_api.server import app as server
 from referral_api.server.service import enrolment
+from referral_api.server.service.batch import audit_log
 from referral_api.server.service.directory import INVITATION_LIFE_S
+from referral_api.server.service.exchange import Exchange, year_of
 from referral_api.server.service.founding import exchange_signs
 from referral_api.server.settings import Settings
 from referral_api.server.storage.database import Database
 from referral_api.server.storage.enrolments import EnrolmentState, enrolments_in
+from referral_api.server.storage.logbook import KEYS
 
-SETTINGS = "exchange.toml"
 INVITATION = "invitation-registrar.json"
 ENTRY = "entry-registrar.json"
 DEFAULT_PORT = 8440
-ConfigFile = Annotated[Path, typer.Option("--config", "-c", envvar="REFERRAL_CONFIG")]
 
 app = typer.Typer(no_args_is_help=True)
+add_recovery(app)
 
 
 @app.command("init")
@@ -73,7 +77,7 @@ def init(
     write_private_file(folder / SETTINGS, _toml(settings, folder.absolute()))
     write_private_file(folder / ENTRY, canonical(entry) + b"\n")
     write_private_file(folder / INVITATION, raw)
-    _show_founded(call, settings, folder, b64u(runtime.exchange.keymap.root), registrar)
+    _show_founded(call, settings, folder, runtime.exchange, registrar)
 
 
 @app.command("serve")
@@ -144,24 +148,7 @@ def _settings(
             witness_policy=None if witness_policy is None else witness_policy.absolute(),
         )
     except ValidationError as error:
-        raise _setting_fault(error) from None
-
-
-def load_settings(config: Path) -> Settings:
-    """The settings in a file. Raises Fault: there is none, it cannot be read, or a setting is none."""
-    if not config.is_file():
-        raise Fault("config-missing", path=config)
-    try:
-        return Settings.load(config)
-    except ValidationError as error:
-        raise _setting_fault(error) from None
-    except ValueError:
-        raise Fault("config-unreadable", path=config) from None
-
-
-def _setting_fault(error: ValidationError) -> Fault:
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    return Fault("setting", name=".".join(str(step) for step in first["loc"]), reason=first["msg"])
+        raise setting_fault(error) from None
 
 
 def _refuse_existing(folder: Path) -> None:
@@ -232,13 +219,16 @@ def _approve_registrar(call: Invocation, runtime: server.Runtime, code_file: Pat
     return {"party": newcomer.stored.party, "index": exchange.keymap.size - 1, "turn": "done"}
 
 
-def _show_founded(call: Invocation, settings: Settings, folder: Path, root: str, registrar: str) -> None:
-    screen = call.screen
+def _show_founded(call: Invocation, settings: Settings, folder: Path, exchange: Exchange, registrar: str) -> None:
+    screen, root = call.screen, b64u(exchange.keymap.root)
+    # What the operators of witnesses are told: the keys log's key, and the audit log's for every year.
+    logs = [exchange.trust(KEYS).log.vkey, exchange.trust(audit_log(year_of(int(time.time())))).log.vkey]
     lines = [
         screen.say("init.done", issuer=settings.issuer, environment=settings.environment),
         screen.say("init.root", root=root),
         screen.say("init.files", config=folder / SETTINGS, keys=settings.keys_dir, signer=settings.signer_dir),
         screen.say("init.invitation", path=folder / INVITATION, entry=folder / ENTRY, party=registrar),
+        *(screen.say("init.log", vkey=vkey) for vkey in logs),
         screen.say("init.sandbox" if settings.environment == "sandbox" else "init.production"),
         screen.say("witnesses.none" if settings.witness_policy is None else "witnesses.some"),
         screen.say("turn.invitee"),
@@ -250,6 +240,7 @@ def _show_founded(call: Invocation, settings: Settings, folder: Path, root: str,
         "config": str(folder / SETTINGS),
         "invitation": str(folder / INVITATION),
         "entry": str(folder / ENTRY),
+        "logs": logs,
         "turn": "invitee",
     }
     follow = [

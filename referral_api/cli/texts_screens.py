@@ -229,6 +229,7 @@ _RESULTS: Final[Mapping[str, tuple[str, str]]] = {
         "Producción: nadie más entra hasta que la entidad registradora tenga dos personas.",
         "Production: nobody else gets in until the registrar has two persons.",
     ),
+    "init.log": ("Clave de registro, para los testigos: {vkey}", "Log key, for witnesses: {vkey}"),
     "init.sandbox": (
         "PRUEBAS: este servidor no es para casos reales; basta una persona registradora.",
         "SANDBOX: not for real cases; one registrar person is enough.",

@@ -29,6 +29,8 @@ from referral_api.formats.act import parse_act
 from referral_api.formats.strict_json import canonical, parse, unb64u
 
 RECORDS_A_CALL = 200  # R-05
+TAIL = "tail.json"
+"""Records beyond the checkpoint of the newest year: those of the mirror's own reading, for recovery alone."""
 _MAX_BLOCK_BYTES = 64 << 20
 
 
@@ -57,6 +59,17 @@ class HttpSource:
             answer = self._session.read_json(exchange.records(year, first, limit))
             found += [_record(one) for one in _list(answer.get("records"))]
         return found
+
+    def tail(self, year: int, first: int) -> list[RawRecord]:
+        """Whatever stands beyond a size, up to the record of this very reading, which nobody else has (R-97)."""
+        found: list[RawRecord] = []
+        while True:
+            answer = self._session.read_json(exchange.records(year, first + len(found), RECORDS_A_CALL))
+            page = [_record(one) for one in _list(answer.get("records"))]
+            found += page
+            if len(page) < RECORDS_A_CALL:
+                reading = {"index": first + len(found), "record": answer.get("reading")}
+                return [*found, _record(reading)]
 
 
 class MirrorSource:
@@ -111,6 +124,9 @@ def mirror(session: Session, path: Path, years: Sequence[int], progress: OnProgr
             _mirror_records(source, path, int(log.partition("/")[2]), size, progress)
         _put(path / log / "checkpoint", raw_checkpoint)
         sizes[log] = size
+    newest = max(years)
+    tail = source.tail(newest, sizes[f"audit/{newest}"])
+    _put(path / f"audit/{newest}" / TAIL, canonical([_line(one) for one in tail]))
     return sizes
 
 
@@ -171,13 +187,13 @@ def _mirror_records(source: HttpSource, path: Path, year: int, size: int, progre
         target = _block(path, year, block)
         if count == TILE_WIDTH and target.exists():
             continue
-        lines = [
-            {"index": one.index, "record": one.record.decode()}
-            | ({} if one.receipt is None else {"receipt": one.receipt.decode()})
-            for one in source.records(year, start, count)
-        ]
-        _put(target, canonical(lines))
+        _put(target, canonical([_line(one) for one in source.records(year, start, count)]))
     progress(f"records audit/{year}", size, size)
+
+
+def _line(one: RawRecord) -> dict[str, Any]:
+    receipt = {} if one.receipt is None else {"receipt": one.receipt.decode()}
+    return {"index": one.index, "record": one.record.decode()} | receipt
 
 
 def _block(path: Path, year: int, block: int) -> Path:

@@ -22,8 +22,10 @@ from typing import Any, Self
 import httpx2
 import uuid_utils
 
+from referral_api.auditlog.pack_verification import PackReport
+from referral_api.auditlog.policy import Policy
 from referral_api.auditlog.verification import OnProgress, Report, unheard
-from referral_api.client import admission, audit, delivery, enrolment, exchange, submission
+from referral_api.client import admission, audit, delivery, enrolment, evidence, exchange, submission
 from referral_api.client.delivery import InboxEntry, InboxPage, Opened
 from referral_api.client.keystore import CredentialKeys, Keystore
 from referral_api.client.outbox import Entry, Outbox, Outgoing, Progress
@@ -168,11 +170,13 @@ class Client:
     def cosign_receipt(self, entry: Entry, *, wait_s: int = COSIGN_WAIT_S) -> Confirmed:
         """The proof of an act of ours as a quorum of witnesses has cosigned it; it takes the older one's place (R-101).
 
-        Raises NOT_WITNESSED (`cosigned`, `quorum`) while too few have, NOT_FOUND for an act without receipt,
-        RECEIPT_MISMATCH for another receipt than ours.
+        Raises NOT_WITNESSED (`cosigned`, `quorum`) while too few have, or where there are none by declared choice
+        (`reason` `no-policy`); NOT_FOUND for an act without receipt, RECEIPT_MISMATCH for another receipt than ours.
         """
         if entry.receipt is None:
             raise ReferralError(ErrorCode.NOT_FOUND, what="receipt")
+        if self.session.keymap.witness_policy is None:
+            raise ReferralError(ErrorCode.NOT_WITNESSED, reason="no-policy")
         act = parse_act(entry.outgoing.jws)
         answer = self.session.read_json(exchange.receipt(act.digest, wait_s=wait_s))
         if answer.get("receipt") != entry.receipt.decode("utf-8"):
@@ -349,6 +353,10 @@ class Client:
             return audit.verify(self.directory, self.profile, audit.HttpSource(self.session), years, progress)
         years = audit.years_in(self.session, path)
         return audit.verify(self.directory, self.profile, audit.MirrorSource(path), years, progress)
+
+    def evidence_pack(self, ref: ReferralId, policy: Policy | None = None) -> tuple[bytes, PackReport]:
+        """A referral's evidence pack, verified against what is pinned here (R-89). Raises as `fetch_pack`."""
+        return evidence.fetch_pack(self.session, ref, policy)
 
     def _follow_keys(self) -> None:
         """Before sealing: the newest keys, or where nobody answers those that are known."""

@@ -13,20 +13,18 @@ import gc
 import secrets
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from referral_api import __version__
-from referral_api.auditlog.note import VerifierKey
-from referral_api.auditlog.policy import Policy, genesis_policy, parse_policy, short_form
-from referral_api.auditlog.records import LogGenesis, TreeHead, encode_salt
+from referral_api.auditlog.checkpoint import log_key
+from referral_api.auditlog.policy import Policy, genesis_policy, parse_policy, short_form, states_the_same
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import KeyUse
 from referral_api.formats.statements import KeyMap
-from referral_api.formats.strict_json import b64u
 from referral_api.server import observe
 from referral_api.server.api.cold import cold_app
 from referral_api.server.api.configuration import configuration
@@ -34,23 +32,25 @@ from referral_api.server.api.edge import Edge
 from referral_api.server.api.evidence import ANY_LOG
 from referral_api.server.api.serving import HttpServer
 from referral_api.server.api.site import Lane, Site
-from referral_api.server.service import feed, founding
+from referral_api.server.service import feed, founding, opening
 from referral_api.server.service.acts import Door
 from referral_api.server.service.batch import Batch, Done, audit_log
 from referral_api.server.service.exchange import Directory, Exchange, year_of
+from referral_api.server.service.promises import promised
 from referral_api.server.service.replay import MemoryReplayStore, ReplayStore
 from referral_api.server.service.tokens import TokenService
 from referral_api.server.service.waiters import Waiters, turn
 from referral_api.server.service.witnesses import Witnessing
 from referral_api.server.service.writer import Gathering, Writer
 from referral_api.server.settings import Settings
-from referral_api.server.storage import feeds, logbook
 from referral_api.server.storage.database import Database
-from referral_api.server.storage.gate import gate
+from referral_api.server.storage.gate import NOTHING, Promises, pass_gate
 from referral_api.server.storage.keyfiles import Signers, create_signers, load_signers
 from referral_api.server.storage.logbook import KEYS
 from referral_api.server.storage.replay import SharedReplayStore
 from referral_api.server.storage.signer import LogSigners
+from referral_api.server.storage.signer_state import read_host
+from referral_api.server.storage.spool import Spool
 
 if TYPE_CHECKING:
     from referral_api.server.storage.notices import Notice, Notices
@@ -75,6 +75,8 @@ class Runtime:
     """The line to the exchange's other processes (PostgreSQL)."""
     witnessing: Witnessing | None
     """The line to the witnesses; None where the genesis act declares none."""
+    spool: Spool
+    """Where reads are recorded while writes are closed."""
 
     def close(self) -> None:
         """Stop the writer and give files and connections back."""
@@ -83,6 +85,7 @@ class Runtime:
         if self.witnessing is not None:
             self.witnessing.stop()
         self.writer.stop()
+        self.spool.close()
         self.log_signers.close()
         self.exchange.database.close()
 
@@ -93,17 +96,28 @@ def open_runtime(
     clock: Callable[[], float] = time.time,
     on_step: Callable[[str], None] = lambda _: None,
     raw_genesis: bytes | None = None,
+    recovering: bool = False,
 ) -> Runtime:
     """Open a founded exchange and pass its start-up gate. `raw_genesis` is `found`'s, whose log is still empty.
 
-    Raises what database, keys and gate raise: WRITES_CLOSED with the runbook's name among others.
+    What the gate finds closes the writer (R-97); `recovering` leaves the gate out, for commands that mend what it
+    finds. Raises what database and keys raise, and WRITES_CLOSED with `reason` `signer-fenced` (another host runs this
+    exchange) or `settings-differ-from-genesis`.
     """
     signers = load_signers(settings.keys_dir)
     database = Database.open(settings.database)
-    log_signers = LogSigners(settings.signer_dir, f"{settings.issuer_host}/v1/log", signers.log)
+    log_signers = open_log_signers(settings, signers)
     try:
-        exchange = _exchange(settings, signers, database, log_signers, raw_genesis)
+        asks = not recovering and raw_genesis is None
+        promises = _promises(settings, signers, log_signers, clock) if asks else NOTHING
+        checkpoints, closed = ({}, None) if recovering else pass_gate(database, log_signers, promises)
+        doubtful = recovering or closed is not None
+        exchange = _exchange(settings, signers, database, log_signers, raw_genesis, verify=doubtful)
+        exchange.checkpoints.update(checkpoints)
         witnesses = _witnesses(settings, exchange.policy)
+        spool = Spool(settings.data_dir, secrets.token_bytes)
+        if closed is not None:
+            spool.begin(str(closed.facts["reason"]), int(clock()))
     except BaseException:
         # Whoever mends what was wrong must be able to open the files again, in this process too.
         log_signers.close()
@@ -116,26 +130,38 @@ def open_runtime(
         log_signers,
         clock=clock,
         year_of=year_of,
-        begin=lambda batch: _begin(exchange, log_signers, polled, batch),
+        begin=lambda batch: opening.begin(exchange, log_signers, polled, batch),
         announce=lambda batch: _announce(notices, batch),
         committed=lambda batch: _committed(exchange, batch),
         checkpoints=exchange.checkpoints,
+        closed=closed,
         on_step=on_step,
     )
     witnessing = None if witnesses is None else _witnessing(settings, exchange, writer, witnesses)
-    return Runtime(settings, exchange, signers, log_signers, writer, clock, polled, notices, witnessing)
+    return Runtime(settings, exchange, signers, log_signers, writer, clock, polled, notices, witnessing, spool)
+
+
+def open_log_signers(settings: Settings, signers: Signers) -> LogSigners:
+    """The log signers of this host."""
+    prefix = f"{settings.issuer_host}/v1/log"
+    return LogSigners(settings.signer_dir, prefix, signers.log, token_bytes=secrets.token_bytes, host=read_host())
 
 
 def _exchange(
-    settings: Settings, signers: Signers, database: Database, log_signers: LogSigners, raw_genesis: bytes | None
+    settings: Settings,
+    signers: Signers,
+    database: Database,
+    log_signers: LogSigners,
+    raw_genesis: bytes | None,
+    *,
+    verify: bool,
 ) -> Exchange:
-    """The exchange of these settings, its gate passed. Raises WRITES_CLOSED where its genesis says something else."""
-    checkpoints = gate(database, log_signers)
+    """The exchange of these settings; `verify` its keys log. Raises WRITES_CLOSED where its genesis differs."""
     if raw_genesis is not None:
         directory = Directory(KeyMap.start(raw_genesis))
     else:
         with database.read() as conn:
-            directory = Directory.load(conn)
+            directory = Directory.load(conn, verify=verify)
     keymap = directory.current
     if keymap.issuer != settings.issuer or keymap.environment != settings.environment:
         raise ReferralError(ErrorCode.WRITES_CLOSED, reason="settings-differ-from-genesis")
@@ -152,7 +178,6 @@ def _exchange(
         token_bytes=secrets.token_bytes,
         signed=log_signers.newest,
         policy=genesis_policy(keymap.genesis),
-        checkpoints=checkpoints,
     )
 
 
@@ -163,13 +188,29 @@ def _witnesses(settings: Settings, stated: Policy) -> Policy | None:
     given = None if settings.witness_policy is None else parse_policy(settings.read_witness_policy())
     if given is None and stated.rule() is None:
         return None
-    if given is None or stated.rule() is None or not _same(short_form(given), short_form(stated)):
+    if given is None or stated.rule() is None or not states_the_same(given, stated):
         raise ReferralError(ErrorCode.WRITES_CLOSED, reason="witness-policy-differs-from-genesis")
     return given
 
 
-def _same(given: tuple[int, Sequence[VerifierKey]], stated: tuple[int, Sequence[VerifierKey]]) -> bool:
-    return given[0] == stated[0] and set(given[1]) == set(stated[1])
+def _chosen_witnesses(settings: Settings) -> Policy | None:
+    """The witnesses that a genesis act shall name. Raises MALFORMED: what it cannot state, or who cannot be asked."""
+    if settings.witness_policy is None:
+        return None
+    policy = parse_policy(settings.read_witness_policy())
+    short_form(policy)
+    if any(witness.url is None for witness in policy.witnesses):
+        raise ReferralError(ErrorCode.MALFORMED, reason="witness-url")
+    return policy
+
+
+def _promises(settings: Settings, signers: Signers, log_signers: LogSigners, clock: Callable[[], float]) -> Promises:
+    """What the witnesses say they have cosigned of the logs that this host knows, and of this year's."""
+    if settings.witness_policy is None:
+        return NOTHING
+    names = {KEYS, audit_log(year_of(int(clock()))), *log_signers.names()}
+    logs = {name: log_key(log_signers.origin(name), signers.log.public) for name in names}
+    return promised(parse_policy(settings.read_witness_policy()), logs)
 
 
 def _witnessing(settings: Settings, exchange: Exchange, writer: Writer, witnesses: Policy) -> Witnessing:
@@ -197,6 +238,7 @@ def found(settings: Settings, *, registrars_required: int, clock: Callable[[], f
 
     Raises UNAVAILABLE (`keys-exist`, `database-exists`): nothing that is there is touched.
     """
+    witnesses = _chosen_witnesses(settings)
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     settings.signer_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     signers = create_signers(settings.keys_dir)
@@ -212,7 +254,7 @@ def found(settings: Settings, *, registrars_required: int, clock: Callable[[], f
         host=settings.issuer_host,
         environment=settings.environment,
         registrars_required=registrars_required,
-        witnesses=None if settings.witness_policy is None else parse_policy(settings.read_witness_policy()),
+        witnesses=witnesses,
         keys=keys,
         token_bytes=secrets.token_bytes,
         now=int(clock()),
@@ -221,35 +263,6 @@ def found(settings: Settings, *, registrars_required: int, clock: Callable[[], f
     runtime.writer.start()
     runtime.writer.run(founding.Founding(runtime.exchange, raw_genesis))
     return runtime
-
-
-def _begin(exchange: Exchange, log_signers: LogSigners, polled: dict[str, int], batch: Batch) -> None:
-    """What every batch starts with: the newest directory, this year's log, who polled."""
-    if batch.heads[KEYS].size:
-        exchange.directory.refresh(batch.tx, size=batch.heads[KEYS].size)
-    else:
-        log_signers.begin(KEYS)
-    log = audit_log(batch.year)
-    if batch.heads[log].size == 0:
-        log_signers.begin(log)
-        previous = _previous_head(exchange, batch)
-        key = exchange.keymap.exchange_keys(KeyUse.LOG)[0]
-        salt = encode_salt(exchange.token_bytes(16))
-        batch.record(LogGenesis(t=batch.now, salt=salt, origin=exchange.origin(log), kid=key.kid, previous=previous))
-    if polled:
-        seen = dict(polled)
-        polled.clear()
-        feeds.touch_poll(batch.tx, seen.items())
-
-
-def _previous_head(exchange: Exchange, batch: Batch) -> TreeHead | None:
-    """Last year's log as it stands, which this year's first leaf names."""
-    log = audit_log(batch.year - 1)
-    size = logbook.size(batch.tx, log)
-    if size == 0:
-        return None
-    root = logbook.frontier(batch.tx, log).root()
-    return TreeHead(origin=exchange.origin(log), size=size, root=b64u(root))
 
 
 def _announce(notices: Notices | None, batch: Batch) -> None:
@@ -268,11 +281,6 @@ def create_app(runtime: Runtime) -> Edge:
     """The ASGI application of an exchange; its lifespan starts and stops lane, writer and wheel."""
     exchange, settings = runtime.exchange, runtime.settings
     on_sqlite = exchange.database.dialect == "sqlite"
-    replay: ReplayStore = (
-        MemoryReplayStore.open(settings.data_dir / "replay.journal", int(runtime.clock()))
-        if on_sqlite
-        else SharedReplayStore(exchange.database)
-    )
     secret = runtime.signers.token.sign(b"referral-1 secret of the cursors")
     gathering = Gathering(runtime.writer)
     site = Site(
@@ -284,7 +292,7 @@ def create_app(runtime: Runtime) -> Edge:
             issuer=exchange.issuer,
             token_key=runtime.signers.token,
             directory=lambda: exchange.keymap,
-            replay=replay,
+            replay=_replay_store(runtime),
         ),
         cursors=feed.Cursors(secret),
         waiters=Waiters(shared=not on_sqlite),
@@ -296,6 +304,7 @@ def create_app(runtime: Runtime) -> Edge:
         configuration=configuration(exchange, settings.contact),
         witnessing=runtime.witnessing,
         polled=runtime.polled,
+        spool=runtime.spool,
     )
 
     @asynccontextmanager
@@ -304,11 +313,13 @@ def create_app(runtime: Runtime) -> Edge:
         site.lane.start(loop)
         site.desk.start(loop)
         runtime.writer.start(site.deliver(loop))
+        await asyncio.to_thread(opening.log_spools, runtime.writer, settings.data_dir)
         tasks = [
             loop.create_task(turn(site.waiters, partial(_keep_polls, site))),
             loop.create_task(turn(site.quorums, lambda _second: None)),
         ]
-        if runtime.witnessing is not None:
+        # A closed exchange cannot keep what they would answer, and has nothing new to show.
+        if runtime.witnessing is not None and runtime.writer.closed is None:
             runtime.witnessing.start(lambda: _hop_to(loop, partial(site.quorums.wake, [ANY_LOG])))
         if runtime.notices is not None:
             tasks.append(loop.create_task(_keep_directory(site)))
@@ -326,6 +337,13 @@ def create_app(runtime: Runtime) -> Edge:
             await asyncio.to_thread(runtime.close)
 
     return Edge(site, cold_app(site, version=__version__, lifespan=lifespan))
+
+
+def _replay_store(runtime: Runtime) -> ReplayStore:
+    """Where it is remembered which proofs were used (R-44)."""
+    if runtime.exchange.database.dialect == "sqlite":
+        return MemoryReplayStore.open(runtime.settings.data_dir / "replay.journal", int(runtime.clock()))
+    return SharedReplayStore(runtime.exchange.database)
 
 
 def _keep_polls(site: Site, second: int) -> None:

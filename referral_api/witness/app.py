@@ -126,6 +126,12 @@ class PatientHttp(H11Protocol):
         super().data_received(data)
         self._watch()
 
+    def on_response_complete(self) -> None:
+        """Wait for the next head, where it has begun before this answer went; a silent connection is just kept."""
+        super().on_response_complete()
+        if self.conn.trailing_data[0]:
+            self._watch()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait for nothing more."""
         self._end()
@@ -192,7 +198,7 @@ def _demand_method(method: str, only: str) -> None:
 def _refusal(error: ReferralError) -> Answer:
     status = _STATUS.get(error.code, 500)
     if kept := error.facts.get("kept"):
-        _tell("refused", kind=kept)
+        _tell("evidence", kind=kept, origin=error.facts["origin"])
     if error.code is ErrorCode.STALE_HEAD:
         return Answer(status, format_size(error.facts["size"]), SIZE_MEDIA_TYPE)
     if status == 503:

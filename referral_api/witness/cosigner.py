@@ -45,7 +45,7 @@ class Cosigner:
 
         Raises TOO_LARGE; MALFORMED (unreadable, or `old-size`: above the checkpoint's); NOT_FOUND (no such log);
         SIGNATURE_INVALID (not signed by its key); STALE_HEAD with the `size` that is held, where another was assumed;
-        INCONSISTENT (it does not append to what is held), with `kept`, the kind of evidence; UNAVAILABLE.
+        INCONSISTENT (it does not append to what is held); UNAVAILABLE. Where evidence was kept, `kept` is its kind.
         """
         request = parse_request(raw)
         note = parse_note(request.raw_checkpoint)
@@ -117,7 +117,7 @@ def _keep_evidence(
         kind = PROOF
     else:
         return
-    refusal.facts["kept"] = kind
+    refusal.facts.update(kept=kind, origin=claim.origin)
     # What is kept is bounded: the request in the spelling that every witness takes, without anybody else's lines.
     raw = format_request(request.old_size, request.proof, signed.to_bytes())
     changes.keep(Evidence(claim.origin, kind, now, claim.size, claim.root, raw, held.note))

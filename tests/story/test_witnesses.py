@@ -16,7 +16,7 @@ import pytest
 
 from referral_api.auditlog.checkpoint import Checkpoint
 from referral_api.auditlog.note import parse_note
-from referral_api.auditlog.policy import Policy, Witness, format_policy, policy_of
+from referral_api.auditlog.policy import format_policy, policy_of
 from referral_api.auditlog.proof import parse_proof
 from referral_api.auditlog.witnessing import format_answer
 from referral_api.client import exchange, trust
@@ -26,17 +26,10 @@ from referral_api.domain.words import Digest
 from referral_api.formats.act import parse_act
 from referral_api.server.service.witnesses import Witnessing
 from tests.auditlog.refusals import refused
-from tests.lying_witness import LyingWitness, Said
+from tests.lying_witness import LyingWitness, Said, policy_at
 from tests.world import OTHER_UNIT, UNIT, WITNESSES, Founded, World, composition, found
 
 NAMES = ("w1.example", "w2.example", "w3.example")
-
-
-def policy_at(witnesses: list[LyingWitness]) -> Policy:
-    """Two of these three, with where they are."""
-    named = {witness.key: witness.url for witness in witnesses}
-    policy = policy_of(2, list(named))
-    return replace(policy, witnesses=tuple(Witness(one.name, one.key, named[one.key]) for one in policy.witnesses))
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +43,42 @@ def witnessed(tmp_path_factory: pytest.TempPathFactory) -> Founded:
 def three() -> Iterator[list[LyingWitness]]:
     with ExitStack() as stack:
         yield [stack.enter_context(LyingWitness(name)) for name in NAMES]
+
+
+@pytest.fixture
+def silent(three: list[LyingWitness]) -> list[LyingWitness]:
+    """Witnesses that are away before the exchange begins to ask; named before `world` in a test."""
+    silence(*three)
+    return three
+
+
+@pytest.fixture
+def against(three: list[LyingWitness]) -> list[LyingWitness]:
+    """One that knows a larger tree, one that knows another, and an honest one."""
+    three[0].says = lambda _checkpoint, _old: (409, "text/x.tlog.size", b"1000000\n")
+    three[1].says = lambda _checkpoint, _old: (422, "text/plain", b"")
+    return three
+
+
+@pytest.fixture(
+    params=[
+        lambda w, checkpoint: (200, "text/plain", format_answer([w.line(replace(checkpoint, root=bytes(32)))])),
+        lambda w, checkpoint: (200, "text/plain", format_answer([w.line(replace(checkpoint, size=10**9))])),
+        lambda w, checkpoint: (200, "text/plain", b"not a line\n"),
+        lambda w, checkpoint: (200, "text/plain", b""),
+        lambda w, checkpoint: (200, "text/plain", b"x" * (1 << 20)),
+        lambda w, checkpoint: (302, "text/plain", b""),
+        lambda w, checkpoint: (409, "text/x.tlog.size", b"many\n"),
+        lambda w, checkpoint: (404, "text/plain", b""),
+        lambda w, checkpoint: (403, "text/plain", b""),
+    ],
+    ids=["other-root", "other-size", "no-line", "empty", "endless", "elsewhere", "no-size", "unknown-log", "unsigned"],
+)
+def liar(request: pytest.FixtureRequest, three: list[LyingWitness]) -> LyingWitness:
+    """One witness that answers something else than an honest one would."""
+    witness, says = three[2], request.param
+    witness.says = lambda checkpoint, _old: says(witness, checkpoint)
+    return witness
 
 
 @pytest.fixture
@@ -173,13 +202,12 @@ def test_what_becomes_of_a_witness_is_said_once(
     assert [(one["witness"], one["status"]) for one in told] == [(NAMES[1], "refused")]
 
 
-def test_nobody_seals_to_what_no_quorum_has_seen(world: World, three: list[LyingWitness]) -> None:
+def test_nobody_seals_to_what_no_quorum_has_seen(silent: list[LyingWitness], world: World) -> None:
     """An exchange that admits a unit of its own making must show it to the witnesses first."""
-    silence(*three)
     world.operator.sync_keys()
     refused(ErrorCode.NOT_WITNESSED, world.operator.submit, composition(action=UNIT))
-    three[0].says = lambda checkpoint, _old: three[0].cosigned(checkpoint)
-    three[1].says = lambda checkpoint, _old: three[1].cosigned(checkpoint)
+    silent[0].says = lambda checkpoint, _old: silent[0].cosigned(checkpoint)
+    silent[1].says = lambda checkpoint, _old: silent[1].cosigned(checkpoint)
     for post in line(world).posts:
         post.rests_until = 0.0
     eventually(world, lambda: is_witnessed(world, "keys"))
@@ -202,27 +230,7 @@ def test_the_old_directory_stays_usable_and_a_revocation_does_not_wait(world: Wo
     world.submit(action=UNIT)
 
 
-@pytest.mark.parametrize(
-    "says",
-    [
-        lambda w, checkpoint: (200, "text/plain", format_answer([w.line(replace(checkpoint, root=bytes(32)))])),
-        lambda w, checkpoint: (200, "text/plain", format_answer([w.line(replace(checkpoint, size=10**9))])),
-        lambda w, checkpoint: (200, "text/plain", b"not a line\n"),
-        lambda w, checkpoint: (200, "text/plain", b""),
-        lambda w, checkpoint: (200, "text/plain", b"x" * (1 << 20)),
-        lambda w, checkpoint: (302, "text/plain", b""),
-        lambda w, checkpoint: (409, "text/x.tlog.size", b"many\n"),
-        lambda w, checkpoint: (404, "text/plain", b""),
-        lambda w, checkpoint: (403, "text/plain", b""),
-    ],
-    ids=["other-root", "other-size", "no-line", "empty", "endless", "elsewhere", "no-size", "unknown-log", "unsigned"],
-)
-def test_what_a_witness_says_counts_for_nothing_unless_it_verifies(
-    world: World, three: list[LyingWitness], says: object
-) -> None:
-    assert callable(says)
-    liar = three[2]
-    liar.says = lambda checkpoint, _old: says(liar, checkpoint)
+def test_what_a_witness_says_counts_for_nothing_unless_it_verifies(liar: LyingWitness, world: World) -> None:
     eventually(world, lambda: line(world).standing()[liar.key.name] in ("refused", "unreachable"))
     eventually(world, lambda: is_witnessed(world, "keys"))
     raw = world.client("auditor").session.read(exchange.checkpoint("keys", cosigned=True))
@@ -231,11 +239,9 @@ def test_what_a_witness_says_counts_for_nothing_unless_it_verifies(
 
 
 def test_a_witness_that_knows_more_or_something_else_is_an_alarm_with_evidence(
-    world: World, three: list[LyingWitness]
+    against: list[LyingWitness], world: World
 ) -> None:
-    ahead, forked = three[0], three[1]
-    ahead.says = lambda _checkpoint, _old: (409, "text/x.tlog.size", b"1000000\n")
-    forked.says = lambda _checkpoint, _old: (422, "text/plain", b"")
+    ahead, forked, _ = against
     eventually(world, lambda: line(world).standing() == {NAMES[0]: "ahead", NAMES[1]: "forked", NAMES[2]: "ok"})
     asked = len(forked.asked)
     eventually(world, lambda: len(ahead.asked) > 4)
@@ -247,9 +253,9 @@ def test_a_witness_that_knows_more_or_something_else_is_an_alarm_with_evidence(
     assert not is_witnessed(world, "keys")
 
 
-def test_a_witness_that_was_shown_an_older_size_is_proved_the_growth_from_there(
-    world: World, three: list[LyingWitness]
-) -> None:
+@pytest.fixture
+def known(three: list[LyingWitness]) -> dict[str, int]:
+    """What the first witness has cosigned by origin: it begins at size 3, and says so like an honest one."""
     witness = three[0]
     known: dict[str, int] = {}
 
@@ -261,8 +267,14 @@ def test_a_witness_that_was_shown_an_older_size_is_proved_the_growth_from_there(
         return witness.cosigned(checkpoint)
 
     witness.says = says
-    eventually(world, lambda: line(world).standing()[witness.key.name] == "ok" and len(known) == 2)
-    assert set(witness.olds[:2]) == {0, 3}
+    return known
+
+
+def test_a_witness_that_was_shown_an_older_size_is_proved_the_growth_from_there(
+    known: dict[str, int], world: World, three: list[LyingWitness]
+) -> None:
+    eventually(world, lambda: line(world).standing()[NAMES[0]] == "ok" and len(known) == 2)
+    assert set(three[0].olds) == {0, 3}
 
 
 def test_the_exchange_does_not_start_with_other_witnesses_than_its_genesis_names(world: World) -> None:
@@ -279,8 +291,7 @@ def test_the_exchange_does_not_start_with_other_witnesses_than_its_genesis_names
         world.server.start()
 
 
-def test_a_cosigned_checkpoint_is_asked_for_by_name(world: World, three: list[LyingWitness]) -> None:
-    silence(*three)
+def test_a_cosigned_checkpoint_is_asked_for_by_name(silent: list[LyingWitness], world: World) -> None:
     session = world.client("auditor").session
     assert session.read(exchange.checkpoint("keys"))
     refused(ErrorCode.NOT_FOUND, session.read, exchange.checkpoint("keys", cosigned=True))

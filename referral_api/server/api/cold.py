@@ -96,14 +96,18 @@ def _add_health(app: FastAPI, site: Site | None, version: str) -> None:
 
     @app.get("/readyz", operation_id="get_readyz", summary="The exchange can accept acts", tags=["operator"])
     async def get_readyz(response: Response) -> dict[str, Any]:
-        """Ready: database, writer and signer answer. 503 says which does not.
+        """Ready: database, writer and signer answer, writes are open. 503 says which not, and why (`closed`).
 
         Witnesses that are late, away or against us are told too; business does not wait for them (design §9).
         """
         checks = await _checks(site)
         response.status_code = 200 if all(checks.values()) else 503
-        status = "ready" if all(checks.values()) else "not-ready"
-        return {"status": status, "checks": checks, "witnesses": _witnesses(site)}
+        return {
+            "status": "ready" if all(checks.values()) else "not-ready",
+            "checks": checks,
+            "closed": site.writer.closed if site else None,
+            "witnesses": _witnesses(site),
+        }
 
     @app.get("/version", operation_id="get_version", summary="Version and environment", tags=["operator"])
     async def get_version() -> dict[str, str]:
@@ -132,7 +136,13 @@ async def _checks(site: Site | None) -> dict[str, bool]:
     except (ReferralError, TimeoutError):
         answers = False
     answers = answers and site.exchange.database.writable
-    return {"database": answers, "writer": site.writer.alive, "lane": site.lane.alive, "signer": site.writer.signing}
+    return {
+        "database": answers,
+        "writer": site.writer.alive,
+        "lane": site.lane.alive,
+        "signer": site.writer.signing,
+        "writes": site.writer.closed is None,
+    }
 
 
 def _unrouted(site: Site | None) -> Callable[[Request, Exception], Response]:

@@ -74,6 +74,7 @@ _MEDIA = {
     "get_audit_tile": "application/octet-stream",
     "get_keys_checkpoint": "text/plain",
     "get_audit_checkpoint": "text/plain",
+    "get_evidence": "application/zip",
 }
 _AT_HAND = {
     "/.well-known/oauth-authorization-server",
@@ -129,7 +130,7 @@ def finish(app: FastAPI) -> dict[str, Any]:
 def _tag(operation: Operation) -> str:
     if operation.path.startswith("/v1/referrals") or operation.path == "/v1/inbox":
         return "exchange"
-    if operation.action in (Read.RECEIPT, Read.CONSISTENCY, Read.AUDIT_LOG, Read.RECORDS, Read.KEYS_LOG):
+    if operation.action in (Read.RECEIPT, Read.CONSISTENCY, Read.AUDIT_LOG, Read.RECORDS, Read.KEYS_LOG, Read.EVIDENCE):
         return "evidence"
     return "directory"
 

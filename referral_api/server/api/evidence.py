@@ -1,5 +1,5 @@
-"""Calls by which parties and auditors check the exchange: receipts, logs, consistency, records (docs/protocol.md §8,
-§10).
+"""Calls by which parties and auditors check the exchange: receipts, logs, consistency, records, evidence packs
+(docs/protocol.md §8, §10).
 
 Must never: hand an auditor a record before that reading is itself recorded.
 """
@@ -15,7 +15,7 @@ from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.policy import Read
 from referral_api.server.api.call import Call, Reply, json_reply
 from referral_api.server.api.site import Site
-from referral_api.server.service import evidence
+from referral_api.server.service import evidence, packs
 from referral_api.server.service.callers import Caller
 from referral_api.server.service.witnesses import Witnessing
 from referral_api.server.storage.database import Connection
@@ -23,6 +23,7 @@ from referral_api.server.storage.database import Connection
 T = TypeVar("T")
 TEXT = "text/plain; charset=utf-8"
 BYTES = "application/octet-stream"
+ARCHIVE = "application/zip"
 _IMMUTABLE = ((b"cache-control", b"private, max-age=31536000, immutable"),)
 _SECONDS = ((b"cache-control", b"no-store"),)
 DEFAULT_RECORDS = 100
@@ -40,7 +41,7 @@ async def get_receipt(site: Site, call: Call) -> Reply:
         committed = await site.recorded(call, lambda caller: evidence.ReceiptRead(site.exchange, digest, caller))
     else:
         caller = await _wait_for_quorum(site, site.witnessing, call, digest, seconds)
-        committed = await site.run(site.guarded(caller, evidence.ReceiptRead(site.exchange, digest, caller)))
+        committed = await site.record(caller, evidence.ReceiptRead(site.exchange, digest, caller))
     return json_reply(committed.result)
 
 
@@ -56,7 +57,8 @@ async def get_checkpoint(site: Site, call: Call) -> Reply:
 
     caller, since, (size, note) = await site.read(call, work)
     if log != "keys":
-        await site.run(evidence.SessionRead(site.exchange, int(call.params["year"]), min(since, size), size, caller))
+        session = evidence.SessionRead(site.exchange, int(call.params["year"]), min(since, size), size, caller)
+        await site.record(caller, session)
     return Reply(200, note, TEXT, _SECONDS)
 
 
@@ -101,6 +103,14 @@ async def get_record(site: Site, call: Call) -> Reply:
     if not committed.result["records"]:
         raise ReferralError(ErrorCode.NOT_FOUND)
     return json_reply(committed.result)
+
+
+async def get_evidence(site: Site, call: Call) -> Reply:
+    """Everything about one referral that its caller may see, with all that proves it (R-89)."""
+    ref = call.params["ref"]
+    caller, pack = await site.read(call, lambda caller: (caller, packs.build(site.exchange, ref, caller)))
+    committed = await site.run(site.guarded(caller, packs.PackHandedOut(site.exchange, ref, pack, caller)))
+    return Reply(200, committed.result, ARCHIVE, _SECONDS)
 
 
 def _log(call: Call) -> str:

@@ -9,18 +9,20 @@ Must never: serve a full tile before it is full, or a checkpoint that covers wha
 from __future__ import annotations
 
 import base64
+from collections.abc import Container
 from typing import Any
 
 from referral_api.auditlog import tiles
-from referral_api.auditlog.records import AuditSession, ProofRead, RecordRead, encode_salt
+from referral_api.auditlog.records import AuditSession, ProofRead, RecordRead, encode_record, encode_salt
 from referral_api.domain import policy
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.policy import Read, Relation
-from referral_api.server.service.batch import Batch, Done, audit_log
+from referral_api.server.service.batch import audit_log
 from referral_api.server.service.callers import Caller
 from referral_api.server.service.decision import proof_of
 from referral_api.server.service.exchange import Exchange
 from referral_api.server.service.reading import access
+from referral_api.server.service.recorded import RecordedRead, Shown
 from referral_api.server.storage import logbook, queries
 from referral_api.server.storage.database import Connection
 from referral_api.server.storage.logbook import KEYS
@@ -94,7 +96,7 @@ def consistency(conn: Connection, exchange: Exchange, log: str, old: int, new: i
     return {"from": old, "to": to, "proof": proof, "checkpoint": note.decode("utf-8")}
 
 
-class RecordsRead:
+class RecordsRead(RecordedRead[dict[str, Any]]):
     """Hand auditors the records behind leaves; that they were handed out is itself on the record."""
 
     def __init__(self, exchange: Exchange, year: int, first: int, count: int, caller: Caller) -> None:
@@ -104,18 +106,18 @@ class RecordsRead:
         self._count = count
         self._caller = caller
 
-    def __call__(self, batch: Batch) -> Done[dict[str, Any]]:
-        """Record the read, then give exact bytes as text; acts come with their receipts."""
+    def show(self, conn: Connection, now: int, *, fetched: Container[tuple[str, str]] = ()) -> Shown[dict[str, Any]]:  # noqa: ARG002
+        """The exact bytes as text, acts with their receipts, and the record of the read."""
         policy.demand(Read.RECORDS, self._caller.role, self._caller.kind, Relation.STRANGER)
         first = logbook.position(self._year, self._first)
         last = first + self._count - 1
         shown: dict[int, dict[str, Any]] = {}
-        for act in queries.acts_between(batch.tx, first, last):
+        for act in queries.acts_between(conn, first, last):
             shown[act.pos] = {"kind": act.act.value, "record": act.jws, "receipt": act.receipt}
-        for record in queries.records_between(batch.tx, first, last):
+        for record in queries.records_between(conn, first, last):
             shown[record.pos] = {"kind": record.kind, "record": record.body}
         read = RecordRead(
-            t=batch.now,
+            t=now,
             salt=encode_salt(self._exchange.token_bytes(16)),
             party=self._caller.party,
             credential=self._caller.credential,
@@ -123,12 +125,12 @@ class RecordsRead:
             start=self._first,
             count=self._count,
         )
-        batch.record(read, party=self._caller.party)
         records = [{"index": logbook.year_index(pos)[1], **shown[pos]} for pos in sorted(shown)]
-        return Done({"records": records})
+        # Whoever keeps a mirror keeps the record of its own reading too: nobody else could bring it back (R-97).
+        return Shown({"records": records, "reading": encode_record(read).decode("ascii")}, read)
 
 
-class SessionRead:
+class SessionRead(RecordedRead[None]):
     """Record that an auditor read a log's tiles up to a size: one record a session, not one a tile (design §9)."""
 
     def __init__(self, exchange: Exchange, year: int, old: int, new: int, caller: Caller) -> None:
@@ -137,11 +139,11 @@ class SessionRead:
         self._sizes = (old, new)
         self._caller = caller
 
-    def __call__(self, batch: Batch) -> Done[None]:
-        """Append the record."""
+    def show(self, conn: Connection, now: int, *, fetched: Container[tuple[str, str]] = ()) -> Shown[None]:  # noqa: ARG002
+        """The record alone."""
         old, new = self._sizes
         record = AuditSession(
-            t=batch.now,
+            t=now,
             salt=encode_salt(self._exchange.token_bytes(16)),
             party=self._caller.party,
             credential=self._caller.credential,
@@ -149,11 +151,10 @@ class SessionRead:
             old_size=old,
             new_size=new,
         )
-        batch.record(record, party=self._caller.party)
-        return Done(None)
+        return Shown(None, record)
 
 
-class ReceiptRead:
+class ReceiptRead(RecordedRead[dict[str, Any]]):
     """Record that a stored receipt and its fresh proof were handed out."""
 
     def __init__(self, exchange: Exchange, digest: str, caller: Caller) -> None:
@@ -161,15 +162,14 @@ class ReceiptRead:
         self._digest = digest
         self._caller = caller
 
-    def __call__(self, batch: Batch) -> Done[dict[str, Any]]:
+    def show(self, conn: Connection, now: int, *, fetched: Container[tuple[str, str]] = ()) -> Shown[dict[str, Any]]:  # noqa: ARG002
         """Give receipt and proof, with the record behind them."""
-        found = receipt(batch.tx, self._exchange, self._digest, self._caller)
+        found = receipt(conn, self._exchange, self._digest, self._caller)
         record = ProofRead(
-            t=batch.now,
+            t=now,
             salt=encode_salt(self._exchange.token_bytes(16)),
             party=self._caller.party,
             credential=self._caller.credential,
             act=self._digest,
         )
-        batch.record(record, party=self._caller.party)
-        return Done(found)
+        return Shown(found, record)

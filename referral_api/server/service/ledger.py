@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from referral_api.auditlog.leaf import LeafKind
+from referral_api.auditlog.records import Retrieved
 from referral_api.domain import lifecycle, policy
 from referral_api.domain.errors import ErrorCode
 from referral_api.domain.fold import Delivery, Event
@@ -77,6 +78,28 @@ def store(batch: Batch, exchange: Exchange, entry: Entry) -> tuple[Place, str]:
     if entry.sealed is not None and entry.code is None:
         queries.insert_sealed(batch.tx, place.pos, entry.sealed.sha256, entry.sealed.raw)
     return place, receipt
+
+
+def carry_out(
+    batch: Batch,
+    event: Event,
+    act: RawAct,
+    referral: Referral,
+    before: Mapping[str, Delivery],
+    changed: Mapping[str, Delivery],
+    place: Place,
+) -> None:
+    """What an accepted act does to deliveries and inboxes, whether it has just come or comes back from a mirror."""
+    for unit, after in changed.items():
+        seen = before.get(unit)
+        if seen is None:
+            queries.insert_delivery(batch.tx, referral.ref, after)
+            announce_delivery(batch, act, referral, after, place)
+        elif not queries.swap_delivery(batch.tx, referral.ref, seen, after):
+            raise RuntimeError("a delivery changed under the log's lock")
+    if before:
+        settle(batch, event, referral, changed)
+        announce(batch, event, act, referral, {u: d for u, d in before.items() if u in changed}, place)
 
 
 def announce(
@@ -151,19 +174,19 @@ def delivery_line(act: RawAct, referral: Referral, delivery: Delivery, pos: int,
     )
 
 
-def retrieval_line(referral: Referral, unit: str, act_digest: str, pos: int, at: int) -> FeedEntry:
+def retrieval_line(referral: Referral, record: Retrieved, pos: int) -> FeedEntry:
     """The sender's line of a first retrieval: "downloaded" is not yet "read", and both are worth knowing."""
     return FeedEntry(
         party=referral.sender,
         pos=pos,
-        act_digest=act_digest,
+        act_digest=record.act,
         act_id=None,
         kind="retrieved",
         ref=referral.ref,
-        unit=unit,
-        sender=unit,
+        unit=record.unit,
+        sender=record.unit,
         urgency=referral.urgency.value,
-        at=at,
+        at=record.t,
         answered_by=frozenset(),
         pending=False,
     )

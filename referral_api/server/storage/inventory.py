@@ -41,6 +41,7 @@ DERIVED: Final[Mapping[str, tuple[str, ...]]] = {
         *("notified_at", "last_status_at", "investigation", "questions", "transfer_to"),
     ),
     "sealed": ("pos", "sha256", "size"),
+    "sealed_lost": ("pos",),
     "record": ("pos", "kind", "ref", "party"),
     "feed": (
         *("party", "pos", "act_digest", "act_id", "kind", "ref", "unit", "sender", "urgency", "at"),
@@ -70,6 +71,11 @@ LOOSE: Final[Mapping[str, Mapping[str, str]]] = {
     "assertion": dict.fromkeys(("key", "expires_at"), _REMEMBERED),
     "replay": dict.fromkeys(("key", "expires_at"), _REMEMBERED),
     "replay_epoch": dict.fromkeys(("id", "started_at"), _REMEMBERED),
+    "log_signer": dict.fromkeys(
+        ("log", "signer_id", "fence", "adopted_at"),
+        "which signer may sign next; held against the signer's own state at every start, by the gate",
+    ),
+    "spool_logged": dict.fromkeys(("id", "logged_at"), "which spools are on the log; the records themselves are there"),
     "alembic_version": {"version_num": "the schema's name; a database with another is not opened"},
 }
 _BIG: Final = frozenset({("sealed", "body")})

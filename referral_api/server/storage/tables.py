@@ -243,6 +243,34 @@ class LogCheckpoint(Row, table=True):
     witnessed_at: int | None = _int()
 
 
+class LogSigner(Row, table=True):
+    """Who may sign a log (R-93): the claim of one signer's state file. Adopting it elsewhere raises the fence."""
+
+    __tablename__ = "log_signer"
+    __table_args__ = _STRICT_BY_KEY
+    log: str = _text(primary_key=True)
+    signer_id: str = _text()
+    fence: int = _int()
+    adopted_at: int = _int()
+
+
+class SpoolLogged(Row, table=True):
+    """Spools whose records are on the log (R-97), so that none is logged twice after a crash."""
+
+    __tablename__ = "spool_logged"
+    __table_args__ = _STRICT_BY_KEY
+    id: str = _text(primary_key=True)
+    logged_at: int = _int()
+
+
+class SealedLost(Row, table=True):
+    """Sealed texts that recovery could not bring back; the row goes when somebody sends the same bytes again."""
+
+    __tablename__ = "sealed_lost"
+    __table_args__ = _STRICT
+    pos: int = _position()
+
+
 class Assertion(Row, table=True):
     """Client assertions already used (R-44). Durable: no nonce can vouch for one after a loss, and they are few."""
 

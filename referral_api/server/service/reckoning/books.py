@@ -49,6 +49,9 @@ class Books:
         self._excluded: dict[str, frozenset[str]] = {}
         self._purged: set[str] = set()
         self._empty: list[tuple[int, str]] = []
+        self._lost: list[int] = []
+        self.recovered = False
+        """Whether the log has a record of recovery."""
         self._named: dict[int, tuple[str, int, str]] = {}
         """What the accepted acts of this range name as sealed beside them: digest, size, referral."""
 
@@ -82,7 +85,7 @@ class Books:
         own = None if record.unit is None else before.get(record.unit)
         referral = self._referrals.get(record.ref)
         if record.sealed == "bundle" and own is not None and own.retrieved_at is None and referral is not None:
-            self._add(retrieval_line(referral, own.unit, record.act, pos, record.t))
+            self._add(retrieval_line(referral, record, pos))
 
     def close_range(self, first: int, last: int) -> None:
         """Compare the inbox lines and sealed texts at these positions with what was taken since the last range."""
@@ -94,6 +97,12 @@ class Books:
         self._fresh.clear()
         for row in inventory.between(self._conn, "sealed", first, last):
             self._sealed(row)
+        for row in inventory.between(self._conn, "sealed_lost", first, last):
+            self._findings.looked("sealed_lost", 1)
+            if self._named.pop(row["pos"], None) is None:
+                self._findings.note("sealed_lost", told_place(row["pos"]), None, "extra")
+            else:
+                self._lost.append(row["pos"])
         for pos in self._named:
             self._findings.note("sealed", told_place(pos), None, "missing")
         self._named.clear()
@@ -106,6 +115,9 @@ class Books:
         for pos, ref in self._empty:
             if ref not in self._purged:
                 self._findings.note("sealed", told_place(pos), "body", "missing", "not-purged")
+        for pos in self._lost if not self.recovered else ():
+            # Only recovery may say that it could not bring something back, and it says so on the log (R-97).
+            self._findings.note("sealed_lost", told_place(pos), None, "extra", "not-recovered")
         referrals = {
             ref: queries.referral_row(
                 Referral(one.ref, one.sender, one.urgency, one.submit_digest, one.created_at, self._gone(ref))
