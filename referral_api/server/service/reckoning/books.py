@@ -99,10 +99,10 @@ class Books:
             self._sealed(row)
         for row in inventory.between(self._conn, "sealed_lost", first, last):
             self._findings.looked("sealed_lost", 1)
-            if self._named.pop(row["pos"], None) is None:
-                self._findings.note("sealed_lost", told_place(row["pos"]), None, "extra")
-            else:
+            if any(pos == row["pos"] for pos, _ in self._empty):
                 self._lost.append(row["pos"])
+            else:
+                self._findings.note("sealed_lost", told_place(row["pos"]), None, "extra")
         for pos in self._named:
             self._findings.note("sealed", told_place(pos), None, "missing")
         self._named.clear()
@@ -113,7 +113,7 @@ class Books:
         for party, pos in sorted(waiting ^ self._pending):
             self._findings.note("feed", f"{party} {told_place(pos)}", "pending", "differs")
         for pos, ref in self._empty:
-            if ref not in self._purged:
+            if ref not in self._purged and pos not in self._lost:
                 self._findings.note("sealed", told_place(pos), "body", "missing", "not-purged")
         for pos in self._lost if not self.recovered else ():
             # Only recovery may say that it could not bring something back, and it says so on the log.
