@@ -1,9 +1,8 @@
 """The evidence pack: one file that shows, offline and years later, what became of a referral and who signed what.
 
 It holds every act that its reader may see, word for word, with the exchange's receipt and a proof that the leaf stands
-in the log; the exchange's own records of the same referral; the newest checkpoints; the whole keys log, from which
-every key follows once its first leaf is believed; the policy of witnesses; a page that says how to check all this with
-other people's tools, and one that checks it in a browser.
+in the log; the exchange's records; checkpoints; the whole keys log, from which every key follows once its first leaf is
+believed; the policy of witnesses; and pages that say how to check it, or do so.
 
 The manifest says what belongs to the pack and finds accidents. Nobody signs it: what a pack proves, it proves by the
 signatures in it, under a root that its reader knows from elsewhere.

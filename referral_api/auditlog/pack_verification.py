@@ -1,17 +1,6 @@
 """Verify an evidence pack in ten numbered steps, with nothing but its bytes and one digest known from elsewhere.
 
-The steps are those of R-89, and of `verificador.html`, which takes the same ones in a browser:
-
- 1 archive       one spelling, nothing that could be read in two ways
- 2 manifest      every file listed, every listed file there, with its digest
- 3 keys log      its first leaf is the root; every later one is signed by who may sign it
- 4 checkpoints   each log's head is signed by the log's key; the keys log's is that of step 3
- 5 witnesses     whoever the policy names has cosigned
- 6 inclusion     each leaf stands in its log where it says, and commits to the act or record beside it
- 7 signatures    each act is signed with its credential's keys of that time, all that its statement requires
- 8 records       each record of the exchange is about this referral, of its leaf's kind and time
- 9 receipts      each receipt is the exchange's, answers this act and names this place
-10 states        acts and retrievals fold to the states that the receipts claim
+The steps (`Step`) are those of R-89, and of `verificador.html`, which takes most of them in a browser.
 
 Steps go on after a fault wherever they can, because who holds a bad pack needs to know everything that is wrong.
 
@@ -69,15 +58,25 @@ class Step(StrEnum):
     """The steps, in their order."""
 
     ARCHIVE = "archive"
+    """One spelling, nothing that could be read in two ways."""
     MANIFEST = "manifest"
+    """Every file is listed, every listed file there, with its digest."""
     KEYS_LOG = "keys-log"
+    """Its first leaf is the root, and every later one is signed by who may sign it."""
     CHECKPOINTS = "checkpoints"
+    """Each log's key has signed its head; the keys log's is that of the leaves at hand."""
     WITNESSES = "witnesses"
+    """As many witnesses as the policy asks for have cosigned."""
     INCLUSION = "inclusion"
+    """Each leaf stands in its log where it says, and commits to the act or record beside it."""
     SIGNATURES = "signatures"
+    """Each act is signed with its credential's keys of that time, all that its statement requires."""
     RECORDS = "records"
+    """Each record of the exchange is about this referral, and of its leaf's kind and time."""
     RECEIPTS = "receipts"
+    """Each receipt is the exchange's, answers this act and names this place."""
     STATES = "states"
+    """Acts and retrievals fold to the states that the receipts claim."""
 
 
 class Unchecked(StrEnum):

@@ -68,8 +68,9 @@ class HttpSource:
             page = [_record(one) for one in _list(answer.get("records"))]
             found += page
             if len(page) < RECORDS_A_CALL:
-                reading = {"index": first + len(found), "record": answer.get("reading")}
-                return [*found, _record(reading)]
+                if "reading" not in answer:
+                    return found  # An exchange that does not tell: its mirror ends before its own last reading.
+                return [*found, _record({"index": first + len(found), "record": answer["reading"]})]
 
 
 class MirrorSource:

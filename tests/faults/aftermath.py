@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass
 
 from referral_api.auditlog.tiles import ENTRIES, TileName, encode_entries
 from referral_api.auditlog.verification import RawRecord, Report, verify_full
+from referral_api.server.app import open_log_signers
 from referral_api.server.service.reckoning import Findings, reckon
 from referral_api.server.settings import Settings
 from referral_api.server.storage import inventory, logbook
 from referral_api.server.storage.database import Connection, Database
 from referral_api.server.storage.keyfiles import load_signers
-from referral_api.server.storage.signer import LogSigners
-from referral_api.server.storage.signer_state import read_host
 from tests.world import ISSUER
 
 
@@ -52,13 +50,7 @@ def as_stored(text: str) -> bytes:
 
 def notes_of(settings: Settings) -> dict[str, bytes]:
     """What the signer has signed last, by log."""
-    signers = LogSigners(
-        settings.signer_dir,
-        f"{settings.issuer_host}/v1/log",
-        load_signers(settings.keys_dir).log,
-        token_bytes=secrets.token_bytes,
-        host=read_host(),
-    )
+    signers = open_log_signers(settings, load_signers(settings.keys_dir))
     try:
         return {log: note for log in signers.names() if (note := signers(log)._load().note) is not None}
     finally:

@@ -133,7 +133,7 @@ def check_rows(world: World, before: dict[str, list[dict[str, Any]]], early: str
 
 
 def audit_of(world: World) -> str:
-    return str(next(row["log"] for row in Rows(world)["log_state"] if row["log"].startswith("audit/")))
+    return next(str(row["log"]) for row in Rows(world)["log_state"] if row["log"].startswith("audit/"))
 
 
 def test_what_cannot_be_had_is_refused_and_nothing_is_written(sqlite_world: World) -> None:

@@ -67,15 +67,16 @@ LOOSE: Final[Mapping[str, Mapping[str, str]]] = {
         "signed_at": "when a batch kept the note; the note itself says nothing of time",
         "witnessed_at": "when the quorum was found complete; that it is complete is compared, and the note says when",
     },
+    "log_signer": dict.fromkeys(
+        ("log", "signer_id", "fence", "adopted_at"), "held against the signer's own file at every start and signature"
+    ),
+    "spool_logged": dict.fromkeys(
+        ("id", "logged_at"), "keeps a spool from being logged twice; its records are on the log"
+    ),
     "poll": dict.fromkeys(("party", "last_at"), "whether a party was seen lately; replaced at every poll"),
     "assertion": dict.fromkeys(("key", "expires_at"), _REMEMBERED),
     "replay": dict.fromkeys(("key", "expires_at"), _REMEMBERED),
     "replay_epoch": dict.fromkeys(("id", "started_at"), _REMEMBERED),
-    "log_signer": dict.fromkeys(
-        ("log", "signer_id", "fence", "adopted_at"),
-        "which signer may sign next; held against the signer's own state at every start, by the gate",
-    ),
-    "spool_logged": dict.fromkeys(("id", "logged_at"), "which spools are on the log; the records themselves are there"),
     "alembic_version": {"version_num": "the schema's name; a database with another is not opened"},
 }
 _BIG: Final = frozenset({("sealed", "body")})

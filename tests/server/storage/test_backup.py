@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,5 +54,5 @@ def test_without_its_programs_a_postgres_backup_is_refused_by_name(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     Database.create(postgres_database).close()
-    args: tuple[object, ...] = (postgres_database, tmp_path / "copy", {}, {})
+    args: tuple[Any, ...] = (postgres_database, tmp_path / "copy", {}, {})
     assert refused(ErrorCode.UNAVAILABLE, backup.back_up, *args) == "pg-dump-missing"

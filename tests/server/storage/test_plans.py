@@ -37,9 +37,9 @@ ELSEWHERE = {
     "replay.py": "claims of several processes, on PostgreSQL alone",
     "notices.py": "notices between processes, on PostgreSQL alone",
     "postgres.py": "PostgreSQL alone",
-    "inventory.py": "the audit of the database alone, which goes through all of it, by the page",
     "recovery.py": "what recovery alone writes and asks, by key (tests/story/test_recovery.py)",
     "lease.py": "of which adoption alone speaks the last (tests/story/test_recovery.py)",
+    "inventory.py": "the audit of the database alone, which goes through all of it, by the page",
 }
 """Files whose statements SQLite never meets in the life of an exchange."""
 NEVER_MANY = {
