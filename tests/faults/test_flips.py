@@ -41,6 +41,12 @@ LEAVES = 300
 """More than a tile, so that every table has rows."""
 ALONE = {("log_entry", "log"), ("log_entry", "idx")}
 """Columns whose flip takes a leaf out of its log: what follows is judged without it, so each is made alone."""
+EMPTY = {"meta", "sealed_lost"}
+"""Tables without rows here; that a row too many is found, tests/server/test_reckoning.py shows."""
+UNSIGNED = {
+    "tail.json": "records after the mirror's checkpoint, for recovery, which takes no leaf that no signed root covers",
+}
+"""Files of a mirror that no verification reads, and why."""
 AT_ONCE = 40
 """So many faults that a report tells all of them."""
 Key: TypeAlias = tuple[Any, ...]
@@ -256,7 +262,7 @@ def test_two_thousand_flipped_bits_are_all_found_and_named(lived: Lived, tmp_pat
         for part in (inventory.EVIDENCE, inventory.DERIVED)
         for table, columns in part.items()
         for column in columns
-        if table != "meta"  # It is empty, and must be: tests/server/test_reckoning.py.
+        if table not in EMPTY
     ]
     with closing(sqlite3.connect(lived.file)) as connection:
         flips = list(draw(connection, standings, CASES))
@@ -286,7 +292,7 @@ def test_what_is_not_flipped_is_found_whole(lived: Lived) -> None:
 def test_a_flipped_bit_in_any_file_of_a_mirror_is_found(lived: Lived, tmp_path: Path) -> None:
     mirror = tmp_path / "mirror"
     shutil.copytree(lived.folder / "mirror", mirror)
-    files = sorted(path for path in mirror.rglob("*") if path.is_file())
+    files = sorted(path for path in mirror.rglob("*") if path.is_file() and path.name not in UNSIGNED)
     kinds = {path.relative_to(mirror).parts[-2] for path in files}
     chance = random.Random(SEED)  # noqa: S311  # to be drawn again from its seed
 
