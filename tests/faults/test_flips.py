@@ -27,6 +27,7 @@ from referral_api.client.sdk import Client
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import KeyUse
 from referral_api.formats.strict_json import canonical, parse
+from referral_api.server.service.erasure import Erasure
 from referral_api.server.service.reckoning import Findings, reckon
 from referral_api.server.service.reckoning.difference import told_place
 from referral_api.server.storage import inventory, logbook
@@ -47,7 +48,7 @@ UNSIGNED = {
     "tail.json": "records after the mirror's checkpoint, for recovery, which takes no leaf that no signed root covers",
 }
 """Files of a mirror that no verification reads, and why."""
-AT_ONCE = 40
+AT_ONCE = 25
 """So many faults that a report tells all of them."""
 Key: TypeAlias = tuple[Any, ...]
 
@@ -97,6 +98,7 @@ def lived(founded: Founded, tmp_path_factory: pytest.TempPathFactory) -> Lived:
     folder = tmp_path_factory.mktemp("flips") / "world"
     with World(founded, folder) as world:
         live_whole(world, leaves=LEAVES)
+        _erase(world, str(world.submit().outgoing.ref))
         world.auditor.mirror(folder / "mirror")
         root = world.server.runtime.exchange.keymap.root
     with closing(sqlite3.connect(folder / "data" / "exchange.sqlite", isolation_level=None)) as connection:
@@ -105,6 +107,16 @@ def lived(founded: Founded, tmp_path_factory: pytest.TempPathFactory) -> Lived:
         connection.execute("PRAGMA journal_mode = DELETE")
     notes = notes_of(world.settings)
     return Lived(folder, world, notes, root, years_of(notes))
+
+
+def _erase(world: World, ref: str) -> None:
+    """Take every act on a referral, as the exchange does when its time is over (R-99)."""
+    exchange = world.server.runtime.exchange
+    with exchange.database.read() as conn:
+        acts = [row["pos"] for row in inventory.every(conn, "act") if row["ref"] == ref]
+    year = logbook.year_index(acts[0])[0]
+    indices = [logbook.year_index(pos)[1] for pos in acts]
+    world.after(world.server.runtime.writer.run(Erasure(exchange, ref, year, indices, "retention_ended")))
 
 
 def cells(connection: sqlite3.Connection, table: str, column: str) -> list[tuple[Key, Any]]:
