@@ -10,7 +10,7 @@ Implements: R-31, R-34 to R-36 (the newcomer's side); design §5 (enrolment in t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,6 +39,8 @@ SEALABLE_TERM_S = 45 * 24 * 3600
 INVITATION_TERM_S = 72 * 3600
 SEALED_TO = frozenset({Role.HOTLINE, Role.POLICE_UNIT})
 """The roles to which anything is ever sealed; auditors and registrars need no encryption key."""
+APPROVERS = frozenset({"registrar", "keyholder", "second_keyholder"})
+TURNS = APPROVERS | {"exchange", "invitee", "done", "void", "expired"}
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 _MAX_STATE_BYTES = 128 * 1024
 
@@ -101,10 +103,9 @@ def _propose(ambient: Ambient, directory: ProfileDir, what: Joining, session: Se
     person, service = _make_keys(ambient, what, now)
     private = [sealing.enc_private_key(secret.alg, secret.secret) for secret in person.enc]
     secret_text = what.invitation.secret
-    begun = Begun.parse(
-        session.read_json(exchange.begin_enrolment(secret_text, [key.public.jwk for key in private])),
-        code=ErrorCode.MALFORMED,
-    )
+    answer = session.read_json(exchange.begin_enrolment(secret_text, [key.public.jwk for key in private]))
+    with exchange.told():
+        begun = Begun.parse(answer, code=ErrorCode.MALFORMED)
     sealed = {challenge.kid: unb64u(challenge.sealed) for challenge in begun.challenges}
     if sealed.keys() != {key.kid for key in private}:
         raise ReferralError(ErrorCode.POSSESSION_NOT_PROVED, reason="challenges")
@@ -138,14 +139,27 @@ def resume(directory: ProfileDir, session: Session) -> Joined:
     """Hand in the proposal, again where the answer was lost, and say whose turn it is. Raises NOT_ENROLLED."""
     state, completion = _state(directory)
     answer = session.read_json(exchange.complete_enrolment(state["secret"], state["enrolment"], state["completion"]))
-    return Joined(state["enrolment"], _code(session.profile, state["secret"], completion), str(answer.get("turn")))
+    return _joined(session, state, completion, answer)
 
 
 def turn(directory: ProfileDir, session: Session) -> Joined:
     """Whose turn our enrolment is. Raises NOT_ENROLLED where none was begun here."""
     state, completion = _state(directory)
     answer = session.read_json(exchange.enrolment_turn(state["secret"], state["enrolment"]))
-    return Joined(state["enrolment"], _code(session.profile, state["secret"], completion), str(answer.get("turn")))
+    return _joined(session, state, completion, answer)
+
+
+@exchange.told()
+def parse_turn(answer: Mapping[str, Any], turns: Collection[str] = TURNS) -> str:
+    """Whose turn the exchange says it is, of those that there are. Raises TAMPERED (`what` answer)."""
+    turn = answer.get("turn")
+    if not isinstance(turn, str) or turn not in turns:
+        raise ReferralError(ErrorCode.MALFORMED, member="turn")
+    return turn
+
+
+def _joined(session: Session, state: Mapping[str, Any], completion: Completion, answer: Mapping[str, Any]) -> Joined:
+    return Joined(state["enrolment"], _code(session.profile, state["secret"], completion), parse_turn(answer))
 
 
 def profile_of(what: Joining) -> Profile:

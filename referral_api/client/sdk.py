@@ -131,8 +131,9 @@ class Client:
     # Everybody.
 
     def ping(self) -> dict[str, Any]:
-        """Who the exchange takes us for, its version and its time."""
-        return self.session.read_json(exchange.ping())
+        """Who the exchange takes us for, its version and its time. Raises TAMPERED where it takes us for another."""
+        profile, answer = self.profile, self.session.read_json(exchange.ping())
+        return exchange.parse_ping(answer, self.keys.credential, profile.party, profile.environment)
 
     def sync_keys(self) -> int:
         """Follow the keys log to its newest checkpoint; its size. INCONSISTENT, WRONG_ROOT, TAMPERED are alarms."""

@@ -13,12 +13,13 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from time import monotonic
 from typing import Any, TypeVar
 
 import httpx2
 import stamina
 
-from referral_api.auditlog.tiles import TILE_WIDTH, parse_entries
+from referral_api.auditlog.tiles import TILE_WIDTH, TileName, parse_entries
 from referral_api.client import access, exchange, trust
 from referral_api.client.exchange import Request, Response
 from referral_api.client.keystore import CredentialKeys
@@ -36,6 +37,8 @@ T = TypeVar("T")
 CONNECT_S, ANSWER_S = 10.0, 30.0
 ATTEMPTS, PATIENCE_S = 4, 45.0
 MAX_CORRECTION_S = 3600
+SLOWEST_BYTES_PER_S = 4096
+"""What a line carries at the least; an answer that comes more slowly than this is none."""
 
 _REPEAT = frozenset(
     {
@@ -192,6 +195,7 @@ class Session:
         )
 
     def _transmit(self, request: Request, headers: Mapping[str, str]) -> Response:
+        ends = monotonic() + self._answer_s + request.wait_s
         timeout = httpx2.Timeout(self._answer_s + request.wait_s, connect=min(CONNECT_S, self._answer_s))
         try:
             with self._http.stream(
@@ -201,7 +205,10 @@ class Session:
                 for chunk in answer.iter_raw():
                     body += chunk
                     if len(body) > exchange.MAX_ANSWER_BYTES:
-                        raise ReferralError(ErrorCode.TOO_LARGE, limit=exchange.MAX_ANSWER_BYTES)
+                        raise ReferralError(ErrorCode.UNAVAILABLE, status=answer.status_code, reason="too-large")
+                    if monotonic() > ends + len(body) / SLOWEST_BYTES_PER_S:
+                        # Each byte may be in time and their sum never: a trickle is no answer.
+                        raise ReferralError(ErrorCode.UNREACHABLE, reason="too-slow")
                 return Response(
                     answer.status_code, {name.lower(): text for name, text in answer.headers.items()}, bytes(body)
                 )
@@ -269,6 +276,7 @@ class Session:
         """
         return self.replica.sealing_map(self.directory.find_pin(trust.witnessed_pin(self.profile.issuer)))
 
+    @exchange.told()
     def sync_keys(self, *, patient: bool = True) -> trust.Replica:
         """Follow the keys log to its newest checkpoint, verify all that is new, and pin it (R-30, R-94).
 
@@ -325,7 +333,7 @@ class Session:
             raise ReferralError(ErrorCode.TOO_LARGE, limit=trust.MAX_KEYS_LOG)
         room = trust.MAX_KEYS_LOG_BYTES - (0 if replica is None else replica.bytes)
         for name in trust.entry_bundles(have, size) if size > have else ():
-            leaves = parse_entries(self.read(exchange.tile("keys", name.path())), name.width)
+            leaves = self._read_leaves(name)
             fresh = leaves[max(0, have - name.index * TILE_WIDTH) :]
             room -= sum(map(len, fresh))
             if room < 0:
@@ -336,6 +344,15 @@ class Session:
         if replica is None:
             raise ReferralError(ErrorCode.INCONSISTENT, reason="empty")
         return replica
+
+    def _read_leaves(self, name: TileName) -> list[bytes]:
+        try:
+            return parse_entries(self.read(exchange.tile("keys", name.path())), name.width)
+        except ReferralError as error:
+            if error.code is not ErrorCode.NOT_FOUND:
+                raise
+            # Of what a checkpoint covers nothing may be missing.
+            raise ReferralError(ErrorCode.INCONSISTENT, reason="missing", found=name.index * TILE_WIDTH) from None
 
     def _load_replica(self) -> trust.Replica | None:
         pin = self.directory.find_pin(trust.issuer_origin(self.profile.issuer, "keys"))
@@ -369,6 +386,7 @@ class Session:
         replica = self.replica if view.size <= self.replica.size else self.sync_keys()
         replica.verify_pin(Pin(view.size, unb64u(view.root)))
 
+    @exchange.told()
     def believe(self, answer: Mapping[str, Any], act: RawAct, *, witnessed: bool = False) -> trust.Confirmed:
         """The verified answer for an act, its log's pin advanced. Raises as `trust.verify_answer`, INCONSISTENT."""
         confirmed = trust.verify_answer(answer, act, self.keymap, witnessed=witnessed)

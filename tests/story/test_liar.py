@@ -1,0 +1,212 @@
+"""Every call of the client against every lie about what it reads: it fails closed, keeps nothing false, and goes on.
+
+The lies are tests/lies.py; what a call reads is seen by letting it run in front of a liar that tells the truth.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import stamina
+
+from referral_api.auditlog.report import Report
+from referral_api.cli.output import EXIT_OF, Exit
+from referral_api.client.outbox import Progress
+from referral_api.client.sdk import Client
+from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.words import Act, CredentialKind
+from tests.liar import Liar, Lie
+from tests.lies import LIES
+from tests.liar_scene import NEWCOMER, Scene, held
+from tests.world import ENTRIES, UNIT, Founded, World, composition
+
+
+@dataclass(frozen=True)
+class Call:
+    """One public method of `Client`: whose, what is ready before the liar comes, the call, and what must work after."""
+
+    seat: str
+    run: Callable[[Client, Scene, Any], object]
+    ready: Callable[[Client, Scene], Any] = lambda _client, _scene: None
+    again: Callable[[Client, Scene, Any], object] | None = None
+
+
+def flushed(client: Client, _scene: Scene, _ready: Any) -> None:
+    """Everything that waited has arrived."""
+    client.flush(impatient=True)
+    waiting = [one for one in client.outbox.entries() if one.state in (Progress.QUEUED, Progress.SENDING)]
+    assert not waiting, waiting
+
+
+def fresh(client: Client, scene: Scene) -> Any:
+    """A referral that the unit has not acknowledged, opened."""
+    with Client(scene.folder("operator", "new"), scene.keys["operator"], server=scene.world.server.url) as operator:
+        ref = str(operator.submit(composition()).outgoing.ref)
+    return client.open(ref)
+
+
+def watched(client: Client, _scene: Scene, _ready: Any) -> None:
+    """Until nothing more arrives."""
+    for one in client.watch(wait_s=0):
+        if one is None:
+            return
+
+
+def taken(client: Client, _scene: Scene, _ready: Any) -> None:
+    """One page, dealt with."""
+    client.keep(client.next_page())
+
+
+def approving(client: Client, scene: Scene, _ready: Any) -> None:
+    """What `referral approve` does."""
+    waiting = next(one for one in client.applicants() if one.party == NEWCOMER)
+    with pytest.raises(ReferralError) as caught:
+        client.approve(waiting, "00000 " * 5 + "00000")
+    assert caught.value.code is ErrorCode.CODE_MISMATCH
+    del scene
+
+
+def last_note(client: Client, scene: Scene) -> Any:
+    """A referral with a note beside one of its acts."""
+    referral = client.referral(scene.ref)
+    return referral, [one for one in referral.acts if one.act.act is Act.NOTE][-1]
+
+
+def inviting(client: Client, _scene: Scene, _ready: Any) -> object:
+    """An invitation of a new party."""
+    return client.invite(ENTRIES[UNIT] | {"id": "nueva-unidad"}, [CredentialKind.PERSON])
+
+
+CALLS: dict[str, Call] = {
+    "ping": Call("operator", lambda c, s, r: c.ping()),
+    "sync_keys": Call("operator", lambda c, s, r: c.sync_keys()),
+    "parties": Call("operator", lambda c, s, r: c.parties()),
+    "joining": Call(NEWCOMER, lambda c, s, r: c.joining()),
+    "resume_joining": Call(NEWCOMER, lambda c, s, r: c.resume_joining()),
+    "submit": Call("operator", lambda c, s, r: c.submit(composition()), again=flushed),
+    "queue": Call("operator", lambda c, s, r: c.queue(composition()), again=flushed),
+    "flush": Call("operator", lambda c, s, r: c.flush(), lambda c, s: c.queue(composition()), flushed),
+    "reseal": Call(
+        "operator", lambda c, s, r: c.reseal(r.outgoing.id), lambda c, s: c.queue(composition()), flushed
+    ),
+    "inbox": Call("officer", lambda c, s, r: list(c.inbox())),
+    "watch": Call("officer", watched),
+    "next_page": Call("officer", taken),
+    "referral": Call("officer", lambda c, s, r: c.referral(s.ref)),
+    "open": Call("officer", lambda c, s, r: c.open(s.ref)),
+    "open_referral": Call("officer", lambda c, s, r: c.open_referral(r), lambda c, s: c.referral(s.ref)),
+    "open_note": Call("officer", lambda c, s, r: c.open_note(*r), last_note),
+    "act": Call("officer", lambda c, s, r: c.act(s.ref, Act.NOTE, {}, note="x"), again=flushed),
+    "acknowledge": Call("officer", lambda c, s, r: c.acknowledge(r), fresh, flushed),
+    "invite": Call("registrar", inviting),
+    "applicants": Call("registrar", lambda c, s, r: c.applicants()),
+    "approve": Call("registrar", approving),
+    "mirror": Call("auditor", lambda c, s, r: c.mirror(c.directory.path / "mirror")),
+    "audit": Call("auditor", lambda c, s, r: c.audit()),
+}
+ELSEWHERE = {
+    "person": "opens a keystore", "service": "opens a keystore", "close": "closes",
+    "keep": "writes the cursor; in `next_page` here",
+    "verify_receipt": "judges documents that are at hand; `parties` has the one call that it may need",
+    "cosign_receipt": "with witnesses: below",
+    "revoke": "sends its act as `invite` does",
+}  # fmt: skip
+"""Public methods of `Client` without a row, and why."""
+UNNOTICED: dict[tuple[str, str], str] = {}
+
+
+@pytest.fixture(scope="module")
+def scene(founded: Founded, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    """An exchange with a past, and a liar in front of it."""
+    with World(founded, tmp_path_factory.mktemp("liar") / "world") as world, Liar(world) as liar:
+        world.check()
+        made = Scene(world, liar)
+        made.live()
+        yield made
+        world.check()
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses() -> Iterator[None]:
+    with stamina.set_testing(True, attempts=1):
+        yield
+
+
+def attempt(call: Call, client: Client, scene: Scene, ready: Any) -> int:
+    """The exit code that the call would end with."""
+    try:
+        result = call.run(client, scene, ready)
+    except ReferralError as error:
+        return int(EXIT_OF[error.code])
+    if isinstance(result, Report):
+        return int(Exit.OK if result.complete else Exit.VERIFICATION_FAILED)
+    return int(Exit.OK)
+
+
+def trial(name: str, lie: Lie, scene: Scene) -> str | None:
+    """Tell one lie to one call: None where it noticed, "" where it was not told, else what is wrong."""
+    call = CALLS[name]
+    folder = scene.folder(call.seat, lie.memory)
+    with scene.client(folder, lied_to=False) as client:
+        ready = call.ready(client, scene)
+    before = held(folder)
+    scene.liar.begin(lie)
+    with scene.client(folder, lied_to=True, answer_s=0.5 if lie.slow else 30.0) as client:
+        code = attempt(call, client, scene, ready)
+    scene.liar.lie = None
+    if not scene.liar.told:
+        return "" if code == Exit.OK else f"exit {code} without any lie"
+    if (lie.name, name) in UNNOTICED:
+        return None if code == Exit.OK else "is noticed, and listed as unnoticed"
+    exits = lie.exits | ({int(Exit.VERIFICATION_FAILED)} if name == "audit" else set())
+    if code not in exits:
+        return f"exit {code}"
+    scene.verify_pins(folder)
+    if held(folder) != before:
+        return "something false is kept"
+    with scene.client(folder, lied_to=False) as client:
+        after = Call(call.seat, call.again or call.run)
+        code = attempt(after, client, scene, ready)
+    return None if code == Exit.OK else f"exit {code} when the liar has gone"
+
+
+def reads(name: str, scene: Scene) -> set[str]:
+    """What a call reads at its first contact, and when it knows everything already."""
+    call, kinds = CALLS[name], set()
+    for memory in ("none", "anew"):
+        folder = scene.folder(call.seat, memory)
+        with scene.client(folder, lied_to=False) as client:
+            ready = call.ready(client, scene)
+        scene.liar.begin(None)
+        with scene.client(folder, lied_to=True) as client:
+            assert attempt(call, client, scene, ready) == Exit.OK, name
+        kinds |= {asked.kind for asked in scene.liar.asked}
+    return kinds
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_call_notices_every_lie_about_what_it_reads(name: str, scene: Scene) -> None:
+    """R-94, R-95, R-54, R-16: nothing false is believed, kept or shown, and honesty heals."""
+    kinds = reads(name, scene)
+    wrong, told = {}, 0
+    for lie in LIES.values():
+        if lie.about & kinds:
+            found = trial(name, lie, scene)
+            told += found is None
+            if found:
+                wrong[lie.name] = found
+    assert not wrong, wrong
+    assert told >= 3, "hardly any lie was told to this call"
+
+
+def test_every_public_method_has_a_row_or_a_reason() -> None:
+    public = {
+        name
+        for name, member in inspect.getmembers_static(Client)
+        if not name.startswith("_") and not isinstance(member, property)
+    }
+    assert public == CALLS.keys() | ELSEWHERE.keys()
