@@ -12,7 +12,6 @@ import itertools
 import json
 import shutil
 import sqlite3
-from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -58,6 +57,8 @@ class Scene:
             self._wait_for_tokens()
         elif token.exists():
             # A token says nothing of the logs, and there are only so many in a minute (R-05).
+            if all(one["expires_at"] < self.world.clock() + 60 for one in json.loads(token.read_bytes()).values()):
+                self._renew(seat)
             shutil.copy(token, target / "tokens.json")
         return target
 
@@ -66,10 +67,13 @@ class Scene:
         if next(self._tokens) % 6 == 0:
             self.world.clock.ahead_s += 61
             for seat in SEATS:
-                folder = self.world.folder / "new" / seat
-                (folder / "tokens.json").unlink()
-                with self.client(folder, lied_to=False) as client:
-                    client.ping()
+                self._renew(seat)
+
+    def _renew(self, seat: str) -> None:
+        folder = self.world.folder / "new" / seat
+        (folder / "tokens.json").unlink()
+        with self.client(folder, lied_to=False) as client:
+            client.ping()
 
     def client(self, folder: Path, *, lied_to: bool, answer_s: float = 30.0) -> Client:
         """A client on a copy, in front of the liar or of the exchange itself."""
@@ -182,8 +186,3 @@ def held(folder: Path) -> dict[str, Any]:
 
 def _answer(found: Any) -> tuple[str, str]:
     return found.receipt.decode(), found.proof.decode()
-
-
-def shape(told: Mapping[str, int]) -> str:
-    """Counts, for a message."""
-    return ", ".join(f"{name}: {count}" for name, count in sorted(told.items()))

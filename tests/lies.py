@@ -15,7 +15,7 @@ from typing import Any
 
 from referral_api.auditlog.note import parse_note
 from referral_api.auditlog.proof import format_proof, parse_proof
-from referral_api.auditlog.tiles import TILE_WIDTH
+from referral_api.auditlog.tiles import TILE_WIDTH, encode_entries
 from referral_api.cli.output import Exit
 from referral_api.domain.errors import ErrorCode
 from referral_api.domain.words import Act
@@ -166,16 +166,17 @@ def _signed_act(said: dict[str, Any], signer: SigningKey) -> bytes:
 
 
 def other_bundle(liar: Liar, asked: Asked, raw: bytes) -> bytes | None:
-    """The same path, the leaves of the other log or of another place."""
-    other = liar.leaves("keys" if asked.log != "keys" else liar.kept["audit"])
-    told = liar.tree(asked.log, other).tile(asked.tile) if len(other) >= asked.tile.width else raw
+    """The same path, the leaves in another order: of another bundle, as far as anybody can see."""
+    start = asked.tile.index * TILE_WIDTH
+    leaves = liar.leaves(asked.log)[start : start + asked.tile.width]
+    told = encode_entries([*leaves[1:], leaves[0]])
     return told if told != raw else None
 
 
 def one_leaf_changed(liar: Liar, asked: Asked, _raw: bytes) -> bytes | None:
-    """A bundle in which one leaf has another byte, well within one of its texts."""
+    """A bundle whose last leaf has another byte, well within one of its texts."""
     leaves = list(liar.leaves(asked.log))
-    at = asked.tile.index * TILE_WIDTH + asked.tile.width // 2
+    at = asked.tile.index * TILE_WIDTH + asked.tile.width - 1
     leaves[at] = flipped(leaves[at])
     return liar.tree(asked.log, leaves).tile(asked.tile)
 
@@ -313,9 +314,11 @@ def _by_unlogged_key(liar: Liar, one: dict[str, Any]) -> None:
     one["act"] = _signed_act(payload_of(one["act"]), liar.signers.act).decode()
 
 
-def _elsewhere(liar: Liar, one: dict[str, Any]) -> None:
-    index = one["index"] + 1
-    one |= {"index": index, "receipt": forged_receipt(one["receipt"], liar.signers.receipt, index=index)}
+def _elsewhere(liar: Liar, shown: dict[str, Any]) -> None:
+    for one in shown["acts"]:
+        index = one["index"] = one["index"] + 1
+        if one["receipt"] is not None:
+            one["receipt"] = forged_receipt(one["receipt"], liar.signers.receipt, index=index)
 
 
 def _other_state(liar: Liar, one: dict[str, Any]) -> object:
@@ -431,7 +434,7 @@ def _of_logs() -> Iterator[Lie]:
             "checkpoint without signature", "its text alone", name, first,
             checkpoint(lambda liar, asked: liar.tree(asked.log).checkpoint.partition(b"\n\n")[0] + b"\n"), "new",
         )  # fmt: skip
-        yield lie("bundle swapped", "the other log's leaves", tree, entries, bundle_of(other_bundle), unread)
+        yield lie("bundle swapped", "other leaves at its path", tree, entries, bundle_of(other_bundle), unread)
         yield lie("leaf changed", "one byte of one leaf", tree, entries, bundle_of(one_leaf_changed), unread)
         yield lie("partial bundle at a fuller path", "a leaf less", tree, entries, bundle_of(one_leaf_less), unread)
         yield lie(
@@ -541,7 +544,7 @@ def _of_referrals() -> Iterator[Lie]:
         ("another referral", "its reference alone", "its reference", view(lambda _l, shown: shown.update(ref="0" * 36))),
         ("another referral whole", "in place of this", "its reference", view(_whole)),
         ("receipt of another act", "of the first for the last", place, view(_other_receipt)),
-        ("receipt with another index", "signed anew, with the view", place, last_act(_elsewhere)),
+        ("receipts with other indices", "signed anew, in order", "the receipts that one holds", view(_elsewhere)),
         ("receipt with another state", "signed anew", fold, last_act(_other_state)),
         ("receipt withheld", "an act without", place, last_act(lambda _l, one: one.update(receipt=None))),
         ("no form", "members of other types", "the form", view(lambda _l, shown: shown.update(acts=[1]))),

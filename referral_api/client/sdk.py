@@ -343,7 +343,8 @@ class Client:
 
     def mirror(self, path: Path, progress: OnProgress = unheard) -> dict[str, int]:
         """Copy the logs and records to a directory; sizes by log."""
-        return audit.mirror(self.session, path, audit.years_of(self.session), progress)
+        with exchange.told():
+            return audit.mirror(self.session, path, audit.years_of(self.session), progress)
 
     def audit(self, path: Path | None = None, progress: OnProgress = unheard) -> Report:
         """Verify everything, from a mirror or from the exchange itself (R-95)."""

@@ -38,7 +38,7 @@ CONNECT_S, ANSWER_S = 10.0, 30.0
 ATTEMPTS, PATIENCE_S = 4, 45.0
 MAX_CORRECTION_S = 3600
 SLOWEST_BYTES_PER_S = 4096
-"""What a line carries at the least; an answer that comes more slowly than this is none."""
+"""What a line carries at the least; a slower answer is none."""
 
 _REPEAT = frozenset(
     {
@@ -207,7 +207,6 @@ class Session:
                     if len(body) > exchange.MAX_ANSWER_BYTES:
                         raise ReferralError(ErrorCode.UNAVAILABLE, status=answer.status_code, reason="too-large")
                     if monotonic() > ends + len(body) / SLOWEST_BYTES_PER_S:
-                        # Each byte may be in time and their sum never: a trickle is no answer.
                         raise ReferralError(ErrorCode.UNREACHABLE, reason="too-slow")
                 return Response(
                     answer.status_code, {name.lower(): text for name, text in answer.headers.items()}, bytes(body)
@@ -351,7 +350,6 @@ class Session:
         except ReferralError as error:
             if error.code is not ErrorCode.NOT_FOUND:
                 raise
-            # Of what a checkpoint covers nothing may be missing.
             raise ReferralError(ErrorCode.INCONSISTENT, reason="missing", found=name.index * TILE_WIDTH) from None
 
     def _load_replica(self) -> trust.Replica | None:

@@ -15,7 +15,7 @@ import stamina
 
 from referral_api.auditlog.report import Report
 from referral_api.cli.output import EXIT_OF, Exit
-from referral_api.client.outbox import Progress
+from referral_api.client.outbox import Entry, Progress
 from referral_api.client.sdk import Client
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act, CredentialKind
@@ -42,9 +42,16 @@ def flushed(client: Client, _scene: Scene, _ready: Any) -> None:
     assert not waiting, waiting
 
 
+def stale(client: Client, _scene: Scene) -> Any:
+    """A submission that has to be sealed anew."""
+    entry = client.queue(composition())
+    client.outbox.sending(entry.outgoing.id, client.session.ambient.now())
+    return client.outbox.needs_resealing(entry.outgoing.id, ErrorCode.RECIPIENT_KEY_STALE)
+
+
 def fresh(client: Client, scene: Scene) -> Any:
     """A referral that the unit has not acknowledged, opened."""
-    with Client(scene.folder("operator", "new"), scene.keys["operator"], server=scene.world.server.url) as operator:
+    with scene.client(scene.folder("operator", "new"), lied_to=False) as operator:
         ref = str(operator.submit(composition()).outgoing.ref)
     return client.open(ref)
 
@@ -81,6 +88,13 @@ def inviting(client: Client, _scene: Scene, _ready: Any) -> object:
     return client.invite(ENTRIES[UNIT] | {"id": "nueva-unidad"}, [CredentialKind.PERSON])
 
 
+def mirrored(client: Client, _scene: Scene, _ready: Any) -> object:
+    """A copy, and what it is worth."""
+    path = client.directory.path / "mirror"
+    client.mirror(path)
+    return client.audit(path)
+
+
 CALLS: dict[str, Call] = {
     "ping": Call("operator", lambda c, s, r: c.ping()),
     "sync_keys": Call("operator", lambda c, s, r: c.sync_keys()),
@@ -90,9 +104,7 @@ CALLS: dict[str, Call] = {
     "submit": Call("operator", lambda c, s, r: c.submit(composition()), again=flushed),
     "queue": Call("operator", lambda c, s, r: c.queue(composition()), again=flushed),
     "flush": Call("operator", lambda c, s, r: c.flush(), lambda c, s: c.queue(composition()), flushed),
-    "reseal": Call(
-        "operator", lambda c, s, r: c.reseal(r.outgoing.id), lambda c, s: c.queue(composition()), flushed
-    ),
+    "reseal": Call("operator", lambda c, s, r: c.reseal(r.outgoing.id), stale, flushed),
     "inbox": Call("officer", lambda c, s, r: list(c.inbox())),
     "watch": Call("officer", watched),
     "next_page": Call("officer", taken),
@@ -105,7 +117,7 @@ CALLS: dict[str, Call] = {
     "invite": Call("registrar", inviting),
     "applicants": Call("registrar", lambda c, s, r: c.applicants()),
     "approve": Call("registrar", approving),
-    "mirror": Call("auditor", lambda c, s, r: c.mirror(c.directory.path / "mirror")),
+    "mirror": Call("auditor", mirrored),
     "audit": Call("auditor", lambda c, s, r: c.audit()),
 }
 ELSEWHERE = {
@@ -116,7 +128,17 @@ ELSEWHERE = {
     "revoke": "sends its act as `invite` does",
 }  # fmt: skip
 """Public methods of `Client` without a row, and why."""
-UNNOTICED: dict[tuple[str, str], str] = {}
+ALSO: dict[str, set[int]] = {
+    "audit": {5}, "mirror": {5, 6}, "submit": {8}, "flush": {8}, "act": {8}, "acknowledge": {8},
+}  # fmt: skip
+"""Exit codes beside a lie's own: an audit that cannot be done is not passed, and what got no answer waits (8)."""
+UNNOTICED: dict[tuple[str, str], str] = {
+    ("no answer", "queue"): "keys that were good stay good until they end; nothing is sent yet, and `flush` notices",
+    ("token", "queue"): "as above",
+    ("view: receipts with other indices", "acknowledge"): "who has done nothing yet holds no receipt; auditors notice",
+    ("tiles", "mirror"): "whoever reads the tiles of a mirror notices; `audit verify --mirror` goes by the leaves",
+}
+"""What a call cannot notice, by lie or family of lies: why, and who does."""
 
 
 @pytest.fixture(scope="module")
@@ -144,11 +166,15 @@ def attempt(call: Call, client: Client, scene: Scene, ready: Any) -> int:
         return int(EXIT_OF[error.code])
     if isinstance(result, Report):
         return int(Exit.OK if result.complete else Exit.VERIFICATION_FAILED)
-    return int(Exit.OK)
+    sent = [one for one in (result if isinstance(result, list) else [result]) if isinstance(one, Entry)]
+    return int(Exit.PARTLY if any(one.state is Progress.SENDING for one in sent) else Exit.OK)
 
 
-def trial(name: str, lie: Lie, scene: Scene) -> str | None:
-    """Tell one lie to one call: None where it noticed, "" where it was not told, else what is wrong."""
+def trial(name: str, lie: Lie, scene: Scene, *, heals: bool) -> str | None:
+    """Tell one lie to one call: None where it noticed, "" where it was not told, else what is wrong.
+
+    `heals`: see too that the same profile goes on when the liar has gone.
+    """
     call = CALLS[name]
     folder = scene.folder(call.seat, lie.memory)
     with scene.client(folder, lied_to=False) as client:
@@ -160,14 +186,15 @@ def trial(name: str, lie: Lie, scene: Scene) -> str | None:
     scene.liar.lie = None
     if not scene.liar.told:
         return "" if code == Exit.OK else f"exit {code} without any lie"
-    if (lie.name, name) in UNNOTICED:
-        return None if code == Exit.OK else "is noticed, and listed as unnoticed"
-    exits = lie.exits | ({int(Exit.VERIFICATION_FAILED)} if name == "audit" else set())
-    if code not in exits:
+    if code == Exit.OK and {(lie.family, name), (lie.name, name)} & UNNOTICED.keys():
+        return None
+    if code not in lie.exits | ALSO.get(name, set()):
         return f"exit {code}"
     scene.verify_pins(folder)
     if held(folder) != before:
         return "something false is kept"
+    if not heals:
+        return None
     with scene.client(folder, lied_to=False) as client:
         after = Call(call.seat, call.again or call.run)
         code = attempt(after, client, scene, ready)
@@ -193,9 +220,11 @@ def test_a_call_notices_every_lie_about_what_it_reads(name: str, scene: Scene) -
     """R-94, R-95, R-54, R-16: nothing false is believed, kept or shown, and honesty heals."""
     kinds = reads(name, scene)
     wrong, told = {}, 0
+    families: set[str] = set()
     for lie in LIES.values():
         if lie.about & kinds:
-            found = trial(name, lie, scene)
+            found = trial(name, lie, scene, heals=name != "mirror" and lie.family not in families)
+            families |= {lie.family} if found is None else set()
             told += found is None
             if found:
                 wrong[lie.name] = found
