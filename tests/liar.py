@@ -298,7 +298,7 @@ class Liar:
                     self.wfile.flush()
                     time.sleep(0.05)
 
-            do_GET = do_PUT = do_POST = do_HEAD = _handle
+            do_GET = do_PUT = do_POST = do_HEAD = _handle  # noqa: N815 - the library's names
 
             def log_message(self, *_: object) -> None:
                 pass

@@ -154,8 +154,10 @@ class Scene:
     def keep(self, memory: str) -> None:
         """Keep everybody's profile as it is now."""
         world = self.world
-        for opened in (*world._callers.values(), *world._clients.values()):
-            opened.close()
+        for caller in world._callers.values():
+            caller.close()
+        for client in world._clients.values():
+            client.close()
         world._clients.clear()
         world._callers.clear()
         shutil.copytree(world.folder / "profiles", world.folder / memory)

@@ -14,263 +14,42 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from referral_api.auditlog.note import parse_note
-from referral_api.auditlog.proof import format_proof, parse_proof
-from referral_api.auditlog.tiles import TILE_WIDTH, encode_entries
 from referral_api.cli.output import Exit
-from referral_api.domain.errors import ErrorCode
-from referral_api.domain.words import Act
-from referral_api.formats.act import build_act, parse_act
-from referral_api.formats.keys import SigningKey
-from referral_api.formats.receipt import build_receipt, parse_receipt
+from referral_api.formats.receipt import parse_receipt
 from referral_api.formats.strict_json import canonical
-from tests.liar import Asked, Kind, Liar, Lie, Tell, Tree
-from tests.wire import Answer
-from tests.world import UNIT
+from tests.forgery import (
+    answered,
+    before_it_was_there,
+    body,
+    bundle_of,
+    changed,
+    checkpoint,
+    flipped,
+    forged_receipt,
+    forked,
+    in_a_fork,
+    log_of,
+    one_leaf_changed,
+    one_leaf_less,
+    other_bundle,
+    other_key,
+    other_log,
+    payload_of,
+    proof,
+    receipt_with,
+    replayed,
+    shortened,
+    signed_act,
+    whatever,
+    with_forged_statement,
+)
+from tests.liar import Kind, Liar, Lie, Tell
 
 K = Kind
 KEYS = frozenset({K.KEYS_CHECKPOINT, K.KEYS_ENTRIES})
 AUDIT = frozenset({K.AUDIT_CHECKPOINT, K.AUDIT_ENTRIES, K.AUDIT_TILES, K.RECORDS})
 ANSWERED = frozenset({K.PUT, K.RECEIPT})
 EVERY = frozenset(K) - {K.TOKEN}
-
-
-# Changing an answer.
-
-
-def body(answer: Answer, raw: bytes, media_type: str | None = None) -> Answer:
-    """The same answer with another body."""
-    kept = {} if media_type is None else {"content-type": media_type}
-    return Answer(answer.status, {**answer.headers, **kept}, raw)
-
-
-def flipped(raw: bytes, at: int = -1) -> bytes:
-    """The same bytes, one of them another; in the middle unless told where."""
-    place = len(raw) // 2 if at < 0 else at
-    other = b"A" if raw[place : place + 1] != b"A" else b"B"
-    return raw[:place] + other + raw[place + 1 :]
-
-
-def payload_of(jws: str) -> dict[str, Any]:
-    """What a JWS says, its signature unseen."""
-    text = json.loads(jws)["payload"]
-    found: dict[str, Any] = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-    return found
-
-
-def changed(change: Callable[[Liar, dict[str, Any]], object]) -> Tell:
-    """A JSON answer of success, changed in place; a change that returns False found nothing to change."""
-
-    def tell(liar: Liar, _asked: Asked, answer: Answer) -> Answer | None:
-        if answer.status >= 300 or not answer.body:
-            return None
-        document = answer.json
-        return None if change(liar, document) is False else answer.with_json(document)
-
-    return tell
-
-
-def whatever(status: int, media_type: str, raw: bytes, **headers: str) -> Tell:
-    """The same answer to everything."""
-    return lambda _liar, _asked, _answer: Answer(status, {"content-type": media_type, **headers}, raw)
-
-
-# Logs.
-
-
-def checkpoint(make: Callable[[Liar, Asked], bytes]) -> Tell:
-    """Another checkpoint for the true one; the rest stays true."""
-
-    def tell(liar: Liar, asked: Asked, answer: Answer) -> Answer | None:
-        is_checkpoint = asked.kind in (K.KEYS_CHECKPOINT, K.AUDIT_CHECKPOINT)
-        return body(answer, make(liar, asked)) if is_checkpoint else None
-
-    return tell
-
-
-def log_of(make: Callable[[Liar, Asked], Tree]) -> Tell:
-    """A whole log that is consistent within itself: checkpoint, tiles and entry bundles."""
-
-    def tell(liar: Liar, asked: Asked, answer: Answer) -> Answer | None:
-        if asked.kind is K.RECORDS:
-            return _records_of_fork(liar, answer)
-        tree = make(liar, asked)
-        if asked.kind in (K.KEYS_CHECKPOINT, K.AUDIT_CHECKPOINT):
-            return body(answer, tree.checkpoint)
-        if len(tree.leaves) < asked.tile.index * TILE_WIDTH + asked.tile.width:
-            return None
-        return Answer(200, {"content-type": "application/octet-stream"}, tree.tile(asked.tile))
-
-    return tell
-
-
-def bundle_of(change: Callable[[Liar, Asked, bytes], bytes | None]) -> Tell:
-    """Other bytes where an entry bundle or tile is asked for."""
-
-    def tell(liar: Liar, asked: Asked, answer: Answer) -> Answer | None:
-        told = change(liar, asked, answer.body) if answer.status == 200 else None
-        return None if told is None else body(answer, told)
-
-    return tell
-
-
-def shortened(liar: Liar, asked: Asked) -> Tree:
-    """The log as it was when it was shorter."""
-    return liar.tree(asked.log, liar.leaves(asked.log)[: liar.kept["old"][asked.log]])
-
-
-def forked(liar: Liar, asked: Asked) -> Tree:
-    """The log with another past of the same length: two acts in the other order, or a record that was never made."""
-    leaves = liar.leaves(asked.log)
-    if asked.log == "keys":
-        at = liar.kept["pair"]
-        leaves[at], leaves[at + 1] = leaves[at + 1], leaves[at]
-    else:
-        at, _record, leaf = liar.kept["invented"]
-        leaves[at] = leaf
-    return liar.tree(asked.log, leaves)
-
-
-def _records_of_fork(liar: Liar, answer: Answer) -> Answer | None:
-    at, record, _leaf = liar.kept["invented"]
-    document = answer.json
-    for one in document["records"]:
-        if one["index"] == at:
-            one["record"] = record.decode()
-            return answer.with_json(document)
-    return None
-
-
-def with_forged_statement(liar: Liar, asked: Asked) -> Tree:
-    """The keys log and one statement more: a unit's own, with the exchange's signature where the unit's belongs."""
-    leaves = liar.leaves(asked.log)
-    last = next(
-        act
-        for act in map(parse_act, (leaf for leaf in reversed(leaves) if _is_act_leaf(leaf)))
-        if act.act is Act.STATEMENT and act.party == UNIT
-    )
-    said = payload_of(last.jws.raw.decode())
-    said["body"] |= {"seq": said["body"]["seq"] + 1, "prev_statement": last.digest}
-    leaves.append(_signed_act(said, liar.signers.act))
-    return liar.tree(asked.log, leaves)
-
-
-def _is_act_leaf(leaf: bytes) -> bool:
-    protected = json.loads(leaf)["signatures"][0]["protected"]
-    return b"referral-act" in base64.urlsafe_b64decode(protected + "=" * (-len(protected) % 4))
-
-
-def _signed_act(said: dict[str, Any], signer: SigningKey) -> bytes:
-    names = ("iss", "aud", "iat", "ref", "unit", "prev", "body")
-    given = {name: said[name] for name in names}
-    return build_act(act_id=said["id"], act=Act(said["act"]), signers=[signer], **given)
-
-
-def other_bundle(liar: Liar, asked: Asked, raw: bytes) -> bytes | None:
-    """The same path, the leaves in another order: of another bundle, as far as anybody can see."""
-    start = asked.tile.index * TILE_WIDTH
-    leaves = liar.leaves(asked.log)[start : start + asked.tile.width]
-    told = encode_entries([*leaves[1:], leaves[0]])
-    return told if told != raw else None
-
-
-def one_leaf_changed(liar: Liar, asked: Asked, _raw: bytes) -> bytes | None:
-    """A bundle whose last leaf has another byte, well within one of its texts."""
-    leaves = list(liar.leaves(asked.log))
-    at = asked.tile.index * TILE_WIDTH + asked.tile.width - 1
-    leaves[at] = flipped(leaves[at])
-    return liar.tree(asked.log, leaves).tile(asked.tile)
-
-
-def one_leaf_less(liar: Liar, asked: Asked, _raw: bytes) -> bytes | None:
-    """What a partial bundle would hold, at the path of the fuller one."""
-    start = asked.tile.index * TILE_WIDTH
-    leaves = liar.leaves(asked.log)[: start + asked.tile.width - 1]
-    return liar.tree(asked.log, leaves).tile(asked.tile) if len(leaves) > start else None
-
-
-# Receipts and proofs.
-
-
-def answered(change: Callable[[Liar, dict[str, Any]], object]) -> Tell:
-    """An answer to an act, or a receipt that was asked for, changed."""
-
-    def only(liar: Liar, document: dict[str, Any]) -> object:
-        return change(liar, document) if "receipt" in document and "proof" in document else False
-
-    return changed(only)
-
-
-def proof(change: Callable[[list[bytes]], list[bytes]]) -> Tell:
-    """An inclusion proof with other hashes."""
-
-    def only(_liar: Liar, document: dict[str, Any]) -> None:
-        found = parse_proof(document["proof"].encode())
-        hashes = change(list(found.hashes))
-        document["proof"] = format_proof(found.index, hashes, found.raw_checkpoint, found.extra).decode()
-
-    return answered(only)
-
-
-def forged_receipt(raw: str, signer: SigningKey, **changes: Any) -> str:
-    """The same receipt with other members, signed again."""
-    said = parse_receipt(raw.encode()).payload
-    given: dict[str, Any] = {
-        "iss": said.iss, "act": said.act, "act_id": said.id, "sub": said.sub, "carrier": said.carrier, "ref": said.ref,
-        "unit": said.unit, "time": said.time, "code": None if said.code is None else ErrorCode(said.code),
-        "states": [(one.unit, str(one.state), one.head) for one in said.states], "origin": said.log.origin,
-        "index": said.log.index,
-    }  # fmt: skip
-    return build_receipt(**(given | changes), signer=signer).decode()
-
-
-def in_a_fork(liar: Liar, document: dict[str, Any]) -> None:
-    """A proof that is right in a log that nobody else was shown."""
-    index = parse_proof(document["proof"].encode()).index
-    leaves = liar.leaves(liar.kept["audit"])
-    at, _record, leaf = liar.kept["invented"]
-    leaves[at] = leaf
-    document["proof"] = liar.tree(liar.kept["audit"], leaves).proof(index).decode()
-
-
-def before_it_was_there(liar: Liar, document: dict[str, Any]) -> None:
-    """The checkpoint of a log that does not hold the act yet."""
-    found = parse_proof(document["proof"].encode())
-    short = liar.tree(liar.kept["audit"], liar.leaves(liar.kept["audit"])[: found.index])
-    document["proof"] = format_proof(found.index, found.hashes, short.checkpoint, found.extra).decode()
-
-
-def other_log(liar: Liar, document: dict[str, Any]) -> None:
-    """A proof whose checkpoint is of the other log."""
-    found = parse_proof(document["proof"].encode())
-    note = liar.tree("keys").checkpoint
-    document["proof"] = format_proof(found.index, found.hashes, note, found.extra).decode()
-
-
-def other_key(liar: Liar, document: dict[str, Any]) -> None:
-    """A proof whose checkpoint another key has signed."""
-    found = parse_proof(document["proof"].encode())
-    note = liar.tree(liar.kept["audit"]).signed(key=liar.signers.receipt)
-    document["proof"] = format_proof(found.index, found.hashes, note, found.extra).decode()
-
-
-def replayed(name: str) -> Tell:
-    """A true receipt and proof, of something else."""
-
-    def only(liar: Liar, document: dict[str, Any]) -> None:
-        document["receipt"], document["proof"] = liar.kept[name]
-
-    return answered(only)
-
-
-def receipt_with(make: Callable[[Liar, Any], dict[str, Any]], key: str = "receipt") -> Tell:
-    """A receipt that says something else, signed by the exchange."""
-
-    def only(liar: Liar, document: dict[str, Any]) -> None:
-        said = parse_receipt(document["receipt"].encode()).payload
-        signer: SigningKey = getattr(liar.signers, key)
-        document["receipt"] = forged_receipt(document["receipt"], signer, **make(liar, said))
-
-    return answered(only)
 
 
 # Referrals.
@@ -311,7 +90,7 @@ def _alter_act(_liar: Liar, one: dict[str, Any]) -> None:
 
 
 def _by_unlogged_key(liar: Liar, one: dict[str, Any]) -> None:
-    one["act"] = _signed_act(payload_of(one["act"]), liar.signers.act).decode()
+    one["act"] = signed_act(payload_of(one["act"]), liar.signers.act).decode()
 
 
 def _elsewhere(liar: Liar, shown: dict[str, Any]) -> None:
@@ -405,7 +184,7 @@ def _of_logs() -> Iterator[Lie]:
         first, entries = frozenset({K(f"{word}-checkpoint")}), frozenset({K(f"{word}-entries")})
         unread = "none" if word == "keys" else "new"
 
-        def lie(  # noqa: PLR0913 - a row of the table
+        def lie(
             what: str, says: str, noticed: str, kinds: frozenset[Kind], tell: Tell, memory: str, word: str = word
         ) -> Lie:
             return Lie(f"{word} log: {what}", says, noticed, kinds, tell, memory, family=f"{word} log")
@@ -503,7 +282,9 @@ def _of_receipts() -> Iterator[Lie]:
     yield lie("of another act", "a true receipt and proof, replayed", act, replayed("receipt"))
     yield lie("of the same words by another id", "of an act that said the same", act, replayed("twin"))
     yield lie("by another key", "signed with the log key", "the receipt key", receipt_with(lambda _l, _s: {}, "log"))
-    yield lie("with another index", "the place beside", leaf, receipt_with(lambda _l, said: {"index": said.log.index + 1}))
+    yield lie(
+        "with another index", "the place beside", leaf, receipt_with(lambda _l, said: {"index": said.log.index + 1})
+    )
     yield lie(
         "of another log", "a year that is not", leaf,
         receipt_with(lambda liar, _said: {"origin": f"{liar.host}/v1/log/audit/1999"}),
@@ -541,7 +322,12 @@ def _of_referrals() -> Iterator[Lie]:
         ("act altered", "one byte of an act", signer, last_act(_alter_act)),
         ("act by an unlogged key", "signed by the exchange", signer, last_act(_by_unlogged_key)),
         ("act of another referral", "added to this one's", "its reference", view(_stranger)),
-        ("another referral", "its reference alone", "its reference", view(lambda _l, shown: shown.update(ref="0" * 36))),
+        (
+            "another referral",
+            "its reference alone",
+            "its reference",
+            view(lambda _l, shown: shown.update(ref="0" * 36)),
+        ),
         ("another referral whole", "in place of this", "its reference", view(_whole)),
         ("receipt of another act", "of the first for the last", place, view(_other_receipt)),
         ("receipts with other indices", "signed anew, in order", "the receipts that one holds", view(_elsewhere)),
@@ -556,8 +342,12 @@ def _of_referrals() -> Iterator[Lie]:
         about = frozenset({kind})
         other = kept_bytes("bundle" if kind is K.BUNDLE else "note")
         yield Lie(f"{word}: swapped", "another that was sealed for us", digest, about, other, family=word)
-        yield Lie(f"{word}: cut", "its end is missing", "its form", about, sealed_with(lambda raw: raw[:-40]), family=word)
-        yield Lie(f"{word}: one byte", "another ciphertext", "its digest or seal", about, sealed_with(flipped), family=word)
+        yield Lie(
+            f"{word}: cut", "its end is missing", "its form", about, sealed_with(lambda raw: raw[:-40]), family=word
+        )
+        yield Lie(
+            f"{word}: one byte", "another ciphertext", "its digest or seal", about, sealed_with(flipped), family=word
+        )
 
 
 def _whole(liar: Liar, shown: dict[str, Any]) -> None:
@@ -566,28 +356,55 @@ def _whole(liar: Liar, shown: dict[str, Any]) -> None:
 
 
 def _of_the_rest() -> Iterator[Lie]:
+    def row(kind: Kind, family: str, what: str, says: str, noticed: str, tell: Tell) -> Lie:
+        return Lie(f"{family}: {what}", says, noticed, frozenset({kind}), tell, family=family)
+
     def inbox(what: str, says: str, change: Callable[[Liar, dict[str, Any]], object]) -> Lie:
         return Lie(f"inbox: {what}", says, "the form", frozenset({K.INBOX}), changed(change), family="inbox")
 
     yield inbox("no lines", "no list where lines belong", lambda _l, page: page.update(entries={}))
-    yield inbox("a line of another form", "a kind that is none", lambda _l, page: page.update(entries=[{"kind": "\x1b["}]))
+    yield inbox(
+        "a line of another form", "a kind that is none", lambda _l, page: page.update(entries=[{"kind": "\x1b["}])
+    )
     yield inbox("no cursor", "a place that is none", lambda _l, page: page.update(cursor=7))
     yield inbox("no end", "more, for ever, from the same place", _endless)
     digits = "the keys' own proofs, or the thirty digits"
     for what, change in (("key missing", _swap_keys), ("key swapped", _swap_key), ("key altered", _alter_key)):
         tell = _each("enrolments", change)
-        yield Lie(f"enrolments: {what}", "in an applicant's proposal", digits, frozenset({K.ENROLMENTS}), tell, family="enrolments")
+        yield Lie(
+            f"enrolments: {what}",
+            "in an applicant's proposal",
+            digits,
+            frozenset({K.ENROLMENTS}),
+            tell,
+            family="enrolments",
+        )
     no_turn = _each("enrolments", lambda waiting: waiting[0].update(turn="nobody"))
-    yield Lie("enrolments: no turn", "a turn that is none", "the form", frozenset({K.ENROLMENTS}), no_turn, family="enrolments")
+    yield Lie(
+        "enrolments: no turn",
+        "a turn that is none",
+        "the form",
+        frozenset({K.ENROLMENTS}),
+        no_turn,
+        family="enrolments",
+    )
     turn = changed(lambda _l, told: told.update(turn="nobody") if "turn" in told else False)
-    yield Lie("enrolment: no turn", "a turn that is none", "the form", frozenset({K.ENROLMENT}), turn, family="enrolment")
+    yield Lie(
+        "enrolment: no turn", "a turn that is none", "the form", frozenset({K.ENROLMENT}), turn, family="enrolment"
+    )
     mistaken = changed(lambda _l, told: told.update(credential="linea-100.pxxxxxxx", party="linea-100"))
-    yield Lie("ping: somebody else", "takes us for another", "the profile", frozenset({K.PING}), mistaken, family="ping")
+    yield Lie(
+        "ping: somebody else", "takes us for another", "the profile", frozenset({K.PING}), mistaken, family="ping"
+    )
     unformed = changed(lambda _l, told: told.pop("server_time"))
-    yield Lie("ping: no form", "a member is missing", "the form", frozenset({K.PING}), unformed, family="ping")
+    yield row(K.PING, "ping", "no form", "a member is missing", "the form", unformed)
+
+    packs, cut, none = frozenset({K.EVIDENCE}), sealed_with(lambda raw: raw[:-40]), sealed_with(lambda _raw: b"")
+    for what, tell in (("cut", cut), ("one byte", sealed_with(flipped)), ("empty", none)):
+        yield Lie(f"pack: {what}", "another file", "its manifest", packs, tell, family="pack")
 
 
-def _endless(_liar: Liar, page: dict[str, Any]) -> object:
+def _endless(_liar: Liar, page: dict[str, Any]) -> None:
     page |= {"more": True, "entries": [], "cursor": "always-here"}
 
 

@@ -15,6 +15,7 @@ from typing import Protocol
 from referral_api.auditlog.evidence import Chronicle
 from referral_api.auditlog.tiles import TileName
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.formats.exchange_bodies import FinalState
 
 MAX_FAULTS_TOLD = 100
 _ABSENT = frozenset({ErrorCode.NOT_FOUND, ErrorCode.UNAVAILABLE})
@@ -84,6 +85,10 @@ class Report:
     """The heads that may be pinned: only of logs whose leaves hash to a signed root that grew from the pinned one."""
     chronicles: dict[str, Chronicle] = field(default_factory=dict)
     """Every referral as its acts and records fold."""
+    erased: int = 0
+    """How many leaves do not open because an `erase` act of the exchange names them."""
+    final_states: dict[str, tuple[FinalState, ...]] = field(default_factory=dict)
+    """Of referrals of which something was erased: how each delivery ended, as the act says."""
 
     def hold(self, check: Check, log: str, index: int | None, judge: Callable[[], None]) -> bool:
         """Make one check; note its fault. True if it held. Raises UNREACHABLE, which is no finding."""

@@ -15,9 +15,10 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from referral_api.auditlog.erasures import Erasures, Place, check_erasable
 from referral_api.auditlog.evidence import Chronicle, event_of
 from referral_api.auditlog.leaf import Leaf, LeafKind, parse_leaf
-from referral_api.auditlog.records import LogGenesis, Retrieved, TreeHead, kind_of, parse_record
+from referral_api.auditlog.records import LogClosed, LogGenesis, Retrieved, TreeHead, kind_of, parse_record
 from referral_api.auditlog.report import Check, RawRecord, Report
 from referral_api.domain.consent import check_tuple
 from referral_api.domain.errors import ErrorCode, ReferralError
@@ -32,14 +33,16 @@ from referral_api.formats.strict_json import b64u, sha256_b64u
 
 _ON_KEYS_LOG = frozenset({Act.GENESIS, Act.STATEMENT, Act.APPROVE_STATEMENT, Act.REVOKE})
 """Directory acts that change the key map whenever they are accepted; an objection does where its statement waits."""
-_REFUSED_BY_THE_FOLD = frozenset({ErrorCode.STALE_HEAD, ErrorCode.ILLEGAL_TRANSITION})
+REFUSED_BY_THE_FOLD = frozenset({ErrorCode.STALE_HEAD, ErrorCode.ILLEGAL_TRANSITION})
+"""Refusals that whoever sees everything can judge: they lie in what went before."""
 
 
 class Trail:
     """The audit logs of one exchange as they are walked, year after year."""
 
-    def __init__(self, report: Report, keys_leaves: Sequence[bytes], root: bytes) -> None:
+    def __init__(self, report: Report, keys_leaves: Sequence[bytes], root: bytes, erasures: Erasures) -> None:
         self._report = report
+        self._erasures = erasures
         self._keys_leaves = keys_leaves
         self._keys_index = {sha256_b64u(leaf): index for index, leaf in enumerate(keys_leaves)}
         self._keymap = KeyMap.start(keys_leaves[0], root=root)
@@ -49,13 +52,25 @@ class Trail:
         self._sealed: dict[str, tuple[str | None, str]] = {}
         """For every accepted act with ciphertext beside it: its referral, and the ciphertext's digest."""
         self._excluded: dict[str, set[str]] = {}
+        self._closed: dict[str, LogClosed] = {}
+        """The closing leaves that were met, by log: nothing may follow one."""
 
     def leaf(self, log: str, index: int, raw_leaf: bytes, found: RawRecord | None) -> None:
         """Check one leaf and everything behind it."""
+        if log in self._closed:
+            error = ReferralError(ErrorCode.TAMPERED, what="log-closed", reason="followed")
+            self._report.note(Check.GROWTH, log, index, error)
+        erased = (log, index) in self._erasures.named
         if found is None:
-            error = ReferralError(ErrorCode.NOT_FOUND, what="record")
-            self._report.note(Check.RECORDS, log, index, error, missing=True)
+            if erased:
+                self._erased(log, index, raw_leaf)
+            else:
+                error = ReferralError(ErrorCode.NOT_FOUND, what="record")
+                self._report.note(Check.RECORDS, log, index, error, missing=True)
             return
+        if erased:
+            error = ReferralError(ErrorCode.TAMPERED, what="erasure", reason="present")
+            self._report.note(Check.RECORDS, log, index, error)
         judged: list[Leaf] = []
 
         def judge_record() -> None:
@@ -70,7 +85,9 @@ class Trail:
         if judged[0].kind in (LeafKind.ACT, LeafKind.ERASE):
             self._act(log, index, judged[0], found)
         else:
-            self._report.hold(Check.RECORDS, log, index, lambda: self._server_record(judged[0], found.record))
+            self._report.hold(
+                Check.RECORDS, log, index, lambda: self._server_record((log, index), judged[0], found.record)
+            )
 
     def begin_year(self, log: str, origin: str, found: RawRecord | None, previous: TreeHead | None) -> None:
         """The first leaf of a year names the log, its key, and the log that it continues, as that was when it ended."""
@@ -86,6 +103,27 @@ class Trail:
                 raise ReferralError(ErrorCode.TAMPERED, what="log-genesis", reason="differs")
 
         self._report.hold(Check.GROWTH, log, 0, judge)
+
+    def end_year(self, log: str, index: int, origin: str, found: RawRecord | None, following: str | None) -> None:
+        """The last leaf of a log that another one continues closes it, with the last second of its year, and names that
+        one; a closing leaf that nothing follows says that a log is kept from us.
+        """
+
+        def judge() -> None:
+            if found is None:
+                raise ReferralError(ErrorCode.NOT_FOUND, what="record")
+            record = self._closed.get(log)
+            if record is None:
+                if following is not None:
+                    raise ReferralError(ErrorCode.TAMPERED, what="log-closed", reason="absent")
+                return
+            if following is None:
+                raise ReferralError(ErrorCode.NOT_FOUND, what="log", origin=record.following)
+            begins = datetime(int(log.rpartition("/")[2]) + 1, 1, 1, tzinfo=UTC)
+            if (record.origin, record.following, record.t + 1) != (origin, following, int(begins.timestamp())):
+                raise ReferralError(ErrorCode.TAMPERED, what="log-closed", reason="differs")
+
+        self._report.hold(Check.GROWTH, log, index, judge)
 
     def both_logs(self) -> None:
         """R-92: every act of the keys log, its genesis among them, has its leaf in an audit log too."""
@@ -105,11 +143,26 @@ class Trail:
         if leaf.logged_s > LATEST_S or f"audit/{datetime.fromtimestamp(leaf.logged_s, UTC).year}" != log:
             raise ReferralError(ErrorCode.TAMPERED, what="time", reason="year")
 
-    def _server_record(self, leaf: Leaf, raw: bytes) -> None:
+    def _erased(self, log: str, index: int, raw_leaf: bytes) -> None:
+        """A leaf that does not open, and that an act says need not: what it was can be asked no more, but its kind and
+        time can.
+        """
+
+        def judge() -> None:
+            leaf = parse_leaf(raw_leaf)
+            check_erasable(leaf, on_keys_log=leaf.digest in self._keys_index)
+            self._check_time(log, leaf)
+
+        if self._report.hold(Check.RECORDS, log, index, judge):
+            self._report.erased += 1
+
+    def _server_record(self, place: Place, leaf: Leaf, raw: bytes) -> None:
         record = parse_record(raw)
         if kind_of(record) is not leaf.kind or record.t != leaf.logged_s:
             raise ReferralError(ErrorCode.TAMPERED, what="leaf-of-record")
-        if not isinstance(record, Retrieved):
+        if isinstance(record, LogClosed):
+            self._closed[place[0]] = record
+        if not isinstance(record, Retrieved) or not self._erasures.knows(record.ref, place):
             return
         if self._sealed.get(record.act) != (record.ref, record.digest) or record.unit not in (None, record.party):
             raise ReferralError(ErrorCode.TAMPERED, what="retrieved", digest=record.digest)
@@ -127,7 +180,7 @@ class Trail:
             kinds.extend(self._verify_signatures(parsed[0], leaf))
 
         def judge_receipt() -> None:
-            receipts.append(_verify_receipt(log, index, parsed[0], leaf, found.receipt, self._keymap))
+            receipts.append(verify_logged_receipt(log, index, parsed[0], leaf, found.receipt, self._keymap))
 
         if not report.hold(Check.SIGNATURES, log, index, judge_signatures) and not parsed:
             return
@@ -144,7 +197,7 @@ class Trail:
             report.hold(Check.BOTH_LOGS, log, index, lambda: self._listed(act, receipt))
         elif receipt is not None or found.receipt is None:
             kind = kinds[0] if kinds else None
-            report.hold(Check.STATES, log, index, lambda: self._fold(act, leaf, receipt, kind))
+            report.hold(Check.STATES, log, index, lambda: self._fold((log, index), act, leaf, receipt, kind))
 
     def _verify_signatures(self, act: RawAct, leaf: Leaf) -> list[CredentialKind]:
         if act.aud != self._keymap.issuer:
@@ -185,9 +238,13 @@ class Trail:
         while self._keymap.size <= place:
             self._keymap.extend(self._keys_leaves[self._keymap.size], verify=False)
 
-    def _fold(self, act: RawAct, leaf: Leaf, receipt: Receipt | None, kind: CredentialKind | None) -> None:
+    def _fold(
+        self, place: Place, act: RawAct, leaf: Leaf, receipt: Receipt | None, kind: CredentialKind | None
+    ) -> None:
+        if not self._erasures.knows(str(act.ref), place):
+            return  # What the states came from is gone (R-99).
         chronicle = self._chronicle(str(act.ref))
-        event = event_of(act, _role(act, self._keymap), leaf.logged_s)
+        event = event_of(act, role_of(act, self._keymap), leaf.logged_s)
         if receipt is None or receipt.accepted:
             self._check_gates(act, kind, leaf.logged_s)
             chronicle.accept(event, kind)
@@ -195,7 +252,7 @@ class Trail:
                 raise _gate(act, "excluded")
             if (sealed := sealed_of(act.body)) is not None:
                 self._sealed[act.digest] = (act.ref, sealed.sha256)
-        elif receipt.refusal in _REFUSED_BY_THE_FOLD:
+        elif receipt.refusal in REFUSED_BY_THE_FOLD:
             chronicle.refuse(event)
         if receipt is not None:
             chronicle.verify_receipt(receipt)
@@ -231,7 +288,11 @@ def _gate(act: RawAct, reason: str) -> ReferralError:
     return ReferralError(ErrorCode.TAMPERED, what="gate", act=act.act.value, digest=act.digest, reason=reason)
 
 
-def _verify_receipt(log: str, index: int, act: RawAct, leaf: Leaf, raw: bytes | None, keymap: KeyMap) -> Receipt:
+def verify_logged_receipt(log: str, index: int, act: RawAct, leaf: Leaf, raw: bytes | None, keymap: KeyMap) -> Receipt:
+    """The receipt of an act whose leaf stands at this place of a log, with this time (R-16, R-95).
+
+    Raises as `verify_receipt` and `match_receipt`, RECEIPT_MISMATCH (`log`, `time`), NOT_FOUND where there is none.
+    """
     if raw is None:
         raise ReferralError(ErrorCode.NOT_FOUND, what="receipt")
     keys = {record.kid: record.public for record in keymap.exchange_keys(KeyUse.RECEIPT)}
@@ -245,7 +306,8 @@ def _verify_receipt(log: str, index: int, act: RawAct, leaf: Leaf, raw: bytes | 
     return receipt
 
 
-def _role(act: RawAct, keymap: KeyMap) -> Role:
+def role_of(act: RawAct, keymap: KeyMap) -> Role:
+    """The role of the party that an act is of. Raises KEY_NOT_VALID (`unknown`)."""
     if act.party == EXCHANGE:
         return Role.EXCHANGE
     party = keymap.find_party(act.party)

@@ -15,17 +15,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 from referral_api.auditlog.checkpoint import Checkpoint, TrustPolicy, log_key, parse_checkpoint, verify_checkpoint
+from referral_api.auditlog.erasures import Erasures
+from referral_api.auditlog.leaf import parse_leaf
 from referral_api.auditlog.merkle import HASH_BYTES, Frontier, leaf_hash
 from referral_api.auditlog.note import parse_note
 from referral_api.auditlog.records import TreeHead
 from referral_api.auditlog.report import Check, Fault, Head, OnProgress, RawRecord, Report, Source, Verdict, unheard
-from referral_api.auditlog.tiles import ENTRIES, TILE_WIDTH, TileName, parse_entries
+from referral_api.auditlog.tiles import ENTRIES, TILE_WIDTH, Tile, TileName, parse_entries
+from referral_api.auditlog.tiling import Tiling
 from referral_api.auditlog.trail import Trail, tree_head
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import KeyUse
 from referral_api.formats.statements import KeyMap
 
 __all__ = ["Check", "Fault", "Head", "OnProgress", "RawRecord", "Report", "Source", "Verdict", "unheard", "verify_full"]
+_ERASE = b'"k":"erase"'
 _STEP = 32
 """Records between two words of progress: one costs about a millisecond."""
 
@@ -41,8 +45,9 @@ def verify_full(
 ) -> Report:
     """Verify the keys log and the audit logs of these years, in order, from scratch.
 
-    `root` is the pinned SHA-256 of the keys log's first leaf, `pins` the heads verified before, by origin; `years` runs
-    without a gap from the year of the exchange's founding. `progress` is told of `leaves`, of `records` read and of
+    `root` is the pinned SHA-256 of the keys log's first leaf, `pins` the heads verified before, by origin; `years` are
+    those that have a log, from the year of the exchange's founding: that none is left out, the logs' own first and last
+    leaves prove, each of which names the next one's neighbour. `progress` is told of `leaves`, of `records` read and of
     `verified` ones. Raises only what the source raises because it cannot be read at all (UNREACHABLE); everything else
     is in the report.
     """
@@ -61,11 +66,12 @@ class _Walk:
         final = self._keys_log(root, issuer, keys_leaves)
         if final is None:
             return self._report
-        trail = Trail(self._report, keys_leaves, root)
-        for year in years:
-            leaves = self._leaves(f"audit/{year}", final)
+        logs = {year: self._leaves(f"audit/{year}", final) for year in years}
+        trail = Trail(self._report, keys_leaves, root, self._erasures(logs, final))
+        for before, year, after in zip((None, *years), years, (*years[1:], None), strict=False):
+            leaves = logs[year]
             if leaves is not None:
-                self._year(year, leaves, trail, final)
+                self._year(year, leaves, trail, final, (before, after))
         trail.both_logs()
         return self._report
 
@@ -126,12 +132,25 @@ class _Walk:
 
         if not self._report.hold(Check.CHECKPOINT, log, None, judge_checkpoint):
             return None
-        whole = self._report.hold(Check.LEAVES, log, None, judge_leaves)
+        whole = self._report.hold(Check.LEAVES, log, None, judge_leaves) and self._tiles(log, leaves)
         grown = self._report.hold(Check.GROWTH, log, None, judge_growth)
         if whole and grown:
             self._report.heads[origin] = Head(origin, found[0].size, found[0].root)
         # Records can still be held against leaves that do not add up: that is how what changed gets its name.
         return leaves if len(leaves) == found[0].size else None
+
+    def _tiles(self, log: str, leaves: Sequence[bytes]) -> bool:
+        """Every tile is what the leaves make it: whoever reads proofs from tiles must not be led astray."""
+        tiling = Tiling()
+
+        def judge(tile: Tile) -> None:
+            width = len(tile.hashes) // HASH_BYTES
+            if self._source.tile(log, TileName(tile.level, tile.index, width)) != tile.hashes:
+                raise ReferralError(ErrorCode.TAMPERED, what="tile", level=tile.level, index=tile.index, width=width)
+
+        tiles = [*tiling.take([leaf_hash(leaf) for leaf in leaves]), *tiling.edge()]
+        held = [self._report.hold(Check.LEAVES, log, None, partial(judge, tile)) for tile in tiles]
+        return all(held)
 
     def _read_leaves(self, log: str, size: int) -> Iterator[bytes]:
         for index in range(-(-size // TILE_WIDTH)):
@@ -155,8 +174,35 @@ class _Walk:
 
     # The audit log of one year, record by record.
 
-    def _year(self, year: int, leaves: Sequence[bytes], trail: Trail, final: KeyMap) -> None:
-        log = f"audit/{year}"
+    def _erasures(self, logs: Mapping[int, Sequence[bytes] | None], keymap: KeyMap) -> Erasures:
+        """What the `erase` acts of all years name; each stands behind what it takes, perhaps in a later year."""
+        sizes = {f"audit/{year}": len(leaves) for year, leaves in logs.items() if leaves is not None}
+        erasures = Erasures(keymap, sizes)
+        for year, leaves in logs.items():
+            for index, raw in enumerate(leaves or ()):
+                if _ERASE in raw:
+                    self._take(erasures, year, index, raw)
+        for (log, index), error in erasures.faults:
+            self._report.note(Check.RECORDS, log, index, error)
+        self._report.final_states.update(erasures.states)
+        return erasures
+
+    def _take(self, erasures: Erasures, year: int, index: int, raw: bytes) -> None:
+        try:
+            leaf = parse_leaf(raw)
+            for found in self._source.records(year, index, 1):
+                if found.index == index:
+                    erasures.take(f"audit/{year}", leaf, found)
+        except ReferralError as error:
+            # Whatever is wrong with it, the walk finds and names it in its place.
+            if error.code is ErrorCode.UNREACHABLE:
+                raise
+
+    def _year(
+        self, year: int, leaves: Sequence[bytes], trail: Trail, final: KeyMap, around: tuple[int | None, int | None]
+    ) -> None:
+        """Walk a year's log between its neighbours, the years whose logs it continues and is continued by."""
+        log, (before, after) = f"audit/{year}", around
         records: dict[int, RawRecord] = {}
         for start in range(0, len(leaves), TILE_WIDTH):
             count = min(TILE_WIDTH, len(leaves) - start)
@@ -166,15 +212,17 @@ class _Walk:
 
             self._report.hold(Check.RECORDS, log, None, read)
             self._progress(f"records {log}", start + count, len(leaves))
-        trail.begin_year(log, _origin(final, log), records.get(0), self._previous(year, final))
+        trail.begin_year(log, _origin(final, log), records.get(0), self._previous(before, final))
         for index, raw_leaf in enumerate(leaves):
             trail.leaf(log, index, raw_leaf, records.get(index))
             if index % _STEP == 0 or index + 1 == len(leaves):
                 self._progress(f"verified {log}", index + 1, len(leaves))
+        following = None if after is None else _origin(final, f"audit/{after}")
+        trail.end_year(log, len(leaves) - 1, _origin(final, log), records.get(len(leaves) - 1), following)
 
-    def _previous(self, year: int, keymap: KeyMap) -> TreeHead | None:
-        """The head of the year before; None before the first. A year that did not verify has told its own fault."""
-        head = self._report.heads.get(_origin(keymap, f"audit/{year - 1}"))
+    def _previous(self, year: int | None, keymap: KeyMap) -> TreeHead | None:
+        """The head of the log before; None before the first. A year that did not verify has told its own fault."""
+        head = None if year is None else self._report.heads.get(_origin(keymap, f"audit/{year}"))
         return None if head is None else tree_head(head.origin, head.size, head.root)
 
 

@@ -17,6 +17,8 @@ import typer
 
 from referral_api.auditlog.verification import Check, Report, Verdict
 from referral_api.auditlog.verification import Fault as Finding
+from referral_api.cli import evidence
+from referral_api.cli.audit_db import audit_db
 from referral_api.cli.invocation import Invocation, invocation, read_document, write_private_file
 from referral_api.cli.output import Exit, Fault, Shown
 from referral_api.client.outbox import Entry
@@ -34,7 +36,9 @@ def register(app: typer.Typer) -> None:
     """Add these verbs to the command."""
     audit = typer.Typer(no_args_is_help=True)
     audit.command("verify")(audit_verify)
+    audit.command("db")(audit_db)
     audit.command("mirror")(audit_mirror)
+    evidence.register(audit)
     app.add_typer(audit, name="audit")
     receipt = typer.Typer(no_args_is_help=True)
     receipt.command("show")(receipt_show)

@@ -11,6 +11,7 @@ Implements: R-94, R-95; design §9.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import chain
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from referral_api.auditlog.checkpoint import verify_checkpoint
+from referral_api.auditlog.records import LogClosed, parse_record
 from referral_api.auditlog.tiles import ENTRIES, TILE_WIDTH, TileName, tiles_of
 from referral_api.auditlog.verification import Head, OnProgress, RawRecord, Report, unheard, verify_full
 from referral_api.client import exchange
@@ -29,7 +31,10 @@ from referral_api.formats.act import parse_act
 from referral_api.formats.strict_json import canonical, parse, unb64u
 
 RECORDS_A_CALL = 200  # R-05
+TAIL = "tail.json"
+"""Records beyond the checkpoint of the newest year: those of the mirror's own reading, for recovery alone."""
 _MAX_BLOCK_BYTES = 64 << 20
+_YEAR = re.compile("[1-8][0-9]{3}")
 
 
 class HttpSource:
@@ -57,6 +62,18 @@ class HttpSource:
             answer = self._session.read_json(exchange.records(year, first, limit))
             found += [_record(one) for one in _list(answer.get("records"))]
         return found
+
+    def tail(self, year: int, first: int) -> list[RawRecord]:
+        """Whatever stands beyond a size, up to the record of this very reading, which nobody else has (R-97)."""
+        found: list[RawRecord] = []
+        while True:
+            answer = self._session.read_json(exchange.records(year, first + len(found), RECORDS_A_CALL))
+            page = [_record(one) for one in _list(answer.get("records"))]
+            found += page
+            if len(page) < RECORDS_A_CALL:
+                if "reading" not in answer:
+                    return found  # An exchange that does not tell: its mirror ends before its own last reading.
+                return [*found, _record({"index": first + len(found), "record": answer["reading"]})]
 
 
 class MirrorSource:
@@ -111,6 +128,9 @@ def mirror(session: Session, path: Path, years: Sequence[int], progress: OnProgr
             _mirror_records(source, path, int(log.partition("/")[2]), size, progress)
         _put(path / log / "checkpoint", raw_checkpoint)
         sizes[log] = size
+    newest = max(years)
+    tail = source.tail(newest, sizes[f"audit/{newest}"])
+    _put(path / f"audit/{newest}" / TAIL, canonical([_line(one) for one in tail]))
     return sizes
 
 
@@ -136,18 +156,36 @@ def verify(
 
 
 def years_of(session: Session) -> list[int]:
-    """The years whose audit logs must exist at the exchange: from its genesis to now.
+    """The years whose audit logs must exist at the exchange: the chain from its genesis, and this year.
 
-    This year's begins with the first thing that happens in it, which is at the latest our own reading of a record.
+    A log names the one that continues it in its last leaf; a year in which nothing happened has none. What is read here
+    is only where to look: the verification holds the chain's links against each other. This year's log begins with the
+    first thing that happens in it, which is at the latest our own reading of a record.
     """
-    founded, this = _founded(session), datetime.fromtimestamp(session.now(), UTC).year
-    if this > founded:
-        session.read(exchange.records(founded, 0, 1))
-    return list(range(founded, this + 1))
+    years, this = [_founded(session)], datetime.fromtimestamp(session.now(), UTC).year
+    if this > years[0]:
+        session.read(exchange.records(years[0], 0, 1))
+    while years[-1] < this and (following := _following(session, years[-1])) is not None:
+        years.append(following)
+    return years if years[-1] >= this else [*years, this]
+
+
+def _following(session: Session, year: int) -> int | None:
+    """The year whose log continues this one's, as its last leaf says; None where it is not closed."""
+    policy = audit_policy(session.keymap, year)
+    size = verify_checkpoint(session.read(exchange.checkpoint(f"audit/{year}")), policy).size
+    answer = session.read_json(exchange.records(year, size - 1, 1))
+    for one in _list(answer.get("records")):
+        record = _record(one).record
+        closed = parse_record(record) if b'"kind":"log.closed"' in record else None
+        if isinstance(closed, LogClosed):
+            following = closed.following.rpartition("/")[2]
+            return int(following) if _YEAR.fullmatch(following) and int(following) > year else None
+    return None
 
 
 def years_in(session: Session, path: Path) -> list[int]:
-    """The years whose audit logs a mirror must hold: from the genesis to its last, or to the last one pinned here."""
+    """The years whose audit logs a mirror must hold: the genesis's, those that it has, those pinned here."""
     founded, this = _founded(session), datetime.fromtimestamp(session.now(), UTC).year
     there = {int(one.name) for one in (path / "audit").glob("[0-9]" * 4)}
     issuer = session.profile.issuer
@@ -156,7 +194,7 @@ def years_in(session: Session, path: Path) -> list[int]:
         for year in range(founded, this + 1)
         if session.directory.find_pin(issuer_origin(issuer, f"audit/{year}")) is not None
     }
-    return list(range(founded, max({founded} | there | pinned) + 1))
+    return sorted({founded} | there | pinned)
 
 
 def _founded(session: Session) -> int:
@@ -171,13 +209,13 @@ def _mirror_records(source: HttpSource, path: Path, year: int, size: int, progre
         target = _block(path, year, block)
         if count == TILE_WIDTH and target.exists():
             continue
-        lines = [
-            {"index": one.index, "record": one.record.decode()}
-            | ({} if one.receipt is None else {"receipt": one.receipt.decode()})
-            for one in source.records(year, start, count)
-        ]
-        _put(target, canonical(lines))
+        _put(target, canonical([_line(one) for one in source.records(year, start, count)]))
     progress(f"records audit/{year}", size, size)
+
+
+def _line(one: RawRecord) -> dict[str, Any]:
+    receipt = {} if one.receipt is None else {"receipt": one.receipt.decode()}
+    return {"index": one.index, "record": one.record.decode()} | receipt
 
 
 def _block(path: Path, year: int, block: int) -> Path:

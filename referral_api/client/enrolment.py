@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from referral_api.client import exchange, sealing
+from referral_api.client.ambient import Ambient
 from referral_api.client.keystore import CredentialKeys, Kdf, Keystore, Secret, new_credential_keys
 from referral_api.client.profile import Language, Profile, ProfileDir, read_private, write_private
-from referral_api.client.session import Ambient, Session
+from referral_api.client.session import Session
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act, CredentialId, CredentialKind, KeyUse, Kid, Role
 from referral_api.formats.act import build_act

@@ -22,14 +22,17 @@ from typing import Any, Self
 import httpx2
 import uuid_utils
 
+from referral_api.auditlog.pack_verification import PackReport
+from referral_api.auditlog.policy import Policy
 from referral_api.auditlog.verification import OnProgress, Report, unheard
-from referral_api.client import admission, audit, delivery, enrolment, exchange, submission
+from referral_api.client import admission, audit, delivery, enrolment, evidence, exchange, submission
+from referral_api.client.ambient import Ambient
 from referral_api.client.delivery import InboxEntry, InboxPage, Opened
 from referral_api.client.keystore import CredentialKeys, Keystore
 from referral_api.client.outbox import Entry, Outbox, Outgoing, Progress
 from referral_api.client.profile import ProfileDir
 from referral_api.client.sealing import OpenedBundle, self_test
-from referral_api.client.session import ANSWER_S, Ambient, Session
+from referral_api.client.session import ANSWER_S, Session
 from referral_api.client.submission import Composition, Ids
 from referral_api.client.trust import Confirmed, verify_answer
 from referral_api.client.view import Referral, ShownAct, fetch_referral
@@ -353,6 +356,10 @@ class Client:
             return audit.verify(self.directory, self.profile, audit.HttpSource(self.session), years, progress)
         years = audit.years_in(self.session, path)
         return audit.verify(self.directory, self.profile, audit.MirrorSource(path), years, progress)
+
+    def evidence_pack(self, ref: ReferralId, policy: Policy | None = None) -> tuple[bytes, PackReport]:
+        """A referral's evidence pack, verified against what is pinned here (R-89). Raises as `fetch_pack`."""
+        return evidence.fetch_pack(self.session, ref, policy)
 
     def _follow_keys(self) -> None:
         """Before sealing: the newest keys, or where nobody answers those that are known."""

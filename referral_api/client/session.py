@@ -10,22 +10,23 @@ Implements: R-40 to R-43, R-53, R-94; design §12.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from time import monotonic
 from typing import Any, TypeVar
 
 import httpx2
 import stamina
 
+from referral_api.auditlog.checkpoint import Checkpoint
 from referral_api.auditlog.tiles import TILE_WIDTH, TileName, parse_entries
 from referral_api.client import access, exchange, trust
+from referral_api.client.ambient import Ambient
 from referral_api.client.exchange import Request, Response
 from referral_api.client.keystore import CredentialKeys
 from referral_api.client.profile import Pin, Profile, ProfileDir, Token, read_private, write_private
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.words import ActId, CredentialId, ReferralId
+from referral_api.domain.words import CredentialId
 from referral_api.formats.act import RawAct, parse_act
 from referral_api.formats.contents import KeysLogView
 from referral_api.formats.keys import SigningKey
@@ -51,27 +52,6 @@ _REPEAT = frozenset(
     }
 )
 """What says nothing about the call itself: the same bytes may be sent again, with a new proof."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ambient:
-    """What a session takes from its surroundings: unix seconds, random bytes, and UUIDv7s of a unix millisecond."""
-
-    time: Callable[[], float]
-    random: Callable[[int], bytes]
-    uuid7: Callable[[int], str]
-
-    def now(self) -> int:
-        """Whole unix seconds."""
-        return int(self.time())
-
-    def act_id(self) -> ActId:
-        """A fresh UUIDv4: it makes an act's digest unguessable, and its retries recognisable."""
-        return ActId(str(uuid.UUID(bytes=self.random(16), version=4)))
-
-    def referral_id(self) -> ReferralId:
-        """A fresh UUIDv7 (RFC 9562 §5.7): milliseconds, then random bits."""
-        return ReferralId(self.uuid7(int(self.time() * 1000)))
 
 
 def is_repeatable(error: Exception) -> bool | float:
@@ -204,7 +184,7 @@ class Session:
                 body = bytearray()
                 for chunk in answer.iter_raw():
                     body += chunk
-                    if len(body) > exchange.MAX_ANSWER_BYTES:
+                    if len(body) > request.max_answer:
                         raise ReferralError(ErrorCode.UNAVAILABLE, status=answer.status_code, reason="too-large")
                     if monotonic() > ends + len(body) / SLOWEST_BYTES_PER_S:
                         raise ReferralError(ErrorCode.UNREACHABLE, reason="too-slow")
@@ -388,14 +368,18 @@ class Session:
     def believe(self, answer: Mapping[str, Any], act: RawAct, *, witnessed: bool = False) -> trust.Confirmed:
         """The verified answer for an act, its log's pin advanced. Raises as `trust.verify_answer`, INCONSISTENT."""
         confirmed = trust.verify_answer(answer, act, self.keymap, witnessed=witnessed)
-        checkpoint = confirmed.included.checkpoint
+        self.follow(confirmed.log, confirmed.included.checkpoint)
+        return confirmed
+
+    def follow(self, log: str, checkpoint: Checkpoint) -> None:
+        """Advance a log's pin to a verified checkpoint, or see that it lies behind the pin. Raises INCONSISTENT."""
         while True:
             pin = self.directory.find_pin(checkpoint.origin)
             sizes = trust.growth_to_prove(pin, checkpoint)
             proof: list[bytes] = []
             if sizes is not None and sizes[0] > 0:
-                answer = self.read_json(exchange.consistency(confirmed.log, *sizes))
+                answer = self.read_json(exchange.consistency(log, *sizes))
                 proof = trust.parse_consistency(answer, sizes)
             newer = trust.verify_growth(pin, checkpoint, proof)
             if newer == pin or self.directory.advance_pin(checkpoint.origin, newer, seen=pin):
-                return confirmed
+                return

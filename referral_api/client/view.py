@@ -98,9 +98,7 @@ class Referral:
         return [one for one in seen if one.act.act is not Act.ROUTE][-1].act.digest
 
 
-def fetch_referral(
-    session: Session, ref: ReferralId, known: Mapping[Digest, bytes] = MappingProxyType({})
-) -> Referral:
+def fetch_referral(session: Session, ref: ReferralId, known: Mapping[Digest, bytes] = MappingProxyType({})) -> Referral:
     """A referral with everything verified that this party may see of it.
 
     `known` are the acts on it that the exchange has given us receipts of acceptance for, and these. Raises NOT_FOUND;

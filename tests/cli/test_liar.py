@@ -17,17 +17,25 @@ import pytest
 from referral_api.cli.main import build
 from referral_api.cli.output import EXIT_OF, Exit
 from referral_api.cli.texts import say
-from referral_api.domain.catalogue import text_of
+from referral_api.domain.catalogue import Language, text_of
 from referral_api.domain.errors import ErrorCode
 from referral_api.domain.words import Act
 from tests.cli.shell import EXAMPLES, Ran, Shell
 from tests.liar import Liar, Lie
-from tests.lies import LIES
 from tests.liar_scene import NEWCOMER, Scene, held
+from tests.lies import LIES
 from tests.world import UNIT, Founded, World, composition
 
-LANGS = ("es", "en")
-GOOD = ("receipt.verified", "timeline.verified", "audit.green", "done.ack", "done.accept", "done.submit", "approve.done")
+LANGS: tuple[Language, ...] = ("es", "en")
+GOOD = (
+    "receipt.verified",
+    "timeline.verified",
+    "audit.green",
+    "done.ack",
+    "done.accept",
+    "done.submit",
+    "approve.done",
+)
 LOG = ("no answer", "keys log")
 ACT = ("no answer", "view", "receipt")
 
@@ -44,7 +52,9 @@ class Row:
 
 
 ROWS: dict[str, Row] = {
-    "send": Row("operator", ("send", "emergencia.json", "--unit", UNIT), ("keys log", "no answer", "receipt"), also=(8,)),
+    "send": Row(
+        "operator", ("send", "emergencia.json", "--unit", UNIT), ("keys log", "no answer", "receipt"), also=(8,)
+    ),
     "timeline": Row("operator", ("timeline", "REF"), ("no answer", "view")),
     "withdraw": Row("operator", ("withdraw", "REF", "--reason", "consent_withdrawn"), ACT),
     "outbox flush": Row("operator", ("outbox", "flush"), ("no answer", "receipt", "growth"), "queued", (8,)),
@@ -68,10 +78,12 @@ ROWS: dict[str, Row] = {
     "enrolments": Row("registrar", ("enrolments",), ("no answer", "enrolments")),
     "approve": Row("registrar", ("approve", NEWCOMER, "--code-file", "digits"), ("no answer", "enrolments", "receipt")),
     "audit verify": Row("auditor", ("audit", "verify"), ("no answer", "keys log", "audit log", "records"), also=(5,)),
+    "audit pack": Row("operator", ("audit", "pack", "REF", "--out", "OUT"), ("no answer", "pack"), also=(1,)),
     "audit mirror": Row("auditor", ("audit", "mirror", "OUT"), ("no answer", "audit log")),
 }
 SILENT = {
     "outbox list": "reads the outbox", "receipt show": "reads the outbox", "receipt verify": "judges a file",
+    "audit verify-pack": "judges a file",
     "receipt upgrade": "with witnesses: tests/story/test_liar_witnesses.py",
 }  # fmt: skip
 """Commands that make no call here, and why; all of `admin` and `witness` are the operators' own."""
@@ -134,7 +146,7 @@ def prepare(scene: Scene, row: Row) -> dict[str, str]:
 _OUT = itertools.count(1)
 
 
-def lies_of(row: Row) -> Iterator[tuple[str, Lie]]:
+def lies_of(row: Row) -> Iterator[tuple[Language, Lie]]:
     """One lie of each family, in the one language or the other; the first in both."""
     for at, family in enumerate(row.families):
         lie = next(one for one in LIES.values() if one.family == family and FIRST.get(family, one.name) == one.name)
@@ -163,7 +175,7 @@ def test_a_command_fails_closed_and_says_why(name: str, scene: Scene) -> None:
         assert not (scene.world.folder / named["OUT"]).is_file(), lie.name
 
 
-def verify_told(lang: str, lie: Lie, ran: Ran, exits: set[int]) -> None:
+def verify_told(lang: Language, lie: Lie, ran: Ran, exits: set[int]) -> None:
     """What a person sees: why, in this language, and nothing that reads like success."""
     assert ran.exit in exits, (lie.name, ran)
     shown = ran.out + ran.err
@@ -172,5 +184,5 @@ def verify_told(lang: str, lie: Lie, ran: Ran, exits: set[int]) -> None:
         start = say(lang, key, **dict.fromkeys(("ref", "acts", "party", "log", "index"), "¤")).partition("¤")[0]
         assert len(start) < 6 or start not in shown, (lie.name, key, ran)
     titles = [text_of(code, lang).title for code in ErrorCode if EXIT_OF[code] == ran.exit or ran.exit == Exit.PARTLY]
-    red = say(lang, "audit.red")[:12]
-    assert any(title in shown for title in (*titles, red)), (lie.name, ran)
+    reds = [say(lang, key)[:9] for key in ("audit.red", "pack.failed")]
+    assert any(title in shown for title in (*titles, *reds)), (lie.name, ran)

@@ -18,10 +18,10 @@ from referral_api.cli.output import EXIT_OF, Exit
 from referral_api.client.outbox import Entry, Progress
 from referral_api.client.sdk import Client
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.words import Act, CredentialKind
-from tests.liar import Liar, Lie
-from tests.lies import LIES
+from referral_api.domain.words import Act, CredentialKind, ReferralId
+from tests.liar import Kind, Liar, Lie
 from tests.liar_scene import NEWCOMER, Scene, held
+from tests.lies import LIES
 from tests.world import ENTRIES, UNIT, Founded, World, composition
 
 
@@ -88,6 +88,13 @@ def inviting(client: Client, _scene: Scene, _ready: Any) -> object:
     return client.invite(ENTRIES[UNIT] | {"id": "nueva-unidad"}, [CredentialKind.PERSON])
 
 
+def packed(client: Client, scene: Scene, _ready: Any) -> None:
+    """A pack that may be kept."""
+    _raw, report = client.evidence_pack(ReferralId(scene.ref))
+    if report.faults:
+        raise ReferralError(ErrorCode.TAMPERED, what="pack") from report.faults[0].error
+
+
 def mirrored(client: Client, _scene: Scene, _ready: Any) -> object:
     """A copy, and what it is worth."""
     path = client.directory.path / "mirror"
@@ -118,6 +125,7 @@ CALLS: dict[str, Call] = {
     "applicants": Call("registrar", lambda c, s, r: c.applicants()),
     "approve": Call("registrar", approving),
     "mirror": Call("auditor", mirrored),
+    "evidence_pack": Call("officer", packed),
     "audit": Call("auditor", lambda c, s, r: c.audit()),
 }
 ELSEWHERE = {
@@ -201,9 +209,10 @@ def trial(name: str, lie: Lie, scene: Scene, *, heals: bool) -> str | None:
     return None if code == Exit.OK else f"exit {code} when the liar has gone"
 
 
-def reads(name: str, scene: Scene) -> set[str]:
+def reads(name: str, scene: Scene) -> set[Kind]:
     """What a call reads at its first contact, and when it knows everything already."""
-    call, kinds = CALLS[name], set()
+    call = CALLS[name]
+    kinds: set[Kind] = set()
     for memory in ("none", "anew"):
         folder = scene.folder(call.seat, memory)
         with scene.client(folder, lied_to=False) as client:

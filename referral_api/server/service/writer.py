@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import TypeVar
@@ -21,7 +22,7 @@ from referral_api.auditlog.proof import format_proof
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.server import observe
 from referral_api.server.service.batch import Batch, Committed, Done, Job, Place, asks_of, audit_log
-from referral_api.server.storage import logbook
+from referral_api.server.storage import lease, logbook
 from referral_api.server.storage.database import Database, OutcomeUnknown, RolledBack, Transaction
 from referral_api.server.storage.logbook import KEYS
 from referral_api.server.storage.signer import LogSigner, SignedCheckpoint
@@ -56,6 +57,7 @@ class Writer:
         announce: Callable[[Batch], None] = lambda _: None,
         committed: Callable[[Batch], None],
         checkpoints: dict[str, SignedCheckpoint],
+        closed: ReferralError | None = None,
         on_step: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._database = database
@@ -67,6 +69,7 @@ class Writer:
         self._committed = committed
         self._deliver: Deliver = deliver_here
         self._checkpoints = checkpoints
+        self._closed = closed
         self._saved: dict[str, int] = {}
         self._on_step = on_step
         self._queue: SimpleQueue[_Queued | None] = SimpleQueue()
@@ -96,6 +99,17 @@ class Writer:
         return self._thread.is_alive()
 
     @property
+    def closed(self) -> str | None:
+        """Why nothing may be written until somebody has followed that runbook and started again; None while open."""
+        return None if self._closed is None else str(self._closed.facts["reason"])
+
+    def close(self, refusal: ReferralError) -> None:
+        """Take nothing any more: WRITES_CLOSED, from now until a start that finds everything in order (R-97)."""
+        if self._closed is None:
+            observe.log("writes_closed", reason=refusal.facts["reason"])
+            self._closed = refusal
+
+    @property
     def signing(self) -> bool:
         """Whether the last batch got its checkpoint; an exchange that cannot sign is not ready."""
         return self._signing
@@ -103,7 +117,7 @@ class Writer:
     @property
     def went_well(self) -> bool:
         """Whether the last commit went through and was signed: while it did not, who comes again is looked up first."""
-        return self._committing and self._signing
+        return self._committing and self._signing and self._closed is None
 
     def submit(self, job: Job[T], answer: Callable[[Committed[T] | ReferralError], None]) -> None:
         """Queue a job; `answer` is called exactly once, from `deliver`.
@@ -115,7 +129,9 @@ class Writer:
         self.put([_Queued(job, answer)])  # type: ignore[arg-type]
 
     def check_room(self) -> None:
-        """Raises UNAVAILABLE or QUEUE_FULL where `submit` would."""
+        """Raises WRITES_CLOSED, UNAVAILABLE or QUEUE_FULL where `submit` would."""
+        if self._closed is not None:
+            raise ReferralError(self._closed.code, **self._closed.facts)
         if not self.alive:
             raise ReferralError(ErrorCode.UNAVAILABLE, reason="writer")
         if self._queue.qsize() >= MAX_QUEUE:
@@ -168,6 +184,11 @@ class Writer:
         except Exception as fault:
             # A batch that failed is rolled back as a whole; its jobs are tried alone or refused.
             self._committing = False
+            if isinstance(fault, ReferralError) and fault.code is ErrorCode.WRITES_CLOSED:
+                # No job raises this here: the log's lease moved, or the database may not be trusted any more.
+                self.close(fault)
+                self._refuse(queued, fault)
+                return False
             observe.log("batch_failed", batch=len(queued), fault=type(fault).__name__)
             if len(queued) == 1:
                 self._refuse(queued, fault.code if isinstance(fault, ReferralError) else ErrorCode.UNAVAILABLE)
@@ -215,10 +236,12 @@ class Writer:
 
     def _open(self, tx: Transaction) -> Batch:
         heads = logbook.lock(tx, (KEYS,))
+        newest = logbook.newest_audit(tx)
         # The clock is read under the lock, so that whoever appends later, in any process, has also read it later.
-        now = self._last_now = max(int(self._clock()), self._last_now, self._newest_time(tx))
+        now = self._last_now = max(int(self._clock()), self._last_now, self._newest_time(tx, newest))
         year = self._year_of(now)
-        heads |= logbook.lock(tx, (audit_log(year),))
+        # At the turn of the year the log before is closed as the next one begins: both are held, the older one first.
+        heads |= logbook.lock(tx, {audit_log(year)} if newest is None else {newest[0], audit_log(year)})
         saved: dict[str, int] = {}
         for log, checkpoint in self._checkpoints.items():
             # A checkpoint covers a commit, so it is saved by the next one; the signer's own file has it meanwhile.
@@ -229,12 +252,11 @@ class Writer:
         self._begin(batch)
         return batch
 
-    def _newest_time(self, tx: Transaction) -> int:
+    def _newest_time(self, tx: Transaction, newest: tuple[str, int] | None) -> int:
         """The time of the newest audit leaf, which the next one's never precedes, whoever wrote it, in whatever year.
 
         A clock that was set back over new year would else write behind the cursors of who has read further.
         """
-        newest = logbook.newest_audit(tx)
         if newest is None or self._own_sizes.get(newest[0]) == newest[1]:
             return 0
         return parse_leaf(logbook.leaf(tx, newest[0], newest[1] - 1)).logged_s
@@ -262,17 +284,26 @@ class Writer:
     def _catch_up(
         self, queued: Iterable[_Queued], signed: Mapping[str, SignedCheckpoint]
     ) -> dict[str, SignedCheckpoint]:
-        """Sign over leaves that this batch's answers are about and that were committed before it, unsigned until now:
-        their process ended, or could not sign.
+        """Sign over leaves that were committed before this batch and are unsigned until now: those that its answers are
+        about, whose process ended or could not sign, and our own, for a closed log is appended to no more.
         """
-        found: dict[str, SignedCheckpoint] = {}
         places = [place for one in queued if isinstance(one.outcome, Done) for place in one.outcome.places()]
-        for place in places:
-            held = found.get(place.log) or signed.get(place.log) or self._checkpoints.get(place.log)
-            if held is None or held.size <= place.index:
+        found: dict[str, SignedCheckpoint] = {}
+
+        def cover(log: str, least: int) -> None:
+            held = found.get(log) or signed.get(log) or self._checkpoints.get(log)
+            if held is None or held.size < least:
                 with self._database.read() as conn:
-                    size = logbook.size(conn, place.log)
-                found[place.log] = self._extend(place.log, size, ())
+                    lease.check(conn, self._signers(log), log)
+                    size = logbook.size(conn, log)
+                found[log] = self._extend(log, size, ())
+
+        for place in places:
+            cover(place.log, place.index + 1)
+        for log, size in self._own_sizes.items():
+            # Nobody waits for these now.
+            with suppress(ReferralError):
+                cover(log, size)
         return found
 
     def _extend(self, log: str, first: int, leaf_hashes: Sequence[bytes]) -> SignedCheckpoint:
@@ -307,8 +338,9 @@ class Writer:
                 path = logbook.inclusion(conn, place.log, place.index, checkpoint.size)
         return format_proof(place.index, path, checkpoint.note, extra=place.leaf).decode("utf-8")
 
-    def _refuse(self, queued: Iterable[_Queued], code: ErrorCode) -> None:
-        self._deliver([(one.answer, ReferralError(code)) for one in queued], frozenset())
+    def _refuse(self, queued: Iterable[_Queued], why: ErrorCode | ReferralError) -> None:
+        refusal = why if isinstance(why, ReferralError) else ReferralError(why)
+        self._deliver([(one.answer, ReferralError(refusal.code, **refusal.facts)) for one in queued], frozenset())
 
 
 class Gathering:
