@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from referral_api.client import exchange
-from referral_api.client.enrolment import APPROVERS, parse_turn
 from referral_api.client.keystore import CredentialKeys
 from referral_api.client.session import Session
 from referral_api.client.trust import Confirmed
@@ -25,11 +24,13 @@ from referral_api.domain.words import Act, ActId, CredentialKind, Digest, KeyUse
 from referral_api.formats.act import RawAct, build_act, parse_act, verify_act
 from referral_api.formats.directory_bodies import Statement
 from referral_api.formats.enrolment import (
+    APPROVERS,
     Completion,
     Proposal,
     build_invitation,
     enrolment_code,
     next_statement,
+    parse_turn,
     verify_code,
 )
 from referral_api.formats.key_entry import ENCRYPTION_USES, RawKeyEntry, parse_key_entry, verify_key_entry

@@ -10,7 +10,7 @@ Implements: R-31, R-34 to R-36 (the newcomer's side); design §5 (enrolment in t
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,10 +23,12 @@ from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act, CredentialId, CredentialKind, KeyUse, Kid, Role
 from referral_api.formats.act import build_act
 from referral_api.formats.enrolment import (
+    TURNS,
     Begun,
     Completion,
     Invitation,
     enrolment_code,
+    parse_turn,
 )
 from referral_api.formats.key_entry import (
     build_key_entry,
@@ -40,8 +42,6 @@ SEALABLE_TERM_S = 45 * 24 * 3600
 INVITATION_TERM_S = 72 * 3600
 SEALED_TO = frozenset({Role.HOTLINE, Role.POLICE_UNIT})
 """The roles to which anything is ever sealed; auditors and registrars need no encryption key."""
-APPROVERS = frozenset({"registrar", "keyholder", "second_keyholder"})
-TURNS = APPROVERS | {"exchange", "invitee", "done", "void", "expired"}
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 _MAX_STATE_BYTES = 128 * 1024
 
@@ -150,17 +150,10 @@ def turn(directory: ProfileDir, session: Session) -> Joined:
     return _joined(session, state, completion, answer)
 
 
-@exchange.told()
-def parse_turn(answer: Mapping[str, Any], turns: Collection[str] = TURNS) -> str:
-    """Whose turn the exchange says it is, of those that there are. Raises TAMPERED (`what` answer)."""
-    turn = answer.get("turn")
-    if not isinstance(turn, str) or turn not in turns:
-        raise ReferralError(ErrorCode.MALFORMED, member="turn")
-    return turn
-
-
 def _joined(session: Session, state: Mapping[str, Any], completion: Completion, answer: Mapping[str, Any]) -> Joined:
-    return Joined(state["enrolment"], _code(session.profile, state["secret"], completion), parse_turn(answer))
+    with exchange.told():
+        turn = parse_turn(answer, TURNS)
+    return Joined(state["enrolment"], _code(session.profile, state["secret"], completion), turn)
 
 
 def profile_of(what: Joining) -> Profile:

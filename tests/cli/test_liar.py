@@ -83,8 +83,8 @@ ROWS: dict[str, Row] = {
 }
 SILENT = {
     "outbox list": "reads the outbox", "receipt show": "reads the outbox", "receipt verify": "judges a file",
-    "audit verify-pack": "judges a file",
-    "receipt upgrade": "with witnesses: tests/story/test_liar_witnesses.py",
+    "audit verify-pack": "judges a file", "audit db": "reads the operator's own database",
+    "receipt upgrade": "with witnesses alone: tests/story/test_witnesses.py",
 }  # fmt: skip
 """Commands that make no call here, and why; all of `admin` and `witness` are the operators' own."""
 FIRST = {"audit log": "audit log: checkpoint by another key", "view": "view: another state claimed"}

@@ -19,6 +19,7 @@ from referral_api.client.outbox import Entry, Progress
 from referral_api.client.sdk import Client
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act, CredentialKind, ReferralId
+from tests.forgery import changed, log_of, receipt_with, shortened
 from tests.liar import Kind, Liar, Lie
 from tests.liar_scene import NEWCOMER, Scene, held
 from tests.lies import LIES
@@ -132,12 +133,12 @@ ELSEWHERE = {
     "person": "opens a keystore", "service": "opens a keystore", "close": "closes",
     "keep": "writes the cursor; in `next_page` here",
     "verify_receipt": "judges documents that are at hand; `parties` has the one call that it may need",
-    "cosign_receipt": "with witnesses: below",
+    "cosign_receipt": "with witnesses alone: tests/story/test_witnesses.py",
     "revoke": "sends its act as `invite` does",
 }  # fmt: skip
 """Public methods of `Client` without a row, and why."""
 ALSO: dict[str, set[int]] = {
-    "audit": {5}, "mirror": {5, 6}, "submit": {8}, "flush": {8}, "act": {8}, "acknowledge": {8},
+    "audit": {5}, "mirror": {5, 6}, "evidence_pack": {5}, "submit": {8}, "flush": {8}, "act": {8}, "acknowledge": {8},
 }  # fmt: skip
 """Exit codes beside a lie's own: an audit that cannot be done is not passed, and what got no answer waits (8)."""
 UNNOTICED: dict[tuple[str, str], str] = {
@@ -248,3 +249,55 @@ def test_every_public_method_has_a_row_or_a_reason() -> None:
         if not name.startswith("_") and not isinstance(member, property)
     }
     assert public == CALLS.keys() | ELSEWHERE.keys()
+
+
+def lying(scene: Scene, seat: str, memory: str, lie: Lie) -> Client:
+    """A client of its own profile, in front of this lie."""
+    scene.liar.begin(lie)
+    return scene.client(scene.folder(seat, memory), lied_to=True)
+
+
+def test_a_fork_shown_to_a_newcomer_is_noticed_at_the_first_honest_answer(scene: Scene) -> None:
+    """R-94: nobody can tell a fork at first contact and without witnesses; what was pinned of it convicts."""
+    with lying(scene, "operator", "none", LIES["keys log: fork"]) as client:
+        client.sync_keys()
+        assert scene.liar.told
+        scene.liar.begin(None)
+        with pytest.raises(ReferralError) as caught:
+            client.sync_keys()
+    assert caught.value.code in (ErrorCode.INCONSISTENT, ErrorCode.TAMPERED)
+
+
+def test_a_receipt_that_claims_another_state_is_noticed_when_the_referral_is_next_looked_at(scene: Scene) -> None:
+    """R-16: the act has two receipts then, both signed by the exchange."""
+    false = receipt_with(lambda _liar, said: {"states": [(one.unit, "closed", one.head) for one in said.states]})
+    lie = Lie("another state", "signed anew", "the view", frozenset({Kind.PUT}), false)
+    with lying(scene, "operator", "new", lie) as client:
+        entry = client.submit(composition())
+        assert scene.liar.told
+        scene.liar.begin(None)
+        with pytest.raises(ReferralError) as caught:
+            client.referral(str(entry.outgoing.ref))
+    assert caught.value.code is ErrorCode.RECEIPT_MISMATCH
+
+
+def test_a_line_left_out_of_an_inbox_is_nothing_that_an_inbox_can_tell(scene: Scene) -> None:
+    """R-55: it is a hint; that nobody acknowledged is seen by the sender, in the acts, and by the clocks."""
+    omitted = changed(lambda _liar, page: page["entries"].pop(0) if page["entries"] else False)
+    lie = Lie("a line left out", "the first", "the sender", frozenset({Kind.INBOX}), omitted)
+    with lying(scene, "officer", "new", lie) as client:
+        told = list(client.inbox())
+        assert scene.liar.told
+        scene.liar.begin(None)
+        assert len(list(client.inbox())) > len(told)
+
+
+def test_a_revocation_that_is_kept_off_the_keys_log_is_noticed_by_who_revoked(scene: Scene) -> None:
+    """R-30: a frozen keys log passes for a quiet one, but not with who has just changed it."""
+    lie = Lie("frozen", "as it was", "who changes it", frozenset({Kind.KEYS_CHECKPOINT}), log_of(shortened), "old")
+    with lying(scene, "operator", "old", lie) as client:
+        kid = client.session.keymap.sealable(client.profile.party, client.session.now())[0].kid
+        with pytest.raises(ReferralError) as caught:
+            client.revoke(kid, "lost", client.session.now())
+    scene.liar.begin(None)
+    assert (caught.value.code, caught.value.facts["reason"]) == (ErrorCode.NOT_INCLUDED, "keys-log")
