@@ -61,7 +61,10 @@ def test_founding_writes_settings_keys_and_an_invitation_for_their_owner_alone(
 
 def test_a_genesis_names_the_witnesses_of_the_policy_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     keys = [LyingWitness(f"w{n}.example").key for n in range(3)]
-    policy, lines = tmp_path / "policy", [f"witness w{n} {key.vkey} http://w{n}/" for n, key in enumerate(keys)]
+    policy, lines = (
+        tmp_path / "policy",
+        [f"witness w{n} {key.vkey} http://127.0.0.1:9/{n}" for n, key in enumerate(keys)],
+    )
     policy.write_text("\n".join([*lines, "group g 2 w0 w1 w2", "quorum g", ""]))
     code, told = init(capsys, tmp_path / "x", "--witness-policy", str(policy))
     assert code == 0

@@ -127,7 +127,7 @@ def test_health_and_version_are_told_to_anybody(http: httpx2.Client) -> None:
     assert http.get("/version").json() == {"version": __version__, "environment": "sandbox"}
     ready = http.get("/readyz")
     assert ready.status_code == 200
-    assert ready.json()["checks"] == {"database": True, "lane": True, "signer": True, "writer": True}
+    assert ready.json()["checks"] == {"database": True, "lane": True, "signer": True, "writer": True, "writes": True}
 
 
 def test_without_its_writer_an_exchange_is_not_ready_and_takes_nothing(world: World) -> None:
@@ -136,7 +136,7 @@ def test_without_its_writer_an_exchange_is_not_ready_and_takes_nothing(world: Wo
     ready = httpx2.get(f"{world.server.url}/readyz")
     assert ready.status_code == 503
     assert ready.json()["status"] == "not-ready"
-    assert ready.json()["checks"] == {"database": True, "lane": True, "signer": True, "writer": False}
+    assert ready.json()["checks"] == {"database": True, "lane": True, "signer": True, "writer": False, "writes": True}
     answer = world.caller("operator").call("GET", f"/v1/referrals/{EXAMPLES['ref']}")
     assert (answer.status, answer.code) == (503, "unavailable")
 
@@ -153,7 +153,13 @@ def test_without_its_database_an_exchange_is_not_ready_and_refuses_calls(
         drop_database(postgres_url, "doomed")
         ready = httpx2.get(f"{world.server.url}/readyz", timeout=20)
         assert ready.status_code == 503
-        assert ready.json()["checks"] == {"database": False, "lane": True, "signer": True, "writer": True}
+        assert ready.json()["checks"] == {
+            "database": False,
+            "lane": True,
+            "signer": True,
+            "writer": True,
+            "writes": True,
+        }
         answer = caller.call("GET", "/v1/inbox")
         # The memory of proofs cannot answer either, so that the call is refused and not waved through.
         assert (answer.status, answer.code) == (503, "replay-store-unavailable")

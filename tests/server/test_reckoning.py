@@ -35,7 +35,7 @@ def test_a_whole_life_agrees_with_its_logs_while_the_exchange_runs(world: World)
     findings = audit(world.settings.database)
     assert findings.differences == []
     assert findings.complete
-    assert set(findings.rows) == set(inventory.tables()) - {"meta", "sealed_lost"}
+    assert set(findings.rows) == set(inventory.tables()) - {"erasure", "sealed_lost"}
     assert min(findings.rows.values()) > 0
     assert findings.root == b64u(world.server.runtime.exchange.keymap.root)
     assert findings.signed.keys() == findings.sizes.keys()
@@ -93,7 +93,7 @@ MORE = {
         "INSERT INTO sealed_lost SELECT pos FROM sealed; UPDATE sealed SET body = NULL",
         ("sealed_lost", None),
     ),
-    "a fact stands in meta": ("INSERT INTO meta VALUES ('issuer', 'http://else')", ("meta", None)),
+    "a leaf is called erased": ("INSERT INTO erasure VALUES (7, 'digest')", ("erasure", None)),
     "a tile is gone": ("DELETE FROM log_tile WHERE lvl = 0", ("log_tile", None)),
     "a tile too many": ("INSERT INTO log_tile VALUES ('keys', 0, 9, x'00')", ("log_tile", None)),
     "a checkpoint is of another size": (
@@ -161,13 +161,13 @@ def test_an_interrupted_write_is_seen_as_far_as_it_was_committed(lived: World) -
     path = lived.settings.data_dir / "exchange.sqlite"
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA wal_autocheckpoint = 0")
-        connection.execute("INSERT INTO meta VALUES ('a', 'b')")
+        connection.execute("INSERT INTO erasure VALUES (7, 'digest')")
         copy = lived.folder / "copy"
         copy.mkdir()
         for name in (path.name, f"{path.name}-wal"):
             (copy / name).write_bytes((path.parent / name).read_bytes())
     findings = audit(f"sqlite:///{copy / path.name}")
-    assert places(findings) == {("meta", None)}
+    assert places(findings) == {("erasure", None)}
 
 
 def columns() -> Iterator[tuple[str, str]]:

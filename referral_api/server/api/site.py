@@ -184,7 +184,16 @@ class Site:
         reason = self.writer.closed
         if reason is not None:
             return read_closed(self.exchange, self.spool, reason, read, caller, int(self.clock()))
-        self.gathering.submit(self.guarded(caller, read), lambda outcome: settle([(future, outcome)]))
+
+        def answer(outcome: Committed[T] | ReferralError) -> None:
+            shut = isinstance(outcome, ReferralError) and outcome.code is ErrorCode.WRITES_CLOSED
+            if shut and self.writer.closed is not None:
+                # It has closed over this very read, of which nothing is written: the spool takes it.
+                self.lane.put(lambda: self._record(caller, read, future), future)
+            else:
+                settle([(future, outcome)])
+
+        self.gathering.submit(self.guarded(caller, read), answer)
         return _LATER
 
     def guarded(self, caller: Caller, job: Job[T]) -> Job[T]:

@@ -127,9 +127,10 @@ class Batch:
         """Append an audit leaf that commits to these exact record bytes."""
         return self.append_leaf(audit_log(self.year), encode_leaf(leaf_of(record, kind, self.now)))
 
-    def record(self, record: ServerRecord, *, ref: str | None = None, party: str | None = None) -> Place:
-        """Store a record of the exchange's own and its leaf."""
+    def record(self, record: ServerRecord) -> Place:
+        """Store a record of the exchange's own and its leaf; its row is found by the referral and party it names."""
         raw = encode_record(record)
+        ref, party = getattr(record, "ref", None), getattr(record, "party", None)
         place = self.append_leaf(audit_log(self.year), encode_leaf(leaf_of_record(record, raw)))
         queries.insert_record(self.tx, queries.StoredRecord(place.pos, record.kind, ref, party, raw.decode("ascii")))
         return place

@@ -127,7 +127,7 @@ class PackHandedOut:
             ref=self._ref,
             digest=sha256_b64u(self._pack),
         )
-        batch.record(record, ref=self._ref, party=self._caller.party)
+        batch.record(record)
         return Done(self._pack)
 
 

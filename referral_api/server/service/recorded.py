@@ -59,7 +59,7 @@ class RecordedRead(ABC, Generic[T]):
 
 def keep(batch: Batch, record: ServerRecord) -> Place:
     """Log a record of the exchange's own under the referral and the party that it names."""
-    return batch.record(record, ref=getattr(record, "ref", None), party=getattr(record, "party", None))
+    return batch.record(record)
 
 
 def read_closed(

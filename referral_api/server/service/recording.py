@@ -106,7 +106,7 @@ class Recording:
             ref=refusal.ref,
             act=refusal.act,
         )
-        batch.record(record, ref=refusal.ref, party=refusal.party)
+        batch.record(record)
         return Done(None)
 
     # Counts, on their way into the log.
@@ -213,7 +213,7 @@ class _Keep:
             tallies.add_tallies(batch.tx, self._taken)
         ended = tallies.oldest_tallies(batch.tx, _hour(batch.now), _RECORDS_A_JOB)
         for tally, count in ended:
-            batch.record(self._recording.record_of(tally, count, batch.now), party=tally.party or None)
+            batch.record(self._recording.record_of(tally, count, batch.now))
         tallies.delete_tallies(batch.tx, [tally for tally, _ in ended])
         self._recording.kept_from(tallies.oldest_hour(batch.tx))
         return Done(len(ended) == _RECORDS_A_JOB)
