@@ -10,6 +10,7 @@ Must never: answer by itself.
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,17 @@ import httpx2
 from referral_api.client import access
 from referral_api.client.sdk import Client
 from referral_api.formats.strict_json import b64u
+
+
+def everything(line: socket.socket) -> bytes:
+    """What comes over a connection until the other side closes it."""
+    found = b""
+    try:
+        while chunk := line.recv(65536):
+            found += chunk
+    except ConnectionResetError:
+        pass
+    return found
 
 
 @dataclass(frozen=True, slots=True)

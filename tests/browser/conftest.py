@@ -49,9 +49,9 @@ class Verifier:
         return self.page.inner_text("body")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One browser for all tests."""
+    """One browser for a file's tests, and no longer: while it is open, nothing else in this process may run a loop."""
     installed = next((found for name in NAMES if (found := shutil.which(name)) is not None), None)
     try:
         with sync_playwright() as playwright:

@@ -179,5 +179,5 @@ def test_no_secret_can_be_given_as_an_argument() -> None:
 
 def test_the_program_runs_without_its_own_environment() -> None:
     assert line("--version")[0] == 0
-    meant_for_tests = {"REFERRAL_REQUIRE_POSTGRES", "REFERRAL_KILLS"}
+    meant_for_tests = {"REFERRAL_REQUIRE_POSTGRES", "REFERRAL_REQUIRE_BROWSER", "REFERRAL_KILLS"}
     assert not [name for name in os.environ if name.startswith("REFERRAL_") and name not in meant_for_tests]

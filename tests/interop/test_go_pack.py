@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.auditlog.test_pack_pages import blocks, extracted
+from tests.interop.go import build
 
 pytestmark = pytest.mark.interop
 
@@ -20,27 +19,13 @@ Check = Callable[[Path], subprocess.CompletedProcess[str]]
 @pytest.fixture(scope="module")
 def check(tmp_path_factory: pytest.TempPathFactory) -> Check:
     """The program, built without any network from the sources that the toolchain carries."""
-    go = shutil.which("go")
-    if go is None:
-        pytest.skip("no Go toolchain: the page's program is not built")
-    asked = subprocess.run([go, "env", "GOROOT", "GOVERSION"], capture_output=True, text=True, check=True)
-    root, version = asked.stdout.split()[:2]
-    packages = Path(root) / "src/cmd/vendor/golang.org/x/mod/sumdb"
-    if not packages.is_dir():
-        pytest.skip("this Go toolchain carries no transparency log sources: the page's program is not built")
-    module = tmp_path_factory.mktemp("pack_check")
-    for name in ("note", "tlog"):
-        shutil.copytree(packages / name, module / name)
-    # Debian's package has them under their own name; here they are part of the module.
-    (module / "check.go").write_text(blocks("LEAME.html")["go"].replace("golang.org/x/mod/sumdb/", "pack_check/"))
-    (module / "go.mod").write_text(f"module pack_check\n\ngo {'.'.join(version.removeprefix('go').split('.')[:2])}\n")
-    environment = os.environ | {"GOPROXY": "off", "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=mod", "GOWORK": "off"}
-    environment.setdefault("GOCACHE", str(tmp_path_factory.mktemp("go_cache")))
-    subprocess.run([go, "build", "-o", "check", "."], cwd=module, env=environment, check=True)
+    # Debian's package has the packages under their own name; here they are part of the module.
+    source = blocks("LEAME.html")["go"].replace("golang.org/x/mod/sumdb/", "pack_check/")
+    program = build(tmp_path_factory, "pack_check", source)
 
     def run(folder: Path) -> subprocess.CompletedProcess[str]:
         proofs = sorted(str(one.relative_to(folder)) for one in folder.glob("audit-*/*.tlog-proof"))
-        command = [str(module / "check"), "audit-2026/policy", *proofs]
+        command = [str(program), "audit-2026/policy", *proofs]
         return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
 
     return run

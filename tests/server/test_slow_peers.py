@@ -17,22 +17,12 @@ import uvicorn
 
 from referral_api.server.api.call import Message, Receive, Scope, Send, read_body
 from referral_api.server.api.listening import MAX_HEAD_BYTES, BoundedHttp
+from tests.wire import everything
 from tests.world import World
 
 
 def connect(port: int) -> closing[socket.socket]:
     return closing(socket.create_connection(("127.0.0.1", port), timeout=10))
-
-
-def everything(line: socket.socket) -> bytes:
-    """What comes until the other side closes."""
-    found = b""
-    try:
-        while chunk := line.recv(65536):
-            found += chunk
-    except ConnectionResetError:
-        pass
-    return found
 
 
 def test_a_header_block_without_end_is_cut_off(served: World) -> None:

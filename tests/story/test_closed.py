@@ -116,10 +116,13 @@ def test_a_closed_exchange_asks_who_calls_and_tells_a_stranger_nothing(world: Wo
         assert httpx2.get(f"{world.server.url}/v1/referrals/{ref}/bundle").status_code == 401
         replayed = world.caller("officer")
         url = f"{world.server.url}/v1/referrals/{ref}/bundle"
-        asked = httpx2.get(url, headers=replayed.credentials("GET", f"/v1/referrals/{ref}/bundle"))
-        nonce = asked.headers["dpop-nonce"]
-        headers = replayed.credentials("GET", f"/v1/referrals/{ref}/bundle", nonce=nonce)
-        assert httpx2.get(url, headers=headers).status_code == 200
+        headers = replayed.credentials("GET", f"/v1/referrals/{ref}/bundle")
+        answer = httpx2.get(url, headers=headers)
+        if (nonce := answer.headers.get("dpop-nonce")) is not None:
+            # Where proofs are remembered by the process alone, one of before its start is asked for anew.
+            headers = replayed.credentials("GET", f"/v1/referrals/{ref}/bundle", nonce=nonce)
+            answer = httpx2.get(url, headers=headers)
+        assert answer.status_code == 200
         assert httpx2.get(url, headers=headers).status_code == 401
     assert [record.kind for record in logged(world)].count("retrieved") == 1
 

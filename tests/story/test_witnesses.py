@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import httpx2
 import pytest
@@ -25,6 +26,7 @@ from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Digest
 from referral_api.formats.act import parse_act
 from referral_api.server.service.witnesses import Witnessing
+from referral_api.server.service.writer import Writer
 from tests.auditlog.refusals import refused
 from tests.lying_witness import LyingWitness, Said, policy_at
 from tests.world import OTHER_UNIT, UNIT, WITNESSES, Founded, World, composition, found
@@ -191,17 +193,77 @@ def refused_cosigning(world: World, entry: Entry) -> dict[str, object]:
     return dict(caught.value.facts)
 
 
-def test_what_becomes_of_a_witness_is_said_once(
-    world: World, three: list[LyingWitness], capfd: pytest.CaptureFixture[str]
-) -> None:
+class Refusing(Writer):
+    """A writer whose queue is full."""
+
+    def __init__(self, real: Writer) -> None:
+        self.real = real
+
+    def run(self, _job: object) -> NoReturn:
+        """Take nothing."""
+        raise ReferralError(ErrorCode.QUEUE_FULL)
+
+
+@pytest.fixture
+def one_silent(three: list[LyingWitness]) -> LyingWitness:
+    """The second of them is away before the exchange begins to ask."""
     silence(three[1])
+    return three[1]
+
+
+def test_what_becomes_of_a_witness_is_said_once(
+    one_silent: LyingWitness, world: World, capfd: pytest.CaptureFixture[str]
+) -> None:
     eventually(world, lambda: line(world).standing()[NAMES[1]] == "refused")
     for post in line(world).posts:
         post.rests_until = 0.0
-    asked = len(three[1].asked)
-    eventually(world, lambda: len(three[1].asked) > asked)
+    asked = len(one_silent.asked)
+    eventually(world, lambda: len(one_silent.asked) > asked)
     told = [json.loads(text) for text in capfd.readouterr().err.splitlines() if '"event": "witness"' in text]
     assert [(one["witness"], one["status"]) for one in told] == [(NAMES[1], "refused")]
+
+
+def test_a_round_that_fails_is_told_and_does_not_end_the_asking(
+    world: World, capfd: pytest.CaptureFixture[str]
+) -> None:
+    eventually(world, lambda: is_witnessed(world, "keys"))
+    world.operator.sync_keys()
+    line(world)._http.close()
+    entry = world.submit()
+    eventually(world, lambda: line(world)._failing_since is not None)
+    assert '"event": "witnessing_failed"' in capfd.readouterr().err
+    assert not line(world).late
+    line(world)._failing_since = time.monotonic() - 61
+    assert line(world).late
+    line(world)._http = httpx2.Client(timeout=5)
+    eventually(world, lambda: line(world)._failing_since is None)
+    assert len(world.operator.cosign_receipt(entry).included.checkpoint.witnesses()) >= 2
+
+
+def test_cosignatures_that_could_not_be_kept_are_asked_for_again(world: World, three: list[LyingWitness]) -> None:
+    eventually(world, lambda: is_witnessed(world, "keys"))
+    world.operator.sync_keys()
+    # The line's own writer refuses, as a full queue would; the witnesses have signed by then.
+    asked = len(three[1].asked)
+    kept = line(world)._writer
+    line(world)._writer = Refusing(kept)
+    entry = world.submit()
+    eventually(world, lambda: len(three[1].asked) > asked + 1)
+    line(world)._writer = kept
+    assert len(world.operator.cosign_receipt(entry).included.checkpoint.witnesses()) >= 2
+
+
+def test_evidence_that_cannot_be_kept_silences_no_alarm_and_no_other_witness(
+    three: list[LyingWitness], witnessed: Founded, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    three[0].says = lambda _checkpoint, _old: (422, "text/plain", b"")
+    world = World(witnessed, tmp_path / "exchange")
+    (world.folder / WITNESSES).write_bytes(format_policy(policy_at(three)))
+    (world.folder / "signer" / "witness-evidence").write_text("in the way of a folder")
+    with world:
+        eventually(world, lambda: is_witnessed(world, "keys"))
+        assert line(world).standing() == {NAMES[0]: "forked", NAMES[1]: "ok", NAMES[2]: "ok"}
+    assert '"event": "witness_evidence_lost"' in capfd.readouterr().err
 
 
 def test_nobody_seals_to_what_no_quorum_has_seen(silent: list[LyingWitness], world: World) -> None:

@@ -15,6 +15,7 @@ from referral_api.auditlog.witnessing import MAX_REQUEST_BYTES
 from referral_api.witness import app
 from referral_api.witness.app import MAX_HEADER_BYTES, PatientHttp, WitnessApp, http_server
 from referral_api.witness.cosigner import Cosigner
+from tests.wire import everything
 from tests.witness.histories import History
 
 
@@ -34,16 +35,6 @@ def serving(cosigner: Cosigner, protocol: type[PatientHttp]) -> Iterator[int]:
     finally:
         server.should_exit = True
         thread.join()
-
-
-def everything(line: socket.socket) -> bytes:
-    found = b""
-    try:
-        while chunk := line.recv(65536):
-            found += chunk
-    except ConnectionResetError:
-        pass
-    return found
 
 
 @pytest.mark.parametrize("said", [b"", b"GET / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nhost: x\r\n\r\nGET / HTTP"])

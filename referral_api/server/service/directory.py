@@ -103,18 +103,20 @@ def _invite(tx: Transaction, keymap: KeyMap, act: RawAct, body: Invite, signer: 
         raise ReferralError(ErrorCode.ACT_SCHEMA, where="/body/expires_at", reason="out-of-range")
     if enrolments.find_invitation(tx, body.nonce) is not None:
         raise ReferralError(ErrorCode.INVITE_USED)
-    enrolments.insert_invitation(
-        tx,
-        StoredInvitation(
-            nonce=body.nonce,
-            party=body.party.id,
-            role=body.party.role.value,
-            act_digest=act.digest,
-            expires_at=int(body.expires_at.timestamp()),
-            enrolment=None,
-        ),
-    )
+    enrolments.insert_invitation(tx, invitation_row(act, body))
     return Effects((), (), keymap)
+
+
+def invitation_row(act: RawAct, body: Invite) -> StoredInvitation:
+    """An invitation as it is stored, which nobody has used yet."""
+    return StoredInvitation(
+        nonce=body.nonce,
+        party=body.party.id,
+        role=body.party.role.value,
+        act_digest=act.digest,
+        expires_at=int(body.expires_at.timestamp()),
+        enrolment=None,
+    )
 
 
 def _check_may_invite(keymap: KeyMap, body: Invite, signer: Credential) -> None:

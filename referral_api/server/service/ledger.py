@@ -56,7 +56,19 @@ def store(batch: Batch, exchange: Exchange, entry: Entry) -> tuple[Place, str]:
         index=place.index,
         signer=exchange.receipt_key,
     ).decode("ascii")
-    stored = StoredAct(
+    stored = act_row(act, place, receipt, code=entry.code, carrier=entry.carrier, received_at=batch.now)
+    queries.insert_act(batch.tx, stored)
+    batch.remember_act(stored)
+    if entry.sealed is not None and entry.code is None:
+        queries.insert_sealed(batch.tx, place.pos, entry.sealed.sha256, entry.sealed.raw)
+    return place, receipt
+
+
+def act_row(
+    act: RawAct, place: Place, receipt: str, *, code: ErrorCode | None, carrier: str | None, received_at: int
+) -> StoredAct:
+    """An act as it is stored, whether it has just come or comes back from a mirror; `code` where it was refused."""
+    return StoredAct(
         pos=place.pos,
         digest=act.digest,
         iss=act.iss,
@@ -67,17 +79,12 @@ def store(batch: Batch, exchange: Exchange, entry: Entry) -> tuple[Place, str]:
         unit=act.unit,
         prev=act.prev,
         jws=act.jws.raw.decode("ascii"),
-        outcome="accepted" if entry.code is None else "refused",
-        code=None if entry.code is None else entry.code.value,
+        outcome="accepted" if code is None else "refused",
+        code=None if code is None else code.value,
         receipt=receipt,
-        carrier=entry.carrier,
-        received_at=batch.now,
+        carrier=carrier,
+        received_at=received_at,
     )
-    queries.insert_act(batch.tx, stored)
-    batch.remember_act(stored)
-    if entry.sealed is not None and entry.code is None:
-        queries.insert_sealed(batch.tx, place.pos, entry.sealed.sha256, entry.sealed.raw)
-    return place, receipt
 
 
 def carry_out(

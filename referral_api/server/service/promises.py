@@ -46,7 +46,7 @@ def _shown_by(http: httpx2.Client, post: Post, logs: Mapping[str, VerifierKey]) 
             answer = http.get(f"{post.url.rstrip('/')}/{monitoring_path(key.name)}")
             if answer.status_code == 200 and len(answer.content) <= MAX_ANSWER_BYTES:
                 yield log, verify_checkpoint(answer.content, TrustPolicy(key, post.keys, 1))
-        except httpx2.HTTPError:
+        except (httpx2.HTTPError, httpx2.InvalidURL):
             return
         except ReferralError as error:
             observe.log("witness_shows_nothing", witness=post.name, reason=error.code.value)

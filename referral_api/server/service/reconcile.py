@@ -30,13 +30,14 @@ from referral_api.formats.receipt import Receipt, verify_receipt
 from referral_api.formats.strict_json import b64u
 from referral_api.server.service import enrolment, new_year
 from referral_api.server.service.batch import Batch, Done, Place, audit_log
+from referral_api.server.service.directory import invitation_row
 from referral_api.server.service.exchange import Exchange, year_of
-from referral_api.server.service.ledger import carry_out
+from referral_api.server.service.ledger import act_row, carry_out
 from referral_api.server.service.recorded import keep, tell_sender
 from referral_api.server.service.salvage import Behind, Promise, Salvage
 from referral_api.server.service.writer import Writer
 from referral_api.server.storage import enrolments, lease, logbook, queries, recovery
-from referral_api.server.storage.enrolments import EnrolmentState, StoredInvitation
+from referral_api.server.storage.enrolments import EnrolmentState
 from referral_api.server.storage.gate import gate
 from referral_api.server.storage.logbook import KEYS
 from referral_api.server.storage.queries import Referral, StoredAct, StoredRecord
@@ -220,7 +221,7 @@ class Reconciliation:
         if act.ref is not None:
             self._fold(batch, place, act, following)
         elif isinstance(act.body, Invite) and enrolments.find_invitation(batch.tx, act.body.nonce) is None:
-            enrolments.insert_invitation(batch.tx, _invitation(act, act.body))
+            enrolments.insert_invitation(batch.tx, invitation_row(act, act.body))
 
     def _fold(self, batch: Batch, place: Place, act: RawAct, following: Behind | None) -> None:
         event = event_of(act, self._role(batch, act), batch.now)
@@ -276,23 +277,8 @@ class Reconciliation:
 
 
 def _stored(place: Place, act: RawAct, behind: Behind, receipt: Receipt) -> StoredAct:
-    return StoredAct(
-        pos=place.pos,
-        digest=act.digest,
-        iss=act.iss,
-        id=act.id,
-        party=act.party,
-        act=act.act,
-        ref=act.ref,
-        unit=act.unit,
-        prev=act.prev,
-        jws=behind.record.decode("ascii"),
-        outcome="accepted" if receipt.accepted else "refused",
-        code=None if receipt.refusal is None else receipt.refusal.value,
-        receipt=(behind.receipt or b"").decode("ascii"),
-        carrier=receipt.payload.carrier,
-        received_at=receipt.payload.time,
-    )
+    text, payload = (behind.receipt or b"").decode("ascii"), receipt.payload
+    return act_row(act, place, text, code=receipt.refusal, carrier=payload.carrier, received_at=payload.time)
 
 
 def _excluded(submit: RawAct, following: Behind | None) -> frozenset[str]:
@@ -302,14 +288,3 @@ def _excluded(submit: RawAct, following: Behind | None) -> frozenset[str]:
     route = parse_act(following.record)
     body: Any = route.body
     return frozenset(body.excluded) if (route.act, route.ref) == (Act.ROUTE, submit.ref) else frozenset()
-
-
-def _invitation(act: RawAct, body: Invite) -> StoredInvitation:
-    return StoredInvitation(
-        nonce=body.nonce,
-        party=body.party.id,
-        role=body.party.role.value,
-        act_digest=act.digest,
-        expires_at=int(body.expires_at.timestamp()),
-        enrolment=None,
-    )

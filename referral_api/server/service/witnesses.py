@@ -140,6 +140,8 @@ class Witnessing:
         self._behind_since: dict[str, float] = {}
         self._aim: dict[str, int] = {}
         """The size of each log that is without a quorum since then."""
+        self._failing_since: float | None = None
+        """Since when every round has failed."""
         self._told: dict[str, Standing] = {}
         self._was_late = False
         self._on_witnessed: Callable[[], None] = lambda: None
@@ -167,9 +169,10 @@ class Witnessing:
 
     @property
     def late(self) -> bool:
-        """Whether some log has grown a minute ago and still has no quorum."""
+        """Whether some log has grown a minute ago and still has no quorum, or for a minute nobody could be asked."""
         now = self._clock()
-        return any(now - since > LATE_AFTER_S for since in list(self._behind_since.values()))
+        waiting = [*self._behind_since.values(), *([] if self._failing_since is None else [self._failing_since])]
+        return any(now - since > LATE_AFTER_S for since in waiting)
 
     def standing(self) -> dict[str, str]:
         """How things stand with every witness, by name: for the operator."""
@@ -180,20 +183,27 @@ class Witnessing:
             while not self._ending:
                 try:
                     self.round(pool)
-                except ReferralError as error:
-                    # The database is away, or the writer: the next round asks again.
-                    observe.log("witnessing_failed", reason=error.code.value)
+                except Exception as fault:
+                    # The database or the writer is away, or this is a defect: the next round asks again. A thread that
+                    # ended would look like witnesses that have nothing to say.
+                    self._failing_since = self._failing_since or self._clock()
+                    observe.log("witnessing_failed", fault=type(fault).__name__, where=observe.fault_place(fault))
+                else:
+                    self._failing_since = None
                 self._wake.wait(PUSH_EVERY_S)
                 self._wake.clear()
 
     def round(self, pool: ThreadPoolExecutor) -> None:
         """Show every witness what it has not seen, and keep what they answer."""
         shown = self._to_show()
-        answers = list(pool.map(lambda post: self._visit(post, shown), self.posts))
+        answers = list(zip(self.posts, pool.map(lambda post: self._visit(post, shown), self.posts), strict=True))
         for one in shown:
-            lines = [line for answer in answers for line in answer.get(one.log, ())]
-            if lines:
-                self._keep(one, lines)
+            given = [(post, answer[one.log]) for post, answer in answers if one.log in answer]
+            if given:
+                self._keep(one, [line for _, lines in given for line in lines])
+            for post, _ in given:
+                # Only now: what could not be kept is asked for again.
+                post.asked[one.log] = (one.size, self._clock())
         self._judge(shown)
 
     def _to_show(self) -> list[Shown]:
@@ -221,7 +231,6 @@ class Witnessing:
             lines = self._ask(post, one)
             if lines:
                 found[one.log] = lines
-                post.asked[one.log] = (one.size, now)
             if post.standing[one.log] is Standing.UNREACHABLE:
                 break
         self._rest(post, now)
@@ -240,7 +249,7 @@ class Witnessing:
                 with self._exchange.database.read() as conn:
                     proof = logbook.consistency(conn, one.log, old, one.size) if old else ()
                 answer = self._send(post, format_request(old, proof, one.note))
-            except httpx2.HTTPError:
+            except (httpx2.HTTPError, httpx2.InvalidURL):
                 post.standing[one.log] = Standing.UNREACHABLE
                 return []
             if answer.status == 200:
@@ -290,7 +299,11 @@ class Witnessing:
     def _accuse(self, post: Post, one: Shown, standing: Standing, answer: _Answer) -> None:
         if post.standing.get(one.log) is not standing:
             said = b"%d %s\n\n" % (answer.status, answer.media_type.encode()) + answer.body + b"\n\n" + one.note
-            self._keep_evidence(f"{one.log.replace('/', '-')}-{one.size}-{post.keys[0].key_id:08x}.txt", said)
+            try:
+                self._keep_evidence(f"{one.log.replace('/', '-')}-{one.size}-{post.keys[0].key_id:08x}.txt", said)
+            except OSError:
+                # The alarm counts for more than its paper, and the witness has the same.
+                observe.log("witness_evidence_lost", witness=post.name, log=one.log)
         post.standing[one.log] = standing
 
     def _send(self, post: Post, body: bytes) -> _Answer:

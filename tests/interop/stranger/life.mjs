@@ -56,6 +56,8 @@ async function found () {
   execFileSync(CLI, ['--yes', 'admin', 'approve', '-c', at('ex/exchange.toml'), '--code-file', at('code.txt')], { env, stdio: 'pipe' })
   await serve()
 }
+/** A command holds this program up; connections that the exchange has closed meanwhile are noticed only after it. */
+const breathe = () => new Promise(resolve => setTimeout(resolve, 50))
 function invite (entry) {
   fs.writeFileSync(at(`entry-${entry.id}.json`), JSON.stringify(entry))
   cli('registrar', 'invite', '--out', at(`inv-${entry.id}.json`), '--entry', at(`entry-${entry.id}.json`))
@@ -67,10 +69,12 @@ function approve (party, code) {
 }
 async function join (entry, setup) {
   const invitation = invite(entry)
+  await breathe()
   const api = new Api(invitation.exchange)
   const e = await enrol(api, invitation, entry, setup)
   say(`   ${entry.id}: digits ${e.code}; turn ${e.answer.turn}`)
   approve(entry.id, e.code)
+  await breathe()
   const t = await api.plain('GET', `/v1/enrolments/${e.profile.enrolment}`, null, { 'Referral-Invitation': invitation.secret })
   base.need(t.body.turn === 'done', 'not-done')
   return e.profile
