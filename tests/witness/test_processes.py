@@ -10,7 +10,8 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 
 import httpx2
@@ -94,12 +95,16 @@ def test_monitors_read_what_was_cosigned_last(witness: WitnessProcess) -> None:
 
 
 def test_a_connection_is_kept_for_the_next_request(witness: WitnessProcess) -> None:
-    with httpx2.Client() as client, socket.create_connection(("127.0.0.1", witness.port)) as line:
+    with httpx2.Client() as client, closing(HTTPConnection("127.0.0.1", witness.port)) as line:
         for old, new in ((0, 3), (3, 5)):
             assert client.post(f"{witness.url}/add-checkpoint", content=LOG.request(old, new)).status_code == 200
+        line.connect()
+        kept = line.sock
         for _ in range(2):
-            line.sendall(b"GET /x HTTP/1.1\r\nhost: x\r\n\r\n")
-            assert line.recv(65536).startswith(b"HTTP/1.1 404 ")
+            line.request("GET", "/x")
+            answer = line.getresponse()
+            assert (answer.status, answer.read()) == (404, b"not-found\n")
+            assert line.sock is kept
 
 
 def test_a_witness_killed_and_started_again_remembers(witness: WitnessProcess) -> None:
