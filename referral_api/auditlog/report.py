@@ -7,7 +7,7 @@ Implements: R-95 (what "complete" means); design §9.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -52,6 +52,8 @@ class Fault:
     index: int | None
     error: ReferralError
     missing: bool = False
+    exhibits: Mapping[str, bytes] = field(default_factory=dict, repr=False, compare=False)
+    """What was looked at, byte for byte, by what it is: `checkpoint`, `leaf`, `record`, `receipt`, `entries`, `tile`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,10 @@ class Report:
     """The heads that may be pinned: only of logs whose leaves hash to a signed root that grew from the pinned one."""
     chronicles: dict[str, Chronicle] = field(default_factory=dict)
     """Every referral as its acts and records fold."""
+    relied: dict[str, int] = field(default_factory=dict)
+    """Per log, how many leaves an earlier verification covered: their acts' signatures were not verified again."""
+    exhibits: dict[str, bytes] = field(default_factory=dict, repr=False)
+    """What is being looked at, to go with whatever fault it has."""
 
     def hold(self, check: Check, log: str, index: int | None, judge: Callable[[], None]) -> bool:
         """Make one check; note its fault. True if it held. Raises UNREACHABLE, which is no finding."""
@@ -101,7 +107,7 @@ class Report:
         """Note a fault."""
         told = any(fault.check is check and fault.missing is missing for fault in self.faults)
         if len(self.faults) < MAX_FAULTS_TOLD or not told:
-            self.faults.append(Fault(check, log, index, error, missing))
+            self.faults.append(Fault(check, log, index, error, missing, dict(self.exhibits)))
 
     def verdict(self, check: Check) -> Verdict:
         """What came of a check: failed before incomplete, and never ok where it was not made once."""
@@ -111,6 +117,11 @@ class Report:
         if mine:
             return Verdict.INCOMPLETE
         return Verdict.OK if self.counts[check] else Verdict.NOT_REACHED
+
+    @property
+    def failed(self) -> bool:
+        """Whether something is wrong, rather than only absent."""
+        return any(not fault.missing for fault in self.faults)
 
     @property
     def complete(self) -> bool:

@@ -1,7 +1,8 @@
 """The whole of R-95: verify an exchange's logs from their checkpoints down to every record, and say what does not hold.
 
 First the keys log, folded from its pinned first leaf; then each year's audit log: checkpoint, growth from what was
-pinned, leaves, and behind every leaf its record (trail.py). The walk goes on after a fault, because an auditor needs to
+pinned, leaves, and behind every leaf its record (trail.py). A log is read once and by the bundle, so that memory grows
+only with what the fold must know (acts seen, referrals). The walk goes on after a fault, because an auditor needs to
 know everything that is wrong, and reports "incomplete" wherever something that must be there is not.
 
 Must never: open a file or connection (a `Source` does), stop at the first fault, or call anything verified that is not.
@@ -11,8 +12,9 @@ Implements: R-92, R-94, R-95; design §9; C2SP tlog-tiles for what a source serv
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 
 from referral_api.auditlog.checkpoint import Checkpoint, TrustPolicy, log_key, parse_checkpoint, verify_checkpoint
 from referral_api.auditlog.merkle import HASH_BYTES, Frontier, leaf_hash
@@ -26,8 +28,6 @@ from referral_api.domain.words import KeyUse
 from referral_api.formats.statements import KeyMap
 
 __all__ = ["Check", "Fault", "Head", "OnProgress", "RawRecord", "Report", "Source", "Verdict", "unheard", "verify_full"]
-_STEP = 32
-"""Records between two words of progress: one costs about a millisecond."""
 
 
 def verify_full(
@@ -37,22 +37,61 @@ def verify_full(
     pins: Mapping[str, Head],
     *,
     issuer: str | None = None,
+    relied: Mapping[str, Head] = MappingProxyType({}),
     progress: OnProgress = unheard,
 ) -> Report:
-    """Verify the keys log and the audit logs of these years, in order, from scratch.
+    """Verify the keys log and the audit logs of these years, in order, from the first leaf.
 
-    `root` is the pinned SHA-256 of the keys log's first leaf, `pins` the heads verified before, by origin; `years` runs
-    without a gap from the year of the exchange's founding. `progress` is told of `leaves`, of `records` read and of
-    `verified` ones. Raises only what the source raises because it cannot be read at all (UNREACHABLE); everything else
-    is in the report.
+    `root` is the pinned SHA-256 of the keys log's first leaf, `pins` the heads seen before, by origin; `years` runs
+    without a gap from the year of the exchange's founding. Leaves that a head of `relied` covers were verified whole
+    before: they are hashed, opened and folded again, but the signatures of their acts are not verified again. `progress`
+    is told of `leaves` read and of leaves `verified` with all behind them. Raises only what the source raises because it cannot
+    be read at all (UNREACHABLE); everything else is in the report.
     """
-    return _Walk(source, pins, progress).run(root, years, issuer)
+    return _Walk(source, pins, relied, progress).run(root, years, issuer)
+
+
+class _Growing:
+    """The leaves of one log as they are read, bundle by bundle: their root now, and at sizes that were known before."""
+
+    def __init__(self, known: Sequence[Head]) -> None:
+        self._known = known
+        self._frontier = Frontier()
+        self._roots: dict[int, bytes] = {}
+
+    @property
+    def size(self) -> int:
+        return self._frontier.size
+
+    @property
+    def root(self) -> bytes:
+        return self._frontier.root()
+
+    def take(self, leaves: Sequence[bytes]) -> None:
+        """The next leaves. What was known in the midst of them is computed on the way."""
+        hashes = [leaf_hash(leaf) for leaf in leaves]
+        start, at = self.size, 0
+        for stop in sorted({head.size for head in self._known if start < head.size <= start + len(hashes)}):
+            self._frontier = self._frontier.extend(hashes[at : stop - start])
+            self._roots[stop], at = self.root, stop - start
+        self._frontier = self._frontier.extend(hashes[at:])
+
+    def judge(self) -> None:
+        """Raise INCONSISTENT unless everything that was known before is a beginning of this."""
+        for head in self._known:
+            if head.size > self.size:
+                raise ReferralError(ErrorCode.INCONSISTENT, reason="shrunk", pinned=head.size, found=self.size)
+            if head.size and self._roots[head.size] != head.root:
+                raise ReferralError(ErrorCode.INCONSISTENT, reason="forked", pinned=head.size)
 
 
 class _Walk:
-    def __init__(self, source: Source, pins: Mapping[str, Head], progress: OnProgress) -> None:
+    def __init__(
+        self, source: Source, pins: Mapping[str, Head], relied: Mapping[str, Head], progress: OnProgress
+    ) -> None:
         self._source = source
         self._pins = pins
+        self._relied = relied
         self._progress = progress
         self._report = Report()
 
@@ -63,9 +102,8 @@ class _Walk:
             return self._report
         trail = Trail(self._report, keys_leaves, root)
         for year in years:
-            leaves = self._leaves(f"audit/{year}", final)
-            if leaves is not None:
-                self._year(year, leaves, trail, final)
+            self._year(year, trail, final)
+        self._report.exhibits = {}
         trail.both_logs()
         return self._report
 
@@ -87,95 +125,126 @@ class _Walk:
         if not self._report.hold(Check.KEYS_LOG, "keys", 0, judge_genesis):
             return None
         keymap = folded[0]
-        leaves = self._leaves("keys", keymap)
-        if leaves is None:
+        leaves: list[bytes] = []
+        if not self._read("keys", keymap, lambda _, some, __: leaves.extend(some)):
             return None
+        relied = self._report.relied.get("keys", 0)
         for index, leaf in enumerate(leaves[1:], 1):
-            if not self._report.hold(Check.KEYS_LOG, "keys", index, partial(keymap.extend, leaf)):
+            fold = partial(keymap.extend, leaf, verify=index >= relied)
+            self._report.exhibits["leaf"] = leaf
+            if not self._report.hold(Check.KEYS_LOG, "keys", index, fold):
                 return None
         into.extend(leaves)
         return keymap
 
-    # Any log: checkpoint, growth, leaves.
+    # Any log: checkpoint, growth, leaves. What is done with the leaves is done as they are read: a log can be long.
 
-    def _leaves(self, log: str, keymap: KeyMap) -> list[bytes] | None:
+    def _read(self, log: str, keymap: KeyMap, take: Callable[[int, Sequence[bytes], int], None]) -> bool:
+        """Read a log once, handing on by the bundle: where it starts, leaves, size of the log. Whether all were there."""
+        checkpoint = self._checkpoint(log, keymap)
+        if checkpoint is None:
+            return False
+        known = [heads[checkpoint.origin] for heads in (self._pins, self._relied) if checkpoint.origin in heads]
+        if checkpoint.origin in self._relied:
+            self._report.relied[log] = self._relied[checkpoint.origin].size
+        growing, exhibits = _Growing(known), dict(self._report.exhibits)
+
+        def judge_leaves() -> None:
+            for start, leaves in self._bundles(log, checkpoint.size):
+                growing.take(leaves)
+                take(start, leaves, checkpoint.size)
+            self._report.exhibits = dict(exhibits)
+            if growing.root != checkpoint.root:
+                raise ReferralError(ErrorCode.TAMPERED, what="leaves", **self._first_difference(log, checkpoint.size))
+
+        whole = self._report.hold(Check.LEAVES, log, None, judge_leaves)
+        self._report.exhibits = dict(exhibits)
+        grown = self._report.hold(Check.GROWTH, log, None, growing.judge)
+        if whole and grown:
+            self._report.heads[checkpoint.origin] = Head(checkpoint.origin, checkpoint.size, checkpoint.root)
+        # Records can still be held against leaves that do not add up: that is how what changed gets its name.
+        return growing.size == checkpoint.size
+
+    def _checkpoint(self, log: str, keymap: KeyMap) -> Checkpoint | None:
         origin = _origin(keymap, log)
         policy = TrustPolicy(log_key(origin, keymap.exchange_keys(KeyUse.LOG)[0].public))
         found: list[Checkpoint] = []
-        leaves: list[bytes] = []
 
         def judge_checkpoint() -> None:
-            checkpoint = verify_checkpoint(self._source.checkpoint(log), policy)
+            raw = self._source.checkpoint(log)
+            self._report.exhibits["checkpoint"] = raw
+            checkpoint = verify_checkpoint(raw, policy)
             if checkpoint.size == 0:
                 raise ReferralError(ErrorCode.INCONSISTENT, reason="empty")
             found.append(checkpoint)
 
-        def judge_leaves() -> None:
-            leaves.extend(self._read_leaves(log, found[0].size))
-            if Frontier().extend([leaf_hash(leaf) for leaf in leaves]).root() != found[0].root:
-                raise ReferralError(ErrorCode.TAMPERED, what="leaves", **self._first_difference(log, leaves))
+        self._report.exhibits = {}
+        self._report.hold(Check.CHECKPOINT, log, None, judge_checkpoint)
+        return found[0] if found else None
 
-        def judge_growth() -> None:
-            pin = self._pins.get(origin)
-            if pin is None:
-                return
-            if pin.size > len(leaves):
-                raise ReferralError(ErrorCode.INCONSISTENT, reason="shrunk", pinned=pin.size, found=len(leaves))
-            if Frontier().extend([leaf_hash(leaf) for leaf in leaves[: pin.size]]).root() != pin.root:
-                raise ReferralError(ErrorCode.INCONSISTENT, reason="forked", pinned=pin.size)
+    def _bundles(self, log: str, size: int) -> Iterator[tuple[int, list[bytes]]]:
+        for start in range(0, size, TILE_WIDTH):
+            width = min(TILE_WIDTH, size - start)
+            yield start, parse_entries(self._source.tile(log, TileName(ENTRIES, start // TILE_WIDTH, width)), width)
+            self._progress(f"leaves {log}", start + width, size)
 
-        if not self._report.hold(Check.CHECKPOINT, log, None, judge_checkpoint):
-            return None
-        whole = self._report.hold(Check.LEAVES, log, None, judge_leaves)
-        grown = self._report.hold(Check.GROWTH, log, None, judge_growth)
-        if whole and grown:
-            self._report.heads[origin] = Head(origin, found[0].size, found[0].root)
-        # Records can still be held against leaves that do not add up: that is how what changed gets its name.
-        return leaves if len(leaves) == found[0].size else None
-
-    def _read_leaves(self, log: str, size: int) -> Iterator[bytes]:
-        for index in range(-(-size // TILE_WIDTH)):
-            width = min(TILE_WIDTH, size - index * TILE_WIDTH)
-            yield from parse_entries(self._source.tile(log, TileName(ENTRIES, index, width)), width)
-            self._progress(f"leaves {log}", index * TILE_WIDTH + width, size)
-
-    def _first_difference(self, log: str, leaves: Sequence[bytes]) -> dict[str, int]:
+    def _first_difference(self, log: str, size: int) -> dict[str, int]:
         """The first leaf that is not what its tile commits to, where the tiles can tell."""
-        for index in range(-(-len(leaves) // TILE_WIDTH)):
-            width = min(TILE_WIDTH, len(leaves) - index * TILE_WIDTH)
+        for start in range(0, size, TILE_WIDTH):
+            width = min(TILE_WIDTH, size - start)
             try:
-                hashes = self._source.tile(log, TileName(0, index, width))
+                entries = self._source.tile(log, TileName(ENTRIES, start // TILE_WIDTH, width))
+                tile = self._source.tile(log, TileName(0, start // TILE_WIDTH, width))
+                leaves = parse_entries(entries, width)
             except ReferralError:
                 return {}
-            for at in range(width):
-                place = index * TILE_WIDTH + at
-                if hashes[at * HASH_BYTES : (at + 1) * HASH_BYTES] != leaf_hash(leaves[place]):
-                    return {"index": place}
+            for at, leaf in enumerate(leaves):
+                if tile[at * HASH_BYTES : (at + 1) * HASH_BYTES] != leaf_hash(leaf):
+                    self._report.exhibits |= {"entries": entries, "tile": tile}
+                    return {"index": start + at}
         return {}
 
     # The audit log of one year, record by record.
 
-    def _year(self, year: int, leaves: Sequence[bytes], trail: Trail, final: KeyMap) -> None:
+    def _year(self, year: int, trail: Trail, final: KeyMap) -> None:
         log = f"audit/{year}"
-        records: dict[int, RawRecord] = {}
-        for start in range(0, len(leaves), TILE_WIDTH):
-            count = min(TILE_WIDTH, len(leaves) - start)
 
-            def read(start: int = start, count: int = count) -> None:
-                records.update({one.index: one for one in self._source.records(year, start, count)})
+        def take(start: int, leaves: Sequence[bytes], size: int) -> None:
+            records = self._records(year, start, len(leaves))
+            if start == 0:
+                trail.begin_year(log, _origin(final, log), records.get(0), self._previous(year, final))
+            shown = dict(self._report.exhibits)
+            for index, leaf in enumerate(leaves, start):
+                found = records.get(index)
+                self._report.exhibits = shown | _exhibits(leaf, found)
+                trail.leaf(log, index, leaf, found, relied=index < self._report.relied.get(log, 0))
+            self._report.exhibits = shown
+            self._progress(f"verified {log}", start + len(leaves), size)
 
-            self._report.hold(Check.RECORDS, log, None, read)
-            self._progress(f"records {log}", start + count, len(leaves))
-        trail.begin_year(log, _origin(final, log), records.get(0), self._previous(year, final))
-        for index, raw_leaf in enumerate(leaves):
-            trail.leaf(log, index, raw_leaf, records.get(index))
-            if index % _STEP == 0 or index + 1 == len(leaves):
-                self._progress(f"verified {log}", index + 1, len(leaves))
+        self._read(log, final, take)
+
+    def _records(self, year: int, start: int, count: int) -> dict[int, RawRecord]:
+        found: dict[int, RawRecord] = {}
+
+        def read() -> None:
+            found.update({one.index: one for one in self._source.records(year, start, count)})
+
+        self._report.hold(Check.RECORDS, f"audit/{year}", None, read)
+        return found
 
     def _previous(self, year: int, keymap: KeyMap) -> TreeHead | None:
         """The head of the year before; None before the first. A year that did not verify has told its own fault."""
         head = self._report.heads.get(_origin(keymap, f"audit/{year - 1}"))
         return None if head is None else tree_head(head.origin, head.size, head.root)
+
+
+def _exhibits(leaf: bytes, found: RawRecord | None) -> dict[str, bytes]:
+    shown = {"leaf": leaf}
+    if found is not None:
+        shown["record"] = found.record
+        if found.receipt is not None:
+            shown["receipt"] = found.receipt
+    return shown
 
 
 def _origin(keymap: KeyMap, log: str) -> str:
