@@ -53,7 +53,7 @@ class Fault:
     error: ReferralError
     missing: bool = False
     exhibits: Mapping[str, bytes] = field(default_factory=dict, repr=False, compare=False)
-    """What was looked at, byte for byte, by what it is: `checkpoint`, `leaf`, `record`, `receipt`, `entries`, `tile`."""
+    """What was looked at, by what it is: `checkpoint`, `leaf`, `record`, `receipt`, `entries`, `tile`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,9 +44,9 @@ def verify_full(
 
     `root` is the pinned SHA-256 of the keys log's first leaf, `pins` the heads seen before, by origin; `years` runs
     without a gap from the year of the exchange's founding. Leaves that a head of `relied` covers were verified whole
-    before: they are hashed, opened and folded again, but the signatures of their acts are not verified again. `progress`
-    is told of `leaves` read and of leaves `verified` with all behind them. Raises only what the source raises because it cannot
-    be read at all (UNREACHABLE); everything else is in the report.
+    before: they are hashed, opened and folded again, but the signatures of their acts are not verified again.
+    `progress` is told of `leaves` read and of leaves `verified` with all behind them. Raises only what the source
+    raises because it cannot be read at all (UNREACHABLE); everything else is in the report.
     """
     return _Walk(source, pins, relied, progress).run(root, years, issuer)
 
@@ -140,7 +140,7 @@ class _Walk:
     # Any log: checkpoint, growth, leaves. What is done with the leaves is done as they are read: a log can be long.
 
     def _read(self, log: str, keymap: KeyMap, take: Callable[[int, Sequence[bytes], int], None]) -> bool:
-        """Read a log once, handing on by the bundle: where it starts, leaves, size of the log. Whether all were there."""
+        """Read a log once, handing on by the bundle: its start, its leaves, the log's size. Whether all were there."""
         checkpoint = self._checkpoint(log, keymap)
         if checkpoint is None:
             return False

@@ -11,14 +11,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from referral_api.cli.texts_audit import AUDIT
 from referral_api.cli.texts_faults import FAULTS
 from referral_api.cli.texts_fields import FIELDS
 from referral_api.cli.texts_help import HELP
 from referral_api.cli.texts_screens import SCREENS
 from referral_api.domain.catalogue import Language
 
-TEXTS: Final[Mapping[str, tuple[str, str]]] = {**SCREENS, **FAULTS, **HELP, **FIELDS}
-__all__ = ["FAULTS", "FIELDS", "HELP", "SCREENS", "TEXTS", "find", "say"]
+TEXTS: Final[Mapping[str, tuple[str, str]]] = {**SCREENS, **AUDIT, **FAULTS, **HELP, **FIELDS}
+__all__ = ["AUDIT", "FAULTS", "FIELDS", "HELP", "SCREENS", "TEXTS", "find", "say"]
 _PLACE: Final[Mapping[Language, int]] = {"es": 0, "en": 1}
 
 

@@ -69,8 +69,18 @@ _COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "help.close": ("Cerrar la derivación con su resultado.", "Close the referral with its outcome."),
     "help.audit": ("Comprobar los registros en este equipo.", "Verify the logs on this machine."),
-    "help.audit.verify": ("Comprobarlo todo, desde la primera hoja.", "Verify everything, from the first leaf."),
-    "help.audit.mirror": ("Copiar los registros a una carpeta.", "Copy the logs to a folder."),
+    "help.audit.verify": (
+        "Comprobarlo todo, o lo nuevo. Salida: 0 íntegro, 1 algo es falso (deja evidencia), 3 incompleto.",
+        "Verify everything, or what is new. Exit: 0 intact, 1 something is false (evidence is kept), 3 incomplete.",
+    ),
+    "help.audit.mirror": (
+        "Copiar los registros a una carpeta, o poner al día la copia.",
+        "Copy the logs to a folder, or bring the copy up to date.",
+    ),
+    "help.audit.explain": (
+        "Decir en palabras llanas qué encontró una comprobación.",
+        "Say in plain words what a verification found.",
+    ),
     "help.receipt": ("Recibos, que se comprueban sin conexión.", "Receipts, which verify offline."),
     "help.receipt.show": ("Sacar acto, recibo y prueba a un archivo.", "Write act, receipt and proof to a file."),
     "help.receipt.verify": ("Comprobar ese archivo sin conexión.", "Verify such a file offline."),
@@ -144,7 +154,23 @@ _OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
     "option.count": ("Terminar tras tantas entradas.", "End after so many entries."),
     "option.once": ("Terminar tras la primera entrada.", "End after the first entry."),
     "option.wait": ("Segundos de cada espera.", "Seconds of each wait."),
-    "option.full": ("Todo; no hay comprobación menor.", "Everything; there is no lesser verification."),
+    "option.full": ("Todo, desde la primera hoja (por omisión).", "Everything, from the first leaf (the default)."),
+    "option.since": (
+        "Lo nuevo desde la última vez, sobre la copia guardada.",
+        "What is new since the last time, on top of the kept copy.",
+    ),
+    "option.trust_first": (
+        "La primera vez: aceptar la historia que hay como punto de partida.",
+        "The first time: take the history that there is as the starting point.",
+    ),
+    "option.evidence": (
+        "Carpeta para la evidencia, si algo es falso.",
+        "Folder for the evidence, if anything is false.",
+    ),
+    "option.report": (
+        "Informe de verify --json; si falta, el último de este perfil.",
+        "Report of verify --json; without one, the last of this profile.",
+    ),
     "option.mirror": ("Comprobar una copia en vez del servidor.", "Verify a mirror instead of the exchange."),
     "option.path": ("Carpeta.", "Folder."),
     "option.named": ("Acto o derivación.", "Act or referral."),

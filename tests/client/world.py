@@ -267,7 +267,12 @@ class SimulatedExchange:
             return {"from": int(query["from"]), "to": int(query["to"]), "proof": nodes}
         name = parse_tile_path(what)
         start = name.index * TILE_WIDTH
-        if name.level == 0:
+        if name.level >= 0:
+            for _ in range(name.level):
+                hashes = [
+                    Frontier().extend(hashes[at : at + TILE_WIDTH]).root()
+                    for at in range(0, len(hashes) - TILE_WIDTH + 1, TILE_WIDTH)
+                ]
             return "application/octet-stream", b"".join(hashes[start : start + name.width])
         return "application/octet-stream", encode_entries(self.leaves(log)[start : start + name.width])
 
