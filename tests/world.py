@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from referral_api.auditlog.policy import Policy, format_policy
 from referral_api.client import sdk
 from referral_api.client.delivery import Opened
 from referral_api.client.enrolment import Joined, Joining
@@ -40,6 +41,8 @@ from tests.wire import Caller, Wire
 
 ISSUER = "http://localhost:8440"
 """What everything signed names; where the server of a test listens is another matter (R-42)."""
+WITNESSES = "witnesses.policy"
+"""The policy file in an exchange's folder, where it has witnesses."""
 PASSPHRASE = "una frase de paso larga"
 CANARY = "el colibrí azul duerme bajo el algarrobo"
 """Stands in the sealed referral, and must never be seen on the exchange's side of the wire."""
@@ -134,6 +137,7 @@ class Founded:
 
 def settings_of(folder: Path, database_url: str = "") -> Settings:
     """The settings of an exchange in `folder`."""
+    policy = folder / WITNESSES
     return Settings(
         issuer=ISSUER,
         environment="sandbox",
@@ -141,11 +145,17 @@ def settings_of(folder: Path, database_url: str = "") -> Settings:
         keys_dir=folder / "keys",
         signer_dir=folder / "signer",
         database_url=database_url,
+        witness_policy=policy if policy.exists() else None,
     )
 
 
-def found(folder: Path, *, database_url: str = "", database: str = "") -> Founded:
-    """Found an exchange and enrol everybody: invitation, keys made by the newcomer, code read out, approval (R-34)."""
+def found(folder: Path, *, database_url: str = "", database: str = "", policy: Policy | None = None) -> Founded:
+    """Found an exchange and enrol everybody: invitation, keys made by the newcomer, code read out, approval (R-34).
+
+    With a `policy` its genesis act names these witnesses; a test may write their addresses into `WITNESSES` anew.
+    """
+    if policy is not None:
+        (folder / WITNESSES).write_bytes(format_policy(policy))
     settings = settings_of(folder, database_url)
     app.found(settings, registrars_required=2).close()
     server = Server(settings, time.time)

@@ -19,6 +19,7 @@ from typing import Final
 from referral_api.auditlog.checkpoint import Quorum, TrustPolicy
 from referral_api.auditlog.note import SignatureType, VerifierKey, parse_vkey
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.formats.directory_bodies import Genesis, WitnessPolicy
 from referral_api.formats.strict_json import malformed
 
 MAX_POLICY_BYTES: Final = 256 * 1024
@@ -104,6 +105,20 @@ def policy_of(quorum: int, witnesses: Sequence[VerifierKey], logs: Sequence[Veri
     top = _free_name("quorum", {*members, *(line.name for line in lines)})
     groups.append(Group(top, quorum, tuple(members)))
     return Policy(tuple(Log(key) for key in logs), tuple(lines), tuple(groups), top)
+
+
+def genesis_policy(genesis: Genesis) -> Policy:
+    """The policy of an exchange's first act: `quorum none` where running without witnesses is its declared choice.
+
+    Raises MALFORMED, KEY_UNSUITABLE for keys that are none, or not a witness's.
+    """
+    stated = genesis.witness_policy
+    if not isinstance(stated, WitnessPolicy):
+        return Policy()
+    keys = [parse_vkey(text) for text in stated.witnesses]
+    if any(key.type is SignatureType.ED25519 for key in keys) or len({key.public for key in keys}) != len(keys):
+        raise ReferralError(ErrorCode.KEY_UNSUITABLE, reason="use")
+    return policy_of(stated.quorum, keys)
 
 
 def short_form(policy: Policy) -> tuple[int, tuple[VerifierKey, ...]]:

@@ -49,6 +49,7 @@ def init(
     issuer: Annotated[str | None, typer.Option()] = None,
     port: Annotated[int, typer.Option(min=1, max=65535)] = DEFAULT_PORT,
     database_url: Annotated[str, typer.Option()] = "",
+    witness_policy: Annotated[Path | None, typer.Option()] = None,
     registrar: Annotated[str, typer.Option()] = "registro",
     registrar_name: Annotated[str, typer.Option()] = "Registro",
     sandbox: Annotated[bool, typer.Option("--sandbox")] = False,  # noqa: FBT002 - an option of the command line
@@ -58,7 +59,7 @@ def init(
     call = invocation(ctx)
     if issuer is None:
         issuer = f"http://127.0.0.1:{port}" if defaults else call.prompt("ask.issuer", "issuer-missing")
-    settings = _settings(folder.absolute(), issuer, port, database_url, sandbox=sandbox)
+    settings = _settings(folder.absolute(), issuer, port, database_url, witness_policy, sandbox=sandbox)
     if not defaults:
         call.confirm("ask.init", folder=folder, issuer=issuer, environment=settings.environment)
     entry = {"id": registrar, "role": Role.REGISTRAR.value, "name": registrar_name, "area": [], "escalation": []}
@@ -81,7 +82,7 @@ def serve(ctx: typer.Context, config: ConfigFile = Path(SETTINGS)) -> None:
     call = invocation(ctx)
     settings = _load(config)
     call.screen.talk("serve.begins", issuer=settings.issuer, host=settings.host, port=settings.port)
-    call.screen.talk("witnesses.none")
+    call.screen.talk("witnesses.none" if settings.witness_policy is None else "witnesses.some")
     server.serve(settings)
     call.screen.talk("serve.ended")
 
@@ -128,7 +129,9 @@ def approve(
     )
 
 
-def _settings(folder: Path, issuer: str, port: int, database_url: str, *, sandbox: bool) -> Settings:
+def _settings(
+    folder: Path, issuer: str, port: int, database_url: str, witness_policy: Path | None, *, sandbox: bool
+) -> Settings:
     try:
         return Settings(
             issuer=issuer,
@@ -138,6 +141,7 @@ def _settings(folder: Path, issuer: str, port: int, database_url: str, *, sandbo
             keys_dir=folder / "keys",
             signer_dir=folder / "signer",
             port=port,
+            witness_policy=None if witness_policy is None else witness_policy.absolute(),
         )
     except ValidationError as error:
         raise _setting_fault(error) from None
@@ -178,6 +182,8 @@ def _toml(settings: Settings, folder: Path) -> bytes:
     }
     if settings.database_url:
         members["database_url"] = settings.database_url
+    if settings.witness_policy is not None:
+        members["witness_policy"] = str(settings.witness_policy)
     return b"".join(b"%s = %s\n" % (name.encode(), canonical([value])[1:-1]) for name, value in members.items())
 
 
@@ -233,7 +239,7 @@ def _show_founded(call: Invocation, settings: Settings, folder: Path, root: str,
         screen.say("init.files", config=folder / SETTINGS, keys=settings.keys_dir, signer=settings.signer_dir),
         screen.say("init.invitation", path=folder / INVITATION, entry=folder / ENTRY, party=registrar),
         screen.say("init.sandbox" if settings.environment == "sandbox" else "init.production"),
-        screen.say("witnesses.none"),
+        screen.say("witnesses.none" if settings.witness_policy is None else "witnesses.some"),
         screen.say("turn.invitee"),
     ]
     data = {

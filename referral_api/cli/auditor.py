@@ -11,16 +11,17 @@ Implements: R-94, R-95; R-16, R-18 (receipts offline); design §9.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from referral_api.cli import explaining
 from referral_api.cli.auditing import demand_auditor, judged, keep_evidence, report_data, report_lines, status_of
 from referral_api.cli.explaining import keep_report, run_verification
-from referral_api.cli.invocation import invocation, read_document, write_private_file
+from referral_api.cli.invocation import Invocation, invocation, read_document, write_private_file
 from referral_api.cli.output import Fault, Shown
 from referral_api.client.outbox import Entry
+from referral_api.client.trust import Confirmed
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.formats.strict_json import canonical
 
@@ -35,6 +36,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(audit, name="audit")
     receipt = typer.Typer(no_args_is_help=True)
     receipt.command("show")(receipt_show)
+    receipt.command("upgrade")(receipt_upgrade)
     receipt.command("verify")(receipt_verify)
     app.add_typer(receipt, name="receipt")
 
@@ -94,6 +96,34 @@ def receipt_show(
     )
 
 
+def receipt_upgrade(
+    ctx: typer.Context, named: Annotated[str, typer.Argument()], wait: Annotated[int, typer.Option(min=0, max=25)] = 20
+) -> None:
+    """Fetch the proof that a quorum of witnesses has cosigned, in place of the older one."""
+    call = invocation(ctx)
+    with call.anyone() as client:
+        entry = _with_receipt(client.outbox.entries(), named)
+        confirmed = client.cosign_receipt(entry, wait_s=wait)
+    data = {"id": entry.outgoing.id, "cosignatures": _cosignatures(confirmed)}
+    follow = [f"referral receipt show {named} --out {call.screen.say('place.file')}"]
+    call.show(Shown(data, _cosigned_lines(call, confirmed), follow))
+
+
+def _cosignatures(confirmed: Confirmed) -> list[dict[str, Any]]:
+    cosigned = confirmed.included.checkpoint.cosignatures
+    return [{"witness": one.witness, "key": f"{one.key.key_id:08x}", "time": one.cosigned_s} for one in cosigned]
+
+
+def _cosigned_lines(call: Invocation, confirmed: Confirmed) -> list[str]:
+    """Which witnesses have cosigned the checkpoint of a proof, and when first, a line each."""
+    times: dict[str, int] = {}
+    for one in confirmed.included.checkpoint.cosignatures:
+        times[one.witness] = min(one.cosigned_s, times.get(one.witness, one.cosigned_s))
+    return [
+        call.screen.say("receipt.cosigned", witness=name, at=call.screen.at(at)) for name, at in sorted(times.items())
+    ]
+
+
 def receipt_verify(ctx: typer.Context, file: Annotated[Path, typer.Argument()]) -> None:
     """Verify such a file against the replicated keys log, without any connection."""
     call = invocation(ctx)
@@ -111,8 +141,15 @@ def receipt_verify(ctx: typer.Context, file: Annotated[Path, typer.Argument()]) 
         screen.say("receipt.act", id=payload.id, sub=payload.sub, at=screen.at(payload.time)),
         screen.say("receipt.outcome", outcome=screen.say(f"outcome.{payload.outcome}"), code=payload.code or "—"),
         screen.say("receipt.place", log=payload.log.origin, index=payload.log.index, size=size),
+        *_cosigned_lines(call, confirmed),
     ]
-    call.show(Shown({"receipt": payload.wire(), "checkpoint_size": size, "verified": True}, lines, ["referral whoami"]))
+    data = {
+        "receipt": payload.wire(),
+        "checkpoint_size": size,
+        "cosignatures": _cosignatures(confirmed),
+        "verified": True,
+    }
+    call.show(Shown(data, lines, ["referral whoami"]))
 
 
 def _with_receipt(entries: list[Entry], named: str) -> Entry:

@@ -83,6 +83,7 @@ _COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "help.receipt": ("Recibos, que se comprueban sin conexión.", "Receipts, which verify offline."),
     "help.receipt.show": ("Sacar acto, recibo y prueba a un archivo.", "Write act, receipt and proof to a file."),
+    "help.receipt.upgrade": ("Pedir la prueba que firmaron los testigos.", "Fetch the proof that witnesses cosigned."),
     "help.receipt.verify": ("Comprobar ese archivo sin conexión.", "Verify such a file offline."),
     "help.admin": ("Fundar y hacer funcionar el servidor de intercambio.", "Found and run the exchange."),
     "help.admin.init": ("Fundar un servidor de intercambio.", "Found an exchange."),

@@ -168,6 +168,7 @@ _RESULTS: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "receipt.act": ("Acto {id} de {sub}, {at}", "Act {id} of {sub}, {at}"),
     "receipt.outcome": ("Resultado: {outcome} ({code})", "Outcome: {outcome} ({code})"),
+    "receipt.cosigned": ("Testigo {witness}: firmó también el {at}", "Witness {witness} cosigned it at {at}"),
     "receipt.place": ("{log}, posición {index} de {size}", "{log}, index {index} of {size}"),
     "audit.green": ("✔ ÍNTEGRO — todo estaba y todo concuerda", "✔ INTACT — everything was there and everything holds"),
     "audit.red": (

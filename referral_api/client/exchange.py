@@ -139,14 +139,15 @@ def inbox(after: str | None, *, wait_s: int = 0, limit: int = INBOX_LIMIT, pendi
     return Request("GET", "/v1/inbox", query=tuple(query), wait_s=min(wait_s, INBOX_WAIT_S))
 
 
-def receipt(act: Digest) -> Request:
-    """The stored receipt of an act, with a fresh proof."""
-    return Request("GET", f"/v1/receipts/{_segment(act)}")
+def receipt(act: Digest, *, wait_s: int = 0) -> Request:
+    """The stored receipt of an act, with a fresh proof; `wait_s` lets a quorum of witnesses cosign it first (R-101)."""
+    headers = (("Prefer", f"wait={wait_s}"),) if wait_s else ()
+    return Request("GET", f"/v1/receipts/{_segment(act)}", headers=headers, wait_s=wait_s)
 
 
-def checkpoint(log: str) -> Request:
-    """The newest checkpoint of a log: `keys` or `audit/<year>`."""
-    return Request("GET", f"/v1/log/{log}/checkpoint", accept=TEXT)
+def checkpoint(log: str, *, cosigned: bool = False) -> Request:
+    """The newest checkpoint of a log, `keys` or `audit/<year>`, or of those that a quorum of witnesses has cosigned."""
+    return Request("GET", f"/v1/log/{log}/checkpoint", query=(("cosigned", "1"),) if cosigned else (), accept=TEXT)
 
 
 def tile(log: str, tile_path: str) -> Request:

@@ -202,6 +202,11 @@ class Outbox:
         )
         return self.get(act_id)
 
+    def cosigned(self, act_id: str, receipt: bytes, proof: bytes) -> Entry:
+        """Keep a newer proof of the same receipt."""
+        self._connection.execute("update entry set proof = ? where id = ? and receipt = ?", (proof, act_id, receipt))
+        return self.get(act_id)
+
     def refused(self, act_id: str, code: ErrorCode, receipt: bytes | None = None, proof: bytes | None = None) -> Entry:
         """Note a refusal for good. The draft stays: a person decides what becomes of it."""
         self._connection.execute(

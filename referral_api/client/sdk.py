@@ -40,6 +40,9 @@ from referral_api.formats.act import parse_act, verify_act
 from referral_api.formats.contents import NoteBody
 from referral_api.formats.parties import Party
 
+COSIGN_WAIT_S = 20
+"""How long the exchange is asked to wait for its witnesses: they are shown a new checkpoint every five seconds."""
+
 
 def ambient(clock: Callable[[], float] = time.time) -> Ambient:
     """The surroundings of a real client: this machine's clock (or another's, for tests) and its randomness."""
@@ -161,6 +164,22 @@ class Client:
         kids = [signature.kid for signature in raw_act.jws.signatures]
         seal = self.session.replica.seal_keys_at(raw_act.iss, raw_act.iat, confirmed.receipt.payload.time, kids)
         verify_act(raw_act, seal.keys, required=seal.require)
+        return confirmed
+
+    def cosign_receipt(self, entry: Entry, *, wait_s: int = COSIGN_WAIT_S) -> Confirmed:
+        """The proof of an act of ours as a quorum of witnesses has cosigned it; it takes the older one's place (R-101).
+
+        Raises NOT_WITNESSED (`cosigned`, `quorum`) while too few have, NOT_FOUND for an act without receipt,
+        RECEIPT_MISMATCH for another receipt than ours.
+        """
+        if entry.receipt is None:
+            raise ReferralError(ErrorCode.NOT_FOUND, what="receipt")
+        act = parse_act(entry.outgoing.jws)
+        answer = self.session.read_json(exchange.receipt(act.digest, wait_s=wait_s))
+        if answer.get("receipt") != entry.receipt.decode("utf-8"):
+            raise ReferralError(ErrorCode.RECEIPT_MISMATCH, member="receipt")
+        confirmed = self.session.believe(answer, act, witnessed=True)
+        self.outbox.cosigned(entry.outgoing.id, entry.receipt, confirmed.raw_proof)
         return confirmed
 
     # A hotline.

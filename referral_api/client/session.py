@@ -268,6 +268,14 @@ class Session:
         """Every party and key, as the replicated keys log folds to."""
         return self.replica.keymap
 
+    @property
+    def sealing_keymap(self) -> KeyMap:
+        """The key map by which this client seals: of what a quorum of witnesses has cosigned (`Replica.sealing_map`).
+
+        Raises NOT_WITNESSED where there is a policy, and nothing cosigned yet.
+        """
+        return self.replica.sealing_map(self.directory.find_pin(trust.witnessed_pin(self.profile.issuer)))
+
     def sync_keys(self, *, patient: bool = True) -> trust.Replica:
         """Follow the keys log to its newest checkpoint, verify all that is new, and pin it (R-30, R-94).
 
@@ -279,10 +287,17 @@ class Session:
             raw_checkpoint = self.read(replace(exchange.checkpoint("keys"), repeatable=patient))
             size = trust.claimed_size(raw_checkpoint)
             replica = self._grow(replica, size)
+            cosigned = None if replica.keymap.witness_policy is None else self._read_cosigned(patient=patient)
+            if cosigned is not None and (reached := trust.claimed_size(cosigned)) > size:
+                # The log has grown in between; what the witnesses cosigned is what its key signed.
+                raw_checkpoint, size = cosigned, reached
+                replica = self._grow(replica, size)
             if size < replica.size:
                 raise ReferralError(ErrorCode.INCONSISTENT, reason="shrunk", pinned=replica.size, found=size)
             pin = self.directory.find_pin(trust.keys_origin(replica.keymap))
             advanced = replica.conclude(raw_checkpoint, pin)
+            if cosigned is not None:
+                self._pin_witnessed(replica, cosigned)
             if advanced == pin and self.directory.keys_log.exists():
                 self._replica = replica
                 return replica
@@ -291,6 +306,25 @@ class Session:
             if self.directory.advance_pin(trust.keys_origin(replica.keymap), advanced, seen=pin):
                 self._replica = replica
                 return replica
+
+    def _read_cosigned(self, *, patient: bool) -> bytes | None:
+        """The newest checkpoint of the keys log that a quorum has cosigned; None where the exchange shows none."""
+        try:
+            return self.read(replace(exchange.checkpoint("keys", cosigned=True), repeatable=patient))
+        except ReferralError as error:
+            if error.code is not ErrorCode.NOT_FOUND:
+                raise
+            return None
+
+    def _pin_witnessed(self, replica: trust.Replica, raw_checkpoint: bytes) -> None:
+        """Pin how far a quorum has cosigned the keys log.
+
+        That the exchange shows an older one than before is a delay and no finding: sealing goes on by what is pinned.
+        """
+        found, name = replica.conclude_witnessed(raw_checkpoint), trust.witnessed_pin(self.profile.issuer)
+        while (pin := self.directory.find_pin(name)) is None or pin.size < found.size:
+            replica.verify_pin(pin)
+            self.directory.advance_pin(name, found, seen=pin)
 
     def _grow(self, replica: trust.Replica | None, size: int) -> trust.Replica:
         have = 0 if replica is None else replica.size
@@ -342,9 +376,9 @@ class Session:
         replica = self.replica if view.size <= self.replica.size else self.sync_keys()
         replica.verify_pin(Pin(view.size, unb64u(view.root)))
 
-    def believe(self, answer: Mapping[str, Any], act: RawAct) -> trust.Confirmed:
+    def believe(self, answer: Mapping[str, Any], act: RawAct, *, witnessed: bool = False) -> trust.Confirmed:
         """The verified answer for an act, its log's pin advanced. Raises as `trust.verify_answer`, INCONSISTENT."""
-        confirmed = trust.verify_answer(answer, act, self.keymap)
+        confirmed = trust.verify_answer(answer, act, self.keymap, witnessed=witnessed)
         checkpoint = confirmed.included.checkpoint
         while True:
             pin = self.directory.find_pin(checkpoint.origin)

@@ -93,7 +93,8 @@ def compose(session: Session, keys: CredentialKeys, what: Composition, ids: Ids)
 
     Raises MALFORMED (`where`, `reason`) and ACT_SCHEMA for the body and the codes; FLOOR_NOT_MET (`least`);
     CONSENT_GATE (`findings`); NO_USABLE_KEY (`unit`, `instead`: escalation parties that can be reached);
-    TARGET_NOT_ALLOWED; NOT_PERMITTED (`needs`) for who is no hotline; KEY_NOT_VALID if this credential may not sign.
+    TARGET_NOT_ALLOWED; NOT_PERMITTED (`needs`) for who is no hotline; KEY_NOT_VALID if this credential may not sign;
+    NOT_WITNESSED (`unit`) for a unit whose admission no quorum of witnesses has cosigned yet.
     """
     now = session.now()
     own = session.keymap.find_party(session.profile.party)
@@ -102,11 +103,15 @@ def compose(session: Session, keys: CredentialKeys, what: Composition, ids: Ids)
     if not keys.seal:
         raise ReferralError(ErrorCode.KEY_NOT_VALID, reason="no-seal-key", credential=keys.credential)
     body = parse_referral(what.body, on=datetime.fromtimestamp(now, UTC).date())
-    to = addressees(session.keymap, body, what, now)
+    keymap = session.sealing_keymap
+    for unit in (what.action, *what.information):
+        if keymap.find_party(unit) is None and session.keymap.find_party(unit) is not None:
+            raise ReferralError(ErrorCode.NOT_WITNESSED, unit=unit)
+    to = addressees(keymap, body, what, now)
     members = _submit_members(body, what, to, now)
     check_referral(body, _parse_submit(members | {"bundle": {"sha256": sha256_b64u(b""), "size": 1}}))
-    recipients = [one for unit, role in to for one in _recipients(session.keymap, unit, SealRole(role.value), now)]
-    recipients += _own(session.keymap, session.profile.party, now)
+    recipients = [one for unit, role in to for one in _recipients(keymap, unit, SealRole(role.value), now)]
+    recipients += _own(keymap, session.profile.party, now)
     sealed = sealing.seal(
         Draft(ids.ref, keys.credential, session.profile.issuer, keys_log_view(session), BundleBody(what.body)),
         recipients=recipients,
@@ -170,10 +175,11 @@ def escalation(keymap: KeyMap, unit: str, now: int) -> list[PartyId]:
 
 def recipients_for(session: Session, party: str, now: int) -> list[Recipient]:
     """Whom a sealed note is for: the other side's keys, and our own so that we can read it again."""
-    others = _recipients(session.keymap, PartyId(party), SealRole.INFORMATION, now)
+    keymap = session.sealing_keymap
+    others = _recipients(keymap, PartyId(party), SealRole.INFORMATION, now)
     if not others:
         raise ReferralError(ErrorCode.NO_USABLE_KEY, unit=party, instead=[])
-    return others + _own(session.keymap, session.profile.party, now)
+    return others + _own(keymap, session.profile.party, now)
 
 
 def seal_beside(

@@ -13,13 +13,14 @@ Implements: R-16, R-18, R-30, R-90 to R-94; design §5 (keys log), §6 (Receipt)
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from referral_api.auditlog.checkpoint import Checkpoint, TrustPolicy, log_key, parse_checkpoint, verify_checkpoint
 from referral_api.auditlog.leaf import LeafKind, parse_leaf
 from referral_api.auditlog.merkle import Frontier, leaf_hash, verify_consistency
 from referral_api.auditlog.note import decode_base64, parse_note
+from referral_api.auditlog.policy import genesis_policy
 from referral_api.auditlog.proof import Included, parse_proof, verify_proof
 from referral_api.auditlog.tiles import ENTRIES, TILE_WIDTH, TileName, encode_entries, parse_entries
 from referral_api.client.profile import Pin, Profile
@@ -69,6 +70,7 @@ class Replica:
         self.bytes = len(genesis)
         """How much the leaves take."""
         self._roots = {1: self.frontier.root()}
+        self._sealing_map: tuple[tuple[int, int], KeyMap] | None = None
 
     @property
     def size(self) -> int:
@@ -99,6 +101,35 @@ class Replica:
         self.verify_pin(pin)
         return Pin(self.size, self.frontier.root())
 
+    def conclude_witnessed(self, raw_checkpoint: bytes) -> Pin:
+        """How far a quorum of witnesses has cosigned these leaves.
+
+        Raises as `verify_checkpoint`, NOT_WITNESSED among it; INCONSISTENT where they cosigned another log than ours.
+        """
+        checkpoint = verify_checkpoint(raw_checkpoint, keys_policy(self.keymap, witnessed=True))
+        witnessed = Pin(checkpoint.size, checkpoint.root)
+        self.verify_pin(witnessed)
+        return witnessed
+
+    def sealing_map(self, witnessed: Pin | None) -> KeyMap:
+        """Whose keys may be sealed to: what the quorum has cosigned, less what has been revoked since (design §5).
+
+        Without a witness policy that is the key map itself. Raises NOT_WITNESSED where nothing is cosigned yet.
+        """
+        policy = keys_policy(self.keymap, witnessed=True)
+        if policy.rule is None:
+            return self.keymap
+        if witnessed is None:
+            raise ReferralError(ErrorCode.NOT_WITNESSED, cosigned=0, quorum=policy.rule.threshold)
+        self.verify_pin(witnessed)
+        if self._sealing_map is None or self._sealing_map[0] != (witnessed.size, self.size):
+            older = KeyMap.start(self.leaves[0])
+            for leaf in self.leaves[1 : witnessed.size]:
+                older.extend(leaf, verify=False)
+            older.take_revocations(self.keymap)
+            self._sealing_map = ((witnessed.size, self.size), older)
+        return self._sealing_map[1]
+
     def verify_pin(self, pin: Pin | None) -> None:
         """Raise INCONSISTENT unless what was pinned is a beginning of these leaves."""
         if pin is None:
@@ -110,6 +141,7 @@ class Replica:
             root = Frontier().extend([leaf_hash(leaf) for leaf in self.leaves[: pin.size]]).root()
         if root != pin.root:
             raise ReferralError(ErrorCode.INCONSISTENT, reason="forked", pinned=pin.size)
+        self._roots[pin.size] = root
 
     def seal_keys_at(self, credential: str, iat: int, time: int, kids: Collection[Kid] = ()) -> SealKeys:
         """The keys of a credential for an act that the exchange took at `time`, also where they have ended since.
@@ -162,14 +194,14 @@ def entry_bundles(have: int, size: int) -> Iterator[TileName]:
         yield TileName(ENTRIES, index, min(TILE_WIDTH, size - index * TILE_WIDTH))
 
 
-def keys_policy(keymap: KeyMap) -> TrustPolicy:
-    """Whom to believe about the keys log."""
-    return _policy(keymap, keys_origin(keymap))
+def keys_policy(keymap: KeyMap, *, witnessed: bool = False) -> TrustPolicy:
+    """Whom to believe about the keys log; `witnessed`: only together with the genesis act's quorum."""
+    return _policy(keymap, keys_origin(keymap), witnessed=witnessed)
 
 
-def audit_policy(keymap: KeyMap, year: int) -> TrustPolicy:
-    """Whom to believe about the audit log of a year."""
-    return _policy(keymap, issuer_origin(keymap.issuer, f"audit/{year}"))
+def audit_policy(keymap: KeyMap, year: int, *, witnessed: bool = False) -> TrustPolicy:
+    """Whom to believe about the audit log of a year; `witnessed` as above."""
+    return _policy(keymap, issuer_origin(keymap.issuer, f"audit/{year}"), witnessed=witnessed)
 
 
 def keys_origin(keymap: KeyMap) -> str:
@@ -177,17 +209,18 @@ def keys_origin(keymap: KeyMap) -> str:
     return issuer_origin(keymap.issuer, "keys")
 
 
-def verify_answer(answer: Mapping[str, Any], act: RawAct, keymap: KeyMap) -> Confirmed:
+def verify_answer(answer: Mapping[str, Any], act: RawAct, keymap: KeyMap, *, witnessed: bool = False) -> Confirmed:
     """Believe a receipt and its proof, or raise: the whole of R-16 and R-18 for an act whose bytes are at hand.
 
-    Raises as `verify_receipt`, `match_receipt`, `verify_proof`; NOT_INCLUDED with `reason` `leaf` (the leaf proved is
-    not this act's) or `index` (not where the receipt says); WRONG_ORIGIN (another log than the receipt names, or one
-    that is no audit log of this exchange).
+    `witnessed`: only if the genesis act's quorum has cosigned it, else NOT_WITNESSED. Raises as `verify_receipt`,
+    `match_receipt`, `verify_proof`; NOT_INCLUDED with `reason` `leaf` (the leaf proved is not this act's) or `index`
+    (not where the receipt says); WRONG_ORIGIN (another log than the receipt names, or one that is no audit log of this
+    exchange).
     """
     receipt = verify_receipt(str(answer["receipt"]).encode(), receipt_keys(keymap), issuer=keymap.issuer)
     match_receipt(receipt, act=act.digest, act_id=act.id, sub=act.iss, ref=act.ref, unit=act.unit)
     raw_proof = str(answer["proof"]).encode()
-    return Confirmed(receipt, raw_proof, _verify_leaf(receipt, raw_proof, act, keymap))
+    return Confirmed(receipt, raw_proof, _verify_leaf(receipt, raw_proof, act, keymap, witnessed=witnessed))
 
 
 def receipt_keys(keymap: KeyMap) -> dict[Kid, PublicKey]:
@@ -195,7 +228,7 @@ def receipt_keys(keymap: KeyMap) -> dict[Kid, PublicKey]:
     return {record.kid: record.public for record in keymap.exchange_keys(KeyUse.RECEIPT)}
 
 
-def _verify_leaf(receipt: Receipt, raw_proof: bytes, act: RawAct, keymap: KeyMap) -> Included:
+def _verify_leaf(receipt: Receipt, raw_proof: bytes, act: RawAct, keymap: KeyMap, *, witnessed: bool) -> Included:
     place = receipt.payload.log
     prefix, _, year = place.origin.rpartition("/")
     if prefix != issuer_origin(keymap.issuer, "audit") or not year.isdecimal():
@@ -207,7 +240,7 @@ def _verify_leaf(receipt: Receipt, raw_proof: bytes, act: RawAct, keymap: KeyMap
     kind = LeafKind.ERASE if act.act is Act.ERASE else LeafKind.ACT
     if leaf.digest != act.leaf_digest or leaf.kind is not kind:
         raise ReferralError(ErrorCode.NOT_INCLUDED, reason="leaf")
-    included = verify_proof(raw_proof, claimed_leaf, audit_policy(keymap, int(year)))
+    included = verify_proof(raw_proof, claimed_leaf, audit_policy(keymap, int(year), witnessed=witnessed))
     if included.index != place.index:
         raise ReferralError(ErrorCode.NOT_INCLUDED, reason="index")
     return included
@@ -248,11 +281,17 @@ def claimed_size(raw_checkpoint: bytes) -> int:
     return parse_checkpoint(parse_note(raw_checkpoint).text).size
 
 
+def witnessed_pin(issuer: str) -> str:
+    """Under which name the head of the keys log is pinned that a quorum has cosigned; no origin holds a space."""
+    return issuer_origin(issuer, "keys") + " witnessed"
+
+
 def issuer_origin(issuer: str, log: str) -> str:
     """The origin of an exchange's log (R-90)."""
     return f"{issuer.partition('://')[2]}/v1/log/{log}"
 
 
-def _policy(keymap: KeyMap, origin: str) -> TrustPolicy:
-    # Witnesses cosign what parties add to the directory; business never waits for them (design §9), so no quorum here.
-    return TrustPolicy(log_key(origin, keymap.exchange_keys(KeyUse.LOG)[0].public))
+def _policy(keymap: KeyMap, origin: str, *, witnessed: bool) -> TrustPolicy:
+    policy = genesis_policy(keymap.genesis).trust(log_key(origin, keymap.exchange_keys(KeyUse.LOG)[0].public))
+    # Witnesses cosign what parties add to the directory; business never waits for them (design §9).
+    return policy if witnessed else replace(policy, quorum=0)

@@ -83,6 +83,15 @@ class KeyMap(Roster):
         twin._pending, twin._owners = dict(self._pending), dict(self._owners)
         return twin
 
+    def take_revocations(self, newer: KeyMap) -> None:
+        """Take over what a longer map of the same log has revoked, for who relies on this size: revocations never wait.
+
+        What else the longer one knows stays unknown here (design §5).
+        """
+        for kid in self._keys:
+            if (record := newer.get_key(kid)).revoked:
+                self._keys[kid] = record
+
     def extend(self, leaf: bytes, *, verify: bool = True) -> None:
         """Fold in the next leaf. `verify=False` leaves signatures alone and is for the exchange's own stored log only.
 

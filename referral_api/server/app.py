@@ -11,30 +11,28 @@ from __future__ import annotations
 import asyncio
 import gc
 import secrets
-import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
-
-import uvicorn
+from typing import TYPE_CHECKING
 
 from referral_api import __version__
+from referral_api.auditlog.note import VerifierKey
+from referral_api.auditlog.policy import Policy, genesis_policy, parse_policy, short_form
 from referral_api.auditlog.records import LogGenesis, TreeHead, encode_salt
-from referral_api.domain import clocks
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import KeyUse
 from referral_api.formats.statements import KeyMap
 from referral_api.formats.strict_json import b64u
 from referral_api.server import observe
-from referral_api.server.api import problems
-from referral_api.server.api.call import MAX_BODY_BYTES, MAX_HEADER_BYTES, MAX_PUT_BYTES
 from referral_api.server.api.cold import cold_app
+from referral_api.server.api.configuration import configuration
 from referral_api.server.api.edge import Edge
-from referral_api.server.api.listening import BoundedHttp
+from referral_api.server.api.evidence import ANY_LOG
+from referral_api.server.api.serving import HttpServer
 from referral_api.server.api.site import Lane, Site
 from referral_api.server.service import feed, founding
 from referral_api.server.service.acts import Door
@@ -43,6 +41,7 @@ from referral_api.server.service.exchange import Directory, Exchange, year_of
 from referral_api.server.service.replay import MemoryReplayStore, ReplayStore
 from referral_api.server.service.tokens import TokenService
 from referral_api.server.service.waiters import Waiters, turn
+from referral_api.server.service.witnesses import Witnessing
 from referral_api.server.service.writer import Gathering, Writer
 from referral_api.server.settings import Settings
 from referral_api.server.storage import feeds, logbook
@@ -74,11 +73,15 @@ class Runtime:
     polled: dict[str, int]
     notices: Notices | None
     """The line to the exchange's other processes (PostgreSQL)."""
+    witnessing: Witnessing | None
+    """The line to the witnesses; None where the genesis act declares none."""
 
     def close(self) -> None:
         """Stop the writer and give files and connections back."""
         if self.notices is not None:
             self.notices.stop()
+        if self.witnessing is not None:
+            self.witnessing.stop()
         self.writer.stop()
         self.log_signers.close()
         self.exchange.database.close()
@@ -98,6 +101,35 @@ def open_runtime(
     signers = load_signers(settings.keys_dir)
     database = Database.open(settings.database)
     log_signers = LogSigners(settings.signer_dir, f"{settings.issuer_host}/v1/log", signers.log)
+    try:
+        exchange = _exchange(settings, signers, database, log_signers, raw_genesis)
+        witnesses = _witnesses(settings, exchange.policy)
+    except BaseException:
+        # Whoever mends what was wrong must be able to open the files again, in this process too.
+        log_signers.close()
+        database.close()
+        raise
+    notices = _notices(settings, exchange)
+    polled: dict[str, int] = {}
+    writer = Writer(
+        database,
+        log_signers,
+        clock=clock,
+        year_of=year_of,
+        begin=lambda batch: _begin(exchange, log_signers, polled, batch),
+        announce=lambda batch: _announce(notices, batch),
+        committed=lambda batch: _committed(exchange, batch),
+        checkpoints=exchange.checkpoints,
+        on_step=on_step,
+    )
+    witnessing = None if witnesses is None else _witnessing(settings, exchange, writer, witnesses)
+    return Runtime(settings, exchange, signers, log_signers, writer, clock, polled, notices, witnessing)
+
+
+def _exchange(
+    settings: Settings, signers: Signers, database: Database, log_signers: LogSigners, raw_genesis: bytes | None
+) -> Exchange:
+    """The exchange of these settings, its gate passed. Raises WRITES_CLOSED where its genesis says something else."""
     checkpoints = gate(database, log_signers)
     if raw_genesis is not None:
         directory = Directory(KeyMap.start(raw_genesis))
@@ -107,7 +139,7 @@ def open_runtime(
     keymap = directory.current
     if keymap.issuer != settings.issuer or keymap.environment != settings.environment:
         raise ReferralError(ErrorCode.WRITES_CLOSED, reason="settings-differ-from-genesis")
-    exchange = Exchange(
+    return Exchange(
         issuer=settings.issuer,
         environment=settings.environment,
         host=settings.issuer_host,
@@ -119,22 +151,36 @@ def open_runtime(
         act_key=signers.act,
         token_bytes=secrets.token_bytes,
         signed=log_signers.newest,
+        policy=genesis_policy(keymap.genesis),
         checkpoints=checkpoints,
     )
-    notices = _notices(settings, exchange)
-    polled: dict[str, int] = {}
-    writer = Writer(
-        database,
-        log_signers,
-        clock=clock,
-        year_of=year_of,
-        begin=lambda batch: _begin(exchange, log_signers, polled, batch),
-        announce=lambda batch: _announce(notices, batch),
-        committed=lambda batch: _committed(exchange, batch),
-        checkpoints=checkpoints,
-        on_step=on_step,
-    )
-    return Runtime(settings, exchange, signers, log_signers, writer, clock, polled, notices)
+
+
+def _witnesses(settings: Settings, stated: Policy) -> Policy | None:
+    """The settings' policy file, which says where the witnesses are; None where the genesis act declares that there are
+    none. Raises WRITES_CLOSED where the two do not state the same.
+    """
+    given = None if settings.witness_policy is None else parse_policy(settings.read_witness_policy())
+    if given is None and stated.rule() is None:
+        return None
+    if given is None or stated.rule() is None or not _same(short_form(given), short_form(stated)):
+        raise ReferralError(ErrorCode.WRITES_CLOSED, reason="witness-policy-differs-from-genesis")
+    return given
+
+
+def _same(given: tuple[int, Sequence[VerifierKey]], stated: tuple[int, Sequence[VerifierKey]]) -> bool:
+    return given[0] == stated[0] and set(given[1]) == set(stated[1])
+
+
+def _witnessing(settings: Settings, exchange: Exchange, writer: Writer, witnesses: Policy) -> Witnessing:
+    """The line to the witnesses. What one of them holds against us is kept beside the signer's state."""
+    folder = settings.signer_dir / "witness-evidence"
+
+    def keep_evidence(name: str, said: bytes) -> None:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        (folder / name).write_bytes(said)
+
+    return Witnessing(exchange, writer, witnesses, clock=time.monotonic, keep_evidence=keep_evidence)
 
 
 def _notices(settings: Settings, exchange: Exchange) -> Notices | None:
@@ -166,6 +212,7 @@ def found(settings: Settings, *, registrars_required: int, clock: Callable[[], f
         host=settings.issuer_host,
         environment=settings.environment,
         registrars_required=registrars_required,
+        witnesses=None if settings.witness_policy is None else parse_policy(settings.read_witness_policy()),
         keys=keys,
         token_bytes=secrets.token_bytes,
         now=int(clock()),
@@ -241,11 +288,13 @@ def create_app(runtime: Runtime) -> Edge:
         ),
         cursors=feed.Cursors(secret),
         waiters=Waiters(shared=not on_sqlite),
+        quorums=Waiters(shared=not on_sqlite),
         lane=Lane(settings.lanes or (1 if on_sqlite else 4), after_take=gathering.release),
         desk=Lane(1),
         clock=runtime.clock,
         version=__version__,
         configuration=configuration(exchange, settings.contact),
+        witnessing=runtime.witnessing,
         polled=runtime.polled,
     )
 
@@ -255,7 +304,12 @@ def create_app(runtime: Runtime) -> Edge:
         site.lane.start(loop)
         site.desk.start(loop)
         runtime.writer.start(site.deliver(loop))
-        tasks = [loop.create_task(turn(site.waiters, partial(_keep_polls, site)))]
+        tasks = [
+            loop.create_task(turn(site.waiters, partial(_keep_polls, site))),
+            loop.create_task(turn(site.quorums, lambda _second: None)),
+        ]
+        if runtime.witnessing is not None:
+            runtime.witnessing.start(lambda: _hop_to(loop, partial(site.quorums.wake, [ANY_LOG])))
         if runtime.notices is not None:
             tasks.append(loop.create_task(_keep_directory(site)))
             runtime.notices.start(lambda notice: _heard(site, loop, notice))
@@ -266,6 +320,7 @@ def create_app(runtime: Runtime) -> Edge:
             for task in tasks:
                 task.cancel()
             site.waiters.close()
+            site.quorums.close()
             await asyncio.to_thread(site.desk.stop)
             await asyncio.to_thread(site.lane.stop)
             await asyncio.to_thread(runtime.close)
@@ -296,12 +351,14 @@ def _heard(site: Site, loop: asyncio.AbstractEventLoop, notice: Notice) -> None:
         # What fails here is tried again within a second.
         with suppress(ReferralError):
             _refresh(site.exchange)
+    parties = notice.parties
+    _hop_to(loop, site.waiters.wake_all if parties is None else partial(site.waiters.wake, parties))
+
+
+def _hop_to(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
     # A loop that is closed belongs to a process that ends.
     with suppress(RuntimeError):
-        if notice.parties is None:
-            loop.call_soon_threadsafe(site.waiters.wake_all)
-        else:
-            loop.call_soon_threadsafe(site.waiters.wake, notice.parties)
+        loop.call_soon_threadsafe(call)
 
 
 def _refresh(exchange: Exchange) -> None:
@@ -309,70 +366,9 @@ def _refresh(exchange: Exchange) -> None:
         exchange.directory.refresh(conn)
 
 
-def configuration(exchange: Exchange, contact: str) -> dict[str, Any]:
-    """What `/.well-known/referral-configuration` says, but for the time."""
-    terms = {
-        urgency.value: {
-            "ack_s": int(terms.ack.total_seconds()),
-            "decision_s": int(terms.decision.total_seconds()),
-            "first_status_s": int(terms.first_status.total_seconds()),
-            "next_status_s": int(terms.next_status.total_seconds()),
-            "ladder": [{"after_s": int(after.total_seconds()), "rung": rung.value} for after, rung in terms.ladder],
-        }
-        for urgency, terms in clocks.TERMS.items()
-    }
-    return {
-        "issuer": exchange.issuer,
-        "environment": exchange.environment,
-        "contact": contact or None,
-        "root": b64u(exchange.keymap.root),
-        "endpoints": {"token": "/oauth/token", "api": "/v1"},
-        "limits": {
-            "headers_bytes": MAX_HEADER_BYTES,
-            "put_bytes": MAX_PUT_BYTES,
-            "body_bytes": MAX_BODY_BYTES,
-            "list": feed.MAX_LIMIT,
-            "wait_s": feed.MAX_WAIT_S,
-        },
-        "clocks": terms,
-        "log_origins": {"audit": exchange.origin("audit"), "keys": exchange.origin("keys")},
-        "witnesses": "none" if exchange.keymap.witness_policy is None else "policy",
-        "problems": sorted(code.value for code in problems.TABLE),
-        "version": __version__,
-    }
-
-
-class _Server(uvicorn.Server):
-    """uvicorn ends the application only when no call is under way: polls are let go before it begins to wait."""
-
-    def __init__(self, config: uvicorn.Config, edge: Edge) -> None:
-        super().__init__(config)
-        self._edge = edge
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._edge.let_go()
-        await super().shutdown(sockets)
-
-
-def http_server(app: Edge, settings: Settings) -> uvicorn.Server:
-    """The HTTP server before the application: no access log, no header that names it, no trust in a proxy's word."""
-    config = uvicorn.Config(
-        app,
-        host=settings.host,
-        port=settings.port,
-        loop="uvloop",
-        http=BoundedHttp,
-        ws="none",
-        access_log=False,
-        log_config=None,
-        # What it says of bad requests is said by whoever sends them, and as often as they like.
-        log_level="error",
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=10,
-        backlog=4096,
-    )
-    return _Server(config, app)
+def http_server(app: Edge, settings: Settings) -> HttpServer:
+    """The HTTP server before the application."""
+    return HttpServer.before(app, settings.host, settings.port)
 
 
 def serve(settings: Settings) -> None:

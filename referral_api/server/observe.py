@@ -32,6 +32,7 @@ ALLOWED = frozenset(
         "status",
         "version",
         "where",
+        "witness",
     }
 )
 

@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from referral_api.domain.errors import ErrorCode, ReferralError
+
 
 class Settings(BaseSettings):
     """Settings of one exchange. Environment variables are `REFERRAL_<FIELD>`; they win over the file."""
@@ -40,6 +42,10 @@ class Settings(BaseSettings):
     lanes: int = Field(default=0, ge=0, le=16)
     """Verification threads; 0 means one on SQLite, four on PostgreSQL."""
 
+    witness_policy: Path | None = None
+    """The witnesses and where they are (C2SP tlog-policy), as the genesis act states them; None only where that
+    declares that there are none. Trusted: whoever controls this can starve the log of cosignatures."""
+
     contact: str = Field(default="", max_length=200, pattern=r"^(|mailto:[!-~]+@[!-~]+|https://[!-~]+)$")
     """Where weaknesses are reported, `mailto:` or `https:`; published. Trusted: whoever sets it reads the reports."""
 
@@ -53,6 +59,13 @@ class Settings(BaseSettings):
         if not parts.netloc or parts.query or parts.fragment or issuer.endswith("/"):
             raise ValueError("the issuer has a host, no query, no fragment and no trailing slash")
         return issuer
+
+    def read_witness_policy(self) -> bytes:
+        """The bytes of the policy file. Raises UNAVAILABLE, reason `witness-policy`."""
+        try:
+            return (self.witness_policy or Path()).read_bytes()
+        except OSError:
+            raise ReferralError(ErrorCode.UNAVAILABLE, reason="witness-policy") from None
 
     @property
     def database(self) -> str:

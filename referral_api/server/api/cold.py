@@ -96,15 +96,26 @@ def _add_health(app: FastAPI, site: Site | None, version: str) -> None:
 
     @app.get("/readyz", operation_id="get_readyz", summary="The exchange can accept acts", tags=["operator"])
     async def get_readyz(response: Response) -> dict[str, Any]:
-        """Ready: database, writer and signer answer. 503 says which does not."""
+        """Ready: database, writer and signer answer. 503 says which does not.
+
+        Witnesses that are late, away or against us are told too; business does not wait for them (design §9).
+        """
         checks = await _checks(site)
         response.status_code = 200 if all(checks.values()) else 503
-        return {"status": "ready" if all(checks.values()) else "not-ready", "checks": checks, "witnesses": "none"}
+        status = "ready" if all(checks.values()) else "not-ready"
+        return {"status": status, "checks": checks, "witnesses": _witnesses(site)}
 
     @app.get("/version", operation_id="get_version", summary="Version and environment", tags=["operator"])
     async def get_version() -> dict[str, str]:
         """Which code runs, for which environment."""
         return {"version": version, "environment": site.exchange.environment if site else "none"}
+
+
+def _witnesses(site: Site | None) -> str | dict[str, Any]:
+    """`none` by declared choice; else whether the quorum is late, and how things stand with each witness."""
+    if site is None or site.witnessing is None:
+        return "none"
+    return {"late": site.witnessing.late, "standing": site.witnessing.standing()}
 
 
 async def _checks(site: Site | None) -> dict[str, bool]:

@@ -33,6 +33,7 @@ class Edge:
     def let_go(self) -> None:
         """Answer every waiting poll now, and let none wait any more."""
         self._site.waiters.close()
+        self._site.quorums.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection event."""

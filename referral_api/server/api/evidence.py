@@ -6,6 +6,8 @@ Must never: hand an auditor a record before that reading is itself recorded.
 
 from __future__ import annotations
 
+import asyncio
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -15,6 +17,7 @@ from referral_api.server.api.call import Call, Reply, json_reply
 from referral_api.server.api.site import Site
 from referral_api.server.service import evidence
 from referral_api.server.service.callers import Caller
+from referral_api.server.service.witnesses import Witnessing
 from referral_api.server.storage.database import Connection
 
 T = TypeVar("T")
@@ -23,28 +26,35 @@ BYTES = "application/octet-stream"
 _IMMUTABLE = ((b"cache-control", b"private, max-age=31536000, immutable"),)
 _SECONDS = ((b"cache-control", b"no-store"),)
 DEFAULT_RECORDS = 100
+MAX_WAIT_S = 25
+ANY_LOG = "log"
+"""Under which name those wait who wait for a quorum, of whichever log: cosignatures come for all logs at once."""
 MAX_SIZE_DIGITS = 12
 """A year's log has room for 2^40 leaves, a number of 13 digits that no exchange will ever see."""
 
 
 async def get_receipt(site: Site, call: Call) -> Reply:
-    """The stored receipt of an act, and a fresh proof."""
+    """The stored receipt of an act, and a fresh proof; `Prefer: wait` lets a quorum cosign it first (R-101)."""
     digest = call.params["digest"]
-    committed = await site.recorded(call, lambda caller: evidence.ReceiptRead(site.exchange, digest, caller))
+    if site.witnessing is None or not (seconds := _preferred_wait(call)):
+        committed = await site.recorded(call, lambda caller: evidence.ReceiptRead(site.exchange, digest, caller))
+    else:
+        caller = await _wait_for_quorum(site, site.witnessing, call, digest, seconds)
+        committed = await site.run(site.guarded(caller, evidence.ReceiptRead(site.exchange, digest, caller)))
     return json_reply(committed.result)
 
 
 async def get_checkpoint(site: Site, call: Call) -> Reply:
     """The newest signed checkpoint of a log. An auditor's reading of the audit log is one record a session."""
     log = _log(call)
-    caller, since, (size, note) = await site.read(
-        call,
-        lambda caller: (
-            caller,
-            _since(call),
-            _reading(site, lambda conn: evidence.checkpoint(conn, site.exchange, evidence.log_of(log, caller))),
-        ),
-    )
+
+    def work(caller: Caller) -> tuple[Caller, int, tuple[int, bytes]]:
+        since, cosigned = _checkpoint_wanted(call)
+        name = evidence.log_of(log, caller)
+        found = _reading(site, lambda conn: evidence.checkpoint(conn, site.exchange, name, cosigned=cosigned))
+        return caller, since, found
+
+    caller, since, (size, note) = await site.read(call, work)
     if log != "keys":
         await site.run(evidence.SessionRead(site.exchange, int(call.params["year"]), min(since, size), size, caller))
     return Reply(200, note, TEXT, _SECONDS)
@@ -97,9 +107,45 @@ def _log(call: Call) -> str:
     return f"audit/{call.params['year']}" if "year" in call.params else "keys"
 
 
-def _since(call: Call) -> int:
-    """The size up to which the caller had read before (`since`), for the record of its session."""
-    return _size(call.parameters("since").get("since", "0"))
+def _checkpoint_wanted(call: Call) -> tuple[int, bool]:
+    """The size up to which the caller had read before (`since`), for the record of its session; whether `cosigned`."""
+    given = call.parameters("since", "cosigned")
+    if given.get("cosigned", "1") != "1":
+        raise ReferralError(ErrorCode.MALFORMED, reason="parameter", param="cosigned")
+    return _size(given.get("since", "0")), "cosigned" in given
+
+
+def _preferred_wait(call: Call) -> int:
+    """Seconds of the preference `wait` (RFC 7240 §4.3), at most MAX_WAIT_S; 0 where it is not given, or not understood.
+
+    A preference that cannot be kept is passed over, never refused (RFC 7240 §2).
+    """
+    wanted = [one.strip().partition("=") for one in (call.header(b"prefer") or "").split(",")]
+    seconds = next((value.strip().strip('"') for name, _, value in wanted if name.strip().lower() == "wait"), "")
+    return min(int(seconds[:6]), MAX_WAIT_S) if seconds.isascii() and seconds.isdecimal() else 0
+
+
+async def _wait_for_quorum(site: Site, witnessing: Witnessing, call: Call, digest: str, seconds: int) -> Caller:
+    """The caller, once a quorum has cosigned what covers the act, or after so many seconds.
+
+    Whoever may not see the act is told so at once, and again when the receipt is read.
+    """
+
+    def look(caller: Caller) -> tuple[Caller, str | None, int]:
+        seen = site.quorums.generation(ANY_LOG)
+        with site.exchange.database.read() as conn:
+            evidence.receipt(conn, site.exchange, digest, caller)
+            return caller, evidence.waits_for(conn, site.exchange, digest), seen
+
+    caller, log, seen = await site.read(call, look)
+    ends = asyncio.get_running_loop().time() + seconds
+    while log is not None and (left := math.ceil(ends - asyncio.get_running_loop().time())) > 0:
+        witnessing.hurry()
+        if not await site.quorums.wait(ANY_LOG, caller.credential, left, seen=seen):
+            break
+        seen = site.quorums.generation(ANY_LOG)
+        log = await site.work(lambda: _reading(site, lambda conn: evidence.waits_for(conn, site.exchange, digest)))
+    return caller
 
 
 def _records_wanted(call: Call) -> tuple[int, int]:

@@ -27,6 +27,7 @@ from referral_api.server.service.exchange import Exchange
 from referral_api.server.service.feed import Cursors
 from referral_api.server.service.tokens import TokenService
 from referral_api.server.service.waiters import Waiters
+from referral_api.server.service.witnesses import Witnessing
 from referral_api.server.service.writer import Answer, Gathering, Writer
 
 T = TypeVar("T")
@@ -123,12 +124,16 @@ class Site:
     tokens: TokenService
     cursors: Cursors
     waiters: Waiters
+    quorums: Waiters
+    """Who waits for a quorum of witnesses."""
     lane: Lane
     desk: Lane
     """Where tokens are issued: its sync to disk must not hold up the lane's signatures."""
     clock: Callable[[], float]
     version: str
     configuration: dict[str, Any]
+    witnessing: Witnessing | None
+    """None where the exchange runs without witnesses."""
     polled: dict[str, int]
     """When each party last polled; the writer takes these along with the next batch."""
 

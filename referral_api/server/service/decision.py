@@ -96,13 +96,16 @@ class Repeat:
 
 
 def proof_of(conn: Connection, exchange: Exchange, pos: int) -> str:
-    """A tlog-proof of the audit leaf at `pos` as of the newest checkpoint.
+    """A tlog-proof of the audit leaf at `pos` as of the newest checkpoint, of those that a quorum has cosigned if one
+    covers it.
 
     Raises CHECKPOINT_PENDING while no checkpoint covers it: no receipt leaves without one (R-18).
     """
     year, index = logbook.year_index(pos)
     log = audit_log(year)
-    newest = exchange.newest_checkpoint(conn, log)
+    newest = exchange.newest_witnessed(conn, log)
+    if newest is None or newest[0] <= index:
+        newest = exchange.newest_checkpoint(conn, log)
     if newest is None or newest[0] <= index:
         raise ReferralError(ErrorCode.CHECKPOINT_PENDING)
     size, note = newest

@@ -16,7 +16,7 @@ from referral_api.auditlog.records import AuditSession, ProofRead, RecordRead, e
 from referral_api.domain import policy
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.policy import Read, Relation
-from referral_api.server.service.batch import Batch, Done
+from referral_api.server.service.batch import Batch, Done, audit_log
 from referral_api.server.service.callers import Caller
 from referral_api.server.service.decision import proof_of
 from referral_api.server.service.exchange import Exchange
@@ -43,6 +43,16 @@ def receipt(conn: Connection, exchange: Exchange, digest: str, caller: Caller) -
     return {"receipt": act.receipt, "proof": proof_of(conn, exchange, act.pos)}
 
 
+def waits_for(conn: Connection, exchange: Exchange, digest: str) -> str | None:
+    """The log whose next quorum would cosign the proof of this act; None where nothing is to be waited for."""
+    act = None if exchange.policy.rule() is None else queries.find_act_by_digest(conn, digest)
+    if act is None:
+        return None
+    year, index = logbook.year_index(act.pos)
+    witnessed = exchange.newest_witnessed(conn, audit_log(year))
+    return audit_log(year) if witnessed is None or witnessed[0] <= index else None
+
+
 def log_of(name: str, caller: Caller, *, read: Read | None = None) -> str:
     """The log's name if this caller may read it: `keys`, or `audit/<year>` for auditors (of growth: everyone)."""
     action = read or (Read.KEYS_LOG if name == KEYS else Read.AUDIT_LOG)
@@ -51,9 +61,12 @@ def log_of(name: str, caller: Caller, *, read: Read | None = None) -> str:
     return name
 
 
-def checkpoint(conn: Connection, exchange: Exchange, log: str) -> tuple[int, bytes]:
-    """Size and text of the newest signed checkpoint of a log. NOT_FOUND for a log that does not exist (yet)."""
-    newest = exchange.newest_checkpoint(conn, log)
+def checkpoint(conn: Connection, exchange: Exchange, log: str, *, cosigned: bool = False) -> tuple[int, bytes]:
+    """Size and text of the newest signed checkpoint of a log, or of those that a quorum has cosigned.
+
+    NOT_FOUND for a log that does not exist (yet), and where no quorum has cosigned anything.
+    """
+    newest = exchange.newest_witnessed(conn, log) if cosigned else exchange.newest_checkpoint(conn, log)
     if newest is None:
         raise ReferralError(ErrorCode.NOT_FOUND)
     return newest

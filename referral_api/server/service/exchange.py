@@ -14,7 +14,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from referral_api.domain.words import CredentialId, PartyId
+from referral_api.auditlog.checkpoint import TrustPolicy, log_key
+from referral_api.auditlog.policy import Policy
+from referral_api.domain.words import CredentialId, KeyUse, PartyId
 from referral_api.formats.keys import SigningKey
 from referral_api.formats.statements import KeyMap
 from referral_api.server.service.batch import audit_log
@@ -86,6 +88,8 @@ class Exchange:
     token_bytes: Callable[[int], bytes]
     signed: Callable[[str], SignedCheckpoint | None]
     """What the log's signer has signed last, in whichever process of this host."""
+    policy: Policy = field(default_factory=Policy)
+    """The witnesses that the genesis act names, without where they are."""
     checkpoints: dict[str, SignedCheckpoint] = field(default_factory=dict)
     """The newest checkpoint of each log that this process has signed or seen; the writer's to change."""
 
@@ -101,6 +105,16 @@ class Exchange:
     def audit_origin(self, year: int) -> str:
         """The origin of a year's audit log."""
         return self.origin(audit_log(year))
+
+    def trust(self, log: str) -> TrustPolicy:
+        """The log's key and the witnesses of the genesis act, whose quorum every client asks for (R-101)."""
+        key = self.keymap.exchange_keys(KeyUse.LOG)[0].public
+        return self.policy.trust(log_key(self.origin(log), key))
+
+    def newest_witnessed(self, conn: Connection, log: str) -> tuple[int, bytes] | None:
+        """Size and note of the newest checkpoint that a quorum has cosigned; None where there is none, or no policy."""
+        found = None if self.policy.rule() is None else logbook.latest_witnessed(conn, log)
+        return None if found is None else (found.size, found.note)
 
     def newest_checkpoint(self, conn: Connection, log: str) -> tuple[int, bytes] | None:
         """Size and note of the newest signed checkpoint; the saved one lags behind the signer by a batch.

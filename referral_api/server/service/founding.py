@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from referral_api.auditlog.policy import Policy, short_form
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act, KeyUse
 from referral_api.formats.act import build_act, parse_act
@@ -34,17 +35,25 @@ def genesis(
     host: str,
     environment: str,
     registrars_required: int,
+    witnesses: Policy | None,
     keys: Mapping[KeyUse, SigningKey],
     token_bytes: Callable[[int], bytes],
     now: int,
 ) -> bytes:
-    """The genesis act, signed by the act key that it lists. Without witnesses by declared choice (design §5)."""
+    """The genesis act, signed by the act key that it lists. `witnesses` None: none, by declared choice (design §5).
+
+    Raises MALFORMED (`reason` `quorum-shape`) for a policy that the act cannot state.
+    """
+    stated: Any = "none"
+    if witnesses is not None:
+        quorum, known = short_form(witnesses)
+        stated = {"quorum": quorum, "witnesses": [key.vkey for key in known]}
     body = {
         "issuer": issuer,
         "environment": environment,
         "keys": [{"kid": key.kid, "jwk": key.public.jwk, "use": use.value} for use, key in keys.items()],
         "log_origins": {"audit": f"{host}/v1/log/audit", "keys": f"{host}/v1/log/keys"},
-        "witness_policy": "none",
+        "witness_policy": stated,
         "registrars_required": registrars_required,
     }
     return _exchange_act(issuer, Act.GENESIS, body, keys[KeyUse.ACT], token_bytes, now)

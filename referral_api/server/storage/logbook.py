@@ -233,12 +233,37 @@ def latest_checkpoint(conn: Connection, name: str) -> StoredCheckpoint | None:
     return None if row is None else StoredCheckpoint(row[0], row[1].encode(), row[2])
 
 
+def find_checkpoint(conn: Connection, name: str, at_size: int) -> StoredCheckpoint | None:
+    """The checkpoint of exactly this size, if it was saved."""
+    row = conn.one("SELECT size, note, signed_at FROM log_checkpoint WHERE log = ? AND size = ?", (name, at_size))
+    return None if row is None else StoredCheckpoint(row[0], row[1].encode(), row[2])
+
+
+def latest_witnessed(conn: Connection, name: str) -> StoredCheckpoint | None:
+    """The largest checkpoint that a quorum of witnesses has cosigned; None before the first."""
+    row = conn.one(
+        "SELECT size, note, signed_at FROM log_checkpoint WHERE log = ? AND witnessed_at IS NOT NULL"
+        " ORDER BY size DESC LIMIT 1",
+        (name,),
+    )
+    return None if row is None else StoredCheckpoint(row[0], row[1].encode(), row[2])
+
+
 def save_checkpoint(tx: Transaction, name: str, at_size: int, note: bytes, now: int) -> None:
-    """Keep a signed note, or its version with more cosignatures. In any transaction after the one it covers."""
+    """Keep a signed note, in any transaction after the one it covers; one that is there may have cosignatures."""
     tx.run(
-        "INSERT INTO log_checkpoint (log, size, note, signed_at) VALUES (?,?,?,?)"
-        " ON CONFLICT (log, size) DO UPDATE SET note = excluded.note",
+        "INSERT INTO log_checkpoint (log, size, note, signed_at) VALUES (?,?,?,?) ON CONFLICT (log, size) DO NOTHING",
         (name, at_size, note.decode(), now),
+    )
+
+
+def save_cosigned(tx: Transaction, name: str, at_size: int, note: bytes, now: int, *, witnessed: bool) -> None:
+    """Keep a checkpoint with more cosignatures than before; `witnessed` says that they suffice from now on."""
+    tx.run(
+        "INSERT INTO log_checkpoint (log, size, note, signed_at, witnessed_at) VALUES (?,?,?,?,?)"
+        " ON CONFLICT (log, size) DO UPDATE SET note = excluded.note,"
+        " witnessed_at = COALESCE(log_checkpoint.witnessed_at, excluded.witnessed_at)",
+        (name, at_size, note.decode(), now, now if witnessed else None),
     )
 
 

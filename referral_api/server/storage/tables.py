@@ -223,14 +223,24 @@ class LogTile(Row, table=True):
 
 
 class LogCheckpoint(Row, table=True):
-    """Signed checkpoints, each over committed growth; `note` may gain cosignatures."""
+    """Signed checkpoints over committed growth. `note` gains cosignatures; `witnessed_at` is when they sufficed."""
 
     __tablename__ = "log_checkpoint"
-    __table_args__ = _STRICT_BY_KEY
+    __table_args__ = (
+        Index(
+            "log_checkpoint_witnessed",
+            "log",
+            "size",
+            sqlite_where=text("witnessed_at IS NOT NULL"),
+            postgresql_where=text("witnessed_at IS NOT NULL"),
+        ),
+        _STRICT_BY_KEY,
+    )
     log: str = _text(primary_key=True)
     size: int = _position()
     note: str = _text()
     signed_at: int = _int()
+    witnessed_at: int | None = _int()
 
 
 class Assertion(Row, table=True):

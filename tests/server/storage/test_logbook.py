@@ -172,9 +172,28 @@ def test_the_newest_checkpoint_is_found_and_gains_cosignatures(database: Databas
         logbook.save_checkpoint(tx, AUDIT, 9, "nine — signed\n".encode(), 100)
         logbook.save_checkpoint(tx, AUDIT, 10, b"ten\n", 101)
         logbook.save_checkpoint(tx, "keys", 99, b"another log\n", 102)
-        logbook.save_checkpoint(tx, AUDIT, 10, b"ten\ncosigned\n", 103)
+        logbook.save_cosigned(tx, AUDIT, 10, b"ten\ncosigned\n", 103, witnessed=False)
+        # What another process has signed at the same size must not take the cosignatures away.
+        logbook.save_checkpoint(tx, AUDIT, 10, b"ten\n", 104)
     with database.read() as conn:
-        assert logbook.latest_checkpoint(conn, AUDIT) == logbook.StoredCheckpoint(10, b"ten\ncosigned\n", 101)
+        ten = logbook.StoredCheckpoint(10, b"ten\ncosigned\n", 101)
+        assert logbook.latest_checkpoint(conn, AUDIT) == logbook.find_checkpoint(conn, AUDIT, 10) == ten
+        assert logbook.find_checkpoint(conn, AUDIT, 11) is None
+        assert logbook.latest_witnessed(conn, AUDIT) is None
+
+
+def test_the_newest_checkpoint_of_a_quorum_is_found_behind_newer_ones(database: Database) -> None:
+    with database.write() as tx:
+        for size in (7, 8, 9):
+            logbook.save_checkpoint(tx, AUDIT, size, b"signed\n", 100)
+        logbook.save_cosigned(tx, AUDIT, 7, b"seven\n", 101, witnessed=True)
+        logbook.save_cosigned(tx, AUDIT, 8, b"eight\n", 102, witnessed=True)
+        # Once witnessed, always witnessed; a checkpoint that was not saved before is saved with its cosignatures.
+        logbook.save_cosigned(tx, AUDIT, 8, b"eight again\n", 103, witnessed=False)
+        logbook.save_cosigned(tx, "keys", 3, b"three\n", 104, witnessed=True)
+    with database.read() as conn:
+        assert logbook.latest_witnessed(conn, AUDIT) == logbook.StoredCheckpoint(8, b"eight again\n", 100)
+        assert logbook.latest_witnessed(conn, "keys") == logbook.StoredCheckpoint(3, b"three\n", 104)
 
 
 def test_a_hole_or_a_short_tile_is_tampering(database_url: str) -> None:

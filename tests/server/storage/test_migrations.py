@@ -30,6 +30,8 @@ def test_the_steps_lead_to_the_tables(database: Database) -> None:
 def test_a_database_of_the_first_step_is_brought_to_the_tables(database_url: str) -> None:
     with Database.create(database_url) as created, created.write() as tx:
         tx.run("DROP INDEX enrolment_state_created_at")
+        tx.run("DROP INDEX log_checkpoint_witnessed")
+        tx.run("ALTER TABLE log_checkpoint DROP COLUMN witnessed_at")
         tx.run("UPDATE alembic_version SET version_num = '0001'")
     assert refused(ErrorCode.UNAVAILABLE, Database.open, database_url) == "schema-behind"
     with Database.migrate(database_url) as migrated, engine_of(migrated).connect() as connection:

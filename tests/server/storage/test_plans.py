@@ -29,7 +29,8 @@ from referral_api.domain.words import Act, CredentialKind
 from referral_api.formats.enrolment import parse_invitation
 from referral_api.server.service.batch import Done
 from tests.faults.submissions import parcel, send_at_once
-from tests.world import ENTRIES, OTHER_UNIT, PASSPHRASE, UNIT, Founded, World, entry
+from tests.lying_witness import LyingWitness, policy_at
+from tests.world import ENTRIES, OTHER_UNIT, PASSPHRASE, UNIT, World, entry, found
 
 STORAGE = Path("referral_api/server/storage")
 ELSEWHERE = {
@@ -53,7 +54,7 @@ BY: Mapping[str, set[str]] = {
     "feed": {"party=? AND pos=?", "party=? AND pos>?", "ref=? AND party=?"},
     "log_entry": {"log=? AND idx=?", "log=? AND idx>? AND idx<?"},
     "log_tile": {"log=? AND lvl=? AND n=?"},
-    "log_checkpoint": {"log=?"},  # from the newest down, and no further than the first
+    "log_checkpoint": {"log=?", "log=? AND size=?"},  # from the newest down, and no further than the first
     "invitation": {"nonce=?"},
     "enrolment": {"id=?", "party=? AND state=?", "state=? AND created_at>?"},
 }
@@ -120,6 +121,8 @@ def live(world: World) -> None:
     for _ in range(256):
         assert world.caller("operator").call("GET", f"/v1/referrals/{sent.ref}").status == 200
     assert world.auditor.audit().complete
+    submitted = next(line for line in world.operator.outbox.entries() if line.receipt is not None)
+    assert world.operator.cosign_receipt(submitted).included.checkpoint.witnesses() == {"w.example"}
     lost = world.second_officer.keys.signers()[0].kid
     world.officer.revoke(lost, "lost", int(world.clock()))
     # A new year has a new log, which a batch begins.
@@ -156,10 +159,12 @@ def _admit_a_unit(world: World) -> None:
 
 
 @pytest.fixture(scope="module")
-def lived(founded: Founded, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str], Path]:
+def lived(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str], Path]:
     """The statements of a whole life, and the database that it left."""
-    with overhearing() as heard, World(founded, tmp_path_factory.mktemp("plans") / "world") as world:
-        live(world)
+    with LyingWitness("w.example") as witness, overhearing() as heard:
+        founded = found(tmp_path_factory.mktemp("founded"), policy=policy_at([witness], 1))
+        with World(founded, tmp_path_factory.mktemp("plans") / "world") as world:
+            live(world)
     return heard, world.settings.data_dir / "exchange.sqlite"
 
 

@@ -1,0 +1,49 @@
+"""What the exchange publishes about itself at `/.well-known/referral-configuration`: limits, clocks, logs, problems.
+
+Must never: hold anything that differs from one caller to another.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from referral_api import __version__
+from referral_api.domain import clocks
+from referral_api.formats.strict_json import b64u
+from referral_api.server.api import problems
+from referral_api.server.api.call import MAX_BODY_BYTES, MAX_HEADER_BYTES, MAX_PUT_BYTES
+from referral_api.server.service import feed
+from referral_api.server.service.exchange import Exchange
+
+
+def configuration(exchange: Exchange, contact: str) -> dict[str, Any]:
+    """What `/.well-known/referral-configuration` says, but for the time."""
+    terms = {
+        urgency.value: {
+            "ack_s": int(terms.ack.total_seconds()),
+            "decision_s": int(terms.decision.total_seconds()),
+            "first_status_s": int(terms.first_status.total_seconds()),
+            "next_status_s": int(terms.next_status.total_seconds()),
+            "ladder": [{"after_s": int(after.total_seconds()), "rung": rung.value} for after, rung in terms.ladder],
+        }
+        for urgency, terms in clocks.TERMS.items()
+    }
+    return {
+        "issuer": exchange.issuer,
+        "environment": exchange.environment,
+        "contact": contact or None,
+        "root": b64u(exchange.keymap.root),
+        "endpoints": {"token": "/oauth/token", "api": "/v1"},
+        "limits": {
+            "headers_bytes": MAX_HEADER_BYTES,
+            "put_bytes": MAX_PUT_BYTES,
+            "body_bytes": MAX_BODY_BYTES,
+            "list": feed.MAX_LIMIT,
+            "wait_s": feed.MAX_WAIT_S,
+        },
+        "clocks": terms,
+        "log_origins": {"audit": exchange.origin("audit"), "keys": exchange.origin("keys")},
+        "witnesses": "none" if exchange.keymap.witness_policy is None else "policy",
+        "problems": sorted(code.value for code in problems.TABLE),
+        "version": __version__,
+    }

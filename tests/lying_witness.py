@@ -1,0 +1,86 @@
+"""A witness that answers whatever a test wants: the exchange must take nothing from it that does not verify.
+
+The honest witness program is referral_api/witness; this one keeps no state and checks nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from hashlib import sha256
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Self
+
+from cryptography.hazmat.primitives.asymmetric import ed25519
+
+from referral_api.auditlog.checkpoint import Checkpoint, cosign_checkpoint, parse_checkpoint
+from referral_api.auditlog.note import NoteSignature, SignatureType, VerifierKey, parse_note
+from referral_api.auditlog.policy import Policy, Witness, policy_of
+from referral_api.auditlog.witnessing import format_answer, parse_request
+
+Said = tuple[int, str, bytes]
+"""Status, media type, body."""
+
+
+def policy_at(witnesses: Sequence[LyingWitness], quorum: int = 2) -> Policy:
+    """So many of these witnesses, with where they are."""
+    named = {witness.key: witness.url for witness in witnesses}
+    policy = policy_of(quorum, list(named))
+    return replace(policy, witnesses=tuple(Witness(one.name, one.key, named[one.key]) for one in policy.witnesses))
+
+
+class LyingWitness:
+    """One witness on a loopback port. `says` is asked what to answer to a checkpoint; it signs anything by default."""
+
+    def __init__(self, name: str) -> None:
+        secret = ed25519.Ed25519PrivateKey.from_private_bytes(sha256(name.encode()).digest())
+        self.secret = secret
+        self.key = VerifierKey(name, SignatureType.COSIGNATURE_ED25519, secret.public_key().public_bytes_raw())
+        self.asked: list[Checkpoint] = []
+        self.olds: list[int] = []
+        self.says: Callable[[Checkpoint, int], Said] = lambda checkpoint, _old: self.cosigned(checkpoint)
+
+    @property
+    def url(self) -> str:
+        """Its submission prefix, while it listens."""
+        return f"http://127.0.0.1:{self._http.server_address[1]}/prefix"
+
+    def line(self, checkpoint: Checkpoint, at: int | None = None) -> NoteSignature:
+        """Its cosignature, over whatever checkpoint."""
+        return cosign_checkpoint(checkpoint, self.key, self.secret.sign, int(time.time()) if at is None else at)
+
+    def cosigned(self, checkpoint: Checkpoint) -> Said:
+        """The answer of a witness that agrees."""
+        return 200, "text/plain", format_answer([self.line(checkpoint)])
+
+    def __enter__(self) -> Self:
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        threading.Thread(target=self._http.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        witness = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                asked = parse_request(self.rfile.read(int(self.headers["content-length"])))
+                checkpoint = parse_checkpoint(parse_note(asked.raw_checkpoint).text)
+                witness.asked.append(checkpoint)
+                witness.olds.append(asked.old_size)
+                status, media_type, body = witness.says(checkpoint, asked.old_size)
+                self.send_response(status)
+                self.send_header("content-type", media_type)
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        return Handler

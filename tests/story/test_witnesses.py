@@ -1,0 +1,314 @@
+"""The exchange and its witnesses: a quorum cosigns, business goes on without one, what is added to the directory waits
+(R-96, R-101).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from referral_api.auditlog.checkpoint import Checkpoint
+from referral_api.auditlog.note import parse_note
+from referral_api.auditlog.policy import format_policy, policy_of
+from referral_api.auditlog.proof import parse_proof
+from referral_api.auditlog.witnessing import format_answer
+from referral_api.client import exchange, trust
+from referral_api.client.outbox import Entry
+from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.words import Digest
+from referral_api.formats.act import parse_act
+from referral_api.server.service.witnesses import Witnessing
+from tests.auditlog.refusals import refused
+from tests.lying_witness import LyingWitness, Said, policy_at
+from tests.world import OTHER_UNIT, UNIT, WITNESSES, Founded, World, composition, found
+
+NAMES = ("w1.example", "w2.example", "w3.example")
+
+
+@pytest.fixture(scope="module")
+def witnessed(tmp_path_factory: pytest.TempPathFactory) -> Founded:
+    """An exchange whose genesis act names three witnesses, two of whom must cosign."""
+    keys = [LyingWitness(name) for name in NAMES]
+    return found(tmp_path_factory.mktemp("witnessed"), policy=policy_of(2, [one.key for one in keys]))
+
+
+@pytest.fixture
+def three() -> Iterator[list[LyingWitness]]:
+    with ExitStack() as stack:
+        yield [stack.enter_context(LyingWitness(name)) for name in NAMES]
+
+
+@pytest.fixture
+def silent(three: list[LyingWitness]) -> list[LyingWitness]:
+    """Witnesses that are away before the exchange begins to ask; named before `world` in a test."""
+    silence(*three)
+    return three
+
+
+@pytest.fixture
+def against(three: list[LyingWitness]) -> list[LyingWitness]:
+    """One that knows a larger tree, one that knows another, and an honest one."""
+    three[0].says = lambda _checkpoint, _old: (409, "text/x.tlog.size", b"1000000\n")
+    three[1].says = lambda _checkpoint, _old: (422, "text/plain", b"")
+    return three
+
+
+@pytest.fixture(
+    params=[
+        lambda w, checkpoint: (200, "text/plain", format_answer([w.line(replace(checkpoint, root=bytes(32)))])),
+        lambda w, checkpoint: (200, "text/plain", format_answer([w.line(replace(checkpoint, size=10**9))])),
+        lambda w, checkpoint: (200, "text/plain", b"not a line\n"),
+        lambda w, checkpoint: (200, "text/plain", b""),
+        lambda w, checkpoint: (200, "text/plain", b"x" * (1 << 20)),
+        lambda w, checkpoint: (302, "text/plain", b""),
+        lambda w, checkpoint: (409, "text/x.tlog.size", b"many\n"),
+        lambda w, checkpoint: (404, "text/plain", b""),
+        lambda w, checkpoint: (403, "text/plain", b""),
+    ],
+    ids=["other-root", "other-size", "no-line", "empty", "endless", "elsewhere", "no-size", "unknown-log", "unsigned"],
+)
+def liar(request: pytest.FixtureRequest, three: list[LyingWitness]) -> LyingWitness:
+    """One witness that answers something else than an honest one would."""
+    witness, says = three[2], request.param
+    witness.says = lambda checkpoint, _old: says(witness, checkpoint)
+    return witness
+
+
+@pytest.fixture
+def world(witnessed: Founded, three: list[LyingWitness], tmp_path: Path) -> Iterator[World]:
+    world = World(witnessed, tmp_path / "exchange")
+    (world.folder / WITNESSES).write_bytes(format_policy(policy_at(three)))
+    with world:
+        yield world
+
+
+def line(world: World) -> Witnessing:
+    found = world.server.runtime.witnessing
+    assert found is not None
+    return found
+
+
+def eventually(world: World, holds: object, seconds: float = 20.0) -> None:
+    """Wait for something that the witnesses' thread brings about; every look makes it ask again."""
+    assert callable(holds)
+    ends = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < ends, "it did not come about"
+        line(world).hurry()
+        time.sleep(0.05)
+
+
+def is_witnessed(world: World, log: str) -> bool:
+    with world.server.runtime.exchange.database.read() as conn:
+        newest = world.server.runtime.exchange.newest_witnessed(conn, log)
+        signed = world.server.runtime.exchange.newest_checkpoint(conn, log)
+    return newest is not None and signed is not None and newest[0] == signed[0]
+
+
+def digest(entry: Entry) -> Digest:
+    return parse_act(entry.outgoing.jws).digest
+
+
+def ready(world: World) -> dict[str, object]:
+    answer = httpx2.get(f"{world.server.url}/readyz")
+    found: dict[str, object] = json.loads(answer.content) | {"status_code": answer.status_code}
+    return found
+
+
+def silence(*witnesses: LyingWitness) -> None:
+    """As if they were away: what they answer says nothing."""
+    for witness in witnesses:
+        witness.says = lambda _checkpoint, _old: (503, "text/plain", b"")
+
+
+def test_a_receipt_gains_the_quorums_cosignatures(world: World) -> None:
+    world.operator.sync_keys()
+    eventually(world, lambda: is_witnessed(world, "keys"))
+    world.operator.sync_keys()
+    entry = world.submit()
+    confirmed = world.operator.cosign_receipt(entry)
+    assert len(confirmed.included.checkpoint.witnesses()) >= 2
+    kept = world.operator.outbox.get(entry.outgoing.id)
+    assert (kept.receipt, kept.proof) == (entry.receipt, confirmed.raw_proof)
+    # Offline, with the policy that the genesis act pins, anybody can see who cosigned.
+    assert kept.receipt is not None
+    assert kept.proof is not None
+    again = world.operator.verify_receipt(entry.outgoing.jws, kept.receipt, kept.proof)
+    assert again.included.checkpoint.witnesses() == confirmed.included.checkpoint.witnesses()
+    assert ready(world)["witnesses"] == {"late": False, "standing": dict.fromkeys(NAMES, "ok")}
+
+
+def test_the_witnesses_are_sent_nothing_but_checkpoints_that_grow(world: World, three: list[LyingWitness]) -> None:
+    eventually(world, lambda: is_witnessed(world, "keys"))
+    world.operator.sync_keys()
+    for _ in range(3):
+        world.submit()
+    eventually(world, lambda: is_witnessed(world, newest_audit(world)))
+    sizes = [one.size for one in three[0].asked if "/audit/" in one.origin]
+    assert sizes == sorted(sizes)
+    assert len(sizes) >= 2
+
+
+def newest_audit(world: World) -> str:
+    return f"audit/{time.gmtime(world.clock()).tm_year}"
+
+
+def test_business_goes_on_without_witnesses_and_the_exchange_says_so(world: World, three: list[LyingWitness]) -> None:
+    eventually(world, lambda: is_witnessed(world, "keys"))
+    world.operator.sync_keys()
+    silence(*three)
+    entry = world.submit()
+    world.open("officer", str(entry.outgoing.ref))
+    world.acknowledge("officer", str(entry.outgoing.ref))
+    assert refused_cosigning(world, entry) == {"cosigned": 0, "quorum": 2}
+    eventually(world, lambda: set(line(world).standing().values()) == {"refused"})
+    line(world)._behind_since = dict.fromkeys(line(world)._behind_since, time.monotonic() - 61)
+    found = ready(world)
+    assert (found["status_code"], found["status"]) == (200, "ready")
+    assert found["witnesses"] == {"late": True, "standing": dict.fromkeys(NAMES, "refused")}
+    for witness in three:
+        witness.says = lambda checkpoint, _old, witness=witness: witness.cosigned(checkpoint)  # type: ignore[misc]
+    for post in line(world).posts:
+        post.rests_until = 0.0
+    eventually(world, lambda: is_witnessed(world, newest_audit(world)))
+    assert len(world.operator.cosign_receipt(entry).included.checkpoint.witnesses()) >= 2
+    assert not line(world).late
+
+
+def refused_cosigning(world: World, entry: Entry) -> dict[str, object]:
+    with pytest.raises(ReferralError) as caught:
+        world.operator.cosign_receipt(entry, wait_s=1)
+    assert caught.value.code is ErrorCode.NOT_WITNESSED
+    return dict(caught.value.facts)
+
+
+def test_what_becomes_of_a_witness_is_said_once(
+    world: World, three: list[LyingWitness], capfd: pytest.CaptureFixture[str]
+) -> None:
+    silence(three[1])
+    eventually(world, lambda: line(world).standing()[NAMES[1]] == "refused")
+    for post in line(world).posts:
+        post.rests_until = 0.0
+    asked = len(three[1].asked)
+    eventually(world, lambda: len(three[1].asked) > asked)
+    told = [json.loads(text) for text in capfd.readouterr().err.splitlines() if '"event": "witness"' in text]
+    assert [(one["witness"], one["status"]) for one in told] == [(NAMES[1], "refused")]
+
+
+def test_nobody_seals_to_what_no_quorum_has_seen(silent: list[LyingWitness], world: World) -> None:
+    """An exchange that admits a unit of its own making must show it to the witnesses first."""
+    world.operator.sync_keys()
+    refused(ErrorCode.NOT_WITNESSED, world.operator.submit, composition(action=UNIT))
+    silent[0].says = lambda checkpoint, _old: silent[0].cosigned(checkpoint)
+    silent[1].says = lambda checkpoint, _old: silent[1].cosigned(checkpoint)
+    for post in line(world).posts:
+        post.rests_until = 0.0
+    eventually(world, lambda: is_witnessed(world, "keys"))
+    world.operator.sync_keys()
+    world.submit()
+
+
+def test_the_old_directory_stays_usable_and_a_revocation_does_not_wait(world: World, three: list[LyingWitness]) -> None:
+    eventually(world, lambda: is_witnessed(world, "keys"))
+    world.operator.sync_keys()
+    silence(*three)
+    session = world.operator.session
+    before = session.sealing_keymap
+    kid = before.sealable(OTHER_UNIT, session.now())[0].kid
+    world.client("stranger").revoke(kid, "lost", session.now())
+    world.operator.sync_keys()
+    assert session.keymap.size > before.size
+    assert session.sealing_keymap.size == before.size
+    assert kid not in {key.kid for key in session.sealing_keymap.sealable(OTHER_UNIT, session.now())}
+    world.submit(action=UNIT)
+
+
+def test_what_a_witness_says_counts_for_nothing_unless_it_verifies(liar: LyingWitness, world: World) -> None:
+    eventually(world, lambda: line(world).standing()[liar.key.name] in ("refused", "unreachable"))
+    eventually(world, lambda: is_witnessed(world, "keys"))
+    raw = world.client("auditor").session.read(exchange.checkpoint("keys", cosigned=True))
+    assert {one.name for one in parse_note(raw).signatures} >= {NAMES[0], NAMES[1]}
+    assert liar.key.name not in {one.name for one in parse_note(raw).signatures}
+
+
+def test_a_witness_that_knows_more_or_something_else_is_an_alarm_with_evidence(
+    against: list[LyingWitness], world: World
+) -> None:
+    ahead, forked, _ = against
+    eventually(world, lambda: line(world).standing() == {NAMES[0]: "ahead", NAMES[1]: "forked", NAMES[2]: "ok"})
+    asked = len(forked.asked)
+    eventually(world, lambda: len(ahead.asked) > 4)
+    # Who holds a fork against us is not asked again about that log.
+    assert len({one.origin for one in forked.asked}) == len(forked.asked) == asked
+    evidence = sorted((world.folder / "signer" / "witness-evidence").iterdir())
+    assert evidence
+    assert all(b"text/" in path.read_bytes() for path in evidence)
+    assert not is_witnessed(world, "keys")
+
+
+@pytest.fixture
+def known(three: list[LyingWitness]) -> dict[str, int]:
+    """What the first witness has cosigned by origin: it begins at size 3, and says so like an honest one."""
+    witness = three[0]
+    known: dict[str, int] = {}
+
+    def says(checkpoint: Checkpoint, old: int) -> Said:
+        stored = known.get(checkpoint.origin, 3)
+        if old != stored:
+            return 409, "text/x.tlog.size", b"%d\n" % stored
+        known[checkpoint.origin] = checkpoint.size
+        return witness.cosigned(checkpoint)
+
+    witness.says = says
+    return known
+
+
+def test_a_witness_that_was_shown_an_older_size_is_proved_the_growth_from_there(
+    known: dict[str, int], world: World, three: list[LyingWitness]
+) -> None:
+    eventually(world, lambda: line(world).standing()[NAMES[0]] == "ok" and len(known) == 2)
+    assert set(three[0].olds) == {0, 3}
+
+
+def test_the_exchange_does_not_start_with_other_witnesses_than_its_genesis_names(world: World) -> None:
+    policy = world.folder / WITNESSES
+    kept = policy.read_bytes()
+    world.server.stop()
+    try:
+        for raw in (b"quorum none\n", kept.replace(b"quorum 2 ", b"quorum 1 ")):
+            policy.write_bytes(raw)
+            with pytest.raises(ReferralError):
+                world.server.start()
+    finally:
+        policy.write_bytes(kept)
+        world.server.start()
+
+
+def test_a_cosigned_checkpoint_is_asked_for_by_name(silent: list[LyingWitness], world: World) -> None:
+    session = world.client("auditor").session
+    assert session.read(exchange.checkpoint("keys"))
+    refused(ErrorCode.NOT_FOUND, session.read, exchange.checkpoint("keys", cosigned=True))
+    answer = world.caller("auditor").call("GET", "/v1/log/keys/checkpoint?cosigned=0")
+    assert (answer.status, answer.code) == (400, "malformed")
+
+
+def test_proofs_without_the_quorum_are_told_from_those_with_it(world: World, three: list[LyingWitness]) -> None:
+    eventually(world, lambda: is_witnessed(world, "keys"))
+    world.operator.sync_keys()
+    silence(*three)
+    entry = world.submit()
+    assert entry.receipt is not None
+    assert entry.proof is not None
+    answer = {"receipt": entry.receipt.decode(), "proof": entry.proof.decode()}
+    act, keymap = parse_act(entry.outgoing.jws), world.operator.session.keymap
+    assert trust.verify_answer(answer, act, keymap).included.checkpoint.witnesses() == frozenset()
+    refused(ErrorCode.NOT_WITNESSED, lambda: trust.verify_answer(answer, act, keymap, witnessed=True))
+    assert parse_proof(entry.proof).raw_checkpoint
+    assert digest(entry) == act.digest
