@@ -149,7 +149,14 @@ def settings_of(folder: Path, database_url: str = "") -> Settings:
     )
 
 
-def found(folder: Path, *, database_url: str = "", database: str = "", policy: Policy | None = None) -> Founded:
+def found(
+    folder: Path,
+    *,
+    database_url: str = "",
+    database: str = "",
+    policy: Policy | None = None,
+    clock: Callable[[], float] = time.time,
+) -> Founded:
     """Found an exchange and enrol everybody: invitation, keys made by the newcomer, code read out, approval (R-34).
 
     With a `policy` its genesis act names these witnesses; a test may write their addresses into `WITNESSES` anew.
@@ -157,8 +164,13 @@ def found(folder: Path, *, database_url: str = "", database: str = "", policy: P
     if policy is not None:
         (folder / WITNESSES).write_bytes(format_policy(policy))
     settings = settings_of(folder, database_url)
-    app.found(settings, registrars_required=2).close()
-    server = Server(settings, time.time)
+    app.found(settings, registrars_required=2, clock=clock).close()
+    return enrol(folder, settings, database, clock)
+
+
+def enrol(folder: Path, settings: Settings, database: str, clock: Callable[[], float]) -> Founded:
+    """Enrol everybody at an exchange that was founded, however long ago."""
+    server = Server(settings, clock)
     server.start()
     try:
         office = Office(folder, server)
@@ -208,7 +220,8 @@ class Office:
             "statement": waiting.statement.digest,
             "code_sha256": code_digest(joined.code),
         }
-        founding.exchange_signs(runtime.exchange, runtime.writer, Act.APPROVE_STATEMENT, approval, int(time.time()))
+        now = int(self.server.clock())
+        founding.exchange_signs(runtime.exchange, runtime.writer, Act.APPROVE_STATEMENT, approval, now)
         self.registrar = self.client("registrar")
         self.add_person(self.registrar, REGISTRY, "second_registrar")
 
@@ -240,7 +253,7 @@ class Office:
             invitation, PASSPHRASE, entry=described, keyholder=described is not None, service_secret=secret,
             kdf=InsecureKdfForTests(), server=self.server.url, station="st1" if described is not None else "st2",
         )  # fmt: skip
-        return sdk.join(self.folder / "profiles" / name, what)
+        return sdk.join(self.folder / "profiles" / name, what, clock=self.server.clock)
 
     def approve(self, approver: Client, party: str, joined: Joined) -> None:
         """What the approver does after the telephone call: type the digits."""
@@ -249,7 +262,9 @@ class Office:
 
     def client(self, name: str) -> Client:
         """A client of somebody enrolled."""
-        client = Client.person(self.folder / "profiles" / name, PASSPHRASE, server=self.server.url)
+        client = Client.person(
+            self.folder / "profiles" / name, PASSPHRASE, server=self.server.url, clock=self.server.clock
+        )
         self._opened.append(client)
         return client
 
@@ -260,14 +275,14 @@ class Office:
 
     def _first_invitation(self) -> Invitation:
         runtime = self.server.runtime
-        secret, expires_at = b"\x01" * 16, int(time.time()) + 72 * 3600
+        secret, expires_at = b"\x01" * 16, int(self.server.clock()) + 72 * 3600
         body = {
             "nonce": nonce_of(b64u(secret)),
             "party": ENTRIES[REGISTRY],
             "credential_kinds": ["person"],
             "expires_at": expires_at,
         }
-        founding.exchange_signs(runtime.exchange, runtime.writer, Act.INVITE, body, int(time.time()))
+        founding.exchange_signs(runtime.exchange, runtime.writer, Act.INVITE, body, int(self.server.clock()))
         raw = build_invitation(
             exchange=ISSUER,
             root=runtime.exchange.keymap.root,

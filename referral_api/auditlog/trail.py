@@ -17,7 +17,7 @@ from typing import Any
 
 from referral_api.auditlog.evidence import Chronicle, event_of
 from referral_api.auditlog.leaf import Leaf, LeafKind, parse_leaf
-from referral_api.auditlog.records import LogGenesis, Retrieved, TreeHead, kind_of, parse_record
+from referral_api.auditlog.records import LogClosed, LogGenesis, Retrieved, TreeHead, kind_of, parse_record
 from referral_api.auditlog.report import Check, RawRecord, Report
 from referral_api.domain.consent import check_tuple
 from referral_api.domain.errors import ErrorCode, ReferralError
@@ -49,6 +49,8 @@ class Trail:
         self._sealed: dict[str, tuple[str | None, str]] = {}
         """For every accepted act with ciphertext beside it: its referral, and the ciphertext's digest."""
         self._excluded: dict[str, set[str]] = {}
+        self._closed: dict[str, LogClosed] = {}
+        """The closing leaves that were met, by log: nothing may follow one."""
         self._relied = False
 
     def leaf(self, log: str, index: int, raw_leaf: bytes, found: RawRecord | None, *, relied: bool = False) -> None:
@@ -58,6 +60,9 @@ class Trail:
         no leaf and is verified every time.
         """
         self._relied = relied
+        if log in self._closed:
+            error = ReferralError(ErrorCode.TAMPERED, what="log-closed", reason="followed")
+            self._report.note(Check.GROWTH, log, index, error)
         if found is None:
             error = ReferralError(ErrorCode.NOT_FOUND, what="record")
             self._report.note(Check.RECORDS, log, index, error, missing=True)
@@ -76,7 +81,7 @@ class Trail:
         if judged[0].kind in (LeafKind.ACT, LeafKind.ERASE):
             self._act(log, index, judged[0], found)
         else:
-            self._report.hold(Check.RECORDS, log, index, lambda: self._server_record(judged[0], found.record))
+            self._report.hold(Check.RECORDS, log, index, lambda: self._server_record(log, judged[0], found.record))
 
     def begin_year(self, log: str, origin: str, found: RawRecord | None, previous: TreeHead | None) -> None:
         """The first leaf of a year names the log, its key, and the log that it continues, as that was when it ended."""
@@ -92,6 +97,27 @@ class Trail:
                 raise ReferralError(ErrorCode.TAMPERED, what="log-genesis", reason="differs")
 
         self._report.hold(Check.GROWTH, log, 0, judge)
+
+    def end_year(self, log: str, index: int, origin: str, found: RawRecord | None, following: str | None) -> None:
+        """The last leaf of a log that another one continues closes it, with the last second of its year, and names that
+        one; a closing leaf that nothing follows says that a log is kept from us.
+        """
+
+        def judge() -> None:
+            if found is None:
+                raise ReferralError(ErrorCode.NOT_FOUND, what="record")
+            record = self._closed.get(log)
+            if record is None:
+                if following is not None:
+                    raise ReferralError(ErrorCode.TAMPERED, what="log-closed", reason="absent")
+                return
+            if following is None:
+                raise ReferralError(ErrorCode.NOT_FOUND, what="log", origin=record.following)
+            begins = datetime(int(log.rpartition("/")[2]) + 1, 1, 1, tzinfo=UTC)
+            if (record.origin, record.following, record.t + 1) != (origin, following, int(begins.timestamp())):
+                raise ReferralError(ErrorCode.TAMPERED, what="log-closed", reason="differs")
+
+        self._report.hold(Check.GROWTH, log, index, judge)
 
     def both_logs(self) -> None:
         """R-92: every act of the keys log, its genesis among them, has its leaf in an audit log too."""
@@ -111,10 +137,12 @@ class Trail:
         if leaf.logged_s > LATEST_S or f"audit/{datetime.fromtimestamp(leaf.logged_s, UTC).year}" != log:
             raise ReferralError(ErrorCode.TAMPERED, what="time", reason="year")
 
-    def _server_record(self, leaf: Leaf, raw: bytes) -> None:
+    def _server_record(self, log: str, leaf: Leaf, raw: bytes) -> None:
         record = parse_record(raw)
         if kind_of(record) is not leaf.kind or record.t != leaf.logged_s:
             raise ReferralError(ErrorCode.TAMPERED, what="leaf-of-record")
+        if isinstance(record, LogClosed):
+            self._closed[log] = record
         if not isinstance(record, Retrieved):
             return
         if self._sealed.get(record.act) != (record.ref, record.digest) or record.unit not in (None, record.party):

@@ -42,9 +42,10 @@ def verify_full(
 ) -> Report:
     """Verify the keys log and the audit logs of these years, in order, from the first leaf.
 
-    `root` is the pinned SHA-256 of the keys log's first leaf, `pins` the heads seen before, by origin; `years` runs
-    without a gap from the year of the exchange's founding. Leaves that a head of `relied` covers were verified whole
-    before: they are hashed, opened and folded again, but the signatures of their acts are not verified again.
+    `root` is the pinned SHA-256 of the keys log's first leaf, `pins` the heads seen before, by origin; `years` are
+    those that have a log, from the year of the exchange's founding: that none is left out, the logs' own first and last
+    leaves prove, each of which names the next one's neighbour. Leaves that a head of `relied` covers were verified
+    whole before: they are hashed, opened and folded again, but the signatures of their acts are not verified again.
     `progress` is told of `leaves` read and of leaves `verified` with all behind them. Raises only what the source
     raises because it cannot be read at all (UNREACHABLE); everything else is in the report.
     """
@@ -101,8 +102,8 @@ class _Walk:
         if final is None:
             return self._report
         trail = Trail(self._report, keys_leaves, root)
-        for year in years:
-            self._year(year, trail, final)
+        for before, year, after in zip((None, *years), years, (*years[1:], None), strict=False):
+            self._year(year, trail, final, (before, after))
         self._report.exhibits = {}
         trail.both_logs()
         return self._report
@@ -206,13 +207,16 @@ class _Walk:
 
     # The audit log of one year, record by record.
 
-    def _year(self, year: int, trail: Trail, final: KeyMap) -> None:
-        log = f"audit/{year}"
+    def _year(self, year: int, trail: Trail, final: KeyMap, around: tuple[int | None, int | None]) -> None:
+        """Walk a year's log between its neighbours, the years whose logs it continues and is continued by."""
+        log, (before, after) = f"audit/{year}", around
+        last: tuple[int, RawRecord | None] = (0, None)
 
         def take(start: int, leaves: Sequence[bytes], size: int) -> None:
+            nonlocal last
             records = self._records(year, start, len(leaves))
             if start == 0:
-                trail.begin_year(log, _origin(final, log), records.get(0), self._previous(year, final))
+                trail.begin_year(log, _origin(final, log), records.get(0), self._previous(before, final))
             shown = dict(self._report.exhibits)
             for index, leaf in enumerate(leaves, start):
                 found = records.get(index)
@@ -221,7 +225,11 @@ class _Walk:
             self._report.exhibits = shown
             self._progress(f"verified {log}", start + len(leaves), size)
 
-        self._read(log, final, take)
+            last = (size - 1, records.get(size - 1))
+
+        if self._read(log, final, take):
+            following = None if after is None else _origin(final, f"audit/{after}")
+            trail.end_year(log, last[0], _origin(final, log), last[1], following)
 
     def _records(self, year: int, start: int, count: int) -> dict[int, RawRecord]:
         found: dict[int, RawRecord] = {}
@@ -232,9 +240,9 @@ class _Walk:
         self._report.hold(Check.RECORDS, f"audit/{year}", None, read)
         return found
 
-    def _previous(self, year: int, keymap: KeyMap) -> TreeHead | None:
-        """The head of the year before; None before the first. A year that did not verify has told its own fault."""
-        head = self._report.heads.get(_origin(keymap, f"audit/{year - 1}"))
+    def _previous(self, year: int | None, keymap: KeyMap) -> TreeHead | None:
+        """The head of the log before; None before the first. A year that did not verify has told its own fault."""
+        head = None if year is None else self._report.heads.get(_origin(keymap, f"audit/{year}"))
         return None if head is None else tree_head(head.origin, head.size, head.root)
 
 

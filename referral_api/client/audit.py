@@ -10,12 +10,14 @@ Implements: R-94, R-95; docs/decisions/0020; design §9.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from referral_api.auditlog.checkpoint import Checkpoint, verify_checkpoint
 from referral_api.auditlog.merkle import verify_consistency
+from referral_api.auditlog.records import LogClosed, parse_record
 from referral_api.auditlog.report import Check, Fault, Head, OnProgress, Report, Source, unheard
 from referral_api.auditlog.tiles import TileName, TileReader
 from referral_api.auditlog.verification import verify_full
@@ -23,11 +25,13 @@ from referral_api.client import exchange, mirroring
 from referral_api.client.kept import Kept
 from referral_api.client.profile import Pin
 from referral_api.client.session import Session
-from referral_api.client.sources import ContinuedSource, HttpSource
+from referral_api.client.sources import ContinuedSource, HttpSource, parse_records
 from referral_api.client.trust import audit_policy, issuer_origin, keys_policy
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.formats.act import parse_act
 from referral_api.formats.strict_json import unb64u
+
+_YEAR = re.compile("[1-8][0-9]{3}")
 
 
 def mirror(session: Session, path: Path, years: Sequence[int], progress: OnProgress = unheard) -> dict[str, int]:
@@ -59,6 +63,8 @@ def verify_since(
             kept.verify_copy(heads)
         except ReferralError as error:
             return _changed_here(error)
+        # What was there the last time is looked for, whatever the exchange says of its years now.
+        years = sorted({*years, *(int(head.origin[-4:]) for head in heads.values() if "/audit/" in head.origin)})
         # The copy would stand in for old leaves, and another history would look like a wrong leaf: so this comes first.
         apart = _linked(session, source, heads)
         if apart.faults:
@@ -73,18 +79,36 @@ def verify_since(
 
 
 def years_of(session: Session) -> list[int]:
-    """The years whose audit logs must exist at the exchange: from its genesis to now.
+    """The years whose audit logs must exist at the exchange: the chain from its genesis, and this year.
 
-    This year's begins with the first thing that happens in it, which is at the latest our own reading of a record.
+    A log names the one that continues it in its last leaf; a year in which nothing happened has none. What is read here
+    is only where to look: the verification holds the chain's links against each other. This year's log begins with the
+    first thing that happens in it, which is at the latest our own reading of a record.
     """
-    founded, this = _founded(session), datetime.fromtimestamp(session.now(), UTC).year
-    if this > founded:
-        session.read(exchange.records(founded, 0, 1))
-    return list(range(founded, this + 1))
+    years, this = [_founded(session)], datetime.fromtimestamp(session.now(), UTC).year
+    if this > years[0]:
+        session.read(exchange.records(years[0], 0, 1))
+    while years[-1] < this and (following := _following(session, years[-1])) is not None:
+        years.append(following)
+    return years if years[-1] >= this else [*years, this]
+
+
+def _following(session: Session, year: int) -> int | None:
+    """The year whose log continues this one's, as its last leaf says; None where it is not closed."""
+    policy = audit_policy(session.keymap, year)
+    size = verify_checkpoint(session.read(exchange.checkpoint(f"audit/{year}")), policy).size
+    answer = session.read_json(exchange.records(year, size - 1, 1))
+    for one in parse_records(answer.get("records")):
+        record = one.record
+        closed = parse_record(record) if b'"kind":"log.closed"' in record else None
+        if isinstance(closed, LogClosed):
+            following = closed.following.rpartition("/")[2]
+            return int(following) if _YEAR.fullmatch(following) and int(following) > year else None
+    return None
 
 
 def years_in(session: Session, path: Path) -> list[int]:
-    """The years whose audit logs a mirror must hold: from the genesis to its last, or to the last one pinned here."""
+    """The years whose audit logs a mirror must hold: the genesis's, those that it has, those pinned here."""
     founded, this = _founded(session), datetime.fromtimestamp(session.now(), UTC).year
     there = {int(one.name) for one in (path / "audit").glob("[0-9]" * 4)}
     issuer = session.profile.issuer
@@ -93,7 +117,7 @@ def years_in(session: Session, path: Path) -> list[int]:
         for year in range(founded, this + 1)
         if session.directory.find_pin(issuer_origin(issuer, f"audit/{year}")) is not None
     }
-    return list(range(founded, max({founded} | there | pinned) + 1))
+    return sorted({founded} | there | pinned)
 
 
 def _verify(

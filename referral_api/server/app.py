@@ -22,11 +22,9 @@ from typing import TYPE_CHECKING
 from referral_api import __version__
 from referral_api.auditlog.note import VerifierKey
 from referral_api.auditlog.policy import Policy, genesis_policy, parse_policy, short_form
-from referral_api.auditlog.records import LogGenesis, TreeHead, encode_salt
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import KeyUse
 from referral_api.formats.statements import KeyMap
-from referral_api.formats.strict_json import b64u
 from referral_api.server import observe
 from referral_api.server.api.cold import cold_app
 from referral_api.server.api.configuration import configuration
@@ -38,13 +36,14 @@ from referral_api.server.service import feed, founding
 from referral_api.server.service.acts import Door
 from referral_api.server.service.batch import Batch, Done, audit_log
 from referral_api.server.service.exchange import Directory, Exchange, year_of
+from referral_api.server.service.new_year import begin_year
 from referral_api.server.service.replay import MemoryReplayStore, ReplayStore
 from referral_api.server.service.tokens import TokenService
 from referral_api.server.service.waiters import Waiters, turn
 from referral_api.server.service.witnesses import Witnessing
 from referral_api.server.service.writer import Gathering, Writer
 from referral_api.server.settings import Settings
-from referral_api.server.storage import feeds, logbook
+from referral_api.server.storage import feeds
 from referral_api.server.storage.database import Database
 from referral_api.server.storage.gate import gate
 from referral_api.server.storage.keyfiles import Signers, create_signers, load_signers
@@ -232,24 +231,11 @@ def _begin(exchange: Exchange, log_signers: LogSigners, polled: dict[str, int], 
     log = audit_log(batch.year)
     if batch.heads[log].size == 0:
         log_signers.begin(log)
-        previous = _previous_head(exchange, batch)
-        key = exchange.keymap.exchange_keys(KeyUse.LOG)[0]
-        salt = encode_salt(exchange.token_bytes(16))
-        batch.record(LogGenesis(t=batch.now, salt=salt, origin=exchange.origin(log), kid=key.kid, previous=previous))
+        begin_year(exchange, batch)
     if polled:
         seen = dict(polled)
         polled.clear()
         feeds.touch_poll(batch.tx, seen.items())
-
-
-def _previous_head(exchange: Exchange, batch: Batch) -> TreeHead | None:
-    """Last year's log as it stands, which this year's first leaf names."""
-    log = audit_log(batch.year - 1)
-    size = logbook.size(batch.tx, log)
-    if size == 0:
-        return None
-    root = logbook.frontier(batch.tx, log).root()
-    return TreeHead(origin=exchange.origin(log), size=size, root=b64u(root))
 
 
 def _announce(notices: Notices | None, batch: Batch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from referral_api.auditlog.checkpoint import sign_checkpoint
 from referral_api.auditlog.leaf import LeafKind, encode_leaf, leaf_of
 from referral_api.auditlog.merkle import Frontier, leaf_hash
+from referral_api.auditlog.records import LogClosed, encode_record, encode_salt, leaf_of_record
 from referral_api.auditlog.report import MAX_FAULTS_TOLD
 from referral_api.auditlog.tiles import TILE_WIDTH, TileName
 from referral_api.auditlog.verification import Check, Fault, Head, RawRecord, Report, Verdict, verify_full
@@ -479,3 +481,56 @@ def test_a_verdict_fails_before_it_is_incomplete_and_is_never_ok_unmade() -> Non
     report.faults.append(Fault(Check.STATES, AUDIT, 1, ReferralError(ErrorCode.TAMPERED)))
     assert report.verdict(Check.STATES) is Verdict.FAILED
     assert not report.complete
+
+
+def close_log(made: SimulatedExchange, following: int = YEAR + 1, t: int | None = None) -> None:
+    """The closing leaf, as the turn of the year writes it."""
+    new_year = int(datetime(YEAR + 1, 1, 1, tzinfo=UTC).timestamp())
+    origin = f"{HOST}/v1/log/audit/"
+    closed = LogClosed(
+        t=new_year - 1 if t is None else t, salt=encode_salt(bytes(16)),
+        origin=f"{origin}{YEAR}", following=f"{origin}{following}",
+    )  # fmt: skip
+    raw = encode_record(closed)
+    made.append(raw, None, encode_leaf(leaf_of_record(closed, raw)))
+
+
+def growth(report: Report) -> list[tuple[Verdict, Any]]:
+    """What was found about how logs continue each other, with its reason."""
+    return [
+        (Verdict.INCOMPLETE if fault.missing else Verdict.FAILED, fault.error.facts.get("reason"))
+        for fault in report.faults
+        if fault.check is Check.GROWTH
+    ]
+
+
+def test_a_closing_leaf_whose_successor_is_not_shown_is_incomplete(served: Served) -> None:
+    """R-92: the last leaf says that there is more; whoever keeps it from us cannot make the log look whole."""
+    close_log(served.exchange)
+    assert growth(served.verify()) == [(Verdict.INCOMPLETE, None)]
+
+
+def test_nothing_may_follow_a_closing_leaf(served: Served) -> None:
+    close_log(served.exchange)
+    served.exchange.hand_out(REF, OFFICER.party)
+    assert (Verdict.FAILED, "followed") in growth(served.verify())
+
+
+def test_a_log_that_is_continued_ends_with_the_leaf_that_says_so(served: Served) -> None:
+    def verify(*years: int) -> list[tuple[Verdict, Any]]:
+        served.missing = {f"audit/{year}" for year in years}
+        report = verify_full(served, pw.Log().keymap.root, [YEAR, *years], {}, issuer=pw.ISSUER)
+        assert not report.complete
+        return growth(report)
+
+    assert verify(YEAR + 1) == [(Verdict.FAILED, "absent")]
+    close_log(served.exchange)
+    assert verify(YEAR + 1) == []
+    assert verify(YEAR + 2) == [(Verdict.FAILED, "differs")], "the year between cannot be left out"
+
+
+def test_a_closing_leaf_has_the_last_second_of_its_year(served: Served) -> None:
+    close_log(served.exchange, t=NOW + 100)
+    served.missing = {f"audit/{YEAR + 1}"}
+    report = verify_full(served, pw.Log().keymap.root, [YEAR, YEAR + 1], {}, issuer=pw.ISSUER)
+    assert growth(report) == [(Verdict.FAILED, "differs")]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import TypeVar
@@ -215,10 +216,12 @@ class Writer:
 
     def _open(self, tx: Transaction) -> Batch:
         heads = logbook.lock(tx, (KEYS,))
+        newest = logbook.newest_audit(tx)
         # The clock is read under the lock, so that whoever appends later, in any process, has also read it later.
-        now = self._last_now = max(int(self._clock()), self._last_now, self._newest_time(tx))
+        now = self._last_now = max(int(self._clock()), self._last_now, self._newest_time(tx, newest))
         year = self._year_of(now)
-        heads |= logbook.lock(tx, (audit_log(year),))
+        # At the turn of the year the log before is closed as the next one begins: both are held, the older one first.
+        heads |= logbook.lock(tx, {audit_log(year)} if newest is None else {newest[0], audit_log(year)})
         saved: dict[str, int] = {}
         for log, checkpoint in self._checkpoints.items():
             # A checkpoint covers a commit, so it is saved by the next one; the signer's own file has it meanwhile.
@@ -229,12 +232,11 @@ class Writer:
         self._begin(batch)
         return batch
 
-    def _newest_time(self, tx: Transaction) -> int:
+    def _newest_time(self, tx: Transaction, newest: tuple[str, int] | None) -> int:
         """The time of the newest audit leaf, which the next one's never precedes, whoever wrote it, in whatever year.
 
         A clock that was set back over new year would else write behind the cursors of who has read further.
         """
-        newest = logbook.newest_audit(tx)
         if newest is None or self._own_sizes.get(newest[0]) == newest[1]:
             return 0
         return parse_leaf(logbook.leaf(tx, newest[0], newest[1] - 1)).logged_s
@@ -262,17 +264,25 @@ class Writer:
     def _catch_up(
         self, queued: Iterable[_Queued], signed: Mapping[str, SignedCheckpoint]
     ) -> dict[str, SignedCheckpoint]:
-        """Sign over leaves that this batch's answers are about and that were committed before it, unsigned until now:
-        their process ended, or could not sign.
+        """Sign over leaves that were committed before this batch and are unsigned until now: those that its answers are
+        about, whose process ended or could not sign, and our own, for a closed log is appended to no more.
         """
-        found: dict[str, SignedCheckpoint] = {}
         places = [place for one in queued if isinstance(one.outcome, Done) for place in one.outcome.places()]
-        for place in places:
-            held = found.get(place.log) or signed.get(place.log) or self._checkpoints.get(place.log)
-            if held is None or held.size <= place.index:
+        found: dict[str, SignedCheckpoint] = {}
+
+        def cover(log: str, least: int) -> None:
+            held = found.get(log) or signed.get(log) or self._checkpoints.get(log)
+            if held is None or held.size < least:
                 with self._database.read() as conn:
-                    size = logbook.size(conn, place.log)
-                found[place.log] = self._extend(place.log, size, ())
+                    size = logbook.size(conn, log)
+                found[log] = self._extend(log, size, ())
+
+        for place in places:
+            cover(place.log, place.index + 1)
+        for log, size in self._own_sizes.items():
+            # Nobody waits for these now.
+            with suppress(ReferralError):
+                cover(log, size)
         return found
 
     def _extend(self, log: str, first: int, leaf_hashes: Sequence[bytes]) -> SignedCheckpoint:

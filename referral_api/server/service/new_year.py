@@ -1,0 +1,58 @@
+"""The turn of the year: one audit log ends, the next begins, in one transaction (R-92).
+
+The old log's last leaf is a `log.closed` record that names the log which continues it, dated with the last second of
+its year; the new one's first is a `log.genesis` that names the old one's head with that leaf in it. The old log is the
+last one that there is: a whole year without a leaf has no log, and the chain goes past it. Who holds the keys log's lock
+holds every audit log, so that two processes whose clocks differ turn the year once, and the later one goes on in the new.
+
+Must never: close a log that is not followed in the same transaction, or write behind a closing leaf.
+
+Implements: R-92; design §9 ("Audit origins are `…/audit/<year>` and linked").
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from referral_api.auditlog.leaf import encode_leaf
+from referral_api.auditlog.merkle import leaf_hash
+from referral_api.auditlog.records import LogClosed, LogGenesis, TreeHead, encode_record, encode_salt, leaf_of_record
+from referral_api.domain.words import KeyUse
+from referral_api.formats.strict_json import b64u
+from referral_api.server.service.batch import Batch, audit_log
+from referral_api.server.service.exchange import Exchange
+from referral_api.server.storage import queries
+from referral_api.server.storage.queries import StoredRecord
+
+
+def begin_year(exchange: Exchange, batch: Batch) -> None:
+    """Write the first leaf of the batch's audit log, which is still empty, after closing the one before it, if any.
+
+    The batch holds the locks of both (writer.py); the signer's state of the new log exists.
+    """
+    log = audit_log(batch.year)
+    older = [name for name in batch.heads if name.startswith("audit/") and name != log]
+    previous = _close(exchange, batch, older[0], log) if older else None
+    key = exchange.keymap.exchange_keys(KeyUse.LOG)[0]
+    salt = encode_salt(exchange.token_bytes(16))
+    batch.record(LogGenesis(t=batch.now, salt=salt, origin=exchange.origin(log), kid=key.kid, previous=previous))
+
+
+def last_second(year: int) -> int:
+    """The last second of a calendar year (UTC), in unix seconds."""
+    return int(datetime(year + 1, 1, 1, tzinfo=UTC).timestamp()) - 1
+
+
+def _close(exchange: Exchange, batch: Batch, old: str, new: str) -> TreeHead:
+    """Write the closing leaf of the old log; its head with that leaf in it."""
+    record = LogClosed(
+        t=last_second(int(old.partition("/")[2])),
+        salt=encode_salt(exchange.token_bytes(16)),
+        origin=exchange.origin(old),
+        following=exchange.origin(new),
+    )
+    raw = encode_record(record)
+    place = batch.append_leaf(old, encode_leaf(leaf_of_record(record, raw)))
+    queries.insert_record(batch.tx, StoredRecord(place.pos, record.kind, None, None, raw.decode("ascii")))
+    edge = batch.heads[old].frontier.extend([leaf_hash(place.leaf)])
+    return TreeHead(origin=exchange.origin(old), size=edge.size, root=b64u(edge.root()))
