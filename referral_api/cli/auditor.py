@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from referral_api.cli import explaining
+from referral_api.cli import explaining, inspecting
 from referral_api.cli.auditing import demand_auditor, judged, keep_evidence, report_data, report_lines, status_of
 from referral_api.cli.explaining import keep_report, run_verification
 from referral_api.cli.invocation import Invocation, invocation, read_document, write_private_file
@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
     audit = typer.Typer(no_args_is_help=True)
     audit.command("verify")(audit_verify)
     audit.command("mirror")(audit_mirror)
-    for module in (explaining,):
+    for module in (explaining, inspecting):
         module.register(audit)
     app.add_typer(audit, name="audit")
     receipt = typer.Typer(no_args_is_help=True)

@@ -77,6 +77,22 @@ _COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
         "Copiar los registros a una carpeta, o poner al día la copia.",
         "Copy the logs to a folder, or bring the copy up to date.",
     ),
+    "help.audit.witnesses": (
+        "Qué vieron los testigos, y si es lo que se ve aquí.",
+        "What the witnesses saw, and whether it is what is seen here.",
+    ),
+    "help.audit.referral": (
+        "Todo sobre una derivación, con sus pruebas.",
+        "Everything about one referral, with its proofs.",
+    ),
+    "help.audit.keys": (
+        "El registro de claves, entrada por entrada, y qué cambió.",
+        "The keys log, entry by entry, and what has changed.",
+    ),
+    "help.audit.records": (
+        "Los registros de un año, comprobados uno por uno.",
+        "The records of a year, verified one by one.",
+    ),
     "help.audit.explain": (
         "Decir en palabras llanas qué encontró una comprobación.",
         "Say in plain words what a verification found.",
@@ -160,6 +176,17 @@ _OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
         "Lo nuevo desde la última vez, sobre la copia guardada.",
         "What is new since the last time, on top of the kept copy.",
     ),
+    "option.policy": (
+        "Archivo con la política de testigos propia.",
+        "File with one's own witness policy.",
+    ),
+    "option.year": ("Año del registro; si falta, el último.", "Year of the log; without one, the last."),
+    "option.first": ("Primera posición.", "First index."),
+    "option.limit": ("Cuántos como mucho.", "How many at most."),
+    "option.party": ("Sólo de esta entidad.", "Of this party only."),
+    "option.of_kind": ("Sólo de esta clase.", "Of this kind only."),
+    "option.after": ("Desde este día (UTC).", "From this day on (UTC)."),
+    "option.before": ("Hasta este día (UTC).", "Up to this day (UTC)."),
     "option.trust_first": (
         "La primera vez: aceptar la historia que hay como punto de partida.",
         "The first time: take the history that there is as the starting point.",

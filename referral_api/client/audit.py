@@ -15,18 +15,17 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from referral_api.auditlog.checkpoint import Checkpoint, verify_checkpoint
-from referral_api.auditlog.merkle import verify_consistency
+from referral_api.auditlog.checkpoint import verify_checkpoint
 from referral_api.auditlog.records import LogClosed, parse_record
 from referral_api.auditlog.report import Check, Fault, Head, OnProgress, Report, Source, unheard
-from referral_api.auditlog.tiles import TileName, TileReader
 from referral_api.auditlog.verification import verify_full
 from referral_api.client import exchange, mirroring
 from referral_api.client.kept import Kept
 from referral_api.client.profile import Pin
+from referral_api.client.proven import policy_of, verify_link
 from referral_api.client.session import Session
 from referral_api.client.sources import ContinuedSource, HttpSource, parse_records
-from referral_api.client.trust import audit_policy, issuer_origin, keys_policy
+from referral_api.client.trust import audit_policy, issuer_origin
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.formats.act import parse_act
 from referral_api.formats.strict_json import unb64u
@@ -149,28 +148,10 @@ def _linked(session: Session, source: Source, heads: Mapping[str, Head]) -> Repo
         def judge(log: str = log, head: Head = head) -> None:
             raw = source.checkpoint(log)
             report.exhibits = {"checkpoint": raw}
-            policy = keys_policy(session.keymap) if log == "keys" else audit_policy(session.keymap, int(log[6:]))
-            verify_link(source, log, head, verify_checkpoint(raw, policy))
+            verify_link(source, log, head, verify_checkpoint(raw, policy_of(session.keymap, log)))
 
         report.hold(Check.GROWTH, log, None, judge)
     return report
-
-
-def verify_link(source: Source, log: str, old: Head, new: Checkpoint) -> None:
-    """Raise INCONSISTENT unless a checkpoint continues an earlier head, by the tiles of whoever shows it."""
-    if old.size > new.size:
-        raise ReferralError(ErrorCode.INCONSISTENT, reason="shrunk", pinned=old.size, found=new.size)
-
-    def read_tile(level: int, index: int, width: int) -> bytes:
-        return source.tile(log, TileName(level, index, width))
-
-    try:
-        proof = TileReader(new.size, read_tile).consistency_proof(old.size) if old.size else ()
-        verify_consistency(old.size, old.root, new.size, new.root, proof)
-    except ReferralError as error:
-        if error.code in (ErrorCode.INCONSISTENT, ErrorCode.TAMPERED):
-            raise ReferralError(ErrorCode.INCONSISTENT, reason="forked", pinned=old.size) from None
-        raise
 
 
 def _changed_here(error: ReferralError) -> Report:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -160,9 +161,13 @@ def consistency(log: str, old: int, new: int) -> Request:
     return Request("GET", f"/v1/log/{log}/consistency", query=(("from", str(old)), ("to", str(new))))
 
 
-def records(year: int, start: int, limit: int) -> Request:
-    """The exact records behind leaves of the audit log, from an index on."""
-    return Request("GET", f"/v1/records/{year}", query=(("from", str(start)), ("limit", str(limit))))
+def records(year: int, start: int, limit: int, wanted: Mapping[str, str] = MappingProxyType({})) -> Request:
+    """The exact records behind leaves of the audit log, from an index on; of those the ones that are `wanted`.
+
+    `wanted` may name `party`, `ref`, `kind`, `since` and `until` (unix seconds).
+    """
+    query = (("from", str(start)), ("limit", str(limit)), *wanted.items())
+    return Request("GET", f"/v1/records/{year}", query=query)
 
 
 def begin_enrolment(invitation: str, enc: Sequence[Mapping[str, str]]) -> Request:
