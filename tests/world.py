@@ -38,6 +38,7 @@ from referral_api.server.service import enrolment, founding
 from referral_api.server.settings import Settings
 from referral_api.server.storage import enrolments
 from tests.wire import Caller, Wire
+from tests.witnesses import WitnessProcess
 
 ISSUER = "http://localhost:8440"
 """What everything signed names; where the server of a test listens is another matter (R-42)."""
@@ -328,6 +329,8 @@ class World:
         self.settings = settings_of(folder, database_url)
         self.server = Server(self.settings, self.clock)
         self.wires: dict[str, Wire] = {}
+        self.witnesses: list[WitnessProcess] = []
+        """Of a test that has them; it starts and stops them."""
         self._clients: dict[str, Client] = {}
         self._callers: dict[str, Caller] = {}
         self._tee = Tee(sys.stderr)

@@ -18,7 +18,7 @@ from typing import Final
 from referral_api.auditlog.checkpoint import (
     Checkpoint,
     Cosignature,
-    parse_checkpoint,
+    parse_claim,
     parse_decimal,
     verify_cosignature,
 )
@@ -69,11 +69,11 @@ class Cosigned:
 def format_request(old_size: int, proof: Sequence[bytes], raw_checkpoint: bytes) -> bytes:
     """The request that pushes a checkpoint; of its signature lines the log's own alone are sent.
 
-    Raises what `parse_note` and `parse_checkpoint` raise, MALFORMED (`old-size`, `hash`), and TOO_LARGE (`limit`) for
+    Raises what `parse_note` and `parse_claim` raise, MALFORMED (`old-size`, `hash`), and TOO_LARGE (`limit`) for
     what witnesses would refuse unread.
     """
     note = parse_note(raw_checkpoint)
-    origin = parse_checkpoint(note.text).origin
+    origin = parse_claim(note.text).origin
     own = SignedNote(note.text, tuple(one for one in note.signatures if one.name == origin))
     raw = _format(old_size, proof, own.to_bytes())
     if len(raw) > MAX_SENT_BYTES:

@@ -27,11 +27,14 @@ from referral_api.formats.enrolment import SECRET_BYTES, build_invitation, verif
 from referral_api.formats.strict_json import b64u, canonical, sha256_b64u
 from referral_api.server import app as server
 from referral_api.server.service import enrolment
+from referral_api.server.service.batch import audit_log
 from referral_api.server.service.directory import INVITATION_LIFE_S
+from referral_api.server.service.exchange import Exchange, year_of
 from referral_api.server.service.founding import exchange_signs
 from referral_api.server.settings import Settings
 from referral_api.server.storage.database import Database
 from referral_api.server.storage.enrolments import EnrolmentState, enrolments_in
+from referral_api.server.storage.logbook import KEYS
 
 SETTINGS = "exchange.toml"
 INVITATION = "invitation-registrar.json"
@@ -73,7 +76,7 @@ def init(
     write_private_file(folder / SETTINGS, _toml(settings, folder.absolute()))
     write_private_file(folder / ENTRY, canonical(entry) + b"\n")
     write_private_file(folder / INVITATION, raw)
-    _show_founded(call, settings, folder, b64u(runtime.exchange.keymap.root), registrar)
+    _show_founded(call, settings, folder, runtime.exchange, registrar)
 
 
 @app.command("serve")
@@ -231,13 +234,16 @@ def _approve_registrar(call: Invocation, runtime: server.Runtime, code_file: Pat
     return {"party": newcomer.stored.party, "index": exchange.keymap.size - 1, "turn": "done"}
 
 
-def _show_founded(call: Invocation, settings: Settings, folder: Path, root: str, registrar: str) -> None:
-    screen = call.screen
+def _show_founded(call: Invocation, settings: Settings, folder: Path, exchange: Exchange, registrar: str) -> None:
+    screen, root = call.screen, b64u(exchange.keymap.root)
+    # What the operators of witnesses are told: the keys log's key, and the audit log's for every year.
+    logs = [exchange.trust(KEYS).log.vkey, exchange.trust(audit_log(year_of(int(time.time())))).log.vkey]
     lines = [
         screen.say("init.done", issuer=settings.issuer, environment=settings.environment),
         screen.say("init.root", root=root),
         screen.say("init.files", config=folder / SETTINGS, keys=settings.keys_dir, signer=settings.signer_dir),
         screen.say("init.invitation", path=folder / INVITATION, entry=folder / ENTRY, party=registrar),
+        *(screen.say("init.log", vkey=vkey) for vkey in logs),
         screen.say("init.sandbox" if settings.environment == "sandbox" else "init.production"),
         screen.say("witnesses.none" if settings.witness_policy is None else "witnesses.some"),
         screen.say("turn.invitee"),
@@ -249,6 +255,7 @@ def _show_founded(call: Invocation, settings: Settings, folder: Path, root: str,
         "config": str(folder / SETTINGS),
         "invitation": str(folder / INVITATION),
         "entry": str(folder / ENTRY),
+        "logs": logs,
         "turn": "invitee",
     }
     follow = [

@@ -1,8 +1,8 @@
 """The command `referral`: its global options, its groups of verbs, and the one place where every failure ends.
 
 Global options may stand anywhere in the line. Help is in the language of the screen: commands name no words, texts.py
-has them by the path of the command. The admin group needs the server's packages and is loaded only when it is called,
-so that a workstation without them has every other verb.
+has them by the path of the command. The groups of ON_DEMAND need packages of their own and are loaded only when they
+are called, so that a workstation without those has every other verb.
 
 Must never: let an exception out, or load what a call does not need.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,7 +31,8 @@ from referral_api.formats.strict_json import parse
 
 FLAGS = frozenset({"--json", "--quiet", "-q", "-v", "--no-color", "--yes"})
 VALUED = frozenset({"--profile", "-p", "--server", "--lang", "--timeout", "--passphrase-file", "--service-key"})
-ADMIN = "admin"
+ON_DEMAND: Mapping[str, str] = {"admin": "server", "witness": "witness"}
+"""Groups that are loaded when they are called, and the extra of the distribution that brings what they need."""
 _PREFIX = "REFERRAL_"
 
 
@@ -45,7 +46,7 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     globals_, rest = hoist(arguments)
     screen = screen_of(globals_, environ)
     try:
-        command = build(screen.lang, with_admin=_verb(rest) == ADMIN)
+        command = build(screen.lang, loaded={_verb(rest)})
         if screen.as_json:
             _withhold_help(command)
         done = command.main([*globals_, *rest], prog_name="referral", standalone_mode=False, obj=screen)
@@ -93,13 +94,14 @@ def screen_of(globals_: Sequence[str], environ: Mapping[str, str]) -> Screen:
     )
 
 
-def build(lang: Language, *, with_admin: bool) -> TyperGroup:
-    """The whole command, its help in one language; the admin group in full only where it is asked for."""
+def build(lang: Language, *, loaded: Collection[str | None]) -> TyperGroup:
+    """The whole command, its help in one language; of the groups of ON_DEMAND those in full that are named."""
     app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
     app.callback()(_top)
     for module in (joining, directory, hotline, police, auditor):
         module.register(app)
-    app.add_typer(_admin() if with_admin else _placeholder(), name=ADMIN)
+    for name, extra in ON_DEMAND.items():
+        app.add_typer(_load(name, extra) if name in loaded else _placeholder(), name=name)
     command = typer.main.get_command(app)
     if not isinstance(command, TyperGroup):
         raise TypeError("the command has groups")
@@ -159,18 +161,18 @@ def _top(
     ctx.obj = Invocation(screen, place, server, timeout, yes, passphrase_file, service_key)
 
 
-def _admin() -> typer.Typer:
+def _load(name: str, extra: str) -> typer.Typer:
     try:
-        app = import_module("referral_api.cli.admin").app
+        app = import_module(f"referral_api.cli.{name}").app
     except ModuleNotFoundError as error:
-        raise Fault("server-missing", module=error.name) from error
+        raise Fault("not-installed", extra=extra, module=error.name) from error
     if not isinstance(app, typer.Typer):
-        raise TypeError("the admin commands are a Typer")
+        raise TypeError("a group of commands is a Typer")
     return app
 
 
 def _placeholder() -> typer.Typer:
-    """The admin group as the overview shows it; any call of it loads the real one."""
+    """A group as the overview shows it; any call of it loads the real one."""
     app = typer.Typer()
     app.command("serve")(lambda: None)
     app.callback()(lambda: None)

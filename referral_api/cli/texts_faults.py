@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from referral_api.cli.texts_witness import WITNESS_FAULTS
+
 _FAILURES: Final[Mapping[str, tuple[str, str]]] = {
     "error.why": ("  Por qué: {words}", "  Why: {words}"),
     "error.do": ("  Qué hacer: {words}", "  What to do: {words}"),
@@ -162,16 +164,16 @@ _FAULTS: Final[Mapping[str, tuple[str, str]]] = {
         ),
     ),
     **_fault(
-        "server-missing",
+        "not-installed",
         (
-            "En este equipo no está el servidor.",
+            "Esa parte no está instalada en este equipo.",
             "Falta el paquete {module}.",
-            "Instale «referral-api[server]» donde vaya a funcionar el servidor.",
+            "Instale «referral-api[{extra}]» donde vaya a funcionar.",
         ),
         (
-            "The server is not installed on this machine.",
+            "That part is not installed on this machine.",
             "The package {module} is missing.",
-            "Install “referral-api[server]” where the exchange shall run.",
+            "Install “referral-api[{extra}]” where it shall run.",
         ),
     ),
     **_fault(
@@ -258,4 +260,8 @@ _FAULTS: Final[Mapping[str, tuple[str, str]]] = {
     ),
 }
 
-FAULTS: Final[Mapping[str, tuple[str, str]]] = {**_FAILURES, **_FAULTS}
+_ON_DEMAND: Final[Mapping[str, tuple[str, str]]] = {
+    key: words for name, (es, en) in WITNESS_FAULTS.items() for key, words in _fault(name, es, en).items()
+}
+
+FAULTS: Final[Mapping[str, tuple[str, str]]] = {**_FAILURES, **_FAULTS, **_ON_DEMAND}

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from referral_api.cli.texts_witness import WITNESS_HELP
+
 _COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "help": (
         """Derivaciones selladas, firmadas y comprobables entre una línea de ayuda y la policía.
@@ -202,6 +204,10 @@ _OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
     "option.mirror": ("Comprobar una copia en vez del servidor.", "Verify a mirror instead of the exchange."),
     "option.path": ("Carpeta.", "Folder."),
     "option.named": ("Acto o derivación.", "Act or referral."),
+    "option.witness_policy": (
+        "Testigos del registro y sus direcciones (archivo de política).",
+        "The log's witnesses and their addresses (policy file).",
+    ),
     "option.config": ("Archivo de configuración.", "Settings file."),
     "option.folder": ("Carpeta del servidor.", "Folder of the exchange."),
     "option.issuer": ("Dirección pública, parte de todo lo firmado.", "Public URL, part of everything signed."),
@@ -298,4 +304,4 @@ _KINDS: Final[Mapping[str, tuple[str, str]]] = {
     **{f"done.{name}": (f"✔ {es}: {{ref}}", f"✔ {en}: {{ref}}") for name, (es, en) in _ACTS.items()},
 }
 
-HELP: Final[Mapping[str, tuple[str, str]]] = {**_COMMANDS, **_OPTIONS, **_STATES, **_KINDS}
+HELP: Final[Mapping[str, tuple[str, str]]] = {**_COMMANDS, **_OPTIONS, **_STATES, **_KINDS, **WITNESS_HELP}

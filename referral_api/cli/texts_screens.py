@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from referral_api.cli.texts_witness import WITNESS_SCREENS
+
 _RESULTS: Final[Mapping[str, tuple[str, str]]] = {
     "next": ("→ Siguiente: {command}", "→ Next: {command}"),
     "place.code": ("CÓDIGO", "CODE"),
@@ -206,6 +208,7 @@ _RESULTS: Final[Mapping[str, tuple[str, str]]] = {
         "Producción: nadie más entra hasta que la entidad registradora tenga dos personas.",
         "Production: nobody else gets in until the registrar has two persons.",
     ),
+    "init.log": ("Clave de registro, para los testigos: {vkey}", "Log key, for witnesses: {vkey}"),
     "init.sandbox": (
         "PRUEBAS: este servidor no es para casos reales; basta una persona registradora.",
         "SANDBOX: not for real cases; one registrar person is enough.",
@@ -274,4 +277,4 @@ _COLUMNS: Final[Mapping[str, tuple[str, str]]] = {
     "col.who": ("Quién", "Who"),
 }
 
-SCREENS: Final[Mapping[str, tuple[str, str]]] = {**_RESULTS, **_QUESTIONS, **_COLUMNS}
+SCREENS: Final[Mapping[str, tuple[str, str]]] = {**_RESULTS, **_QUESTIONS, **_COLUMNS, **WITNESS_SCREENS}

@@ -169,11 +169,13 @@ class Client:
     def cosign_receipt(self, entry: Entry, *, wait_s: int = COSIGN_WAIT_S) -> Confirmed:
         """The proof of an act of ours as a quorum of witnesses has cosigned it; it takes the older one's place (R-101).
 
-        Raises NOT_WITNESSED (`cosigned`, `quorum`) while too few have, NOT_FOUND for an act without receipt,
-        RECEIPT_MISMATCH for another receipt than ours.
+        Raises NOT_WITNESSED (`cosigned`, `quorum`) while too few have, or where there are none by declared choice
+        (`reason` `no-policy`); NOT_FOUND for an act without receipt, RECEIPT_MISMATCH for another receipt than ours.
         """
         if entry.receipt is None:
             raise ReferralError(ErrorCode.NOT_FOUND, what="receipt")
+        if self.session.keymap.witness_policy is None:
+            raise ReferralError(ErrorCode.NOT_WITNESSED, reason="no-policy")
         act = parse_act(entry.outgoing.jws)
         answer = self.session.read_json(exchange.receipt(act.digest, wait_s=wait_s))
         if answer.get("receipt") != entry.receipt.decode("utf-8"):

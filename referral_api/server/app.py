@@ -167,6 +167,17 @@ def _witnesses(settings: Settings, stated: Policy) -> Policy | None:
     return given
 
 
+def _chosen_witnesses(settings: Settings) -> Policy | None:
+    """The witnesses that a genesis act shall name. Raises MALFORMED: what it cannot state, or who cannot be asked."""
+    if settings.witness_policy is None:
+        return None
+    policy = parse_policy(settings.read_witness_policy())
+    short_form(policy)
+    if any(witness.url is None for witness in policy.witnesses):
+        raise ReferralError(ErrorCode.MALFORMED, reason="witness-url")
+    return policy
+
+
 def _same(given: tuple[int, Sequence[VerifierKey]], stated: tuple[int, Sequence[VerifierKey]]) -> bool:
     return given[0] == stated[0] and set(given[1]) == set(stated[1])
 
@@ -196,6 +207,7 @@ def found(settings: Settings, *, registrars_required: int, clock: Callable[[], f
 
     Raises UNAVAILABLE (`keys-exist`, `database-exists`): nothing that is there is touched.
     """
+    witnesses = _chosen_witnesses(settings)
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     settings.signer_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     signers = create_signers(settings.keys_dir)
@@ -211,7 +223,7 @@ def found(settings: Settings, *, registrars_required: int, clock: Callable[[], f
         host=settings.issuer_host,
         environment=settings.environment,
         registrars_required=registrars_required,
-        witnesses=None if settings.witness_policy is None else parse_policy(settings.read_witness_policy()),
+        witnesses=witnesses,
         keys=keys,
         token_bytes=secrets.token_bytes,
         now=int(clock()),

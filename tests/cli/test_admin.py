@@ -16,12 +16,17 @@ from typing import Any
 
 import pytest
 
+from referral_api.auditlog.note import parse_vkey
+from referral_api.auditlog.policy import parse_policy
 from referral_api.cli.main import run
 from referral_api.client import sdk
 from referral_api.client.enrolment import Joining
 from referral_api.client.keystore import InsecureKdfForTests
 from referral_api.formats.enrolment import parse_invitation
+from referral_api.server.app import open_runtime
+from referral_api.server.settings import Settings
 from tests.cli.shell import free_port
+from tests.lying_witness import LyingWitness
 from tests.world import PASSPHRASE
 
 
@@ -43,14 +48,52 @@ def test_founding_writes_settings_keys_and_an_invitation_for_their_owner_alone(
     code, told = init(capsys, tmp_path / "x")
     assert code == 0
     assert set(told) - {"schema", "next"} == {
-        *("issuer", "environment", "root", "config", "invitation", "entry", "turn"),
+        *("issuer", "environment", "root", "config", "invitation", "entry", "logs", "turn"),
     }
     settings = tomllib.loads(Path(told["config"]).read_text())
     assert (settings["environment"], settings["issuer"]) == ("production", told["issuer"])
+    assert [parse_vkey(vkey).name.rpartition("/v1/log/")[2][:6] for vkey in told["logs"]] == ["keys", "audit/"]
     invitation = parse_invitation(Path(told["invitation"]).read_bytes())
     assert (invitation.root, invitation.role) == (told["root"], "registrar")
     for path in (tmp_path / "x").rglob("*"):
         assert path.stat().st_mode & 0o077 == 0, path
+
+
+def test_a_genesis_names_the_witnesses_of_the_policy_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    keys = [LyingWitness(f"w{n}.example").key for n in range(3)]
+    policy, lines = tmp_path / "policy", [f"witness w{n} {key.vkey} http://w{n}/" for n, key in enumerate(keys)]
+    policy.write_text("\n".join([*lines, "group g 2 w0 w1 w2", "quorum g", ""]))
+    code, told = init(capsys, tmp_path / "x", "--witness-policy", str(policy))
+    assert code == 0
+    settings = Settings.load(Path(told["config"]))
+    assert settings.witness_policy == policy
+    runtime = open_runtime(settings)
+    runtime.writer.start()
+    runtime.close()
+    assert runtime.exchange.keymap.witness_policy is not None
+    assert runtime.exchange.keymap.witness_policy.quorum == 2
+    assert runtime.exchange.policy.rule() == parse_policy(policy.read_bytes()).rule()
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "quorum none\n",
+        "witness w {0} http://w/\nquorum none\n",
+        "witness w {0}\nquorum w\n",
+        "witness w {0} http://w/\nwitness v {1} http://v/\ngroup g all w v\ngroup h any g\nquorum h\n",
+        "witness w {0} http://w/\nquorum v\n",
+    ],
+    ids=["none", "nobody-needed", "no-address", "nested", "undefined"],
+)
+def test_a_policy_that_a_genesis_cannot_keep_founds_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], lines: str
+) -> None:
+    policy = tmp_path / "policy"
+    policy.write_text(lines.format(*(LyingWitness(name).key.vkey for name in ("w.example", "v.example"))))
+    code, told = init(capsys, tmp_path / "x", "--witness-policy", str(policy))
+    assert (code, told["error"]["code"]) == (2, "malformed")
+    assert not list((tmp_path / "x").rglob("*"))
 
 
 def test_founding_twice_touches_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from referral_api import __version__
 from referral_api.cli import invocation
 from referral_api.cli.invocation import read_document, read_line, write_private_file
-from referral_api.cli.main import VALUED, build, hoist, run, screen_of
+from referral_api.cli.main import ON_DEMAND, VALUED, build, hoist, run, screen_of
 from referral_api.cli.output import Fault
 from referral_api.domain.errors import ErrorCode, ReferralError
 
@@ -63,7 +63,7 @@ def leaves(command: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     return [leaf for name, child in children.items() for leaf in leaves(child, (*path, name))]
 
 
-@pytest.mark.parametrize("path", leaves(build("es", with_admin=True)), ids=" ".join)
+@pytest.mark.parametrize("path", leaves(build("es", loaded=ON_DEMAND)), ids=" ".join)
 def test_whatever_is_typed_ends_in_words_and_an_exit_code(path: tuple[str, ...], tmp_path: Path) -> None:
     profile = ("-p", str(tmp_path / "none"))
     for words in ((*path, "--nonsense"), (*path, "a", "b", "c", "d"), (*path, "--help")):
@@ -80,7 +80,9 @@ def test_a_group_without_a_verb_shows_its_help_and_is_a_usage_error() -> None:
     assert "✖" not in told
 
 
-@pytest.mark.parametrize("words", [[], ["units"], ["keys"], ["audit"], ["receipt"], ["admin"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "words", [[], ["units"], ["keys"], ["audit"], ["receipt"], ["admin"], ["witness"]], ids=" ".join
+)
 def test_a_group_without_a_verb_is_a_usage_fault_in_json(words: list[str]) -> None:
     code, told = line(*words, "--json")
     assert code == 2
@@ -170,7 +172,7 @@ def test_no_secret_can_be_given_as_an_argument() -> None:
         own = [name for parameter in command.params for name in getattr(parameter, "opts", ())]
         return own + [name for child in getattr(command, "commands", {}).values() for name in options(child)]
 
-    named = options(build("es", with_admin=True))
+    named = options(build("es", loaded=ON_DEMAND))
     assert {"--passphrase-file", "--service-key", "--code-file"} <= set(named)
     assert not {"--passphrase", "--password", "--code", "--secret", "--key"} & set(named)
 

@@ -147,7 +147,7 @@ def test_evidence_verifies_for_somebody_else_and_fails_when_one_byte_changes(she
     shown = shell.run("operator", "receipt", "show", ref, "--json", "--out", "evidence.json")
     assert set(shown.json["evidence"]) == {"v", "act", "receipt", "proof"}
     assert members(shell.run("officer", "receipt", "verify", "evidence.json", "--json")) == {
-        "receipt", "checkpoint_size", "verified",
+        "receipt", "checkpoint_size", "cosignatures", "verified",
     }  # fmt: skip
     evidence = json.loads((shell.folder / "evidence.json").read_text())
     at = evidence["receipt"].index('"payload":"') + 40

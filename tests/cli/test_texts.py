@@ -12,7 +12,7 @@ import pytest
 
 from referral_api.auditlog.verification import Check, Verdict
 from referral_api.cli import texts
-from referral_api.cli.main import build
+from referral_api.cli.main import ON_DEMAND, build
 from referral_api.client.outbox import Progress
 from referral_api.domain.catalogue import Language
 from referral_api.domain.words import Act, State
@@ -134,7 +134,7 @@ def commands(command: Any, path: tuple[str, ...] = ()) -> typing.Iterator[tuple[
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_every_command_and_option_has_its_help_in_the_language_of_the_screen(lang: Language) -> None:
     paths, options = set(), set()
-    for path, command in commands(build(lang, with_admin=True)):
+    for path, command in commands(build(lang, loaded=ON_DEMAND)):
         key = ".".join(("help", *path))
         assert command.help == texts.find(lang, key), path
         paths.add(key)

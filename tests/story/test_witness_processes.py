@@ -1,0 +1,145 @@
+"""Three witnesses in processes of their own: all well, one rolled back, one lying, one dead (R-96, R-101)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from referral_api.auditlog.checkpoint import log_key
+from referral_api.auditlog.policy import format_policy
+from referral_api.domain.words import KeyUse
+from referral_api.witness.memory import parse_log
+from tests.lying_witness import LyingWitness
+from tests.story.test_witnesses import eventually, is_witnessed, line, newest_audit
+from tests.witnesses import WitnessProcess, make_witness, policy_of_witnesses
+from tests.world import WITNESSES, Founded, World, found
+
+NAMES = [f"testigo.example/{n}" for n in (1, 2, 3)]
+
+
+@dataclass(frozen=True, slots=True)
+class Country:
+    """An exchange at rest and its three witnesses, not started."""
+
+    founded: Founded
+    witnesses: list[WitnessProcess]
+
+
+@pytest.fixture(scope="module")
+def country(tmp_path_factory: pytest.TempPathFactory) -> Country:
+    folder = tmp_path_factory.mktemp("witnesses")
+    witnesses = [make_witness(folder, name) for name in NAMES]
+    policy = policy_of_witnesses([replace(one, port=9) for one in witnesses], 2)
+    founded = found(tmp_path_factory.mktemp("witnessed"), policy=policy)
+    return Country(founded, witnesses)
+
+
+@pytest.fixture
+def world(country: Country, tmp_path: Path) -> Iterator[World]:
+    """The exchange, which its witnesses have been told the keys of."""
+    world = World(country.founded, tmp_path / "exchange")
+    for at, witness in enumerate(country.witnesses):
+        own = replace(witness, file=tmp_path / f"witness-{at}.db")
+        own.file.write_bytes(witness.file.read_bytes())
+        own.file.chmod(0o600)
+        world.witnesses.append(own)
+    with world:
+        _introduce(world)
+        for witness in world.witnesses:
+            witness.start()
+        world.server.stop()
+        (world.folder / WITNESSES).write_bytes(format_policy(policy_of_witnesses(world.witnesses, 2)))
+        world.server.start()
+        try:
+            yield world
+        finally:
+            for witness in world.witnesses:
+                witness.stop()
+
+
+def _introduce(world: World) -> None:
+    """What a witness's operator does with the two keys that `admin init` shows."""
+    exchange = world.server.runtime.exchange
+    public = exchange.keymap.exchange_keys(KeyUse.LOG)[0].public
+    for witness in world.witnesses:
+        memory = witness.memory()
+        with memory.changing() as changes:
+            changes.trust(parse_log(log_key(exchange.origin("keys"), public).vkey, yearly=False))
+            changes.trust(parse_log(log_key(exchange.audit_origin(2026), public).vkey, yearly=True))
+        memory.close()
+
+
+def both(world: World) -> bool:
+    return is_witnessed(world, "keys") and is_witnessed(world, newest_audit(world))
+
+
+def rested(world: World) -> None:
+    for post in line(world).posts:
+        post.rests_until = 0.0
+
+
+def test_a_referral_is_cosigned_by_all_three_with_both_their_keys(world: World) -> None:
+    eventually(world, lambda: both(world))
+    world.operator.sync_keys()
+    entry = world.submit()
+    confirmed = world.operator.cosign_receipt(entry)
+    assert len(confirmed.included.checkpoint.witnesses()) >= 2
+    eventually(world, lambda: line(world).standing() == dict.fromkeys(NAMES, "ok"))
+    checkpoint = world.operator.cosign_receipt(entry).included.checkpoint
+    assert checkpoint.witnesses() == set(NAMES)
+    assert len(checkpoint.cosignatures) == 6
+    now = time.time()
+    assert all(now - 120 < one.cosigned_s <= now + 1 for one in checkpoint.cosignatures)
+
+
+def test_with_one_dead_one_rolled_back_and_then_one_lying(world: World) -> None:
+    first, second, third = world.witnesses
+    eventually(world, lambda: both(world))
+    world.operator.sync_keys()
+    second.stop()
+    snapshot = second.snapshot()
+    second.start()
+    world.submit()
+    eventually(world, lambda: both(world))
+
+    # Dead: the other two are the quorum.
+    third.kill()
+    entry = world.submit()
+    rested(world)
+    assert world.operator.cosign_receipt(entry).included.checkpoint.witnesses() == {NAMES[0], NAMES[1]}
+    eventually(world, lambda: line(world).standing()[NAMES[2]] == "unreachable")
+
+    # Rolled back: it says how little it remembers, is proved the growth from there, and nothing is cosigned twice.
+    second.restore(snapshot)
+    entry = world.submit()
+    rested(world)
+    assert world.operator.cosign_receipt(entry).included.checkpoint.witnesses() == {NAMES[0], NAMES[1]}
+    assert line(world).standing()[NAMES[1]] == "ok"
+
+    # Lying: what answers at the first one's address has not its keys. Business goes on; no quorum is claimed.
+    first.stop()
+    with LyingWitness(NAMES[0]) as liar:
+        post = next(one for one in line(world).posts if one.name == NAMES[0])
+        post.url = liar.url
+        rested(world)
+        entry = world.submit()
+        eventually(world, lambda: line(world).standing()[NAMES[0]] == "refused")
+        with world.server.runtime.exchange.database.read() as conn:
+            exchange = world.server.runtime.exchange
+            signed = exchange.newest_checkpoint(conn, newest_audit(world))
+            witnessed = exchange.newest_witnessed(conn, newest_audit(world))
+        assert signed is not None
+        assert witnessed is not None
+        assert witnessed[0] < signed[0]
+        post.url = first.url
+    first.start()
+    third.start()
+    rested(world)
+    eventually(world, lambda: both(world))
+    eventually(world, lambda: line(world).standing() == dict.fromkeys(NAMES, "ok"))
+    assert world.operator.cosign_receipt(entry).included.checkpoint.witnesses()
+    world.check()
