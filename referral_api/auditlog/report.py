@@ -7,7 +7,7 @@ Implements: R-95 (what "complete" means); design §9.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -91,15 +91,25 @@ class Report:
     exhibits: dict[str, bytes] = field(default_factory=dict, repr=False)
     """What is being looked at, to go with whatever fault it has."""
 
-    def hold(self, check: Check, log: str, index: int | None, judge: Callable[[], None]) -> bool:
-        """Make one check; note its fault. True if it held. Raises UNREACHABLE, which is no finding."""
+    def hold(
+        self,
+        check: Check,
+        log: str,
+        index: int | None,
+        judge: Callable[[], None],
+        in_doubt: Collection[ErrorCode] = (),
+    ) -> bool:
+        """Make one check; note its fault. True if it held. Raises UNREACHABLE, which is no finding.
+
+        A fault `in_doubt` may only follow from something that is missing, and is counted like that.
+        """
         self.counts[check] += 1
         try:
             judge()
         except ReferralError as error:
             if error.code is ErrorCode.UNREACHABLE:
                 raise
-            self.note(check, log, index, error, missing=error.code in _ABSENT)
+            self.note(check, log, index, error, missing=error.code in _ABSENT or error.code in in_doubt)
             return False
         return True
 

@@ -230,6 +230,8 @@ class _Walk:
         if self._read(log, final, take):
             following = None if after is None else _origin(final, f"audit/{after}")
             trail.end_year(log, last[0], _origin(final, log), last[1], following)
+        else:
+            trail.lack()
 
     def _records(self, year: int, start: int, count: int) -> dict[int, RawRecord]:
         found: dict[int, RawRecord] = {}

@@ -47,7 +47,9 @@ def judged(call: Invocation, client: Client, evidence: Path | None) -> Iterator[
     try:
         yield
     except ReferralError as error:
-        if EXIT_OF[error.code] is not Exit.VERIFICATION_FAILED:
+        # What cannot even be read is as false as what does not verify; a refusal has a status, and is neither.
+        unreadable = EXIT_OF[error.code] is Exit.USAGE and "status" not in error.facts
+        if EXIT_OF[error.code] is not Exit.VERIFICATION_FAILED and not unreadable:
             raise
         folder = exhibits.write_error(client.session, error, evidence)
         call.screen.fail(ReferralError(error.code, **{**error.facts, "evidence": str(folder)}), FALSE)
