@@ -75,9 +75,12 @@ def test_an_auditors_day(world: World, shell: Shell) -> None:
     page = audit(shell, "records", "--limit", "3", "--json").json
     assert [one["index"] for one in page["records"]] == [0, 1, 2]
     assert page["next"] == 3
-    assert audit(shell, "records", "--ref", ref, "--since", "2000-01-01", "--until", "2001-01-01", "--json").json[
-        "records"
-    ] == []
+    assert (
+        audit(shell, "records", "--ref", ref, "--since", "2000-01-01", "--until", "2001-01-01", "--json").json[
+            "records"
+        ]
+        == []
+    )
 
     keys = audit(shell, "keys", "--json").json
     assert keys["seen"] == 0

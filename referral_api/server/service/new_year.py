@@ -2,8 +2,9 @@
 
 The old log's last leaf is a `log.closed` record that names the log which continues it, dated with the last second of
 its year; the new one's first is a `log.genesis` that names the old one's head with that leaf in it. The old log is the
-last one that there is: a whole year without a leaf has no log, and the chain goes past it. Who holds the keys log's lock
-holds every audit log, so that two processes whose clocks differ turn the year once, and the later one goes on in the new.
+last one that there is: a whole year without a leaf has no log, and the chain goes past it. Who holds the keys log's
+lock holds every audit log, so that two processes whose clocks differ turn the year once, and the one behind goes on in
+the new.
 
 Must never: close a log that is not followed in the same transaction, or write behind a closing leaf.
 
