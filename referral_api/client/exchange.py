@@ -14,7 +14,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -161,12 +160,13 @@ def consistency(log: str, old: int, new: int) -> Request:
     return Request("GET", f"/v1/log/{log}/consistency", query=(("from", str(old)), ("to", str(new))))
 
 
-def records(year: int, start: int, limit: int, wanted: Mapping[str, str] = MappingProxyType({})) -> Request:
-    """The exact records behind leaves of the audit log, from an index on; of those the ones that are `wanted`.
+def records(year: int, start: int, limit: int, **sought: str | int) -> Request:
+    """The exact records behind leaves of the audit log, from an index on.
 
-    `wanted` may name `party`, `ref`, `kind`, `since` and `until` (unix seconds).
+    `sought` narrows them: `party`, `ref`, `kind`, `since`, `until`; then `next` in the answer says where to go
+    on, even where it is empty.
     """
-    query = (("from", str(start)), ("limit", str(limit)), *wanted.items())
+    query = (("from", str(start)), ("limit", str(limit)), *((name, str(value)) for name, value in sought.items()))
     return Request("GET", f"/v1/records/{year}", query=query)
 
 

@@ -194,7 +194,7 @@ def _key_event(index: int, leaf: bytes) -> KeyEvent:
 def _page(session: Session, year: int, start: int, wanted: Mapping[str, str]) -> tuple[list[RawRecord], int | None]:
     """One page of what is wanted, and where the next one begins."""
     try:
-        answer = session.read_json(exchange.records(year, start, RECORDS_A_CALL, wanted))
+        answer = session.read_json(exchange.records(year, start, RECORDS_A_CALL, **wanted))
     except ReferralError as error:
         if not wanted or error.code is not ErrorCode.MALFORMED:
             raise

@@ -8,6 +8,7 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -113,7 +114,10 @@ def test_the_report_is_explained_in_two_languages_and_ends_as_the_verification_d
 
     document = json.loads(report.out)
     assert audit(shell, "explain", "--full").exit == 0
-    for change in ({"complete": False}, {"result": "false"}, {"checks": {}}, {"at": "x"}, {"faults": [{}]}):
+    changes: list[dict[str, Any]] = [
+        {"complete": False}, {"result": "false"}, {"checks": {}}, {"at": "x"}, {"faults": [{}]},
+    ]  # fmt: skip
+    for change in changes:
         (world.folder / "otro.json").write_text(json.dumps(document | change))
         assert audit(shell, "explain", "otro.json").exit == 2, change
 
