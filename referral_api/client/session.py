@@ -1,7 +1,7 @@
 """The protocol with sockets: calls of one credential, retried where that is safe, and the replica kept up to date.
 
 A session authenticates (token, proof of possession, nonce), repeats what may be repeated, and lets nothing through that
-trust.py has not verified. It is the only module of the client that opens connections.
+trust.py has not verified. Beside it only public.py opens connections.
 
 Must never: follow a redirect, send a body twice that is not `repeatable`, retry a failed verification, or print.
 
@@ -37,7 +37,6 @@ T = TypeVar("T")
 CONNECT_S, ANSWER_S = 10.0, 30.0
 ATTEMPTS, PATIENCE_S = 4, 45.0
 MAX_CORRECTION_S = 3600
-MAX_PUBLIC_BYTES = 64 * 1024
 LATEST = 6
 
 _REPEAT = frozenset(
@@ -51,30 +50,6 @@ _REPEAT = frozenset(
     }
 )
 """What says nothing about the call itself: the same bytes may be sent again, with a new proof."""
-
-
-def read_public(url: str, *, answer_s: float = ANSWER_S) -> bytes:
-    """What anybody can read at an address that a policy names: no credential goes there, and no redirect is followed.
-
-    Raises UNREACHABLE, NOT_FOUND, UNAVAILABLE (`status`), TOO_LARGE (`limit`).
-    """
-    timeout = httpx2.Timeout(answer_s, connect=min(CONNECT_S, answer_s))
-    try:
-        with (
-            httpx2.Client(follow_redirects=False, timeout=timeout, headers={"Accept-Encoding": "identity"}) as client,
-            client.stream("GET", url) as answer,
-        ):
-            if answer.status_code != 200:
-                code = ErrorCode.NOT_FOUND if answer.status_code == 404 else ErrorCode.UNAVAILABLE
-                raise ReferralError(code, status=answer.status_code)
-            body = bytearray()
-            for chunk in answer.iter_raw():
-                body += chunk
-                if len(body) > MAX_PUBLIC_BYTES:
-                    raise ReferralError(ErrorCode.TOO_LARGE, limit=MAX_PUBLIC_BYTES)
-            return bytes(body)
-    except (httpx2.TransportError, httpx2.InvalidURL):
-        raise ReferralError(ErrorCode.UNREACHABLE) from None
 
 
 @dataclass(frozen=True, slots=True)
