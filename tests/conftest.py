@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.postgres import create_database, drop_database, start_postgres
-from tests.world import Founded, World, found
+from tests.world import Founded, World, check_database, found
 
 # Machines that run the tests are shared: time says nothing about correctness.
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
@@ -90,6 +90,7 @@ def _serving(request: pytest.FixtureRequest, engine: str, folder: Path) -> Itera
         with World(request.getfixturevalue("founded"), folder) as world:
             yield world
             world.check()
+            check_database(world)
         return
     founded: Founded = request.getfixturevalue("founded_on_postgres")
     postgres: str = request.getfixturevalue("postgres_url")
@@ -97,6 +98,7 @@ def _serving(request: pytest.FixtureRequest, engine: str, folder: Path) -> Itera
     with World(founded, folder, create_database(postgres, name, founded.database)) as world:
         yield world
         world.check()
+        check_database(world)
     drop_database(postgres, name)
 
 

@@ -35,8 +35,10 @@ from referral_api.formats.enrolment import Invitation, build_invitation, code_di
 from referral_api.formats.strict_json import b64u
 from referral_api.server import app
 from referral_api.server.service import enrolment, founding
+from referral_api.server.service.reckoning import reckon
 from referral_api.server.settings import Settings
 from referral_api.server.storage import enrolments
+from referral_api.server.storage.database import Database
 from tests.wire import Caller, Wire
 from tests.witnesses import WitnessProcess
 
@@ -415,6 +417,13 @@ class World:
         from tests.world_check import check
 
         check(self)
+
+
+def check_database(world: World) -> None:
+    """The operator's own audit agrees too: the database is what its logs say (tests/server/test_reckoning.py)."""
+    with Database.look(world.settings.database) as database, database.read(snapshot=True) as conn:
+        findings = reckon(conn, issuer=ISSUER)
+    assert findings.complete, findings.differences
 
 
 def composition(*, action: str = UNIT, body: Mapping[str, Any] | None = None, **changes: Any) -> Composition:

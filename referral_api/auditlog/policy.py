@@ -141,6 +141,12 @@ def short_form(policy: Policy) -> tuple[int, tuple[VerifierKey, ...]]:
     return rule.threshold, rule.keys()
 
 
+def states_the_same(one: Policy, other: Policy) -> bool:
+    """Whether two policies ask for as many of the same witnesses. Raises MALFORMED as `short_form`."""
+    (quorum, keys), (other_quorum, other_keys) = short_form(one), short_form(other)
+    return quorum == other_quorum and set(keys) == set(other_keys)
+
+
 def format_policy(policy: Policy) -> bytes:
     """The file: logs, witnesses, groups, quorum, a line each. What `parse_policy` reads back is the same policy."""
     lines = [_line("log", one.key.vkey, one.url) for one in policy.logs]

@@ -12,7 +12,7 @@ Implements: design §6 (Leaf), §9 ("Recorded one by one …"), R-52, R-91.
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -93,13 +93,27 @@ class Viewed(_Reading):
     ref: Referral
 
 
+class Sought(BaseModel):
+    """Which records an auditor asked for among those looked through: of this party, referral, kind; null: of any."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    party: Party | None = None
+    ref: Referral | None = None
+    kind: Slug | None = None
+
+
 class RecordRead(_Reading):
-    """Records behind `count` leaves of a log, from index `start`, were handed to an auditor."""
+    """Records behind `count` leaves of a log, from index `start`, were handed to an auditor.
+
+    With `sought` only those that fit were, of all these leaves. A bound of time is said by `start` and `count`.
+    """
 
     kind: Literal["record_read"] = "record_read"
     origin: Origin
     start: Count
     count: Count
+    sought: Sought | None
 
 
 class ProofRead(_Reading):
@@ -242,6 +256,9 @@ ServerRecord: TypeAlias = (
     | WritesClosed
     | Reconciled
 )
+
+KINDS: Final = frozenset(str(model.model_fields["kind"].default) for model in get_args(ServerRecord))
+"""What `kind` may say in a record."""
 
 _ADAPTER: Final[TypeAdapter[ServerRecord]] = TypeAdapter(Annotated[ServerRecord, Field(discriminator="kind")])
 

@@ -15,9 +15,11 @@ from typing import Protocol
 from referral_api.auditlog.evidence import Chronicle
 from referral_api.auditlog.tiles import TileName
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.formats.exchange_bodies import FinalState
 
 MAX_FAULTS_TOLD = 100
-_ABSENT = frozenset({ErrorCode.NOT_FOUND, ErrorCode.UNAVAILABLE})
+ABSENT = frozenset({ErrorCode.NOT_FOUND, ErrorCode.UNAVAILABLE})
+"""Errors by which something is only not there."""
 
 
 class Check(StrEnum):
@@ -90,6 +92,10 @@ class Report:
     """Per log, how many leaves an earlier verification covered: their acts' signatures were not verified again."""
     exhibits: dict[str, bytes] = field(default_factory=dict, repr=False)
     """What is being looked at, to go with whatever fault it has."""
+    erased: int = 0
+    """How many leaves do not open because an `erase` act of the exchange names them."""
+    final_states: dict[str, tuple[FinalState, ...]] = field(default_factory=dict)
+    """Of referrals of which something was erased: how each delivery ended, as the act says."""
 
     def hold(
         self,
@@ -109,7 +115,7 @@ class Report:
         except ReferralError as error:
             if error.code is ErrorCode.UNREACHABLE:
                 raise
-            self.note(check, log, index, error, missing=error.code in _ABSENT or error.code in in_doubt)
+            self.note(check, log, index, error, missing=error.code in ABSENT or error.code in in_doubt)
             return False
         return True
 

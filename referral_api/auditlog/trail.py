@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from referral_api.auditlog.erasures import Erasures, Place, check_erasable
 from referral_api.auditlog.evidence import Chronicle, event_of
 from referral_api.auditlog.leaf import Leaf, LeafKind, parse_leaf
 from referral_api.auditlog.records import LogClosed, LogGenesis, Retrieved, TreeHead, kind_of, parse_record
@@ -33,14 +34,16 @@ from referral_api.formats.strict_json import b64u, sha256_b64u
 _ON_KEYS_LOG = frozenset({Act.GENESIS, Act.STATEMENT, Act.APPROVE_STATEMENT, Act.REVOKE})
 """Directory acts that change the key map whenever they are accepted; an objection does where its statement waits."""
 _FROM_GAPS = frozenset({ErrorCode.KEY_NOT_VALID, ErrorCode.NOT_INCLUDED})
-_REFUSED_BY_THE_FOLD = frozenset({ErrorCode.STALE_HEAD, ErrorCode.ILLEGAL_TRANSITION})
+REFUSED_BY_THE_FOLD = frozenset({ErrorCode.STALE_HEAD, ErrorCode.ILLEGAL_TRANSITION})
+"""Refusals that whoever sees everything can judge: they lie in what went before."""
 
 
 class Trail:
     """The audit logs of one exchange as they are walked, year after year."""
 
-    def __init__(self, report: Report, keys_leaves: Sequence[bytes], root: bytes) -> None:
+    def __init__(self, report: Report, keys_leaves: Sequence[bytes], root: bytes, erasures: Erasures) -> None:
         self._report = report
+        self._erasures = erasures
         self._keys_leaves = keys_leaves
         self._keys_index = {sha256_b64u(leaf): index for index, leaf in enumerate(keys_leaves)}
         self._keymap = KeyMap.start(keys_leaves[0], root=root)
@@ -70,11 +73,18 @@ class Trail:
         if log in self._closed:
             error = ReferralError(ErrorCode.TAMPERED, what="log-closed", reason="followed")
             self._report.note(Check.GROWTH, log, index, error)
+        erased = (log, index) in self._erasures.named
         if found is None:
-            error = ReferralError(ErrorCode.NOT_FOUND, what="record")
-            self._report.note(Check.RECORDS, log, index, error, missing=True)
-            self.lack()
+            if erased:
+                self._erased(log, index, raw_leaf)
+            else:
+                error = ReferralError(ErrorCode.NOT_FOUND, what="record")
+                self._report.note(Check.RECORDS, log, index, error, missing=True)
+                self.lack()
             return
+        if erased:
+            error = ReferralError(ErrorCode.TAMPERED, what="erasure", reason="present")
+            self._report.note(Check.RECORDS, log, index, error)
         judged: list[Leaf] = []
 
         def judge_record() -> None:
@@ -89,7 +99,9 @@ class Trail:
         if judged[0].kind in (LeafKind.ACT, LeafKind.ERASE):
             self._act(log, index, judged[0], found)
         else:
-            self._report.hold(Check.RECORDS, log, index, lambda: self._server_record(log, judged[0], found.record))
+            self._report.hold(
+                Check.RECORDS, log, index, lambda: self._server_record((log, index), judged[0], found.record)
+            )
 
     def begin_year(self, log: str, origin: str, found: RawRecord | None, previous: TreeHead | None) -> None:
         """The first leaf of a year names the log, its key, and the log that it continues, as that was when it ended."""
@@ -145,13 +157,26 @@ class Trail:
         if leaf.logged_s > LATEST_S or f"audit/{datetime.fromtimestamp(leaf.logged_s, UTC).year}" != log:
             raise ReferralError(ErrorCode.TAMPERED, what="time", reason="year")
 
-    def _server_record(self, log: str, leaf: Leaf, raw: bytes) -> None:
+    def _erased(self, log: str, index: int, raw_leaf: bytes) -> None:
+        """A leaf that does not open, and that an act says need not: what it was can be asked no more, but its kind and
+        time can.
+        """
+
+        def judge() -> None:
+            leaf = parse_leaf(raw_leaf)
+            check_erasable(leaf, on_keys_log=leaf.digest in self._keys_index)
+            self._check_time(log, leaf)
+
+        if self._report.hold(Check.RECORDS, log, index, judge):
+            self._report.erased += 1
+
+    def _server_record(self, place: Place, leaf: Leaf, raw: bytes) -> None:
         record = parse_record(raw)
         if kind_of(record) is not leaf.kind or record.t != leaf.logged_s:
             raise ReferralError(ErrorCode.TAMPERED, what="leaf-of-record")
         if isinstance(record, LogClosed):
-            self._closed[log] = record
-        if not isinstance(record, Retrieved):
+            self._closed[place[0]] = record
+        if not isinstance(record, Retrieved) or not self._erasures.knows(record.ref, place):
             return
         if self._in_doubt and record.act not in self._sealed:
             raise ReferralError(ErrorCode.NOT_FOUND, what="act", digest=record.act)
@@ -171,7 +196,7 @@ class Trail:
             kinds.extend(self._verify_signatures(parsed[0], leaf))
 
         def judge_receipt() -> None:
-            receipts.append(_verify_receipt(log, index, parsed[0], leaf, found.receipt, self._keymap))
+            receipts.append(verify_logged_receipt(log, index, parsed[0], leaf, found.receipt, self._keymap))
 
         if not report.hold(Check.SIGNATURES, log, index, judge_signatures, self._in_doubt) and not parsed:
             return
@@ -188,7 +213,8 @@ class Trail:
             report.hold(Check.BOTH_LOGS, log, index, lambda: self._listed(act, receipt))
         elif receipt is not None or found.receipt is None:
             kind = kinds[0] if kinds else None
-            report.hold(Check.STATES, log, index, lambda: self._fold(act, leaf, receipt, kind), self._states_in_doubt)
+            fold = partial(self._fold, (log, index), act, leaf, receipt, kind)
+            report.hold(Check.STATES, log, index, fold, self._states_in_doubt)
 
     @property
     def _states_in_doubt(self) -> frozenset[ErrorCode]:
@@ -234,9 +260,13 @@ class Trail:
         while self._keymap.size <= place:
             self._keymap.extend(self._keys_leaves[self._keymap.size], verify=False)
 
-    def _fold(self, act: RawAct, leaf: Leaf, receipt: Receipt | None, kind: CredentialKind | None) -> None:
+    def _fold(
+        self, place: Place, act: RawAct, leaf: Leaf, receipt: Receipt | None, kind: CredentialKind | None
+    ) -> None:
+        if not self._erasures.knows(str(act.ref), place):
+            return  # What the states came from is gone (R-99).
         chronicle = self._chronicle(str(act.ref))
-        event = event_of(act, _role(act, self._keymap), leaf.logged_s)
+        event = event_of(act, role_of(act, self._keymap), leaf.logged_s)
         if receipt is None or receipt.accepted:
             self._check_gates(act, kind, leaf.logged_s)
             chronicle.accept(event, kind)
@@ -244,7 +274,7 @@ class Trail:
                 raise _gate(act, "excluded")
             if (sealed := sealed_of(act.body)) is not None:
                 self._sealed[act.digest] = (act.ref, sealed.sha256)
-        elif receipt.refusal in _REFUSED_BY_THE_FOLD:
+        elif receipt.refusal in REFUSED_BY_THE_FOLD:
             chronicle.refuse(event)
         if receipt is not None:
             chronicle.verify_receipt(receipt)
@@ -280,7 +310,11 @@ def _gate(act: RawAct, reason: str) -> ReferralError:
     return ReferralError(ErrorCode.TAMPERED, what="gate", act=act.act.value, digest=act.digest, reason=reason)
 
 
-def _verify_receipt(log: str, index: int, act: RawAct, leaf: Leaf, raw: bytes | None, keymap: KeyMap) -> Receipt:
+def verify_logged_receipt(log: str, index: int, act: RawAct, leaf: Leaf, raw: bytes | None, keymap: KeyMap) -> Receipt:
+    """The receipt of an act whose leaf stands at this place of a log, with this time (R-16, R-95).
+
+    Raises as `verify_receipt` and `match_receipt`, RECEIPT_MISMATCH (`log`, `time`), NOT_FOUND where there is none.
+    """
     if raw is None:
         raise ReferralError(ErrorCode.NOT_FOUND, what="receipt")
     keys = {record.kid: record.public for record in keymap.exchange_keys(KeyUse.RECEIPT)}
@@ -294,7 +328,8 @@ def _verify_receipt(log: str, index: int, act: RawAct, leaf: Leaf, raw: bytes | 
     return receipt
 
 
-def _role(act: RawAct, keymap: KeyMap) -> Role:
+def role_of(act: RawAct, keymap: KeyMap) -> Role:
+    """The role of the party that an act is of. Raises KEY_NOT_VALID (`unknown`)."""
     if act.party == EXCHANGE:
         return Role.EXCHANGE
     party = keymap.find_party(act.party)

@@ -19,6 +19,8 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
+from referral_api.cli.admin_recovery import add_recovery
+from referral_api.cli.admin_settings import SETTINGS, ConfigFile, load_settings, setting_fault
 from referral_api.cli.invocation import Invocation, invocation, write_private_file
 from referral_api.cli.output import Fault, Shown
 from referral_api.domain.errors import ErrorCode, ReferralError
@@ -36,13 +38,12 @@ from referral_api.server.storage.database import Database
 from referral_api.server.storage.enrolments import EnrolmentState, enrolments_in
 from referral_api.server.storage.logbook import KEYS
 
-SETTINGS = "exchange.toml"
 INVITATION = "invitation-registrar.json"
 ENTRY = "entry-registrar.json"
 DEFAULT_PORT = 8440
-ConfigFile = Annotated[Path, typer.Option("--config", "-c", envvar="REFERRAL_CONFIG")]
 
 app = typer.Typer(no_args_is_help=True)
+add_recovery(app)
 
 
 @app.command("init")
@@ -83,7 +84,7 @@ def init(
 def serve(ctx: typer.Context, config: ConfigFile = Path(SETTINGS)) -> None:
     """Run the exchange until SIGTERM or SIGINT."""
     call = invocation(ctx)
-    settings = _load(config)
+    settings = load_settings(config)
     call.screen.talk("serve.begins", issuer=settings.issuer, host=settings.host, port=settings.port)
     call.screen.talk("witnesses.none" if settings.witness_policy is None else "witnesses.some")
     server.serve(settings)
@@ -94,7 +95,7 @@ def serve(ctx: typer.Context, config: ConfigFile = Path(SETTINGS)) -> None:
 def migrate(ctx: typer.Context, config: ConfigFile = Path(SETTINGS)) -> None:
     """Bring the database to this version's schema."""
     call = invocation(ctx)
-    settings = _load(config)
+    settings = load_settings(config)
     Database.migrate(settings.database).close()
     call.show(Shown({"migrated": True}, [call.screen.say("migrate.done")], [f"referral admin serve --config {config}"]))
 
@@ -107,7 +108,7 @@ def approve(
 ) -> None:
     """Approve the registrar's first statement by its thirty digits. Needs the database to itself (R-32 a)."""
     call = invocation(ctx)
-    settings = _load(config)
+    settings = load_settings(config)
     try:
         runtime = server.open_runtime(settings)
     except ReferralError as error:
@@ -147,23 +148,7 @@ def _settings(
             witness_policy=None if witness_policy is None else witness_policy.absolute(),
         )
     except ValidationError as error:
-        raise _setting_fault(error) from None
-
-
-def _load(config: Path) -> Settings:
-    if not config.is_file():
-        raise Fault("config-missing", path=config)
-    try:
-        return Settings.load(config)
-    except ValidationError as error:
-        raise _setting_fault(error) from None
-    except ValueError:
-        raise Fault("config-unreadable", path=config) from None
-
-
-def _setting_fault(error: ValidationError) -> Fault:
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    return Fault("setting", name=".".join(str(step) for step in first["loc"]), reason=first["msg"])
+        raise setting_fault(error) from None
 
 
 def _refuse_existing(folder: Path) -> None:

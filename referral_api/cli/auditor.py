@@ -15,7 +15,9 @@ from typing import Annotated, Any
 
 import typer
 
+from referral_api.cli import evidence as packs
 from referral_api.cli import explaining, inspecting
+from referral_api.cli.audit_db import audit_db
 from referral_api.cli.auditing import demand_auditor, judged, keep_evidence, report_data, report_lines, status_of
 from referral_api.cli.explaining import keep_report, run_verification
 from referral_api.cli.invocation import Invocation, invocation, read_document, write_private_file
@@ -30,8 +32,9 @@ def register(app: typer.Typer) -> None:
     """Add these verbs to the command."""
     audit = typer.Typer(no_args_is_help=True)
     audit.command("verify")(audit_verify)
+    audit.command("db")(audit_db)
     audit.command("mirror")(audit_mirror)
-    for module in (explaining, inspecting):
+    for module in (explaining, inspecting, packs):
         module.register(audit)
     app.add_typer(audit, name="audit")
     receipt = typer.Typer(no_args_is_help=True)

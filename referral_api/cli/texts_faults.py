@@ -258,6 +258,45 @@ _FAULTS: Final[Mapping[str, tuple[str, str]]] = {
             "referral audit verify --json",
         ),
     ),
+    **_fault(
+        "no-authority",
+        (
+            "No se dijo con qué autoridad.",
+            "Un firmante se traslada con su estado o con el quórum de los testigos.",
+            "Indique --state o --checkpoint por cada registro: docs/runbooks.md",
+        ),
+        (
+            "Nothing was given that allows it.",
+            "A signer is moved by its state or by the witnesses' quorum.",
+            "Give --state or --checkpoint for each log: docs/runbooks.md",
+        ),
+    ),
+    **_fault(
+        "scratch-missing",
+        (
+            "No se dijo dónde comprobar.",
+            "Una copia de PostgreSQL se comprueba en una base de datos vacía.",
+            "Cree una, repita con --scratch postgresql://… y bórrela después.",
+        ),
+        (
+            "No place was given to prove it in.",
+            "A PostgreSQL backup is proved in an empty database.",
+            "Create one, repeat with --scratch postgresql://… and drop it afterwards.",
+        ),
+    ),
+    **_fault(
+        "new-origin",
+        (
+            "No se empezó otro registro.",
+            "El origen de un registro es su año (R-90): otro en el mismo año pide rutas y recibos nuevos.",
+            "Busque más espejos y recibos; si no hay, siga cerrado: docs/runbooks.md, docs/decisions/0018",
+        ),
+        (
+            "No other log was begun.",
+            "A log's origin is its year (R-90): another in the same year needs new paths and receipts.",
+            "Look for more mirrors and receipts; failing that stay closed: docs/runbooks.md, docs/decisions/0018",
+        ),
+    ),
 }
 
 _ON_DEMAND: Final[Mapping[str, tuple[str, str]]] = {

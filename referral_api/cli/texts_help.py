@@ -99,6 +99,18 @@ _COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
         "Decir en palabras llanas qué encontró una comprobación.",
         "Say in plain words what a verification found.",
     ),
+    "help.audit.db": (
+        "Comparar la base de datos con sus registros, junto al servidor.",
+        "Compare the database with its logs, beside the server.",
+    ),
+    "help.audit.pack": (
+        "Guardar las evidencias de una derivación, comprobadas.",
+        "Keep the evidence pack of a referral, verified.",
+    ),
+    "help.audit.verify-pack": (
+        "Comprobar un paquete de evidencias, sin conexión.",
+        "Verify an evidence pack, offline.",
+    ),
     "help.receipt": ("Recibos, que se comprueban sin conexión.", "Receipts, which verify offline."),
     "help.receipt.show": ("Sacar acto, recibo y prueba a un archivo.", "Write act, receipt and proof to a file."),
     "help.receipt.upgrade": ("Pedir la prueba que firmaron los testigos.", "Fetch the proof that witnesses cosigned."),
@@ -113,6 +125,27 @@ _COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "help.admin.approve": (
         "Aprobar a la entidad registradora (con el servidor detenido).",
         "Approve the registrar (with the exchange stopped).",
+    ),
+    "help.admin.backup": (
+        "Copiar la base de datos en marcha, con un manifiesto que la comprueba.",
+        "Copy the database while it runs, with a manifest that proves the copy.",
+    ),
+    "help.admin.restore": (
+        "Restaurar una copia donde no hay base de datos, o comprobarla aparte (--verify).",
+        "Restore a backup where there is no database, or prove it in a scratch place (--verify).",
+    ),
+    "help.admin.reconcile": (
+        "Recuperar lo perdido desde un espejo y recibos (con el servidor detenido).",
+        "Bring back what was lost from a mirror and receipts (with the exchange stopped).",
+    ),
+    "help.admin.signer": ("El firmante de los registros.", "The signer of the logs."),
+    "help.admin.signer.show": (
+        "Ver qué firmante puede firmar cada registro (con el servidor detenido).",
+        "Show which signer may sign each log (with the exchange stopped).",
+    ),
+    "help.admin.signer.adopt": (
+        "Hacer de este equipo el firmante (con el servidor detenido).",
+        "Make this host the signer (with the exchange stopped).",
     ),
 }
 
@@ -133,6 +166,34 @@ _OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
     "option.no_color": ("Sin colores.", "No colours."),
     "option.yes": ("Responder sí a las preguntas.", "Answer yes to questions."),
     "option.version": ("Mostrar la versión.", "Show the version."),
+    "option.target": ("Carpeta nueva para la copia.", "New folder for the backup."),
+    "option.with_keys": ("Con las claves privadas del servidor.", "With the exchange's private keys."),
+    "option.source": ("Carpeta de la copia.", "Folder of the backup."),
+    "option.verify": ("Sólo comprobar que la copia está completa.", "Only prove that the backup is whole."),
+    "option.scratch": (
+        "Base de datos PostgreSQL vacía donde comprobar.",
+        "Empty PostgreSQL database to prove it in.",
+    ),
+    "option.mirrored": (
+        "Carpeta que escribió: referral audit mirror",
+        "Folder written by: referral audit mirror",
+    ),
+    "option.receipts": (
+        "Archivo que escribió: referral receipt show (se repite).",
+        "File written by: referral receipt show (repeatable).",
+    ),
+    "option.new_origin": (
+        "Empezar otro registro (todavía no es posible).",
+        "Begin another log (not possible yet).",
+    ),
+    "option.state": (
+        "Estado del firmante anterior (se repite por registro).",
+        "The former signer's state (one a log).",
+    ),
+    "option.checkpoint": (
+        "Punto de control firmado por el quórum de testigos (uno por registro).",
+        "Checkpoint cosigned by the witnesses' quorum (one a log).",
+    ),
     "option.out": ("Archivo que se escribe; no se sobrescribe.", "File to write; never overwritten."),
     "option.entry": (
         "Ficha de la entidad (JSON o YAML), si es nueva.",
@@ -201,6 +262,7 @@ _OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
         "Informe de verify --json; si falta, el último de este perfil.",
         "Report of verify --json; without one, the last of this profile.",
     ),
+    "option.root": ("Raíz del servidor, conocida por otra vía.", "The exchange's root, known from elsewhere."),
     "option.mirror": ("Comprobar una copia en vez del servidor.", "Verify a mirror instead of the exchange."),
     "option.path": ("Carpeta.", "Folder."),
     "option.named": ("Acto o derivación.", "Act or referral."),

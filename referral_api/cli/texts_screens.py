@@ -181,6 +181,27 @@ _RESULTS: Final[Mapping[str, tuple[str, str]]] = {
     "audit.log": ("el registro entero", "the log as a whole"),
     "audit.leaf": ("posición {index}", "index {index}"),
     "audit.head": ("  {log}: {size} hojas", "  {log}: {size} leaves"),
+    "audit.db_green": (
+        "✔ La base de datos concuerda con sus registros, fila por fila, en ambos sentidos",
+        "✔ The database agrees with its logs, row by row and in both directions",
+    ),
+    "audit.db_red": (
+        "✖ LA BASE DE DATOS NO CONCUERDA: {count} diferencias — no la repare; guarde copia y avise",
+        "✖ THE DATABASE DISAGREES: {count} differences — do not repair it; keep a copy and tell the others",
+    ),
+    "audit.db_fault": ("  ✖ {table} {key}, {column}: {what} {reason}", "  ✖ {table} {key}, {column}: {what} {reason}"),
+    "audit.db_row": ("la fila entera", "the whole row"),
+    "audit.db_table": ("  {table}: {rows} filas comparadas", "  {table}: {rows} rows compared"),
+    "audit.db_log": (
+        "  {log}: {size} hojas, {signed} bajo un punto de control guardado",
+        "  {log}: {size} leaves, {signed} under a stored checkpoint",
+    ),
+    "audit.db_loose": ("No son evidencia y no se comparan: {columns}", "No evidence, and not compared: {columns}"),
+    "audit.db_root": (
+        "Raíz {root}, según la propia base de datos: compárela con la de su perfil (--root)",
+        "Root {root}, by the database's own word: compare it with your profile's (--root)",
+    ),
+    "audit.db_pinned": ("Raíz {root}: es la indicada", "Root {root}: the one that was given"),
     "audit.here": ("Comprobado en este equipo, no por el servidor.", "Verified on this machine, not by the server."),
     "serve.begins": (
         "Servidor de intercambio {issuer}; escucha en {host}:{port}. Ctrl+C para detenerlo.",

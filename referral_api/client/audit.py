@@ -15,7 +15,9 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from referral_api.auditlog.checkpoint import verify_checkpoint
+from referral_api.auditlog.checkpoint import parse_checkpoint, verify_checkpoint
+from referral_api.auditlog.erasures import Place
+from referral_api.auditlog.note import parse_note
 from referral_api.auditlog.records import LogClosed, parse_record
 from referral_api.auditlog.report import Check, Fault, Head, OnProgress, Report, Source, unheard
 from referral_api.auditlog.verification import verify_full
@@ -24,7 +26,7 @@ from referral_api.client.kept import Kept
 from referral_api.client.profile import Pin
 from referral_api.client.proven import policy_of, verify_link
 from referral_api.client.session import Session
-from referral_api.client.sources import ContinuedSource, HttpSource, parse_records
+from referral_api.client.sources import TAIL, ContinuedSource, HttpSource, encode_records, parse_records, put
 from referral_api.client.trust import audit_policy, issuer_origin
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.formats.act import parse_act
@@ -34,8 +36,17 @@ _YEAR = re.compile("[1-8][0-9]{3}")
 
 
 def mirror(session: Session, path: Path, years: Sequence[int], progress: OnProgress = unheard) -> dict[str, int]:
-    """Copy the keys log and the audit logs of these years, or bring a copy up to date (mirroring.py); sizes by log."""
-    return mirroring.mirror(HttpSource(session), session.keymap, path, years, progress)
+    """Copy the keys log and the audit logs of these years, or bring a copy up to date (mirroring.py); sizes by log.
+
+    Beside the newest year lies what its checkpoint does not cover yet, for recovery (R-97).
+    """
+    source, newest = HttpSource(session), max(years)
+    sizes = mirroring.mirror(source, session.keymap, path, years, progress)
+    put(path / f"audit/{newest}" / TAIL, encode_records(source.tail(newest, sizes[f"audit/{newest}"])))
+    for year in years:
+        if year != newest:
+            (path / f"audit/{year}" / TAIL).unlink(missing_ok=True)  # Its records are behind leaves now.
+    return sizes
 
 
 def verify(session: Session, source: Source, years: Sequence[int], progress: OnProgress = unheard) -> Report:
@@ -59,7 +70,7 @@ def verify_since(
         if not heads and not trust_first:
             raise ReferralError(ErrorCode.NOT_FOUND, what="audit-state")
         try:
-            kept.verify_copy(heads)
+            kept.verify_copy(heads, session.keymap)
         except ReferralError as error:
             return _changed_here(error)
         # What was there the last time is looked for, whatever the exchange says of its years now.
@@ -69,6 +80,7 @@ def verify_since(
         if apart.faults:
             return apart
         continued = ContinuedSource(kept.copy, kept.incoming, source)
+        continued.withhold(_erased(session, continued, years))
         report = _verify(session, continued, years, heads, progress)
         if report.complete:
             mirroring.mirror(continued, session.keymap, kept.copy, years, progress)
@@ -137,6 +149,18 @@ def _verify(
             if logs[origin] != "keys":
                 directory.advance_pin(origin, Pin(head.size, head.root), seen=pins.get(origin))
     return report
+
+
+def _erased(session: Session, source: Source, years: Sequence[int]) -> Mapping[Place, Place]:
+    """What `erase` acts name, as far as it can be read: the kept copy may have it still."""
+    sizes: dict[str, int] = {}
+    for log in (f"audit/{year}" for year in years):
+        try:
+            sizes[log] = parse_checkpoint(parse_note(source.checkpoint(log)).text).size
+        except ReferralError as error:
+            if error.code is ErrorCode.UNREACHABLE:
+                raise
+    return mirroring.find_erasures(source, session.keymap, sizes).named
 
 
 def _linked(session: Session, source: Source, heads: Mapping[str, Head]) -> Report:

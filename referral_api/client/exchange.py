@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from referral_api.auditlog.container import MAX_ARCHIVE_BYTES
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Digest
 from referral_api.formats.strict_json import canonical, compact, parse
@@ -26,10 +27,11 @@ FORM = "application/x-www-form-urlencoded"
 BUNDLE_TYPE = "application/jose+json"
 TEXT = "text/plain"
 OCTETS = "application/octet-stream"
+ARCHIVE = "application/zip"
 PROBLEM = "application/problem+json"
 
 MAX_ANSWER_BYTES = 8 << 20
-"""No answer of the protocol is larger; a body beyond it is not read to its end."""
+"""No answer but an evidence pack is larger; a body beyond it is not read to its end."""
 MAX_PROBLEM_BYTES = 64 * 1024
 INBOX_WAIT_S = 25
 INBOX_LIMIT = 200
@@ -52,6 +54,7 @@ class Request:
     authorised: bool = True
     repeatable: bool = True
     wait_s: int = 0
+    max_answer: int = MAX_ANSWER_BYTES
 
     @property
     def target(self) -> str:
@@ -145,6 +148,11 @@ def receipt(act: Digest, *, wait_s: int = 0) -> Request:
     return Request("GET", f"/v1/receipts/{_segment(act)}", headers=headers, wait_s=wait_s)
 
 
+def evidence(ref: str) -> Request:
+    """The evidence pack of a referral (R-89)."""
+    return Request("GET", f"/v1/evidence/{_segment(ref)}", accept=ARCHIVE, max_answer=MAX_ARCHIVE_BYTES)
+
+
 def checkpoint(log: str, *, cosigned: bool = False) -> Request:
     """The newest checkpoint of a log, `keys` or `audit/<year>`, or of those that a quorum of witnesses has cosigned."""
     return Request("GET", f"/v1/log/{log}/checkpoint", query=(("cosigned", "1"),) if cosigned else (), accept=TEXT)
@@ -163,7 +171,7 @@ def consistency(log: str, old: int, new: int) -> Request:
 def records(year: int, start: int, limit: int, **sought: str | int) -> Request:
     """The exact records behind leaves of the audit log, from an index on.
 
-    `sought` narrows them: `party`, `ref`, `kind`, `since`, `until`; then `next` in the answer says where to go
+    `sought` narrows them: `party`, `ref`, `kind`, `since`, `until` (R-98); then `next` in the answer says where to go
     on, even where it is empty.
     """
     query = (("from", str(start)), ("limit", str(limit)), *((name, str(value)) for name, value in sought.items()))
@@ -231,8 +239,8 @@ def judge(request: Request, response: Response) -> bytes:
         # A captive portal answers 200 with a page of its own.
         if media_type != request.accept:
             raise ReferralError(ErrorCode.UNAVAILABLE, status=response.status, reason="media-type")
-        if len(response.body) > MAX_ANSWER_BYTES:
-            raise ReferralError(ErrorCode.TOO_LARGE, limit=MAX_ANSWER_BYTES)
+        if len(response.body) > request.max_answer:
+            raise ReferralError(ErrorCode.TOO_LARGE, limit=request.max_answer)
         return response.body
     if media_type == PROBLEM:
         raise parse_problem(response)

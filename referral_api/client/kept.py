@@ -12,20 +12,23 @@ Implements: R-94, R-95; docs/decisions/0020; design §9.
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from referral_api.auditlog.checkpoint import parse_checkpoint
-from referral_api.auditlog.merkle import Frontier, leaf_hash
+from referral_api.auditlog.erasures import Place
+from referral_api.auditlog.merkle import HASH_BYTES, Frontier, leaf_hash
 from referral_api.auditlog.note import parse_note
 from referral_api.auditlog.report import Head
-from referral_api.auditlog.tiles import parse_entries
-from referral_api.client.mirroring import verify_records
+from referral_api.auditlog.tiles import Tile, TileName, parse_entries
+from referral_api.auditlog.tiling import Tiling
+from referral_api.client.mirroring import find_erasures, verify_records
 from referral_api.client.profile import MAX_FILE_BYTES, ProfileDir, corrupt, read_private, write_private
 from referral_api.client.sources import MirrorSource
 from referral_api.client.trust import entry_bundles
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.formats.statements import KeyMap
 from referral_api.formats.strict_json import canonical, parse
 
 
@@ -87,16 +90,24 @@ class Kept:
         self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_private(self._path / "report.json", raw)
 
-    def verify_copy(self, heads: Mapping[str, Head]) -> None:
-        """Raise TAMPERED (`what` `kept-copy`, `log`) unless the copy holds exactly what these heads cover."""
+    def verify_copy(self, heads: Mapping[str, Head], keymap: KeyMap) -> None:
+        """Raise TAMPERED (`what` `kept-copy`, `log`) unless the copy holds exactly what these heads cover, but for what
+        `erase` acts in it have taken (R-99).
+        """
+        sizes: dict[str, int] = {}
+        absent: list[Place] = []
         for head in heads.values():
             log = head.origin.rpartition("/v1/log/")[2]
             try:
-                _verify_log(self.copy, log, head)
+                sizes[log] = _size_of(self.copy, log)
+                absent += [(log, index) for index in _verify_log(self.copy, log, head, sizes[log])]
             except (ReferralError, ValueError) as error:
                 index = error.facts.get("index") if isinstance(error, ReferralError) else None
-                place = {"index": index} if isinstance(index, int) else {}
-                raise ReferralError(ErrorCode.TAMPERED, what="kept-copy", log=log, **place) from None
+                raise _changed(log, index) from None
+        named = find_erasures(MirrorSource(self.copy), keymap, sizes).named if absent else {}
+        for log, index in absent:
+            if (log, index) not in named:
+                raise _changed(log, index)
 
     def _advance(self, name: str, heads: Mapping[str, Head]) -> None:
         known = self._read(name)
@@ -121,16 +132,35 @@ class Kept:
             raise corrupt("contents") from None
 
 
-def _verify_log(copy: Path, log: str, head: Head) -> None:
-    source, frontier = MirrorSource(copy), Frontier()
-    size = parse_checkpoint(parse_note(source.checkpoint(log)).text).size
+def _size_of(path: Path, log: str) -> int:
+    """How many leaves a mirror's checkpoint of a log says that it has. Raises NOT_FOUND, MALFORMED."""
+    return parse_checkpoint(parse_note(MirrorSource(path).checkpoint(log)).text).size
+
+
+def _verify_log(copy: Path, log: str, head: Head, size: int) -> list[int]:
+    """The indices that have no record. Tiles are held against the leaves too: the verification reads them from here."""
+    source, frontier, tiling = MirrorSource(copy), Frontier(), Tiling()
+    absent: list[int] = []
     for name in entry_bundles(0, size):
-        leaves = parse_entries(source.tile(log, name), name.width)[: max(0, head.size - frontier.size)]
-        if not leaves:
-            break
-        if log != "keys":
+        leaves = parse_entries(source.tile(log, name), name.width)
+        _verify_tiles(source, log, tiling.take([leaf_hash(leaf) for leaf in leaves]))
+        leaves = leaves[: max(0, head.size - frontier.size)]
+        if log != "keys" and leaves:
             start = frontier.size
-            verify_records(start, leaves, source.records(int(log.partition("/")[2]), start, len(leaves)))
+            absent += verify_records(start, leaves, source.records(int(log.partition("/")[2]), start, len(leaves)))
         frontier = frontier.extend([leaf_hash(leaf) for leaf in leaves])
+    _verify_tiles(source, log, tiling.edge())
     if (frontier.size, frontier.root()) != (head.size, head.root):
         raise ReferralError(ErrorCode.TAMPERED, what="kept-copy")
+    return absent
+
+
+def _verify_tiles(source: MirrorSource, log: str, tiles: Sequence[Tile]) -> None:
+    for tile in tiles:
+        if source.tile(log, TileName(tile.level, tile.index, len(tile.hashes) // HASH_BYTES)) != tile.hashes:
+            raise ReferralError(ErrorCode.TAMPERED, what="tile")
+
+
+def _changed(log: str, index: object) -> ReferralError:
+    place = {"index": index} if isinstance(index, int) else {}
+    return ReferralError(ErrorCode.TAMPERED, what="kept-copy", log=log, **place)

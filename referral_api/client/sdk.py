@@ -22,8 +22,10 @@ from typing import Any, Self
 import httpx2
 import uuid_utils
 
+from referral_api.auditlog.pack_verification import PackReport
+from referral_api.auditlog.policy import Policy
 from referral_api.auditlog.report import OnProgress, Report, Source, unheard
-from referral_api.client import admission, audit, delivery, enrolment, exchange, submission
+from referral_api.client import admission, audit, delivery, enrolment, evidence, exchange, submission
 from referral_api.client.delivery import InboxEntry, InboxPage, Opened
 from referral_api.client.keystore import CredentialKeys, Keystore
 from referral_api.client.outbox import Entry, Outbox, Outgoing, Progress
@@ -360,6 +362,10 @@ class Client:
         if path is None:
             return HttpSource(self.session), audit.years_of(self.session)
         return MirrorSource(path), audit.years_in(self.session, path)
+
+    def evidence_pack(self, ref: ReferralId, policy: Policy | None = None) -> tuple[bytes, PackReport]:
+        """A referral's evidence pack, verified against what is pinned here (R-89). Raises as `fetch_pack`."""
+        return evidence.fetch_pack(self.session, ref, policy)
 
     def _follow_keys(self) -> None:
         """Before sealing: the newest keys, or where nobody answers those that are known."""

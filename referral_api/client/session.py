@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import httpx2
 import stamina
 
+from referral_api.auditlog.checkpoint import Checkpoint
 from referral_api.auditlog.tiles import TILE_WIDTH, parse_entries
 from referral_api.client import access, exchange, trust
 from referral_api.client.exchange import Request, Response
@@ -207,8 +208,8 @@ class Session:
                 body = bytearray()
                 for chunk in answer.iter_raw():
                     body += chunk
-                    if len(body) > exchange.MAX_ANSWER_BYTES:
-                        raise ReferralError(ErrorCode.TOO_LARGE, limit=exchange.MAX_ANSWER_BYTES)
+                    if len(body) > request.max_answer:
+                        raise ReferralError(ErrorCode.TOO_LARGE, limit=request.max_answer)
                 return Response(
                     answer.status_code, {name.lower(): text for name, text in answer.headers.items()}, bytes(body)
                 )
@@ -379,14 +380,18 @@ class Session:
     def believe(self, answer: Mapping[str, Any], act: RawAct, *, witnessed: bool = False) -> trust.Confirmed:
         """The verified answer for an act, its log's pin advanced. Raises as `trust.verify_answer`, INCONSISTENT."""
         confirmed = trust.verify_answer(answer, act, self.keymap, witnessed=witnessed)
-        checkpoint = confirmed.included.checkpoint
+        self.follow(confirmed.log, confirmed.included.checkpoint)
+        return confirmed
+
+    def follow(self, log: str, checkpoint: Checkpoint) -> None:
+        """Advance a log's pin to a verified checkpoint, or see that it lies behind the pin. Raises INCONSISTENT."""
         while True:
             pin = self.directory.find_pin(checkpoint.origin)
             sizes = trust.growth_to_prove(pin, checkpoint)
             proof: list[bytes] = []
             if sizes is not None and sizes[0] > 0:
-                answer = self.read_json(exchange.consistency(confirmed.log, *sizes))
+                answer = self.read_json(exchange.consistency(log, *sizes))
                 proof = trust.parse_consistency(answer, sizes)
             newer = trust.verify_growth(pin, checkpoint, proof)
             if newer == pin or self.directory.advance_pin(checkpoint.origin, newer, seen=pin):
-                return confirmed
+                return

@@ -10,11 +10,12 @@ Implements: R-52 (our own reads), R-95; C2SP tlog-tiles (a mirror's folder); des
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from referral_api.auditlog.erasures import Place
 from referral_api.auditlog.report import RawRecord, Source
 from referral_api.auditlog.tiles import ENTRIES, TILE_WIDTH, TileName
 from referral_api.client import exchange
@@ -24,6 +25,8 @@ from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.formats.strict_json import canonical, parse
 
 RECORDS_A_CALL = 200  # R-05
+TAIL = "tail.json"
+"""Records beyond the checkpoint of the newest year: those of the mirror's own reading, for recovery alone."""
 _MAX_BLOCK_BYTES = 64 << 20
 
 
@@ -53,6 +56,18 @@ class HttpSource:
             found += parse_records(answer.get("records"))
         return found
 
+    def tail(self, year: int, first: int) -> list[RawRecord]:
+        """Whatever stands beyond a size, up to the record of this very reading, which nobody else has (R-97)."""
+        found: list[RawRecord] = []
+        while True:
+            answer = self._session.read_json(exchange.records(year, first + len(found), RECORDS_A_CALL))
+            page = parse_records(answer.get("records"))
+            found += page
+            if len(page) < RECORDS_A_CALL:
+                if "reading" not in answer:
+                    return found  # An exchange that does not tell: its mirror ends before its own last reading.
+                return [*found, _record({"index": first + len(found), "record": answer["reading"]})]
+
 
 class MirrorSource:
     """A mirror on disk."""
@@ -72,7 +87,7 @@ class MirrorSource:
         """The records behind so many leaves."""
         found: list[RawRecord] = []
         for block in range(start // TILE_WIDTH, -(-(start + count) // TILE_WIDTH)):
-            found += parse_records(parse(_read(block_path(self._path, year, block)), max_bytes=_MAX_BLOCK_BYTES))
+            found += parse_block(block_path(self._path, year, block))
         return [one for one in found if start <= one.index < start + count]
 
 
@@ -84,8 +99,17 @@ class ContinuedSource:
         self._folder = incoming
         self._incoming = MirrorSource(incoming)
         self._upstream = upstream
+        self._withheld: Container[Place] = frozenset()
+        self._absent: set[Place] = set()
+        """What was asked for and not had: it is asked for once."""
         # What an interrupted call has left was never verified.
         shutil.rmtree(incoming, ignore_errors=True)
+
+    def withhold(self, erased: Container[Place]) -> None:
+        """Give none of these records from the kept copy: an `erase` act names them, and whether they are gone must be
+        seen where they were.
+        """
+        self._withheld = erased
 
     def checkpoint(self, log: str) -> bytes:
         """The newest checkpoint, never the kept one."""
@@ -101,18 +125,27 @@ class ContinuedSource:
         return raw
 
     def records(self, year: int, start: int, count: int) -> list[RawRecord]:
-        """The records behind so many leaves: the kept ones, and what follows on them."""
-        found: list[RawRecord] = []
-        for near in (self._incoming, self._kept):
-            with suppress(ReferralError):
-                found = near.records(year, start, count)
-            if found:
-                break
-        following = start + len(found)
-        if following < start + count:
-            found = [*found, *self._upstream.records(year, following, start + count - following)]
-            put(block_path(self._folder, year, start // TILE_WIDTH), encode_records(found))
-        return found
+        """The records behind so many leaves of one bundle: the kept ones, and what follows on them."""
+        log, block = f"audit/{year}", start // TILE_WIDTH
+        kept = {one.index: one for one in _near(self._kept, year, start, count)}
+        incoming = {one.index: one for one in _near(self._incoming, year, block * TILE_WIDTH, TILE_WIDTH)}
+        erased = {index for index in kept if (log, index) in self._withheld}
+        found = {index: one for index, one in kept.items() if index not in erased}
+        found |= {index: one for index, one in incoming.items() if start <= index < start + count}
+        # What the copy lacks in its midst was erased before, and seen to be so.
+        following = max(kept, default=start - 1) + 1
+        lacking = [
+            index
+            for index in (*sorted(erased), *range(following, start + count))
+            if index not in found and (log, index) not in self._absent
+        ]
+        fetched = {
+            one.index: one for first, many in _runs(lacking) for one in self._upstream.records(year, first, many)
+        }
+        self._absent.update((log, index) for index in lacking if index not in fetched)
+        if fetched:
+            put(block_path(self._folder, year, block), encode_records(_in_order(incoming | fetched)))
+        return _in_order(found | fetched)
 
     def forget(self) -> None:
         """Drop what was laid by: it is in the copy now, or was not worth keeping."""
@@ -135,11 +168,38 @@ def encode_records(records: Sequence[RawRecord]) -> bytes:
     )
 
 
+def parse_block(target: Path) -> list[RawRecord]:
+    """The records of a mirror's block. Raises NOT_FOUND, MALFORMED."""
+    return parse_records(parse(_read(target), max_bytes=_MAX_BLOCK_BYTES))
+
+
 def parse_records(value: Any) -> list[RawRecord]:
     """Records as the exchange gives them and a mirror keeps them. Raises MALFORMED (`members`)."""
     if not isinstance(value, list):
         raise ReferralError(ErrorCode.MALFORMED, reason="members")
     return [_record(one) for one in value]
+
+
+def _near(source: MirrorSource, year: int, start: int, count: int) -> list[RawRecord]:
+    try:
+        return source.records(year, start, count)
+    except ReferralError:
+        return []
+
+
+def _runs(indices: Iterable[int]) -> list[tuple[int, int]]:
+    """Rising indices as stretches: where each begins, and how long it is."""
+    runs: list[tuple[int, int]] = []
+    for index in indices:
+        if runs and sum(runs[-1]) == index:
+            runs[-1] = (runs[-1][0], runs[-1][1] + 1)
+        else:
+            runs.append((index, 1))
+    return runs
+
+
+def _in_order(records: Mapping[int, RawRecord]) -> list[RawRecord]:
+    return [records[index] for index in sorted(records)]
 
 
 def put(target: Path, raw: bytes) -> None:

@@ -17,16 +17,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from referral_api.auditlog.checkpoint import Checkpoint, TrustPolicy, log_key, parse_checkpoint, verify_checkpoint
+from referral_api.auditlog.keyslog import encode_leaves, log_origin, seal_keys_at
 from referral_api.auditlog.leaf import LeafKind, parse_leaf
 from referral_api.auditlog.merkle import Frontier, leaf_hash, verify_consistency
 from referral_api.auditlog.note import decode_base64, parse_note
 from referral_api.auditlog.policy import genesis_policy
 from referral_api.auditlog.proof import Included, parse_proof, verify_proof
-from referral_api.auditlog.tiles import ENTRIES, TILE_WIDTH, TileName, encode_entries, parse_entries
+from referral_api.auditlog.tiles import ENTRIES, TILE_WIDTH, TileName, parse_entries
 from referral_api.client.profile import Pin, Profile
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act, KeyUse, Kid
-from referral_api.formats.act import RawAct, parse_act
+from referral_api.formats.act import RawAct
 from referral_api.formats.keys import PublicKey
 from referral_api.formats.parties import SealKeys
 from referral_api.formats.receipt import Receipt, match_receipt, verify_receipt
@@ -39,8 +40,6 @@ MAX_KEYS_LOG_BYTES = 256 << 20
 """Of all its leaves together: each must verify before the next is asked for, but key entries are cheap to make."""
 MAX_KEYS_LOG_FILE_BYTES = MAX_KEYS_LOG_BYTES + 2 * MAX_KEYS_LOG
 MAX_PROOF_HASHES = 128
-ENDED_TOLERANCE_S = 3600
-"""How much later than a revocation was signed it may have reached the log; acts of the key taken in between stand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,34 +145,13 @@ class Replica:
     def seal_keys_at(self, credential: str, iat: int, time: int, kids: Collection[Kid] = ()) -> SealKeys:
         """The keys of a credential for an act that the exchange took at `time`, also where they have ended since.
 
-        Acts that were logged before a key was revoked or replaced stand (R-33). Where the key map of today does not
-        know the keys any more, the log is folded again up to the leaf that ended them, and `time` must not lie after
-        it. Raises KEY_NOT_VALID.
+        As `seal_keys_at`. Raises KEY_NOT_VALID.
         """
-        try:
-            return self.keymap.seal_keys(credential, iat, time, kids=kids)
-        except ReferralError as refused:
-            found = self._find_ended(credential, iat, time, kids)
-            if found is None:
-                raise refused from None
-            return found
-
-    def _find_ended(self, credential: str, iat: int, time: int, kids: Collection[Kid]) -> SealKeys | None:
-        keymap, stood = KeyMap.start(self.leaves[0]), None
-        for leaf in self.leaves[1:]:
-            keymap.extend(leaf, verify=False)
-            try:
-                stood = keymap.seal_keys(credential, iat, time, kids=kids)
-            except ReferralError:
-                if stood is not None:
-                    return stood if time <= parse_act(leaf).iat + ENDED_TOLERANCE_S else None
-        return stood
+        return seal_keys_at(self.keymap, self.leaves, credential, iat, time, kids)
 
     def encode(self) -> bytes:
         """The leaves as one file: entry bundles of the log, one after the other."""
-        return b"".join(
-            encode_entries(self.leaves[at : at + TILE_WIDTH]) for at in range(0, len(self.leaves), TILE_WIDTH)
-        )
+        return encode_leaves(self.leaves)
 
 
 def load_replica(profile: Profile, raw: bytes, pin: Pin) -> Replica:
@@ -288,7 +266,7 @@ def witnessed_pin(issuer: str) -> str:
 
 def issuer_origin(issuer: str, log: str) -> str:
     """The origin of an exchange's log (R-90)."""
-    return f"{issuer.partition('://')[2]}/v1/log/{log}"
+    return log_origin(issuer, log)
 
 
 def _policy(keymap: KeyMap, origin: str, *, witnessed: bool) -> TrustPolicy:

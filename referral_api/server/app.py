@@ -13,18 +13,19 @@ import gc
 import secrets
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from referral_api import __version__
-from referral_api.auditlog.note import VerifierKey
-from referral_api.auditlog.policy import Policy, genesis_policy, parse_policy, short_form
+from referral_api.auditlog.checkpoint import log_key
+from referral_api.auditlog.policy import Policy, genesis_policy, parse_policy, short_form, states_the_same
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import KeyUse
 from referral_api.formats.statements import KeyMap
+from referral_api.formats.strict_json import canonical
 from referral_api.server import observe
 from referral_api.server.api.cold import cold_app
 from referral_api.server.api.configuration import configuration
@@ -32,29 +33,31 @@ from referral_api.server.api.edge import Edge
 from referral_api.server.api.evidence import ANY_LOG
 from referral_api.server.api.serving import HttpServer
 from referral_api.server.api.site import Lane, Site
-from referral_api.server.service import feed, founding
+from referral_api.server.api.upkeep import heard, hop_to, keep, keep_directory
+from referral_api.server.service import feed, founding, opening
 from referral_api.server.service.acts import Door
-from referral_api.server.service.batch import Batch, Done, audit_log
+from referral_api.server.service.batch import Batch, audit_log
 from referral_api.server.service.exchange import Directory, Exchange, year_of
-from referral_api.server.service.new_year import begin_year
+from referral_api.server.service.promises import promised
+from referral_api.server.service.recording import ClockWatch, Configured, Recording
 from referral_api.server.service.replay import MemoryReplayStore, ReplayStore
 from referral_api.server.service.tokens import TokenService
 from referral_api.server.service.waiters import Waiters, turn
 from referral_api.server.service.witnesses import Witnessing
 from referral_api.server.service.writer import Gathering, Writer
 from referral_api.server.settings import Settings
-from referral_api.server.storage import feeds
 from referral_api.server.storage.database import Database
-from referral_api.server.storage.gate import gate
+from referral_api.server.storage.gate import NOTHING, Promises, pass_gate
 from referral_api.server.storage.keyfiles import Signers, create_signers, load_signers
 from referral_api.server.storage.logbook import KEYS
 from referral_api.server.storage.replay import SharedReplayStore
 from referral_api.server.storage.signer import LogSigners
+from referral_api.server.storage.signer_state import read_host
+from referral_api.server.storage.spool import Spool
 
 if TYPE_CHECKING:
-    from referral_api.server.storage.notices import Notice, Notices
+    from referral_api.server.storage.notices import Notices
 
-POLLS_SAVED_EVERY_S = 30
 SWITCH_INTERVAL_S = 0.0005
 """How long one Python thread runs before another may: short, because three threads share each call (design §16)."""
 
@@ -74,6 +77,8 @@ class Runtime:
     """The line to the exchange's other processes (PostgreSQL)."""
     witnessing: Witnessing | None
     """The line to the witnesses; None where the genesis act declares none."""
+    spool: Spool
+    """Where reads are recorded while writes are closed."""
 
     def close(self) -> None:
         """Stop the writer and give files and connections back."""
@@ -82,6 +87,7 @@ class Runtime:
         if self.witnessing is not None:
             self.witnessing.stop()
         self.writer.stop()
+        self.spool.close()
         self.log_signers.close()
         self.exchange.database.close()
 
@@ -92,17 +98,28 @@ def open_runtime(
     clock: Callable[[], float] = time.time,
     on_step: Callable[[str], None] = lambda _: None,
     raw_genesis: bytes | None = None,
+    recovering: bool = False,
 ) -> Runtime:
     """Open a founded exchange and pass its start-up gate. `raw_genesis` is `found`'s, whose log is still empty.
 
-    Raises what database, keys and gate raise: WRITES_CLOSED with the runbook's name among others.
+    What the gate finds closes the writer (R-97); `recovering` leaves the gate out, for commands that mend what it
+    finds. Raises what database and keys raise, and WRITES_CLOSED with `reason` `signer-fenced` (another host runs this
+    exchange) or `settings-differ-from-genesis`.
     """
     signers = load_signers(settings.keys_dir)
     database = Database.open(settings.database)
-    log_signers = LogSigners(settings.signer_dir, f"{settings.issuer_host}/v1/log", signers.log)
+    log_signers = open_log_signers(settings, signers)
     try:
-        exchange = _exchange(settings, signers, database, log_signers, raw_genesis)
+        asks = not recovering and raw_genesis is None
+        promises = _promises(settings, signers, log_signers, clock) if asks else NOTHING
+        checkpoints, closed = ({}, None) if recovering else pass_gate(database, log_signers, promises)
+        doubtful = recovering or closed is not None
+        exchange = _exchange(settings, signers, database, log_signers, raw_genesis, verify=doubtful)
+        exchange.checkpoints.update(checkpoints)
         witnesses = _witnesses(settings, exchange.policy)
+        spool = Spool(settings.data_dir, secrets.token_bytes)
+        if closed is not None:
+            spool.begin(str(closed.facts["reason"]), int(clock()))
     except BaseException:
         # Whoever mends what was wrong must be able to open the files again, in this process too.
         log_signers.close()
@@ -110,31 +127,44 @@ def open_runtime(
         raise
     notices = _notices(settings, exchange)
     polled: dict[str, int] = {}
+    watch = ClockWatch(exchange, clock, time.monotonic)
     writer = Writer(
         database,
         log_signers,
         clock=clock,
         year_of=year_of,
-        begin=lambda batch: _begin(exchange, log_signers, polled, batch),
+        begin=lambda batch: opening.begin(exchange, log_signers, watch, polled, batch),
         announce=lambda batch: _announce(notices, batch),
-        committed=lambda batch: _committed(exchange, batch),
+        committed=lambda batch: _committed(exchange, watch, batch),
         checkpoints=exchange.checkpoints,
+        closed=closed,
         on_step=on_step,
     )
     witnessing = None if witnesses is None else _witnessing(settings, exchange, writer, witnesses)
-    return Runtime(settings, exchange, signers, log_signers, writer, clock, polled, notices, witnessing)
+    return Runtime(settings, exchange, signers, log_signers, writer, clock, polled, notices, witnessing, spool)
+
+
+def open_log_signers(settings: Settings, signers: Signers) -> LogSigners:
+    """The log signers of this host."""
+    prefix = f"{settings.issuer_host}/v1/log"
+    return LogSigners(settings.signer_dir, prefix, signers.log, token_bytes=secrets.token_bytes, host=read_host())
 
 
 def _exchange(
-    settings: Settings, signers: Signers, database: Database, log_signers: LogSigners, raw_genesis: bytes | None
+    settings: Settings,
+    signers: Signers,
+    database: Database,
+    log_signers: LogSigners,
+    raw_genesis: bytes | None,
+    *,
+    verify: bool,
 ) -> Exchange:
-    """The exchange of these settings, its gate passed. Raises WRITES_CLOSED where its genesis says something else."""
-    checkpoints = gate(database, log_signers)
+    """The exchange of these settings; `verify` its keys log. Raises WRITES_CLOSED where its genesis differs."""
     if raw_genesis is not None:
         directory = Directory(KeyMap.start(raw_genesis))
     else:
         with database.read() as conn:
-            directory = Directory.load(conn)
+            directory = Directory.load(conn, verify=verify)
     keymap = directory.current
     if keymap.issuer != settings.issuer or keymap.environment != settings.environment:
         raise ReferralError(ErrorCode.WRITES_CLOSED, reason="settings-differ-from-genesis")
@@ -151,7 +181,6 @@ def _exchange(
         token_bytes=secrets.token_bytes,
         signed=log_signers.newest,
         policy=genesis_policy(keymap.genesis),
-        checkpoints=checkpoints,
     )
 
 
@@ -162,7 +191,7 @@ def _witnesses(settings: Settings, stated: Policy) -> Policy | None:
     given = None if settings.witness_policy is None else parse_policy(settings.read_witness_policy())
     if given is None and stated.rule() is None:
         return None
-    if given is None or stated.rule() is None or not _same(short_form(given), short_form(stated)):
+    if given is None or stated.rule() is None or not states_the_same(given, stated):
         raise ReferralError(ErrorCode.WRITES_CLOSED, reason="witness-policy-differs-from-genesis")
     return given
 
@@ -178,8 +207,13 @@ def _chosen_witnesses(settings: Settings) -> Policy | None:
     return policy
 
 
-def _same(given: tuple[int, Sequence[VerifierKey]], stated: tuple[int, Sequence[VerifierKey]]) -> bool:
-    return given[0] == stated[0] and set(given[1]) == set(stated[1])
+def _promises(settings: Settings, signers: Signers, log_signers: LogSigners, clock: Callable[[], float]) -> Promises:
+    """What the witnesses say they have cosigned of the logs that this host knows, and of this year's."""
+    if settings.witness_policy is None:
+        return NOTHING
+    names = {KEYS, audit_log(year_of(int(clock()))), *log_signers.names()}
+    logs = {name: log_key(log_signers.origin(name), signers.log.public) for name in names}
+    return promised(parse_policy(settings.read_witness_policy()), logs)
 
 
 def _witnessing(settings: Settings, exchange: Exchange, writer: Writer, witnesses: Policy) -> Witnessing:
@@ -234,67 +268,22 @@ def found(settings: Settings, *, registrars_required: int, clock: Callable[[], f
     return runtime
 
 
-def _begin(exchange: Exchange, log_signers: LogSigners, polled: dict[str, int], batch: Batch) -> None:
-    """What every batch starts with: the newest directory, this year's log, who polled."""
-    if batch.heads[KEYS].size:
-        exchange.directory.refresh(batch.tx, size=batch.heads[KEYS].size)
-    else:
-        log_signers.begin(KEYS)
-    log = audit_log(batch.year)
-    if batch.heads[log].size == 0:
-        log_signers.begin(log)
-        begin_year(exchange, batch)
-    if polled:
-        seen = dict(polled)
-        polled.clear()
-        feeds.touch_poll(batch.tx, seen.items())
-
-
 def _announce(notices: Notices | None, batch: Batch) -> None:
     """Last in the transaction: what the other processes learn with its commit."""
     if notices is not None:
         notices.send(batch.tx, batch.wake, keys_grew=bool(batch.leaves.get(KEYS)))
 
 
-def _committed(exchange: Exchange, batch: Batch) -> None:
+def _committed(exchange: Exchange, watch: ClockWatch, batch: Batch) -> None:
     """After the commit: the directory that this batch made is everybody's from now on."""
+    watch.settled()
     if batch.keymap is not None:
         exchange.directory.advance(batch.keymap)
 
 
 def create_app(runtime: Runtime) -> Edge:
     """The ASGI application of an exchange; its lifespan starts and stops lane, writer and wheel."""
-    exchange, settings = runtime.exchange, runtime.settings
-    on_sqlite = exchange.database.dialect == "sqlite"
-    replay: ReplayStore = (
-        MemoryReplayStore.open(settings.data_dir / "replay.journal", int(runtime.clock()))
-        if on_sqlite
-        else SharedReplayStore(exchange.database)
-    )
-    secret = runtime.signers.token.sign(b"referral-1 secret of the cursors")
-    gathering = Gathering(runtime.writer)
-    site = Site(
-        exchange=exchange,
-        writer=runtime.writer,
-        gathering=gathering,
-        door=Door(exchange, gathering),
-        tokens=TokenService(
-            issuer=exchange.issuer,
-            token_key=runtime.signers.token,
-            directory=lambda: exchange.keymap,
-            replay=replay,
-        ),
-        cursors=feed.Cursors(secret),
-        waiters=Waiters(shared=not on_sqlite),
-        quorums=Waiters(shared=not on_sqlite),
-        lane=Lane(settings.lanes or (1 if on_sqlite else 4), after_take=gathering.release),
-        desk=Lane(1),
-        clock=runtime.clock,
-        version=__version__,
-        configuration=configuration(exchange, settings.contact),
-        witnessing=runtime.witnessing,
-        polled=runtime.polled,
-    )
+    site, settings, exchange = _site(runtime), runtime.settings, runtime.exchange
 
     @asynccontextmanager
     async def lifespan(_app: object) -> AsyncIterator[None]:
@@ -302,15 +291,20 @@ def create_app(runtime: Runtime) -> Edge:
         site.lane.start(loop)
         site.desk.start(loop)
         runtime.writer.start(site.deliver(loop))
+        if runtime.writer.closed is None:
+            await asyncio.to_thread(opening.log_spools, runtime.writer, settings.data_dir)
+            with suppress(ReferralError):  # It serves ciphertext even so, and says so at /readyz.
+                await site.run(Configured(exchange, __version__, canonical(site.configuration), settings.shared))
         tasks = [
-            loop.create_task(turn(site.waiters, partial(_keep_polls, site))),
+            loop.create_task(turn(site.waiters, partial(keep, site))),
             loop.create_task(turn(site.quorums, lambda _second: None)),
         ]
-        if runtime.witnessing is not None:
-            runtime.witnessing.start(lambda: _hop_to(loop, partial(site.quorums.wake, [ANY_LOG])))
+        # A closed exchange cannot keep what they would answer, and has nothing new to show.
+        if runtime.witnessing is not None and runtime.writer.closed is None:
+            runtime.witnessing.start(lambda: hop_to(loop, partial(site.quorums.wake, [ANY_LOG])))
         if runtime.notices is not None:
-            tasks.append(loop.create_task(_keep_directory(site)))
-            runtime.notices.start(lambda notice: _heard(site, loop, notice))
+            tasks.append(loop.create_task(keep_directory(site)))
+            runtime.notices.start(lambda notice: heard(site, loop, notice))
         observe.log("serving", issuer=exchange.issuer, environment=exchange.environment, version=__version__)
         try:
             yield
@@ -321,47 +315,49 @@ def create_app(runtime: Runtime) -> Edge:
             site.quorums.close()
             await asyncio.to_thread(site.desk.stop)
             await asyncio.to_thread(site.lane.stop)
+            await asyncio.to_thread(site.recording.finish)
             await asyncio.to_thread(runtime.close)
 
     return Edge(site, cold_app(site, version=__version__, lifespan=lifespan))
 
 
-def _keep_polls(site: Site, second: int) -> None:
-    """Now and then: let a batch take along who polled."""
-    if site.polled and second % POLLS_SAVED_EVERY_S == 0:
-        # A full queue is being emptied by the very batches that would take this along.
-        with suppress(ReferralError):
-            site.writer.submit(lambda _batch: Done(None), lambda _outcome: None)
+def _site(runtime: Runtime) -> Site:
+    """Everything that handlers may use."""
+    exchange, settings = runtime.exchange, runtime.settings
+    on_sqlite = exchange.database.dialect == "sqlite"
+    secret = runtime.signers.token.sign(b"referral-1 secret of the cursors")
+    gathering = Gathering(runtime.writer)
+    return Site(
+        exchange=exchange,
+        writer=runtime.writer,
+        gathering=gathering,
+        door=Door(exchange, gathering),
+        tokens=TokenService(
+            issuer=exchange.issuer,
+            token_key=runtime.signers.token,
+            directory=lambda: exchange.keymap,
+            replay=_replay_store(runtime),
+        ),
+        cursors=feed.Cursors(secret),
+        waiters=Waiters(shared=not on_sqlite),
+        quorums=Waiters(shared=not on_sqlite),
+        lane=Lane(settings.lanes or (1 if on_sqlite else 4), after_take=gathering.release),
+        desk=Lane(1),
+        clock=runtime.clock,
+        version=__version__,
+        configuration=configuration(exchange, settings.contact),
+        recording=Recording(exchange, runtime.writer),
+        witnessing=runtime.witnessing,
+        polled=runtime.polled,
+        spool=runtime.spool,
+    )
 
 
-async def _keep_directory(site: Site) -> None:
-    """Once a second, beneath the notices: look whether the keys log has grown."""
-    while True:
-        await asyncio.sleep(1)
-        # While the database does not answer, calls are refused on their own account.
-        with suppress(ReferralError):
-            await site.work(lambda: _refresh(site.exchange))
-
-
-def _heard(site: Site, loop: asyncio.AbstractEventLoop, notice: Notice) -> None:
-    """On the listening thread: take in others' directory acts, then wake those whose inbox grew."""
-    if notice.keys_grew:
-        # What fails here is tried again within a second.
-        with suppress(ReferralError):
-            _refresh(site.exchange)
-    parties = notice.parties
-    _hop_to(loop, site.waiters.wake_all if parties is None else partial(site.waiters.wake, parties))
-
-
-def _hop_to(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
-    # A loop that is closed belongs to a process that ends.
-    with suppress(RuntimeError):
-        loop.call_soon_threadsafe(call)
-
-
-def _refresh(exchange: Exchange) -> None:
-    with exchange.database.read() as conn:
-        exchange.directory.refresh(conn)
+def _replay_store(runtime: Runtime) -> ReplayStore:
+    """Where it is remembered which proofs were used (R-44)."""
+    if runtime.exchange.database.dialect == "sqlite":
+        return MemoryReplayStore.open(runtime.settings.data_dir / "replay.journal", int(runtime.clock()))
+    return SharedReplayStore(runtime.exchange.database)
 
 
 def http_server(app: Edge, settings: Settings) -> HttpServer:

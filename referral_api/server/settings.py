@@ -77,6 +77,15 @@ class Settings(BaseSettings):
         """The issuer without its scheme: the beginning of every log's origin (R-90)."""
         return self.issuer.partition("://")[2]
 
+    @property
+    def shared(self) -> dict[str, bytes]:
+        """The settings that all processes of the exchange share, by name and without any secret: what it runs with."""
+        place = urlsplit(self.database)
+        names = ("issuer", "environment", "contact", "keys_dir", "signer_dir")
+        shared = {name: str(getattr(self, name)) for name in names}
+        shared["database"] = f"{place.scheme}://{place.hostname}:{place.port}{place.path}"
+        return {name: value.encode() for name, value in shared.items()}
+
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read the file at `path` (TOML) and the environment. Raises ValueError, naming field and reason."""

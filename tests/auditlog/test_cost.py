@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Iterator
+from functools import cache
 from time import process_time
 
 from referral_api.auditlog.checkpoint import sign_checkpoint
 from referral_api.auditlog.leaf import LeafKind, encode_leaf, leaf_of
 from referral_api.auditlog.merkle import Frontier, Growth, append, leaf_hash, verify_inclusion
 from referral_api.auditlog.report import RawRecord, Report
-from referral_api.auditlog.tiles import TILE_WIDTH, ReadTile, TileName, TileReader, encode_entries, extend_tiles
+from referral_api.auditlog.tiles import (
+    ENTRIES,
+    TILE_WIDTH,
+    ReadTile,
+    TileName,
+    TileReader,
+    encode_entries,
+    extend_tiles,
+)
 from referral_api.auditlog.verification import verify_full
 from tests.client.world import AUDIT, HOST, YEAR, SimulatedExchange
 from tests.formats import parties_world as pw
@@ -36,12 +45,18 @@ class Long:
 
     def tile(self, log: str, name: TileName) -> bytes:
         if log == AUDIT:
-            return encode_entries([LEAF] * name.width)
+            return encode_entries([LEAF] * name.width) if name.level == ENTRIES else node(name.level) * name.width
         raw: bytes = self._exchange.log_answer(f"{log}/{name.path()}", {})[1]
         return raw
 
     def records(self, year: int, start: int, count: int) -> list[RawRecord]:
         return [RawRecord(index, b"x", None) for index in range(start, start + count)]
+
+
+@cache
+def node(level: int) -> bytes:
+    """The root over a full subtree of so many levels of tiles."""
+    return leaf_hash(LEAF) if level == 0 else Frontier().extend([node(level - 1)] * TILE_WIDTH).root()
 
 
 def verified(size: int) -> tuple[Report, float, int]:

@@ -103,7 +103,7 @@ def damage(shell: Shell, ref: str) -> None:
     """Change one character of the ciphertext beside the hotline's note, in the exchange's own database."""
     with closing(sqlite3.connect(shell.folder / "data" / "exchange.sqlite", timeout=10)) as connection, connection:
         where = "pos = (select pos from act where ref = ? and act = 'note')"
-        ((body,),) = connection.execute(f"select body from sealed where {where}", (ref,)).fetchall()  # noqa: S608
+        ((body,),) = connection.execute(f"select body from sealed where {where}", (ref,)).fetchall()
         at = body.index(b'"ciphertext":"') + 40
         changed = body[:at] + (b"A" if body[at : at + 1] != b"A" else b"B") + body[at + 1 :]
-        connection.execute(f"update sealed set body = ? where {where}", (changed, ref))  # noqa: S608
+        connection.execute(f"update sealed set body = ? where {where}", (changed, ref))

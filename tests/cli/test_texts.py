@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from referral_api.auditlog.pack_verification import Step, Unchecked
 from referral_api.auditlog.verification import Check, Verdict
 from referral_api.cli import texts
 from referral_api.cli.main import ON_DEMAND, build
@@ -38,8 +39,7 @@ def test_a_text_has_both_languages_with_the_same_places(key: str) -> None:
 
 
 def test_no_key_stands_in_two_files() -> None:
-    parts = (texts.SCREENS, texts.AUDIT, texts.FAULTS, texts.HELP, texts.FIELDS)
-    assert sum(len(part) for part in parts) == len(texts.TEXTS)
+    assert sum(map(len, texts.PARTS)) == len(texts.TEXTS)
 
 
 def test_every_key_that_the_code_names_has_its_text_and_every_text_is_named() -> None:
@@ -64,6 +64,12 @@ def test_every_key_that_the_code_names_has_its_text_and_every_text_is_named() ->
         "keys.",
         "record.",
         "seen.",
+        "step.",
+        "unchecked.",
+        "pack.root_",
+        "pack.ok",
+        "pack.failed",
+        "pack.incomplete",
     )
     unused = {key for key in texts.TEXTS if key not in named and not key.startswith(families)}
     assert not unused
@@ -93,6 +99,8 @@ def test_every_fault_that_the_code_raises_has_three_texts() -> None:
         ("check", list(Check)),
         ("verdict", list(Verdict)),
         ("turn", list(Turn)),
+        ("step", list(Step)),
+        ("unchecked", list(Unchecked)),
     ],
 )
 def test_every_value_that_a_screen_can_show_has_its_words(family: str, values: list[Any]) -> None:

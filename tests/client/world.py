@@ -10,17 +10,18 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 from urllib.parse import parse_qs
 
 import httpx2
 
-from referral_api.auditlog.checkpoint import sign_checkpoint
+from referral_api.auditlog.checkpoint import cosign_checkpoint, parse_checkpoint, sign_checkpoint
 from referral_api.auditlog.evidence import Chronicle, event_of, passed_on
 from referral_api.auditlog.leaf import LeafKind, encode_leaf, leaf_of
 from referral_api.auditlog.merkle import Frontier, append, leaf_hash
+from referral_api.auditlog.note import SignedNote, VerifierKey, parse_note
 from referral_api.auditlog.proof import format_proof
 from referral_api.auditlog.records import LogGenesis, Retrieved, encode_record, encode_salt, leaf_of_record
 from referral_api.auditlog.tiles import TILE_WIDTH, encode_entries, parse_tile_path
@@ -33,6 +34,7 @@ from referral_api.formats.bodies import sealed_of
 from referral_api.formats.key_entry import build_key_entry
 from referral_api.formats.keys import Alg
 from referral_api.formats.receipt import build_receipt, parse_receipt
+from tests.auditlog.naive import mth
 from tests.formats import parties_world as pw
 from tests.formats.parties_world import NONCE, NOW, Log, Someone, key, seed, service
 
@@ -89,16 +91,16 @@ def admit(log: Log, role: str, people: list[Someone], enc: str | None = None, **
     log.put(statement, REGISTRAR.sign(Act.APPROVE_STATEMENT, pw.approval(first.party, statement)))
 
 
-def directory() -> Log:
-    """A fresh copy of the directory; building it once is slow enough."""
-    built, copy = _directory(), Log()
+def directory(*witnesses: str) -> Log:
+    """A fresh copy of the directory; building it once is slow enough. Of witnesses (vkeys) named, any two suffice."""
+    built, copy = _directory(*witnesses), Log()
     copy.leaves, copy.keymap = list(built.leaves), built.keymap.copy()
     return copy
 
 
 @cache
-def _directory() -> Log:
-    log = Log()
+def _directory(*witnesses: str) -> Log:
+    log = Log(witness_policy={"quorum": 2, "witnesses": list(witnesses)}) if witnesses else Log()
     log.registrar(REGISTRAR)
     admit(log, "hotline", [OPERATOR, CALLS], enc="linea")
     admit(log, "police_unit", [OFFICER], enc="piura", parent="pnp-nacional", duty_phone="+51730000199")
@@ -108,11 +110,21 @@ def _directory() -> Log:
     return log
 
 
+def cosign(raw: bytes, *who: VerifierKey, forged: bool = False) -> bytes:
+    """A checkpoint with cosignatures of witnesses whose keys are those of their names; `forged`: of another time."""
+    note = parse_note(raw)
+    lines = [cosign_checkpoint(parse_checkpoint(note.text), one, key(one.name).sign, NOW) for one in who]
+    if forged:
+        lines = [replace(one, raw_signature=bytes(8) + one.raw_signature[8:]) for one in lines]
+    return SignedNote(note.text, (*note.signatures, *lines)).to_bytes()
+
+
 @dataclass
 class SimulatedExchange:
-    """Answers like the exchange; `calls` lists what was asked, `now` is its clock."""
+    """Answers like the exchange; `calls` lists what was asked, `now` is its clock. `witnesses` cosign when asked."""
 
     log: Log = field(default_factory=directory)
+    witnesses: tuple[VerifierKey, ...] = ()
     now: int = NOW
     audit: list[bytes] = field(default_factory=list)
     records: list[tuple[bytes, bytes | None]] = field(default_factory=list)
@@ -259,7 +271,7 @@ class SimulatedExchange:
         log = "keys" if path.startswith("keys/") else AUDIT
         what = path.removeprefix(f"{log}/")
         if what == "checkpoint":
-            return "text/plain", self.checkpoint(log)
+            return "text/plain", cosign(self.checkpoint(log), *(self.witnesses if "cosigned" in query else ()))
         hashes = [leaf_hash(leaf) for leaf in self.leaves(log)]
         if what == "consistency":
             proof = consistency(hashes, int(query["from"]), int(query["to"]))
@@ -268,12 +280,9 @@ class SimulatedExchange:
         name = parse_tile_path(what)
         start = name.index * TILE_WIDTH
         if name.level >= 0:
-            for _ in range(name.level):
-                hashes = [
-                    Frontier().extend(hashes[at : at + TILE_WIDTH]).root()
-                    for at in range(0, len(hashes) - TILE_WIDTH + 1, TILE_WIDTH)
-                ]
-            return "application/octet-stream", b"".join(hashes[start : start + name.width])
+            span = TILE_WIDTH**name.level
+            spans = (self.leaves(log)[at * span : (at + 1) * span] for at in range(start, start + name.width))
+            return "application/octet-stream", b"".join(map(mth, spans))
         return "application/octet-stream", encode_entries(self.leaves(log)[start : start + name.width])
 
     def record(self, index: int) -> dict[str, Any]:

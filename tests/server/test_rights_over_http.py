@@ -111,8 +111,9 @@ READS: Mapping[str, tuple[Read, str]] = {
     "get_audit_tile": (Read.AUDIT_LOG, "/v1/log/audit/{year}/tile/0/000.p/1"),
     "get_records": (Read.RECORDS, "/v1/records/{year}?limit=1"),
     "get_record": (Read.RECORDS, "/v1/records/{year}/0"),
+    "get_evidence": (Read.EVIDENCE, "/v1/evidence/{ref}"),
 }
-ABOUT_THE_REFERRAL = {Read.REFERRAL, Read.BUNDLE, Read.SEALED}
+ABOUT_THE_REFERRAL = {Read.REFERRAL, Read.BUNDLE, Read.SEALED, Read.EVIDENCE}
 OF_ALL = {Read.AUDIT_LOG, Read.RECORDS}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 import threading
 from collections.abc import Iterator
@@ -57,7 +58,7 @@ def eve(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
 
 def record(batch: Batch) -> Done[Place]:
     """A job that leaves a record."""
-    salt = encode_salt(bytes(16))
+    salt = encode_salt(secrets.token_bytes(16))
     place = batch.record(Viewed(t=batch.now, salt=salt, party=AUDIT, credential=f"{AUDIT}.aaaa", ref=REF))
     return Done(place, place)
 

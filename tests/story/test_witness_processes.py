@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -11,12 +12,13 @@ import pytest
 
 from referral_api.auditlog.checkpoint import log_key
 from referral_api.auditlog.policy import format_policy
+from referral_api.domain.errors import ErrorCode
 from referral_api.domain.words import KeyUse
 from referral_api.witness.memory import parse_log
 from tests.lying_witness import LyingWitness
-from tests.story.test_witnesses import eventually, is_witnessed, line, newest_audit
+from tests.story.test_witnesses import eventually, is_witnessed, line, newest_audit, ready
 from tests.witnesses import WitnessProcess, make_witness, policy_of_witnesses
-from tests.world import WITNESSES, Founded, World, found
+from tests.world import UNIT, WITNESSES, Founded, World, composition, found
 
 NAMES = [f"testigo.example/{n}" for n in (1, 2, 3)]
 
@@ -143,3 +145,26 @@ def test_with_one_dead_one_rolled_back_and_then_one_lying(world: World) -> None:
     eventually(world, lambda: line(world).standing() == dict.fromkeys(NAMES, "ok"))
     assert world.operator.cosign_receipt(entry).included.checkpoint.witnesses()
     world.check()
+
+
+def test_an_operator_who_takes_everything_back_is_stopped_by_the_witnesses(world: World) -> None:
+    """Database and signer's state together, as from a snapshot of the machine: the exchange itself sees nothing."""
+    eventually(world, lambda: both(world))
+    world.operator.sync_keys()
+    world.server.stop()
+    for name in ("data", "signer"):
+        shutil.copytree(world.folder / name, world.folder / f"{name}-before")
+    world.server.start()
+    promised = world.submit()
+    eventually(world, lambda: both(world))
+    world.server.stop()
+    for name in ("data", "signer"):
+        shutil.rmtree(world.folder / name)
+        (world.folder / f"{name}-before").rename(world.folder / name)
+    world.server.start()
+    assert ready(world)["status_code"] == 503
+    entry = world.operator.submit(composition(action=UNIT))
+    assert (entry.receipt, entry.code) == (None, ErrorCode.WRITES_CLOSED)
+    assert world.server.runtime.writer.closed == "witness-ahead"
+    # What was promised since stays provable: the hotline holds it, cosigned.
+    assert world.operator.outbox.get(promised.outgoing.id).receipt == promised.receipt

@@ -42,6 +42,9 @@ class Call:
     request_id: str
     now: int
     params: Mapping[str, str]
+    party: str | None = None
+    """Of whose credential the caller has proved to be, and which, once that is known."""
+    credential: str | None = None
 
     def header(self, name: bytes) -> str | None:
         """The one header of this (lower-case) name, or None. Doubled ones are refused where that matters."""

@@ -20,7 +20,7 @@ from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.server.api.call import Reply, make_call
 from referral_api.server.api.docs_page import add_docs_page
 from referral_api.server.api.documents import document_of, finish
-from referral_api.server.api.failures import failed, headers_of
+from referral_api.server.api.failures import headers_of, refuse
 from referral_api.server.api.operations import OPERATIONS, Operation, find_operation
 from referral_api.server.api.site import Site
 
@@ -68,14 +68,14 @@ def _endpoint(operation: Operation, site: Site | None) -> Callable[[Request], Aw
     async def endpoint(request: Request) -> Response:
         if site is None:
             raise RuntimeError("this application only documents")
-        request_id = request.scope["state"]["request_id"]
+        request_id, call = request.scope["state"]["request_id"], None
         try:
             # The path is matched once more against the operation's own pattern: FastAPI's parameters take any text.
             found, params = find_operation(request.method, request.scope["path"])
             call = make_call(request.scope, await request.body(), params, request_id, int(site.clock()))
             reply = await found.handler(site, call)
         except Exception as fault:
-            reply = failed(site, fault, request.scope, request_id)
+            reply = await refuse(site, fault, request.scope, request_id, call)
         return _response(reply, request_id)
 
     endpoint.__name__ = operation.name
@@ -96,14 +96,18 @@ def _add_health(app: FastAPI, site: Site | None, version: str) -> None:
 
     @app.get("/readyz", operation_id="get_readyz", summary="The exchange can accept acts", tags=["operator"])
     async def get_readyz(response: Response) -> dict[str, Any]:
-        """Ready: database, writer and signer answer. 503 says which does not.
+        """Ready: database, writer and signer answer, writes are open. 503 says which not, and why (`closed`).
 
         Witnesses that are late, away or against us are told too; business does not wait for them (design §9).
         """
         checks = await _checks(site)
         response.status_code = 200 if all(checks.values()) else 503
-        status = "ready" if all(checks.values()) else "not-ready"
-        return {"status": status, "checks": checks, "witnesses": _witnesses(site)}
+        return {
+            "status": "ready" if all(checks.values()) else "not-ready",
+            "checks": checks,
+            "closed": site.writer.closed if site else None,
+            "witnesses": _witnesses(site),
+        }
 
     @app.get("/version", operation_id="get_version", summary="Version and environment", tags=["operator"])
     async def get_version() -> dict[str, str]:
@@ -132,17 +136,23 @@ async def _checks(site: Site | None) -> dict[str, bool]:
     except (ReferralError, TimeoutError):
         answers = False
     answers = answers and site.exchange.database.writable
-    return {"database": answers, "writer": site.writer.alive, "lane": site.lane.alive, "signer": site.writer.signing}
+    return {
+        "database": answers,
+        "writer": site.writer.alive,
+        "lane": site.lane.alive,
+        "signer": site.writer.signing,
+        "writes": site.writer.closed is None,
+    }
 
 
-def _unrouted(site: Site | None) -> Callable[[Request, Exception], Response]:
+def _unrouted(site: Site | None) -> Callable[[Request, Exception], Awaitable[Response]]:
     """Starlette's own 404 and 405 are ours: same document, same words."""
 
-    def answer(request: Request, error: Exception) -> Response:
+    async def answer(request: Request, error: Exception) -> Response:
         if site is None:
             raise RuntimeError("this application only documents")
         request_id = request.scope["state"]["request_id"]
-        return _response(failed(site, _refusal(request, error), request.scope, request_id), request_id)
+        return _response(await refuse(site, _refusal(request, error), request.scope, request_id, None), request_id)
 
     return answer
 

@@ -15,11 +15,13 @@ from referral_api.formats.key_entry import MAX_KEY_ENTRY_BYTES
 from referral_api.formats.parties import Party
 from referral_api.server.api.call import Call, Reply, json_reply
 from referral_api.server.api.exchange import answered, text_of_member
+from referral_api.server.api.problems import REFUSALS
 from referral_api.server.api.site import Site
 from referral_api.server.service import enrolment, oauth
 from referral_api.server.service.acts import Submission
 from referral_api.server.service.batch import Batch, Done
 from referral_api.server.service.callers import Caller
+from referral_api.server.service.recording import Refusal
 from referral_api.server.storage import feeds
 
 INVITATION = b"referral-invitation"
@@ -46,6 +48,10 @@ async def get_configuration(site: Site, call: Call) -> Reply:
 async def post_token(site: Site, call: Call) -> Reply:
     """The token endpoint (R-40)."""
     answer = await site.issue(lambda: site.tokens.issue(call.body, call.headers, call.now))
+    if answer.credential is not None:
+        site.recording.count_token(answer.credential, call.now)
+    elif answer.refusal in REFUSALS:
+        site.recording.count_refusal(Refusal(None, None, answer.refusal), call.now)
     return json_reply(answer.document, status=answer.status, headers=answer.headers)
 
 

@@ -14,7 +14,9 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from referral_api.auditlog.records import KINDS
 from referral_api.domain.policy import Read
+from referral_api.domain.words import PARTY_ID, UUID7, Act
 from referral_api.server.api.evidence import MAX_SIZE_DIGITS
 from referral_api.server.api.operations import PATTERNS, Operation
 from referral_api.server.api.problems import PROBLEM_TYPE, TABLE
@@ -61,6 +63,11 @@ _QUERIES: dict[str, dict[str, dict[str, Any]]] = {
     "get_records": {
         "from": {"type": "integer", "minimum": 0, "maximum": _LARGEST},
         "limit": {"type": "integer", "minimum": 1, "maximum": 200},
+        "party": {"type": "string", "pattern": f"^{PARTY_ID}$"},
+        "ref": {"type": "string", "pattern": f"^{UUID7}$"},
+        "kind": {"type": "string", "enum": sorted(KINDS | {act.value for act in Act})},
+        "since": {"type": "integer", "minimum": 0, "maximum": _LARGEST},
+        "until": {"type": "integer", "minimum": 0, "maximum": _LARGEST},
     },
     "get_keys_consistency": {"from": _SIZE, "to": _SIZE},
     "get_audit_consistency": {"from": _SIZE, "to": _SIZE},
@@ -74,6 +81,7 @@ _MEDIA = {
     "get_audit_tile": "application/octet-stream",
     "get_keys_checkpoint": "text/plain",
     "get_audit_checkpoint": "text/plain",
+    "get_evidence": "application/zip",
 }
 _AT_HAND = {
     "/.well-known/oauth-authorization-server",
@@ -129,7 +137,7 @@ def finish(app: FastAPI) -> dict[str, Any]:
 def _tag(operation: Operation) -> str:
     if operation.path.startswith("/v1/referrals") or operation.path == "/v1/inbox":
         return "exchange"
-    if operation.action in (Read.RECEIPT, Read.CONSISTENCY, Read.AUDIT_LOG, Read.RECORDS, Read.KEYS_LOG):
+    if operation.action in (Read.RECEIPT, Read.CONSISTENCY, Read.AUDIT_LOG, Read.RECORDS, Read.KEYS_LOG, Read.EVIDENCE):
         return "evidence"
     return "directory"
 

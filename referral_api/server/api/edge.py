@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.server.api.call import Message, Receive, Scope, Send, check_headers, make_call, read_body
-from referral_api.server.api.failures import failed, secured, send_reply
+from referral_api.server.api.call import Call, Message, Receive, Scope, Send, check_headers, make_call, read_body
+from referral_api.server.api.failures import failed, refuse, secured, send_reply
 from referral_api.server.api.operations import Operation, find_operation
 from referral_api.server.api.site import Site
 
@@ -41,6 +41,7 @@ class Edge:
             await self._cold(scope, receive, send)
             return
         request_id = self._request_id()
+        call: Call | None = None
         try:
             check_headers(scope["headers"])
             operation, params = _find(scope)
@@ -48,15 +49,14 @@ class Edge:
                 await self._pass_on(scope, receive, send, request_id)
                 return
             body = await read_body(scope["headers"], receive, operation.max_body)
-            reply = await operation.handler(
-                self._site, make_call(scope, body, params, request_id, int(self._site.clock()))
-            )
+            call = make_call(scope, body, params, request_id, int(self._site.clock()))
+            reply = await operation.handler(self._site, call)
         except TimeoutError:
             # Whoever trickles a body is told to send it again, and does so over another connection.
             reply = failed(self._site, ReferralError(ErrorCode.UNAVAILABLE), scope, request_id)
             reply.headers += ((b"connection", b"close"),)
         except Exception as fault:
-            reply = failed(self._site, fault, scope, request_id)
+            reply = await refuse(self._site, fault, scope, request_id, call)
         await send_reply(send, reply, request_id)
 
     def _request_id(self) -> str:

@@ -1,5 +1,5 @@
-"""Calls by which parties and auditors check the exchange: receipts, logs, consistency, records (docs/protocol.md §8,
-§10).
+"""Calls by which parties and auditors check the exchange: receipts, logs, consistency, records, evidence packs
+(docs/protocol.md §8, §10).
 
 Must never: hand an auditor a record before that reading is itself recorded.
 """
@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from referral_api.auditlog.records import KINDS
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.policy import Read
+from referral_api.domain.words import PARTY_ID, UUID7, Act
 from referral_api.server.api.call import Call, Reply, json_reply
 from referral_api.server.api.site import Site
-from referral_api.server.service import evidence
+from referral_api.server.service import evidence, packs
 from referral_api.server.service.callers import Caller
 from referral_api.server.service.witnesses import Witnessing
 from referral_api.server.storage.database import Connection
@@ -23,9 +26,16 @@ from referral_api.server.storage.database import Connection
 T = TypeVar("T")
 TEXT = "text/plain; charset=utf-8"
 BYTES = "application/octet-stream"
+ARCHIVE = "application/zip"
 _IMMUTABLE = ((b"cache-control", b"private, max-age=31536000, immutable"),)
 _SECONDS = ((b"cache-control", b"no-store"),)
 DEFAULT_RECORDS = 100
+SOUGHT: dict[str, Callable[[str], object]] = {
+    "party": re.compile(PARTY_ID).fullmatch,
+    "ref": re.compile(UUID7).fullmatch,
+    "kind": (KINDS | set(Act)).__contains__,
+}
+"""What records may be looked for by, and what its value must be."""
 MAX_WAIT_S = 25
 ANY_LOG = "log"
 """Under which name those wait who wait for a quorum, of whichever log: cosignatures come for all logs at once."""
@@ -40,7 +50,7 @@ async def get_receipt(site: Site, call: Call) -> Reply:
         committed = await site.recorded(call, lambda caller: evidence.ReceiptRead(site.exchange, digest, caller))
     else:
         caller = await _wait_for_quorum(site, site.witnessing, call, digest, seconds)
-        committed = await site.run(site.guarded(caller, evidence.ReceiptRead(site.exchange, digest, caller)))
+        committed = await site.record(caller, evidence.ReceiptRead(site.exchange, digest, caller))
     return json_reply(committed.result)
 
 
@@ -56,7 +66,8 @@ async def get_checkpoint(site: Site, call: Call) -> Reply:
 
     caller, since, (size, note) = await site.read(call, work)
     if log != "keys":
-        await site.run(evidence.SessionRead(site.exchange, int(call.params["year"]), min(since, size), size, caller))
+        session = evidence.SessionRead(site.exchange, int(call.params["year"]), min(since, size), size, caller)
+        await site.record(caller, session)
     return Reply(200, note, TEXT, _SECONDS)
 
 
@@ -85,22 +96,36 @@ async def get_consistency(site: Site, call: Call) -> Reply:
 
 
 async def get_records(site: Site, call: Call) -> Reply:
-    """The records behind a range of leaves."""
-
-    def job(caller: Caller) -> evidence.RecordsRead:
-        first, limit = _records_wanted(call)
-        return evidence.RecordsRead(site.exchange, int(call.params["year"]), first, limit, caller)
-
-    return json_reply((await site.recorded(call, job)).result)
+    """The records behind a range of leaves, all of them or those of a party, referral, kind or time."""
+    return json_reply(await _records(site, call, lambda: _wanted(call)))
 
 
 async def get_record(site: Site, call: Call) -> Reply:
     """The record behind one leaf."""
-    year, index = int(call.params["year"]), int(call.params["index"])
-    committed = await site.recorded(call, lambda caller: evidence.RecordsRead(site.exchange, year, index, 1, caller))
-    if not committed.result["records"]:
+
+    def wanted() -> evidence.Wanted:
+        call.parameters()
+        return evidence.Wanted(int(call.params["index"]), 1)
+
+    document = await _records(site, call, wanted)
+    if not document["records"]:
         raise ReferralError(ErrorCode.NOT_FOUND)
-    return json_reply(committed.result)
+    return json_reply({name: value for name, value in document.items() if name != "next"})
+
+
+async def _records(site: Site, call: Call, wanted: Callable[[], evidence.Wanted]) -> dict[str, Any]:
+    """Records; that they are handed out is on the record before they are."""
+    year = int(call.params["year"])
+    committed = await site.recorded(call, lambda caller: evidence.RecordsRead(site.exchange, year, wanted(), caller))
+    return committed.result
+
+
+async def get_evidence(site: Site, call: Call) -> Reply:
+    """Everything about one referral that its caller may see, with all that proves it (R-89)."""
+    ref = call.params["ref"]
+    caller, pack = await site.read(call, lambda caller: (caller, packs.build(site.exchange, ref, caller)))
+    committed = await site.run(site.guarded(caller, packs.PackHandedOut(site.exchange, ref, pack, caller)))
+    return Reply(200, committed.result, ARCHIVE, _SECONDS)
 
 
 def _log(call: Call) -> str:
@@ -148,12 +173,16 @@ async def _wait_for_quorum(site: Site, witnessing: Witnessing, call: Call, diges
     return caller
 
 
-def _records_wanted(call: Call) -> tuple[int, int]:
-    given = call.parameters("from", "limit")
+def _wanted(call: Call) -> evidence.Wanted:
+    given = call.parameters("from", "limit", "since", "until", *SOUGHT)
     first, limit = _size(given.get("from", "0")), _size(given.get("limit", str(DEFAULT_RECORDS)))
     if not 1 <= limit <= evidence.MAX_RECORDS:
         raise ReferralError(ErrorCode.MALFORMED, reason="parameter", param="limit", least=1, most=evidence.MAX_RECORDS)
-    return first, limit
+    for name in SOUGHT.keys() & given.keys():
+        if not SOUGHT[name](given[name]):
+            raise ReferralError(ErrorCode.MALFORMED, reason="parameter", param=name)
+    since, until = (_size(given[name]) if name in given else None for name in ("since", "until"))
+    return evidence.Wanted(first, limit, given.get("party"), given.get("ref"), given.get("kind"), since, until)
 
 
 def _size(text: str | None) -> int:

@@ -63,7 +63,7 @@ async def get_referral(site: Site, call: Call) -> Reply:
         caller, shown = await site.read(call, lambda caller: (caller, _build(site, ref, caller)))
         if known == _etag(shown):
             return Reply(304, b"", headers=((b"etag", known.encode("latin-1")),))
-        await site.run(site.guarded(caller, ViewRead(site.exchange, ref, caller)))
+        await site.record(caller, ViewRead(site.exchange, ref, caller))
     # Built after its record is durable and outside the writer, whom a referral with a thousand acts would hold up.
     return _view(await site.work(lambda: _build(site, ref, caller)))
 

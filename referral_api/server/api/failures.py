@@ -1,8 +1,9 @@
 """Every failure becomes an answer here: problem documents for what was raised, and the one way to send a reply.
 
-An unexpected exception is an opaque 500 with a request id, and one log line that says where, never what.
+An unexpected exception is an opaque 500 with a request id, and one log line that says where, never what. What was
+refused is noted for the log before its answer leaves (service/recording.py).
 
-Must never: let an exception's text out.
+Must never: let an exception's text out, or record what a stranger claims to be about.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from __future__ import annotations
 from typing import Any
 
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.formats.act import parse_act
 from referral_api.server import observe
-from referral_api.server.api.call import Reply, Scope, Send
+from referral_api.server.api.call import Call, Reply, Scope, Send
 from referral_api.server.api.exchange import RefusedError, answer_document
-from referral_api.server.api.problems import language_of, problem_of
+from referral_api.server.api.problems import REFUSALS, language_of, problem_of
 from referral_api.server.api.site import Site
+from referral_api.server.service.recording import Refusal
 
 _SECURITY: tuple[tuple[bytes, bytes], ...] = (
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
@@ -22,6 +25,42 @@ _SECURITY: tuple[tuple[bytes, bytes], ...] = (
     (b"referrer-policy", b"no-referrer"),
 )
 """On every answer. There is no `access-control-` header on any: no other site's script may read the exchange."""
+
+
+async def refuse(site: Site, fault: Exception, scope: Scope, request_id: str, call: Call | None) -> Reply:
+    """The problem document for whatever was raised; if it is a refusal, it is on the record or counted first (R-98).
+
+    `call` is None where the request was refused before it was one.
+    """
+    refusal = _refusal_of(fault, call)
+    if refusal is not None and site.recording.is_single(refusal, int(site.clock())):
+        try:
+            await site.run(lambda batch: site.recording.refused(refusal, batch))
+        except ReferralError:
+            site.recording.count_refusal(refusal, int(site.clock()))
+    return failed(site, fault, scope, request_id)
+
+
+def _refusal_of(fault: Exception, call: Call | None) -> Refusal | None:
+    """What is to be recorded of a failure: not a final refusal, whose act has its leaf, nor what is none at all."""
+    if not isinstance(fault, ReferralError) or fault.code not in REFUSALS:
+        return None
+    if call is None or call.credential is None:
+        return Refusal(None, None, fault.code)
+    act = call.params.get("digest") or _digest_of_act(call)
+    about = call.path if call.params.keys() & {"ref", "id", "digest"} else None
+    return Refusal(call.party, call.credential, fault.code, call.params.get("ref"), act, about)
+
+
+def _digest_of_act(call: Call) -> str | None:
+    """The digest of the act that a PUT brought, where there is one to be read."""
+    if call.method != "PUT":
+        return None
+    try:
+        members = call.json(required=frozenset({"act"}), optional=frozenset({"bundle", "route", "sealed", "enrolment"}))
+        return parse_act(str(members["act"]).encode()).digest
+    except ReferralError:
+        return None
 
 
 def failed(site: Site, fault: Exception, scope: Scope, request_id: str) -> Reply:

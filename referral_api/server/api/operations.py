@@ -149,6 +149,7 @@ OPERATIONS: tuple[Operation, ...] = (
     _op("get_audit_tile", "GET /v1/log/audit/{year}/tile/{path}", evidence.get_tile, Read.AUDIT_LOG, "Audit tile", 200),
     _op("get_records", "GET /v1/records/{year}", evidence.get_records, Read.RECORDS, "Records behind leaves", 200),
     _op("get_record", "GET /v1/records/{year}/{index}", evidence.get_record, Read.RECORDS, "One record", 200),
+    _op("get_evidence", "GET /v1/evidence/{ref}", evidence.get_evidence, Read.EVIDENCE, "Evidence pack", 200),
 )
 
 _COMPILED = [(operation, operation.pattern) for operation in OPERATIONS]

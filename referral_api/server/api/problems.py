@@ -111,6 +111,8 @@ TABLE: Mapping[ErrorCode, Row] = {
     E.UNAVAILABLE: Row(503, "same", 1),
     E.INTERNAL: Row(500, "same"),
 }
+REFUSALS = frozenset(code for code, row in TABLE.items() if row.status < 429 or row.status == 431) - {E.USE_DPOP_NONCE}
+"""What is the caller's to mend and is recorded (R-98): not that the exchange is busy or ill, nor a question back."""
 CLIENT_ONLY = frozenset(ErrorCode) - TABLE.keys()
 """Codes that only a client or an auditor raises; if one reached HTTP it would be a defect and shows as `internal`."""
 

@@ -25,10 +25,13 @@ from referral_api.server.service.callers import Caller, check_access
 from referral_api.server.service.decision import Accepted
 from referral_api.server.service.exchange import Exchange
 from referral_api.server.service.feed import Cursors
+from referral_api.server.service.recorded import RecordedRead, read_closed
+from referral_api.server.service.recording import Recording
 from referral_api.server.service.tokens import TokenService
 from referral_api.server.service.waiters import Waiters
 from referral_api.server.service.witnesses import Witnessing
 from referral_api.server.service.writer import Answer, Gathering, Writer
+from referral_api.server.storage.spool import Spool
 
 T = TypeVar("T")
 MAX_TAKE = 32
@@ -132,6 +135,10 @@ class Site:
     clock: Callable[[], float]
     version: str
     configuration: dict[str, Any]
+    recording: Recording
+    """Where refusals and tokens are noted for the log."""
+    spool: Spool
+    """Where reads are recorded while the writer is closed (R-97)."""
     witnessing: Witnessing | None
     """None where the exchange runs without witnesses."""
     polled: dict[str, int]
@@ -155,18 +162,30 @@ class Site:
         self.lane.put(lambda: work(self._authenticate(call)), future)
         return await future
 
-    async def recorded(self, call: Call, make_job: Callable[[Caller], Job[T]]) -> Committed[T]:
-        """Authenticate, then run a job of the writer: what it hands out is on the record before this returns."""
+    async def recorded(self, call: Call, make_read: Callable[[Caller], RecordedRead[T]]) -> Committed[T]:
+        """Authenticate, then read: what is handed out is on the record before this returns."""
         future: asyncio.Future[Committed[T]] = asyncio.get_running_loop().create_future()
 
         def work() -> object:
             caller = self._authenticate(call)
-            job = self.guarded(caller, make_job(caller))
-            self.gathering.submit(job, lambda outcome: settle([(future, outcome)]))
-            return _LATER
+            return self._record(caller, make_read(caller), future)
 
         self.lane.put(work, future)
         return await future
+
+    async def record(self, caller: Caller, read: RecordedRead[T]) -> Committed[T]:
+        """The same for a caller who is known already."""
+        future: asyncio.Future[Committed[T]] = asyncio.get_running_loop().create_future()
+        self.lane.put(lambda: self._record(caller, read, future), future)
+        return await future
+
+    def _record(self, caller: Caller, read: RecordedRead[T], future: asyncio.Future[Committed[T]]) -> object:
+        """In the lane: leave it to the writer, or to the spool where nothing can be written."""
+        reason = self.writer.closed
+        if reason is not None:
+            return read_closed(self.exchange, self.spool, reason, read, caller, int(self.clock()))
+        self.gathering.submit(self.guarded(caller, read), lambda outcome: settle([(future, outcome)]))
+        return _LATER
 
     def guarded(self, caller: Caller, job: Job[T]) -> Job[T]:
         """A job that looks again whether its caller has access: a revocation may stand before it in the log (R-45)."""
@@ -208,7 +227,9 @@ class Site:
         return await future
 
     def _authenticate(self, call: Call) -> Caller:
-        return self.tokens.authenticate(call.method, call.raw_path, call.headers, call.now)
+        caller = self.tokens.authenticate(call.method, call.raw_path, call.headers, call.now)
+        call.party, call.credential = caller.party, caller.credential
+        return caller
 
 
 def _hop(

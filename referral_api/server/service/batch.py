@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 from referral_api.auditlog.leaf import LeafKind, encode_leaf, leaf_of
-from referral_api.auditlog.records import ServerRecord, encode_record, kind_of
+from referral_api.auditlog.records import ServerRecord, encode_record, leaf_of_record
 from referral_api.formats.statements import KeyMap
 from referral_api.server.storage import logbook, queries
 from referral_api.server.storage.database import Transaction
@@ -99,6 +99,11 @@ class Batch:
         self.referrals[referral.ref] = referral
         self._fresh.append(referral.ref)
 
+    def forget(self, ref: str) -> None:
+        """Let later jobs of this batch ask the database again about a referral whose records were erased."""
+        self.referrals.pop(ref, None)
+        self.acts = {key: act for key, act in self.acts.items() if act is not None and act.ref != ref}
+
     def next_index(self, log: str) -> int:
         """The index that the next leaf of `log` will get."""
         return self.heads[log].size + len(self.leaves.get(log, ()))
@@ -125,7 +130,7 @@ class Batch:
     def record(self, record: ServerRecord, *, ref: str | None = None, party: str | None = None) -> Place:
         """Store a record of the exchange's own and its leaf."""
         raw = encode_record(record)
-        place = self.append_record(kind_of(record), raw)
+        place = self.append_leaf(audit_log(self.year), encode_leaf(leaf_of_record(record, raw)))
         queries.insert_record(self.tx, queries.StoredRecord(place.pos, record.kind, ref, party, raw.decode("ascii")))
         return place
 

@@ -27,9 +27,9 @@ from referral_api.server.service import directory
 from referral_api.server.service.batch import Asks, Batch, Committed, Done, Place, audit_log
 from referral_api.server.service.callers import Caller, check_access
 from referral_api.server.service.exchange import Exchange
-from referral_api.server.service.ledger import Entry, announce, announce_delivery, settle, store
+from referral_api.server.service.ledger import Entry, carry_out, store
 from referral_api.server.service.reading import brought_by, path_to
-from referral_api.server.storage import logbook, queries
+from referral_api.server.storage import logbook, queries, recovery
 from referral_api.server.storage.database import Connection
 from referral_api.server.storage.queries import Referral, StoredAct
 
@@ -105,7 +105,7 @@ def proof_of(conn: Connection, exchange: Exchange, pos: int) -> str:
     log = audit_log(year)
     newest = exchange.newest_witnessed(conn, log)
     if newest is None or newest[0] <= index:
-        newest = exchange.newest_checkpoint(conn, log)
+        newest = exchange.newest_checkpoint(conn, log, provable=True)
     if newest is None or newest[0] <= index:
         raise ReferralError(ErrorCode.CHECKPOINT_PENDING)
     size, note = newest
@@ -166,6 +166,9 @@ class ReferralDecision:
         """The same act came twice at once: the second gets the first one's receipt (R-14)."""
         if seen.digest != self._checked.act.digest:
             raise ReferralError(ErrorCode.ACT_ID_REUSED, digest=seen.digest)
+        if self._checked.sealed is not None:
+            # Recovery may have brought the act back without what was sealed beside it (R-97).
+            recovery.refill(batch.tx, seen.pos, self._checked.sealed.sha256, self._checked.sealed.raw)
         return Repeat.find(batch.tx, seen, None if self._route is None else self._route.act)(batch)
 
     def _check_new_route(self, batch: Batch, route: Checked) -> None:
@@ -296,18 +299,7 @@ class ReferralDecision:
         states = [] if act.unit is None and len(situation.deliveries) > 1 else self._shown(changed)
         place, receipt = store(batch, self._exchange, Entry(act, checked.carrier, checked.sealed, states))
         referral = situation.referral or self._new_referral(batch)
-        for unit, after in changed.items():
-            seen = situation.deliveries.get(unit)
-            if seen is None:
-                queries.insert_delivery(batch.tx, referral.ref, after)
-                announce_delivery(batch, act, referral, after, place)
-            elif not queries.swap_delivery(batch.tx, referral.ref, seen, after):
-                raise RuntimeError("a delivery changed under the log's lock")
-        if situation.deliveries:
-            settle(batch, event, referral, changed)
-            announce(
-                batch, event, act, referral, {u: d for u, d in situation.deliveries.items() if u in changed}, place
-            )
+        carry_out(batch, event, act, referral, situation.deliveries, changed, place)
         beside, beside_place = self._accept_route(batch)
         return Done(Accepted(receipt, None, {}, fresh=True, beside=beside), place, beside_place)
 

@@ -9,23 +9,30 @@ Must never: serve a full tile before it is full, or a checkpoint that covers wha
 from __future__ import annotations
 
 import base64
+from bisect import bisect_left
+from collections.abc import Container
+from dataclasses import dataclass
 from typing import Any
 
 from referral_api.auditlog import tiles
-from referral_api.auditlog.records import AuditSession, ProofRead, RecordRead, encode_salt
+from referral_api.auditlog.leaf import parse_leaf
+from referral_api.auditlog.records import AuditSession, ProofRead, RecordRead, Sought, encode_record, encode_salt
 from referral_api.domain import policy
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.policy import Read, Relation
-from referral_api.server.service.batch import Batch, Done, audit_log
+from referral_api.server.service.batch import audit_log
 from referral_api.server.service.callers import Caller
 from referral_api.server.service.decision import proof_of
 from referral_api.server.service.exchange import Exchange
 from referral_api.server.service.reading import access
+from referral_api.server.service.recorded import RecordedRead, Shown
 from referral_api.server.storage import logbook, queries
 from referral_api.server.storage.database import Connection
 from referral_api.server.storage.logbook import KEYS
 
 MAX_RECORDS = 200  # R-05
+MAX_LOOKED_THROUGH = 2048
+"""Leaves behind which one call looks for records of a party or kind; the writer has nothing else to do meanwhile."""
 
 
 def receipt(conn: Connection, exchange: Exchange, digest: str, caller: Caller) -> dict[str, Any]:
@@ -94,41 +101,98 @@ def consistency(conn: Connection, exchange: Exchange, log: str, old: int, new: i
     return {"from": old, "to": to, "proof": proof, "checkpoint": note.decode("utf-8")}
 
 
-class RecordsRead:
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which records an auditor asks for: from an index on, so many, of a party, referral or kind, within times (unix
+    seconds; `since` included, `until` not).
+    """
+
+    first: int
+    limit: int
+    party: str | None = None
+    ref: str | None = None
+    kind: str | None = None
+    since: int | None = None
+    until: int | None = None
+
+    @property
+    def sought(self) -> Sought | None:
+        """What the record of the reading says about it."""
+        if (self.party, self.ref, self.kind) == (None, None, None):
+            return None
+        return Sought(party=self.party, ref=self.ref, kind=self.kind)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The records that were found, and the leaves that were looked through for them: `count` from `start` on."""
+
+    document: dict[str, Any]
+    start: int
+    count: int
+
+
+def find_records(conn: Connection, year: int, wanted: Wanted, caller: Caller) -> Found:
+    """Exact bytes as text, in log order; acts come with their receipts. `next` is where to go on; null: that was all.
+
+    Times never run backwards along a log, so a bound of time is found by halving. Party and kind have no index, which
+    every act would pay for: MAX_LOOKED_THROUGH leaves are looked through, and an answer may be empty and go on.
+    """
+    policy.demand(Read.RECORDS, caller.role, caller.kind, Relation.STRANGER)
+    log = audit_log(year)
+    size = logbook.size(conn, log)
+
+    def at(moment: int) -> int:
+        return bisect_left(range(size), moment, key=lambda index: parse_leaf(logbook.leaf(conn, log, index)).logged_s)
+
+    start = wanted.first if wanted.since is None else max(wanted.first, at(wanted.since))
+    end = max(start, size if wanted.until is None else at(wanted.until))
+    if wanted.sought is None and wanted.until is None:
+        # Records of this very batch are shown too, so that the reading's own leaf follows the last of them (R-97).
+        stop = start + wanted.limit
+    else:
+        stop = end if wanted.ref is not None else min(end, start + MAX_LOOKED_THROUGH)
+    span = logbook.position(year, start), logbook.position(year, stop) - 1
+    sought = queries.Sought(*span, wanted.limit + 1, wanted.party, wanted.ref, wanted.kind)
+    shown: dict[int, dict[str, Any]] = {}
+    for act in queries.acts_sought(conn, sought):
+        shown[act.pos] = {"kind": act.act.value, "record": act.jws, "receipt": act.receipt}
+    for record in queries.records_sought(conn, sought):
+        shown[record.pos] = {"kind": record.kind, "record": record.body}
+    places = sorted(shown)
+    if len(places) > wanted.limit:
+        stop = logbook.year_index(places[wanted.limit])[1]
+    records = [{"index": logbook.year_index(pos)[1], **shown[pos]} for pos in places[: wanted.limit]]
+    return Found({"records": records, "next": stop if stop < end else None}, start, stop - start)
+
+
+class RecordsRead(RecordedRead[dict[str, Any]]):
     """Hand auditors the records behind leaves; that they were handed out is itself on the record."""
 
-    def __init__(self, exchange: Exchange, year: int, first: int, count: int, caller: Caller) -> None:
+    def __init__(self, exchange: Exchange, year: int, wanted: Wanted, caller: Caller) -> None:
         self._exchange = exchange
         self._year = year
-        self._first = first
-        self._count = count
+        self._wanted = wanted
         self._caller = caller
 
-    def __call__(self, batch: Batch) -> Done[dict[str, Any]]:
-        """Record the read, then give exact bytes as text; acts come with their receipts."""
-        policy.demand(Read.RECORDS, self._caller.role, self._caller.kind, Relation.STRANGER)
-        first = logbook.position(self._year, self._first)
-        last = first + self._count - 1
-        shown: dict[int, dict[str, Any]] = {}
-        for act in queries.acts_between(batch.tx, first, last):
-            shown[act.pos] = {"kind": act.act.value, "record": act.jws, "receipt": act.receipt}
-        for record in queries.records_between(batch.tx, first, last):
-            shown[record.pos] = {"kind": record.kind, "record": record.body}
+    def show(self, conn: Connection, now: int, *, fetched: Container[tuple[str, str]] = ()) -> Shown[dict[str, Any]]:  # noqa: ARG002
+        """The exact bytes as text, acts with their receipts, and the record of the read."""
+        found = find_records(conn, self._year, self._wanted, self._caller)
         read = RecordRead(
-            t=batch.now,
+            t=now,
             salt=encode_salt(self._exchange.token_bytes(16)),
             party=self._caller.party,
             credential=self._caller.credential,
             origin=self._exchange.audit_origin(self._year),
-            start=self._first,
-            count=self._count,
+            start=found.start,
+            count=found.count,
+            sought=self._wanted.sought,
         )
-        batch.record(read, party=self._caller.party)
-        records = [{"index": logbook.year_index(pos)[1], **shown[pos]} for pos in sorted(shown)]
-        return Done({"records": records})
+        # Whoever keeps a mirror keeps the record of its own reading too: nobody else could bring it back (R-97).
+        return Shown(found.document | {"reading": encode_record(read).decode("ascii")}, read)
 
 
-class SessionRead:
+class SessionRead(RecordedRead[None]):
     """Record that an auditor read a log's tiles up to a size: one record a session, not one a tile (design §9)."""
 
     def __init__(self, exchange: Exchange, year: int, old: int, new: int, caller: Caller) -> None:
@@ -137,11 +201,11 @@ class SessionRead:
         self._sizes = (old, new)
         self._caller = caller
 
-    def __call__(self, batch: Batch) -> Done[None]:
-        """Append the record."""
+    def show(self, conn: Connection, now: int, *, fetched: Container[tuple[str, str]] = ()) -> Shown[None]:  # noqa: ARG002
+        """The record alone."""
         old, new = self._sizes
         record = AuditSession(
-            t=batch.now,
+            t=now,
             salt=encode_salt(self._exchange.token_bytes(16)),
             party=self._caller.party,
             credential=self._caller.credential,
@@ -149,11 +213,10 @@ class SessionRead:
             old_size=old,
             new_size=new,
         )
-        batch.record(record, party=self._caller.party)
-        return Done(None)
+        return Shown(None, record)
 
 
-class ReceiptRead:
+class ReceiptRead(RecordedRead[dict[str, Any]]):
     """Record that a stored receipt and its fresh proof were handed out."""
 
     def __init__(self, exchange: Exchange, digest: str, caller: Caller) -> None:
@@ -161,15 +224,14 @@ class ReceiptRead:
         self._digest = digest
         self._caller = caller
 
-    def __call__(self, batch: Batch) -> Done[dict[str, Any]]:
+    def show(self, conn: Connection, now: int, *, fetched: Container[tuple[str, str]] = ()) -> Shown[dict[str, Any]]:  # noqa: ARG002
         """Give receipt and proof, with the record behind them."""
-        found = receipt(batch.tx, self._exchange, self._digest, self._caller)
+        found = receipt(conn, self._exchange, self._digest, self._caller)
         record = ProofRead(
-            t=batch.now,
+            t=now,
             salt=encode_salt(self._exchange.token_bytes(16)),
             party=self._caller.party,
             credential=self._caller.credential,
             act=self._digest,
         )
-        batch.record(record, party=self._caller.party)
-        return Done(found)
+        return Shown(found, record)

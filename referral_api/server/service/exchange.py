@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 
 from referral_api.auditlog.checkpoint import TrustPolicy, log_key
 from referral_api.auditlog.policy import Policy
+from referral_api.domain.errors import ReferralError
 from referral_api.domain.words import CredentialId, KeyUse, PartyId
 from referral_api.formats.keys import SigningKey
 from referral_api.formats.statements import KeyMap
@@ -52,13 +53,15 @@ class Directory:
                 self._current = keymap
 
     @classmethod
-    def load(cls, conn: Connection) -> Directory:
-        """Fold the whole keys log. Its signatures were verified when its leaves were accepted."""
+    def load(cls, conn: Connection, *, verify: bool = False) -> Directory:
+        """Fold the whole keys log. Its signatures were verified when its leaves were accepted; `verify` does it again,
+        for a database that may not be the one that accepted them.
+        """
         directory = cls(KeyMap.start(logbook.leaf(conn, KEYS, 0)))
-        directory.refresh(conn)
+        directory.refresh(conn, verify=verify)
         return directory
 
-    def refresh(self, conn: Connection, *, size: int | None = None) -> None:
+    def refresh(self, conn: Connection, *, size: int | None = None, verify: bool = False) -> None:
         """Take in what other processes added. `size` is the keys log's size where the caller has just read it."""
         size = logbook.size(conn, KEYS) if size is None else size
         if size <= self.current.size:
@@ -66,7 +69,7 @@ class Directory:
         grown = self.current.copy()
         for first in range(grown.size, size, MAX_ENTRIES_A_READ):
             for leaf in logbook.leaves(conn, KEYS, first, min(first + MAX_ENTRIES_A_READ, size)):
-                grown.extend(leaf, verify=False)
+                grown.extend(leaf, verify=verify)
         self.advance(grown)
 
 
@@ -116,11 +119,21 @@ class Exchange:
         found = None if self.policy.rule() is None else logbook.latest_witnessed(conn, log)
         return None if found is None else (found.size, found.note)
 
-    def newest_checkpoint(self, conn: Connection, log: str) -> tuple[int, bytes] | None:
+    def newest_checkpoint(self, conn: Connection, log: str, *, provable: bool = False) -> tuple[int, bytes] | None:
         """Size and note of the newest signed checkpoint; the saved one lags behind the signer by a batch.
 
         The signer is asked as well, for another process may have signed since: who meets both must see one log grow.
+        While writes are closed it may have signed more than the database holds; `provable` leaves such a one out.
         """
-        known = (logbook.latest_checkpoint(conn, log), self.checkpoints.get(log), self.signed(log))
+        known = (logbook.latest_checkpoint(conn, log), self.checkpoints.get(log), self._signed(log))
         found = [(checkpoint.size, checkpoint.note) for checkpoint in known if checkpoint is not None]
+        if provable and found and max(found)[0] > (size := logbook.size(conn, log)):
+            found = [one for one in found if one[0] <= size]
         return max(found, key=lambda one: one[0], default=None)
+
+    def _signed(self, log: str) -> SignedCheckpoint | None:
+        try:
+            return self.signed(log)
+        except ReferralError:
+            # A signer's state that cannot be read closes the log for writing (R-97), not for reading.
+            return None

@@ -7,7 +7,7 @@ Must never: judge, or write anything for an act that was not judged.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from referral_api.auditlog.leaf import LeafKind
@@ -39,7 +39,7 @@ class Entry:
 def store(batch: Batch, exchange: Exchange, entry: Entry) -> tuple[Place, str]:
     """Append the act's leaf, sign its one receipt, store act and sealed text; (place, receipt text)."""
     act = entry.act
-    place = batch.append_record(LeafKind.ACT, act.jws.raw)
+    place = batch.append_record(LeafKind.ERASE if act.act is Act.ERASE else LeafKind.ACT, act.jws.raw)
     receipt = build_receipt(
         iss=exchange.issuer,
         act=act.digest,
@@ -79,14 +79,33 @@ def store(batch: Batch, exchange: Exchange, entry: Entry) -> tuple[Place, str]:
     return place, receipt
 
 
+def carry_out(
+    batch: Batch,
+    event: Event,
+    act: RawAct,
+    referral: Referral,
+    before: Mapping[str, Delivery],
+    changed: Mapping[str, Delivery],
+    place: Place,
+) -> None:
+    """What an accepted act does to deliveries and inboxes, whether it has just come or comes back from a mirror."""
+    for unit, after in changed.items():
+        seen = before.get(unit)
+        if seen is None:
+            queries.insert_delivery(batch.tx, referral.ref, after)
+            announce_delivery(batch, act, referral, after, place)
+        elif not queries.swap_delivery(batch.tx, referral.ref, seen, after):
+            raise RuntimeError("a delivery changed under the log's lock")
+    if before:
+        settle(batch, event, referral, changed)
+        announce(batch, event, act, referral, {u: d for u, d in before.items() if u in changed}, place)
+
+
 def announce(
     batch: Batch, event: Event, act: RawAct, referral: Referral, before: Mapping[str, Delivery], place: Place
 ) -> None:
     """Put the act into the inboxes of the parties that may see it, their own acts excepted (R-55, R-62)."""
-    lines = [
-        _line(event, act, referral, place, party=party, unit=unit, answered_by=answered_by)
-        for party, unit, answered_by in _readers(event, referral, before)
-    ]
+    lines = lines_of(event, act.id, referral, before, place.pos)
     for line in lines:
         feeds.insert_feed(batch.tx, line)
     batch.wake.update(line.party for line in lines)
@@ -94,11 +113,53 @@ def announce(
 
 def announce_delivery(batch: Batch, act: RawAct, referral: Referral, delivery: Delivery, place: Place) -> None:
     """Put a new delivery into its unit's inbox, pending until it is acknowledged; a held one is in no inbox (R-63)."""
+    line = delivery_line(act, referral, delivery, place.pos, batch.now)
+    if line is not None:
+        feeds.insert_feed(batch.tx, line)
+        batch.wake.add(delivery.unit)
+
+
+def settle(batch: Batch, event: Event, referral: Referral, changed: Iterable[str]) -> None:
+    """Take from the inboxes what this act answers: at the units it changed, and at the sender for those units."""
+    units = set(changed)
+    for party in (referral.sender, *sorted(units)):
+        pending = feeds.pending_of(batch.tx, referral.ref, party)
+        feeds.settle_feed(batch.tx, party, [line.pos for line in pending if answers(event, line, units)])
+
+
+# What inboxes hold, as functions of the acts alone: the audit of the database computes it again (service/reckoning).
+
+
+def lines_of(
+    event: Event, act_id: str, referral: Referral, before: Mapping[str, Delivery], pos: int
+) -> list[FeedEntry]:
+    """The inbox lines of an act on deliveries that exist; `before` are those that it changed, as they were."""
+    return [
+        FeedEntry(
+            party=party,
+            pos=pos,
+            act_digest=event.digest,
+            act_id=act_id,
+            kind=event.act.value,
+            ref=referral.ref,
+            unit=unit,
+            sender=event.party,
+            urgency=referral.urgency.value,
+            at=event.at,
+            answered_by=frozenset(kind.value for kind in answered_by),
+            pending=bool(answered_by),
+        )
+        for party, unit, answered_by in _readers(event, referral, before)
+    ]
+
+
+def delivery_line(act: RawAct, referral: Referral, delivery: Delivery, pos: int, at: int) -> FeedEntry | None:
+    """The line of a new delivery at its unit; None while it is held."""
     if delivery.state is State.HELD:
-        return
-    line = FeedEntry(
+        return None
+    return FeedEntry(
         party=delivery.unit,
-        pos=place.pos,
+        pos=pos,
         act_digest=act.digest,
         act_id=act.id,
         kind=act.act.value,
@@ -106,26 +167,37 @@ def announce_delivery(batch: Batch, act: RawAct, referral: Referral, delivery: D
         unit=delivery.unit,
         sender=act.party,
         urgency=referral.urgency.value,
-        at=batch.now,
+        at=at,
         answered_by=frozenset(kind.value for kind in lifecycle.SUBMIT_ANSWERED_BY),
         pending=True,
     )
-    feeds.insert_feed(batch.tx, line)
-    batch.wake.add(delivery.unit)
 
 
-def settle(batch: Batch, event: Event, referral: Referral, changed: Iterable[str]) -> None:
-    """Take from the inboxes what this act answers: at the units it changed, and at the sender for those units."""
-    units = set(changed)
-    for party in (referral.sender, *sorted(units)):
-        answered = [
-            line.pos
-            for line in feeds.pending_of(batch.tx, referral.ref, party)
-            if event.act.value in line.answered_by
-            and (line.unit is None or line.unit in units)
-            and (event.question is None or line.act_digest == event.question)
-        ]
-        feeds.settle_feed(batch.tx, party, answered)
+def retrieval_line(referral: Referral, unit: str, act_digest: str, pos: int, at: int) -> FeedEntry:
+    """The sender's line of a first retrieval: "downloaded" is not yet "read", and both are worth knowing."""
+    return FeedEntry(
+        party=referral.sender,
+        pos=pos,
+        act_digest=act_digest,
+        act_id=None,
+        kind="retrieved",
+        ref=referral.ref,
+        unit=unit,
+        sender=unit,
+        urgency=referral.urgency.value,
+        at=at,
+        answered_by=frozenset(),
+        pending=False,
+    )
+
+
+def answers(event: Event, line: FeedEntry, changed: Collection[str]) -> bool:
+    """Whether an act that changed these units' deliveries is what a pending line waits for."""
+    return (
+        event.act.value in line.answered_by
+        and (line.unit is None or line.unit in changed)
+        and (event.question is None or line.act_digest == event.question)
+    )
 
 
 def _readers(
@@ -151,29 +223,3 @@ def _answered_by(event: Event, delivery: Delivery) -> frozenset[Act]:
         event.act, event.by, delivery.state, open_questions=delivery.open_questions, code=event.code
     )
     return frozenset() if move is None else move.answered_by
-
-
-def _line(
-    event: Event,
-    act: RawAct,
-    referral: Referral,
-    place: Place,
-    *,
-    party: str,
-    unit: str | None,
-    answered_by: frozenset[Act],
-) -> FeedEntry:
-    return FeedEntry(
-        party=party,
-        pos=place.pos,
-        act_digest=event.digest,
-        act_id=act.id,
-        kind=event.act.value,
-        ref=referral.ref,
-        unit=unit,
-        sender=event.party,
-        urgency=referral.urgency.value,
-        at=event.at,
-        answered_by=frozenset(kind.value for kind in answered_by),
-        pending=bool(answered_by),
-    )

@@ -22,18 +22,20 @@ from referral_api.domain.words import KeyUse
 from referral_api.formats.strict_json import b64u
 from referral_api.server.service.batch import Batch, audit_log
 from referral_api.server.service.exchange import Exchange
-from referral_api.server.storage import queries
-from referral_api.server.storage.queries import StoredRecord
+from referral_api.server.storage import logbook, queries
+from referral_api.server.storage.queries import Sought, StoredRecord
 
 
 def begin_year(exchange: Exchange, batch: Batch) -> None:
-    """Write the first leaf of the batch's audit log, which is still empty, after closing the one before it, if any.
+    """Where the batch's audit log is still empty, write its first leaf, after closing the one before it, if any.
 
-    The batch holds the locks of both (writer.py); the signer's state of the new log exists.
+    The batch holds the locks of both (writer.py) and may sign both (opening.py).
     """
     log = audit_log(batch.year)
-    older = [name for name in batch.heads if name.startswith("audit/") and name != log]
-    previous = _close(exchange, batch, older[0], log) if older else None
+    if batch.next_index(log):
+        return
+    older = [name for name in batch.heads if name.startswith("audit/") and name < log and batch.next_index(name)]
+    previous = _close(exchange, batch, max(older), log) if older else None
     key = exchange.keymap.exchange_keys(KeyUse.LOG)[0]
     salt = encode_salt(exchange.token_bytes(16))
     batch.record(LogGenesis(t=batch.now, salt=salt, origin=exchange.origin(log), kid=key.kid, previous=previous))
@@ -46,14 +48,22 @@ def last_second(year: int) -> int:
 
 def _close(exchange: Exchange, batch: Batch, old: str, new: str) -> TreeHead:
     """Write the closing leaf of the old log; its head with that leaf in it."""
-    record = LogClosed(
-        t=last_second(int(old.partition("/")[2])),
-        salt=encode_salt(exchange.token_bytes(16)),
-        origin=exchange.origin(old),
-        following=exchange.origin(new),
-    )
-    raw = encode_record(record)
-    place = batch.append_leaf(old, encode_leaf(leaf_of_record(record, raw)))
-    queries.insert_record(batch.tx, StoredRecord(place.pos, record.kind, None, None, raw.decode("ascii")))
-    edge = batch.heads[old].frontier.extend([leaf_hash(place.leaf)])
+    if not _is_closed(batch, old):
+        record = LogClosed(
+            t=last_second(int(old.partition("/")[2])),
+            salt=encode_salt(exchange.token_bytes(16)),
+            origin=exchange.origin(old),
+            following=exchange.origin(new),
+        )
+        raw = encode_record(record)
+        place = batch.append_leaf(old, encode_leaf(leaf_of_record(record, raw)))
+        queries.insert_record(batch.tx, StoredRecord(place.pos, record.kind, None, None, raw.decode("ascii")))
+    edge = batch.heads[old].frontier.extend([leaf_hash(leaf) for leaf in batch.leaves.get(old, ())])
     return TreeHead(origin=exchange.origin(old), size=edge.size, root=b64u(edge.root()))
+
+
+def _is_closed(batch: Batch, log: str) -> bool:
+    """Whether a log has its closing leaf: recovery may have brought it back, and not the log that follows."""
+    batch.tx.flush()
+    last = logbook.position(int(log.partition("/")[2]), batch.next_index(log) - 1)
+    return bool(queries.records_sought(batch.tx, Sought(last, last, 1, kind="log.closed")))

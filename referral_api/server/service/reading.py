@@ -1,33 +1,32 @@
 """Reads that must be on the record: a referral's acts, its bundle, what went sealed beside an act (R-52, R-54, R-66).
 
-Each is a job of the writer: the record that this credential was handed this is committed before the first byte leaves,
-and a unit's first retrieval moves its delivery in the same transaction. Their answers hold no proof, so they are given
-even while the log's signer fails. Visibility is that of policy.SEES.
+Each is a `RecordedRead`: the record that this credential was handed this is durable before the first byte leaves, and a
+unit's first retrieval moves its delivery in the same transaction. Their answers hold no proof, so they are given even
+while the log's signer fails, or the log is closed. Visibility is that of policy.SEES.
 
 Must never: hand out anything before its record is durable, or tell a unit of another unit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from referral_api.auditlog.evidence import passed_on
 from referral_api.auditlog.records import Retrieved, Viewed, encode_salt, parse_record
-from referral_api.domain import clocks, fold, lifecycle, policy
+from referral_api.domain import clocks, lifecycle, policy
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.fold import Delivery
 from referral_api.domain.policy import Read, Relation, Viewer
 from referral_api.domain.words import Act, Role
 from referral_api.formats.act import RawAct, parse_act
-from referral_api.server.service.batch import Batch, Done
 from referral_api.server.service.callers import Caller
 from referral_api.server.service.exchange import Exchange
-from referral_api.server.storage import feeds, logbook, queries
+from referral_api.server.service.recorded import RecordedRead, Shown
+from referral_api.server.storage import logbook, queries
 from referral_api.server.storage.database import Connection
-from referral_api.server.storage.feeds import FeedEntry
 from referral_api.server.storage.queries import Referral, StoredAct
 
 
@@ -79,7 +78,7 @@ def access(conn: Connection, ref: str, caller: Caller, action: Read) -> Access:
     return Access(referral, deliveries, relation, caller, path)
 
 
-class BundleRead:
+class BundleRead(RecordedRead[bytes]):
     """Hand out the bundle that a delivery was sealed with: the submit's, or after a transfer the forwarded one."""
 
     def __init__(self, exchange: Exchange, ref: str, caller: Caller) -> None:
@@ -87,36 +86,30 @@ class BundleRead:
         self._ref = ref
         self._caller = caller
 
-    def __call__(self, batch: Batch) -> Done[bytes]:
-        """Record, move the delivery on its first retrieval, and give the exact text."""
+    def show(self, conn: Connection, now: int, *, fetched: Container[tuple[str, str]] = ()) -> Shown[bytes]:  # noqa: ARG002
+        """The exact text, its record, and the delivery that its first retrieval moves."""
         caller = self._caller
-        granted = access(batch.tx, self._ref, caller, Read.BUNDLE)
+        granted = access(conn, self._ref, caller, Read.BUNDLE)
         own = granted.deliveries.get(caller.party)
         if own is not None and own.state not in lifecycle.SERVED:
             raise ReferralError(ErrorCode.NOT_FOUND)
-        brought = granted.referral.submit_digest if own is None else brought_by(batch.tx, self._ref, own.unit)
-        text = queries.find_sealed(batch.tx, brought)
-        digest = queries.sealed_digest(batch.tx, brought)
+        brought = granted.referral.submit_digest if own is None else brought_by(conn, self._ref, own.unit)
+        text = queries.find_sealed(conn, brought)
+        digest = queries.sealed_digest(conn, brought)
         if text is None or digest is None:
             raise ReferralError(ErrorCode.NOT_FOUND)
-        unit = None if own is None else own.unit
         record = Retrieved(
-            t=batch.now,
+            t=now,
             salt=encode_salt(self._exchange.token_bytes(16)),
             party=caller.party,
             credential=caller.credential,
             ref=self._ref,
-            unit=unit,
+            unit=None if own is None else own.unit,
             sealed="bundle",
             act=brought,
             digest=digest,
         )
-        place = batch.record(record, ref=self._ref, party=caller.party)
-        if own is not None and own.retrieved_at is None:
-            if not queries.swap_delivery(batch.tx, self._ref, own, fold.retrieve(own, batch.now)):
-                raise RuntimeError("a delivery changed under the log's lock")
-            _tell_sender(batch, granted.referral, own.unit, brought, place.pos)
-        return Done(text)
+        return Shown(text, record, own if own is not None and own.retrieved_at is None else None)
 
 
 def brought_by(conn: Connection, ref: str, unit: str) -> str:
@@ -140,7 +133,7 @@ def path_to(conn: Connection, ref: str, unit: str) -> Sequence[RawAct]:
     return passed_on(unit, accepted)
 
 
-class SealedRead:
+class SealedRead(RecordedRead[bytes]):
     """Hand out what went sealed beside one act that the caller may see.
 
     What holds the referral or a part of it, a unit gets where it gets the bundle, and after it. Else it could read on
@@ -153,22 +146,24 @@ class SealedRead:
         self._digest = digest
         self._caller = caller
 
-    def __call__(self, batch: Batch) -> Done[bytes]:
-        """Record and give the exact text."""
-        granted = access(batch.tx, self._ref, self._caller, Read.SEALED)
-        act = queries.find_act_by_digest(batch.tx, self._digest)
+    def show(self, conn: Connection, now: int, *, fetched: Container[tuple[str, str]] = ()) -> Shown[bytes]:
+        """The exact text and its record."""
+        granted = access(conn, self._ref, self._caller, Read.SEALED)
+        act = queries.find_act_by_digest(conn, self._digest)
         if act is None or act.ref != self._ref or not granted.sees(act) or act.act is Act.SUBMIT:
             raise ReferralError(ErrorCode.NOT_FOUND)
         own = granted.deliveries.get(self._caller.party)
-        has_bundle = own is None or (own.state in lifecycle.SERVED and own.retrieved_at is not None)
+        has_bundle = own is None or (
+            own.state in lifecycle.SERVED and (own.retrieved_at is not None or (self._ref, own.unit) in fetched)
+        )
         if act.act in ADDS_REFERRAL and not has_bundle:
             raise ReferralError(ErrorCode.NOT_FOUND)
-        text = queries.find_sealed(batch.tx, self._digest)
-        digest = queries.sealed_digest(batch.tx, self._digest)
+        text = queries.find_sealed(conn, self._digest)
+        digest = queries.sealed_digest(conn, self._digest)
         if text is None or digest is None:
             raise ReferralError(ErrorCode.NOT_FOUND)
         record = Retrieved(
-            t=batch.now,
+            t=now,
             salt=encode_salt(self._exchange.token_bytes(16)),
             party=self._caller.party,
             credential=self._caller.credential,
@@ -178,11 +173,10 @@ class SealedRead:
             act=self._digest,
             digest=digest,
         )
-        batch.record(record, ref=self._ref, party=self._caller.party)
-        return Done(text)
+        return Shown(text, record)
 
 
-class ViewRead:
+class ViewRead(RecordedRead[Caller]):
     """Record that a referral is shown to a caller (R-54). Whoever asked builds the view itself afterwards."""
 
     def __init__(self, exchange: Exchange, ref: str, caller: Caller) -> None:
@@ -190,18 +184,17 @@ class ViewRead:
         self._ref = ref
         self._caller = caller
 
-    def __call__(self, batch: Batch) -> Done[Caller]:
-        """Record the view, for a caller who may have it."""
-        access(batch.tx, self._ref, self._caller, Read.REFERRAL)
+    def show(self, conn: Connection, now: int, *, fetched: Container[tuple[str, str]] = ()) -> Shown[Caller]:  # noqa: ARG002
+        """The view's record, for a caller who may have it."""
+        access(conn, self._ref, self._caller, Read.REFERRAL)
         record = Viewed(
-            t=batch.now,
+            t=now,
             salt=encode_salt(self._exchange.token_bytes(16)),
             party=self._caller.party,
             credential=self._caller.credential,
             ref=self._ref,
         )
-        batch.record(record, ref=self._ref, party=self._caller.party)
-        return Done(self._caller)
+        return Shown(self._caller, record)
 
 
 def build_view(conn: Connection, ref: str, caller: Caller) -> dict[str, Any]:
@@ -277,26 +270,6 @@ def _retrievals(conn: Connection, granted: Access) -> list[dict[str, Any]]:
         year, index = logbook.year_index(stored.pos)
         shown.append({"kind": record.kind, "unit": record.unit, "time": record.t, "year": year, "index": index})
     return shown
-
-
-def _tell_sender(batch: Batch, referral: Referral, unit: str, act_digest: str, pos: int) -> None:
-    """The hotline learns that the bundle was fetched: "downloaded" is not yet "read", and both are worth knowing."""
-    line = FeedEntry(
-        party=referral.sender,
-        pos=pos,
-        act_digest=act_digest,
-        act_id=None,
-        kind="retrieved",
-        ref=referral.ref,
-        unit=unit,
-        sender=unit,
-        urgency=referral.urgency.value,
-        at=batch.now,
-        answered_by=frozenset(),
-        pending=False,
-    )
-    feeds.insert_feed(batch.tx, line)
-    batch.wake.add(referral.sender)
 
 
 def _aware(seconds: int) -> datetime:

@@ -67,6 +67,19 @@ class TokenAnswer(NamedTuple):
     status: int
     headers: tuple[tuple[bytes, bytes], ...]
     document: dict[str, Any]
+    credential: str | None = None
+    """Whose token it is."""
+
+    @property
+    def refusal(self) -> ErrorCode | None:
+        """Why there is none, in the exchange's own words."""
+        error = str(self.document.get("error", "")).replace("_", "-")
+        if self.status < 400:
+            return None
+        return ErrorCode(error) if error in set(ErrorCode) else _REFUSALS.get(self.status, ErrorCode.MALFORMED)
+
+
+_REFUSALS = {401: ErrorCode.INVALID_TOKEN, 429: ErrorCode.RATE_LIMITED, 503: ErrorCode.UNAVAILABLE}
 
 
 @dataclass(slots=True)
@@ -172,15 +185,18 @@ class TokenService:
             raise ReferralError(ErrorCode.INVALID_DPOP_PROOF, reason="doubled" if proofs else "missing")
         proof = self._proofs.verify_proof(proofs[0], "POST", TOKEN_PATH, now, ath=None)
 
+        proved: list[CredentialId] = []
+
         def claim(credential: CredentialId, use: bytes, until: int) -> None:
             # Only a caller that has proved its key comes here: nobody can fill the store or use up another's quota.
             self._quota.take(credential, now)
             self._claim_proof(proof, now)
             self._replay.claim_assertion(use, until, now)
+            proved.append(credential)
 
         answer = self._tokens.answer(form, proof.jkt, claim, now)
         if answer.status == 200:
-            return TokenAnswer(200, _NO_STORE, answer.document)
+            return TokenAnswer(200, _NO_STORE, answer.document, proved[0])
         return _oauth_error(answer.status, answer.document["error"], answer.document.get("error_description"), now)
 
     def _claim_proof(self, proof: Proof, now: int) -> None:

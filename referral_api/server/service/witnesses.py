@@ -13,7 +13,7 @@ Implements: C2SP tlog-witness v1.0.0 (the log's side), R-96; design §9.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -29,7 +29,6 @@ from referral_api.auditlog.witnessing import (
     MAX_ANSWER_BYTES,
     SIZE_MEDIA_TYPE,
     format_request,
-    monitoring_path,
     parse_size,
     verify_answer,
 )
@@ -354,25 +353,6 @@ def merge(note: SignedNote, lines: Iterable[NoteSignature]) -> SignedNote:
     """A note with these lines too; of one key's lines the newest stays."""
     kept = {(line.name, line.key_id): line for line in chain(note.signatures, lines)}
     return SignedNote(note.text, tuple(kept.values()))
-
-
-def promised(policy: Policy, origins: Mapping[str, str], transport: httpx2.BaseTransport | None = None) -> list[bytes]:
-    """What the witnesses that answer say they have cosigned last of these logs (origin by name): notes, unverified.
-
-    For the start-up gate; a witness that is away, or shows nothing, says nothing.
-    """
-    found: list[bytes] = []
-    with httpx2.Client(transport=transport, timeout=ANSWER_S, follow_redirects=False) as http:
-        for post in posts_of(policy):
-            for origin in origins.values():
-                url = f"{post.url.rstrip('/')}/{monitoring_path(origin)}"
-                try:
-                    answer = http.get(url)
-                except httpx2.HTTPError:
-                    break
-                if answer.status_code == 200 and len(answer.content) <= MAX_ANSWER_BYTES:
-                    found.append(answer.content)
-    return found
 
 
 def _suffices(policy: TrustPolicy, note: SignedNote) -> bool:

@@ -22,7 +22,7 @@ from referral_api.auditlog.proof import format_proof
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.server import observe
 from referral_api.server.service.batch import Batch, Committed, Done, Job, Place, asks_of, audit_log
-from referral_api.server.storage import logbook
+from referral_api.server.storage import lease, logbook
 from referral_api.server.storage.database import Database, OutcomeUnknown, RolledBack, Transaction
 from referral_api.server.storage.logbook import KEYS
 from referral_api.server.storage.signer import LogSigner, SignedCheckpoint
@@ -57,6 +57,7 @@ class Writer:
         announce: Callable[[Batch], None] = lambda _: None,
         committed: Callable[[Batch], None],
         checkpoints: dict[str, SignedCheckpoint],
+        closed: ReferralError | None = None,
         on_step: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._database = database
@@ -68,6 +69,7 @@ class Writer:
         self._committed = committed
         self._deliver: Deliver = deliver_here
         self._checkpoints = checkpoints
+        self._closed = closed
         self._saved: dict[str, int] = {}
         self._on_step = on_step
         self._queue: SimpleQueue[_Queued | None] = SimpleQueue()
@@ -97,6 +99,17 @@ class Writer:
         return self._thread.is_alive()
 
     @property
+    def closed(self) -> str | None:
+        """Why nothing may be written until somebody has followed that runbook and started again; None while open."""
+        return None if self._closed is None else str(self._closed.facts["reason"])
+
+    def close(self, refusal: ReferralError) -> None:
+        """Take nothing any more: WRITES_CLOSED, from now until a start that finds everything in order (R-97)."""
+        if self._closed is None:
+            observe.log("writes_closed", reason=refusal.facts["reason"])
+            self._closed = refusal
+
+    @property
     def signing(self) -> bool:
         """Whether the last batch got its checkpoint; an exchange that cannot sign is not ready."""
         return self._signing
@@ -104,7 +117,7 @@ class Writer:
     @property
     def went_well(self) -> bool:
         """Whether the last commit went through and was signed: while it did not, who comes again is looked up first."""
-        return self._committing and self._signing
+        return self._committing and self._signing and self._closed is None
 
     def submit(self, job: Job[T], answer: Callable[[Committed[T] | ReferralError], None]) -> None:
         """Queue a job; `answer` is called exactly once, from `deliver`.
@@ -116,7 +129,9 @@ class Writer:
         self.put([_Queued(job, answer)])  # type: ignore[arg-type]
 
     def check_room(self) -> None:
-        """Raises UNAVAILABLE or QUEUE_FULL where `submit` would."""
+        """Raises WRITES_CLOSED, UNAVAILABLE or QUEUE_FULL where `submit` would."""
+        if self._closed is not None:
+            raise ReferralError(self._closed.code, **self._closed.facts)
         if not self.alive:
             raise ReferralError(ErrorCode.UNAVAILABLE, reason="writer")
         if self._queue.qsize() >= MAX_QUEUE:
@@ -169,6 +184,11 @@ class Writer:
         except Exception as fault:
             # A batch that failed is rolled back as a whole; its jobs are tried alone or refused.
             self._committing = False
+            if isinstance(fault, ReferralError) and fault.code is ErrorCode.WRITES_CLOSED:
+                # No job raises this here: the log's lease moved, or the database may not be trusted any more.
+                self.close(fault)
+                self._refuse(queued, fault)
+                return False
             observe.log("batch_failed", batch=len(queued), fault=type(fault).__name__)
             if len(queued) == 1:
                 self._refuse(queued, fault.code if isinstance(fault, ReferralError) else ErrorCode.UNAVAILABLE)
@@ -274,6 +294,7 @@ class Writer:
             held = found.get(log) or signed.get(log) or self._checkpoints.get(log)
             if held is None or held.size < least:
                 with self._database.read() as conn:
+                    lease.check(conn, self._signers(log), log)
                     size = logbook.size(conn, log)
                 found[log] = self._extend(log, size, ())
 
@@ -317,8 +338,9 @@ class Writer:
                 path = logbook.inclusion(conn, place.log, place.index, checkpoint.size)
         return format_proof(place.index, path, checkpoint.note, extra=place.leaf).decode("utf-8")
 
-    def _refuse(self, queued: Iterable[_Queued], code: ErrorCode) -> None:
-        self._deliver([(one.answer, ReferralError(code)) for one in queued], frozenset())
+    def _refuse(self, queued: Iterable[_Queued], why: ErrorCode | ReferralError) -> None:
+        refusal = why if isinstance(why, ReferralError) else ReferralError(why)
+        self._deliver([(one.answer, ReferralError(refusal.code, **refusal.facts)) for one in queued], frozenset())
 
 
 class Gathering:

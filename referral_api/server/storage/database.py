@@ -33,7 +33,7 @@ from referral_api.server.storage.driver import (
     Session,
     refuse,
 )
-from referral_api.server.storage.sqlite import SqliteDriver, create_file
+from referral_api.server.storage.sqlite import SqliteDriver, SqliteOnlooker, create_file
 
 __all__ = ["Conflict", "Connection", "Database", "OutcomeUnknown", "RolledBack", "Transaction"]
 
@@ -84,6 +84,23 @@ class Database:
             driver.close()
             raise
         return cls(driver)
+
+    @classmethod
+    def look(cls, url: str) -> Self:
+        """Open for reading only, on SQLite also a file that another process has open: for the audit of the database.
+
+        Raises as `open`, but not for that.
+        """
+        target = _parse_url(url)
+        driver = SqliteOnlooker(_path(target)) if target.get_backend_name() == "sqlite" else _connect(target)
+        try:
+            _require_schema(_schema(driver.readers))
+        except BaseException:
+            driver.close()
+            raise
+        database = cls(driver)
+        database._closed_reason = "read-only"
+        return database
 
     @classmethod
     def migrate(cls, url: str) -> Self:

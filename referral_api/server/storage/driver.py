@@ -98,6 +98,12 @@ REFUSALS: Final = frozenset(
         "not-durable",
         "standby",
         "url",
+        "backup-exists",
+        "engine-differs",
+        "pg-dump-missing",
+        "pg-dump-failed",
+        "pg-restore-missing",
+        "pg-restore-failed",
     }
 )
 """Why a database is not opened: the `reason` of UNAVAILABLE, each with a paragraph in the operator's guide."""

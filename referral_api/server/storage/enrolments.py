@@ -7,11 +7,12 @@ Must never: decide who may enrol (service/enrolment.py and service/directory.py 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from referral_api.domain.errors import ReferralError
 from referral_api.formats.strict_json import canonical, parse
 from referral_api.server.storage.database import Connection, Transaction
 
@@ -151,6 +152,13 @@ def swap_enrolment(tx: Transaction, before: StoredEnrolment, after: StoredEnrolm
     return changed == 1
 
 
+def read_enrolment(row: Mapping[str, Any]) -> StoredEnrolment:
+    """An enrolment from its row by column. Raises ValueError for what this module never wrote."""
+    if unreadable(row):
+        raise ValueError("no row of this module's")
+    return _enrolment(tuple(row[column] for column in _COLUMNS.split(", ")))
+
+
 def _enrolment(row: tuple[Any, ...]) -> StoredEnrolment:
     enrolment, nonce, party, state, challenges, body, tries, created_at, updated_at = row
     return StoredEnrolment(
@@ -176,3 +184,27 @@ def _read(column: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise TypeError("a JSON column holds something else")
     return value
+
+
+def _read_exactly(column: str | None) -> None:
+    if column is not None and _written(_read(column)) != column:
+        raise ValueError("a JSON column is not as it was written")
+
+
+_READERS: Mapping[str, Callable[[Any], object]] = {
+    "state": EnrolmentState,
+    "challenges": _read_exactly,
+    "body": _read_exactly,
+}
+"""How the columns are read whose text could be anything."""
+
+
+def unreadable(row: Mapping[str, Any]) -> list[str]:
+    """Columns of a row that this module never wrote as they stand."""
+    found: list[str] = []
+    for column, read in _READERS.items():
+        try:
+            read(row[column])
+        except (ReferralError, ValueError, TypeError):
+            found.append(column)
+    return found

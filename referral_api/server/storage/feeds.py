@@ -35,21 +35,26 @@ def insert_feed(tx: Transaction, entry: FeedEntry) -> None:
     tx.later(
         "INSERT INTO feed (party, pos, act_digest, act_id, kind, ref, unit, sender, urgency, at, answered_by, pending)"
         " VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
-        (
-            entry.party,
-            entry.pos,
-            entry.act_digest,
-            entry.act_id,
-            entry.kind,
-            entry.ref,
-            entry.unit,
-            entry.sender,
-            entry.urgency,
-            entry.at,
-            " ".join(sorted(entry.answered_by)),
-            entry.pending,
-        ),
+        tuple(feed_row(entry).values()),
     )
+
+
+def feed_row(entry: FeedEntry) -> dict[str, object]:
+    """A line as its row, by column."""
+    return {
+        "party": entry.party,
+        "pos": entry.pos,
+        "act_digest": entry.act_digest,
+        "act_id": entry.act_id,
+        "kind": entry.kind,
+        "ref": entry.ref,
+        "unit": entry.unit,
+        "sender": entry.sender,
+        "urgency": entry.urgency,
+        "at": entry.at,
+        "answered_by": " ".join(sorted(entry.answered_by)),
+        "pending": entry.pending,
+    }
 
 
 def feed_after(conn: Connection, party: str, after: int, limit: int, *, pending: bool) -> list[FeedEntry]:

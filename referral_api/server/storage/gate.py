@@ -1,42 +1,79 @@
 """The start-up gate: before anything is written, the database and the log signer must tell one history.
 
-For every log it compares size and right edge of the database, the leaves behind that edge, the newest stored checkpoint
-and the signer's state; then it signs what was committed before a crash and not yet signed. Whatever does not fit closes
-the exchange for writing, with the runbook's name as `reason`.
+For every log it compares size and right edge of the database, the leaves behind that edge, the newest stored
+checkpoint, the signer's lease and state, and what witnesses were promised; then it signs what was committed before a
+crash and not yet signed. Whatever does not fit closes the exchange for writing, with the runbook's name as `reason`.
 
 Must never: repair anything but the missing signature, or accept a database that holds less than was signed.
 
-Implements: design §9 (start-up gate); R-93.
+Implements: design §9 (start-up gate); R-93, R-97.
 """
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Mapping, Sequence
+from typing import Final, TypeAlias
 
 from referral_api.auditlog.merkle import Frontier
-from referral_api.auditlog.tiles import TILE_WIDTH, TileReader
-from referral_api.domain.errors import ReferralError
-from referral_api.server.storage import logbook
+from referral_api.auditlog.tiles import TILE_WIDTH
+from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.server.storage import lease, logbook
 from referral_api.server.storage.database import Connection, Database
 from referral_api.server.storage.signer import LogSigner, LogSigners, SignedCheckpoint, closed
 
+Promises: TypeAlias = Mapping[str, Sequence[tuple[int, bytes]]]
+"""Sizes and roots by log, as witnesses say that they have cosigned them."""
+NOTHING: Final[Promises] = {}
 
-def gate(db: Database, signers: LogSigners) -> dict[str, SignedCheckpoint]:
+
+def gate(db: Database, signers: LogSigners, promised: Promises = NOTHING) -> dict[str, SignedCheckpoint]:
     """Check every log and sign its committed tail; the newest checkpoint of each log that has leaves.
 
     Raises WRITES_CLOSED with `reason` (signer.CLOSED_REASONS) and `log`.
     """
     # A state without its log is a database that was lost; a log without its state may be anybody's history.
     with db.read() as conn:
-        found = {*logbook.names(conn), *signers.names()}
+        found = {*logbook.names(conn), *signers.names(), *promised}
     checkpoints: dict[str, SignedCheckpoint] = {}
     for name in sorted(found, key=lambda name: (name != logbook.KEYS, name)):
         with db.read() as conn:
             is_unused = name not in signers.names() and logbook.size(conn, name) == 0
         # A crash between locking a new year's log and its first leaf may leave an empty row, and no state yet.
-        if not is_unused and (checkpoint := _judge(db, name, signers(name))).size:
+        if is_unused and not promised.get(name):
+            continue
+        for size, root in promised.get(name, ()):
+            _check_promise(db, name, size, root)
+        if (checkpoint := _judge(db, name, signers(name))).size:
             checkpoints[name] = checkpoint
     return checkpoints
+
+
+def pass_gate(
+    db: Database, signers: LogSigners, promised: Promises = NOTHING
+) -> tuple[dict[str, SignedCheckpoint], ReferralError | None]:
+    """The gate's checkpoints; or none, and why writes are closed (R-97).
+
+    Raises WRITES_CLOSED, `signer-fenced`: another host may be running this exchange, and has all the reads.
+    """
+    try:
+        return gate(db, signers, promised), None
+    except ReferralError as error:
+        if error.code is not ErrorCode.WRITES_CLOSED or error.facts["reason"] == "signer-fenced":
+            raise
+        return {}, error
+
+
+def _check_promise(db: Database, name: str, size: int, root: bytes) -> None:
+    """What a witness has cosigned, this database must hold, and the same."""
+    with db.read(snapshot=True) as conn:
+        if size > logbook.size(conn, name):
+            raise closed("witness-ahead", name)
+        try:
+            found = logbook.frontier_at(conn, name, size).root()
+        except ReferralError as error:
+            raise closed("database-differs", name) from error
+    if found != root:
+        raise closed("witness-differs", name)
 
 
 def _judge(db: Database, name: str, signer: LogSigner) -> SignedCheckpoint:
@@ -52,6 +89,8 @@ def _judge(db: Database, name: str, signer: LogSigner) -> SignedCheckpoint:
         stored = logbook.latest_checkpoint(conn, name)
         if stored is not None and stored.size > edge.size:
             raise closed("database-shorter", name)
+        if edge.size:
+            lease.check(conn, signer, name)
 
     def read_missing(first: int, last: int) -> list[bytes]:
         with db.read() as fresh:
@@ -68,9 +107,7 @@ def _check_edge(conn: Connection, name: str, edge: Frontier) -> None:
         return
     start = (edge.size - 1) // TILE_WIDTH * TILE_WIDTH
     try:
-        read = TileReader(start, partial(logbook.tile, conn, name))
-        whole = [level for level in range(start.bit_length() - 1, -1, -1) if start >> level & 1]
-        before = Frontier(start, tuple(read(level, (start >> level) - 1) for level in whole))
+        before = logbook.frontier_at(conn, name, start)
         # One leaf beyond the end is asked for: it must not exist.
         newest = logbook.leaf_hashes(conn, name, start, edge.size + 1)
     except ReferralError as error:

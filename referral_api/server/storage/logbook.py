@@ -166,6 +166,21 @@ def frontier(conn: Connection, name: str) -> Frontier:
     return Frontier() if row is None else parse_frontier(row[0])
 
 
+def frontier_at(conn: Connection, name: str, at_size: int) -> Frontier:
+    """The right edge as it was at `at_size` leaves, computed from stored tiles and at most 255 leaves.
+
+    Raises NOT_FOUND for a size that the log never had, TAMPERED where tiles or leaves are missing.
+    """
+    start = at_size // TILE_WIDTH * TILE_WIDTH
+    read = TileReader(start, partial(tile, conn, name))
+    whole = [level for level in range(start.bit_length() - 1, -1, -1) if start >> level & 1]
+    before = Frontier(start, tuple(read(level, (start >> level) - 1) for level in whole))
+    newest = leaf_hashes(conn, name, start, at_size)
+    if len(newest) != at_size - start:
+        raise ReferralError(ErrorCode.TAMPERED, what="entry", log=name)
+    return before.extend(newest)
+
+
 def size(conn: Connection, name: str) -> int:
     """How many leaves a log has; 0 if it does not exist."""
     row = conn.one("SELECT size FROM log_state WHERE log = ?", (name,))

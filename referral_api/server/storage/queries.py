@@ -110,13 +110,34 @@ def acts_of_kind(conn: Connection, ref: str, kind: Act) -> list[StoredAct]:
     return [_act(row) for row in rows]
 
 
-def acts_between(conn: Connection, first: int, last: int) -> list[StoredAct]:
-    """Acts whose leaves stand at positions `first` to `last`, both included."""
-    rows = conn.all(
-        f"SELECT {_ACT_COLUMNS} FROM act WHERE pos BETWEEN ? AND ? ORDER BY pos",
-        (first, last),
-    )
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """Which acts and records are looked for, in which span of the audit log (positions, both included).
+
+    `kind` is an act's or a record's; what is None is any.
+    """
+
+    first: int
+    last: int
+    limit: int
+    party: str | None = None
+    ref: str | None = None
+    kind: str | None = None
+
+
+def acts_sought(conn: Connection, sought: Sought) -> list[StoredAct]:
+    """The acts that fit, in log order, no more than the limit."""
+    where, values = _fitting(sought, kind="act")
+    rows = conn.all(f"SELECT {_ACT_COLUMNS} FROM act WHERE {where} ORDER BY pos LIMIT ?", (*values, sought.limit))
     return [_act(row) for row in rows]
+
+
+def _fitting(sought: Sought, *, kind: str) -> tuple[str, tuple[object, ...]]:
+    """The condition and its values. What has no index of its own is looked for in the span alone, which is bounded."""
+    wanted = {"ref": sought.ref, "party": sought.party, kind: sought.kind}
+    named = {name: value for name, value in wanted.items() if value is not None}
+    where = " AND ".join([f"{name} = ?" for name in named] + ["pos BETWEEN ? AND ?"])
+    return where, (*named.values(), sought.first, sought.last)
 
 
 def insert_act(tx: Transaction, stored: StoredAct) -> None:
@@ -168,15 +189,20 @@ def insert_referral(tx: Transaction, referral: Referral) -> None:
     """Store a new referral."""
     tx.later(
         "INSERT INTO referral (ref, sender, urgency, submit_digest, created_at, excluded) VALUES (?,?,?,?,?,?)",
-        (
-            referral.ref,
-            referral.sender,
-            referral.urgency.value,
-            referral.submit_digest,
-            referral.created_at,
-            json.dumps(sorted(referral.excluded)),
-        ),
+        tuple(referral_row(referral).values()),
     )
+
+
+def referral_row(referral: Referral) -> dict[str, object]:
+    """A referral as its row, by column."""
+    return {
+        "ref": referral.ref,
+        "sender": referral.sender,
+        "urgency": referral.urgency.value,
+        "submit_digest": referral.submit_digest,
+        "created_at": referral.created_at,
+        "excluded": json.dumps(sorted(referral.excluded)),
+    }
 
 
 _DELIVERY_COLUMNS = (
@@ -195,8 +221,14 @@ def insert_delivery(tx: Transaction, ref: str, delivery: Delivery) -> None:
     """Store a new delivery."""
     tx.later(
         f"INSERT INTO delivery (ref, {_DELIVERY_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-        (ref, delivery.unit, delivery.role.value, *_changing(delivery)),
+        tuple(delivery_row(ref, delivery).values()),
     )
+
+
+def delivery_row(ref: str, delivery: Delivery) -> dict[str, object]:
+    """A delivery as its row, by column."""
+    columns = ("ref", *_DELIVERY_COLUMNS.split(", "))
+    return dict(zip(columns, (ref, delivery.unit, delivery.role.value, *_changing(delivery)), strict=True))
 
 
 def swap_delivery(tx: Transaction, ref: str, seen: Delivery, after: Delivery) -> bool:
@@ -248,10 +280,11 @@ def records_of(conn: Connection, ref: str, kinds: Sequence[str]) -> list[StoredR
     return [StoredRecord(*row) for row in rows]
 
 
-def records_between(conn: Connection, first: int, last: int) -> list[StoredRecord]:
-    """Records whose leaves stand at positions `first` to `last`, both included."""
+def records_sought(conn: Connection, sought: Sought) -> list[StoredRecord]:
+    """The records that fit, in log order, no more than the limit."""
+    where, values = _fitting(sought, kind="kind")
     rows = conn.all(
-        "SELECT pos, kind, ref, party, body FROM record WHERE pos BETWEEN ? AND ? ORDER BY pos", (first, last)
+        f"SELECT pos, kind, ref, party, body FROM record WHERE {where} ORDER BY pos LIMIT ?", (*values, sought.limit)
     )
     return [StoredRecord(*row) for row in rows]
 

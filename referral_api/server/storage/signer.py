@@ -2,10 +2,9 @@
 
 What it has signed stands in one small file outside the database, best on another disk. It recomputes the right edge
 itself from leaf hashes, so a database that was rolled back, restored or rewritten does not fit its state any more and
-is refused before any witness sees the fork. Several processes of one host share the file under its lock.
-
-The file has two slots, written in turn and synced in place: a torn write spoils only the older one. A state is on disk
-before its signature leaves; Ed25519 signs the same text the same way, so a crash between the two changes nothing.
+is refused before any witness sees the fork. Several processes of one host share the file under its lock; whether it is
+this host's turn, the database says (lease.py). Its two slots are written in turn, synced in place: a torn write spoils
+the older one. A state is on disk before its signature leaves, and Ed25519 signs the same text the same way.
 
 Must never: be called inside a transaction, sign without having synced, or follow a database that went back.
 
@@ -18,41 +17,46 @@ import fcntl
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from hashlib import sha256
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import Final, Self, TypeAlias
+from typing import Self, TypeAlias
 
-from referral_api.auditlog.checkpoint import Checkpoint, TrustPolicy, log_key, sign_checkpoint, verify_checkpoint
-from referral_api.auditlog.merkle import Frontier, parse_frontier
-from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.auditlog.checkpoint import TrustPolicy, log_key, sign_checkpoint
+from referral_api.auditlog.merkle import Frontier
 from referral_api.formats.keys import SigningKey
-from referral_api.formats.strict_json import b64u, canonical, parse, unb64u
+from referral_api.formats.strict_json import b64u
+from referral_api.server.storage.signer_state import (
+    CLAIM_BYTES,
+    CLOSED_REASONS,
+    SLOT_BYTES,
+    STATE_BYTES,
+    Claim,
+    SignerState,
+    closed,
+    encode_slot,
+    newest_of,
+    parse_slot,
+    state_path,
+    sync_folder,
+)
 
-SLOT_BYTES: Final = 4096
-"""Holds the largest state there can be: 63 edge hashes, an origin of 255 characters and its note."""
-STATE_BYTES: Final = 2 * SLOT_BYTES
-_DIGEST_CHARS: Final = 43
-_MEMBERS: Final = frozenset({"frontier", "note", "origin", "v"})
+__all__ = [
+    "CLOSED_REASONS",
+    "SLOT_BYTES",
+    "STATE_BYTES",
+    "Claim",
+    "LogSigner",
+    "LogSigners",
+    "SignedCheckpoint",
+    "SignerState",
+    "closed",
+    "state_path",
+    "sync_folder",
+]
 
 ReadMissing: TypeAlias = Callable[[int, int], Sequence[bytes]]
 """(first, last) -> the leaf hashes [first, last) as committed in the database now."""
-
-CLOSED_REASONS: Final = frozenset(
-    {
-        "database-differs",
-        "database-shorter",
-        "signer-key",
-        "signer-origin",
-        "signer-state-missing",
-        "signer-state-rolled-back",
-        "signer-state-torn",
-        "signer-state-unreadable",
-        "signer-state-unwritable",
-    }
-)
-"""Why writes are closed: the `reason` of WRITES_CLOSED, each the name of a runbook."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,31 +68,16 @@ class SignedCheckpoint:
     note: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class _State:
-    """What one slot says: the right edge as of the last signature, and its note (None before the first)."""
-
-    frontier: Frontier
-    note: bytes | None
-    slot: int = field(compare=False)
-
-
-def closed(reason: str, name: str) -> ReferralError:
-    """The refusal of every write to the log `name` until somebody has followed the runbook `reason`."""
-    if reason not in CLOSED_REASONS:
-        raise ValueError(reason)
-    return ReferralError(ErrorCode.WRITES_CLOSED, reason=reason, log=name)
-
-
 class LogSigner:
     """The signer of one log on this host. Thread-safe, and safe beside other processes that open the same file."""
 
-    def __init__(self, descriptor: int, name: str, origin: str, key: SigningKey) -> None:
+    def __init__(self, descriptor: int, name: str, origin: str, key: SigningKey, host: str) -> None:
         """Use `open` or `create`. Takes over the descriptor of the state file."""
         self._descriptor = descriptor
         self._name = name
         self._origin = origin
         self._key = key
+        self._host = host
         self._policy = TrustPolicy(log_key(origin, key.public))
         self._mutex = Lock()
         self._failed: str | None = None
@@ -101,11 +90,11 @@ class LogSigner:
         self._seen = self._state.frontier
 
     @classmethod
-    def create(cls, state_dir: Path, name: str, origin: str, key: SigningKey) -> Self:
+    def create(cls, state_dir: Path, name: str, origin: str, key: SigningKey, claim: Claim) -> Self:
         """Start a log's state at size 0, before its first leaf commits. Raises FileExistsError if it has one."""
         path = state_path(state_dir, name)
         draft = path.with_name(path.name + ".new")
-        first = _encode_slot(origin, Frontier(), None)
+        first = encode_slot(origin, SignerState(Frontier(), None, claim))
         # A draft can only be left by a crash inside this function, before anything was signed with it.
         draft.unlink(missing_ok=True)
         descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
@@ -116,20 +105,20 @@ class LogSigner:
             os.link(draft, path)
             draft.unlink()
             sync_folder(state_dir)
-            return cls(descriptor, name, origin, key)
+            return cls(descriptor, name, origin, key, claim.host)
         except BaseException:
             os.close(descriptor)
             raise
 
     @classmethod
-    def open(cls, state_dir: Path, name: str, origin: str, key: SigningKey) -> Self:
-        """Open a log's state. Raises WRITES_CLOSED if it is missing, unreadable, or of another origin or key."""
+    def open(cls, state_dir: Path, name: str, origin: str, key: SigningKey, host: str) -> Self:
+        """Open a log's state. Raises WRITES_CLOSED if it is missing, unreadable, or of another origin, key or host."""
         try:
             descriptor = os.open(state_path(state_dir, name), os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
             raise closed("signer-state-missing", name) from None
         try:
-            return cls(descriptor, name, origin, key)
+            return cls(descriptor, name, origin, key, host)
         except BaseException:
             os.close(descriptor)
             raise
@@ -138,6 +127,11 @@ class LogSigner:
     def size(self) -> int:
         """The size up to which this process knows the log to be signed."""
         return self._seen.size
+
+    @property
+    def claim(self) -> Claim:
+        """As whom this process may sign; the database knows whether that still holds (lease.py)."""
+        return self._state.claim
 
     @property
     def torn(self) -> bool:
@@ -193,7 +187,7 @@ class LogSigner:
         remembered = self._newest
         if remembered is not None and remembered[0] == raw:
             return remembered[1]
-        slots = [self._parse_slot(raw[at * SLOT_BYTES : (at + 1) * SLOT_BYTES], at) for at in (0, 1)]
+        slots = [self._parse(raw, at) for at in (0, 1)]
         signed = [
             SignedCheckpoint(state.frontier.size, state.frontier.root(), state.note)
             for state in slots
@@ -207,10 +201,11 @@ class LogSigner:
         """Give the file back."""
         os.close(self._descriptor)
 
-    def _sign(self, old: _State, frontier: Frontier) -> _State:
+    def _sign(self, old: SignerState, frontier: Frontier) -> SignerState:
         note = sign_checkpoint(self._origin, frontier.size, frontier.root(), self._key)
         slot = 1 - old.slot
-        raw = _encode_slot(self._origin, frontier, note)
+        state = SignerState(frontier, note, old.claim, slot)
+        raw = encode_slot(self._origin, state)
         try:
             if os.pwrite(self._descriptor, raw, slot * SLOT_BYTES) != SLOT_BYTES:
                 raise OSError("short write")  # noqa: TRY301  # one handler for every way in which the disk fails
@@ -225,7 +220,7 @@ class LogSigner:
             self._raw = b"".join(slots)
         # A spoilt slot is the older one, and has just been written over.
         self._torn = False
-        return _State(frontier, note, slot)
+        return state
 
     def _read(self, read_missing: ReadMissing, first: int, last: int) -> Sequence[bytes]:
         if first >= last:
@@ -235,12 +230,12 @@ class LogSigner:
             raise closed("database-shorter", self._name)
         return found
 
-    def _load(self) -> _State:
+    def _load(self) -> SignerState:
         """The state on disk now; the bytes are judged again only when another process has changed them."""
         raw = os.pread(self._descriptor, STATE_BYTES, 0)
         if raw == self._raw:
             return self._state
-        slots = [self._parse_slot(raw[at * SLOT_BYTES : (at + 1) * SLOT_BYTES], at) for at in (0, 1)]
+        slots = [self._parse(raw, at) for at in (0, 1)]
         states = [state for state in slots if state is not None]
         if not states:
             raise closed("signer-state-unreadable", self._name)
@@ -248,30 +243,15 @@ class LogSigner:
         if len(states) == 1 and raw[SLOT_BYTES * (1 - states[0].slot) :][:SLOT_BYTES].strip(b"\0"):
             self._torn = True
         self._raw = raw
-        self._state = max(states, key=lambda state: (state.frontier.size, state.note is not None))
+        self._state = newest_of(states)
         return self._state
 
-    def _parse_slot(self, raw: bytes, slot: int) -> _State | None:
-        """What a slot holds, or None if it is unused or torn. Raises WRITES_CLOSED for one of somebody else's."""
-        body = raw[_DIGEST_CHARS + 1 : -1]
-        if len(raw) != SLOT_BYTES or raw != _frame(body):
-            return None
-        members = parse(body.rstrip(b" "), max_bytes=SLOT_BYTES)
-        if members.keys() != _MEMBERS or members["v"] != 1:
-            raise closed("signer-state-unreadable", self._name)
-        if members["origin"] != self._origin:
-            raise closed("signer-origin", self._name)
-        frontier = parse_frontier(unb64u(members["frontier"]))
-        if members["note"] is None:
-            return _State(frontier, None, slot)
-        note = members["note"].encode()
-        try:
-            checkpoint = verify_checkpoint(note, self._policy)
-        except ReferralError as error:
-            raise closed("signer-key", self._name) from error
-        if Checkpoint(self._origin, frontier.size, frontier.root()).text() != checkpoint.text():
-            raise closed("signer-state-unreadable", self._name)
-        return _State(frontier, note, slot)
+    def _parse(self, raw: bytes, at: int) -> SignerState | None:
+        slot = raw[at * SLOT_BYTES : (at + 1) * SLOT_BYTES]
+        state = parse_slot(slot, at, name=self._name, policy=self._policy)
+        if state is not None and state.claim.host != self._host:
+            raise closed("signer-fenced", self._name)
+        return state
 
     @contextmanager
     def _exclusive(self) -> Iterator[None]:
@@ -285,11 +265,18 @@ class LogSigner:
 class LogSigners:
     """The signers of all logs of this exchange on this host, opened when first asked for."""
 
-    def __init__(self, state_dir: Path, origin_prefix: str, key: SigningKey) -> None:
-        """`origin_prefix` is the public host and path below which the logs lie: `exchange.example/v1/log`."""
-        self._state_dir = state_dir
+    def __init__(
+        self, state_dir: Path, origin_prefix: str, key: SigningKey, *, token_bytes: Callable[[int], bytes], host: str
+    ) -> None:
+        """`origin_prefix` is the public host and path below which the logs lie: `exchange.example/v1/log`.
+
+        `host` is `read_host`'s; new signers draw their ids from `token_bytes`.
+        """
+        self.state_dir = state_dir
+        self.key = key
+        self.host = host
         self._origin_prefix = origin_prefix
-        self._key = key
+        self._token_bytes = token_bytes
         self._open: dict[str, LogSigner] = {}
         self._mutex = Lock()
 
@@ -297,7 +284,7 @@ class LogSigners:
         """The signer of a log. Raises WRITES_CLOSED, `signer-state-missing` among others."""
         with self._mutex:
             if name not in self._open:
-                self._open[name] = LogSigner.open(self._state_dir, name, self.origin(name), self._key)
+                self._open[name] = LogSigner.open(self.state_dir, name, self.origin(name), self.key, self.host)
             return self._open[name]
 
     def begin(self, name: str) -> LogSigner:
@@ -307,21 +294,39 @@ class LogSigners:
         it only with the log's lock held and its size seen to be 0.
         """
         with self._mutex:
-            if name not in self._open and not state_path(self._state_dir, name).exists():
+            if name not in self._open and not state_path(self.state_dir, name).exists():
                 # Another process of this host may be quicker; its state is as empty as ours would be.
                 with suppress(FileExistsError):
-                    self._open[name] = LogSigner.create(self._state_dir, name, self.origin(name), self._key)
+                    self._open[name] = self._create(name)
         return self(name)
+
+    def forget(self, name: str) -> None:
+        """Let go of a log's state, which somebody is about to replace."""
+        with self._mutex:
+            if name in self._open:
+                self._open.pop(name).close()
+
+    def new_claim(self, fence: int) -> Claim:
+        """A claim of a signer that has never been, on this machine."""
+        return Claim(b64u(self._token_bytes(CLAIM_BYTES)), fence, self.host)
+
+    def _create(self, name: str) -> LogSigner:
+        try:
+            return LogSigner.create(self.state_dir, name, self.origin(name), self.key, self.new_claim(1))
+        except FileExistsError:
+            raise
+        except OSError as error:
+            raise closed("signer-state-unwritable", name) from error
 
     def newest(self, name: str) -> SignedCheckpoint | None:
         """What was signed last of a log; None for one that has no state on this host."""
-        if name not in self._open and not state_path(self._state_dir, name).exists():
+        if name not in self._open and not state_path(self.state_dir, name).exists():
             return None
         return self(name).newest()
 
     def names(self) -> list[str]:
         """Every log that has a state on this host."""
-        return sorted(path.stem.replace("-", "/") for path in self._state_dir.glob("*.signer"))
+        return sorted(path.stem.replace("-", "/") for path in self.state_dir.glob("*.signer"))
 
     def origin(self, name: str) -> str:
         """The origin of a log (R-90)."""
@@ -333,36 +338,3 @@ class LogSigners:
             for signer in self._open.values():
                 signer.close()
             self._open.clear()
-
-
-def state_path(state_dir: Path, name: str) -> Path:
-    """Where the state of a log lies: `keys.signer`, `audit-2026.signer`."""
-    return state_dir / (name.replace("/", "-") + ".signer")
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _encode_slot(origin: str, frontier: Frontier, note: bytes | None) -> bytes:
-    """One slot, readable with `cat`: the digest of what follows, a space, padded canonical JSON, a newline."""
-    members = {
-        "frontier": b64u(frontier.to_bytes()),
-        "note": None if note is None else note.decode(),
-        "origin": origin,
-        "v": 1,
-    }
-    body = canonical(members).ljust(SLOT_BYTES - _DIGEST_CHARS - 2, b" ")
-    raw = _frame(body)
-    if len(raw) != SLOT_BYTES:
-        raise ValueError("the origin is too long for a signer's state")
-    return raw
-
-
-def _frame(body: bytes) -> bytes:
-    return b64u(sha256(body).digest()).encode() + b" " + body + b"\n"

@@ -113,6 +113,37 @@ class SqliteDriver:
         os.close(self._lock)
 
 
+class SqliteOnlooker(SqliteDriver):
+    """The engine for whoever only reads, also while another process has the file: read-only connections alone.
+
+    They neither write nor checkpoint, so that they are safe beside the exchange; while one reads a snapshot, the WAL
+    grows. A file that nobody has is taken as usual, and kept from others: only a writer can make the WAL's index.
+    Texts that are no UTF-8 are read all the same, their bytes as lone surrogates: they are what is looked for.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Raises UNAVAILABLE, reason `database-missing` or `database-unreachable`."""
+        self._holder: SqliteDriver | None = None
+        try:
+            self._holder = SqliteDriver(path)
+        except ReferralError as error:
+            if error.facts.get("reason") != "database-in-use":
+                raise
+        self.readers = _engine(lambda: _connect_onlooker(path), size=1, overflow=1, begin=self.begin_snapshot)
+        self.writer = self.brief = self.readers
+        try:
+            self.readers.raw_connection().close()
+        except sqlite3.Error as error:
+            self.close()
+            raise refuse("database-unreachable") from error
+
+    def close(self) -> None:
+        """Close the readers, and let the file go where it was held."""
+        self.readers.dispose()
+        if self._holder is not None:
+            self._holder.close()
+
+
 def create_file(path: Path, fill: Callable[[Engine], None]) -> None:
     """Make the database file whole or not at all: fill a new file beside it, then rename it into place.
 
@@ -163,11 +194,13 @@ def _require_file(path: Path) -> None:
         raise refuse("database-missing")
 
 
-def _engine(connect: Callable[[], sqlite3.Connection], *, size: int, overflow: int) -> Engine:
+def _engine(
+    connect: Callable[[], sqlite3.Connection], *, size: int, overflow: int, begin: str = SqliteDriver.begin
+) -> Engine:
     engine = create_engine(
         "sqlite+pysqlite://", creator=connect, poolclass=QueuePool, pool_size=size, max_overflow=overflow
     )
-    begin_explicitly(engine, SqliteDriver.begin)
+    begin_explicitly(engine, begin)
     return engine
 
 
@@ -212,6 +245,12 @@ def _connect_reader(path: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA query_only = ON")
     connection.execute("PRAGMA wal_autocheckpoint = 0")
     connection.execute("PRAGMA trusted_schema = OFF")
+    return connection
+
+
+def _connect_onlooker(path: Path) -> sqlite3.Connection:
+    connection = _connect_reader(path)
+    connection.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
     return connection
 
 

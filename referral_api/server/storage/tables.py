@@ -39,7 +39,7 @@ class Row(SQLModel):
 
 
 class Meta(Row, table=True):
-    """Facts of this exchange that `admin init` writes once: issuer, environment, root."""
+    """Facts of this exchange by name; among them digests of the settings that it last ran with."""
 
     __tablename__ = "meta"
     __table_args__ = _STRICT_BY_KEY
@@ -124,6 +124,32 @@ class Record(Row, table=True):
     ref: str | None = _text()
     party: str | None = _text()
     body: str = _text()
+
+
+class Erasure(Row, table=True):
+    """Leaves whose records are erased, each with the digest of the `erase` act that names it. Never changed; rows of
+    `act` and `record` can be deleted only where they stand here.
+    """
+
+    __tablename__ = "erasure"
+    __table_args__ = _STRICT
+    pos: int = _position()
+    act: str = _text()
+
+
+class Tally(Row, table=True):
+    """What is counted by credential and hour, until the hour is over and a record says it (design §9).
+
+    `hour` is its first second; `party` and `credential` are empty for callers whom nobody knows, `code` for tokens.
+    """
+
+    __tablename__ = "tally"
+    __table_args__ = _STRICT_BY_KEY
+    hour: int = _position()
+    party: str = _text(primary_key=True)
+    credential: str = _text(primary_key=True)
+    code: str = _text(primary_key=True)
+    count: int = _int()
 
 
 class Feed(Row, table=True):
@@ -241,6 +267,34 @@ class LogCheckpoint(Row, table=True):
     note: str = _text()
     signed_at: int = _int()
     witnessed_at: int | None = _int()
+
+
+class LogSigner(Row, table=True):
+    """Who may sign a log (R-93): the claim of one signer's state file. Adopting it elsewhere raises the fence."""
+
+    __tablename__ = "log_signer"
+    __table_args__ = _STRICT_BY_KEY
+    log: str = _text(primary_key=True)
+    signer_id: str = _text()
+    fence: int = _int()
+    adopted_at: int = _int()
+
+
+class SpoolLogged(Row, table=True):
+    """Spools whose records are on the log (R-97), so that none is logged twice after a crash."""
+
+    __tablename__ = "spool_logged"
+    __table_args__ = _STRICT_BY_KEY
+    id: str = _text(primary_key=True)
+    logged_at: int = _int()
+
+
+class SealedLost(Row, table=True):
+    """Sealed texts that recovery could not bring back; the row goes when somebody sends the same bytes again."""
+
+    __tablename__ = "sealed_lost"
+    __table_args__ = _STRICT
+    pos: int = _position()
 
 
 class Assertion(Row, table=True):

@@ -1,9 +1,10 @@
 """Logs in real databases, and what the tests do to them."""
 
-# ruff: noqa: S608  # names of tables and columns are the tests' own
+# names of tables and columns are the tests' own
 
 from __future__ import annotations
 
+import secrets
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import psycopg
 
 from referral_api.auditlog.merkle import Frontier, leaf_hash
 from referral_api.formats.keys import Alg, SigningKey, signing_key
-from referral_api.server.storage import logbook
+from referral_api.server.storage import lease, logbook
 from referral_api.server.storage.database import Database
 from referral_api.server.storage.signer import LogSigner, LogSigners, SignedCheckpoint
 
@@ -49,7 +50,14 @@ def sign(database: Database, signer: LogSigner, done: logbook.Appended) -> Signe
 
 def signers_in(folder: Path, key: SigningKey = LOG_KEY) -> LogSigners:
     folder.mkdir(exist_ok=True)
-    return LogSigners(folder, PREFIX, key)
+    return LogSigners(folder, PREFIX, key, token_bytes=secrets.token_bytes, host="")
+
+
+def claim(database: Database, signers: LogSigners, name: str = AUDIT) -> LogSigner:
+    """Begin a log's signer and let the database name it, as the first batch of a log does."""
+    with database.write() as tx:
+        lease.hold(tx, signers, name, 0, 1)
+    return signers(name)
 
 
 def roll_back(url: str, size: int, name: str = AUDIT) -> None:

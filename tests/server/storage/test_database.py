@@ -1,6 +1,6 @@
 """Opening, reading and writing: the same on both engines."""
 
-# ruff: noqa: S608  # names of tables and columns are the tests' own
+# names of tables and columns are the tests' own
 # ruff: noqa: PT012  # the end of the transaction is part of what raises
 
 from __future__ import annotations

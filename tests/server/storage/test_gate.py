@@ -19,6 +19,7 @@ from tests.server.storage.ledger import (
     LOG_KEY,
     PREFIX,
     append,
+    claim,
     edge_of,
     leaves_of,
     roll_back,
@@ -34,7 +35,7 @@ def grow(url: str, state_dir: Path, size: int, *, signed: int) -> None:
     """An exchange whose audit log has `size` leaves, of which the first `signed` were signed."""
     with Database.create(url) as database:
         signers = signers_in(state_dir)
-        signer = signers.begin(AUDIT)
+        signer = claim(database, signers)
         if signed:
             sign(database, signer, append(database, leaves_of(0, signed)))
         append(database, leaves_of(signed, size))

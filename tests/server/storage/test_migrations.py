@@ -30,6 +30,14 @@ def test_the_steps_lead_to_the_tables(database: Database) -> None:
 def test_a_database_of_the_first_step_is_brought_to_the_tables(database_url: str) -> None:
     with Database.create(database_url) as created, created.write() as tx:
         tx.run("DROP INDEX enrolment_state_created_at")
+        tx.run("DROP TABLE tally")
+        tx.run("DROP TABLE erasure")
+        if created.dialect == "postgresql":
+            for table in ("act", "record"):
+                tx.run(f"DROP TRIGGER {table}_erased_only ON {table}")
+            tx.run("DROP FUNCTION erased_only")
+        for table in ("log_signer", "spool_logged", "sealed_lost"):
+            tx.run(f"DROP TABLE {table}")
         tx.run("DROP INDEX log_checkpoint_witnessed")
         tx.run("ALTER TABLE log_checkpoint DROP COLUMN witnessed_at")
         tx.run("UPDATE alembic_version SET version_num = '0001'")

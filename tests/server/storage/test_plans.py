@@ -28,27 +28,36 @@ from referral_api.client.keystore import InsecureKdfForTests
 from referral_api.domain.words import Act, CredentialKind
 from referral_api.formats.enrolment import parse_invitation
 from referral_api.server.service.batch import Done
+from referral_api.server.service.erasure import Erasure
 from tests.faults.submissions import parcel, send_at_once
 from tests.lying_witness import LyingWitness, policy_at
 from tests.world import ENTRIES, OTHER_UNIT, PASSPHRASE, UNIT, World, entry, found
+from tests.world_check import Rows
 
 STORAGE = Path("referral_api/server/storage")
 ELSEWHERE = {
     "replay.py": "claims of several processes, on PostgreSQL alone",
     "notices.py": "notices between processes, on PostgreSQL alone",
     "postgres.py": "PostgreSQL alone",
+    "recovery.py": "what recovery alone writes and asks, by key (tests/story/test_recovery.py)",
+    "lease.py": "of which adoption alone speaks the last (tests/story/test_recovery.py)",
+    "inventory.py": "the audit of the database alone, which goes through all of it, by the page",
 }
-"""Files whose statements SQLite never meets."""
+"""Files whose statements SQLite never meets in the life of an exchange."""
 NEVER_MANY = {
     "alembic_version": "one row",
+    "meta": "a row a fact about the exchange",
+    "tally": "counts of the hour under way",
     "log_state": "a row a log: one a year, and the keys log",
     "poll": "a row a party",
+    "log_signer": "a row a log",
 }
 """Tables that may be read from end to end."""
 BY: Mapping[str, set[str]] = {
-    "act": {"rowid=?", "rowid>? AND rowid<?", "digest=?", "iss=? AND id=?", "ref=?"},
-    "record": {"rowid>? AND rowid<?", "ref=?"},
+    "act": {"rowid=?", "rowid>? AND rowid<?", "digest=?", "iss=? AND id=?", "ref=?", "ref=? AND pos>? AND pos<?"},
+    "record": {"rowid=?", "rowid>? AND rowid<?", "ref=?", "ref=? AND pos>? AND pos<?"},
     "sealed": {"rowid=?"},
+    "erasure": {"rowid=?", "rowid>? AND rowid<?"},
     "referral": {"ref=?"},
     "delivery": {"ref=?", "ref=? AND unit=?"},
     "feed": {"party=? AND pos=?", "party=? AND pos>?", "ref=? AND party=?"},
@@ -121,6 +130,10 @@ def live(world: World) -> None:
     for _ in range(256):
         assert world.caller("operator").call("GET", f"/v1/referrals/{sent.ref}").status == 200
     assert world.auditor.audit().complete
+    now = int(world.clock())
+    for sought in (f"ref={sent.ref}", f"party={UNIT}&since={now - 3600}", f"kind=viewed&until={now}"):
+        year = datetime.fromtimestamp(now, UTC).year
+        assert world.caller("auditor").call("GET", f"/v1/records/{year}?{sought}").status == 200
     submitted = next(line for line in world.operator.outbox.entries() if line.receipt is not None)
     assert world.operator.cosign_receipt(submitted).included.checkpoint.witnesses() == {"w.example"}
     lost = world.second_officer.keys.signers()[0].kid
@@ -129,6 +142,9 @@ def live(world: World) -> None:
     world.clock.ahead_s = datetime(datetime.now(UTC).year + 1, 1, 1, 1, tzinfo=UTC).timestamp() - world.clock()
     world.restart()
     assert world.caller("operator").call("GET", f"/v1/referrals/{sent.ref}").status == 200
+    year, exchange = datetime.now(UTC).year, world.server.runtime.exchange
+    indices = [row["pos"] - (year << 40) for row in Rows(world)["act"] if row["ref"] == sent.ref]
+    world.server.runtime.writer.run(Erasure(exchange, sent.ref, year, indices, "retention_ended"))
     world.check()
 
 

@@ -21,17 +21,20 @@ from referral_api.server.storage.database import Database
 from referral_api.server.storage.signer import (
     SLOT_BYTES,
     STATE_BYTES,
+    Claim,
     LogSigner,
     SignedCheckpoint,
-    _encode_slot,
+    SignerState,
     state_path,
 )
+from referral_api.server.storage.signer_state import encode_slot
 from tests.auditlog.refusals import refused
 from tests.server.storage.ledger import (
     AUDIT,
     LOG_KEY,
     PREFIX,
     append,
+    claim,
     edge_of,
     leaves_of,
     reader,
@@ -41,6 +44,7 @@ from tests.server.storage.ledger import (
 )
 
 ORIGIN = f"{PREFIX}/{AUDIT}"
+CLAIM = Claim("AAAAAAAAAAAAAAAAAAAAAA", 1, "")
 POLICY = TrustPolicy(log_key(ORIGIN, LOG_KEY.public))
 
 
@@ -62,11 +66,11 @@ def check(signed: SignedCheckpoint, leaves: list[bytes]) -> None:
 
 
 def create(folder: Path) -> LogSigner:
-    return LogSigner.create(folder, AUDIT, ORIGIN, LOG_KEY)
+    return LogSigner.create(folder, AUDIT, ORIGIN, LOG_KEY, CLAIM)
 
 
 def reopen(folder: Path) -> LogSigner:
-    return LogSigner.open(folder, AUDIT, ORIGIN, LOG_KEY)
+    return LogSigner.open(folder, AUDIT, ORIGIN, LOG_KEY, "")
 
 
 @given(batches=st.lists(st.integers(0, 40), max_size=12), reopened=st.sets(st.integers(0, 11)))
@@ -205,7 +209,8 @@ def test_a_database_rolled_back_between_the_signatures_of_two_processes_is_refus
     postgres_database: str, tmp_path: Path
 ) -> None:
     Database.create(postgres_database).close()
-    signers_in(tmp_path).begin(AUDIT)
+    with Database.open(postgres_database) as database:
+        claim(database, signers_in(tmp_path))
     command = [sys.executable, "-c", PROCESS, postgres_database, str(tmp_path)]
     environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": environment}
@@ -289,16 +294,16 @@ def test_a_state_of_another_log_or_key_is_refused(tmp_path: Path) -> None:
     signer.extend(0, hashes_of(0, 5), must_not_read)
     signer.close()
     another_key = signing_key(Alg.ED25519, bytes(32))
-    assert refused(ErrorCode.WRITES_CLOSED, LogSigner.open, tmp_path, AUDIT, ORIGIN, another_key) == "signer-key"
+    assert refused(ErrorCode.WRITES_CLOSED, LogSigner.open, tmp_path, AUDIT, ORIGIN, another_key, "") == "signer-key"
     elsewhere = f"{PREFIX}/audit/2027"
-    assert refused(ErrorCode.WRITES_CLOSED, LogSigner.open, tmp_path, AUDIT, elsewhere, LOG_KEY) == "signer-origin"
+    assert refused(ErrorCode.WRITES_CLOSED, LogSigner.open, tmp_path, AUDIT, elsewhere, LOG_KEY, "") == "signer-origin"
 
 
 def test_a_state_whose_edge_is_not_what_was_signed_is_unreadable(tmp_path: Path) -> None:
     signer = create(tmp_path)
     note = signer.extend(0, hashes_of(0, 5), must_not_read).note
     signer.close()
-    forged = _encode_slot(ORIGIN, edge_of(leaves_of(0, 5, "fork")), note)
+    forged = encode_slot(ORIGIN, SignerState(edge_of(leaves_of(0, 5, "fork")), note, CLAIM))
     state_path(tmp_path, AUDIT).write_bytes(forged + forged)
     assert refused(ErrorCode.WRITES_CLOSED, reopen, tmp_path) == "signer-state-unreadable"
 
@@ -320,7 +325,7 @@ def test_the_largest_state_fits_its_slot() -> None:
     frontier = Frontier(size, tuple(bytes([n]) * 32 for n in range(63)))
     origin = "x" * 255
     note = f"{origin}\n{size}\n{'r' * 44}\n\n\N{EM DASH} {origin} {'s' * 92}\n".encode()
-    assert len(_encode_slot(origin, frontier, note)) == SLOT_BYTES
+    assert len(encode_slot(origin, SignerState(frontier, note, Claim("c" * 22, 2**53, "h" * 22)))) == SLOT_BYTES
 
 
 DISK_FULL = """

@@ -1,0 +1,247 @@
+"""`referral admin backup | restore | reconcile | signer`: what an operator does before and after a disk is lost.
+
+Each command says in the end what is open and what is lost, and which command follows. docs/runbooks.md has the order.
+
+Must never: touch the database of a running exchange (but for a backup), overwrite anything, or take keys along unasked.
+
+Implements: design §9 (recovery is a verb); R-93, R-97.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from referral_api import __version__
+from referral_api.cli.admin_settings import SETTINGS, ConfigFile, load_settings
+from referral_api.cli.invocation import invocation, read_file, write_private_file
+from referral_api.cli.output import Exit, Fault, Shown
+from referral_api.domain.errors import ReferralError
+from referral_api.domain.words import KeyUse
+from referral_api.formats.keys import PublicKey
+from referral_api.server import app as server
+from referral_api.server.service import adoption, salvage
+from referral_api.server.service.exchange import Directory
+from referral_api.server.service.reconcile import plan
+from referral_api.server.service.reconcile import reconcile as bring_back
+from referral_api.server.settings import Settings
+from referral_api.server.storage import backup, lease, logbook
+from referral_api.server.storage.database import Database
+from referral_api.server.storage.signer import STATE_BYTES, state_path
+
+MAX_NOTE_BYTES = 1 << 16
+Folder = Annotated[Path, typer.Option()]
+
+
+def add_recovery(app: typer.Typer) -> None:
+    """Put the commands into the admin group."""
+    app.command("backup")(back_up)
+    app.command("restore")(restore)
+    app.command("reconcile")(reconcile)
+    signer = typer.Typer(no_args_is_help=True)
+    signer.command("show")(signer_show)
+    signer.command("adopt")(signer_adopt)
+    app.add_typer(signer, name="signer")
+
+
+def back_up(
+    ctx: typer.Context,
+    target: Annotated[Path, typer.Option("--to")],
+    config: ConfigFile = Path(SETTINGS),
+    with_keys: Annotated[bool, typer.Option("--with-keys")] = False,  # noqa: FBT002 - an option of the command line
+) -> None:
+    """Copy the database while the exchange runs, with a manifest that proves the copy."""
+    call = invocation(ctx)
+    settings = load_settings(config)
+    extra = {SETTINGS: read_file(config)}
+    for path in sorted(settings.signer_dir.glob("*.signer")):
+        # For information: a state that was copied is another signer's, and opens nothing by itself (R-93).
+        extra[f"signer/{path.name}"] = path.read_bytes()
+    if with_keys:
+        extra |= {f"keys/{path.name}": path.read_bytes() for path in sorted(settings.keys_dir.glob("*.pem"))}
+    facts = {"created_at": int(time.time()), "version": __version__, "issuer": settings.issuer}
+    manifest = backup.back_up(settings.database, target, extra, facts)
+    lines = [call.screen.say("backup.done", path=target)]
+    lines += [call.screen.say("recovery.log", **one) for one in manifest["logs"]]
+    if not with_keys:
+        lines.append(call.screen.say("backup.no_keys", path=settings.keys_dir))
+    call.show(Shown(manifest, lines, [f"referral admin restore --from {target} --verify"]))
+
+
+def restore(
+    ctx: typer.Context,
+    source: Annotated[Path, typer.Option("--from")],
+    config: ConfigFile = Path(SETTINGS),
+    verify: Annotated[bool, typer.Option("--verify")] = False,  # noqa: FBT002 - an option of the command line
+    scratch: Annotated[str, typer.Option("--scratch")] = "",
+) -> None:
+    """Put a backup where there is no database, or (`--verify`) prove in a scratch place that it is whole."""
+    call = invocation(ctx)
+    manifest = backup.read_manifest(source)
+    if verify:
+        faults = _verify(source, manifest, scratch)
+        data = {"whole": not faults, "faults": faults, "logs": manifest["logs"]}
+        lines = [call.screen.say("restore.whole" if not faults else "restore.broken", path=source), *faults]
+        call.show(Shown(data, lines, [], Exit.OK if not faults else Exit.VERIFICATION_FAILED))
+    if not config.exists():
+        write_private_file(config, (source / SETTINGS).read_bytes())
+    settings = load_settings(config)
+    backup.restore(source, settings.database, manifest)
+    settings.signer_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _restore_keys(source, settings)
+    lines = [call.screen.say("restore.done", path=source)]
+    lines += [call.screen.say("recovery.log", **one) for one in manifest["logs"]]
+    if not settings.keys_dir.is_dir():
+        lines.append(call.screen.say("restore.no_keys", path=settings.keys_dir))
+    follow = [
+        f"referral admin serve --config {config}",
+        f"referral admin reconcile --mirror {call.screen.say('place.folder')} --config {config}",
+    ]
+    call.show(Shown({"restored": True, "logs": manifest["logs"]}, lines, follow))
+
+
+def reconcile(
+    ctx: typer.Context,
+    mirrored: Annotated[Path | None, typer.Option("--mirror")] = None,
+    receipts: Annotated[list[Path] | None, typer.Option("--receipts")] = None,
+    config: ConfigFile = Path(SETTINGS),
+    new_origin: Annotated[bool, typer.Option("--new-origin")] = False,  # noqa: FBT002 - an option of the command line
+) -> None:
+    """Bring back lost leaves and their rows from a mirror and from parties' receipts (with the exchange stopped)."""
+    call = invocation(ctx)
+    if new_origin:
+        raise Fault("new-origin")
+    settings = load_settings(config)
+    with _opened(settings) as runtime:
+        found = salvage.Salvager(runtime.exchange, runtime.log_signers)
+        if mirrored is not None:
+            found.mirror(mirrored)
+        for path in receipts or ():
+            found.receipt(read_file(path))
+        found.states()
+        missing = plan(runtime.exchange, found.found)
+        outcome = bring_back(runtime.exchange, runtime.log_signers, missing, clock=time.time)
+    say = call.screen.say
+    lines = [say("reconcile.log", log=log, count=count) for log, count in outcome.imported.items()]
+    lines = lines or [say("reconcile.nothing")]
+    if outcome.lost:
+        lines.append(say("reconcile.lost", count=len(outcome.lost)))
+        lines += [f"  {ref}" for ref in outcome.lost]
+    if outcome.closed is not None:
+        lines.append(say("reconcile.closed", reason=outcome.closed))
+    follow = f"referral admin {'serve' if outcome.closed is None else 'signer show'} --config {config}"
+    data = {"imported": outcome.imported, "lost": outcome.lost, "closed": outcome.closed}
+    call.show(Shown(data, lines, [follow]))
+
+
+def signer_show(ctx: typer.Context, config: ConfigFile = Path(SETTINGS)) -> None:
+    """Show for each log which signer may sign it, and what this host's has signed (with the exchange stopped)."""
+    call = invocation(ctx)
+    settings = load_settings(config)
+    shown: list[dict[str, Any]] = []
+    with _opened(settings) as runtime, runtime.exchange.database.read() as conn:
+        for log in logbook.names(conn):
+            holder = lease.find_holder(conn, log)
+            shown.append(_standing(runtime, log, holder, logbook.size(conn, log)))
+    lines = [call.screen.say("signer.log", **one) for one in shown]
+    call.show(Shown({"logs": shown}, lines, []))
+
+
+def signer_adopt(
+    ctx: typer.Context,
+    state: Annotated[list[Path] | None, typer.Option("--state")] = None,
+    checkpoint: Annotated[list[Path] | None, typer.Option("--checkpoint")] = None,
+    config: ConfigFile = Path(SETTINGS),
+) -> None:
+    """Make this host the signer of logs, by their states or by cosigned checkpoints (with the exchange stopped)."""
+    call = invocation(ctx)
+    settings = load_settings(config)
+    if not state and not checkpoint:
+        raise Fault("no-authority")
+    with _opened(settings) as runtime:
+        exchange, signers = runtime.exchange, runtime.log_signers
+        with exchange.database.read() as conn:
+            logs = logbook.names(conn)
+        given = [
+            adoption.authority_of_state(read_file(path, STATE_BYTES), exchange, signers, logs) for path in state or ()
+        ]
+        given += [
+            adoption.authority_of_checkpoint(read_file(path, MAX_NOTE_BYTES), exchange, logs)
+            for path in checkpoint or ()
+        ]
+        call.confirm("ask.adopt", logs=", ".join(one.log for one in given))
+        adopted = adoption.adopt(exchange, signers, given, clock=time.time)
+    shown = [{"log": one.log, "size": one.size, "fence": one.fence, "by": one.by} for one in adopted]
+    lines = [call.screen.say("signer.adopted", **one) for one in shown]
+    call.show(Shown({"adopted": shown}, lines, [f"referral admin serve --config {config}"]))
+
+
+@contextmanager
+def _opened(settings: Settings) -> Iterator[server.Runtime]:
+    """The exchange's parts, with its gate left out. Raises Fault where an exchange is using them."""
+    try:
+        runtime = server.open_runtime(settings, recovering=True)
+    except ReferralError as error:
+        if error.facts.get("reason") == "database-in-use":
+            raise Fault("exchange-running") from None
+        raise
+    try:
+        yield runtime
+    finally:
+        runtime.spool.close()
+        runtime.log_signers.close()
+        runtime.exchange.database.close()
+
+
+def _standing(runtime: server.Runtime, log: str, holder: lease.Holder | None, size: int) -> dict[str, Any]:
+    """How one log's signer stands; `here` says why this host's may not sign, or `ok`."""
+    newest, here = 0, "ok"
+    try:
+        signer = runtime.log_signers(log)
+        signed = signer.newest()
+        newest = 0 if signed is None else signed.size
+        if holder is None or not holder.is_held_by(signer.claim):
+            here = "signer-fenced"
+        elif newest > size:
+            here = "database-shorter"
+    except ReferralError as error:
+        here = str(error.facts.get("reason"))
+    path = state_path(runtime.log_signers.state_dir, log)
+    fence = 0 if holder is None else holder.fence
+    return {"log": log, "fence": fence, "size": size, "signed": newest, "here": here, "path": str(path)}
+
+
+def _verify(source: Path, manifest: dict[str, Any], scratch: str) -> list[str]:
+    """Restore into a scratch place, recompute everything, and remove it again."""
+    prefix = f"{str(manifest['issuer']).partition('://')[2]}/v1/log"
+    if manifest["engine"] == "postgresql":
+        if not scratch:
+            raise Fault("scratch-missing")
+        backup.restore(source, scratch, manifest)
+        return backup.verify(scratch, manifest, _log_key, prefix)
+    with tempfile.TemporaryDirectory(prefix="referral-verify-") as folder:
+        url = f"sqlite:///{folder}/exchange.sqlite"
+        backup.restore(source, url, manifest)
+        return backup.verify(url, manifest, _log_key, prefix)
+
+
+def _log_key(database: Database) -> PublicKey:
+    """The log's key as the restored keys log names it, its signatures verified."""
+    with database.read() as conn:
+        keymap = Directory.load(conn, verify=True).current
+    return keymap.exchange_keys(KeyUse.LOG)[0].public
+
+
+def _restore_keys(source: Path, settings: Settings) -> None:
+    """Keys that were backed up, where there are none."""
+    if settings.keys_dir.exists() or not (source / "keys").is_dir():
+        return
+    settings.keys_dir.mkdir(mode=0o700, parents=True)
+    for path in sorted((source / "keys").glob("*.pem")):
+        write_private_file(settings.keys_dir / path.name, path.read_bytes())

@@ -1,0 +1,56 @@
+"""What the recovery commands say, in both languages. Key → (Spanish, English).
+
+Must never: call anything recovered that is not, or leave out what is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+RECOVERY: Final[Mapping[str, tuple[str, str]]] = {
+    "backup.done": ("Copia hecha: {path}", "Backup made: {path}"),
+    "backup.no_keys": (
+        "Sin las claves privadas ({path}): guárdelas aparte; sin ellas la copia no se puede poner en marcha.",
+        "Without the private keys ({path}): keep them elsewhere; no backup runs without them.",
+    ),
+    "recovery.log": ("  {log}: {size} hojas, raíz {root}", "  {log}: {size} leaves, root {root}"),
+    "restore.done": (
+        "Copia restaurada: {path}. Si falta algo que ya se firmó, el servidor arranca cerrado para escribir.",
+        "Backup restored: {path}. If it lacks what was signed, the exchange starts closed for writing.",
+    ),
+    "restore.no_keys": (
+        "Faltan las claves: póngalas en {path} antes de iniciar el servidor.",
+        "The keys are missing: put them into {path} before you start the exchange.",
+    ),
+    "restore.whole": (
+        "La copia está completa: cada registro se recalculó desde sus hojas. {path}",
+        "The backup is whole: every log was recomputed from its leaves. {path}",
+    ),
+    "restore.broken": ("LA COPIA NO SIRVE: {path}", "THE BACKUP IS NOT WHOLE: {path}"),
+    "reconcile.log": ("{log}: {count} hojas recuperadas.", "{log}: {count} leaves brought back."),
+    "reconcile.nothing": (
+        "No falta nada de lo firmado que se conoce.",
+        "Nothing is missing of what is known to be signed.",
+    ),
+    "reconcile.lost": (
+        "SE PERDIERON {count} textos sellados. Quien los envió puede enviar los mismos bytes otra vez:",
+        "{count} SEALED TEXTS ARE LOST. Whoever sent them can send the same bytes again:",
+    ),
+    "reconcile.closed": (
+        "Todavía cerrado para escribir: {reason}. Siga docs/runbooks.md.",
+        "Still closed for writing: {reason}. Follow docs/runbooks.md.",
+    ),
+    "signer.log": (
+        "{log}: {size} hojas, firmadas {signed}, turno {fence}, en este equipo: {here}  {path}",
+        "{log}: {size} leaves, {signed} signed, fence {fence}, on this host: {here}  {path}",
+    ),
+    "signer.adopted": (
+        "{log}: este equipo firma desde ahora (turno {fence}, {size} hojas, por: {by}).",
+        "{log}: this host signs from now on (fence {fence}, {size} leaves, by: {by}).",
+    ),
+    "ask.adopt": (
+        "¿Firmar aquí desde ahora {logs}? El equipo anterior ya no podrá.",
+        "Sign {logs} here from now on? The former host will not be able to.",
+    ),
+}

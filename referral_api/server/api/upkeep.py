@@ -1,0 +1,58 @@
+"""What an exchange does while nobody calls: counts saved, its directory kept up, waiters woken by other processes.
+
+Must never: hold a rule of the protocol, or let a failure of one turn end the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING
+
+from referral_api.domain.errors import ReferralError
+from referral_api.server.api.site import Site
+from referral_api.server.service.exchange import Exchange
+
+if TYPE_CHECKING:
+    from referral_api.server.storage.notices import Notice
+
+POLLS_SAVED_EVERY_S = 30
+
+
+def keep(site: Site, second: int) -> None:
+    """Now and then: let a batch take along what was counted and who polled."""
+    if second % POLLS_SAVED_EVERY_S == 0:
+        site.recording.turn(int(site.clock()), force=bool(site.polled))
+
+
+async def keep_directory(site: Site) -> None:
+    """Once a second, beneath the notices: look whether the keys log has grown."""
+    while True:
+        await asyncio.sleep(1)
+        # While the database does not answer, calls are refused on their own account.
+        with suppress(ReferralError):
+            await site.work(lambda: _refresh(site.exchange))
+
+
+def heard(site: Site, loop: asyncio.AbstractEventLoop, notice: Notice) -> None:
+    """On the listening thread: take in others' directory acts, then wake those whose inbox grew."""
+    if notice.keys_grew:
+        # What fails here is tried again within a second.
+        with suppress(ReferralError):
+            _refresh(site.exchange)
+    parties = notice.parties
+    hop_to(loop, site.waiters.wake_all if parties is None else partial(site.waiters.wake, parties))
+
+
+def hop_to(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
+    """Call this on the loop's thread."""
+    # A loop that is closed belongs to a process that ends.
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(call)
+
+
+def _refresh(exchange: Exchange) -> None:
+    with exchange.database.read() as conn:
+        exchange.directory.refresh(conn)

@@ -1,0 +1,216 @@
+"""Moving a log's signer here: authorised by its own state, or by a checkpoint that the witnesses' quorum has cosigned.
+
+The new signer has a claim of its own and a higher fence. Lease, record and everything else of it commit in one
+transaction; the new state lies ready beside the old one and takes its place right after. Killed anywhere, the same
+command again brings it to its end.
+
+Must never: adopt over a database that holds less than, or something else than, what the authority says was signed.
+
+Implements: design §9 (`admin signer adopt`); R-93, R-97.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from referral_api.auditlog.checkpoint import TrustPolicy, log_key, sign_checkpoint, verify_checkpoint
+from referral_api.auditlog.merkle import Frontier
+from referral_api.auditlog.note import parse_note
+from referral_api.auditlog.records import SignerAdopted, TreeHead, encode_salt
+from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.formats.strict_json import b64u
+from referral_api.server.service import new_year
+from referral_api.server.service.batch import Batch, Done, audit_log
+from referral_api.server.service.exchange import Exchange, year_of
+from referral_api.server.service.recorded import keep
+from referral_api.server.service.writer import Writer
+from referral_api.server.storage import lease, logbook
+from referral_api.server.storage.database import Connection
+from referral_api.server.storage.signer import SLOT_BYTES, LogSigners, SignerState, closed, state_path, sync_folder
+from referral_api.server.storage.signer_state import encode_slot, read_state
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """What allows a signer to be moved: a log, how much of it was signed at least, and who says so."""
+
+    log: str
+    size: int
+    root: bytes
+    fence: int
+    by: Literal["state", "witnesses"]
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """One log whose signer is here now."""
+
+    log: str
+    size: int
+    fence: int
+    by: str
+
+
+def authority_of_state(raw: bytes, exchange: Exchange, signers: LogSigners, logs: Iterable[str]) -> Authority:
+    """A predecessor's state file, of whichever of these logs it is. Raises WRITES_CLOSED as `read_state`."""
+    for name in logs:
+        policy = TrustPolicy(log_key(exchange.origin(name), signers.key.public))
+        try:
+            state = read_state(raw, name=name, policy=policy)
+        except ReferralError as error:
+            if error.facts.get("reason") == "signer-origin":
+                continue
+            raise
+        return Authority(name, state.frontier.size, state.frontier.root(), state.claim.fence, "state")
+    raise closed("signer-origin", "any")
+
+
+def authority_of_checkpoint(raw: bytes, exchange: Exchange, logs: Iterable[str]) -> Authority:
+    """A checkpoint that suffices for the genesis' witness policy.
+
+    Raises NOT_WITNESSED (also where the exchange has no witnesses: then nobody but the state can vouch), WRONG_ORIGIN,
+    SIGNATURE_INVALID, MALFORMED.
+    """
+    origin = parse_note(raw).text.partition("\n")[0]
+    name = next((log for log in logs if exchange.origin(log) == origin), None)
+    if name is None:
+        raise ReferralError(ErrorCode.WRONG_ORIGIN, found=origin)
+    if exchange.policy.rule() is None:
+        raise ReferralError(ErrorCode.NOT_WITNESSED, cosigned=0, quorum=0)
+    checkpoint = verify_checkpoint(raw, exchange.trust(name))
+    return Authority(name, checkpoint.size, checkpoint.root, 0, "witnesses")
+
+
+def adopt(
+    exchange: Exchange,
+    signers: LogSigners,
+    authorities: Sequence[Authority],
+    *,
+    clock: Callable[[], float],
+    on_step: Callable[[str], None] = lambda _: None,
+) -> list[Adopted]:
+    """Make this host's signer the one of these logs. Nothing else may be open on a SQLite database.
+
+    Raises WRITES_CLOSED: `database-shorter`, `database-differs`, `signer-state-rolled-back` (a state here has signed
+    more than the authority says), or what keeps this year's log from being written to.
+    """
+    moves = {one.log: _prepare(exchange, signers, one) for one in authorities}
+    on_step("prepared")
+    year_log = audit_log(year_of(int(clock())))
+
+    def begin(batch: Batch) -> None:
+        for log, (state, _, holder) in moves.items():
+            if log not in batch.heads:
+                logbook.lock(batch.tx, [log])
+            lease.move(batch.tx, log, holder, state.claim, batch.now)
+        if year_log not in moves:
+            lease.hold(batch.tx, signers, year_log, batch.heads[year_log].size, batch.now)
+        new_year.begin_year(exchange, batch)
+
+    def install(_batch: Batch) -> None:
+        for log, (_, draft, _) in moves.items():
+            signers.forget(log)
+            draft.replace(state_path(signers.state_dir, log))
+        sync_folder(signers.state_dir)
+        on_step("installed")
+
+    writer = Writer(
+        exchange.database,
+        signers,
+        clock=clock,
+        year_of=year_of,
+        begin=begin,
+        committed=install,
+        checkpoints={},
+        on_step=on_step,
+    )
+    writer.start()
+    try:
+        writer.run(_Record(exchange, authorities))
+    finally:
+        writer.stop()
+    return [
+        Adopted(one.log, moves[one.log][0].frontier.size, moves[one.log][0].claim.fence, one.by) for one in authorities
+    ]
+
+
+class _Record:
+    """The job that writes down which signers moved, and on whose word."""
+
+    def __init__(self, exchange: Exchange, authorities: Sequence[Authority]) -> None:
+        self._exchange = exchange
+        self._authorities = authorities
+
+    def __call__(self, batch: Batch) -> Done[None]:
+        """One record a log."""
+        for one in self._authorities:
+            head = TreeHead(origin=self._exchange.origin(one.log), size=one.size, root=b64u(one.root))
+            salt = encode_salt(self._exchange.token_bytes(16))
+            keep(batch, SignerAdopted(t=batch.now, salt=salt, head=head, authority=one.by))
+        return Done(None)
+
+
+def _prepare(
+    exchange: Exchange, signers: LogSigners, authority: Authority
+) -> tuple[SignerState, Path, lease.Holder | None]:
+    """Hold the database against the authority; the new state, on disk beside the old one, and who holds the log."""
+    log = authority.log
+    with exchange.database.read(snapshot=True) as conn:
+        holder = lease.find_holder(conn, log)
+        frontier = _edge_at(conn, log, authority.size, authority.root)
+        stored = logbook.latest_checkpoint(conn, log)
+        if stored is not None and stored.size > authority.size:
+            # Signed after what the authority knows of, and kept: it was promised too.
+            policy = TrustPolicy(log_key(exchange.origin(log), signers.key.public))
+            checkpoint = verify_checkpoint(stored.note, policy)
+            frontier = _edge_at(conn, log, checkpoint.size, checkpoint.root)
+    _demand_newest(signers, log, frontier.size)
+    claim = signers.new_claim(max(authority.fence, 0 if holder is None else holder.fence) + 1)
+    note = sign_checkpoint(exchange.origin(log), frontier.size, frontier.root(), signers.key) if frontier.size else None
+    state = SignerState(frontier, note, claim)
+    return state, _draft(signers.state_dir, log, encode_slot(exchange.origin(log), state)), holder
+
+
+def _edge_at(conn: Connection, log: str, size: int, root: bytes) -> Frontier:
+    """The right edge at a size that was promised. Raises WRITES_CLOSED unless the database holds that much, and it."""
+    if size > logbook.size(conn, log):
+        raise closed("database-shorter", log)
+    try:
+        found = logbook.frontier_at(conn, log, size)
+    except ReferralError as error:
+        raise closed("database-differs", log) from error
+    if found.root() != root:
+        raise closed("database-differs", log)
+    return found
+
+
+def _demand_newest(signers: LogSigners, log: str, size: int) -> None:
+    """A state on this host that has signed more than the authority says is the better one."""
+    path = state_path(signers.state_dir, log)
+    if not path.exists():
+        return
+    policy = TrustPolicy(log_key(signers.origin(log), signers.key.public))
+    try:
+        here = read_state(path.read_bytes(), name=log, policy=policy)
+    except ReferralError:
+        return  # Damaged, or of another log or key: that is what the adoption replaces.
+    if here.frontier.size > size:
+        raise closed("signer-state-rolled-back", log)
+
+
+def _draft(folder: Path, log: str, slot: bytes) -> Path:
+    path = state_path(folder, log)
+    draft = path.with_name(path.name + ".adopting")
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(descriptor, slot + bytes(SLOT_BYTES))
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    return draft

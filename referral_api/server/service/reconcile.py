@@ -1,0 +1,315 @@
+"""Reconciliation: leaves that the database has lost come back bit by bit, and its rows are folded from them again.
+
+First everything is computed in memory: for each log, from what the database holds to the largest size that its key has
+signed, every leaf must be there, and hash to every signed root on the way. Only then one transaction appends them all,
+with their acts, records, deliveries and inbox lines, and a `reconciled` record as the last leaf of it.
+
+Must never: write a leaf that the signed roots do not cover, leave one out, or invent a receipt.
+
+Implements: design §9 (`admin reconcile`); R-92, R-97.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from referral_api.auditlog.evidence import UNFOLDED, event_of
+from referral_api.auditlog.leaf import LeafKind, parse_leaf
+from referral_api.auditlog.merkle import leaf_hash
+from referral_api.auditlog.records import Reconciled, Retrieved, TreeHead, encode_salt, parse_record
+from referral_api.domain import fold
+from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.words import Act, KeyUse, Role
+from referral_api.formats.act import RawAct, parse_act
+from referral_api.formats.bodies import sealed_of
+from referral_api.formats.directory_bodies import Invite
+from referral_api.formats.parties import EXCHANGE
+from referral_api.formats.receipt import Receipt, verify_receipt
+from referral_api.formats.strict_json import b64u
+from referral_api.server.service import enrolment, new_year
+from referral_api.server.service.batch import Batch, Done, Place, audit_log
+from referral_api.server.service.exchange import Exchange, year_of
+from referral_api.server.service.ledger import carry_out
+from referral_api.server.service.recorded import keep, tell_sender
+from referral_api.server.service.salvage import Behind, Promise, Salvage
+from referral_api.server.service.writer import Writer
+from referral_api.server.storage import enrolments, lease, logbook, queries, recovery
+from referral_api.server.storage.enrolments import EnrolmentState, StoredInvitation
+from referral_api.server.storage.gate import gate
+from referral_api.server.storage.logbook import KEYS
+from referral_api.server.storage.queries import Referral, StoredAct, StoredRecord
+from referral_api.server.storage.signer import LogSigner, LogSigners, closed
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """What one log has lost, complete: the leaves from `first` on, and what stands behind them."""
+
+    log: str
+    first: int
+    leaves: tuple[bytes, ...]
+    behind: Mapping[int, Behind]
+    head: Promise
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came back: leaves by log; `lost` are referrals whose sealed texts did not, until sent again."""
+
+    imported: dict[str, int] = field(default_factory=dict)
+    lost: list[str] = field(default_factory=list)
+    closed: str | None = None
+    """What still keeps writes closed, if anything: the runbook's name."""
+
+
+def plan(exchange: Exchange, found: Salvage) -> list[Missing]:
+    """What is missing, if all of it can be had and fits; nothing is written.
+
+    Raises WRITES_CLOSED: `database-differs` where the database and what was signed are two histories, or
+    `database-shorter` with `log`, `missing` (how many) and `first` where leaves cannot be had.
+    """
+    missing: list[Missing] = []
+    for log in found.logs():
+        with exchange.database.read(snapshot=True) as conn:
+            edge = logbook.frontier(conn, log)
+            for promise in found.promises.get(log, []):
+                if promise.size <= edge.size:
+                    _demand(logbook.frontier_at(conn, log, promise.size).root() == promise.root, log)
+        ahead = sorted((one for one in found.promises.get(log, []) if one.size > edge.size), key=lambda one: one.size)
+        if not ahead:
+            continue
+        head, leaves = ahead[-1], found.leaves.get(log, {})
+        absent = [index for index in range(edge.size, head.size) if index not in leaves]
+        if absent:
+            raise ReferralError(
+                ErrorCode.WRITES_CLOSED, reason="database-shorter", log=log, missing=len(absent), first=absent[0]
+            )
+        wanted = tuple(leaves[index] for index in range(edge.size, head.size))
+        hashes = [leaf_hash(leaf) for leaf in wanted]
+        for promise in ahead:
+            _demand(edge.extend(hashes[: promise.size - edge.size]).root() == promise.root, log)
+        behind = found.records.get(log, {})
+        if log != KEYS and (unknown := [at for at in range(edge.size, head.size) if at not in behind]):
+            raise ReferralError(
+                ErrorCode.WRITES_CLOSED, reason="database-shorter", log=log, missing=len(unknown), first=unknown[0]
+            )
+        missing.append(Missing(log, edge.size, wanted, behind, head))
+    return missing
+
+
+def _demand(holds: bool, log: str) -> None:  # noqa: FBT001 - the one thing that is asked
+    if not holds:
+        raise ReferralError(ErrorCode.WRITES_CLOSED, reason="database-differs", log=log)
+
+
+def reconcile(
+    exchange: Exchange,
+    signers: LogSigners,
+    missing: Sequence[Missing],
+    *,
+    clock: Callable[[], float],
+    on_step: Callable[[str], None] = lambda _: None,
+) -> Outcome:
+    """Bring back what is missing, and sign it if this host's signer may.
+
+    Raises what the database raises; then nothing has been written.
+    """
+    outcome = Outcome()
+    if missing:
+        writer = Writer(
+            exchange.database,
+            _nobody,
+            clock=clock,
+            year_of=year_of,
+            begin=lambda _: None,
+            committed=lambda batch: exchange.directory.advance(batch.keymap) if batch.keymap is not None else None,
+            checkpoints={},
+            on_step=on_step,
+        )
+        writer.start()
+        try:
+            outcome = writer.run(Reconciliation(exchange, signers, missing)).result
+        finally:
+            writer.stop()
+    try:
+        gate(exchange.database, signers)
+    except ReferralError as refusal:
+        if refusal.code is not ErrorCode.WRITES_CLOSED:
+            raise
+        outcome.closed = str(refusal.facts["reason"])
+    on_step("signed")
+    return outcome
+
+
+def _nobody(log: str) -> LogSigner:
+    """The signer has signed beyond where this growth begins: the gate signs, which compares the whole first."""
+    raise closed("database-shorter", log)
+
+
+class Reconciliation:
+    """The job of the writer that imports everything and folds it."""
+
+    def __init__(self, exchange: Exchange, signers: LogSigners, missing: Sequence[Missing]) -> None:
+        self._exchange = exchange
+        self._signers = signers
+        self._missing = missing
+        self._outcome = Outcome()
+
+    def __call__(self, batch: Batch) -> Done[Outcome]:
+        """All logs, the keys log first, then the records of it."""
+        now = batch.now
+        for one in self._missing:
+            if one.log not in batch.heads:
+                batch.heads |= logbook.lock(batch.tx, [one.log])
+            if batch.heads[one.log].size != one.first:
+                raise ReferralError(ErrorCode.WRITES_CLOSED, reason="database-differs", log=one.log)
+            if one.log == KEYS:
+                self._import_keys(batch, one)
+            else:
+                now = max(now, self._import_audit(batch, one))
+            self._outcome.imported[one.log] = len(one.leaves)
+        batch.now = now
+        self._settle_enrolments(batch)
+        log = audit_log(batch.year)
+        if batch.next_index(log) == 0:
+            lease.hold(batch.tx, self._signers, log, 0, batch.now)
+        new_year.begin_year(self._exchange, batch)
+        for one in self._missing:
+            head = TreeHead(origin=self._exchange.origin(one.log), size=one.head.size, root=b64u(one.head.root))
+            salt = encode_salt(self._exchange.token_bytes(16))
+            keep(batch, Reconciled(t=batch.now, salt=salt, head=head, imported=len(one.leaves)))
+        return Done(self._outcome)
+
+    def _import_keys(self, batch: Batch, one: Missing) -> None:
+        grown = self._exchange.keymap.copy()
+        for leaf in one.leaves:
+            grown.extend(leaf)
+            batch.append_leaf(KEYS, leaf)
+        batch.keymap = grown
+
+    def _import_audit(self, batch: Batch, one: Missing) -> int:
+        """Append one log's leaves with their rows; the time of its last leaf."""
+        for at, raw in enumerate(one.leaves):
+            leaf, index = parse_leaf(raw), one.first + at
+            place = batch.append_leaf(one.log, raw)
+            batch.now = leaf.logged_s
+            behind = one.behind[index]
+            if leaf.kind in (LeafKind.ACT, LeafKind.ERASE):
+                following = one.behind.get(index + 1)
+                self._act(batch, place, behind, following)
+            else:
+                self._record(batch, place, behind.record)
+        return batch.now
+
+    def _act(self, batch: Batch, place: Place, behind: Behind, following: Behind | None) -> None:
+        act = parse_act(behind.record)
+        if behind.receipt is None:
+            raise ReferralError(ErrorCode.NOT_FOUND, what="receipt")
+        keymap = batch.keymap or self._exchange.keymap
+        keys = {one.kid: one.public for one in keymap.exchange_keys(KeyUse.RECEIPT)}
+        receipt = verify_receipt(behind.receipt, keys, issuer=self._exchange.issuer)
+        queries.insert_act(batch.tx, _stored(place, act, behind, receipt))
+        sealed = sealed_of(act.body)
+        if not receipt.accepted:
+            return
+        if sealed is not None:
+            recovery.insert_lost(batch.tx, place.pos, sealed.sha256, sealed.size)
+            self._outcome.lost.append(str(act.ref))
+        if act.ref is not None:
+            self._fold(batch, place, act, following)
+        elif isinstance(act.body, Invite) and enrolments.find_invitation(batch.tx, act.body.nonce) is None:
+            enrolments.insert_invitation(batch.tx, _invitation(act, act.body))
+
+    def _fold(self, batch: Batch, place: Place, act: RawAct, following: Behind | None) -> None:
+        event = event_of(act, self._role(batch, act), batch.now)
+        if event.act in UNFOLDED:
+            return
+        body: Any = act.body
+        if event.act is Act.SUBMIT:
+            excluded = _excluded(act, following)
+            referral = Referral(str(act.ref), act.party, body.urgency, act.digest, batch.now, excluded)
+            queries.insert_referral(batch.tx, referral)
+            carry_out(batch, event, act, referral, {}, fold.open_deliveries(event), place)
+            return
+        found = queries.find_referral(batch.tx, str(act.ref))
+        if found is None:
+            raise ReferralError(ErrorCode.TAMPERED, what="fold", act=act.act.value, digest=act.digest)
+        before = queries.deliveries_of(batch.tx, found.ref)
+        # The door has accepted it, its receipt says so: what it named was known then.
+        carry_out(batch, event, act, found, before, fold.judge(event, before, prev_known=True), place)
+
+    def _role(self, batch: Batch, act: RawAct) -> Role:
+        if act.party == EXCHANGE:
+            return Role.EXCHANGE
+        party = (batch.keymap or self._exchange.keymap).find_party(act.party)
+        if party is None:
+            raise ReferralError(ErrorCode.KEY_NOT_VALID, reason="unknown", credential=act.iss)
+        return party.role
+
+    @staticmethod
+    def _record(batch: Batch, place: Place, raw: bytes) -> None:
+        record = parse_record(raw)
+        ref, party = getattr(record, "ref", None), getattr(record, "party", None)
+        queries.insert_record(batch.tx, StoredRecord(place.pos, record.kind, ref, party, raw.decode("ascii")))
+        if not isinstance(record, Retrieved) or record.sealed != "bundle" or record.unit is None:
+            return
+        own = queries.deliveries_of(batch.tx, record.ref)[record.unit]
+        referral = queries.find_referral(batch.tx, record.ref)
+        if own.retrieved_at is None and referral is not None:
+            if not queries.swap_delivery(batch.tx, record.ref, own, fold.retrieve(own, record.t)):
+                raise RuntimeError("a delivery changed under the log's lock")
+            tell_sender(batch, referral, record, place.pos)
+
+    @staticmethod
+    def _settle_enrolments(batch: Batch) -> None:
+        """Enrolments that the backup still holds open, and whose keys the keys log lists by now."""
+        if batch.keymap is None:
+            return
+        for state in (EnrolmentState.COMPLETED, EnrolmentState.LISTED):
+            for stored in enrolments.enrolments_in(batch.tx, state):
+                kids = enrolment.read_waiting(stored).proposal.kids()
+                became = enrolment.settled(batch.keymap, stored, kids)
+                if became is EnrolmentState.DONE or (became is EnrolmentState.LISTED and became is not state):
+                    enrolments.swap_enrolment(batch.tx, stored, replace(stored, state=became, updated_at=batch.now))
+
+
+def _stored(place: Place, act: RawAct, behind: Behind, receipt: Receipt) -> StoredAct:
+    return StoredAct(
+        pos=place.pos,
+        digest=act.digest,
+        iss=act.iss,
+        id=act.id,
+        party=act.party,
+        act=act.act,
+        ref=act.ref,
+        unit=act.unit,
+        prev=act.prev,
+        jws=behind.record.decode("ascii"),
+        outcome="accepted" if receipt.accepted else "refused",
+        code=None if receipt.refusal is None else receipt.refusal.value,
+        receipt=(behind.receipt or b"").decode("ascii"),
+        carrier=receipt.payload.carrier,
+        received_at=receipt.payload.time,
+    )
+
+
+def _excluded(submit: RawAct, following: Behind | None) -> frozenset[str]:
+    """The units that a submit excludes: the route act that came with it has the next leaf (R-64)."""
+    if following is None or following.receipt is None:
+        return frozenset()
+    route = parse_act(following.record)
+    body: Any = route.body
+    return frozenset(body.excluded) if (route.act, route.ref) == (Act.ROUTE, submit.ref) else frozenset()
+
+
+def _invitation(act: RawAct, body: Invite) -> StoredInvitation:
+    return StoredInvitation(
+        nonce=body.nonce,
+        party=body.party.id,
+        role=body.party.role.value,
+        act_digest=act.digest,
+        expires_at=int(body.expires_at.timestamp()),
+        enrolment=None,
+    )

@@ -1,0 +1,36 @@
+"""Erasure in SQL: which leaves' records an act has taken, and the rows that go with them. Leaves and tiles stay.
+
+Must never: delete a row whose leaf no act names (the tables' own triggers refuse it too), or touch a log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from referral_api.server.storage.database import Connection, Transaction
+
+
+def erased_among(conn: Connection, first: int, last: int) -> set[int]:
+    """The positions from `first` to `last`, both included, whose records are erased."""
+    return {row[0] for row in conn.all("SELECT pos FROM erasure WHERE pos BETWEEN ? AND ?", (first, last))}
+
+
+def erase_behind(tx: Transaction, positions: Iterable[int], act_digest: str, readers: Iterable[str]) -> None:
+    """Delete what stands behind these leaves, in the transaction of the `erase` act that names them: acts with their
+    receipts, what was sealed beside them, records, and the lines about them in the inboxes of `readers`.
+    """
+    tx.flush()
+    parties = tuple(readers)
+    for pos in positions:
+        tx.run("INSERT INTO erasure (pos, act) VALUES (?,?)", (pos, act_digest))
+        tx.run("DELETE FROM sealed WHERE pos = ?", (pos,))
+        tx.run("DELETE FROM act WHERE pos = ?", (pos,))
+        tx.run("DELETE FROM record WHERE pos = ?", (pos,))
+        for party in parties:
+            tx.run("DELETE FROM feed WHERE party = ? AND pos = ?", (party, pos))
+
+
+def forget_referral(tx: Transaction, ref: str) -> None:
+    """Delete a referral and its deliveries, once its submit act is erased: what became of it is in the `erase` act."""
+    tx.run("DELETE FROM delivery WHERE ref = ?", (ref,))
+    tx.run("DELETE FROM referral WHERE ref = ?", (ref,))

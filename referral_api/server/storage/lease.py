@@ -1,0 +1,87 @@
+"""The fenced lease: which signer may sign a log is said by the database, who it is by the signer's state file.
+
+The claim is made in the transaction that makes a log's first leaf, and looked at again in every transaction that
+appends. Only an adoption changes it. A state that was copied and left behind is told by its size as well: a checkpoint
+that the database has kept, and that this state never signed, is another signer's.
+
+Must never: let a signer take over a log that has leaves, except by adoption.
+
+Implements: design §9 ("a fenced lease"); R-93.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.server.storage.database import Connection, Transaction
+from referral_api.server.storage.signer import Claim, LogSigner, LogSigners, closed
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who may sign a log. `signed` is the largest checkpoint that the database has kept of it (0: none)."""
+
+    signer: str
+    fence: int
+    adopted_at: int
+    signed: int
+
+    def is_held_by(self, claim: Claim) -> bool:
+        """Whether this claim is the one."""
+        return (self.signer, self.fence) == (claim.signer, claim.fence)
+
+
+def find_holder(conn: Connection, log: str) -> Holder | None:
+    """Who may sign a log; None before its first leaf."""
+    row = conn.one(
+        "SELECT signer_id, fence, adopted_at,"
+        " (SELECT size FROM log_checkpoint WHERE log = ? ORDER BY size DESC LIMIT 1) FROM log_signer WHERE log = ?",
+        (log, log),
+    )
+    return None if row is None else Holder(row[0], row[1], row[2], row[3] or 0)
+
+
+def hold(tx: Transaction, signers: LogSigners, log: str, size: int, now: int) -> None:
+    """See that this process may sign the locked log `log`; an empty one is claimed.
+
+    Raises WRITES_CLOSED: `signer-fenced`, `signer-state-rolled-back`, or what opening the state raises.
+    """
+    if size:
+        check(tx, signers(log), log)
+        return
+    claim = signers.begin(log).claim
+    holder = find_holder(tx, log)
+    if holder is None:
+        tx.run(
+            "INSERT INTO log_signer (log, signer_id, fence, adopted_at) VALUES (?,?,?,?)",
+            (log, claim.signer, claim.fence, now),
+        )
+    elif not holder.is_held_by(claim):
+        raise closed("signer-fenced", log)
+
+
+def check(conn: Connection, signer: LogSigner, log: str) -> None:
+    """See that the signer of a log that has leaves is the one that may sign it. Raises as `hold`."""
+    holder = find_holder(conn, log)
+    if holder is None or not holder.is_held_by(signer.claim):
+        raise closed("signer-fenced", log)
+    newest = signer.newest()
+    if holder.signed > (0 if newest is None else newest.size):
+        raise closed("signer-state-rolled-back", log)
+
+
+def move(tx: Transaction, log: str, seen: Holder | None, claim: Claim, now: int) -> None:
+    """Let another claim sign from now on. The log is locked. Raises WRITES_CLOSED if the lease moved meanwhile."""
+    if seen is None:
+        moved = tx.run(
+            "INSERT INTO log_signer (log, signer_id, fence, adopted_at) VALUES (?,?,?,?) ON CONFLICT DO NOTHING",
+            (log, claim.signer, claim.fence, now),
+        )
+    else:
+        moved = tx.run(
+            "UPDATE log_signer SET signer_id = ?, fence = ?, adopted_at = ? WHERE log = ? AND fence = ?",
+            (claim.signer, claim.fence, now, log, seen.fence),
+        )
+    if moved != 1:
+        raise ReferralError(ErrorCode.WRITES_CLOSED, reason="signer-fenced", log=log)
