@@ -40,6 +40,8 @@ class Erasures:
 
     keymap: KeyMap
     sizes: Mapping[str, int]
+    acts: set[Place] = field(default_factory=set)
+    """Where acts stand that the exchange's act key has signed."""
     named: dict[Place, Place] = field(default_factory=dict)
     """The act that names a leaf, by the leaf."""
     first: dict[str, Place] = field(default_factory=dict)
@@ -73,6 +75,7 @@ class Erasures:
         if act.act is not Act.ERASE or act.party != EXCHANGE or sha256_b64u(found.record) != leaf.digest:
             raise ReferralError(ErrorCode.TAMPERED, what="erasure", reason="signer")
         verify_act(act, keys)
+        self.acts.add((log, found.index))
         self._read(log, found.index, act)
 
     def _read(self, log: str, index: int, act: RawAct) -> None:

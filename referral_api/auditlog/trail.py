@@ -198,7 +198,10 @@ class Trail:
         def judge_receipt() -> None:
             receipts.append(verify_logged_receipt(log, index, parsed[0], leaf, found.receipt, self._keymap))
 
-        if not report.hold(Check.SIGNATURES, log, index, judge_signatures, self._in_doubt) and not parsed:
+        # An `erase` act that no key of the exchange has ever signed is false, whatever is missing before it.
+        doubted = leaf.kind is not LeafKind.ERASE or (log, index) in self._erasures.acts
+        in_doubt = self._in_doubt if doubted else frozenset()
+        if not report.hold(Check.SIGNATURES, log, index, judge_signatures, in_doubt) and not parsed:
             return
         act = parsed[0]
         report.hold(Check.RECORDS, log, index, partial(self._check_once, act))
