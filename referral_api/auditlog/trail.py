@@ -151,9 +151,10 @@ class Trail:
 
     def _check_time(self, log: str, leaf: Leaf) -> None:
         """The exchange's clock never runs backwards, and a log holds its own year and no other."""
-        if leaf.logged_s < self._logged_s:
+        # One leaf that is dated ahead is one fault, not that of every leaf behind it.
+        before, self._logged_s = self._logged_s, leaf.logged_s
+        if leaf.logged_s < before:
             raise ReferralError(ErrorCode.TAMPERED, what="time", reason="backwards")
-        self._logged_s = leaf.logged_s
         if leaf.logged_s > LATEST_S or f"audit/{datetime.fromtimestamp(leaf.logged_s, UTC).year}" != log:
             raise ReferralError(ErrorCode.TAMPERED, what="time", reason="year")
 

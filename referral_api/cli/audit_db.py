@@ -29,5 +29,5 @@ def audit_db(
     try:
         show = import_module("referral_api.cli.reckoning").show_audit
     except ModuleNotFoundError as error:
-        raise Fault("server-missing", module=error.name) from error
+        raise Fault("not-installed", extra="server", module=error.name) from error
     show(call, config, root)

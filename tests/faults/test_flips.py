@@ -27,6 +27,7 @@ from referral_api.client.sources import MirrorSource
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import KeyUse
 from referral_api.formats.strict_json import canonical, parse
+from referral_api.server.service.erasure import Erasure
 from referral_api.server.service.reckoning import Findings, reckon
 from referral_api.server.service.reckoning.difference import told_place
 from referral_api.server.storage import inventory, logbook
@@ -41,7 +42,13 @@ LEAVES = 300
 """More than a tile, so that every table has rows."""
 ALONE = {("log_entry", "log"), ("log_entry", "idx")}
 """Columns whose flip takes a leaf out of its log: what follows is judged without it, so each is made alone."""
-AT_ONCE = 40
+EMPTY = {"meta", "sealed_lost"}
+"""Tables without rows here; that a row too many is found, tests/server/test_reckoning.py shows."""
+UNSIGNED = {
+    "tail.json": "records after the mirror's checkpoint, for recovery, which takes no leaf that no signed root covers",
+}
+"""Files of a mirror that no verification reads, and why."""
+AT_ONCE = 25
 """So many faults that a report tells all of them."""
 Key: TypeAlias = tuple[Any, ...]
 
@@ -91,6 +98,7 @@ def lived(founded: Founded, tmp_path_factory: pytest.TempPathFactory) -> Lived:
     folder = tmp_path_factory.mktemp("flips") / "world"
     with World(founded, folder) as world:
         live_whole(world, leaves=LEAVES)
+        _erase(world, str(world.submit().outgoing.ref))
         world.auditor.mirror(folder / "mirror")
         root = world.server.runtime.exchange.keymap.root
     with closing(sqlite3.connect(folder / "data" / "exchange.sqlite", isolation_level=None)) as connection:
@@ -99,6 +107,16 @@ def lived(founded: Founded, tmp_path_factory: pytest.TempPathFactory) -> Lived:
         connection.execute("PRAGMA journal_mode = DELETE")
     notes = notes_of(world.settings)
     return Lived(folder, world, notes, root, years_of(notes))
+
+
+def _erase(world: World, ref: str) -> None:
+    """Take every act on a referral, as the exchange does when its time is over (R-99)."""
+    exchange = world.server.runtime.exchange
+    with exchange.database.read() as conn:
+        acts = [row["pos"] for row in inventory.every(conn, "act") if row["ref"] == ref]
+    year = logbook.year_index(acts[0])[0]
+    indices = [logbook.year_index(pos)[1] for pos in acts]
+    world.after(world.server.runtime.writer.run(Erasure(exchange, ref, year, indices, "retention_ended")))
 
 
 def cells(connection: sqlite3.Connection, table: str, column: str) -> list[tuple[Key, Any]]:
@@ -256,7 +274,7 @@ def test_two_thousand_flipped_bits_are_all_found_and_named(lived: Lived, tmp_pat
         for part in (inventory.EVIDENCE, inventory.DERIVED)
         for table, columns in part.items()
         for column in columns
-        if table != "meta"  # It is empty, and must be: tests/server/test_reckoning.py.
+        if table not in EMPTY
     ]
     with closing(sqlite3.connect(lived.file)) as connection:
         flips = list(draw(connection, standings, CASES))
@@ -286,7 +304,7 @@ def test_what_is_not_flipped_is_found_whole(lived: Lived) -> None:
 def test_a_flipped_bit_in_any_file_of_a_mirror_is_found(lived: Lived, tmp_path: Path) -> None:
     mirror = tmp_path / "mirror"
     shutil.copytree(lived.folder / "mirror", mirror)
-    files = sorted(path for path in mirror.rglob("*") if path.is_file())
+    files = sorted(path for path in mirror.rglob("*") if path.is_file() and path.name not in UNSIGNED)
     kinds = {path.relative_to(mirror).parts[-2] for path in files}
     chance = random.Random(SEED)  # noqa: S311  # to be drawn again from its seed
 

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from referral_api.auditlog.leaf import LeafKind
+from referral_api.auditlog.records import Retrieved
 from referral_api.domain import lifecycle, policy
 from referral_api.domain.errors import ErrorCode
 from referral_api.domain.fold import Delivery, Event
@@ -173,19 +174,19 @@ def delivery_line(act: RawAct, referral: Referral, delivery: Delivery, pos: int,
     )
 
 
-def retrieval_line(referral: Referral, unit: str, act_digest: str, pos: int, at: int) -> FeedEntry:
+def retrieval_line(referral: Referral, record: Retrieved, pos: int) -> FeedEntry:
     """The sender's line of a first retrieval: "downloaded" is not yet "read", and both are worth knowing."""
     return FeedEntry(
         party=referral.sender,
         pos=pos,
-        act_digest=act_digest,
+        act_digest=record.act,
         act_id=None,
         kind="retrieved",
         ref=referral.ref,
-        unit=unit,
-        sender=unit,
+        unit=record.unit,
+        sender=record.unit,
         urgency=referral.urgency.value,
-        at=at,
+        at=record.t,
         answered_by=frozenset(),
         pending=False,
     )

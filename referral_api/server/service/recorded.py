@@ -131,6 +131,5 @@ def _step(batch: Batch, record: Retrieved, own: Delivery, place: Place) -> None:
 
 def tell_sender(batch: Batch, referral: queries.Referral, record: Retrieved, pos: int) -> None:
     """The line in the sender's inbox that says that a unit fetched the bundle."""
-    line = retrieval_line(referral, str(record.unit), record.act, pos, record.t)
-    feeds.insert_feed(batch.tx, line)
+    feeds.insert_feed(batch.tx, retrieval_line(referral, record, pos))
     batch.wake.add(referral.sender)

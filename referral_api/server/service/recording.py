@@ -1,16 +1,11 @@
 """What the exchange writes down about itself: refusals, tokens, its configuration, its clock (R-98).
 
-A refusal of a known caller about a referral or an act is one record, before its answer leaves; the same one again, and
-all that nobody's credential stands behind, is counted, by credential, code and hour. So are tokens. Counts wait in
-memory for half a minute, then in a table (storage/tallies.py) until their hour is over: a process that is killed loses
-the counts of that half minute, which a journal of its own, synced at every call, would not be worth; after a commit
-whose outcome nobody knows they may be in twice.
-
-The log grows by at most SINGLES records an hour and credential, and by one for each that is counted: of strangers one a
-code, whatever they send. Polls that found nothing, checkpoints and tiles are not recorded.
+A refusal of a known caller about a referral or an act is one record, before its answer leaves; repetitions, strangers'
+refusals and tokens are counted by credential, code and hour. Counts wait in memory for half a minute, then in a table
+until their hour is over; a kill loses that half minute, which a journal synced at every call would not be worth.
 
 Must never: wait for a disk on a call's way, record a final refusal (its act has a leaf already), a secret or a value of
-a setting, or grow with what strangers send.
+a setting, or grow with what strangers send: at most SINGLES records an hour and credential, and one for each count.
 
 Implements: R-98; design §9 ("Recorded one by one …").
 """

@@ -40,6 +40,7 @@ DERIVED: Final[Mapping[str, tuple[str, ...]]] = {
         *("notified_at", "last_status_at", "investigation", "questions", "transfer_to"),
     ),
     "sealed": ("pos", "sha256", "size"),
+    "sealed_lost": ("pos",),
     "record": ("pos", "kind", "ref", "party"),
     "feed": (
         *("party", "pos", "act_digest", "act_id", "kind", "ref", "unit", "sender", "urgency", "at"),
@@ -79,7 +80,6 @@ LOOSE: Final[Mapping[str, Mapping[str, str]]] = {
     "spool_logged": dict.fromkeys(
         ("id", "logged_at"), "keeps a spool from being logged twice; its records are on the log"
     ),
-    "sealed_lost": {"pos": "excuses nothing: a sealed text that is not there is reported, whoever calls it lost"},
     "poll": dict.fromkeys(("party", "last_at"), "whether a party was seen lately; replaced at every poll"),
     "assertion": dict.fromkeys(("key", "expires_at"), _REMEMBERED),
     "replay": dict.fromkeys(("key", "expires_at"), _REMEMBERED),

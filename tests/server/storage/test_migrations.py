@@ -31,7 +31,16 @@ def test_a_database_of_the_first_step_is_brought_to_the_tables(database_url: str
     with Database.create(database_url) as created, created.write() as tx:
         tx.run("DROP INDEX enrolment_state_created_at")
         tx.run("DROP TABLE tally")
+        if created.dialect == "sqlite":
+            for table in ("act", "record"):
+                tx.run(f"DROP TRIGGER {table}_no_delete")
         tx.run("DROP TABLE erasure")
+        if created.dialect == "sqlite":
+            for table in ("act", "record"):
+                tx.run(
+                    f"CREATE TRIGGER {table}_no_delete BEFORE DELETE ON {table}"
+                    " BEGIN SELECT RAISE(ABORT, 'append-only'); END"
+                )
         if created.dialect == "postgresql":
             for table in ("act", "record"):
                 tx.run(f"DROP TRIGGER {table}_erased_only ON {table}")

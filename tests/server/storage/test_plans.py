@@ -41,6 +41,7 @@ ELSEWHERE = {
     "postgres.py": "PostgreSQL alone",
     "recovery.py": "what recovery alone writes and asks, by key (tests/story/test_recovery.py)",
     "lease.py": "of which adoption alone speaks the last (tests/story/test_recovery.py)",
+    "backup.py": "what is asked of a copy beside the exchange, never by a call of it",
     "inventory.py": "the audit of the database alone, which goes through all of it, by the page",
 }
 """Files whose statements SQLite never meets in the life of an exchange."""
@@ -58,6 +59,7 @@ BY: Mapping[str, set[str]] = {
     "record": {"rowid=?", "rowid>? AND rowid<?", "ref=?", "ref=? AND pos>? AND pos<?"},
     "sealed": {"rowid=?"},
     "erasure": {"rowid=?", "rowid>? AND rowid<?"},
+    "sealed_lost": {"rowid=?"},
     "referral": {"ref=?"},
     "delivery": {"ref=?", "ref=? AND unit=?"},
     "feed": {"party=? AND pos=?", "party=? AND pos>?", "ref=? AND party=?"},

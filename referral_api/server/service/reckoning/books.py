@@ -55,6 +55,9 @@ class Books:
         self._excluded: dict[str, frozenset[str]] = {}
         self._purged: set[str] = set()
         self._empty: list[tuple[int, str]] = []
+        self._lost: list[int] = []
+        self.recovered = False
+        """Whether the log has a record of recovery."""
         self._named: dict[int, tuple[str, int, str]] = {}
         """What the accepted acts of this range name as sealed beside them: digest, size, referral."""
 
@@ -94,7 +97,7 @@ class Books:
         own = None if record.unit is None else before.get(record.unit)
         referral = self._referrals.get(record.ref)
         if record.sealed == "bundle" and own is not None and own.retrieved_at is None and referral is not None:
-            self._add(retrieval_line(referral, own.unit, record.act, pos, record.t))
+            self._add(retrieval_line(referral, record, pos))
 
     def close_range(self, first: int, last: int) -> None:
         """Compare the inbox lines and sealed texts at these positions with what was taken since the last range."""
@@ -106,6 +109,12 @@ class Books:
         self._fresh.clear()
         for row in inventory.between(self._conn, "sealed", first, last):
             self._sealed(row)
+        for row in inventory.between(self._conn, "sealed_lost", first, last):
+            self._findings.looked("sealed_lost", 1)
+            if any(pos == row["pos"] for pos, _ in self._empty):
+                self._lost.append(row["pos"])
+            else:
+                self._findings.note("sealed_lost", told_place(row["pos"]), None, "extra")
         for pos in self._named:
             self._findings.note("sealed", told_place(pos), None, "missing")
         self._named.clear()
@@ -116,8 +125,11 @@ class Books:
         for party, pos in sorted(waiting ^ self._pending):
             self._findings.note("feed", f"{party} {told_place(pos)}", "pending", "differs")
         for pos, ref in self._empty:
-            if ref not in self._purged:
+            if ref not in self._purged and pos not in self._lost:
                 self._findings.note("sealed", told_place(pos), "body", "missing", "not-purged")
+        for pos in self._lost if not self.recovered else ():
+            # Only recovery may say that it could not bring something back, and it says so on the log (R-97).
+            self._findings.note("sealed_lost", told_place(pos), None, "extra", "not-recovered")
         referrals = {
             ref: queries.referral_row(
                 Referral(one.ref, one.sender, one.urgency, one.submit_digest, one.created_at, self._gone(ref))

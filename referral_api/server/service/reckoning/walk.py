@@ -20,7 +20,7 @@ from referral_api.auditlog.erasures import Erasures
 from referral_api.auditlog.evidence import event_of
 from referral_api.auditlog.leaf import Leaf, LeafKind, parse_leaf
 from referral_api.auditlog.policy import genesis_policy
-from referral_api.auditlog.records import Retrieved, TreeHead, parse_record
+from referral_api.auditlog.records import Reconciled, Retrieved, TreeHead, parse_record
 from referral_api.auditlog.report import Check, Fault, OnProgress, RawRecord, Report, unheard
 from referral_api.auditlog.trail import Trail, role_of, tree_head
 from referral_api.domain.errors import ErrorCode, ReferralError
@@ -270,6 +270,7 @@ class _Walk:
                     self._accepted(books, register, act, deliveries, pos, receipt.payload.time)
             elif record is not None:
                 self._record(found.row, record)
+                books.recovered = books.recovered or isinstance(record, Reconciled)
                 if isinstance(record, Retrieved):
                     books.retrieve(record, deliveries, pos)
         return self._findings.count == before
