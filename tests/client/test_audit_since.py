@@ -88,6 +88,14 @@ def test_it_goes_on_when_nothing_is_new(auditor: Client) -> None:
     assert kept_head(auditor) == size
 
 
+def test_a_tile_that_was_changed_in_the_kept_copy_is_told_of_this_machine_and_not_of_the_exchange(
+    auditor: Client,
+) -> None:
+    tile = next(one for one in (Kept(auditor.directory).copy / AUDIT / "tile" / "0").rglob("*") if one.is_file())
+    tile.write_bytes(bytes([tile.read_bytes()[0] ^ 1]) + tile.read_bytes()[1:])
+    assert told(auditor.audit_since()) == [(Check.GROWTH, None, ErrorCode.TAMPERED, "kept-copy")]
+
+
 def test_a_new_act_with_a_false_signature_is_found_and_nothing_advances(
     clients: Clients, exchange: SimulatedExchange, auditor: Client
 ) -> None:
