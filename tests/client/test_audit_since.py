@@ -88,7 +88,7 @@ def test_it_goes_on_when_nothing_is_new(auditor: Client) -> None:
     assert kept_head(auditor) == size
 
 
-def test_a_tile_that_was_changed_in_the_kept_copy_is_told_of_this_machine_and_not_of_the_exchange(
+def test_a_tile_that_was_changed_in_the_kept_copy_is_told_of_this_machine_alone(
     auditor: Client,
 ) -> None:
     tile = next(one for one in (Kept(auditor.directory).copy / AUDIT / "tile" / "0").rglob("*") if one.is_file())
