@@ -24,11 +24,13 @@ from referral_api.domain.words import Act, ActId, CredentialKind, Digest, KeyUse
 from referral_api.formats.act import RawAct, build_act, parse_act, verify_act
 from referral_api.formats.directory_bodies import Statement
 from referral_api.formats.enrolment import (
+    APPROVERS,
     Completion,
     Proposal,
     build_invitation,
     enrolment_code,
     next_statement,
+    parse_turn,
     verify_code,
 )
 from referral_api.formats.key_entry import ENCRYPTION_USES, RawKeyEntry, parse_key_entry, verify_key_entry
@@ -37,6 +39,8 @@ from referral_api.formats.parties import Approver
 from referral_api.formats.strict_json import sha256_b64u, unb64u
 
 INVITATION_TERM_S = 72 * 3600
+_FOLLOWED = frozenset({Act.STATEMENT, Act.APPROVE_STATEMENT, Act.REVOKE})
+"""What always stands on the keys log once it is accepted (R-30)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,7 @@ def invite(
     return file, confirmed
 
 
+@exchange.told()
 def applicants(session: Session) -> list[Applicant]:
     """The enrolments that wait for this person, each verified: every key entry, and the statement of a new party.
 
@@ -136,7 +141,8 @@ def send_directory_act(
 ) -> Confirmed:
     """Sign a directory act, send it, verify the answer, and follow the keys log to what came of it.
 
-    Raises the final refusal that a verified receipt states, as well as all that cannot be verified.
+    Raises the final refusal that a verified receipt states, as well as all that cannot be verified; NOT_INCLUDED
+    (`reason` keys-log) where the keys log is shown without what was accepted.
     """
     raw_act = build_act(
         act_id=act_id,
@@ -153,15 +159,18 @@ def send_directory_act(
     confirmed = session.confirm(exchange.directory_act(act_id, raw_act, enrolment), raw_act)
     if confirmed.receipt.refusal is not None:
         raise ReferralError(confirmed.receipt.refusal, act=act.value)
-    session.sync_keys()
+    if raw_act not in session.sync_keys().leaves and act in _FOLLOWED:
+        # Accepted, and kept from whoever goes by the keys log: a revocation that nobody learns of.
+        raise ReferralError(ErrorCode.NOT_INCLUDED, reason="keys-log", digest=confirmed.receipt.payload.act)
     return confirmed
 
 
 def _verify_applicant(session: Session, one: Mapping[str, Any]) -> Applicant:
     try:
         texts = {"keys": one["keys"], "possession": [], "proposal": one["proposal"], "statement": one["statement"]}
-        nonce, party, enrolment, whose = (str(one[name]) for name in ("nonce", "party", "id", "turn"))
-    except (LookupError, TypeError):
+        nonce, party, enrolment = (str(one[name]) for name in ("nonce", "party", "id"))
+        whose = parse_turn(one, APPROVERS)
+    except (LookupError, TypeError, AttributeError):
         raise ReferralError(ErrorCode.MALFORMED, reason="members") from None
     completion = Completion.parse(texts, code=ErrorCode.ACT_SCHEMA)
     entries = _verify_entries(completion, party, nonce)

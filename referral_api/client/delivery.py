@@ -89,6 +89,7 @@ class Opened:
     """FLOOR_NOT_MET, CONSENT_GATE or ACT_SCHEMA if the sender's software let through what it had to refuse."""
 
 
+@exchange.told()
 def fetch_inbox(
     session: Session, after: str | None, *, wait_s: int = 0, pending: bool = False, limit: int = exchange.INBOX_LIMIT
 ) -> InboxPage:
@@ -99,11 +100,12 @@ def fetch_inbox(
         raise _no_page()
     if not 0 < len(cursor) <= MAX_CURSOR_CHARACTERS or type(pause) is not int:
         raise _no_page()
-    if more and cursor == after:
+    if more and (cursor == after or not lines):
         raise _no_page()  # There would be no end to asking.
     return InboxPage(tuple(_entry(line) for line in lines), cursor, more, min(max(pause, 0), MAX_POLL_AFTER_S))
 
 
+@exchange.told()
 def open_bundle(session: Session, private_keys: Mapping[Kid, EncPrivateKey], referral: Referral) -> Opened:
     """Fetch and open this party's bundle of a referral. That it was handed out is on the record.
 
@@ -129,6 +131,7 @@ def open_bundle(session: Session, private_keys: Mapping[Kid, EncPrivateKey], ref
     return Opened(opened, body, shown.act.digest, warning)
 
 
+@exchange.told()
 def open_beside(
     session: Session, private_keys: Mapping[Kid, EncPrivateKey], referral: Referral, shown: ShownAct
 ) -> OpenedBundle:

@@ -15,17 +15,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from referral_api.client import exchange, sealing
+from referral_api.client.ambient import Ambient
 from referral_api.client.keystore import CredentialKeys, Kdf, Keystore, Secret, new_credential_keys
 from referral_api.client.profile import Language, Profile, ProfileDir, read_private, write_private
-from referral_api.client.session import Ambient, Session
+from referral_api.client.session import Session
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act, CredentialId, CredentialKind, KeyUse, Kid, Role
 from referral_api.formats.act import build_act
 from referral_api.formats.enrolment import (
+    TURNS,
     Begun,
     Completion,
     Invitation,
     enrolment_code,
+    parse_turn,
 )
 from referral_api.formats.key_entry import (
     build_key_entry,
@@ -101,10 +104,9 @@ def _propose(ambient: Ambient, directory: ProfileDir, what: Joining, session: Se
     person, service = _make_keys(ambient, what, now)
     private = [sealing.enc_private_key(secret.alg, secret.secret) for secret in person.enc]
     secret_text = what.invitation.secret
-    begun = Begun.parse(
-        session.read_json(exchange.begin_enrolment(secret_text, [key.public.jwk for key in private])),
-        code=ErrorCode.MALFORMED,
-    )
+    answer = session.read_json(exchange.begin_enrolment(secret_text, [key.public.jwk for key in private]))
+    with exchange.told():
+        begun = Begun.parse(answer, code=ErrorCode.MALFORMED)
     sealed = {challenge.kid: unb64u(challenge.sealed) for challenge in begun.challenges}
     if sealed.keys() != {key.kid for key in private}:
         raise ReferralError(ErrorCode.POSSESSION_NOT_PROVED, reason="challenges")
@@ -138,14 +140,20 @@ def resume(directory: ProfileDir, session: Session) -> Joined:
     """Hand in the proposal, again where the answer was lost, and say whose turn it is. Raises NOT_ENROLLED."""
     state, completion = _state(directory)
     answer = session.read_json(exchange.complete_enrolment(state["secret"], state["enrolment"], state["completion"]))
-    return Joined(state["enrolment"], _code(session.profile, state["secret"], completion), str(answer.get("turn")))
+    return _joined(session, state, completion, answer)
 
 
 def turn(directory: ProfileDir, session: Session) -> Joined:
     """Whose turn our enrolment is. Raises NOT_ENROLLED where none was begun here."""
     state, completion = _state(directory)
     answer = session.read_json(exchange.enrolment_turn(state["secret"], state["enrolment"]))
-    return Joined(state["enrolment"], _code(session.profile, state["secret"], completion), str(answer.get("turn")))
+    return _joined(session, state, completion, answer)
+
+
+def _joined(session: Session, state: Mapping[str, Any], completion: Completion, answer: Mapping[str, Any]) -> Joined:
+    with exchange.told():
+        turn = parse_turn(answer, TURNS)
+    return Joined(state["enrolment"], _code(session.profile, state["secret"], completion), turn)
 
 
 def profile_of(what: Joining) -> Profile:

@@ -12,14 +12,16 @@ Implements: R-05 (sizes of answers), R-50 to R-55; RFC 9457 (problems), RFC 6749
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from referral_api.auditlog.container import MAX_ARCHIVE_BYTES
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.words import Digest
+from referral_api.domain.words import CredentialKind, Digest, Role
+from referral_api.formats.fields import LATEST_S
 from referral_api.formats.strict_json import canonical, compact, parse
 
 JSON = "application/json"
@@ -36,6 +38,14 @@ MAX_PROBLEM_BYTES = 64 * 1024
 INBOX_WAIT_S = 25
 INBOX_LIMIT = 200
 
+_OURS = frozenset(
+    {
+        *(ErrorCode.MALFORMED, ErrorCode.TOO_LARGE, ErrorCode.WRONG_TYPE, ErrorCode.ACT_SCHEMA),
+        *(ErrorCode.CLASSICAL_RECIPIENT, ErrorCode.WRONG_AUDIENCE, ErrorCode.STATEMENT_OUT_OF_SEQUENCE),
+        *(ErrorCode.ILLEGAL_TRANSITION, ErrorCode.STALE_HEAD, ErrorCode.NOT_PERMITTED, ErrorCode.CODE_VOID),
+    }
+)
+"""What blames whoever calls: said of something that the exchange has told, it would blame the wrong one."""
 _FACT = re.compile(r"[A-Za-z0-9_.:+-]{1,64}")
 _FACT_NAMES = frozenset({"head", "state", "act", "allowed", "limit", "reason", "where", "member", "skew_s", "needs"})
 
@@ -226,6 +236,22 @@ def _ascii(raw: bytes) -> str:
 # What is answered.
 
 
+@contextmanager
+def told() -> Iterator[None]:
+    """Around whatever reads what the exchange has told, for others too: what cannot be so is false, not our mistake.
+
+    Raises TAMPERED (`what` `answer`, `reason`: the code) in place of the codes that blame a caller; what the exchange
+    itself states in a problem document (`status`) stays as it is.
+    """
+    try:
+        yield
+    except ReferralError as error:
+        if error.code not in _OURS or "status" in error.facts:
+            raise
+        facts = {name: value for name, value in error.facts.items() if name != "reason"}
+        raise ReferralError(ErrorCode.TAMPERED, **{"what": "answer", "reason": error.code.value} | facts) from error
+
+
 def judge(request: Request, response: Response) -> bytes:
     """The body of a success of the kind that was asked for; b"" for 304.
 
@@ -240,7 +266,7 @@ def judge(request: Request, response: Response) -> bytes:
         if media_type != request.accept:
             raise ReferralError(ErrorCode.UNAVAILABLE, status=response.status, reason="media-type")
         if len(response.body) > request.max_answer:
-            raise ReferralError(ErrorCode.TOO_LARGE, limit=request.max_answer)
+            raise ReferralError(ErrorCode.UNAVAILABLE, status=response.status, reason="too-large")
         return response.body
     if media_type == PROBLEM:
         raise parse_problem(response)
@@ -248,10 +274,15 @@ def judge(request: Request, response: Response) -> bytes:
 
 
 def judge_json(request: Request, response: Response) -> dict[str, Any]:
-    """The object of a JSON answer. Raises as `judge` does, and MALFORMED."""
-    value = parse(judge(request, response), max_bytes=MAX_ANSWER_BYTES)
+    """The object of a JSON answer. Raises as `judge` does; UNAVAILABLE (`reason` `unreadable`) where there is none."""
+    try:
+        value = parse(judge(request, response), max_bytes=MAX_ANSWER_BYTES)
+    except ReferralError as error:
+        if error.code not in (ErrorCode.MALFORMED, ErrorCode.TOO_LARGE) or "status" in error.facts:
+            raise
+        value = None
     if not isinstance(value, dict):
-        raise ReferralError(ErrorCode.MALFORMED, reason="members")
+        raise ReferralError(ErrorCode.UNAVAILABLE, status=response.status, reason="unreadable")
     return value
 
 
@@ -290,6 +321,21 @@ def judge_receipted(request: Request, response: Response) -> dict[str, Any]:
     if not all(isinstance(answer.get(name), str) for name in ("receipt", "proof")):
         raise ReferralError(ErrorCode.RECEIPT_MISMATCH, member="proof")
     return answer
+
+
+@told()
+def parse_ping(answer: Mapping[str, Any], credential: str, party: str, environment: str) -> dict[str, Any]:
+    """Who the exchange takes us for, which must be who we are, and its version and time. Raises TAMPERED."""
+    kinds = {"role": Role, "kind": CredentialKind}
+    for name, mine in (("credential", credential), ("party", party), ("environment", environment)):
+        if answer.get(name) != mine:
+            raise ReferralError(ErrorCode.TAMPERED, what="ping", reason=name)
+    if not all(answer.get(name) in {one.value for one in kind} for name, kind in kinds.items()):
+        raise ReferralError(ErrorCode.MALFORMED, reason="members")
+    version, at = answer.get("version"), answer.get("server_time")
+    if not isinstance(version, str) or _FACT.fullmatch(version) is None or type(at) is not int or at > LATEST_S:
+        raise ReferralError(ErrorCode.MALFORMED, reason="members")
+    return dict(answer)
 
 
 def parse_problem(response: Response) -> ReferralError:

@@ -165,10 +165,10 @@ class Outbox:
         """All entries, oldest first."""
         return self._select("order by queued_at, rowid", ())
 
-    def accepted(self, ref: ReferralId) -> list[Digest]:
-        """The acts on a referral with a verified receipt of acceptance: every later view of it must show them."""
+    def accepted(self, ref: ReferralId) -> dict[Digest, bytes]:
+        """The acts on a referral with a verified receipt of acceptance, and that: every later view must show both."""
         found = self._select("where ref = ? and receipt is not null and state != ?", (ref, Progress.REFUSED.value))
-        return [entry.outgoing.digest for entry in found]
+        return {entry.outgoing.digest: entry.receipt for entry in found if entry.receipt is not None}
 
     def due(self, now: int) -> list[Entry]:
         """The entries to send now, oldest first: an act that another one builds on was queued before it."""

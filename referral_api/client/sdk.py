@@ -26,12 +26,13 @@ from referral_api.auditlog.pack_verification import PackReport
 from referral_api.auditlog.policy import Policy
 from referral_api.auditlog.report import OnProgress, Report, Source, unheard
 from referral_api.client import admission, audit, delivery, enrolment, evidence, exchange, submission
+from referral_api.client.ambient import Ambient
 from referral_api.client.delivery import InboxEntry, InboxPage, Opened
 from referral_api.client.keystore import CredentialKeys, Keystore
 from referral_api.client.outbox import Entry, Outbox, Outgoing, Progress
 from referral_api.client.profile import ProfileDir
 from referral_api.client.sealing import OpenedBundle, self_test
-from referral_api.client.session import ANSWER_S, Ambient, Session
+from referral_api.client.session import ANSWER_S, Session
 from referral_api.client.sources import HttpSource, MirrorSource
 from referral_api.client.submission import Composition, Ids
 from referral_api.client.trust import Confirmed, verify_answer
@@ -134,8 +135,9 @@ class Client:
     # Everybody.
 
     def ping(self) -> dict[str, Any]:
-        """Who the exchange takes us for, its version and its time."""
-        return self.session.read_json(exchange.ping())
+        """Who the exchange takes us for, its version and its time. Raises TAMPERED where it takes us for another."""
+        profile, answer = self.profile, self.session.read_json(exchange.ping())
+        return exchange.parse_ping(answer, self.keys.credential, profile.party, profile.environment)
 
     def sync_keys(self) -> int:
         """Follow the keys log to its newest checkpoint; its size. INCONSISTENT, WRONG_ROOT, TAMPERED are alarms."""
@@ -345,7 +347,8 @@ class Client:
 
     def mirror(self, path: Path, progress: OnProgress = unheard) -> dict[str, int]:
         """Copy the logs and records to a directory; sizes by log."""
-        return audit.mirror(self.session, path, audit.years_of(self.session), progress)
+        with exchange.told():
+            return audit.mirror(self.session, path, audit.years_of(self.session), progress)
 
     def audit(self, path: Path | None = None, progress: OnProgress = unheard) -> Report:
         """Verify everything, from a mirror or from the exchange itself (R-95)."""

@@ -10,23 +10,24 @@ Implements: R-40 to R-43, R-53, R-94; design §12.
 
 from __future__ import annotations
 
-import uuid
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from time import monotonic
 from typing import Any, TypeVar
 
 import httpx2
 import stamina
 
 from referral_api.auditlog.checkpoint import Checkpoint
-from referral_api.auditlog.tiles import TILE_WIDTH, parse_entries
+from referral_api.auditlog.tiles import TILE_WIDTH, TileName, parse_entries
 from referral_api.client import access, exchange, trust
+from referral_api.client.ambient import Ambient
 from referral_api.client.exchange import Request, Response
 from referral_api.client.keystore import CredentialKeys
 from referral_api.client.profile import Pin, Profile, ProfileDir, Token, read_private, write_private
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.words import ActId, CredentialId, ReferralId
+from referral_api.domain.words import CredentialId
 from referral_api.formats.act import RawAct, parse_act
 from referral_api.formats.contents import KeysLogView
 from referral_api.formats.keys import SigningKey
@@ -39,6 +40,8 @@ CONNECT_S, ANSWER_S = 10.0, 30.0
 ATTEMPTS, PATIENCE_S = 4, 45.0
 MAX_CORRECTION_S = 3600
 LATEST = 6
+SLOWEST_BYTES_PER_S = 4096
+"""What a line carries at the least; a slower answer is none."""
 
 _REPEAT = frozenset(
     {
@@ -51,27 +54,6 @@ _REPEAT = frozenset(
     }
 )
 """What says nothing about the call itself: the same bytes may be sent again, with a new proof."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ambient:
-    """What a session takes from its surroundings: unix seconds, random bytes, and UUIDv7s of a unix millisecond."""
-
-    time: Callable[[], float]
-    random: Callable[[int], bytes]
-    uuid7: Callable[[int], str]
-
-    def now(self) -> int:
-        """Whole unix seconds."""
-        return int(self.time())
-
-    def act_id(self) -> ActId:
-        """A fresh UUIDv4: it makes an act's digest unguessable, and its retries recognisable."""
-        return ActId(str(uuid.UUID(bytes=self.random(16), version=4)))
-
-    def referral_id(self) -> ReferralId:
-        """A fresh UUIDv7 (RFC 9562 §5.7): milliseconds, then random bits."""
-        return ReferralId(self.uuid7(int(self.time() * 1000)))
 
 
 def is_repeatable(error: Exception) -> bool | float:
@@ -200,6 +182,7 @@ class Session:
         )
 
     def _transmit(self, request: Request, headers: Mapping[str, str]) -> Response:
+        ends = monotonic() + self._answer_s + request.wait_s
         timeout = httpx2.Timeout(self._answer_s + request.wait_s, connect=min(CONNECT_S, self._answer_s))
         try:
             with self._http.stream(
@@ -209,7 +192,9 @@ class Session:
                 for chunk in answer.iter_raw():
                     body += chunk
                     if len(body) > request.max_answer:
-                        raise ReferralError(ErrorCode.TOO_LARGE, limit=request.max_answer)
+                        raise ReferralError(ErrorCode.UNAVAILABLE, status=answer.status_code, reason="too-large")
+                    if monotonic() > ends + len(body) / SLOWEST_BYTES_PER_S:
+                        raise ReferralError(ErrorCode.UNREACHABLE, reason="too-slow")
                 return Response(
                     answer.status_code, {name.lower(): text for name, text in answer.headers.items()}, bytes(body)
                 )
@@ -277,6 +262,7 @@ class Session:
         """
         return self.replica.sealing_map(self.directory.find_pin(trust.witnessed_pin(self.profile.issuer)))
 
+    @exchange.told()
     def sync_keys(self, *, patient: bool = True) -> trust.Replica:
         """Follow the keys log to its newest checkpoint, verify all that is new, and pin it (R-30, R-94).
 
@@ -333,7 +319,7 @@ class Session:
             raise ReferralError(ErrorCode.TOO_LARGE, limit=trust.MAX_KEYS_LOG)
         room = trust.MAX_KEYS_LOG_BYTES - (0 if replica is None else replica.bytes)
         for name in trust.entry_bundles(have, size) if size > have else ():
-            leaves = parse_entries(self.read(exchange.tile("keys", name.path())), name.width)
+            leaves = self._read_leaves(name)
             fresh = leaves[max(0, have - name.index * TILE_WIDTH) :]
             room -= sum(map(len, fresh))
             if room < 0:
@@ -344,6 +330,14 @@ class Session:
         if replica is None:
             raise ReferralError(ErrorCode.INCONSISTENT, reason="empty")
         return replica
+
+    def _read_leaves(self, name: TileName) -> list[bytes]:
+        try:
+            return parse_entries(self.read(exchange.tile("keys", name.path())), name.width)
+        except ReferralError as error:
+            if error.code is not ErrorCode.NOT_FOUND:
+                raise
+            raise ReferralError(ErrorCode.INCONSISTENT, reason="missing", found=name.index * TILE_WIDTH) from None
 
     def _load_replica(self) -> trust.Replica | None:
         pin = self.directory.find_pin(trust.issuer_origin(self.profile.issuer, "keys"))
@@ -377,6 +371,7 @@ class Session:
         replica = self.replica if view.size <= self.replica.size else self.sync_keys()
         replica.verify_pin(Pin(view.size, unb64u(view.root)))
 
+    @exchange.told()
     def believe(self, answer: Mapping[str, Any], act: RawAct, *, witnessed: bool = False) -> trust.Confirmed:
         """The verified answer for an act, its log's pin advanced. Raises as `trust.verify_answer`, INCONSISTENT."""
         confirmed = trust.verify_answer(answer, act, self.keymap, witnessed=witnessed)

@@ -11,9 +11,10 @@ Implements: R-54, R-62, R-65 to R-68; design §10.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 from referral_api.auditlog.evidence import Chronicle, Told, event_of, fold_told, passed_on
@@ -97,10 +98,10 @@ class Referral:
         return [one for one in seen if one.act.act is not Act.ROUTE][-1].act.digest
 
 
-def fetch_referral(session: Session, ref: ReferralId, known: Collection[Digest] = ()) -> Referral:
+def fetch_referral(session: Session, ref: ReferralId, known: Mapping[Digest, bytes] = MappingProxyType({})) -> Referral:
     """A referral with everything verified that this party may see of it.
 
-    `known` are digests of acts on it that the exchange has given us receipts of acceptance for. Raises NOT_FOUND;
+    `known` are the acts on it that the exchange has given us receipts of acceptance for, and these. Raises NOT_FOUND;
     ACT_SIGNATURE_INVALID, KEY_NOT_VALID, WRONG_AUDIENCE, SIGNATURE_INVALID, RECEIPT_MISMATCH; TAMPERED where the acts
     do not fold to the states that are claimed, or something of the referral was left out (`reason` `omitted`).
     """
@@ -113,13 +114,17 @@ def fetch_referral(session: Session, ref: ReferralId, known: Collection[Digest] 
         # Somebody may have joined since the keys log was last replicated.
         session.sync_keys()
         found = _verify_view(session, ref, answer)
-    shown = {one.act.digest for one in found.acts if one.accepted}
-    for digest in known:
-        if digest not in shown:
+    shown = {one.act.digest: one.receipt for one in found.acts if one.accepted}
+    for digest, receipt in known.items():
+        if (other := shown.get(digest)) is None:
             raise ReferralError(ErrorCode.TAMPERED, what="view", reason="omitted", digest=digest)
+        if other.raw != receipt:
+            # An act has one receipt for ever (R-16): two of them, both signed, convict the exchange.
+            raise ReferralError(ErrorCode.RECEIPT_MISMATCH, member="receipt", digest=digest)
     return found
 
 
+@exchange.told()
 def _verify_view(session: Session, ref: ReferralId, answer: dict[str, Any]) -> Referral:
     try:
         if answer["ref"] != ref:

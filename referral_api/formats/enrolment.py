@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -50,6 +50,10 @@ _TYPED_CODE = re.compile(rf"[0-9]{{{CODE_DIGITS}}}")
 
 KeyEntryText = Annotated[str, Field(min_length=1, max_length=12 * 1024)]
 ActText = Annotated[str, Field(min_length=1, max_length=32 * 1024)]
+
+APPROVERS = frozenset({"registrar", "keyholder", "second_keyholder"})
+TURNS = APPROVERS | {"exchange", "invitee", "done", "void", "expired"}
+"""Whose turn an enrolment can be (R-36)."""
 
 
 class Invitation(Document):
@@ -248,3 +252,11 @@ def next_statement(party: parties.Party, proposal: Proposal, now: int) -> dict[s
         "credentials": [credential.wire() for credential in (*kept, *proposal.credentials)],
         "enc": [key.wire() for key in enc],
     }
+
+
+def parse_turn(answer: Mapping[str, Any], turns: Collection[str]) -> str:
+    """Whose turn an answer says it is, of those that can be. Raises MALFORMED (`member`)."""
+    turn = answer.get("turn")
+    if not isinstance(turn, str) or turn not in turns:
+        raise ReferralError(ErrorCode.MALFORMED, member="turn")
+    return turn

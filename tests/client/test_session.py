@@ -322,7 +322,7 @@ def test_not_modified_counts_only_where_it_was_asked_for() -> None:
 @pytest.mark.parametrize("text", [b"[]", b"{", b'{"a":1,"a":2}', b'{"a":1.5}', b'{"a":NaN}', b"\xff"])
 def test_an_answer_that_is_not_strict_json_is_refused(text: bytes) -> None:
     response = Response(200, {"content-type": "application/json; charset=utf-8"}, text)
-    with pytest.raises(ReferralError, match=ErrorCode.MALFORMED.value):
+    with pytest.raises(ReferralError, match=ErrorCode.UNAVAILABLE.value):
         exchange.judge_json(exchange.ping(), response)
 
 

@@ -177,7 +177,7 @@ def test_a_retrieval_that_is_none_is_refused(
         status,
         answer | {"records": [one | record for one in answer["records"]]},
     )
-    with refused(ErrorCode.MALFORMED, "members"):
+    with refused(ErrorCode.TAMPERED, "malformed"):
         clients.hotline().referral(ref)
 
 
@@ -378,7 +378,7 @@ def test_a_line_of_the_inbox_that_could_mean_something_else_is_refused(
 ) -> None:
     """It is printed, and its referral is offered as an argument of the next command."""
     exchange.refusals["/v1/inbox"] = (200, PAGE | {"entries": [LINE | changes]})
-    with refused(ErrorCode.MALFORMED, "members"):
+    with refused(ErrorCode.TAMPERED, "malformed"):
         list(clients.unit().inbox())
 
 
@@ -398,13 +398,13 @@ def test_a_line_of_the_inbox_that_could_mean_something_else_is_refused(
 )
 def test_a_page_that_is_none_is_refused(clients: Clients, exchange: SimulatedExchange, changes: dict[str, Any]) -> None:
     exchange.refusals["/v1/inbox"] = (200, PAGE | changes)
-    with refused(ErrorCode.MALFORMED, "members"):
+    with refused(ErrorCode.TAMPERED, "malformed"):
         clients.unit().next_page()
 
 
 def test_an_inbox_without_end_is_not_read_for_ever(clients: Clients, exchange: SimulatedExchange) -> None:
     exchange.refusals["/v1/inbox"] = (200, PAGE | {"more": True})
-    with refused(ErrorCode.MALFORMED, "members"):
+    with refused(ErrorCode.TAMPERED, "malformed"):
         list(clients.unit().inbox())
 
 
@@ -440,7 +440,7 @@ def test_a_keys_log_larger_than_what_is_kept_is_not_read_to_its_end(
     clients: Clients, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trust, "MAX_KEYS_LOG_BYTES", 50_000)
-    with refused(ErrorCode.TOO_LARGE, "50000"):
+    with refused(ErrorCode.TAMPERED, "50000"):
         clients.hotline().sync_keys()
 
 

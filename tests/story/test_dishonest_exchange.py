@@ -176,10 +176,10 @@ def false_receipts(world: World) -> dict[str, tuple[Lie, set[ErrorCode]]]:
         "a receipt of another act": (members(receipt=receipt, proof=proof), {E.RECEIPT_MISMATCH}),
         "a receipt of another act, with the proof of this": (members(receipt=receipt), {E.RECEIPT_MISMATCH}),
         "the proof of another act": (members(proof=proof), {E.NOT_INCLUDED}),
-        "a proof without its checkpoint": (no_checkpoint, {E.MALFORMED, E.NOT_INCLUDED}),
+        "a proof without its checkpoint": (no_checkpoint, {E.TAMPERED}),
         "a receipt changed after signing": (other_time, {E.SIGNATURE_INVALID}),
         "no proof": (members(proof=None), {E.RECEIPT_MISMATCH}),
-        "an act for a receipt": (members(receipt=old.outgoing.jws.decode()), {E.WRONG_TYPE, E.MALFORMED}),
+        "an act for a receipt": (members(receipt=old.outgoing.jws.decode()), {E.TAMPERED}),
     }
 
 
