@@ -10,12 +10,12 @@ Implements: R-99; design §9 ("every leaf opens, or exactly one permitted erase 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from referral_api.auditlog.leaf import Leaf, LeafKind
-from referral_api.auditlog.report import RawRecord
+from referral_api.auditlog.leaf import Leaf, LeafKind, parse_leaf
+from referral_api.auditlog.report import RawRecord, Source
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act, KeyUse
 from referral_api.formats.act import RawAct, parse_act, verify_act
@@ -28,7 +28,10 @@ ERASABLE = frozenset({LeafKind.ACT, LeafKind.ACCESS, LeafKind.SERVER})
 """Kinds of leaves whose records may be erased. The log's own first and last ones hold the logs together, and an `erase`
 act says why others are gone.
 """
+_ERASE = b'"k":"erase"'
 Place = tuple[str, int]
+Erasing = tuple[str, int, bytes]
+"""A leaf that may be of kind `erase`: its log, its index and itself."""
 
 
 @dataclass(slots=True)
@@ -37,6 +40,8 @@ class Erasures:
 
     keymap: KeyMap
     sizes: Mapping[str, int]
+    acts: set[Place] = field(default_factory=set)
+    """Where acts stand that the exchange's act key has signed."""
     named: dict[Place, Place] = field(default_factory=dict)
     """The act that names a leaf, by the leaf."""
     first: dict[str, Place] = field(default_factory=dict)
@@ -45,6 +50,20 @@ class Erasures:
     """How each delivery of such a referral ended, as the latest act says."""
     faults: list[tuple[Place, ReferralError]] = field(default_factory=list)
     """Acts that name what they must not, by their own place."""
+
+    def gather(self, erasing: Sequence[Erasing], source: Source) -> None:
+        """Take the acts behind these leaves, as a source gives them. Raises UNREACHABLE alone: whatever else is wrong
+        with one, whoever walks the log finds and names it in its place.
+        """
+        for log, index, raw_leaf in erasing:
+            try:
+                leaf = parse_leaf(raw_leaf)
+                for found in source.records(int(log.partition("/")[2]), index, 1):
+                    if found.index == index:
+                        self.take(log, leaf, found)
+            except ReferralError as error:
+                if error.code is ErrorCode.UNREACHABLE:
+                    raise
 
     def take(self, log: str, leaf: Leaf, found: RawRecord) -> None:
         """Take the act behind a leaf of kind `erase`; one that is not the exchange's counts for nothing.
@@ -56,6 +75,7 @@ class Erasures:
         if act.act is not Act.ERASE or act.party != EXCHANGE or sha256_b64u(found.record) != leaf.digest:
             raise ReferralError(ErrorCode.TAMPERED, what="erasure", reason="signer")
         verify_act(act, keys)
+        self.acts.add((log, found.index))
         self._read(log, found.index, act)
 
     def _read(self, log: str, index: int, act: RawAct) -> None:
@@ -84,6 +104,11 @@ class Erasures:
         """Whether a referral can still be recomputed at a place of the log: nothing before it was taken."""
         first = self.first.get(ref)
         return first is None or _before(place, first)
+
+
+def erasing_leaves(log: str, start: int, leaves: Sequence[bytes]) -> list[Erasing]:
+    """Which of a log's leaves, from index `start` on, may be of kind `erase`: read in passing, judged by `gather`."""
+    return [(log, index, leaf) for index, leaf in enumerate(leaves, start) if _ERASE in leaf]
 
 
 def _before(place: Place, other: Place) -> bool:

@@ -7,7 +7,7 @@ Implements: R-95 (what "complete" means); design §9.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -18,7 +18,8 @@ from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.formats.exchange_bodies import FinalState
 
 MAX_FAULTS_TOLD = 100
-_ABSENT = frozenset({ErrorCode.NOT_FOUND, ErrorCode.UNAVAILABLE})
+ABSENT = frozenset({ErrorCode.NOT_FOUND, ErrorCode.UNAVAILABLE})
+"""Errors by which something is only not there."""
 
 
 class Check(StrEnum):
@@ -53,6 +54,8 @@ class Fault:
     index: int | None
     error: ReferralError
     missing: bool = False
+    exhibits: Mapping[str, bytes] = field(default_factory=dict, repr=False, compare=False)
+    """What was looked at, by what it is: `checkpoint`, `leaf`, `record`, `receipt`, `entries`, `tile`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,20 +88,34 @@ class Report:
     """The heads that may be pinned: only of logs whose leaves hash to a signed root that grew from the pinned one."""
     chronicles: dict[str, Chronicle] = field(default_factory=dict)
     """Every referral as its acts and records fold."""
+    relied: dict[str, int] = field(default_factory=dict)
+    """Per log, how many leaves an earlier verification covered: their acts' signatures were not verified again."""
+    exhibits: dict[str, bytes] = field(default_factory=dict, repr=False)
+    """What is being looked at, to go with whatever fault it has."""
     erased: int = 0
     """How many leaves do not open because an `erase` act of the exchange names them."""
     final_states: dict[str, tuple[FinalState, ...]] = field(default_factory=dict)
     """Of referrals of which something was erased: how each delivery ended, as the act says."""
 
-    def hold(self, check: Check, log: str, index: int | None, judge: Callable[[], None]) -> bool:
-        """Make one check; note its fault. True if it held. Raises UNREACHABLE, which is no finding."""
+    def hold(
+        self,
+        check: Check,
+        log: str,
+        index: int | None,
+        judge: Callable[[], None],
+        in_doubt: Collection[ErrorCode] = (),
+    ) -> bool:
+        """Make one check; note its fault. True if it held. Raises UNREACHABLE, which is no finding.
+
+        A fault `in_doubt` may only follow from something that is missing, and is counted like that.
+        """
         self.counts[check] += 1
         try:
             judge()
         except ReferralError as error:
             if error.code is ErrorCode.UNREACHABLE:
                 raise
-            self.note(check, log, index, error, missing=error.code in _ABSENT)
+            self.note(check, log, index, error, missing=error.code in ABSENT or error.code in in_doubt)
             return False
         return True
 
@@ -106,7 +123,7 @@ class Report:
         """Note a fault."""
         told = any(fault.check is check and fault.missing is missing for fault in self.faults)
         if len(self.faults) < MAX_FAULTS_TOLD or not told:
-            self.faults.append(Fault(check, log, index, error, missing))
+            self.faults.append(Fault(check, log, index, error, missing, dict(self.exhibits)))
 
     def verdict(self, check: Check) -> Verdict:
         """What came of a check: failed before incomplete, and never ok where it was not made once."""
@@ -116,6 +133,11 @@ class Report:
         if mine:
             return Verdict.INCOMPLETE
         return Verdict.OK if self.counts[check] else Verdict.NOT_REACHED
+
+    @property
+    def failed(self) -> bool:
+        """Whether something is wrong, rather than only absent."""
+        return any(not fault.missing for fault in self.faults)
 
     @property
     def complete(self) -> bool:

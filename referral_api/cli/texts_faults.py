@@ -227,6 +227,38 @@ _FAULTS: Final[Mapping[str, tuple[str, str]]] = {
         ("The settings are not usable: {name}", "{reason}", "Correct that value."),
     ),
     **_fault(
+        "full-or-since",
+        ("O todo o lo nuevo: --full y --since no van juntos.", "Piden cosas distintas.", "Quite una de las dos."),
+        ("Everything or what is new: not both --full and --since.", "They ask for two things.", "Leave one out."),
+    ),
+    **_fault(
+        "first-trust",
+        (
+            "En este equipo no se ha comprobado nada todavía.",
+            "Sin una primera vez no hay con qué comparar lo nuevo.",
+            "Decida que la historia de hoy es el punto de partida: referral audit verify --since --trust-first",
+        ),
+        (
+            "Nothing has been verified on this machine yet.",
+            "Without a first time there is nothing to hold what is new against.",
+            "Decide that today's history is the starting point: referral audit verify --since --trust-first",
+        ),
+    ),
+    **_fault(
+        "no-report",
+        ("Este perfil no tiene ningún informe.", "Todavía no se comprobó nada.", "Primero: referral audit verify"),
+        ("This profile has no report.", "Nothing has been verified yet.", "First: referral audit verify"),
+    ),
+    **_fault(
+        "not-a-report",
+        ("No es un informe de comprobación: {path}", "Le falta algo, o no es nuestro.", "referral audit verify --json"),
+        (
+            "This is no report of a verification: {path}",
+            "A part is missing, or it is not ours.",
+            "referral audit verify --json",
+        ),
+    ),
+    **_fault(
         "no-authority",
         (
             "No se dijo con qué autoridad.",

@@ -147,6 +147,7 @@ class ProfileDir:
         self.outbox = path / "outbox.sqlite3"
         self.keys_log = path / "keys-log.bin"
         self.enrolment = path / "enrolment.json"
+        self.audit = path / "audit"
         self._pins = path / "pins.json"
         self._tokens = path / "tokens.json"
         self._cursor = path / "cursor.json"

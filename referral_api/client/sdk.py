@@ -24,7 +24,7 @@ import uuid_utils
 
 from referral_api.auditlog.pack_verification import PackReport
 from referral_api.auditlog.policy import Policy
-from referral_api.auditlog.verification import OnProgress, Report, unheard
+from referral_api.auditlog.report import OnProgress, Report, Source, unheard
 from referral_api.client import admission, audit, delivery, enrolment, evidence, exchange, submission
 from referral_api.client.ambient import Ambient
 from referral_api.client.delivery import InboxEntry, InboxPage, Opened
@@ -33,6 +33,7 @@ from referral_api.client.outbox import Entry, Outbox, Outgoing, Progress
 from referral_api.client.profile import ProfileDir
 from referral_api.client.sealing import OpenedBundle, self_test
 from referral_api.client.session import ANSWER_S, Session
+from referral_api.client.sources import HttpSource, MirrorSource
 from referral_api.client.submission import Composition, Ids
 from referral_api.client.trust import Confirmed, verify_answer
 from referral_api.client.view import Referral, ShownAct, fetch_referral
@@ -351,11 +352,19 @@ class Client:
 
     def audit(self, path: Path | None = None, progress: OnProgress = unheard) -> Report:
         """Verify everything, from a mirror or from the exchange itself (R-95)."""
+        return audit.verify(self.session, *self.audited(path), progress)
+
+    def audit_since(
+        self, path: Path | None = None, *, trust_first: bool = False, progress: OnProgress = unheard
+    ) -> Report:
+        """Verify what is new since the last time. Raises as `audit.verify_since`."""
+        return audit.verify_since(self.session, *self.audited(path), trust_first=trust_first, progress=progress)
+
+    def audited(self, path: Path | None = None) -> tuple[Source, list[int]]:
+        """What there is to verify, of a mirror or of the exchange itself: where it is read, and for which years."""
         if path is None:
-            years = audit.years_of(self.session)
-            return audit.verify(self.directory, self.profile, audit.HttpSource(self.session), years, progress)
-        years = audit.years_in(self.session, path)
-        return audit.verify(self.directory, self.profile, audit.MirrorSource(path), years, progress)
+            return HttpSource(self.session), audit.years_of(self.session)
+        return MirrorSource(path), audit.years_in(self.session, path)
 
     def evidence_pack(self, ref: ReferralId, policy: Policy | None = None) -> tuple[bytes, PackReport]:
         """A referral's evidence pack, verified against what is pinned here (R-89). Raises as `fetch_pack`."""

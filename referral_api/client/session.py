@@ -1,7 +1,7 @@
 """The protocol with sockets: calls of one credential, retried where that is safe, and the replica kept up to date.
 
 A session authenticates (token, proof of possession, nonce), repeats what may be repeated, and lets nothing through that
-trust.py has not verified. It is the only module of the client that opens connections.
+trust.py has not verified. Beside it only public.py opens connections.
 
 Must never: follow a redirect, send a body twice that is not `repeatable`, retry a failed verification, or print.
 
@@ -10,6 +10,7 @@ Implements: R-40 to R-43, R-53, R-94; design §12.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from time import monotonic
@@ -38,6 +39,7 @@ T = TypeVar("T")
 CONNECT_S, ANSWER_S = 10.0, 30.0
 ATTEMPTS, PATIENCE_S = 4, 45.0
 MAX_CORRECTION_S = 3600
+LATEST = 6
 SLOWEST_BYTES_PER_S = 4096
 """What a line carries at the least; a slower answer is none."""
 
@@ -85,6 +87,8 @@ class Session:
         self.ambient = ambient
         self.skew_s = 0
         """How far the exchange's clock was ahead of ours when it last told us."""
+        self.latest: deque[tuple[str, Response]] = deque(maxlen=LATEST)
+        """The last answers to calls that carried a token, oldest first: evidence, where one of them is a lie."""
         self._keys = keys
         self._answer_s = answer_s
         self._replica: trust.Replica | None = None
@@ -161,7 +165,10 @@ class Session:
         if token is not None:
             headers["Authorization"] = f"DPoP {token.value}"
             headers["DPoP"] = self._proof(request, access.proof_key(token.dpop_secret), token.value, nonce)
-        return self._transmit(request, headers)
+        response = self._transmit(request, headers)
+        if token is not None:
+            self.latest.append((f"{request.method} {request.target}", response))
+        return response
 
     def _proof(self, request: Request, key: SigningKey, token: str | None, nonce: str | None) -> str:
         return access.build_proof(

@@ -45,6 +45,17 @@ def test_an_append_with_its_proofs_stays_under_the_floor(
     assert spent < floor_us
 
 
+def test_an_append_costs_the_same_at_nothing_and_at_a_million(
+    log: tuple[Frontier, dict[tuple[int, int], bytes]],
+) -> None:
+    frontier, _ = log
+    hashes = [leaf_hash(LEAVES[0])]
+    first, last = spent_us(lambda: append(Frontier(), hashes)), spent_us(lambda: append(frontier, hashes))
+    print(f"append of one leaf: {first:.2f} us at 0, {last:.2f} us at {SIZE}")
+    assert last < 60
+    assert last - first < 40
+
+
 def test_a_proof_from_tiles_stays_under_the_floor(log: tuple[Frontier, dict[tuple[int, int], bytes]]) -> None:
     frontier, tiles = log
     made = spent_us(lambda: TileReader(SIZE, reader_of(tiles), frontier).inclusion_proof(654_321), times=50)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -9,11 +10,16 @@ from typing import Any
 
 import pytest
 
-from referral_api.auditlog.verification import Check, Report, Verdict
+from referral_api.auditlog.verification import Check, RawRecord, Report, Verdict
+from referral_api.client import audit
+from referral_api.client.kept import Kept
+from referral_api.client.sdk import Client
+from referral_api.client.sources import HttpSource, MirrorSource
 from referral_api.domain.errors import ErrorCode
 from referral_api.domain.words import Act
 from referral_api.formats.act import build_act, parse_act
 from referral_api.formats.keys import SigningKey
+from referral_api.formats.strict_json import canonical
 from referral_api.server.service import ledger
 from referral_api.server.service.batch import Batch, Done
 from referral_api.server.service.erasure import Erasure
@@ -84,6 +90,71 @@ def test_after_an_erasure_everything_else_verifies_and_the_states_stand(world: W
     assert [row["act"] for row in rows["act"] if row["ref"] == gone] == ["erase"]
     assert world.caller("officer").call("GET", f"/v1/referrals/{gone}").status == 404
     assert world.operator.referral(kept).chronicle.deliveries
+
+
+def test_a_copy_that_is_brought_up_to_date_forgets_what_was_erased_and_verifies(world: World, tmp_path: Path) -> None:
+    gone, mirror = lived(world), tmp_path / "mirror"
+    kept = Kept(world.auditor.directory).copy
+    assert world.auditor.audit_since(trust_first=True).complete
+    world.auditor.mirror(mirror)
+    text = next(row["jws"] for row in Rows(world)["act"] if row["ref"] == gone and row["act"] == "ack")
+    assert all(holds(path, text) for path in (mirror, kept))
+    _, indices = erase(world, gone)
+    lived(world)
+
+    report = world.auditor.audit_since()
+    assert report.complete, report.faults
+    assert report.erased == len(indices)
+    world.auditor.mirror(mirror)
+    assert not any(holds(path, text) for path in (mirror, kept))
+    for path in (kept, mirror):  # The older one first: nothing may be behind what is pinned.
+        report = world.auditor.audit(path)
+        assert report.complete, report.faults
+        assert report.erased == len(indices)
+    for _ in range(2):  # On top of a copy with what was erased missing from its midst.
+        lived(world)
+        report = world.auditor.audit_since()
+        assert report.complete, report.faults
+
+
+def test_a_copy_in_which_a_record_merely_vanished_is_not_built_on(world: World) -> None:
+    lived(world)
+    assert world.auditor.audit_since(trust_first=True).complete
+    (block,) = (Kept(world.auditor.directory).copy / "audit").glob("*/records/*")
+    records = json.loads(block.read_bytes())
+    block.write_bytes(canonical([one for one in records if one["index"] != 4]))
+    (fault,) = world.auditor.audit_since().faults
+    assert (fault.index, fault.error.code, fault.error.facts["what"]) == (4, ErrorCode.TAMPERED, "kept-copy")
+
+
+class Lying(HttpSource):
+    """An exchange that hands out a record that it says it has erased."""
+
+    def __init__(self, client: Client, still: RawRecord) -> None:
+        super().__init__(client.session)
+        self._still = still
+
+    def records(self, year: int, start: int, count: int) -> list[RawRecord]:
+        found = super().records(year, start, count)
+        return [self._still, *found] if start <= self._still.index < start + count else found
+
+
+def test_an_exchange_that_still_hands_out_what_it_erased_is_found_by_what_is_new(world: World) -> None:
+    ref, auditor = lived(world), world.auditor
+    assert auditor.audit_since(trust_first=True).complete
+    year, (first, *_) = places(world, ref)
+    (still,) = MirrorSource(Kept(auditor.directory).copy).records(year, first, 1)
+    erase(world, ref)
+    report = audit.verify_since(auditor.session, Lying(auditor, still), [year], trust_first=False)
+    assert [(fault.log, fault.index) for fault in report.faults] == [(f"audit/{year}", first)]
+    assert reasons(report) == ["present"]
+    assert auditor.audit_since().complete
+
+
+def holds(mirror: Path, text: str) -> bool:
+    """Whether a mirror has this record anywhere."""
+    blocks = [json.loads(path.read_bytes()) for path in mirror.glob("audit/*/records/*")]
+    return any(one["record"] == text for block in blocks for one in block)
 
 
 def test_a_part_of_a_referral_can_go_and_the_rest_is_not_called_wrong(world: World) -> None:
