@@ -111,7 +111,7 @@ SILENT = {
 FIRST = {
     "audit log": "audit log: checkpoint by another key",
     "view": "view: another state claimed",
-    "records": "records: one changed",
+    "records": "records: shifted by one",
 }
 """Which lie stands for its family, where it is not the first of it: a search cannot tell what it was not told, says so,
 and leaves that to `audit verify`.
