@@ -11,7 +11,7 @@ Implements: R-95; design §9.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import typer
 
 from referral_api.auditlog.report import Check, Fault, Report, Source, Verdict
 from referral_api.cli.invocation import Invocation
-from referral_api.cli.output import EXIT_OF, Exit
+from referral_api.cli.output import EXIT_OF, Exit, Screen
 from referral_api.client import exhibits
 from referral_api.client.sdk import Client
 from referral_api.domain.catalogue import text_of
@@ -83,6 +83,10 @@ def report_data(client: Client, report: Report, *, mode: str, evidence: Path | N
         "heads": {origin: {"size": head.size, "root": head.root.hex()} for origin, head in report.heads.items()},
         "relied": dict(report.relied),
         "referrals": len(report.chronicles),
+        "erased": report.erased,
+        "final_states": {
+            ref: [one.model_dump(mode="json") for one in states] for ref, states in sorted(report.final_states.items())
+        },
         "witnesses": client.session.keymap.witness_policy is not None,
         "evidence": None if evidence is None else str(evidence),
     }
@@ -105,10 +109,23 @@ def report_lines(call: Invocation, report: Report, data: dict[str, Any]) -> list
         lines.append(screen.say("audit.fault", log=finding.log, place=place, words=words, code=code, facts=facts))
     lines += [screen.say("audit.head", log=head.origin, size=head.size) for head in report.heads.values()]
     lines += [screen.say("audit.relied", log=log, size=size) for log, size in report.relied.items()]
+    lines += erased_lines(screen, data)
     if data["evidence"] is not None:
         lines.append(screen.say("audit.evidence", path=data["evidence"]))
     lines.append(screen.say("audit.here"))
     lines.append(screen.say("witnesses.some" if data["witnesses"] else "witnesses.none"))
+    return lines
+
+
+def erased_lines(screen: Screen, data: Mapping[str, Any]) -> list[str]:
+    """What was lawfully erased, and how each delivery of it ended (R-99); nothing where nothing was."""
+    if not data["erased"]:
+        return []
+    lines = [screen.say("audit.erased", count=data["erased"])]
+    for ref, states in data["final_states"].items():
+        for one in states:
+            state = screen.say(f"state.{one['state']}")
+            lines.append(screen.say("audit.final", ref=ref, unit=one["unit"], state=state))
     return lines
 
 

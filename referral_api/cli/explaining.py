@@ -10,6 +10,7 @@ Implements: R-95; design §9, §10 of its principles (Spanish first).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,17 +18,27 @@ from typing import Annotated, Any
 import typer
 
 from referral_api.auditlog.report import Check, Report, Source, Verdict
-from referral_api.cli.auditing import FALSE, INCOMPLETE, MARKS, demand_auditor, judged, keep_evidence, report_data
+from referral_api.cli.auditing import (
+    FALSE,
+    INCOMPLETE,
+    MARKS,
+    demand_auditor,
+    erased_lines,
+    judged,
+    keep_evidence,
+    report_data,
+)
 from referral_api.cli.invocation import Invocation, invocation, read_document
 from referral_api.cli.output import SCHEMA, Exit, Fault, Screen, Shown
 from referral_api.client import audit
 from referral_api.client.kept import Kept
 from referral_api.client.sdk import Client
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.words import Role
+from referral_api.domain.words import Role, State
 from referral_api.formats.strict_json import canonical, parse
 
 _MAX_REPORT_BYTES = 1 << 20
+_REF, _SLUG = re.compile("[0-9a-f-]{36}"), re.compile("[a-z0-9-]{1,64}")
 _RESULTS = {"intact": Exit.OK, "false": FALSE, "incomplete": INCOMPLETE}
 _BY_WHAT = {
     "kept-copy": "kept",
@@ -120,6 +131,7 @@ def explain(screen: Screen, data: Mapping[str, Any], phones: Mapping[str, str]) 
     for log, size in data["relied"].items():
         yield screen.say("audit.relied", log=log, size=size)
     yield screen.say("explain.covered", referrals=data["referrals"])
+    yield from erased_lines(screen, data)
     for origin, head in data["heads"].items():
         yield screen.say("audit.head", log=origin, size=head["size"])
     yield ""
@@ -188,6 +200,12 @@ def _is_report(document: Any) -> bool:
             and all(int(head["size"]) for head in document["heads"].values())
             and all(int(size) for size in document["relied"].values())
             and {"referrals", "witnesses"} <= document.keys()
+            and int(document["erased"]) >= 0
+            and all(
+                _REF.fullmatch(ref) and _SLUG.fullmatch(one["unit"]) and State(one["state"])
+                for ref, states in document["final_states"].items()
+                for one in states
+            )
         )
     except (LookupError, TypeError, ValueError, AttributeError):
         return False

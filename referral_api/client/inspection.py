@@ -5,7 +5,7 @@ and receipt hold, and a referral's acts fold to the states that its receipts cla
 
 Must never: call a search complete. Who searches for us may leave something out; `audit verify` finds it.
 
-Implements: R-52, R-92, R-95; design §9.
+Implements: R-52, R-92, R-95, R-98 (what is searched for); design §9.
 """
 
 from __future__ import annotations
@@ -74,12 +74,12 @@ class Item:
         return self.act.unit if self.act is not None else getattr(self.record, "unit", None)
 
     def fits(self, wanted: Mapping[str, str]) -> bool:
-        """Whether it is what was searched for."""
+        """Whether it is what was searched for, in the meaning of R-98."""
         return (
             wanted.get("party", self.party) == self.party
             and wanted.get("ref", self.ref) == self.ref
             and wanted.get("kind", self.kind) == self.kind
-            and int(wanted.get("since", self.at)) <= self.at <= int(wanted.get("until", self.at))
+            and int(wanted.get("since", self.at)) <= self.at < int(wanted.get("until", self.at + 1))
         )
 
 
@@ -192,19 +192,12 @@ def _key_event(index: int, leaf: bytes) -> KeyEvent:
 
 
 def _page(session: Session, year: int, start: int, wanted: Mapping[str, str]) -> tuple[list[RawRecord], int | None]:
-    """One page of what is wanted, and where the next one begins."""
-    try:
-        answer = session.read_json(exchange.records(year, start, RECORDS_A_CALL, **wanted))
-    except ReferralError as error:
-        if not wanted or error.code is not ErrorCode.MALFORMED:
-            raise
-        # An exchange that does not search hands out everything, and the searching is done here.
-        answer = session.read_json(exchange.records(year, start, RECORDS_A_CALL))
-    found = parse_records(answer.get("records"))
-    if "next" in answer:
-        following = answer["next"]
-        return found, following if isinstance(following, int) else None
-    return found, found[-1].index + 1 if len(found) == RECORDS_A_CALL else None
+    """One page of what is wanted, and where the next one begins. Raises MALFORMED (`members`)."""
+    answer = session.read_json(exchange.records(year, start, RECORDS_A_CALL, **wanted))
+    following = answer.get("next", ...)
+    if not isinstance(following, (int, type(None))):
+        raise ReferralError(ErrorCode.MALFORMED, reason="members")
+    return parse_records(answer.get("records")), following
 
 
 def _act(session: Session, proven: Proven, leaf: Leaf, year: int, raw: RawRecord) -> Item:
