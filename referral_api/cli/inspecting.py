@@ -19,7 +19,7 @@ import typer
 
 from referral_api.auditlog.policy import Policy, parse_policy
 from referral_api.auditlog.report import Head
-from referral_api.cli.auditing import FALSE, INCOMPLETE, demand_auditor, judged
+from referral_api.cli.auditing import FALSE, INCOMPLETE, MirrorFolder, demand_auditor, judged
 from referral_api.cli.invocation import invocation, read_file
 from referral_api.cli.output import Exit, Screen, Shown
 from referral_api.client import audit, exhibits, inspection, witnesses
@@ -138,7 +138,7 @@ def audit_records(
     of_kind: Annotated[str | None, typer.Option("--kind")] = None,
     after: Annotated[datetime | None, typer.Option("--since", formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])] = None,
     before: Annotated[datetime | None, typer.Option("--until", formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])] = None,
-    mirror: Annotated[Path | None, typer.Option("--mirror")] = None,
+    mirror: MirrorFolder = None,
     evidence: Annotated[Path | None, typer.Option("--evidence")] = None,
 ) -> None:
     """The records behind the leaves of one year, each verified against its leaf."""
