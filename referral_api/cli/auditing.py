@@ -37,7 +37,7 @@ MARKS = {Verdict.OK: "✔", Verdict.FAILED: "✖", Verdict.INCOMPLETE: "?", Verd
 
 
 def mirror_folder(named: str) -> Path:
-    """The folder of a mirror, named by its path or its `file:` address (RFC 8089). Raises Fault for any other address."""
+    """The folder of a mirror, by its path or its `file:` address (RFC 8089). Raises Fault for any other address."""
     address = urlsplit(named)
     if "://" not in named and address.scheme != "file":
         return Path(named)
@@ -69,6 +69,15 @@ def judged(call: Invocation, client: Client, evidence: Path | None) -> Iterator[
         folder = exhibits.write_error(client.session, error, evidence)
         call.screen.fail(ReferralError(error.code, **{**error.facts, "evidence": str(folder)}), FALSE)
         raise typer.Exit(int(FALSE)) from None
+
+
+@contextmanager
+def auditing(call: Invocation, evidence: Path | None) -> Iterator[Client]:
+    """An auditor's client with the newest keys, for a verb that asks the exchange; `judged`."""
+    with call.person() as client, judged(call, client, evidence):
+        client.sync_keys()
+        demand_auditor(client)
+        yield client
 
 
 def status_of(report: Report) -> Exit:

@@ -20,7 +20,7 @@ from referral_api.cli import explaining, inspecting
 from referral_api.cli.audit_db import audit_db
 from referral_api.cli.auditing import (
     MirrorFolder,
-    demand_auditor,
+    auditing,
     judged,
     keep_evidence,
     report_data,
@@ -80,11 +80,8 @@ def audit_mirror(
 ) -> None:
     """Copy the logs and their records to a folder, or bring a copy there up to date."""
     call = invocation(ctx)
-    with call.person() as client, judged(call, client, evidence):
-        client.sync_keys()
-        demand_auditor(client)
-        with call.screen.progress() as progress:
-            sizes = client.mirror(path, progress)
+    with auditing(call, evidence) as client, call.screen.progress() as progress:
+        sizes = client.mirror(path, progress)
     lines = [call.screen.say("mirror.log", log=log, size=size) for log, size in sizes.items()]
     call.show(Shown({"mirror": str(path), "sizes": sizes}, lines, [f"referral audit verify --mirror {path}"]))
 
