@@ -115,7 +115,7 @@ def open_runtime(
     log_signers = open_log_signers(settings, signers)
     try:
         asks = not recovering and raw_genesis is None
-        promises = _promises(settings, signers, log_signers, clock) if asks else NOTHING
+        promises = ask_witnesses(settings, log_signers, clock) if asks else NOTHING
         away = settings.several_hosts and not recovering and lease.is_elsewhere(database, log_signers)
         if away:
             checkpoints, closed = gate_beside(database, log_signers.trust, promises)
@@ -223,12 +223,12 @@ def _chosen_witnesses(settings: Settings) -> Policy | None:
     return policy
 
 
-def _promises(settings: Settings, signers: Signers, log_signers: LogSigners, clock: Callable[[], float]) -> Promises:
+def ask_witnesses(settings: Settings, log_signers: LogSigners, clock: Callable[[], float]) -> Promises:
     """What the witnesses say they have cosigned of the logs that this host knows, and of this year's."""
     if settings.witness_policy is None:
         return NOTHING
     names = {KEYS, audit_log(year_of(int(clock()))), *log_signers.names()}
-    logs = {name: log_key(log_signers.origin(name), signers.log.public) for name in names}
+    logs = {name: log_key(log_signers.origin(name), log_signers.key.public) for name in names}
     return promised(parse_policy(settings.read_witness_policy()), logs)
 
 

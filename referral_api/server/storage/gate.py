@@ -43,7 +43,7 @@ def gate(db: Database, signers: LogSigners, promised: Promises = NOTHING) -> dic
         if is_unused and not promised.get(name):
             continue
         for size, root in promised.get(name, ()):
-            _check_promise(db, name, size, root)
+            check_promise(db, name, size, root)
         if name not in signers.names() and _is_begun_elsewhere(db, name, signers):
             continue
         if (checkpoint := _judge(db, name, signers(name))).size:
@@ -79,7 +79,7 @@ def gate_beside(
             found = {*logbook.names(conn), *promised}
         for name in sorted(found):
             for size, root in promised.get(name, ()):
-                _check_promise(db, name, size, root)
+                check_promise(db, name, size, root)
             with db.read(snapshot=True) as conn:
                 _check_edge(conn, name, logbook.frontier(conn, name))
                 stored = logbook.latest_checkpoint(conn, name)
@@ -111,8 +111,10 @@ def _is_begun_elsewhere(db: Database, name: str, signers: LogSigners) -> bool:
     return True
 
 
-def _check_promise(db: Database, name: str, size: int, root: bytes) -> None:
-    """What a witness has cosigned, this database must hold, and the same."""
+def check_promise(db: Database, name: str, size: int, root: bytes) -> None:
+    """What a witness has cosigned, this database must hold, and the same. Raises WRITES_CLOSED: `witness-ahead`,
+    `witness-differs`, `database-differs`.
+    """
     with db.read(snapshot=True) as conn:
         if size > logbook.size(conn, name):
             raise closed("witness-ahead", name)

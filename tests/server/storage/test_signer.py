@@ -293,7 +293,7 @@ def test_a_torn_write_spoils_only_what_was_never_released(tmp_path: Path) -> Non
         if path.read_bytes() != after:
             assert (torn.size, torn.torn) == (5, True)
             assert torn.extend(5, [], must_not_read) == released
-            check(torn.extend(9, [], from_memory(hashes_of(0, 9))), leaves_of(0, 9))  # type: ignore[arg-type]
+            check(torn.extend(9, [], from_memory(hashes_of(0, 9))), leaves_of(0, 9))
             assert path.read_bytes() == after
         torn.close()
 
