@@ -133,10 +133,12 @@ def reconcile(
     if outcome.lost:
         lines.append(say("reconcile.lost", count=len(outcome.lost)))
         lines += [f"  {ref}" for ref in outcome.lost]
+    if outcome.invited:
+        lines.append(say("reconcile.invited", parties=", ".join(outcome.invited)))
     if outcome.closed is not None:
         lines.append(say("reconcile.closed", reason=outcome.closed))
     follow = f"referral admin {'serve' if outcome.closed is None else 'signer show'} --config {config}"
-    data = {"imported": outcome.imported, "lost": outcome.lost, "closed": outcome.closed}
+    data = {"imported": outcome.imported, "lost": outcome.lost, "invited": outcome.invited, "closed": outcome.closed}
     call.show(Shown(data, lines, [follow]))
 
 

@@ -37,6 +37,10 @@ RECOVERY: Final[Mapping[str, tuple[str, str]]] = {
         "SE PERDIERON {count} textos sellados. Quien los envió puede enviar los mismos bytes otra vez:",
         "{count} SEALED TEXTS ARE LOST. Whoever sent them can send the same bytes again:",
     ),
+    "reconcile.invited": (
+        "Inscripciones empezadas que no se pueden recuperar: quien tenga la invitación empieza de nuevo: {parties}",
+        "Enrolments that had begun cannot be brought back: whoever holds these invitations begins again: {parties}",
+    ),
     "reconcile.closed": (
         "Todavía cerrado para escribir: {reason}. Siga docs/runbooks.md.",
         "Still closed for writing: {reason}. Follow docs/runbooks.md.",

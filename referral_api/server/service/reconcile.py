@@ -34,7 +34,9 @@ from referral_api.server.service.directory import invitation_row
 from referral_api.server.service.exchange import Exchange, year_of
 from referral_api.server.service.ledger import act_row, carry_out
 from referral_api.server.service.recorded import keep, tell_sender
+from referral_api.server.service.reenrolled import Reenrolled
 from referral_api.server.service.salvage import Behind, Promise, Salvage
+from referral_api.server.service.still_erased import StillErased
 from referral_api.server.service.writer import Writer
 from referral_api.server.storage import enrolments, lease, logbook, queries, recovery
 from referral_api.server.storage.enrolments import EnrolmentState
@@ -53,14 +55,19 @@ class Missing:
     leaves: tuple[bytes, ...]
     behind: Mapping[int, Behind]
     head: Promise
+    erased: StillErased
+    """What of all logs that come back has no record any more, lawfully."""
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What came back: leaves by log; `lost` are referrals whose sealed texts did not, until sent again."""
+    """What came back: leaves by log. `lost` are referrals whose sealed texts did not, until sent again; `invited` are
+    parties whose open invitations came back, but not what they may have brought of keys and proofs since.
+    """
 
     imported: dict[str, int] = field(default_factory=dict)
     lost: list[str] = field(default_factory=list)
+    invited: list[str] = field(default_factory=list)
     closed: str | None = None
     """What still keeps writes closed, if anything: the runbook's name."""
 
@@ -72,6 +79,8 @@ def plan(exchange: Exchange, found: Salvage) -> list[Missing]:
     `database-shorter` with `log`, `missing` (how many) and `first` where leaves cannot be had.
     """
     missing: list[Missing] = []
+    sizes = {log: max(one.size for one in promises) for log, promises in found.promises.items() if promises}
+    erased = StillErased(exchange.keymap, found, sizes)
     for log in found.logs():
         with exchange.database.read(snapshot=True) as conn:
             edge = logbook.frontier(conn, log)
@@ -92,11 +101,12 @@ def plan(exchange: Exchange, found: Salvage) -> list[Missing]:
         for promise in ahead:
             _demand(edge.extend(hashes[: promise.size - edge.size]).root() == promise.root, log)
         behind = found.records.get(log, {})
-        if log != KEYS and (unknown := [at for at in range(edge.size, head.size) if at not in behind]):
+        needed = [] if log == KEYS else [at for at in range(edge.size, head.size) if not erased.names(log, at)]
+        if unknown := [at for at in needed if at not in behind]:
             raise ReferralError(
                 ErrorCode.WRITES_CLOSED, reason="database-shorter", log=log, missing=len(unknown), first=unknown[0]
             )
-        missing.append(Missing(log, edge.size, wanted, behind, head))
+        missing.append(Missing(log, edge.size, wanted, behind, head, erased))
     return missing
 
 
@@ -157,6 +167,8 @@ class Reconciliation:
         self._signers = signers
         self._missing = missing
         self._outcome = Outcome()
+        self._reenrolled = Reenrolled()
+        self._invites: list[Invite] = []
 
     def __call__(self, batch: Batch) -> Done[Outcome]:
         """All logs, the keys log first, then the records of it."""
@@ -173,6 +185,8 @@ class Reconciliation:
             self._outcome.imported[one.log] = len(one.leaves)
         batch.now = now
         self._settle_enrolments(batch)
+        self._reenrolled.write(batch.tx, self._exchange.token_bytes, now)
+        self._tell_invited(batch, now)
         log = audit_log(batch.year)
         if batch.next_index(log) == 0:
             lease.hold(batch.tx, self._signers, log, 0, batch.now)
@@ -187,6 +201,7 @@ class Reconciliation:
         grown = self._exchange.keymap.copy()
         for leaf in one.leaves:
             grown.extend(leaf)
+            self._reenrolled.take(leaf, grown)
             batch.append_leaf(KEYS, leaf)
         batch.keymap = grown
 
@@ -196,15 +211,18 @@ class Reconciliation:
             leaf, index = parse_leaf(raw), one.first + at
             place = batch.append_leaf(one.log, raw)
             batch.now = leaf.logged_s
-            behind = one.behind[index]
+            if one.erased.names(one.log, index):
+                one.erased.keep(batch, place)
+                continue
             if leaf.kind in (LeafKind.ACT, LeafKind.ERASE):
                 following = one.behind.get(index + 1)
-                self._act(batch, place, behind, following)
+                self._act(batch, place, one, following)
             else:
-                self._record(batch, place, behind.record)
+                self._record(batch, place, one)
         return batch.now
 
-    def _act(self, batch: Batch, place: Place, behind: Behind, following: Behind | None) -> None:
+    def _act(self, batch: Batch, place: Place, one: Missing, following: Behind | None) -> None:
+        behind = one.behind[place.index]
         act = parse_act(behind.record)
         if behind.receipt is None:
             raise ReferralError(ErrorCode.NOT_FOUND, what="receipt")
@@ -218,10 +236,13 @@ class Reconciliation:
         if sealed is not None:
             recovery.insert_lost(batch.tx, place.pos, sealed.sha256, sealed.size)
             self._outcome.lost.append(str(act.ref))
-        if act.ref is not None:
+        if act.act is Act.ERASE:
+            one.erased.carry_out(batch, act)
+        elif act.ref is not None and one.erased.knows(act.ref, place.log, place.index):
             self._fold(batch, place, act, following)
         elif isinstance(act.body, Invite) and enrolments.find_invitation(batch.tx, act.body.nonce) is None:
             enrolments.insert_invitation(batch.tx, invitation_row(act, act.body))
+            self._invites.append(act.body)
 
     def _fold(self, batch: Batch, place: Place, act: RawAct, following: Behind | None) -> None:
         event = event_of(act, self._role(batch, act), batch.now)
@@ -250,11 +271,14 @@ class Reconciliation:
         return party.role
 
     @staticmethod
-    def _record(batch: Batch, place: Place, raw: bytes) -> None:
+    def _record(batch: Batch, place: Place, one: Missing) -> None:
+        raw = one.behind[place.index].record
         record = parse_record(raw)
         ref, party = getattr(record, "ref", None), getattr(record, "party", None)
         queries.insert_record(batch.tx, StoredRecord(place.pos, record.kind, ref, party, raw.decode("ascii")))
         if not isinstance(record, Retrieved) or record.sealed != "bundle" or record.unit is None:
+            return
+        if not one.erased.knows(record.ref, place.log, place.index):
             return
         own = queries.deliveries_of(batch.tx, record.ref)[record.unit]
         referral = queries.find_referral(batch.tx, record.ref)
@@ -262,6 +286,13 @@ class Reconciliation:
             if not queries.swap_delivery(batch.tx, record.ref, own, fold.retrieve(own, record.t)):
                 raise RuntimeError("a delivery changed under the log's lock")
             tell_sender(batch, referral, record, place.pos)
+
+    def _tell_invited(self, batch: Batch, now: int) -> None:
+        """Whose invitations came back open: an enrolment that had begun with one is lost, and begins anew."""
+        for body in self._invites:
+            stored = enrolments.find_invitation(batch.tx, body.nonce)
+            if stored is not None and stored.enrolment is None and stored.expires_at > now:
+                self._outcome.invited.append(body.party.id)
 
     @staticmethod
     def _settle_enrolments(batch: Batch) -> None:
