@@ -92,12 +92,12 @@ def run_verification(
         demand_auditor(client)
     if since and not trust_first and not Kept(client.directory).heads():
         raise Fault("first-trust")
-    source, years = client.audited(mirror)
+    source, terms = client.audited(mirror)
     with call.screen.progress() as progress:
         if since:
-            found = audit.verify_since(client.session, source, years, trust_first=trust_first, progress=progress)
+            found = audit.verify_since(client.session, source, terms, trust_first=trust_first, progress=progress)
         else:
-            found = audit.verify(client.session, source, years, progress)
+            found = audit.verify(client.session, source, terms, progress)
     return found, source
 
 

@@ -28,6 +28,7 @@ from referral_api.client.profile import MAX_FILE_BYTES, ProfileDir, corrupt, rea
 from referral_api.client.sources import MirrorSource
 from referral_api.client.trust import entry_bundles
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.terms import Term
 from referral_api.formats.statements import KeyMap
 from referral_api.formats.strict_json import canonical, parse
 
@@ -147,7 +148,7 @@ def _verify_log(copy: Path, log: str, head: Head, size: int) -> list[int]:
         leaves = leaves[: max(0, head.size - frontier.size)]
         if log != "keys" and leaves:
             start = frontier.size
-            absent += verify_records(start, leaves, source.records(int(log.partition("/")[2]), start, len(leaves)))
+            absent += verify_records(start, leaves, source.records(Term.of_log(log), start, len(leaves)))
         frontier = frontier.extend([leaf_hash(leaf) for leaf in leaves])
     _verify_tiles(source, log, tiling.edge())
     if (frontier.size, frontier.root()) != (head.size, head.root):

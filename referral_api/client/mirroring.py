@@ -27,17 +27,18 @@ from referral_api.auditlog.tiles import ENTRIES, TILE_WIDTH, TileName, TileReade
 from referral_api.client.sources import MirrorSource, block_path, encode_records, parse_block, put
 from referral_api.client.trust import audit_policy, entry_bundles, keys_policy
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.terms import Term
 from referral_api.formats.statements import KeyMap
 from referral_api.formats.strict_json import sha256_b64u
 
 
-def policies(keymap: KeyMap, years: Sequence[int]) -> Mapping[str, TrustPolicy]:
+def policies(keymap: KeyMap, terms: Sequence[Term]) -> Mapping[str, TrustPolicy]:
     """The logs of these years and the keys log, and whom to believe about each."""
-    return {"keys": keys_policy(keymap)} | {f"audit/{year}": audit_policy(keymap, year) for year in years}
+    return {"keys": keys_policy(keymap)} | {term.log: audit_policy(keymap, term) for term in terms}
 
 
 def mirror(
-    source: Source, keymap: KeyMap, path: Path, years: Sequence[int], progress: OnProgress = unheard
+    source: Source, keymap: KeyMap, path: Path, terms: Sequence[Term], progress: OnProgress = unheard
 ) -> dict[str, int]:
     """Copy the keys log and the audit logs of these years, or bring a copy up to date; sizes by log.
 
@@ -45,13 +46,13 @@ def mirror(
     `forked`, or as `verify_consistency`) where the source does not continue this mirror, TAMPERED (`tile`, `leaves`,
     `record`) and NOT_FOUND for what does not belong to the signed tree or is not to be had.
     """
-    copies = {log: _Copy(source, log, path / log, policy) for log, policy in policies(keymap, years).items()}
+    copies = {log: _Copy(source, log, path / log, policy) for log, policy in policies(keymap, terms).items()}
     absent: set[Place] = set()
     for log, copy in copies.items():
         copy.hashes()
         copy.entries(progress)
         if log != "keys":
-            absent.update((log, index) for index in copy.records(path, int(log.partition("/")[2]), progress))
+            absent.update((log, index) for index in copy.records(path, Term.of_log(log), progress))
     named = find_erasures(MirrorSource(path), keymap, {log: copy.size for log, copy in copies.items()}).named
     for log, index in sorted(absent - named.keys()):
         raise ReferralError(ErrorCode.NOT_FOUND, what="record", log=log, index=index)
@@ -84,7 +85,7 @@ def find_erasures(source: Source, keymap: KeyMap, sizes: Mapping[str, int]) -> E
 def _drop(path: Path, named: Collection[Place]) -> None:
     """Forget the records of these leaves, where a mirror has them."""
     for log, block in sorted({(log, index // TILE_WIDTH) for log, index in named}):
-        target = block_path(path, int(log.partition("/")[2]), block)
+        target = block_path(path, Term.of_log(log), block)
         held = parse_block(target)
         left = [one for one in held if (log, one.index) not in named]
         if len(left) < len(held):
@@ -184,7 +185,7 @@ class _Copy:
                 put(target, raw)
             progress(f"leaves {self._log}", name.index * TILE_WIDTH + name.width, self.size)
 
-    def records(self, path: Path, year: int, progress: OnProgress) -> list[int]:
+    def records(self, path: Path, term: Term, progress: OnProgress) -> list[int]:
         """The records behind every bundle, each held against its leaf; the indices of those that are not to be had.
 
         A block of the older tree stays as it is; of any other, what is here already is not asked for again.
@@ -192,13 +193,13 @@ class _Copy:
         absent: list[int] = []
         for name in entry_bundles(0, self.size):
             start = name.index * TILE_WIDTH
-            target = block_path(path, year, name.index)
+            target = block_path(path, term, name.index)
             if self._old is None or start + TILE_WIDTH > self._old.size or not target.exists():
                 leaves = parse_entries((self._folder / name.path()).read_bytes(), name.width)
                 held = [one for one in _held(target) if _is_behind(one, start, leaves)]
                 first = next((start + at for at, one in enumerate(held) if one.index != start + at), start + len(held))
                 more = (
-                    self._source.records(year, first, start + name.width - first) if first < start + name.width else []
+                    self._source.records(term, first, start + name.width - first) if first < start + name.width else []
                 )
                 found = {one.index: one for one in (*held, *more)}
                 absent += verify_records(start, leaves, list(found.values()))

@@ -167,6 +167,10 @@ class ProfileDir:
         """The newest head of this log that was ever verified here, or None."""
         return self._read_pins().get(origin)
 
+    def pinned(self) -> list[str]:
+        """The names of everything that is pinned."""
+        return list(self._read_pins())
+
     def advance_pin(self, origin: str, pin: Pin, *, seen: Pin | None) -> bool:
         """Replace the pin `seen`, from which `pin` was verified to grow; False if another process moved it meanwhile.
 

@@ -38,6 +38,7 @@ from referral_api.client.submission import Composition, Ids
 from referral_api.client.trust import Confirmed, verify_answer
 from referral_api.client.view import Referral, ShownAct, fetch_referral
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.terms import Term
 from referral_api.domain.words import Act, CredentialKind, DeliveryRole, Kid, PartyId, ReferralId, Role
 from referral_api.formats.act import parse_act, verify_act
 from referral_api.formats.contents import NoteBody
@@ -348,7 +349,7 @@ class Client:
     def mirror(self, path: Path, progress: OnProgress = unheard) -> dict[str, int]:
         """Copy the logs and records to a directory; sizes by log."""
         with exchange.told():
-            return audit.mirror(self.session, path, audit.years_of(self.session), progress)
+            return audit.mirror(self.session, path, audit.terms_of(self.session), progress)
 
     def audit(self, path: Path | None = None, progress: OnProgress = unheard) -> Report:
         """Verify everything, from a mirror or from the exchange itself (R-95)."""
@@ -360,11 +361,11 @@ class Client:
         """Verify what is new since the last time. Raises as `audit.verify_since`."""
         return audit.verify_since(self.session, *self.audited(path), trust_first=trust_first, progress=progress)
 
-    def audited(self, path: Path | None = None) -> tuple[Source, list[int]]:
+    def audited(self, path: Path | None = None) -> tuple[Source, list[Term]]:
         """What there is to verify, of a mirror or of the exchange itself: where it is read, and for which years."""
         if path is None:
-            return HttpSource(self.session), audit.years_of(self.session)
-        return MirrorSource(path), audit.years_in(self.session, path)
+            return HttpSource(self.session), audit.terms_of(self.session)
+        return MirrorSource(path), audit.terms_in(self.session, path)
 
     def evidence_pack(self, ref: ReferralId, policy: Policy | None = None) -> tuple[bytes, PackReport]:
         """A referral's evidence pack, verified against what is pinned here (R-89). Raises as `fetch_pack`."""

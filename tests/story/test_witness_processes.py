@@ -13,6 +13,7 @@ import pytest
 from referral_api.auditlog.checkpoint import log_key
 from referral_api.auditlog.policy import format_policy
 from referral_api.domain.errors import ErrorCode
+from referral_api.domain.terms import Term
 from referral_api.domain.words import KeyUse
 from referral_api.witness.memory import parse_log
 from tests.lying_witness import LyingWitness
@@ -71,7 +72,7 @@ def _introduce(world: World) -> None:
         memory = witness.memory()
         with memory.changing() as changes:
             changes.trust(parse_log(log_key(exchange.origin("keys"), public).vkey, yearly=False))
-            changes.trust(parse_log(log_key(exchange.audit_origin(2026), public).vkey, yearly=True))
+            changes.trust(parse_log(log_key(exchange.audit_origin(Term(2026)), public).vkey, yearly=True))
         memory.close()
 
 

@@ -24,8 +24,8 @@ from referral_api.auditlog.records import SignerAdopted, TreeHead, encode_salt
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.formats.strict_json import b64u
 from referral_api.server.service import new_year
-from referral_api.server.service.batch import Batch, Done, audit_log
-from referral_api.server.service.exchange import Exchange, year_of
+from referral_api.server.service.batch import Batch, Done
+from referral_api.server.service.exchange import Exchange, term_of
 from referral_api.server.service.recorded import keep
 from referral_api.server.service.writer import Writer
 from referral_api.server.storage import lease, logbook
@@ -100,16 +100,16 @@ def adopt(
     """
     moves = {one.log: _prepare(exchange, signers, one) for one in authorities}
     on_step("prepared")
-    year_log = audit_log(year_of(int(clock())))
 
     def begin(batch: Batch) -> None:
         for log, (state, _, holder) in moves.items():
             if log not in batch.heads:
                 logbook.lock(batch.tx, [log])
             lease.move(batch.tx, log, holder, state.claim, batch.now)
-        if year_log not in moves:
-            lease.hold(batch.tx, signers, year_log, batch.heads[year_log].size, batch.now)
-        new_year.begin_year(exchange, batch)
+        log = batch.term.log
+        if log not in moves:
+            lease.hold(batch.tx, signers, log, batch.heads[log].size, batch.now)
+        new_year.begin_term(exchange, batch)
 
     def install(_batch: Batch) -> None:
         for log, (_, draft, _) in moves.items():
@@ -122,7 +122,7 @@ def adopt(
         exchange.database,
         signers,
         clock=clock,
-        year_of=year_of,
+        term_of=term_of,
         begin=begin,
         committed=install,
         checkpoints={},

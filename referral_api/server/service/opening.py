@@ -13,7 +13,7 @@ from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.server import observe
 from referral_api.server.service.batch import Batch
 from referral_api.server.service.exchange import Exchange
-from referral_api.server.service.new_year import begin_year
+from referral_api.server.service.new_year import begin_term
 from referral_api.server.service.recorded import LogSpool
 from referral_api.server.service.recording import ClockWatch
 from referral_api.server.service.writer import Writer
@@ -31,7 +31,7 @@ def begin(exchange: Exchange, log_signers: LogSigners, watch: ClockWatch, polled
         lease.hold(batch.tx, log_signers, log, head.size, batch.now)
     if batch.heads[KEYS].size:
         exchange.directory.refresh(batch.tx, size=batch.heads[KEYS].size)
-    begin_year(exchange, batch)
+    begin_term(exchange, batch)
     watch.look(batch)
     if polled:
         seen = dict(polled)

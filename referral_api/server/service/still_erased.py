@@ -19,6 +19,7 @@ from referral_api.auditlog.leaf import LeafKind, parse_leaf
 from referral_api.auditlog.report import RawRecord
 from referral_api.domain.errors import ReferralError
 from referral_api.domain.fold import Delivery
+from referral_api.domain.terms import Term
 from referral_api.domain.words import State
 from referral_api.formats.act import RawAct, parse_act
 from referral_api.formats.statements import KeyMap
@@ -82,7 +83,7 @@ class StillErased:
 
 
 def _position(log: str, index: int) -> int:
-    return logbook.position(int(log.partition("/")[2]), index)
+    return logbook.position(Term.of_log(log), index)
 
 
 def _final(own: Delivery, final: Any) -> Delivery:

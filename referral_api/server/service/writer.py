@@ -20,8 +20,9 @@ from typing import TypeVar
 from referral_api.auditlog.leaf import parse_leaf
 from referral_api.auditlog.proof import format_proof
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.terms import Term
 from referral_api.server import observe
-from referral_api.server.service.batch import Batch, Committed, Done, Job, Place, asks_of, audit_log
+from referral_api.server.service.batch import Batch, Committed, Done, Job, Place, asks_of
 from referral_api.server.storage import lease, logbook
 from referral_api.server.storage.database import Database, OutcomeUnknown, RolledBack, Transaction
 from referral_api.server.storage.logbook import KEYS
@@ -52,7 +53,7 @@ class Writer:
         signers: Callable[[str], LogSigner],
         *,
         clock: Callable[[], float],
-        year_of: Callable[[int], int],
+        term_of: Callable[[int, str | None], Term],
         begin: Callable[[Batch], None],
         announce: Callable[[Batch], None] = lambda _: None,
         committed: Callable[[Batch], None],
@@ -63,7 +64,7 @@ class Writer:
         self._database = database
         self._signers = signers
         self._clock = clock
-        self._year_of = year_of
+        self._term_of = term_of
         self._begin = begin
         self._announce = announce
         self._committed = committed
@@ -239,16 +240,16 @@ class Writer:
         newest = logbook.newest_audit(tx)
         # The clock is read under the lock, so that whoever appends later, in any process, has also read it later.
         now = self._last_now = max(int(self._clock()), self._last_now, self._newest_time(tx, newest))
-        year = self._year_of(now)
+        term = self._term_of(now, None if newest is None else newest[0])
         # At the turn of the year the log before is closed as the next one begins: both are held, the older one first.
-        heads |= logbook.lock(tx, {audit_log(year)} if newest is None else {newest[0], audit_log(year)})
+        heads |= logbook.lock(tx, {term.log} if newest is None else {newest[0], term.log})
         saved: dict[str, int] = {}
         for log, checkpoint in self._checkpoints.items():
             # A checkpoint covers a commit, so it is saved by the next one; the signer's own file has it meanwhile.
             if checkpoint.size > self._saved.get(log, -1):
                 logbook.save_checkpoint(tx, log, checkpoint.size, checkpoint.note, now)
                 saved[log] = checkpoint.size
-        batch = Batch(tx, now, year, heads, saved)
+        batch = Batch(tx, now, term, heads, saved)
         self._begin(batch)
         return batch
 
