@@ -236,9 +236,9 @@ class _Walk:
 
     def _has(self, log: str, size: int) -> bool:
         """Whether the last leaves of so many can be had: somebody else may still have what the exchange has lost."""
-        start = (size - 1) // TILE_WIDTH
+        start = (size - 1) // TILE_WIDTH * TILE_WIDTH
         try:
-            self._source.tile(log, TileName(ENTRIES, start, size - start * TILE_WIDTH))
+            parse_entries(self._source.tile(log, TileName(ENTRIES, start // TILE_WIDTH, size - start)), size - start)
         except ReferralError as error:
             if error.code is ErrorCode.UNREACHABLE:
                 raise

@@ -91,7 +91,7 @@ def verify_since(
         continued = ContinuedSource(kept.copy, kept.incoming, source)
         continued.withhold(_erased(session, continued, terms))
         report = _verify(session, continued, terms, heads, progress)
-        if report.complete:
+        if report.stands:
             mirroring.mirror(continued, session.keymap, kept.copy, terms, progress)
             kept.advance(report.heads)
         continued.forget()
@@ -158,7 +158,7 @@ def _verify(
     report = verify_full(
         source, unb64u(profile.root), terms, heads, issuer=profile.issuer, relied=relied, progress=progress
     )
-    if report.complete:
+    if report.stands:
         kept = Kept(directory)
         for origin, head in report.heads.items():
             kept.keep_checkpoint(logs[origin], source.checkpoint(logs[origin]))

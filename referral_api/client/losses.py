@@ -49,6 +49,7 @@ def find_following(caller: Caller, term: Term) -> Term | None:
     """
     try:
         answer = caller.read_json(exchange.consistency(term.log, 1, 1))
+        trust.parse_consistency(answer, (1, 1))
     except ReferralError as error:
         if error.code is not ErrorCode.NOT_FOUND:
             raise

@@ -148,6 +148,8 @@ class ProfileDir:
         self.keys_log = path / "keys-log.bin"
         self.enrolment = path / "enrolment.json"
         self.audit = path / "audit"
+        self.lost = path / "lost"
+        """Receipts in leaves that the exchange has lost, one file an act, as `referral receipt show` writes it."""
         self._pins = path / "pins.json"
         self._tokens = path / "tokens.json"
         self._cursor = path / "cursor.json"

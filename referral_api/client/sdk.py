@@ -22,10 +22,11 @@ from typing import Any, Self
 import httpx2
 import uuid_utils
 
+from referral_api.auditlog.losses import LostLog
 from referral_api.auditlog.pack_verification import PackReport
 from referral_api.auditlog.policy import Policy
 from referral_api.auditlog.report import OnProgress, Report, Source, unheard
-from referral_api.client import admission, audit, delivery, enrolment, evidence, exchange, submission
+from referral_api.client import admission, audit, delivery, enrolment, evidence, exchange, resending, submission
 from referral_api.client.ambient import Ambient
 from referral_api.client.delivery import InboxEntry, InboxPage, Opened
 from referral_api.client.keystore import CredentialKeys, Keystore
@@ -343,6 +344,16 @@ class Client:
         """Declare that a key must not be trusted any more; it takes effect at its leaf."""
         body = {"kid": kid, "reason": reason, "at": at}
         return admission.send_directory_act(self.session, self.keys, Act.REVOKE, body, self.session.ambient.act_id())
+
+    # What the exchange has lost.
+
+    def losses(self) -> list[resending.Loss]:
+        """Every loss of a log that we have seen, and what was lost of our own acts."""
+        return resending.find(self.session, self.outbox)
+
+    def accept_loss(self, lost: LostLog) -> list[Entry]:
+        """Agree to a loss, and queue what was lost of our own acts again. Raises as `resending.accept`."""
+        return resending.accept(self.session, self.outbox, lost)
 
     # Auditors.
 
