@@ -77,6 +77,22 @@ def unheard(what: str, done: int, total: int) -> None:
     """The progress that nobody follows."""
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A log that has lost leaves: the witnesses that have cosigned its last checkpoint, and how many leaves were had
+    here, be it of somebody who still has what the exchange has lost.
+    """
+
+    log: LostLog
+    witnesses: tuple[str, ...]
+    had: int
+
+    @property
+    def absent(self) -> int:
+        """How many leaves nobody here has."""
+        return max(0, self.log.signed - self.had)
+
+
 @dataclass(slots=True)
 class Report:
     """What was verified. `counts` says how many times each check was made; `faults` what did not hold.
@@ -94,8 +110,8 @@ class Report:
     """Per log, how many leaves an earlier verification covered: their acts' signatures were not verified again."""
     exhibits: dict[str, bytes] = field(default_factory=dict, repr=False)
     """What is being looked at, to go with whatever fault it has."""
-    lost: list[tuple[LostLog, tuple[str, ...]]] = field(default_factory=list)
-    """Logs that say they have lost leaves, each with the witnesses that have cosigned its last checkpoint."""
+    lost: list[Told] = field(default_factory=list)
+    """Logs that have lost leaves, as their next terms say."""
     erased: int = 0
     """How many leaves do not open because an `erase` act of the exchange names them."""
     final_states: dict[str, tuple[FinalState, ...]] = field(default_factory=dict)

@@ -42,6 +42,7 @@ from referral_api.auditlog.report import (
     RawRecord,
     Report,
     Source,
+    Told,
     Verdict,
     unheard,
 )
@@ -220,10 +221,10 @@ class _Walk:
 
         self._report.hold(Check.CHECKPOINT, log, None, judge)
         witnesses = tuple(sorted({one.witness for one in self._cosigned(trusted) if one.cosigned_s}))
-        self._report.lost.append((lost, witnesses))
         relied = self._relied.get(checkpoint.origin)
         here = [lost.kept] if relied is None else [lost.kept, min(relied.size, checkpoint.size)]
         size = checkpoint.size if self._has(log, checkpoint.size) else max(here)
+        self._report.lost.append(Told(lost, witnesses, size))
         if size < lost.signed:
             facts = {"log": log, "kept": size, "lost": lost.signed - size, "checkpoint": lost.size}
             error = ReferralError(ErrorCode.NOT_FOUND, what="leaves", reason="lost", **facts)

@@ -11,7 +11,7 @@ Implements: R-95; design §9.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import typer
 
 from referral_api.auditlog.report import Check, Fault, Report, Source, Verdict
 from referral_api.cli.invocation import Invocation
-from referral_api.cli.output import EXIT_OF, Exit
+from referral_api.cli.output import EXIT_OF, Exit, Screen
 from referral_api.client import exhibits
 from referral_api.client.sdk import Client
 from referral_api.domain.catalogue import text_of
@@ -82,6 +82,17 @@ def report_data(client: Client, report: Report, *, mode: str, evidence: Path | N
         "faults": [_finding_data(report, finding) for finding in report.faults],
         "heads": {origin: {"size": head.size, "root": head.root.hex()} for origin, head in report.heads.items()},
         "relied": dict(report.relied),
+        "lost": [
+            {
+                "log": told.log.term.log,
+                "kept": told.log.kept,
+                "signed": told.log.signed,
+                "absent": told.absent,
+                "checkpoint": told.log.size,
+                "witnesses": list(told.witnesses),
+            }
+            for told in report.lost
+        ],
         "referrals": len(report.chronicles),
         "witnesses": client.session.keymap.witness_policy is not None,
         "evidence": None if evidence is None else str(evidence),
@@ -103,12 +114,23 @@ def report_lines(call: Invocation, report: Report, data: dict[str, Any]) -> list
         facts = "  ".join(f"{name}={value}" for name, value in sorted(finding.error.facts.items()))
         code = finding.error.code.value
         lines.append(screen.say("audit.fault", log=finding.log, place=place, words=words, code=code, facts=facts))
+    lines += lost_lines(screen, data["lost"])
     lines += [screen.say("audit.head", log=head.origin, size=head.size) for head in report.heads.values()]
     lines += [screen.say("audit.relied", log=log, size=size) for log, size in report.relied.items()]
     if data["evidence"] is not None:
         lines.append(screen.say("audit.evidence", path=data["evidence"]))
     lines.append(screen.say("audit.here"))
     lines.append(screen.say("witnesses.some" if data["witnesses"] else "witnesses.none"))
+    return lines
+
+
+def lost_lines(screen: Screen, lost: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What logs have lost, and who vouches that it was there; or that it is here."""
+    lines: list[str] = []
+    for one in lost:
+        who = ", ".join(one["witnesses"]) or screen.say("reconcile.nobody")
+        key, count = ("audit.lost", one["absent"]) if one["absent"] else ("audit.found", one["signed"] - one["kept"])
+        lines.append(screen.say(key, lost=count, log=one["log"], size=one["checkpoint"], who=who))
     return lines
 
 

@@ -17,7 +17,16 @@ from typing import Annotated, Any
 import typer
 
 from referral_api.auditlog.report import Check, Report, Source, Verdict
-from referral_api.cli.auditing import FALSE, INCOMPLETE, MARKS, demand_auditor, judged, keep_evidence, report_data
+from referral_api.cli.auditing import (
+    FALSE,
+    INCOMPLETE,
+    MARKS,
+    demand_auditor,
+    judged,
+    keep_evidence,
+    lost_lines,
+    report_data,
+)
 from referral_api.cli.invocation import Invocation, invocation, read_document
 from referral_api.cli.output import SCHEMA, Exit, Fault, Screen, Shown
 from referral_api.client import audit
@@ -119,6 +128,7 @@ def explain(screen: Screen, data: Mapping[str, Any], phones: Mapping[str, str]) 
         yield f"  {mark} {screen.say(f'explain.check.{check.value}')} — {verdict} ({one['count']})"
     for log, size in data["relied"].items():
         yield screen.say("audit.relied", log=log, size=size)
+    yield from lost_lines(screen, data.get("lost", ()))
     yield screen.say("explain.covered", referrals=data["referrals"])
     for origin, head in data["heads"].items():
         yield screen.say("audit.head", log=origin, size=head["size"])
@@ -151,7 +161,7 @@ def kind_of(fault: Mapping[str, Any]) -> str:
     if fault["kept"]:
         return "kept"
     if fault["missing"]:
-        return "missing"
+        return "lost" if facts.get("reason") == "lost" else "missing"
     if facts.get("reason") in ("shrunk", "forked"):
         return str(facts["reason"])
     return _BY_WHAT.get(str(facts.get("what")), _BY_CHECK[Check(fault["check"])])

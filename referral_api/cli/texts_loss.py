@@ -53,6 +53,14 @@ LOSS: Final[Mapping[str, tuple[str, str]]] = {
         "{log}: el servidor dice haber perdido {lost} hojas, y AQUÍ ESTÁN: referral admin reconcile --mirror",
         "{log}: the exchange says that {lost} leaves are lost, and HERE THEY ARE: referral admin reconcile --mirror",
     ),
+    "explain.means.lost": (
+        "El servidor perdió hojas del registro y lo dice él mismo, firmado",
+        "The exchange has lost leaves of the log, and says so itself, signed",
+    ),
+    "explain.do.lost": (
+        "Pregunte al operador por el disco y a los testigos por su último texto cofirmado; busque espejos y recibos",
+        "Ask the operator about the disk and the witnesses for their last cosigned text; look for mirrors and receipts",
+    ),
     "fault.log-lost.what": (
         "EL SERVIDOR PERDIÓ HOJAS QUE AQUÍ SE VIERON.",
         "THE EXCHANGE HAS LOST LEAVES THAT WERE SEEN HERE.",

@@ -15,8 +15,9 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from referral_api.auditlog.checkpoint import parse_checkpoint, verify_checkpoint
+from referral_api.auditlog.checkpoint import Checkpoint, parse_checkpoint, verify_checkpoint
 from referral_api.auditlog.erasures import Place
+from referral_api.auditlog.losses import LEAVES_TO_TELL, LostLog, read_lost
 from referral_api.auditlog.note import parse_note
 from referral_api.auditlog.records import LogClosed, parse_record
 from referral_api.auditlog.report import Check, Fault, Head, OnProgress, Report, Source, unheard
@@ -85,7 +86,7 @@ def verify_since(
             }
         )
         # The copy would stand in for old leaves, and another history would look like a wrong leaf: so this comes first.
-        apart = _linked(session, source, heads)
+        apart = _linked(session, source, heads, _lost(session, source, terms))
         if apart.faults:
             return apart
         continued = ContinuedSource(kept.copy, kept.incoming, source)
@@ -180,7 +181,19 @@ def _erased(session: Session, source: Source, terms: Sequence[Term]) -> Mapping[
     return mirroring.find_erasures(source, session.keymap, sizes).named
 
 
-def _linked(session: Session, source: Source, heads: Mapping[str, Head]) -> Report:
+def _lost(session: Session, source: Source, terms: Sequence[Term]) -> Mapping[str, LostLog]:
+    """The logs that have lost leaves, as far as it can be read; the verification holds it against everything else."""
+    found: dict[str, LostLog] = {}
+    for term in terms:
+        if term.before is not None:
+            with suppress(ReferralError):
+                first = {one.index: one.record for one in source.records(term, 0, LEAVES_TO_TELL)}
+                origin = issuer_origin(session.profile.issuer, term.before.log)
+                found[term.before.log] = read_lost(term, origin, first[0], first[1])
+    return found
+
+
+def _linked(session: Session, source: Source, heads: Mapping[str, Head], lost: Mapping[str, LostLog]) -> Report:
     """A report that has faults where the source's newest checkpoints do not continue what was verified."""
     report = Report()
     for origin, head in heads.items():
@@ -189,7 +202,13 @@ def _linked(session: Session, source: Source, heads: Mapping[str, Head]) -> Repo
         def judge(log: str = log, head: Head = head) -> None:
             raw = source.checkpoint(log)
             report.exhibits = {"checkpoint": raw}
-            verify_link(source, log, head, verify_checkpoint(raw, policy_of(session.keymap, log)))
+            newest: Checkpoint = verify_checkpoint(raw, policy_of(session.keymap, log))
+            if (gone := lost.get(log)) is not None:
+                gone.admit(head.size, head.root)
+                if head.size >= gone.kept:
+                    return
+                newest = Checkpoint(gone.origin, gone.kept, gone.kept_root)
+            verify_link(source, log, head, newest)
 
         report.hold(Check.GROWTH, log, None, judge)
     return report

@@ -28,7 +28,7 @@ from referral_api.client.profile import MAX_FILE_BYTES, ProfileDir, corrupt, rea
 from referral_api.client.sources import MirrorSource
 from referral_api.client.trust import entry_bundles
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.terms import Term
+from referral_api.domain.terms import Term, is_audit
 from referral_api.formats.statements import KeyMap
 from referral_api.formats.strict_json import canonical, parse
 
@@ -101,6 +101,9 @@ class Kept:
             log = head.origin.rpartition("/v1/log/")[2]
             try:
                 sizes[log] = _size_of(self.copy, log)
+                after = Term.of_log(log).following if is_audit(log) else None
+                if after is not None and (self.copy / after.log).exists():
+                    sizes[log] = head.size  # It has lost leaves, and its last checkpoint covers more than is held.
                 absent += [(log, index) for index in _verify_log(self.copy, log, head, sizes[log])]
             except (ReferralError, ValueError) as error:
                 index = error.facts.get("index") if isinstance(error, ReferralError) else None
