@@ -152,7 +152,7 @@ def reconcile(
     follow = f"referral admin {'serve' if outcome.closed is None else 'signer show'} --config {config}"
     data = {"imported": outcome.imported, "lost": outcome.lost, "invited": outcome.invited, "closed": outcome.closed}
     if outcome.opened is not None:
-        data["opened"] = asdict(outcome.opened)
+        data["opened"] = asdict(outcome.opened) | {"witnesses": list(outcome.opened.witnesses)}
     call.show(Shown(data, lines, [follow]))
 
 

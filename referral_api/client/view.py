@@ -104,9 +104,16 @@ def fetch_referral(session: Session, ref: ReferralId, known: Mapping[Digest, byt
 
     `known` are the acts on it that the exchange has given us receipts of acceptance for, and these. Raises NOT_FOUND;
     ACT_SIGNATURE_INVALID, KEY_NOT_VALID, WRONG_AUDIENCE, SIGNATURE_INVALID, RECEIPT_MISMATCH; TAMPERED where the acts
-    do not fold to the states that are claimed, or something of the referral was left out (`reason` `omitted`).
+    do not fold to the states that are claimed, or something of the referral was left out (`reason` `omitted`);
+    INCONSISTENT (`lost`) where the exchange has lost it, and nobody here has agreed to that.
     """
-    answer = session.read_json(exchange.referral(ref))
+    try:
+        answer = session.read_json(exchange.referral(ref))
+    except ReferralError as error:
+        if error.code is ErrorCode.NOT_FOUND:
+            for receipt in known.values():
+                losses.excuse(session, receipt)
+        raise
     try:
         found = _verify_view(session, ref, answer)
     except ReferralError as error:

@@ -34,7 +34,7 @@ def year_of(now: int) -> int:
     return datetime.fromtimestamp(now, UTC).year
 
 
-def term_of(now: int, newest: str | None) -> Term:
+def term_of(newest: str | None, now: int) -> Term:
     """The term whose audit log takes a leaf of this time: the year's, or where there is a later one, the newest."""
     term = Term(year_of(now))
     return term if newest is None else max(term, Term.of_log(newest))

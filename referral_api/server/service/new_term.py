@@ -124,7 +124,7 @@ def begin(exchange: Exchange, signers: LogSigners, batch: Batch, opening: Openin
     batch.record(LogLost(t=batch.now, salt=salts[1], kept=kept, signed=signed, authority=vouched.authority))
     witnessed = vouched.authority == "witnesses"
     logbook.save_cosigned(batch.tx, lost.log, vouched.head.size, vouched.note, now, witnessed=witnessed)
-    batch.now, batch.term = max(now, batch.now), term_of(max(now, batch.now), after.log)
+    batch.now, batch.term = max(now, batch.now), term_of(after.log, max(now, batch.now))
     witnesses = tuple(sorted(vouched.head.witnesses()))
     return Opened(lost.log, after.log, edge.size, signed - edge.size, vouched.head.size, witnesses)
 

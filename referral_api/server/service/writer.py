@@ -53,7 +53,7 @@ class Writer:
         signers: Callable[[str], LogSigner],
         *,
         clock: Callable[[], float],
-        term_of: Callable[[int, str | None], Term],
+        term_of: Callable[[str | None, int], Term],
         begin: Callable[[Batch], None],
         announce: Callable[[Batch], None] = lambda _: None,
         committed: Callable[[Batch], None],
@@ -240,7 +240,7 @@ class Writer:
         newest = logbook.newest_audit(tx)
         # The clock is read under the lock, so that whoever appends later, in any process, has also read it later.
         now = self._last_now = max(int(self._clock()), self._last_now, self._newest_time(tx, newest))
-        term = self._term_of(now, None if newest is None else newest[0])
+        term = self._term_of(None if newest is None else newest[0], now)
         # At the turn of the year the log before is closed as the next one begins: both are held, the older one first.
         heads |= logbook.lock(tx, {term.log} if newest is None else {newest[0], term.log})
         saved: dict[str, int] = {}
