@@ -126,6 +126,7 @@ CALLS: dict[str, Call] = {
     "invite": Call("registrar", inviting),
     "applicants": Call("registrar", lambda c, s, r: c.applicants()),
     "approve": Call("registrar", approving),
+    "losses": Call("operator", lambda c, s, r: c.losses()),
     "mirror": Call("auditor", mirrored),
     "evidence_pack": Call("officer", packed),
     "audit": Call("auditor", lambda c, s, r: c.audit()),
@@ -138,6 +139,7 @@ ELSEWHERE = {
     "cosign_receipt": "with witnesses alone: tests/story/test_witnesses.py",
     "revoke": "sends its act as `invite` does",
     "audited": "names what `audit` and `audit_since` read",
+    "accept_loss": "after a loss alone: tests/story/test_next_term.py",
 }  # fmt: skip
 """Public methods of `Client` without a row, and why."""
 ALSO: dict[str, set[int]] = {
