@@ -35,6 +35,7 @@ from referral_api.formats.enrolment import Invitation, build_invitation, code_di
 from referral_api.formats.strict_json import b64u
 from referral_api.server import app
 from referral_api.server.service import enrolment, founding
+from referral_api.server.service.clock_watch import steady
 from referral_api.server.service.reckoning import reckon
 from referral_api.server.settings import Settings
 from referral_api.server.storage import enrolments
@@ -78,13 +79,18 @@ ENTRIES: dict[str, dict[str, Any]] = {
 
 @dataclass(slots=True)
 class Clock:
-    """This machine's time, and what a test adds to it; or one moment that lasts."""
+    """This machine's time, and what a test adds to it; or one moment that lasts. `wrong_s` is shown too much."""
 
     ahead_s: float = 0.0
     stopped_at: float | None = None
+    wrong_s: float = 0.0
 
     def __call__(self) -> float:
         """Unix seconds."""
+        return self.runs_on() + self.wrong_s
+
+    def runs_on(self) -> float:
+        """The same of a clock that nobody can set."""
         return (time.time() if self.stopped_at is None else self.stopped_at) + self.ahead_s
 
 
@@ -111,7 +117,8 @@ class Server:
 
     def start(self, on_step: Callable[[str], None] = lambda _: None) -> None:
         """Open the exchange and serve it; the port stays the same when it is started again."""
-        self.runtime = app.open_runtime(self.settings, clock=self.clock, on_step=on_step)
+        runs_on = self.clock.runs_on if isinstance(self.clock, Clock) else steady
+        self.runtime = app.open_runtime(self.settings, clock=self.clock, runs_on=runs_on, on_step=on_step)
         listener = socket.create_server(("127.0.0.1", self.port), backlog=256)
         self.port = listener.getsockname()[1]
         self._http = app.http_server(app.create_app(self.runtime), self.settings)
@@ -318,11 +325,11 @@ class Tee:
 class World:
     """A founded exchange, copied and served, with a client for everybody (opened when first asked for)."""
 
-    def __init__(self, founded: Founded, folder: Path, database_url: str = "") -> None:
+    def __init__(self, founded: Founded, folder: Path, database_url: str = "", clock: Clock | None = None) -> None:
         shutil.copytree(founded.folder, folder, dirs_exist_ok=True)
         self.folder = folder
         self.seats = founded.seats
-        self.clock = Clock()
+        self.clock = clock or Clock()
         self.tape: list[bytes] = []
         self.heads: dict[str, tuple[int, bytes]] = {}
         """Size and root of each log at the last check; only tests/world_check.py uses it."""

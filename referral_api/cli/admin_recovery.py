@@ -27,7 +27,8 @@ from referral_api.domain.errors import ReferralError
 from referral_api.domain.words import KeyUse
 from referral_api.formats.keys import PublicKey
 from referral_api.server import app as server
-from referral_api.server.service import adoption, new_term, salvage
+from referral_api.server.service import adoption, clock_watch, new_term, salvage
+from referral_api.server.service.clock_watch import newest_leaf_s
 from referral_api.server.service.exchange import Directory
 from referral_api.server.service.reconcile import plan, survey
 from referral_api.server.service.reconcile import reconcile as bring_back
@@ -123,7 +124,7 @@ def reconcile(
     if new_origin != (checkpoint is not None):
         raise Fault("new-origin")
     settings = load_settings(config)
-    with _opened(settings) as runtime:
+    with opened(settings) as runtime:
         found = salvage.Salvager(runtime.exchange, runtime.log_signers)
         if mirrored is not None:
             found.mirror(mirrored)
@@ -136,6 +137,7 @@ def reconcile(
         else:
             missing = survey(runtime.exchange, found.found)[0]
             call.confirm("ask.new_origin", log=opening.vouched.log, following=str(opening.term.following))
+        clock_watch.demand_right(settings.data_dir, newest_leaf_s(runtime.exchange.database), time.time())
         outcome = bring_back(runtime.exchange, runtime.log_signers, missing, opening=opening, clock=time.time)
     say = call.screen.say
     lines = [say("reconcile.log", log=log, count=count) for log, count in outcome.imported.items()]
@@ -182,7 +184,7 @@ def signer_show(ctx: typer.Context, config: ConfigFile = Path(SETTINGS)) -> None
     call = invocation(ctx)
     settings = load_settings(config)
     shown: list[dict[str, Any]] = []
-    with _opened(settings) as runtime, runtime.exchange.database.read() as conn:
+    with opened(settings) as runtime, runtime.exchange.database.read() as conn:
         for log in logbook.names(conn):
             holder = lease.find_holder(conn, log)
             shown.append(_standing(runtime, log, holder, logbook.size(conn, log)))
@@ -201,11 +203,12 @@ def signer_adopt(
     settings = load_settings(config)
     if not state and not checkpoint:
         raise Fault("no-authority")
-    with _opened(settings) as runtime:
+    with opened(settings) as runtime:
         exchange, signers = runtime.exchange, runtime.log_signers
         with exchange.database.read() as conn:
             # A log that has lost leaves has no signer any more.
             logs = [log for log in logbook.names(conn) if logbook.following(conn, log) is None]
+        clock_watch.demand_right(settings.data_dir, newest_leaf_s(exchange.database), time.time())
         given = [
             adoption.authority_of_state(read_file(path, STATE_BYTES), exchange, signers, logs) for path in state or ()
         ]
@@ -220,7 +223,7 @@ def signer_adopt(
 
 
 @contextmanager
-def _opened(settings: Settings) -> Iterator[server.Runtime]:
+def opened(settings: Settings) -> Iterator[server.Runtime]:
     """The exchange's parts, with its gate left out. Raises Fault where an exchange is using them."""
     try:
         runtime = server.open_runtime(settings, recovering=True)

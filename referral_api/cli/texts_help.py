@@ -142,6 +142,10 @@ _COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
         "Recuperar lo perdido desde un espejo y recibos (con el servidor detenido).",
         "Bring back what was lost from a mirror and receipts (with the exchange stopped).",
     ),
+    "help.admin.clock": (
+        "Ver el reloj y la hora de la última hoja, o decir que el reloj está bien (con el servidor detenido).",
+        "Show the clock and the newest leaf's time, or say that the clock is right (with the exchange stopped).",
+    ),
     "help.admin.signer": ("El firmante de los registros.", "The signer of the logs."),
     "help.admin.signer.show": (
         "Ver qué firmante puede firmar cada registro (con el servidor detenido).",
@@ -173,6 +177,10 @@ _OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
     "option.target": ("Carpeta nueva para la copia.", "New folder for the backup."),
     "option.with_keys": ("Con las claves privadas del servidor.", "With the exchange's private keys."),
     "option.source": ("Carpeta de la copia.", "Folder of the backup."),
+    "option.is_right": (
+        "El reloj está bien, aunque el registro diga otra cosa; vale un día.",
+        "The clock is right, whatever the log says; good for a day.",
+    ),
     "option.verify": ("Sólo comprobar que la copia está completa.", "Only prove that the backup is whole."),
     "option.scratch": (
         "Base de datos PostgreSQL vacía donde comprobar.",

@@ -73,6 +73,19 @@ RECOVERY: Final[Mapping[str, tuple[str, str]]] = {
         "{log}: este equipo firma desde ahora (turno {fence}, {size} hojas, por: {by}).",
         "{log}: this host signs from now on (fence {fence}, {size} leaves, by: {by}).",
     ),
+    "clock.shown": (
+        "El reloj marca {clock}; la última hoja del registro es de {newest_leaf}.",
+        "The clock shows {clock}; the newest leaf of the log is of {newest_leaf}.",
+    ),
+    "clock.good": ("Con este reloj se puede escribir.", "With this clock, writes may open."),
+    "clock.doubtful": (
+        "Así no se escribe nada ({reason}). Compare con otro reloj y corríjalo; si está bien: --is-right",
+        "Like this nothing is written ({reason}). Compare with another clock and set it; if it is right: --is-right",
+    ),
+    "ask.clock": (
+        "¿Son ahora de verdad las {clock} (UTC)? Con una hora equivocada todo lo que siga queda mal fechado.",
+        "Is it truly {clock} (UTC) now? Under a wrong time everything that follows is misdated.",
+    ),
     "ask.adopt": (
         "¿Firmar aquí desde ahora {logs}? El equipo anterior ya no podrá.",
         "Sign {logs} here from now on? The former host will not be able to.",

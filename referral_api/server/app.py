@@ -38,9 +38,10 @@ from referral_api.server.api.upkeep import heard, hop_to, keep, keep_directory
 from referral_api.server.service import feed, founding, opening
 from referral_api.server.service.acts import Door
 from referral_api.server.service.batch import Batch
+from referral_api.server.service.clock_watch import ClockWatch, steady
 from referral_api.server.service.exchange import Directory, Exchange, term_of, year_of
 from referral_api.server.service.promises import promised
-from referral_api.server.service.recording import ClockWatch, Configured, Recording
+from referral_api.server.service.recording import Configured, Recording
 from referral_api.server.service.replay import MemoryReplayStore, ReplayStore
 from referral_api.server.service.second_host import SigningHere, SigningHost
 from referral_api.server.service.tokens import TokenService
@@ -101,15 +102,16 @@ def open_runtime(
     settings: Settings,
     *,
     clock: Callable[[], float] = time.time,
+    runs_on: Callable[[], float] = steady,
     on_step: Callable[[str], None] = lambda _: None,
     raw_genesis: bytes | None = None,
     recovering: bool = False,
 ) -> Runtime:
     """Open a founded exchange and pass its start-up gate. `raw_genesis` is `found`'s, whose log is still empty.
 
-    What the gate finds closes the writer (R-97); `recovering` leaves the gate out, for commands that mend what it
-    finds. Raises what database and keys raise, and WRITES_CLOSED with `reason` `signer-fenced` (another host runs this
-    exchange, and it is not said to have several) or `settings-differ-from-genesis`.
+    What the gate finds closes the writer (R-97); `recovering` leaves it out, for commands that mend what it finds.
+    `clock` is the time, `runs_on` a clock that nobody sets. Raises what database and keys raise, and WRITES_CLOSED:
+    `signer-fenced` (another host runs this, and it is not said to have several), `settings-differ-from-genesis`.
     """
     signers = load_signers(settings.keys_dir)
     database = Database.open(settings.database)
@@ -141,11 +143,11 @@ def open_runtime(
         exchange = replace(exchange, signed=lambda _log: None)
         elsewhere = SigningHost(database, log_signers.trust, exchange.checkpoints, notices.ask)
     polled: dict[str, int] = {}
-    watch = ClockWatch(exchange, clock, time.monotonic)
+    watch = ClockWatch(exchange, clock, runs_on, settings.data_dir)
     writer = Writer(
         database,
         log_signers,
-        clock=clock,
+        clock=watch,
         term_of=term_of,
         begin=lambda batch: opening.begin(exchange, elsewhere or log_signers, watch, polled, batch),
         announce=lambda batch: _announce(notices, batch),

@@ -20,6 +20,7 @@ from referral_api.auditlog.records import LogClosed, LogGenesis, Viewed, encode_
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act
 from referral_api.server import app
+from referral_api.server.service import clock_watch
 from referral_api.server.service.batch import Batch, Done, Place
 from tests.conftest import ENGINES
 from tests.faults.submissions import Parcel, parcel
@@ -50,8 +51,8 @@ def eve(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
         url = create_database(request.getfixturevalue("postgres_url"), f"eve_{tmp_path.name[-8:].lower().strip('_')}")
     set_clock(clock, moment(YEAR, 12, 30, 12))
     made = found(tmp_path / "founded", database_url=url, clock=clock)
-    with World(made, tmp_path / "world", url) as world:
-        set_clock(world.clock, moment(YEAR, 12, 31, 20))
+    set_clock(clock, moment(YEAR, 12, 31, 20))
+    with World(made, tmp_path / "world", url, clock) as world:
         world.check()
         yield world
         world.check()
@@ -174,8 +175,8 @@ def test_an_auditor_finds_every_log_of_an_exchange_that_slept_for_two_years(tmp_
     settings = settings_of(tmp_path / "slept")
     app.found(settings, registrars_required=2, clock=clock).close()
     set_clock(clock, moment(YEAR + 3, 2, 1))
-    with World(enrol(tmp_path / "slept", settings, "", clock), tmp_path / "world") as world:
-        world.clock.ahead_s = clock.ahead_s
+    clock_watch.confirm(settings.data_dir, clock())
+    with World(enrol(tmp_path / "slept", settings, "", clock), tmp_path / "world", clock=clock) as world:
         report = world.auditor.audit()
         assert report.complete, report.faults
         assert sorted(report.heads) == sorted(

@@ -163,7 +163,7 @@ def adopt(
     writer = Writer(
         exchange.database,
         signers,
-        clock=clock,
+        clock=lambda _newest_s: clock(),
         term_of=term_of,
         begin=begin,
         committed=install,

@@ -12,10 +12,10 @@ from pathlib import Path
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.server import observe
 from referral_api.server.service.batch import Batch
+from referral_api.server.service.clock_watch import ClockWatch
 from referral_api.server.service.exchange import Exchange
 from referral_api.server.service.new_year import begin_term
 from referral_api.server.service.recorded import LogSpool
-from referral_api.server.service.recording import ClockWatch
 from referral_api.server.service.second_host import SigningHost
 from referral_api.server.service.writer import Writer
 from referral_api.server.storage import feeds, lease, spool

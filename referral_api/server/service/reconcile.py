@@ -176,7 +176,7 @@ def reconcile(
         writer = Writer(
             exchange.database,
             _nobody,
-            clock=clock,
+            clock=lambda _newest_s: clock(),
             term_of=term_of,
             begin=lambda _: None,
             committed=lambda batch: exchange.directory.advance(batch.keymap) if batch.keymap is not None else None,

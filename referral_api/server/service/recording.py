@@ -1,4 +1,4 @@
-"""What the exchange writes down about itself: refusals, tokens, its configuration, its clock (R-98).
+"""What the exchange writes down about itself: refusals, tokens, its configuration (R-98).
 
 A refusal of a known caller about a referral or an act is one record, before its answer leaves; repetitions, strangers'
 refusals and tokens are counted by credential, code and hour. Counts wait in memory for half a minute, then in a table
@@ -14,12 +14,11 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
 from referral_api.auditlog.records import (
-    ClockJump,
     Configuration,
     Refusals,
     Refused,
@@ -38,8 +37,6 @@ from referral_api.server.storage.tallies import Tally
 HOUR_S = 3600
 SINGLES = 20
 """How many different refusals of one credential in one hour get a record each; more are counted."""
-JUMP_S = 5
-"""By how many seconds the clock may differ from what it should show, before that is recorded."""
 _RECORDS_A_JOB = 64
 """Counts that become records in one job of the writer, so that the end of an hour holds nobody up."""
 
@@ -249,37 +246,6 @@ class Configured:
         batch.record(Configuration(t=batch.now, salt=salt, version=self._version, digest=self._digest, changed=changed))
         tallies.save_settings(batch.tx, self._digests)
         return Done(None)
-
-
-class ClockWatch:
-    """The wall clock held against one that nobody sets. The writer's thread alone uses it.
-
-    Times in the log never run backwards whatever the clock does (writer.py); that it jumped is worth knowing, because
-    the deadlines of units are counted by it.
-    """
-
-    def __init__(self, exchange: Exchange, clock: Callable[[], float], monotonic: Callable[[], float]) -> None:
-        self._exchange = exchange
-        self._clock = clock
-        self._monotonic = monotonic
-        self._seen: tuple[float, float] | None = None
-        self._looked: tuple[float, float] = (0.0, 0.0)
-
-    def look(self, batch: Batch) -> None:
-        """At the beginning of a batch: record where the clock is not where it was expected."""
-        observed, steady = self._looked = self._clock(), self._monotonic()
-        # At start only what is impossible can be told: a clock that stands before the newest leaf.
-        wall, then = self._seen or (max(observed, float(batch.now)), steady)
-        expected = wall + steady - then
-        if abs(observed - expected) > JUMP_S:
-            salt = encode_salt(self._exchange.token_bytes(16))
-            batch.record(
-                ClockJump(t=batch.now, salt=salt, expected=max(0, int(expected)), observed=max(0, int(observed)))
-            )
-
-    def settled(self) -> None:
-        """The batch has been committed: what it recorded is not recorded again."""
-        self._seen = self._looked
 
 
 def _hour(now: int) -> int:

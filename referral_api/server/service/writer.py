@@ -46,14 +46,17 @@ class _Queued:
 
 
 class Writer:
-    """One thread, one connection, one transaction at a time. `on_step` is told where each batch is (fault tests)."""
+    """One thread, one connection, one transaction at a time. `on_step` is told where each batch is (fault tests).
+
+    `clock` is asked for a batch's time with that of the newest leaf, and refuses the batch where neither can be right.
+    """
 
     def __init__(
         self,
         database: Database,
         signers: Callable[[str], LogSigner],
         *,
-        clock: Callable[[], float],
+        clock: Callable[[int], float],
         term_of: Callable[[str | None, int], Term],
         begin: Callable[[Batch], None],
         announce: Callable[[Batch], None] = lambda _: None,
@@ -247,8 +250,9 @@ class Writer:
     def _open(self, tx: Transaction) -> Batch:
         heads = logbook.lock(tx, (KEYS,))
         newest = logbook.newest_audit(tx)
+        newest_s = self._newest_time(tx, newest)
         # The clock is read under the lock, so that whoever appends later, in any process, has also read it later.
-        now = self._last_now = max(int(self._clock()), self._last_now, self._newest_time(tx, newest))
+        now = self._last_now = max(int(self._clock(newest_s)), self._last_now, newest_s)
         term = self._term_of(None if newest is None else newest[0], now)
         # At the turn of the year the log before is closed as the next one begins: both are held, the older one first.
         heads |= logbook.lock(tx, {term.log} if newest is None else {newest[0], term.log})

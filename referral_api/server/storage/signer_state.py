@@ -35,6 +35,8 @@ _VERSION: Final = 2
 
 CLOSED_REASONS: Final = frozenset(
     {
+        "clock-ahead",
+        "clock-behind",
         "commit-failed",
         "database-differs",
         "database-shorter",

@@ -29,6 +29,7 @@ from referral_api.domain.terms import Term
 from referral_api.domain.words import Act, CredentialKind
 from referral_api.formats.enrolment import parse_invitation
 from referral_api.server.service.batch import Done
+from referral_api.server.service.clock_watch import confirm
 from referral_api.server.service.erasure import Erasure
 from tests.faults.submissions import parcel, send_at_once
 from tests.lying_witness import LyingWitness, policy_at
@@ -143,6 +144,7 @@ def live(world: World) -> None:
     world.officer.revoke(lost, "lost", int(world.clock()))
     # A new year has a new log, which a batch begins.
     world.clock.ahead_s = datetime(datetime.now(UTC).year + 1, 1, 1, 1, tzinfo=UTC).timestamp() - world.clock()
+    confirm(world.settings.data_dir, world.clock())
     world.restart()
     assert world.caller("operator").call("GET", f"/v1/referrals/{sent.ref}").status == 200
     year, exchange = datetime.now(UTC).year, world.server.runtime.exchange
