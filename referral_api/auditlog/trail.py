@@ -34,6 +34,8 @@ from referral_api.formats.strict_json import b64u, sha256_b64u
 
 _ON_KEYS_LOG = frozenset({Act.GENESIS, Act.STATEMENT, Act.APPROVE_STATEMENT, Act.REVOKE})
 """Directory acts that change the key map whenever they are accepted; an objection does where its statement waits."""
+AHEAD_S = 300
+"""How far a leaf may be dated after its reader's own time: as far as an exchange lets its clock run ahead (R-97)."""
 _FROM_GAPS = frozenset({ErrorCode.KEY_NOT_VALID, ErrorCode.NOT_INCLUDED})
 REFUSED_BY_THE_FOLD = frozenset({ErrorCode.STALE_HEAD, ErrorCode.ILLEGAL_TRANSITION})
 """Refusals that whoever sees everything can judge: they lie in what went before."""
@@ -42,8 +44,11 @@ REFUSED_BY_THE_FOLD = frozenset({ErrorCode.STALE_HEAD, ErrorCode.ILLEGAL_TRANSIT
 class Trail:
     """The audit logs of one exchange as they are walked, year after year."""
 
-    def __init__(self, report: Report, keys_leaves: Sequence[bytes], root: bytes, erasures: Erasures) -> None:
+    def __init__(
+        self, report: Report, keys_leaves: Sequence[bytes], root: bytes, erasures: Erasures, now: int | None = None
+    ) -> None:
         self._report = report
+        self._latest_s = LATEST_S if now is None else now + AHEAD_S
         self._erasures = erasures
         self._keys_leaves = keys_leaves
         self._keys_index = {sha256_b64u(leaf): index for index, leaf in enumerate(keys_leaves)}
@@ -176,6 +181,8 @@ class Trail:
         """The exchange's clock never runs backwards, and a log holds its own year and no other."""
         # One leaf that is dated ahead is one fault, not that of every leaf behind it.
         before, self._logged_s = self._logged_s, leaf.logged_s
+        if leaf.logged_s > self._latest_s >= before:
+            raise ReferralError(ErrorCode.TAMPERED, what="time", reason="ahead")
         if leaf.logged_s < before:
             raise ReferralError(ErrorCode.TAMPERED, what="time", reason="backwards")
         if leaf.logged_s > LATEST_S or datetime.fromtimestamp(leaf.logged_s, UTC).year != Term.of_log(log).year:

@@ -66,6 +66,7 @@ def verify_full(
     issuer: str | None = None,
     relied: Mapping[str, Head] = MappingProxyType({}),
     progress: OnProgress = unheard,
+    now: int | None = None,
 ) -> Report:
     """Verify the keys log and the audit logs of these years, in order, from the first leaf.
 
@@ -73,10 +74,10 @@ def verify_full(
     those that have a log, from the year of the exchange's founding: that none is left out, the logs' own first and last
     leaves prove, each of which names the next one's neighbour. Leaves that a head of `relied` covers were verified
     whole before: they are hashed, opened and folded again, but the signatures of their acts are not verified again.
-    `progress` is told of `leaves` read and of leaves `verified` with all behind them. Raises only what the source
-    raises because it cannot be read at all (UNREACHABLE); everything else is in the report.
+    `progress` is told of `leaves` read and of leaves `verified` with all behind them. No leaf may be dated after `now`,
+    the reader's own time. Raises only what the source raises because it cannot be read at all (UNREACHABLE).
     """
-    return _Walk(source, pins, relied, progress).run(root, terms, issuer)
+    return _Walk(source, pins, relied, progress).run(root, terms, issuer, now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ class _Walk:
         self._lost: dict[Term, LostLog] = {}
         """The logs that have lost leaves, as the beginning of the next term says, which is verified in its turn."""
 
-    def run(self, root: bytes, terms: Sequence[Term], issuer: str | None) -> Report:
+    def run(self, root: bytes, terms: Sequence[Term], issuer: str | None, now: int | None) -> Report:
         keys_leaves: list[bytes] = []
         final = self._keys_log(root, issuer, keys_leaves)
         if final is None:
@@ -117,7 +118,7 @@ class _Walk:
         erasing: list[Erasing] = []
         self._find_lost(terms, final)
         trees = {term: self._audit_tree(term, final, erasing) for term in terms}
-        trail = Trail(self._report, keys_leaves, root, self._erasures(trees, erasing, final))
+        trail = Trail(self._report, keys_leaves, root, self._erasures(trees, erasing, final), now)
         for before, term, after in zip((None, *terms), terms, (*terms[1:], None), strict=False):
             self._term(term, trees[term], trail, final, (before, after))
         self._report.exhibits = {}

@@ -156,8 +156,10 @@ def _verify(
     logs = {issuer_origin(profile.issuer, log): log for log in ("keys", *(term.log for term in terms))}
     pins = {origin: pin for origin in logs if (pin := directory.find_pin(origin)) is not None}
     heads = {origin: Head(origin, pin.size, pin.root) for origin, pin in pins.items()}
+    # This machine's own time: the exchange, which may be at fault, has no say in it.
+    now = int(session.ambient.now())
     report = verify_full(
-        source, unb64u(profile.root), terms, heads, issuer=profile.issuer, relied=relied, progress=progress
+        source, unb64u(profile.root), terms, heads, issuer=profile.issuer, relied=relied, progress=progress, now=now
     )
     if report.stands:
         kept = Kept(directory)

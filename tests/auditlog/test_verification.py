@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from referral_api.auditlog.checkpoint import sign_checkpoint
-from referral_api.auditlog.leaf import LeafKind, encode_leaf, leaf_of
+from referral_api.auditlog.leaf import LeafKind, encode_leaf, leaf_of, parse_leaf
 from referral_api.auditlog.merkle import Frontier, leaf_hash
 from referral_api.auditlog.records import LogClosed, encode_record, encode_salt, leaf_of_record
 from referral_api.auditlog.report import MAX_FAULTS_TOLD
 from referral_api.auditlog.tiles import ENTRIES, TILE_WIDTH, TileName
+from referral_api.auditlog.trail import AHEAD_S
 from referral_api.auditlog.verification import Check, Fault, Head, RawRecord, Report, Verdict, verify_full
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.terms import Term
@@ -500,6 +501,19 @@ def test_a_verdict_fails_before_it_is_incomplete_and_is_never_ok_unmade() -> Non
     report.faults.append(Fault(Check.STATES, AUDIT, 1, ReferralError(ErrorCode.TAMPERED)))
     assert report.verdict(Check.STATES) is Verdict.FAILED
     assert not report.complete
+
+
+def test_a_leaf_is_not_dated_after_its_readers_own_time(served: Served) -> None:
+    """R-95: what claims to have been written tomorrow is false, whoever signed for it."""
+    root, last_s = pw.Log().keymap.root, max(parse_leaf(leaf).logged_s for leaf in served.exchange.audit)
+
+    def reasons(now: int) -> list[str]:
+        report = verify_full(served, root, [Term(YEAR)], {}, issuer=pw.ISSUER, now=now)
+        assert report.complete is not bool(report.faults)
+        return [str(one.error.facts["reason"]) for one in report.faults if one.check is Check.LEAVES]
+
+    assert reasons(last_s) == reasons(last_s - AHEAD_S) == []
+    assert reasons(last_s - AHEAD_S - 1) == reasons(0) == ["ahead"]
 
 
 def close_log(made: SimulatedExchange, following: int = YEAR + 1, t: int | None = None) -> None:

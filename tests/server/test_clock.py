@@ -10,6 +10,7 @@ import pytest
 
 from referral_api.auditlog.leaf import parse_leaf
 from referral_api.auditlog.records import ClockJump, ServerRecord, WritesClosed, parse_record
+from referral_api.auditlog.report import Check
 from referral_api.client.outbox import Progress
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.server.service import clock_watch
@@ -177,6 +178,12 @@ def test_leaves_that_lie_ahead_are_gone_on_from_by_the_operators_word(sqlite_wor
     world.submit()
     assert newest_s(world) == ahead_s
     world.check()
+    # An auditor sees it, until that time has come.
+    report = world.auditor.audit()
+    assert [(one.check, one.error.facts["reason"]) for one in report.faults] == [(Check.LEAVES, "ahead")]
+    assert report.failed
+    world.clock.ahead_s += 20 * DAY_S
+    assert world.auditor.audit().complete
 
 
 def _stored_newest_s(world: World) -> int:
