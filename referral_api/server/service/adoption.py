@@ -1,9 +1,9 @@
 """Moving a log's signer here: authorised by its own state, or by a checkpoint that the witnesses' quorum has cosigned.
 
 It takes over every log that was signed, each on an authority of its own, but for a year's log that is closed: for that
-one the first record of the log after it vouches. The new signer has a claim of its own and a higher fence. Lease, record
-and everything else of it commit in one transaction; the new state lies ready beside the old one and takes its place
-right after. Killed anywhere, the same command again brings it to its end.
+one the first record of the log after it vouches. The new signer has a claim of its own and a higher fence. Lease,
+record and everything else of it commit in one transaction; the new state lies ready beside the old one and takes its
+place right after. Killed anywhere, the same command again brings it to its end.
 
 Must never: adopt over a database that holds less than, or something else than, what the authority says was signed, or
 leave a log behind for another signer.
