@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from referral_api.auditlog.checkpoint import Checkpoint, cosign_checkpoint, parse_checkpoint
 from referral_api.auditlog.note import NoteSignature, SignatureType, VerifierKey, parse_note
 from referral_api.auditlog.policy import Policy, Witness, policy_of
-from referral_api.auditlog.witnessing import format_answer, parse_request
+from referral_api.auditlog.witnessing import format_answer, monitoring_path, parse_request
 
 Said = tuple[int, str, bytes]
 """Status, media type, body."""
@@ -39,6 +39,8 @@ class LyingWitness:
         self.secret = secret
         self.key = VerifierKey(name, SignatureType.COSIGNATURE_ED25519, secret.public_key().public_bytes_raw())
         self.asked: list[Checkpoint] = []
+        self.shown: dict[str, bytes] = {}
+        """What it shows to monitors, by path below its prefix: the last text of each log that it cosigned."""
         self.olds: list[int] = []
         self.says: Callable[[Checkpoint, int], Said] = lambda checkpoint, _old: self.cosigned(checkpoint)
 
@@ -74,6 +76,15 @@ class LyingWitness:
                 witness.asked.append(checkpoint)
                 witness.olds.append(asked.old_size)
                 status, media_type, body = witness.says(checkpoint, asked.old_size)
+                if status == 200:
+                    witness.shown[monitoring_path(checkpoint.origin)] = asked.raw_checkpoint + body
+                self._answer(status, media_type, body)
+
+            def do_GET(self) -> None:
+                body = witness.shown.get(self.path.removeprefix("/prefix/"))
+                self._answer(404 if body is None else 200, "text/plain", body or b"")
+
+            def _answer(self, status: int, media_type: str, body: bytes) -> None:
                 self.send_response(status)
                 self.send_header("content-type", media_type)
                 self.send_header("content-length", str(len(body)))

@@ -10,13 +10,14 @@ Implements: R-99; design §9 ("every leaf opens, or exactly one permitted erase 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from referral_api.auditlog.leaf import Leaf, LeafKind
-from referral_api.auditlog.report import RawRecord
+from referral_api.auditlog.leaf import Leaf, LeafKind, parse_leaf
+from referral_api.auditlog.report import RawRecord, Source
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.terms import Term
 from referral_api.domain.words import Act, KeyUse
 from referral_api.formats.act import RawAct, parse_act, verify_act
 from referral_api.formats.exchange_bodies import FinalState
@@ -28,15 +29,20 @@ ERASABLE = frozenset({LeafKind.ACT, LeafKind.ACCESS, LeafKind.SERVER})
 """Kinds of leaves whose records may be erased. The log's own first and last ones hold the logs together, and an `erase`
 act says why others are gone.
 """
+_ERASE = b'"k":"erase"'
 Place = tuple[str, int]
+Erasing = tuple[str, int, bytes]
+"""A leaf that may be of kind `erase`: its log, its index and itself."""
 
 
 @dataclass(slots=True)
 class Erasures:
-    """What the `erase` acts of the logs name. `sizes` are the logs' own: `audit/<year>` and how many leaves it has."""
+    """What the `erase` acts of the logs name. `sizes` are the logs' own: `audit/<term>` and how many leaves it has."""
 
     keymap: KeyMap
     sizes: Mapping[str, int]
+    acts: set[Place] = field(default_factory=set)
+    """Where acts stand that the exchange's act key has signed."""
     named: dict[Place, Place] = field(default_factory=dict)
     """The act that names a leaf, by the leaf."""
     first: dict[str, Place] = field(default_factory=dict)
@@ -45,6 +51,20 @@ class Erasures:
     """How each delivery of such a referral ended, as the latest act says."""
     faults: list[tuple[Place, ReferralError]] = field(default_factory=list)
     """Acts that name what they must not, by their own place."""
+
+    def gather(self, erasing: Sequence[Erasing], source: Source) -> None:
+        """Take the acts behind these leaves, as a source gives them. Raises UNREACHABLE alone: whatever else is wrong
+        with one, whoever walks the log finds and names it in its place.
+        """
+        for log, index, raw_leaf in erasing:
+            try:
+                leaf = parse_leaf(raw_leaf)
+                for found in source.records(Term.of_log(log), index, 1):
+                    if found.index == index:
+                        self.take(log, leaf, found)
+            except ReferralError as error:
+                if error.code is ErrorCode.UNREACHABLE:
+                    raise
 
     def take(self, log: str, leaf: Leaf, found: RawRecord) -> None:
         """Take the act behind a leaf of kind `erase`; one that is not the exchange's counts for nothing.
@@ -56,6 +76,7 @@ class Erasures:
         if act.act is not Act.ERASE or act.party != EXCHANGE or sha256_b64u(found.record) != leaf.digest:
             raise ReferralError(ErrorCode.TAMPERED, what="erasure", reason="signer")
         verify_act(act, keys)
+        self.acts.add((log, found.index))
         self._read(log, found.index, act)
 
     def _read(self, log: str, index: int, act: RawAct) -> None:
@@ -86,8 +107,13 @@ class Erasures:
         return first is None or _before(place, first)
 
 
+def erasing_leaves(log: str, start: int, leaves: Sequence[bytes]) -> list[Erasing]:
+    """Which of a log's leaves, from index `start` on, may be of kind `erase`: read in passing, judged by `gather`."""
+    return [(log, index, leaf) for index, leaf in enumerate(leaves, start) if _ERASE in leaf]
+
+
 def _before(place: Place, other: Place) -> bool:
-    """Log order; the years of four digits are ordered as their texts are."""
+    """Log order; terms are ordered as their names are as texts."""
     return place < other
 
 

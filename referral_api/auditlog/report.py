@@ -7,18 +7,21 @@ Implements: R-95 (what "complete" means); design §9.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
 from referral_api.auditlog.evidence import Chronicle
+from referral_api.auditlog.losses import LostLog
 from referral_api.auditlog.tiles import TileName
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.terms import Term
 from referral_api.formats.exchange_bodies import FinalState
 
 MAX_FAULTS_TOLD = 100
-_ABSENT = frozenset({ErrorCode.NOT_FOUND, ErrorCode.UNAVAILABLE})
+ABSENT = frozenset({ErrorCode.NOT_FOUND, ErrorCode.UNAVAILABLE})
+"""Errors by which something is only not there."""
 
 
 class Check(StrEnum):
@@ -53,6 +56,8 @@ class Fault:
     index: int | None
     error: ReferralError
     missing: bool = False
+    exhibits: Mapping[str, bytes] = field(default_factory=dict, repr=False, compare=False)
+    """What was looked at, by what it is: `checkpoint`, `leaf`, `record`, `receipt`, `entries`, `tile`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,22 @@ def unheard(what: str, done: int, total: int) -> None:
     """The progress that nobody follows."""
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A log that has lost leaves: the witnesses that have cosigned its last checkpoint, and how many leaves were had
+    here, be it of somebody who still has what the exchange has lost.
+    """
+
+    log: LostLog
+    witnesses: tuple[str, ...]
+    had: int
+
+    @property
+    def absent(self) -> int:
+        """How many leaves nobody here has."""
+        return max(0, self.log.signed - self.had)
+
+
 @dataclass(slots=True)
 class Report:
     """What was verified. `counts` says how many times each check was made; `faults` what did not hold.
@@ -85,20 +106,36 @@ class Report:
     """The heads that may be pinned: only of logs whose leaves hash to a signed root that grew from the pinned one."""
     chronicles: dict[str, Chronicle] = field(default_factory=dict)
     """Every referral as its acts and records fold."""
+    relied: dict[str, int] = field(default_factory=dict)
+    """Per log, how many leaves an earlier verification covered: their acts' signatures were not verified again."""
+    exhibits: dict[str, bytes] = field(default_factory=dict, repr=False)
+    """What is being looked at, to go with whatever fault it has."""
+    lost: list[Told] = field(default_factory=list)
+    """Logs that have lost leaves, as their next terms say."""
     erased: int = 0
     """How many leaves do not open because an `erase` act of the exchange names them."""
     final_states: dict[str, tuple[FinalState, ...]] = field(default_factory=dict)
     """Of referrals of which something was erased: how each delivery ended, as the act says."""
 
-    def hold(self, check: Check, log: str, index: int | None, judge: Callable[[], None]) -> bool:
-        """Make one check; note its fault. True if it held. Raises UNREACHABLE, which is no finding."""
+    def hold(
+        self,
+        check: Check,
+        log: str,
+        index: int | None,
+        judge: Callable[[], None],
+        in_doubt: Collection[ErrorCode] = (),
+    ) -> bool:
+        """Make one check; note its fault. True if it held. Raises UNREACHABLE, which is no finding.
+
+        A fault `in_doubt` may only follow from something that is missing, and is counted like that.
+        """
         self.counts[check] += 1
         try:
             judge()
         except ReferralError as error:
             if error.code is ErrorCode.UNREACHABLE:
                 raise
-            self.note(check, log, index, error, missing=error.code in _ABSENT)
+            self.note(check, log, index, error, missing=error.code in ABSENT or error.code in in_doubt)
             return False
         return True
 
@@ -106,7 +143,7 @@ class Report:
         """Note a fault."""
         told = any(fault.check is check and fault.missing is missing for fault in self.faults)
         if len(self.faults) < MAX_FAULTS_TOLD or not told:
-            self.faults.append(Fault(check, log, index, error, missing))
+            self.faults.append(Fault(check, log, index, error, missing, dict(self.exhibits)))
 
     def verdict(self, check: Check) -> Verdict:
         """What came of a check: failed before incomplete, and never ok where it was not made once."""
@@ -118,9 +155,26 @@ class Report:
         return Verdict.OK if self.counts[check] else Verdict.NOT_REACHED
 
     @property
+    def failed(self) -> bool:
+        """Whether something is wrong, rather than only absent."""
+        return any(not fault.missing for fault in self.faults)
+
+    @property
+    def stands(self) -> bool:
+        """Whether all that there is was there and held: complete, or lacking only leaves that their own log has lost,
+        whose next term says so. Only `complete` is verified; but what stands may be built on.
+        """
+        lost = [fault for fault in self.faults if fault.missing and fault.error.facts.get("reason") == "lost"]
+        return len(lost) == len(self.faults) and self._checked
+
+    @property
+    def _checked(self) -> bool:
+        return all(self.counts[check] for check in Check if check not in _ONLY_WITH_REFERRALS)
+
+    @property
     def complete(self) -> bool:
         """Whether everything was there and held. Anything else is not "verified"."""
-        return not self.faults and all(self.counts[check] for check in Check if check not in _ONLY_WITH_REFERRALS)
+        return not self.faults and self._checked
 
 
 _ONLY_WITH_REFERRALS = frozenset({Check.STATES})
@@ -140,10 +194,10 @@ class Source(Protocol):
     """Where logs and records are read: an exchange over HTTP, or a mirror on disk. Nothing it says is believed."""
 
     def checkpoint(self, log: str) -> bytes:
-        """The newest checkpoint of `keys` or `audit/<year>`."""
+        """The newest checkpoint of `keys` or `audit/<term>`."""
 
     def tile(self, log: str, name: TileName) -> bytes:
         """A tile or entry bundle."""
 
-    def records(self, year: int, start: int, count: int) -> Sequence[RawRecord]:
+    def records(self, term: Term, start: int, count: int) -> Sequence[RawRecord]:
         """The records behind so many leaves of the audit log of a year."""

@@ -18,10 +18,11 @@ from typing import Any
 from referral_api.auditlog.erasures import Erasures, Place, check_erasable
 from referral_api.auditlog.evidence import Chronicle, event_of
 from referral_api.auditlog.leaf import Leaf, LeafKind, parse_leaf
-from referral_api.auditlog.records import LogClosed, LogGenesis, Retrieved, TreeHead, kind_of, parse_record
+from referral_api.auditlog.records import LogClosed, LogGenesis, LogLost, Retrieved, TreeHead, kind_of, parse_record
 from referral_api.auditlog.report import Check, RawRecord, Report
 from referral_api.domain.consent import check_tuple
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.terms import Term
 from referral_api.domain.words import Act, CredentialKind, KeyUse, Role
 from referral_api.formats.act import RawAct, parse_act, verify_act
 from referral_api.formats.bodies import sealed_of
@@ -33,6 +34,7 @@ from referral_api.formats.strict_json import b64u, sha256_b64u
 
 _ON_KEYS_LOG = frozenset({Act.GENESIS, Act.STATEMENT, Act.APPROVE_STATEMENT, Act.REVOKE})
 """Directory acts that change the key map whenever they are accepted; an objection does where its statement waits."""
+_FROM_GAPS = frozenset({ErrorCode.KEY_NOT_VALID, ErrorCode.NOT_INCLUDED})
 REFUSED_BY_THE_FOLD = frozenset({ErrorCode.STALE_HEAD, ErrorCode.ILLEGAL_TRANSITION})
 """Refusals that whoever sees everything can judge: they lie in what went before."""
 
@@ -54,9 +56,33 @@ class Trail:
         self._excluded: dict[str, set[str]] = {}
         self._closed: dict[str, LogClosed] = {}
         """The closing leaves that were met, by log: nothing may follow one."""
+        self._kept: dict[str, TreeHead | None] = {}
+        """How far the log before was held, by the log that follows because that one has lost leaves."""
+        self._relied = False
+        self._lost = False
+        self._in_doubt: frozenset[ErrorCode] = frozenset()
+        """What no longer convicts anybody: without a record, what follows may be judged wrongly."""
 
-    def leaf(self, log: str, index: int, raw_leaf: bytes, found: RawRecord | None) -> None:
-        """Check one leaf and everything behind it."""
+    def lack(self) -> None:
+        """Note that something was not there: keys, states and the other log's acts may depend on it."""
+        self._in_doubt = _FROM_GAPS
+
+    def leaf(
+        self,
+        log: str,
+        index: int,
+        raw_leaf: bytes,
+        found: RawRecord | None,
+        *,
+        relied: bool = False,
+        lost: bool = False,
+    ) -> None:
+        """Check one leaf and everything behind it. `relied`: but for its act's signatures, which were verified before.
+
+        The record hashes to a leaf that a verified head covers, so its signatures are what they were. Its receipt is in
+        no leaf and is verified every time. `lost`: the exchange has lost it and holds to nothing in it any more.
+        """
+        self._relied, self._lost = relied, lost
         if log in self._closed:
             error = ReferralError(ErrorCode.TAMPERED, what="log-closed", reason="followed")
             self._report.note(Check.GROWTH, log, index, error)
@@ -67,6 +93,7 @@ class Trail:
             else:
                 error = ReferralError(ErrorCode.NOT_FOUND, what="record")
                 self._report.note(Check.RECORDS, log, index, error, missing=True)
+                self.lack()
             return
         if erased:
             error = ReferralError(ErrorCode.TAMPERED, what="erasure", reason="present")
@@ -89,8 +116,13 @@ class Trail:
                 Check.RECORDS, log, index, lambda: self._server_record((log, index), judged[0], found.record)
             )
 
-    def begin_year(self, log: str, origin: str, found: RawRecord | None, previous: TreeHead | None) -> None:
-        """The first leaf of a year names the log, its key, and the log that it continues, as that was when it ended."""
+    def begin_term(self, log: str, origin: str, found: RawRecord | None, previous: TreeHead | None) -> None:
+        """The first leaf of a term names the log, its key, and the log that it continues, as that was when it ended; or
+        where that one has lost leaves, its last checkpoint, and how far it is held (`previous`) stands in the second.
+        """
+        after_loss = Term.of_log(log).before is not None
+        if after_loss:
+            self._kept[log] = previous
 
         def judge() -> None:
             if found is None:
@@ -99,12 +131,17 @@ class Trail:
             if not isinstance(record, LogGenesis):
                 raise ReferralError(ErrorCode.TAMPERED, what="log-genesis", reason="absent")
             kid = self._keymap.exchange_keys(KeyUse.LOG)[0].kid
-            if (record.origin, record.kid) != (origin, kid) or record.previous != previous:
+            before = record.previous
+            # Whether a lost log's last checkpoint is what it says, whoever has seen it says (verification.py).
+            continues = before == previous
+            if after_loss:
+                continues = before is not None and previous is not None and before.origin == previous.origin
+            if (record.origin, record.kid) != (origin, kid) or not continues:
                 raise ReferralError(ErrorCode.TAMPERED, what="log-genesis", reason="differs")
 
         self._report.hold(Check.GROWTH, log, 0, judge)
 
-    def end_year(self, log: str, index: int, origin: str, found: RawRecord | None, following: str | None) -> None:
+    def end_term(self, log: str, index: int, origin: str, found: RawRecord | None, following: str | None) -> None:
         """The last leaf of a log that another one continues closes it, with the last second of its year, and names that
         one; a closing leaf that nothing follows says that a log is kept from us.
         """
@@ -119,7 +156,7 @@ class Trail:
                 return
             if following is None:
                 raise ReferralError(ErrorCode.NOT_FOUND, what="log", origin=record.following)
-            begins = datetime(int(log.rpartition("/")[2]) + 1, 1, 1, tzinfo=UTC)
+            begins = datetime(Term.of_log(log).year + 1, 1, 1, tzinfo=UTC)
             if (record.origin, record.following, record.t + 1) != (origin, following, int(begins.timestamp())):
                 raise ReferralError(ErrorCode.TAMPERED, what="log-closed", reason="differs")
 
@@ -133,7 +170,7 @@ class Trail:
                 if index not in self._met and _is_act(leaf):
                     raise ReferralError(ErrorCode.NOT_INCLUDED, reason="audit-log")
 
-            self._report.hold(Check.BOTH_LOGS, "keys", index, judge)
+            self._report.hold(Check.BOTH_LOGS, "keys", index, judge, self._in_doubt)
 
     def _check_time(self, log: str, leaf: Leaf) -> None:
         """The exchange's clock never runs backwards, and a log holds its own year and no other."""
@@ -141,7 +178,7 @@ class Trail:
         before, self._logged_s = self._logged_s, leaf.logged_s
         if leaf.logged_s < before:
             raise ReferralError(ErrorCode.TAMPERED, what="time", reason="backwards")
-        if leaf.logged_s > LATEST_S or f"audit/{datetime.fromtimestamp(leaf.logged_s, UTC).year}" != log:
+        if leaf.logged_s > LATEST_S or datetime.fromtimestamp(leaf.logged_s, UTC).year != Term.of_log(log).year:
             raise ReferralError(ErrorCode.TAMPERED, what="time", reason="year")
 
     def _erased(self, log: str, index: int, raw_leaf: bytes) -> None:
@@ -161,10 +198,18 @@ class Trail:
         record = parse_record(raw)
         if kind_of(record) is not leaf.kind or record.t != leaf.logged_s:
             raise ReferralError(ErrorCode.TAMPERED, what="leaf-of-record")
+        if self._lost:
+            return
+        if (place[1] == 1 and place[0] in self._kept) != isinstance(record, LogLost):
+            raise ReferralError(ErrorCode.TAMPERED, what="log-lost", reason="absent")
+        if isinstance(record, LogLost) and record.kept != self._kept[place[0]]:
+            raise ReferralError(ErrorCode.TAMPERED, what="log-lost", reason="differs")
         if isinstance(record, LogClosed):
             self._closed[place[0]] = record
         if not isinstance(record, Retrieved) or not self._erasures.knows(record.ref, place):
             return
+        if self._in_doubt and record.act not in self._sealed:
+            raise ReferralError(ErrorCode.NOT_FOUND, what="act", digest=record.act)
         if self._sealed.get(record.act) != (record.ref, record.digest) or record.unit not in (None, record.party):
             raise ReferralError(ErrorCode.TAMPERED, what="retrieved", digest=record.digest)
         if record.sealed == "bundle" and record.unit is not None:
@@ -183,10 +228,14 @@ class Trail:
         def judge_receipt() -> None:
             receipts.append(verify_logged_receipt(log, index, parsed[0], leaf, found.receipt, self._keymap))
 
-        if not report.hold(Check.SIGNATURES, log, index, judge_signatures) and not parsed:
+        # An `erase` act that no key of the exchange has ever signed is false, whatever is missing before it.
+        doubted = leaf.kind is not LeafKind.ERASE or (log, index) in self._erasures.acts
+        in_doubt = self._in_doubt if doubted else frozenset()
+        if not report.hold(Check.SIGNATURES, log, index, judge_signatures, in_doubt) and not parsed:
             return
         act = parsed[0]
-        report.hold(Check.RECORDS, log, index, partial(self._check_once, act))
+        if not self._lost:
+            report.hold(Check.RECORDS, log, index, partial(self._check_once, act))
         # The exchange's own acts answer nobody, so they may carry no receipt.
         if found.receipt is None and act.party != EXCHANGE:
             missing = ReferralError(ErrorCode.NOT_FOUND, what="receipt")
@@ -196,9 +245,14 @@ class Trail:
         receipt = receipts[0] if receipts else None
         if act.ref is None:
             report.hold(Check.BOTH_LOGS, log, index, lambda: self._listed(act, receipt))
-        elif receipt is not None or found.receipt is None:
+        elif (receipt is not None or found.receipt is None) and not self._lost:
             kind = kinds[0] if kinds else None
-            report.hold(Check.STATES, log, index, lambda: self._fold((log, index), act, leaf, receipt, kind))
+            fold = partial(self._fold, (log, index), act, leaf, receipt, kind)
+            report.hold(Check.STATES, log, index, fold, self._states_in_doubt)
+
+    @property
+    def _states_in_doubt(self) -> frozenset[ErrorCode]:
+        return self._in_doubt and frozenset({ErrorCode.TAMPERED})
 
     def _verify_signatures(self, act: RawAct, leaf: Leaf) -> list[CredentialKind]:
         if act.aud != self._keymap.issuer:
@@ -212,7 +266,8 @@ class Trail:
             raise ReferralError(ErrorCode.TAMPERED, what="time", reason="before-signed")
         kids = [one.kid for one in act.jws.signatures]
         seal = self._keymap.seal_keys(act.iss, act.iat, leaf.logged_s, kids=kids)
-        verify_act(act, seal.keys, required=seal.require)
+        if not self._relied:
+            verify_act(act, seal.keys, required=seal.require)
         return [seal.kind]
 
     def _check_once(self, act: RawAct) -> None:

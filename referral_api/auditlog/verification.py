@@ -1,8 +1,10 @@
 """The whole of R-95: verify an exchange's logs from their checkpoints down to every record, and say what does not hold.
 
-First the keys log, folded from its pinned first leaf; then each year's audit log: checkpoint, growth from what was
-pinned, leaves, and behind every leaf its record (trail.py). The walk goes on after a fault, because an auditor needs to
-know everything that is wrong, and reports "incomplete" wherever something that must be there is not.
+First the keys log, folded from its pinned first leaf; then the tree of each year's audit log: checkpoint, growth from
+what was pinned, leaves, tiles; then behind every leaf its record (trail.py). Trees come first because an `erase` act
+stands behind what it takes, perhaps in a later year. Logs are read by the bundle, so that memory grows only with what
+the fold must know (acts seen, referrals). The walk goes on after a fault, because an auditor needs to know everything
+that is wrong, and reports "incomplete" wherever something that must be there is not.
 
 Must never: open a file or connection (a `Source` does), stop at the first fault, or call anything verified that is not.
 
@@ -11,67 +13,114 @@ Implements: R-92, R-94, R-95; design §9; C2SP tlog-tiles for what a source serv
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 
-from referral_api.auditlog.checkpoint import Checkpoint, TrustPolicy, log_key, parse_checkpoint, verify_checkpoint
-from referral_api.auditlog.erasures import Erasures
-from referral_api.auditlog.leaf import parse_leaf
+from referral_api.auditlog.checkpoint import (
+    Checkpoint,
+    Cosignature,
+    TrustPolicy,
+    log_key,
+    parse_checkpoint,
+    verify_checkpoint,
+)
+from referral_api.auditlog.erasures import Erasing, Erasures, erasing_leaves
+from referral_api.auditlog.losses import LEAVES_TO_TELL, LostLog, read_lost
 from referral_api.auditlog.merkle import HASH_BYTES, Frontier, leaf_hash
 from referral_api.auditlog.note import parse_note
+from referral_api.auditlog.policy import genesis_policy
+from referral_api.auditlog.reading import Growing, Tiles
 from referral_api.auditlog.records import TreeHead
-from referral_api.auditlog.report import Check, Fault, Head, OnProgress, RawRecord, Report, Source, Verdict, unheard
-from referral_api.auditlog.tiles import ENTRIES, TILE_WIDTH, Tile, TileName, parse_entries
-from referral_api.auditlog.tiling import Tiling
+from referral_api.auditlog.report import (
+    ABSENT,
+    Check,
+    Fault,
+    Head,
+    OnProgress,
+    RawRecord,
+    Report,
+    Source,
+    Told,
+    Verdict,
+    unheard,
+)
+from referral_api.auditlog.tiles import ENTRIES, TILE_WIDTH, TileName, parse_entries
 from referral_api.auditlog.trail import Trail, tree_head
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.terms import Term
 from referral_api.domain.words import KeyUse
+from referral_api.formats.keys import PublicKey
 from referral_api.formats.statements import KeyMap
 
 __all__ = ["Check", "Fault", "Head", "OnProgress", "RawRecord", "Report", "Source", "Verdict", "unheard", "verify_full"]
-_ERASE = b'"k":"erase"'
-_STEP = 32
-"""Records between two words of progress: one costs about a millisecond."""
 
 
 def verify_full(
     source: Source,
     root: bytes,
-    years: Sequence[int],
+    terms: Sequence[Term],
     pins: Mapping[str, Head],
     *,
     issuer: str | None = None,
+    relied: Mapping[str, Head] = MappingProxyType({}),
     progress: OnProgress = unheard,
 ) -> Report:
-    """Verify the keys log and the audit logs of these years, in order, from scratch.
+    """Verify the keys log and the audit logs of these years, in order, from the first leaf.
 
-    `root` is the pinned SHA-256 of the keys log's first leaf, `pins` the heads verified before, by origin; `years` are
+    `root` is the pinned SHA-256 of the keys log's first leaf, `pins` the heads seen before, by origin; `years` are
     those that have a log, from the year of the exchange's founding: that none is left out, the logs' own first and last
-    leaves prove, each of which names the next one's neighbour. `progress` is told of `leaves`, of `records` read and of
-    `verified` ones. Raises only what the source raises because it cannot be read at all (UNREACHABLE); everything else
-    is in the report.
+    leaves prove, each of which names the next one's neighbour. Leaves that a head of `relied` covers were verified
+    whole before: they are hashed, opened and folded again, but the signatures of their acts are not verified again.
+    `progress` is told of `leaves` read and of leaves `verified` with all behind them. Raises only what the source
+    raises because it cannot be read at all (UNREACHABLE); everything else is in the report.
     """
-    return _Walk(source, pins, progress).run(root, years, issuer)
+    return _Walk(source, pins, relied, progress).run(root, terms, issuer)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tree:
+    """A log as its tree was read: its checkpoint, how many leaves there were to be had, and the root over these."""
+
+    raw: bytes
+    checkpoint: Checkpoint
+    size: int
+    root: bytes
+    expected: int
+    """How many there must be: the checkpoint's, but of a log that has lost leaves."""
+    grown: bool
+
+    @property
+    def whole(self) -> bool:
+        """Whether every leaf was there that can be, be they what the checkpoint says or not."""
+        return self.size == self.expected
 
 
 class _Walk:
-    def __init__(self, source: Source, pins: Mapping[str, Head], progress: OnProgress) -> None:
+    def __init__(
+        self, source: Source, pins: Mapping[str, Head], relied: Mapping[str, Head], progress: OnProgress
+    ) -> None:
         self._source = source
         self._pins = pins
+        self._relied = relied
         self._progress = progress
         self._report = Report()
+        self._lost: dict[Term, LostLog] = {}
+        """The logs that have lost leaves, as the beginning of the next term says, which is verified in its turn."""
 
-    def run(self, root: bytes, years: Sequence[int], issuer: str | None) -> Report:
+    def run(self, root: bytes, terms: Sequence[Term], issuer: str | None) -> Report:
         keys_leaves: list[bytes] = []
         final = self._keys_log(root, issuer, keys_leaves)
         if final is None:
             return self._report
-        logs = {year: self._leaves(f"audit/{year}", final) for year in years}
-        trail = Trail(self._report, keys_leaves, root, self._erasures(logs, final))
-        for before, year, after in zip((None, *years), years, (*years[1:], None), strict=False):
-            leaves = logs[year]
-            if leaves is not None:
-                self._year(year, leaves, trail, final, (before, after))
+        erasing: list[Erasing] = []
+        self._find_lost(terms, final)
+        trees = {term: self._audit_tree(term, final, erasing) for term in terms}
+        trail = Trail(self._report, keys_leaves, root, self._erasures(trees, erasing, final))
+        for before, term, after in zip((None, *terms), terms, (*terms[1:], None), strict=False):
+            self._term(term, trees[term], trail, final, (before, after))
+        self._report.exhibits = {}
         trail.both_logs()
         return self._report
 
@@ -93,137 +142,249 @@ class _Walk:
         if not self._report.hold(Check.KEYS_LOG, "keys", 0, judge_genesis):
             return None
         keymap = folded[0]
-        leaves = self._leaves("keys", keymap)
-        if leaves is None:
+        leaves: list[bytes] = []
+        tree = self._read("keys", keymap, lambda _, some: leaves.extend(some), None)
+        if tree is None or not tree.whole:
             return None
+        relied = self._report.relied.get("keys", 0)
         for index, leaf in enumerate(leaves[1:], 1):
-            if not self._report.hold(Check.KEYS_LOG, "keys", index, partial(keymap.extend, leaf)):
+            fold = partial(keymap.extend, leaf, verify=index >= relied)
+            self._report.exhibits["leaf"] = leaf
+            if not self._report.hold(Check.KEYS_LOG, "keys", index, fold):
                 return None
         into.extend(leaves)
         return keymap
 
-    # Any log: checkpoint, growth, leaves.
+    # Any log: checkpoint, growth, leaves, tiles. What is read is handed on at once: a log can be long.
 
-    def _leaves(self, log: str, keymap: KeyMap) -> list[bytes] | None:
+    def _read(
+        self, log: str, keymap: KeyMap, take: Callable[[int, Sequence[bytes]], None], lost: LostLog | None
+    ) -> _Tree | None:
+        """Read a log's tree, handing on its leaves by the bundle, with the index of the first. None: no checkpoint.
+
+        Of a log that has lost leaves those are read that can be had, and the others noted.
+        """
+        checkpoint = self._checkpoint(log, keymap)
+        if checkpoint is None:
+            return None
+        size = checkpoint.size if lost is None else self._note_lost(log, checkpoint, lost, keymap)
+        known = [heads[checkpoint.origin] for heads in (self._pins, self._relied) if checkpoint.origin in heads]
+        if checkpoint.origin in self._relied:
+            self._report.relied[log] = min(size, self._relied[checkpoint.origin].size)
+        if lost is not None:
+            known.append(Head(checkpoint.origin, lost.kept, lost.kept_root))
+        growing, tiles, shown = Growing(known), Tiles(self._source, log), dict(self._report.exhibits)
+
+        def judge_leaves() -> None:
+            for start, leaves in self._bundles(log, size, size):
+                hashes = [leaf_hash(leaf) for leaf in leaves]
+                growing.take(hashes)
+                tiles.take(hashes)
+                take(start, leaves)
+                self._progress(f"leaves {log}", growing.size, size)
+            tiles.finish()
+            if size == checkpoint.size and growing.root != checkpoint.root:
+                raise ReferralError(ErrorCode.TAMPERED, what="leaves", **self._first_difference(log, checkpoint.size))
+
+        whole = self._report.hold(Check.LEAVES, log, None, judge_leaves)
+        self._report.exhibits = dict(shown)
+        # Where the leaves themselves are not those of the root, tiles that differ from them say nothing more.
+        whole = whole and self._note_tiles(log, tiles)
+        grown = self._report.hold(Check.GROWTH, log, None, partial(growing.judge, lost))
+        if whole and grown and all(head.size <= size for head in known):
+            self._report.heads[checkpoint.origin] = Head(checkpoint.origin, size, growing.root)
+        # Records can still be held against leaves that do not add up: that is how what changed gets its name.
+        return _Tree(shown["checkpoint"], checkpoint, growing.size, growing.root, size, grown=grown)
+
+    def _find_lost(self, terms: Sequence[Term], keymap: KeyMap) -> None:
+        """What the terms that follow a loss say of it."""
+        for term in terms:
+            if (before := term.before) is None:
+                continue
+
+            def read(term: Term = term, before: Term = before) -> None:
+                found = {one.index: one.record for one in self._source.records(term, 0, LEAVES_TO_TELL)}
+                if not {0, 1} <= found.keys():
+                    raise ReferralError(ErrorCode.NOT_FOUND, what="record")
+                self._lost[before] = read_lost(term, _origin(keymap, before.log), found[0], found[1])
+
+            self._report.hold(Check.GROWTH, term.log, 1, read)
+
+    def _note_lost(self, log: str, checkpoint: Checkpoint, lost: LostLog, keymap: KeyMap) -> int:
+        """How many leaves of a log can be had that has lost some; notes how many cannot."""
+        trusted = genesis_policy(keymap.genesis).trust(log_key(checkpoint.origin, _log_public(keymap)))
+
+        def judge() -> None:
+            lost.admit(checkpoint.size, checkpoint.root)
+            if lost.authority == "witnesses" and checkpoint.size == lost.size:
+                trusted.verify_quorum({one.key for one in self._cosigned(trusted) if one.cosigned_s})
+
+        self._report.hold(Check.CHECKPOINT, log, None, judge)
+        witnesses = tuple(sorted({one.witness for one in self._cosigned(trusted) if one.cosigned_s}))
+        relied = self._relied.get(checkpoint.origin)
+        here = [lost.kept] if relied is None else [lost.kept, min(relied.size, checkpoint.size)]
+        size = checkpoint.size if self._has(log, checkpoint.size) else max(here)
+        self._report.lost.append(Told(lost, witnesses, size))
+        if size < lost.signed:
+            facts = {"log": log, "kept": size, "lost": lost.signed - size, "checkpoint": lost.size}
+            error = ReferralError(ErrorCode.NOT_FOUND, what="leaves", reason="lost", **facts)
+            self._report.note(Check.LEAVES, log, size, error, missing=True)
+        return size
+
+    def _cosigned(self, trusted: TrustPolicy) -> tuple[Cosignature, ...]:
+        raw = self._report.exhibits["checkpoint"]
+        return verify_checkpoint(raw, TrustPolicy(trusted.log, trusted.known_witnesses)).cosignatures
+
+    def _has(self, log: str, size: int) -> bool:
+        """Whether the last leaves of so many can be had: somebody else may still have what the exchange has lost."""
+        start = (size - 1) // TILE_WIDTH * TILE_WIDTH
+        try:
+            parse_entries(self._source.tile(log, TileName(ENTRIES, start // TILE_WIDTH, size - start)), size - start)
+        except ReferralError as error:
+            if error.code is ErrorCode.UNREACHABLE:
+                raise
+            return False
+        return True
+
+    def _note_tiles(self, log: str, tiles: Tiles) -> bool:
+        self._report.counts[Check.LEAVES] += tiles.count
+        shown = dict(self._report.exhibits)
+        for error, raw in tiles.faults:
+            self._report.exhibits = shown if raw is None else shown | {"tile": raw}
+            self._report.note(Check.LEAVES, log, None, error, missing=error.code in ABSENT)
+        self._report.exhibits = shown
+        return not tiles.faults
+
+    def _checkpoint(self, log: str, keymap: KeyMap) -> Checkpoint | None:
         origin = _origin(keymap, log)
-        policy = TrustPolicy(log_key(origin, keymap.exchange_keys(KeyUse.LOG)[0].public))
+        policy = TrustPolicy(log_key(origin, _log_public(keymap)))
         found: list[Checkpoint] = []
-        leaves: list[bytes] = []
 
         def judge_checkpoint() -> None:
-            checkpoint = verify_checkpoint(self._source.checkpoint(log), policy)
+            raw = self._source.checkpoint(log)
+            self._report.exhibits["checkpoint"] = raw
+            checkpoint = verify_checkpoint(raw, policy)
             if checkpoint.size == 0:
                 raise ReferralError(ErrorCode.INCONSISTENT, reason="empty")
             found.append(checkpoint)
 
-        def judge_leaves() -> None:
-            leaves.extend(self._read_leaves(log, found[0].size))
-            if Frontier().extend([leaf_hash(leaf) for leaf in leaves]).root() != found[0].root:
-                raise ReferralError(ErrorCode.TAMPERED, what="leaves", **self._first_difference(log, leaves))
+        self._report.exhibits = {}
+        self._report.hold(Check.CHECKPOINT, log, None, judge_checkpoint)
+        return found[0] if found else None
 
-        def judge_growth() -> None:
-            pin = self._pins.get(origin)
-            if pin is None:
-                return
-            if pin.size > len(leaves):
-                raise ReferralError(ErrorCode.INCONSISTENT, reason="shrunk", pinned=pin.size, found=len(leaves))
-            if Frontier().extend([leaf_hash(leaf) for leaf in leaves[: pin.size]]).root() != pin.root:
-                raise ReferralError(ErrorCode.INCONSISTENT, reason="forked", pinned=pin.size)
+    def _bundles(self, log: str, size: int, stop: int) -> Iterator[tuple[int, list[bytes]]]:
+        """The bundles of a log of `size` that begin before index `stop`, each with the index of its first leaf."""
+        for start in range(0, stop, TILE_WIDTH):
+            width = min(TILE_WIDTH, size - start)
+            yield start, parse_entries(self._source.tile(log, TileName(ENTRIES, start // TILE_WIDTH, width)), width)
 
-        if not self._report.hold(Check.CHECKPOINT, log, None, judge_checkpoint):
-            return None
-        whole = self._report.hold(Check.LEAVES, log, None, judge_leaves) and self._tiles(log, leaves)
-        grown = self._report.hold(Check.GROWTH, log, None, judge_growth)
-        if whole and grown:
-            self._report.heads[origin] = Head(origin, found[0].size, found[0].root)
-        # Records can still be held against leaves that do not add up: that is how what changed gets its name.
-        return leaves if len(leaves) == found[0].size else None
-
-    def _tiles(self, log: str, leaves: Sequence[bytes]) -> bool:
-        """Every tile is what the leaves make it: whoever reads proofs from tiles must not be led astray."""
-        tiling = Tiling()
-
-        def judge(tile: Tile) -> None:
-            width = len(tile.hashes) // HASH_BYTES
-            if self._source.tile(log, TileName(tile.level, tile.index, width)) != tile.hashes:
-                raise ReferralError(ErrorCode.TAMPERED, what="tile", level=tile.level, index=tile.index, width=width)
-
-        tiles = [*tiling.take([leaf_hash(leaf) for leaf in leaves]), *tiling.edge()]
-        held = [self._report.hold(Check.LEAVES, log, None, partial(judge, tile)) for tile in tiles]
-        return all(held)
-
-    def _read_leaves(self, log: str, size: int) -> Iterator[bytes]:
-        for index in range(-(-size // TILE_WIDTH)):
-            width = min(TILE_WIDTH, size - index * TILE_WIDTH)
-            yield from parse_entries(self._source.tile(log, TileName(ENTRIES, index, width)), width)
-            self._progress(f"leaves {log}", index * TILE_WIDTH + width, size)
-
-    def _first_difference(self, log: str, leaves: Sequence[bytes]) -> dict[str, int]:
+    def _first_difference(self, log: str, size: int) -> dict[str, int]:
         """The first leaf that is not what its tile commits to, where the tiles can tell."""
-        for index in range(-(-len(leaves) // TILE_WIDTH)):
-            width = min(TILE_WIDTH, len(leaves) - index * TILE_WIDTH)
+        for start in range(0, size, TILE_WIDTH):
+            width = min(TILE_WIDTH, size - start)
             try:
-                hashes = self._source.tile(log, TileName(0, index, width))
+                entries = self._source.tile(log, TileName(ENTRIES, start // TILE_WIDTH, width))
+                tile = self._source.tile(log, TileName(0, start // TILE_WIDTH, width))
+                leaves = parse_entries(entries, width)
             except ReferralError:
                 return {}
-            for at in range(width):
-                place = index * TILE_WIDTH + at
-                if hashes[at * HASH_BYTES : (at + 1) * HASH_BYTES] != leaf_hash(leaves[place]):
-                    return {"index": place}
+            for at, leaf in enumerate(leaves):
+                if tile[at * HASH_BYTES : (at + 1) * HASH_BYTES] != leaf_hash(leaf):
+                    self._report.exhibits |= {"entries": entries, "tile": tile}
+                    return {"index": start + at}
         return {}
 
     # The audit log of one year, record by record.
 
-    def _erasures(self, logs: Mapping[int, Sequence[bytes] | None], keymap: KeyMap) -> Erasures:
-        """What the `erase` acts of all years name; each stands behind what it takes, perhaps in a later year."""
-        sizes = {f"audit/{year}": len(leaves) for year, leaves in logs.items() if leaves is not None}
-        erasures = Erasures(keymap, sizes)
-        for year, leaves in logs.items():
-            for index, raw in enumerate(leaves or ()):
-                if _ERASE in raw:
-                    self._take(erasures, year, index, raw)
+    def _audit_tree(self, term: Term, final: KeyMap, erasing: list[Erasing]) -> _Tree | None:
+        log = term.log
+        lost = self._lost.get(term)
+        kept = None if lost is None else lost.kept
+
+        def take(start: int, leaves: Sequence[bytes]) -> None:
+            # What only others still have of a log counts for nothing at the exchange, which has lost it.
+            erasing.extend(one for one in erasing_leaves(log, start, leaves) if kept is None or one[1] < kept)
+
+        return self._read(log, final, take, lost)
+
+    def _erasures(self, trees: Mapping[Term, _Tree | None], erasing: Sequence[Erasing], final: KeyMap) -> Erasures:
+        """What the `erase` acts of all years name."""
+        sizes = {term.log: tree.checkpoint.size for term, tree in trees.items() if tree is not None}
+        erasures = Erasures(final, sizes)
+        erasures.gather(erasing, self._source)
+        self._report.exhibits = {}
         for (log, index), error in erasures.faults:
-            self._report.note(Check.RECORDS, log, index, error)
+            # An act may name a log that is only not to be had here.
+            missing = error.facts.get("reason") == "origin" and None in trees.values()
+            self._report.note(Check.RECORDS, log, index, error, missing=missing)
         self._report.final_states.update(erasures.states)
         return erasures
 
-    def _take(self, erasures: Erasures, year: int, index: int, raw: bytes) -> None:
-        try:
-            leaf = parse_leaf(raw)
-            for found in self._source.records(year, index, 1):
-                if found.index == index:
-                    erasures.take(f"audit/{year}", leaf, found)
-        except ReferralError as error:
-            # Whatever is wrong with it, the walk finds and names it in its place.
-            if error.code is ErrorCode.UNREACHABLE:
-                raise
-
-    def _year(
-        self, year: int, leaves: Sequence[bytes], trail: Trail, final: KeyMap, around: tuple[int | None, int | None]
+    def _term(
+        self, term: Term, tree: _Tree | None, trail: Trail, final: KeyMap, around: tuple[Term | None, Term | None]
     ) -> None:
         """Walk a year's log between its neighbours, the years whose logs it continues and is continued by."""
-        log, (before, after) = f"audit/{year}", around
-        records: dict[int, RawRecord] = {}
-        for start in range(0, len(leaves), TILE_WIDTH):
-            count = min(TILE_WIDTH, len(leaves) - start)
+        log, (before, after) = term.log, around
+        if tree is None:
+            trail.lack()
+            return
+        shown, lost = {"checkpoint": tree.raw}, self._lost.get(term)
+        last: RawRecord | None = None
 
-            def read(start: int = start, count: int = count) -> None:
-                records.update({one.index: one for one in self._source.records(year, start, count)})
+        def walk() -> None:
+            nonlocal last
+            frontier = Frontier()
+            for start, leaves in self._bundles(log, tree.expected, tree.size):
+                frontier = frontier.extend([leaf_hash(leaf) for leaf in leaves])
+                records = self._records(term, start, len(leaves))
+                if start == 0:
+                    trail.begin_term(log, _origin(final, log), records.get(0), self._previous(before, final))
+                for index, leaf in enumerate(leaves, start):
+                    last = records.get(index)
+                    self._report.exhibits = shown | _exhibits(leaf, last)
+                    relied = index < self._report.relied.get(log, 0)
+                    trail.leaf(log, index, leaf, last, relied=relied, lost=lost is not None and index >= lost.kept)
+                self._report.exhibits = dict(shown)
+                self._progress(f"verified {log}", start + len(leaves), tree.checkpoint.size)
+            if frontier.root() != tree.root:
+                raise ReferralError(ErrorCode.TAMPERED, what="leaves", reason="read-twice")
 
-            self._report.hold(Check.RECORDS, log, None, read)
-            self._progress(f"records {log}", start + count, len(leaves))
-        trail.begin_year(log, _origin(final, log), records.get(0), self._previous(before, final))
-        for index, raw_leaf in enumerate(leaves):
-            trail.leaf(log, index, raw_leaf, records.get(index))
-            if index % _STEP == 0 or index + 1 == len(leaves):
-                self._progress(f"verified {log}", index + 1, len(leaves))
-        following = None if after is None else _origin(final, f"audit/{after}")
-        trail.end_year(log, len(leaves) - 1, _origin(final, log), records.get(len(leaves) - 1), following)
+        self._report.exhibits = dict(shown)
+        if not self._report.hold(Check.LEAVES, log, None, walk) or not tree.whole:
+            trail.lack()
+        elif lost is None:
+            following = None if after is None else _origin(final, f"audit/{after}")
+            trail.end_term(log, tree.size - 1, _origin(final, log), last, following)
 
-    def _previous(self, year: int | None, keymap: KeyMap) -> TreeHead | None:
+    def _records(self, term: Term, start: int, count: int) -> dict[int, RawRecord]:
+        found: dict[int, RawRecord] = {}
+
+        def read() -> None:
+            found.update({one.index: one for one in self._source.records(term, start, count)})
+
+        self._report.hold(Check.RECORDS, term.log, None, read)
+        return found
+
+    def _previous(self, term: Term | None, keymap: KeyMap) -> TreeHead | None:
         """The head of the log before; None before the first. A year that did not verify has told its own fault."""
-        head = None if year is None else self._report.heads.get(_origin(keymap, f"audit/{year}"))
+        if term in self._lost:
+            lost = self._lost[term]
+            return tree_head(lost.origin, lost.kept, lost.kept_root)
+        head = None if term is None else self._report.heads.get(_origin(keymap, term.log))
         return None if head is None else tree_head(head.origin, head.size, head.root)
+
+
+def _log_public(keymap: KeyMap) -> PublicKey:
+    return keymap.exchange_keys(KeyUse.LOG)[0].public
+
+
+def _exhibits(leaf: bytes, found: RawRecord | None) -> dict[str, bytes]:
+    shown = {"leaf": leaf}
+    if found is not None:
+        shown["record"] = found.record
+        if found.receipt is not None:
+            shown["receipt"] = found.receipt
+    return shown
 
 
 def _origin(keymap: KeyMap, log: str) -> str:

@@ -15,21 +15,25 @@ from typing import Annotated, Any
 
 import typer
 
-from referral_api.auditlog.verification import Check, Report, Verdict
-from referral_api.auditlog.verification import Fault as Finding
-from referral_api.cli import evidence
+from referral_api.cli import evidence as packs
+from referral_api.cli import explaining, inspecting
 from referral_api.cli.audit_db import audit_db
+from referral_api.cli.auditing import (
+    MirrorFolder,
+    auditing,
+    judged,
+    keep_evidence,
+    report_data,
+    report_lines,
+    status_of,
+)
+from referral_api.cli.explaining import keep_report, run_verification
 from referral_api.cli.invocation import Invocation, invocation, read_document, write_private_file
-from referral_api.cli.output import Exit, Fault, Shown
+from referral_api.cli.output import Fault, Shown
 from referral_api.client.outbox import Entry
-from referral_api.client.sdk import Client
 from referral_api.client.trust import Confirmed
-from referral_api.domain.catalogue import text_of
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.words import Role
 from referral_api.formats.strict_json import canonical
-
-_MARKS = {Verdict.OK: "✔", Verdict.FAILED: "✖", Verdict.INCOMPLETE: "?", Verdict.NOT_REACHED: "·"}
 
 
 def register(app: typer.Typer) -> None:
@@ -38,7 +42,8 @@ def register(app: typer.Typer) -> None:
     audit.command("verify")(audit_verify)
     audit.command("db")(audit_db)
     audit.command("mirror")(audit_mirror)
-    evidence.register(audit)
+    for module in (explaining, inspecting, packs):
+        module.register(audit)
     app.add_typer(audit, name="audit")
     receipt = typer.Typer(no_args_is_help=True)
     receipt.command("show")(receipt_show)
@@ -49,31 +54,34 @@ def register(app: typer.Typer) -> None:
 
 def audit_verify(
     ctx: typer.Context,
-    full: Annotated[bool, typer.Option("--full")] = True,  # noqa: FBT002 - an option of the command line
-    mirror: Annotated[Path | None, typer.Option("--mirror")] = None,
+    full: Annotated[bool, typer.Option("--full")] = False,  # noqa: FBT002 - an option of the command line
+    since: Annotated[bool, typer.Option("--since")] = False,  # noqa: FBT002 - as above
+    trust_first: Annotated[bool, typer.Option("--trust-first")] = False,  # noqa: FBT002 - as above
+    mirror: MirrorFolder = None,
+    evidence: Annotated[Path | None, typer.Option("--evidence")] = None,
 ) -> None:
-    """Verify everything, from the exchange or from a mirror; exit 0 only if all was there and held (R-95)."""
+    """Verify everything, or what is new since the last time; exit 0 only if all was there and held (R-95)."""
     call = invocation(ctx)
-    del full  # There is no lesser verification; the option says in scripts what is asked for.
-    with call.person() as client:
-        client.sync_keys()
-        if mirror is None:
-            _demand_auditor(client)
-        with call.screen.progress() as progress:
-            report = client.audit(mirror, progress)
-        witnessed = client.session.keymap.witness_policy is not None
-    status = Exit.OK if report.complete else Exit.VERIFICATION_FAILED
-    follow = [f"referral audit mirror {call.screen.say('place.folder')}"]
-    call.show(Shown(_report_data(report, witnessed=witnessed), _report_lines(call, report, witnessed), follow, status))
+    if full and since:
+        raise Fault("full-or-since")
+    with call.person() as client, judged(call, client, evidence):
+        report, source = run_verification(call, client, mirror, since=since, trust_first=trust_first)
+        written = keep_evidence(client, report, source, evidence)
+        data = report_data(client, report, mode="since" if since else "full", evidence=written)
+        keep_report(client, data)
+    follow = f"referral audit mirror {call.screen.say('place.folder')}" if report.complete else "referral audit explain"
+    call.show(Shown(data, report_lines(call, report, data), [follow], status_of(report)))
 
 
-def audit_mirror(ctx: typer.Context, path: Annotated[Path, typer.Argument()]) -> None:
-    """Copy the logs and their records to a folder."""
+def audit_mirror(
+    ctx: typer.Context,
+    path: Annotated[Path, typer.Argument()],
+    evidence: Annotated[Path | None, typer.Option("--evidence")] = None,
+) -> None:
+    """Copy the logs and their records to a folder, or bring a copy there up to date."""
     call = invocation(ctx)
-    with call.person() as client:
-        _demand_auditor(client)
-        with call.screen.progress() as progress:
-            sizes = client.mirror(path, progress)
+    with auditing(call, evidence) as client, call.screen.progress() as progress:
+        sizes = client.mirror(path, progress)
     lines = [call.screen.say("mirror.log", log=log, size=size) for log, size in sizes.items()]
     call.show(Shown({"mirror": str(path), "sizes": sizes}, lines, [f"referral audit verify --mirror {path}"]))
 
@@ -150,61 +158,6 @@ def receipt_verify(ctx: typer.Context, file: Annotated[Path, typer.Argument()]) 
         "verified": True,
     }
     call.show(Shown(data, lines, ["referral whoami"]))
-
-
-def _demand_auditor(client: Client) -> None:
-    """Only auditors are handed the whole log: for others "incomplete" would be an alarm about nothing."""
-    own = client.session.keymap.find_party(client.profile.party)
-    if own is None or own.role is not Role.AUDITOR:
-        raise ReferralError(ErrorCode.NOT_PERMITTED, needs=Role.AUDITOR.value)
-
-
-def _report_lines(call: Invocation, report: Report, witnessed: bool) -> list[Any]:  # noqa: FBT001 - printed as it is
-    screen = call.screen
-    lines: list[Any] = [screen.say("audit.green" if report.complete else "audit.red")]
-    for number, check in enumerate(Check, 1):
-        verdict = report.verdict(check)
-        words = screen.say(f"check.{check.value}")
-        told = screen.say(f"verdict.{verdict.value}")
-        lines.append(f"  {number} {_MARKS[verdict]} {words}: {told} ({report.counts[check]})")
-    for finding in report.faults:
-        place = screen.say("audit.log") if finding.index is None else screen.say("audit.leaf", index=finding.index)
-        words = text_of(finding.error.code, screen.lang).title
-        facts = "  ".join(f"{name}={value}" for name, value in sorted(finding.error.facts.items()))
-        lines.append(
-            screen.say(
-                "audit.fault", log=finding.log, place=place, words=words, code=finding.error.code.value, facts=facts
-            )
-        )
-    lines += [screen.say("audit.head", log=head.origin, size=head.size) for head in report.heads.values()]
-    lines.append(screen.say("audit.here"))
-    lines.append(screen.say("witnesses.some" if witnessed else "witnesses.none"))
-    return lines
-
-
-def _report_data(report: Report, *, witnessed: bool) -> dict[str, Any]:
-    return {
-        "complete": report.complete,
-        "checks": {
-            check.value: {"verdict": report.verdict(check).value, "count": report.counts[check]} for check in Check
-        },
-        "faults": [_finding_data(finding) for finding in report.faults],
-        "heads": {origin: {"size": head.size, "root": head.root.hex()} for origin, head in report.heads.items()},
-        "referrals": len(report.chronicles),
-        "witnesses": witnessed,
-    }
-
-
-def _finding_data(finding: Finding) -> dict[str, Any]:
-    facts = {name: value for name, value in finding.error.facts.items() if isinstance(value, (str, int))}
-    return {
-        "check": finding.check.value,
-        "log": finding.log,
-        "index": finding.index,
-        "code": finding.error.code.value,
-        "missing": finding.missing,
-        "facts": facts,
-    }
 
 
 def _with_receipt(entries: list[Entry], named: str) -> Entry:

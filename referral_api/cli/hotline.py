@@ -20,6 +20,7 @@ from referral_api.cli.invocation import group_meaning, invocation, read_document
 from referral_api.cli.output import Exit, Shown
 from referral_api.client.outbox import Entry, Progress
 from referral_api.client.submission import Composition
+from referral_api.domain.terms import Term
 from referral_api.domain.words import Act, CredentialKind, PartyId
 from referral_api.formats.codelists import label
 
@@ -32,6 +33,7 @@ def register(app: typer.Typer) -> None:
     app.command("timeline")(timeline)
     app.command("withdraw")(withdraw)
     outbox = group_meaning(outbox_list)
+    outbox.command("resend")(outbox_resend)
     for name, verb in (("list", outbox_list), ("flush", outbox_flush), ("reseal", outbox_reseal)):
         outbox.command(name)(verb)
     app.add_typer(outbox, name="outbox")
@@ -92,6 +94,14 @@ def outbox_reseal(ctx: typer.Context, act: Annotated[str, typer.Argument()]) -> 
     acting.show_entry(call, entry, f"referral timeline {entry.outgoing.ref}")
 
 
+def outbox_resend(ctx: typer.Context, ref: Annotated[str, typer.Argument()]) -> None:
+    """Send again, unchanged, what the exchange took of a referral and has lost since."""
+    call = invocation(ctx)
+    with call.anyone() as client, call.screen.progress() as progress:
+        entries = client.resend(ref, progress)
+    _show_outbox(call, entries, f"referral timeline {ref}")
+
+
 def withdraw(
     ctx: typer.Context,
     ref: Annotated[str, typer.Argument()],
@@ -129,7 +139,7 @@ def timeline(ctx: typer.Context, ref: Annotated[str, typer.Argument()]) -> None:
             screen.say(f"act.{one['what']}"),
             one["by"],
             acting.detail_of(one, screen.lang),
-            f"{one['year']}/{one['index']}",
+            f"{Term.of_members(one)}/{one['index']}",
         ]
         for one in data["events"]
     ]

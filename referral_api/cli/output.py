@@ -15,7 +15,7 @@ import traceback
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Any
@@ -206,9 +206,11 @@ class Screen:
             made.add_row(*(Text(harmless(cell)) for cell in row))
         return made
 
-    def fail(self, error: BaseException) -> Exit:
-        """Print a failure; the exit code of its kind."""
+    def fail(self, error: BaseException, status: Exit | None = None) -> Exit:
+        """Print a failure; the exit code of its kind, or the one that a verb has for it."""
         told = self._told(error)
+        if status is not None:
+            told = replace(told, status=status)
         if self.as_json:
             members = {"code": told.code, "title": told.what, "detail": told.why, "hint": told.do}
             self._plain({"schema": SCHEMA, "error": members | {"facts": told.facts, "exit": int(told.status)}})
@@ -232,6 +234,9 @@ class Screen:
         if isinstance(error, ReferralError):
             words = text_of(error.code, self.lang)
             facts = {name: value for name, value in error.facts.items() if _is_plain(value)}
+            if (error.code, facts.get("reason")) == (ErrorCode.INCONSISTENT, "lost"):
+                what, why, do = (self.say(f"fault.log-lost.{part}", **facts) for part in ("what", "why", "do"))
+                return _Told(error.code.value, what, why, do, facts, EXIT_OF[error.code])
             return _Told(error.code.value, words.title, words.detail, words.hint, facts, EXIT_OF[error.code])
         if isinstance(error, Fault):
             what, why, do = (self.say(f"fault.{error.name}.{part}", **error.values) for part in ("what", "why", "do"))

@@ -53,6 +53,10 @@ _COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "help.outbox.list": ("Ver la bandeja de salida.", "List the outbox."),
     "help.outbox.flush": ("Enviar lo que espera.", "Send what waits."),
     "help.outbox.reseal": ("Sellar de nuevo con las claves de hoy.", "Seal again with today's keys."),
+    "help.outbox.resend": (
+        "Enviar otra vez, sin cambios, lo que se perdió en el servidor de intercambio.",
+        "Send again, unchanged, what the exchange has lost.",
+    ),
     "help.inbox": ("La bandeja de entrada.", "The inbox."),
     "help.inbox.list": ("Ver la bandeja.", "List the inbox."),
     "help.inbox.watch": ("Esperar lo que llegue y dar la alarma.", "Wait for what arrives, and sound the alarm."),
@@ -71,12 +75,38 @@ _COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "help.close": ("Cerrar la derivación con su resultado.", "Close the referral with its outcome."),
     "help.audit": ("Comprobar los registros en este equipo.", "Verify the logs on this machine."),
-    "help.audit.verify": ("Comprobarlo todo, desde la primera hoja.", "Verify everything, from the first leaf."),
+    "help.audit.verify": (
+        "Comprobarlo todo, o lo nuevo. Salida: 0 íntegro, 1 algo es falso (deja evidencia), 3 incompleto.",
+        "Verify everything, or what is new. Exit: 0 intact, 1 something is false (evidence is kept), 3 incomplete.",
+    ),
+    "help.audit.mirror": (
+        "Copiar los registros a una carpeta, o poner al día la copia.",
+        "Copy the logs to a folder, or bring the copy up to date.",
+    ),
+    "help.audit.witnesses": (
+        "Qué vieron los testigos, y si es lo que se ve aquí.",
+        "What the witnesses saw, and whether it is what is seen here.",
+    ),
+    "help.audit.referral": (
+        "Todo sobre una derivación, con sus pruebas.",
+        "Everything about one referral, with its proofs.",
+    ),
+    "help.audit.keys": (
+        "El registro de claves, entrada por entrada, y qué cambió.",
+        "The keys log, entry by entry, and what has changed.",
+    ),
+    "help.audit.records": (
+        "Los registros de un año, comprobados uno por uno.",
+        "The records of a year, verified one by one.",
+    ),
+    "help.audit.explain": (
+        "Decir en palabras llanas qué encontró una comprobación.",
+        "Say in plain words what a verification found.",
+    ),
     "help.audit.db": (
         "Comparar la base de datos con sus registros, junto al servidor.",
         "Compare the database with its logs, beside the server.",
     ),
-    "help.audit.mirror": ("Copiar los registros a una carpeta.", "Copy the logs to a folder."),
     "help.audit.pack": (
         "Guardar las evidencias de una derivación, comprobadas.",
         "Keep the evidence pack of a referral, verified.",
@@ -157,8 +187,8 @@ _OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
         "File written by: referral receipt show (repeatable).",
     ),
     "option.new_origin": (
-        "Empezar otro registro (todavía no es posible).",
-        "Begin another log (not possible yet).",
+        "Dar por perdido lo que nadie tiene y continuar en otro período.",
+        "Give up what nobody has, and go on in another term.",
     ),
     "option.state": (
         "Estado del firmante anterior (se repite por registro).",
@@ -208,9 +238,38 @@ _OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
     "option.count": ("Terminar tras tantas entradas.", "End after so many entries."),
     "option.once": ("Terminar tras la primera entrada.", "End after the first entry."),
     "option.wait": ("Segundos de cada espera.", "Seconds of each wait."),
-    "option.full": ("Todo; no hay comprobación menor.", "Everything; there is no lesser verification."),
+    "option.full": ("Todo, desde la primera hoja (por omisión).", "Everything, from the first leaf (the default)."),
+    "option.since": (
+        "Lo nuevo desde la última vez, sobre la copia guardada.",
+        "What is new since the last time, on top of the kept copy.",
+    ),
+    "option.policy": (
+        "Archivo con la política de testigos propia.",
+        "File with one's own witness policy.",
+    ),
+    "option.year": (
+        "Año del registro, o su período (2026.2); si falta, el último.",
+        "Year of the log, or its term (2026.2); without one, the last.",
+    ),
+    "option.first": ("Primera posición.", "First index."),
+    "option.limit": ("Cuántos como mucho.", "How many at most."),
+    "option.party": ("Sólo de esta entidad.", "Of this party only."),
+    "option.of_kind": ("Sólo de esta clase.", "Of this kind only."),
+    "option.after": ("Desde este día (UTC).", "From this day on (UTC)."),
+    "option.before": ("Hasta este día (UTC).", "Up to this day (UTC)."),
+    "option.trust_first": (
+        "La primera vez: aceptar la historia que hay como punto de partida.",
+        "The first time: take the history that there is as the starting point.",
+    ),
+    "option.evidence": (
+        "Carpeta para la evidencia, si algo es falso.",
+        "Folder for the evidence, if anything is false.",
+    ),
+    "option.report": (
+        "Informe de verify --json; si falta, el último de este perfil.",
+        "Report of verify --json; without one, the last of this profile.",
+    ),
     "option.root": ("Raíz del servidor, conocida por otra vía.", "The exchange's root, known from elsewhere."),
-    "option.policy": ("Archivo con la política de testigos propia.", "File with a witness policy of your own."),
     "option.mirror": ("Comprobar una copia en vez del servidor.", "Verify a mirror instead of the exchange."),
     "option.path": ("Carpeta.", "Folder."),
     "option.named": ("Acto o derivación.", "Act or referral."),

@@ -1,7 +1,7 @@
 """The protocol with sockets: calls of one credential, retried where that is safe, and the replica kept up to date.
 
 A session authenticates (token, proof of possession, nonce), repeats what may be repeated, and lets nothing through that
-trust.py has not verified. It is the only module of the client that opens connections.
+trust.py has not verified. Beside it only public.py opens connections.
 
 Must never: follow a redirect, send a body twice that is not `repeatable`, retry a failed verification, or print.
 
@@ -10,6 +10,7 @@ Implements: R-40 to R-43, R-53, R-94; design §12.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from time import monotonic
@@ -20,12 +21,13 @@ import stamina
 
 from referral_api.auditlog.checkpoint import Checkpoint
 from referral_api.auditlog.tiles import TILE_WIDTH, TileName, parse_entries
-from referral_api.client import access, exchange, trust
+from referral_api.client import access, exchange, losses, trust
 from referral_api.client.ambient import Ambient
 from referral_api.client.exchange import Request, Response
 from referral_api.client.keystore import CredentialKeys
 from referral_api.client.profile import Pin, Profile, ProfileDir, Token, read_private, write_private
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.terms import Term, is_audit
 from referral_api.domain.words import CredentialId
 from referral_api.formats.act import RawAct, parse_act
 from referral_api.formats.contents import KeysLogView
@@ -38,6 +40,7 @@ T = TypeVar("T")
 CONNECT_S, ANSWER_S = 10.0, 30.0
 ATTEMPTS, PATIENCE_S = 4, 45.0
 MAX_CORRECTION_S = 3600
+LATEST = 6
 SLOWEST_BYTES_PER_S = 4096
 """What a line carries at the least; a slower answer is none."""
 
@@ -85,6 +88,8 @@ class Session:
         self.ambient = ambient
         self.skew_s = 0
         """How far the exchange's clock was ahead of ours when it last told us."""
+        self.latest: deque[tuple[str, Response]] = deque(maxlen=LATEST)
+        """The last answers to calls that carried a token, oldest first: evidence, where one of them is a lie."""
         self._keys = keys
         self._answer_s = answer_s
         self._replica: trust.Replica | None = None
@@ -161,7 +166,10 @@ class Session:
         if token is not None:
             headers["Authorization"] = f"DPoP {token.value}"
             headers["DPoP"] = self._proof(request, access.proof_key(token.dpop_secret), token.value, nonce)
-        return self._transmit(request, headers)
+        response = self._transmit(request, headers)
+        if token is not None:
+            self.latest.append((f"{request.method} {request.target}", response))
+        return response
 
     def _proof(self, request: Request, key: SigningKey, token: str | None, nonce: str | None) -> str:
         return access.build_proof(
@@ -372,14 +380,15 @@ class Session:
         return confirmed
 
     def follow(self, log: str, checkpoint: Checkpoint) -> None:
-        """Advance a log's pin to a verified checkpoint, or see that it lies behind the pin. Raises INCONSISTENT."""
+        """Advance a log's pin to a verified checkpoint, or see that it lies behind the pin. Raises INCONSISTENT.
+
+        A log that is met for the first time may follow one that has lost leaves (`losses.enter`).
+        """
+        ended = losses.find_agreed(self, checkpoint.origin)
         while True:
             pin = self.directory.find_pin(checkpoint.origin)
-            sizes = trust.growth_to_prove(pin, checkpoint)
-            proof: list[bytes] = []
-            if sizes is not None and sizes[0] > 0:
-                answer = self.read_json(exchange.consistency(log, *sizes))
-                proof = trust.parse_consistency(answer, sizes)
-            newer = trust.verify_growth(pin, checkpoint, proof)
-            if newer == pin or self.directory.advance_pin(checkpoint.origin, newer, seen=pin):
+            if pin is None and is_audit(log):
+                losses.enter(self, Term.of_log(log))
+            newer = trust.verify_growth(ended or pin, checkpoint, losses.growth(self, log, ended or pin, checkpoint))
+            if ended is not None or newer == pin or self.directory.advance_pin(checkpoint.origin, newer, seen=pin):
                 return

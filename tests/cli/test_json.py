@@ -135,7 +135,11 @@ def test_the_directory_is_told_whole(shell: Shell) -> None:
 
 def test_an_audit_says_of_each_check_how_often_it_was_made(shell: Shell, ref: str) -> None:
     report = shell.run("auditor", "audit", "verify", "--full", "--json")
-    assert members(report) == {"complete", "checks", "faults", "heads", "referrals", "witnesses"}
+    assert members(report) == {
+        *("complete", "result", "checks", "faults", "heads", "referrals", "witnesses"),
+        *("issuer", "at", "mode", "relied", "evidence", "erased", "final_states"),
+    }
+    assert report.json["result"] == "intact"
     assert all(set(one) == {"verdict", "count"} for one in report.json["checks"].values())
     assert report.json["complete"] is True
     assert report.json["referrals"] >= 1

@@ -7,9 +7,12 @@ tests/story/test_liar.py.
 from __future__ import annotations
 
 import itertools
+import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -50,7 +53,18 @@ class Row:
     before: str = "submitted"
     also: tuple[int, ...] = ()
 
+    @property
+    def judges(self) -> bool:
+        """An auditor's verb: what is false is what it was asked to find, and ends it with 1 (decision 0021)."""
+        return self.seat == "auditor"
 
+    def exits(self, lie: Lie) -> set[int]:
+        """The exit codes of having noticed."""
+        found = {int(Exit.UNEXPECTED) if self.judges and one in _FALSE else one for one in lie.exits}
+        return {*found, *self.also}
+
+
+_FALSE = (Exit.VERIFICATION_FAILED, Exit.USAGE)
 ROWS: dict[str, Row] = {
     "send": Row(
         "operator", ("send", "emergencia.json", "--unit", UNIT), ("keys log", "no answer", "receipt"), also=(8,)
@@ -59,6 +73,7 @@ ROWS: dict[str, Row] = {
     "withdraw": Row("operator", ("withdraw", "REF", "--reason", "consent_withdrawn"), ACT),
     "outbox flush": Row("operator", ("outbox", "flush"), ("no answer", "receipt", "growth"), "queued", (8,)),
     "outbox reseal": Row("operator", ("outbox", "reseal", "ACT"), ("no answer", "keys log", "receipt"), "stale", (8,)),
+    "outbox resend": Row("operator", ("outbox", "resend", "REF"), ("no answer", "receipt")),
     "inbox list": Row("officer", ("inbox", "list"), ("no answer", "inbox")),
     "inbox watch": Row("officer", ("inbox", "watch", "--once", "--wait", "0"), ("no answer", "inbox")),
     "show": Row("officer", ("show", "REF"), ("no answer", "view", "bundle")),
@@ -69,6 +84,7 @@ ROWS: dict[str, Row] = {
     "receipt-failed": Row("officer", ("receipt-failed", "REF", "--reason", "cannot_decrypt"), ACT),
     "note": Row("officer", ("note", "REF", "passphrase"), ACT, "accepted"),
     "close": Row("officer", ("close", "REF", "--outcome", "not_located"), ACT, "accepted"),
+    "loss": Row("operator", ("loss",), ("no answer",)),
     "whoami": Row("operator", ("whoami",), ("no answer", "ping")),
     "units list": Row("operator", ("units", "list"), LOG),
     "units show": Row("operator", ("units", "show", UNIT), LOG),
@@ -77,7 +93,13 @@ ROWS: dict[str, Row] = {
     "enrol": Row(NEWCOMER, ("enrol",), ("no answer", "enrolment")),
     "enrolments": Row("registrar", ("enrolments",), ("no answer", "enrolments")),
     "approve": Row("registrar", ("approve", NEWCOMER, "--code-file", "digits"), ("no answer", "enrolments", "receipt")),
-    "audit verify": Row("auditor", ("audit", "verify"), ("no answer", "keys log", "audit log", "records"), also=(5,)),
+    "audit verify": Row("auditor", ("audit", "verify"), ("no answer", "keys log", "audit log", "records"), also=(1, 3)),
+    "audit explain": Row(
+        "auditor", ("audit", "explain", "--full"), ("no answer", "keys log", "audit log", "records"), also=(1, 3)
+    ),
+    "audit referral": Row("auditor", ("audit", "referral", "REF"), ("no answer", "audit log", "records", "view")),
+    "audit records": Row("auditor", ("audit", "records", "--limit", "1000"), ("no answer", "audit log", "records")),
+    "audit keys": Row("auditor", ("audit", "keys"), LOG),
     "audit pack": Row("operator", ("audit", "pack", "REF", "--out", "OUT"), ("no answer", "pack"), also=(1,)),
     "audit mirror": Row("auditor", ("audit", "mirror", "OUT"), ("no answer", "audit log")),
 }
@@ -85,10 +107,17 @@ SILENT = {
     "outbox list": "reads the outbox", "receipt show": "reads the outbox", "receipt verify": "judges a file",
     "audit verify-pack": "judges a file", "audit db": "reads the operator's own database",
     "receipt upgrade": "with witnesses alone: tests/story/test_witnesses.py",
+    "audit witnesses": "with witnesses alone: tests/story/test_auditor_witnesses.py",
 }  # fmt: skip
 """Commands that make no call here, and why; all of `admin` and `witness` are the operators' own."""
-FIRST = {"audit log": "audit log: checkpoint by another key", "view": "view: another state claimed"}
-"""Which lie stands for its family, where it is not the first of it."""
+FIRST = {
+    "audit log": "audit log: checkpoint by another key",
+    "view": "view: another state claimed",
+    "records": "records: shifted by one",
+}
+"""Which lie stands for its family, where it is not the first of it: a search cannot tell what it was not told, says so,
+and leaves that to `audit verify`.
+"""
 
 
 def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
@@ -168,7 +197,9 @@ def test_a_command_fails_closed_and_says_why(name: str, scene: Scene) -> None:
         ran = shell.run(row.seat, *words, "--lang", lang, REFERRAL_PROFILE=str(folder))
         scene.liar.lie = None
         assert scene.liar.told, f"{lie.name} was never told: {ran}"
-        verify_told(lang, lie, ran, {*lie.exits, *row.also})
+        verify_told(lang, lie, ran, row.exits(lie))
+        if row.judges and ran.exit == Exit.UNEXPECTED:
+            verify_evidence(folder)
         scene.verify_pins(folder)
         assert held(folder) == before, lie.name
         assert not (scene.world.folder / named["OUT"] / "audit").exists(), lie.name
@@ -183,6 +214,19 @@ def verify_told(lang: Language, lie: Lie, ran: Ran, exits: set[int]) -> None:
     for key in GOOD:
         start = say(lang, key, **dict.fromkeys(("ref", "acts", "party", "log", "index"), "¤")).partition("¤")[0]
         assert len(start) < 6 or start not in shown, (lie.name, key, ran)
-    titles = [text_of(code, lang).title for code in ErrorCode if EXIT_OF[code] == ran.exit or ran.exit == Exit.PARTLY]
+    kinds = {ran.exit, *(_FALSE if ran.exit == Exit.UNEXPECTED else ())}
+    titles = [text_of(code, lang).title for code in ErrorCode if EXIT_OF[code] in kinds or ran.exit == Exit.PARTLY]
     reds = [say(lang, key)[:9] for key in ("audit.red", "pack.failed")]
+    reds += [say(lang, f"explain.result.{result}") for result in ("false", "incomplete")]
     assert any(title in shown for title in (*titles, *reds)), (lie.name, ran)
+
+
+def verify_evidence(folder: Path) -> None:
+    """Whoever finds the exchange lying has it in writing: the files of the newest folder are those of its manifest."""
+    newest = max((folder / "audit" / "evidence").iterdir(), key=lambda one: one.stat().st_mtime_ns)
+    listed = json.loads((newest / "manifest.json").read_bytes())["files"]
+    there = {str(one.relative_to(newest)) for one in newest.rglob("*") if one.is_file()}
+    assert there == {*listed, "manifest.json"}
+    assert any(one.endswith("fault.json") for one in listed)
+    for name, digest in listed.items():
+        assert sha256((newest / name).read_bytes()).hexdigest() == digest

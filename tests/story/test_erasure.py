@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -9,34 +10,41 @@ from typing import Any
 
 import pytest
 
-from referral_api.auditlog.verification import Check, Report, Verdict
+from referral_api.auditlog.verification import Check, RawRecord, Report, Verdict
+from referral_api.client import audit
+from referral_api.client.kept import Kept
+from referral_api.client.sdk import Client
+from referral_api.client.sources import HttpSource, MirrorSource
 from referral_api.domain.errors import ErrorCode
+from referral_api.domain.terms import Term
 from referral_api.domain.words import Act
 from referral_api.formats.act import build_act, parse_act
 from referral_api.formats.keys import SigningKey
+from referral_api.formats.strict_json import canonical
 from referral_api.server.service import ledger
 from referral_api.server.service.batch import Batch, Done
 from referral_api.server.service.erasure import Erasure
 from referral_api.server.storage import erasures
 from tests.auditlog.refusals import refused
+from tests.cli.shell import Shell
 from tests.world import UNIT, World
 from tests.world_check import Rows
 
 
-def places(world: World, ref: str) -> tuple[int, list[int]]:
-    """Year and indices of every leaf about a referral that may be erased."""
+def places(world: World, ref: str) -> tuple[Term, list[int]]:
+    """Term and indices of every leaf about a referral that may be erased."""
     rows = Rows(world)
     found = [row["pos"] for table in ("act", "record") for row in rows[table] if row["ref"] == ref]
-    return found[0] >> 40, sorted(pos & ((1 << 40) - 1) for pos in found)
+    return Term(found[0] >> 40), sorted(pos & ((1 << 40) - 1) for pos in found)
 
 
-def erase(world: World, ref: str, indices: list[int] | None = None) -> tuple[int, list[int]]:
+def erase(world: World, ref: str, indices: list[int] | None = None) -> tuple[Term, list[int]]:
     """Erase a referral's records, all of them if none are named."""
-    year, every = places(world, ref)
+    term, every = places(world, ref)
     exchange, wanted = world.server.runtime.exchange, every if indices is None else indices
-    done = world.server.runtime.writer.run(Erasure(exchange, ref, year, wanted, "retention_ended"))
+    done = world.server.runtime.writer.run(Erasure(exchange, ref, term, wanted, "retention_ended"))
     assert done.proof is not None
-    return year, wanted
+    return term, wanted
 
 
 def lived(world: World) -> str:
@@ -84,6 +92,91 @@ def test_after_an_erasure_everything_else_verifies_and_the_states_stand(world: W
     assert [row["act"] for row in rows["act"] if row["ref"] == gone] == ["erase"]
     assert world.caller("officer").call("GET", f"/v1/referrals/{gone}").status == 404
     assert world.operator.referral(kept).chronicle.deliveries
+
+
+def test_a_copy_that_is_brought_up_to_date_forgets_what_was_erased_and_verifies(world: World, tmp_path: Path) -> None:
+    gone, mirror = lived(world), tmp_path / "mirror"
+    kept = Kept(world.auditor.directory).copy
+    assert world.auditor.audit_since(trust_first=True).complete
+    world.auditor.mirror(mirror)
+    text = next(row["jws"] for row in Rows(world)["act"] if row["ref"] == gone and row["act"] == "ack")
+    assert all(holds(path, text) for path in (mirror, kept))
+    _, indices = erase(world, gone)
+    lived(world)
+
+    report = world.auditor.audit_since()
+    assert report.complete, report.faults
+    assert report.erased == len(indices)
+    world.auditor.mirror(mirror)
+    assert not any(holds(path, text) for path in (mirror, kept))
+    for path in (kept, mirror):  # The older one first: nothing may be behind what is pinned.
+        report = world.auditor.audit(path)
+        assert report.complete, report.faults
+        assert report.erased == len(indices)
+    for _ in range(2):  # On top of a copy with what was erased missing from its midst.
+        lived(world)
+        report = world.auditor.audit_since()
+        assert report.complete, report.faults
+
+
+def test_the_auditors_commands_say_what_was_erased_and_how_it_ended(world: World) -> None:
+    gone = lived(world)
+    _, indices = erase(world, gone)
+    shell = Shell(world.folder, world.server.url)
+    for words in (("verify",), ("explain",), ("explain", "--full")):
+        told = shell.run("auditor", "audit", *words)
+        assert told.exit == 0, told
+        assert f"{len(indices)} hojas" in told.out
+        assert f"{gone}  {UNIT}: tomada" in told.out
+    found = shell.run("auditor", "audit", "verify", "--json").json
+    state = next(one for one in found["final_states"][gone] if one["unit"] == UNIT)
+    assert (found["erased"], state["investigation"]) == (len(indices), "registered")
+    # The report is a file, and may be anybody's: what was written into it is not put on a screen.
+    path = world.folder / "informe.json"
+    forged = found | {"final_states": {"\x1b[2J": found["final_states"][gone]}}
+    for document, exit_code in ((found, 0), (forged, 2)):
+        path.write_bytes(canonical(document))
+        assert shell.run("auditor", "audit", "explain", str(path)).exit == exit_code
+
+
+def test_a_copy_in_which_a_record_merely_vanished_is_not_built_on(world: World) -> None:
+    lived(world)
+    assert world.auditor.audit_since(trust_first=True).complete
+    (block,) = (Kept(world.auditor.directory).copy / "audit").glob("*/records/*")
+    records = json.loads(block.read_bytes())
+    block.write_bytes(canonical([one for one in records if one["index"] != 4]))
+    (fault,) = world.auditor.audit_since().faults
+    assert (fault.index, fault.error.code, fault.error.facts["what"]) == (4, ErrorCode.TAMPERED, "kept-copy")
+
+
+class Lying(HttpSource):
+    """An exchange that hands out a record that it says it has erased."""
+
+    def __init__(self, client: Client, still: RawRecord) -> None:
+        super().__init__(client.session)
+        self._still = still
+
+    def records(self, term: Term, start: int, count: int) -> list[RawRecord]:
+        found = super().records(term, start, count)
+        return [self._still, *found] if start <= self._still.index < start + count else found
+
+
+def test_an_exchange_that_still_hands_out_what_it_erased_is_found_by_what_is_new(world: World) -> None:
+    ref, auditor = lived(world), world.auditor
+    assert auditor.audit_since(trust_first=True).complete
+    term, (first, *_) = places(world, ref)
+    (still,) = MirrorSource(Kept(auditor.directory).copy).records(term, first, 1)
+    erase(world, ref)
+    report = audit.verify_since(auditor.session, Lying(auditor, still), [term], trust_first=False)
+    assert [(fault.log, fault.index) for fault in report.faults] == [(term.log, first)]
+    assert reasons(report) == ["present"]
+    assert auditor.audit_since().complete
+
+
+def holds(mirror: Path, text: str) -> bool:
+    """Whether a mirror has this record anywhere."""
+    blocks = [json.loads(path.read_bytes()) for path in mirror.glob("audit/*/records/*")]
+    return any(one["record"] == text for block in blocks for one in block)
 
 
 def test_a_part_of_a_referral_can_go_and_the_rest_is_not_called_wrong(world: World) -> None:
@@ -153,8 +246,8 @@ def forge(world: World, ref: str, indices: list[int], signer: SigningKey | None 
     """An erase act such as a dishonest exchange could put into its log; the records go with it only if asked."""
     runtime, take = world.server.runtime, changes.pop("take", True)
     exchange = runtime.exchange
-    year, _ = places(world, ref)
-    body = {"origin": exchange.audit_origin(year), "indices": indices, "basis": "retention_ended", "states": []}
+    term, _ = places(world, ref)
+    body = {"origin": exchange.audit_origin(term), "indices": indices, "basis": "retention_ended", "states": []}
     raw = build_act(
         act_id=str(world.operator.session.ambient.act_id()), iss=changes.pop("iss", exchange.credential),
         aud=exchange.issuer, iat=int(world.clock()), act=Act.ERASE, ref=ref, unit=None, prev=None,
@@ -165,7 +258,7 @@ def forge(world: World, ref: str, indices: list[int], signer: SigningKey | None 
         act = parse_act(raw)
         place, _ = ledger.store(batch, exchange, ledger.Entry(act, None, None, ()))
         if take:
-            erasures.erase_behind(batch.tx, [(year << 40) + at for at in indices], act.digest, ())
+            erasures.erase_behind(batch.tx, [(term.year << 40) + at for at in indices], act.digest, ())
         return Done(None, place)
 
     runtime.writer.run(job)

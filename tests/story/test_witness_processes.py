@@ -17,6 +17,7 @@ from referral_api.auditlog.note import parse_note
 from referral_api.auditlog.policy import format_policy
 from referral_api.auditlog.witnessing import monitoring_path
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.terms import Term
 from referral_api.domain.words import KeyUse
 from referral_api.server import app
 from referral_api.server.service import adoption
@@ -80,7 +81,7 @@ def _introduce(world: World) -> None:
         memory = witness.memory()
         with memory.changing() as changes:
             changes.trust(parse_log(log_key(exchange.origin("keys"), public).vkey, yearly=False))
-            changes.trust(parse_log(log_key(exchange.audit_origin(2026), public).vkey, yearly=True))
+            changes.trust(parse_log(log_key(exchange.audit_origin(Term(2026)), public).vkey, yearly=True))
         memory.close()
 
 
