@@ -26,10 +26,10 @@ from referral_api.client import exchange, mirroring
 from referral_api.client.kept import Kept
 from referral_api.client.losses import find_following
 from referral_api.client.profile import Pin
-from referral_api.client.proven import policy_of, verify_link
+from referral_api.client.proven import verify_link
 from referral_api.client.session import Session
 from referral_api.client.sources import TAIL, ContinuedSource, HttpSource, encode_records, parse_records, put
-from referral_api.client.trust import audit_policy, audit_term, issuer_origin
+from referral_api.client.trust import audit_policy, audit_term, issuer_origin, policy_of
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.terms import LAST_NUMBER, Term
 from referral_api.formats.act import parse_act
