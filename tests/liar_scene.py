@@ -39,6 +39,8 @@ class Scene:
         self.liar = liar
         self.year = next(log for log in world.heads if log != "keys").partition("/")[2]
         self.log = liar.kept["audit"] = f"audit/{self.year}"
+        self.unread: str | None = None
+        """A referral that nobody has acknowledged yet, where there is one."""
         self.keys: dict[str, CredentialKeys] = {}
         self._numbers = itertools.count(1)
         self._tokens = itertools.count(1)
@@ -181,7 +183,7 @@ def held(folder: Path) -> dict[str, Any]:
     outbox = folder / "outbox.sqlite3"
     if outbox.exists():
         with closing(sqlite3.connect(outbox)) as connection:
-            rows = connection.execute("select id, state, receipt from entry where receipt is not null").fetchall()
+            rows = connection.execute("select id, state, receipt, proof from entry where receipt is not null").fetchall()
         found["received"] = set(rows)
     return found
 
