@@ -22,6 +22,7 @@ from referral_api.cli.auditing import (
     FALSE,
     INCOMPLETE,
     MARKS,
+    MirrorFolder,
     demand_auditor,
     erased_lines,
     judged,
@@ -77,7 +78,7 @@ def audit_explain(
     ctx: typer.Context,
     report: Annotated[Path | None, typer.Argument()] = None,
     full: Annotated[bool, typer.Option("--full")] = False,  # noqa: FBT002 - an option of the command line
-    mirror: Annotated[Path | None, typer.Option("--mirror")] = None,
+    mirror: MirrorFolder = None,
     evidence: Annotated[Path | None, typer.Option("--evidence")] = None,
 ) -> None:
     """Say in plain words what a verification found; its exit code is the verification's."""

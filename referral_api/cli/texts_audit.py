@@ -15,7 +15,7 @@ AUDIT: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "audit.erased": (
         "  Borrado conforme a ley, y así consta: {count} hojas; el último estado, según el acto que las borró:",
-        "  Lawfully erased, and on the record as such: {count} leaves; the last state, as the act that erased them says:",
+        "  Lawfully erased, and on the record as such: {count} leaves; the last state, as the erasing act says:",
     ),
     "audit.final": ("    {ref}  {unit}: {state}", "    {ref}  {unit}: {state}"),
     "audit.evidence": ("Evidencia guardada en {path}", "Evidence kept in {path}"),

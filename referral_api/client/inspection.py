@@ -23,9 +23,9 @@ from referral_api.client.proven import Proven
 from referral_api.client.session import Session
 from referral_api.client.sources import RECORDS_A_CALL, HttpSource, parse_records
 from referral_api.client.trust import receipt_keys
-from referral_api.client.view import fetch_referral
+from referral_api.client.view import fetch_referral, role_of
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.words import CredentialKind, ReferralId, Role
+from referral_api.domain.words import CredentialKind, ReferralId
 from referral_api.formats.act import RawAct, parse_act, verify_act
 from referral_api.formats.key_entry import parse_key_entry
 from referral_api.formats.parties import EXCHANGE
@@ -228,18 +228,9 @@ def _told(session: Session, item: Item) -> Told | None:
     if item.act is not None:
         if not _accepted(item):
             return None
-        event = event_of(item.act, _role(session, item.act.party), item.at)
+        event = event_of(item.act, role_of(session, item.act.party), item.at)
         return Told(item.year, item.index, event=event, kind=item.signer, receipt=item.receipt, at=item.at)
     record: Any = item.record
     if isinstance(record, Retrieved) and record.sealed == "bundle" and record.unit is not None:
         return Told(item.year, item.index, retrieved_by=record.unit, at=item.at)
     return None
-
-
-def _role(session: Session, party: str) -> Role:
-    if party == EXCHANGE:
-        return Role.EXCHANGE
-    found = session.keymap.find_party(party)
-    if found is None:
-        raise ReferralError(ErrorCode.KEY_NOT_VALID, reason="unknown", party=party)
-    return found.role

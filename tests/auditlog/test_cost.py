@@ -33,7 +33,7 @@ LEAF = encode_leaf(leaf_of_record(JUMP, RECORD))
 
 
 class Long:
-    """A source whose audit log is as long as is asked for and holds nothing: every leaf alike, of a clock that jumps."""
+    """A source whose audit log is as long as is asked for, with every leaf alike: a clock jumps."""
 
     def __init__(self, size: int) -> None:
         self._exchange = SimulatedExchange()
