@@ -96,8 +96,8 @@ class Scene:
         officer.act(self.ref, Act.ACCEPT, {}, note="expediente abierto", case_number="7")
         twin = officer.act(self.ref, Act.STATUS, {"code": "registered"})
         world.client("operator").act(self.ref, Act.NOTE, {}, unit=UNIT, note="llamó otra vez")
-        self.liar.kept["receipt"] = _answer(first)
-        self.liar.kept["twin"] = _answer(twin)
+        self.liar.kept["receipt"] = answer_of(first)
+        self.liar.kept["twin"] = answer_of(twin)
         self._other()
         self._wait()
         for seat in SEATS:
@@ -188,5 +188,6 @@ def held(folder: Path) -> dict[str, Any]:
     return found
 
 
-def _answer(found: Any) -> tuple[str, str]:
+def answer_of(found: Any) -> tuple[str, str]:
+    """The receipt and proof of something sent."""
     return found.receipt.decode(), found.proof.decode()

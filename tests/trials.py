@@ -15,9 +15,10 @@ from referral_api.cli.output import EXIT_OF, Exit
 from referral_api.client.outbox import Entry, Progress
 from referral_api.client.sdk import Client
 from referral_api.client.witnesses import Standing
-from referral_api.domain.errors import ReferralError
+from referral_api.domain.errors import ErrorCode, ReferralError
 from tests.liar import Kind, Lie
 from tests.liar_scene import Scene, held
+from tests.world import composition
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,31 @@ class Call:
     again: Callable[[Client, Scene, Any], object] | None = None
     also: frozenset[int] = frozenset()
     """Exit codes beside a lie's own."""
+
+
+UNDONE, WAITS = frozenset({5}), frozenset({8})
+"""An audit that cannot be done is not passed; what got no answer waits."""
+
+
+def flushed(client: Client, _scene: Scene, _ready: Any) -> None:
+    """Everything that waited has arrived."""
+    client.flush(impatient=True)
+    waiting = [one for one in client.outbox.entries() if one.state in (Progress.QUEUED, Progress.SENDING)]
+    assert not waiting, waiting
+
+
+def stale(client: Client, _scene: Scene) -> Any:
+    """A submission that has to be sealed anew."""
+    entry = client.queue(composition())
+    client.outbox.sending(entry.outgoing.id, client.session.ambient.now())
+    return client.outbox.needs_resealing(entry.outgoing.id, ErrorCode.RECIPIENT_KEY_STALE)
+
+
+def mirrored(client: Client, _scene: Scene, _ready: Any) -> object:
+    """A copy, and what it is worth."""
+    path = client.directory.path / "mirror"
+    client.mirror(path)
+    return client.audit(path)
 
 
 @dataclass(frozen=True)

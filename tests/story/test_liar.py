@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 import stamina
 
-from referral_api.client.outbox import Progress
 from referral_api.client.sdk import Client
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act, CredentialKind, PartyId, ReferralId
@@ -20,22 +19,9 @@ from tests.forgery import changed, log_of, receipt_with, shortened
 from tests.liar import Kind, Liar, Lie
 from tests.liar_scene import NEWCOMER, Scene
 from tests.lies import LIES
-from tests.trials import Call, Trials
+from tests.story.test_liar_witnessed import CALLS as WITNESSED
+from tests.trials import UNDONE, WAITS, Call, Trials, flushed, mirrored, stale
 from tests.world import ENTRIES, UNIT, Founded, World, composition
-
-
-def flushed(client: Client, _scene: Scene, _ready: Any) -> None:
-    """Everything that waited has arrived."""
-    client.flush(impatient=True)
-    waiting = [one for one in client.outbox.entries() if one.state in (Progress.QUEUED, Progress.SENDING)]
-    assert not waiting, waiting
-
-
-def stale(client: Client, _scene: Scene) -> Any:
-    """A submission that has to be sealed anew."""
-    entry = client.queue(composition())
-    client.outbox.sending(entry.outgoing.id, client.session.ambient.now())
-    return client.outbox.needs_resealing(entry.outgoing.id, ErrorCode.RECIPIENT_KEY_STALE)
 
 
 def fresh(client: Client, scene: Scene) -> Any:
@@ -88,15 +74,6 @@ def packed(client: Client, scene: Scene, _ready: Any) -> None:
         raise ReferralError(ErrorCode.TAMPERED, what="pack") from report.faults[0].error
 
 
-def mirrored(client: Client, _scene: Scene, _ready: Any) -> object:
-    """A copy, and what it is worth."""
-    path = client.directory.path / "mirror"
-    client.mirror(path)
-    return client.audit(path)
-
-
-UNDONE, WAITS = frozenset({5}), frozenset({8})
-"""An audit that cannot be done is not passed; what got no answer waits."""
 CALLS: dict[str, Call] = {
     # Auditors first: what they read grows with every trial of the others.
     "audit_since": Call("auditor", lambda c, s, r: c.audit_since(trust_first=True), also=UNDONE),
@@ -130,7 +107,6 @@ ELSEWHERE = {
     "person": "opens a keystore", "service": "opens a keystore", "close": "closes",
     "keep": "writes the cursor; in `next_page` here",
     "verify_receipt": "judges documents that are at hand; `parties` has the one call that it may need",
-    "cosign_receipt": "with witnesses alone: tests/story/test_witnesses.py",
     "revoke": "sends its act as `invite` does",
     "audited": "names what `audit` and `audit_since` read",
 }  # fmt: skip
@@ -172,7 +148,7 @@ def test_every_public_method_has_a_row_or_a_reason() -> None:
         for name, member in inspect.getmembers_static(Client)
         if not name.startswith("_") and not isinstance(member, property)
     }
-    assert public == CALLS.keys() | ELSEWHERE.keys()
+    assert public == CALLS.keys() | ELSEWHERE.keys() | (WITNESSED.keys() & public)
 
 
 def lying(scene: Scene, seat: str, memory: str, lie: Lie) -> Client:
