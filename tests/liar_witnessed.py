@@ -1,8 +1,8 @@
-"""The liar's second scene: an exchange with three witnesses in processes of their own, and an audit log of several
-entry bundles, which is what lies about cosignatures and about full tiles need.
+"""The liar's second scene: an exchange with witnesses in processes of their own, and an audit log of several entry
+bundles, which is what lies about cosignatures and about full tiles need.
 
-Two of the three witnesses can be made to conspire: the liar holds their keys (`liar.kept["witnesses"]`), as it holds
-those of the exchange.
+Its policy names three witnesses; two of them are there, and the third is away all the time. Those two can be made to
+conspire: the liar holds their keys (`liar.kept["witnesses"]`), as it holds those of the exchange.
 
 Must never: let a witness conspire in what it says of itself.
 """
@@ -23,7 +23,7 @@ from referral_api.auditlog.tiles import TILE_WIDTH
 from referral_api.client import exchange
 from referral_api.domain.errors import ErrorCode
 from referral_api.domain.words import Act, CredentialId, PartyId
-from referral_api.server.service.batch import Batch, Done
+from referral_api.server.service.batch import Batch, Done, Job
 from referral_api.server.storage.keyfiles import load_signers
 from referral_api.witness.keys import cosigning_keys
 from tests.liar import Liar
@@ -42,7 +42,7 @@ class WitnessedScene(Scene):
 
     @property
     def policy(self) -> Policy:
-        """The witnesses, with where they are: what an auditor was given."""
+        """The witnesses that are there, and where: what an auditor was given."""
         return policy_of_witnesses(self.world.witnesses, QUORUM)
 
     def live(self) -> None:
@@ -96,7 +96,7 @@ class WitnessedScene(Scene):
             time.sleep(0.05)
 
 
-def _refusals(credential: CredentialId, count: int):  # type: ignore[no-untyped-def]
+def _refusals(credential: CredentialId, count: int) -> Job[None]:
     """So many refusals of one caller, as one job of the writer."""
 
     def job(batch: Batch) -> Done[None]:
@@ -116,22 +116,25 @@ def _refusals(credential: CredentialId, count: int):  # type: ignore[no-untyped-
 def witnessed_scene(folder: Path) -> Iterator[WitnessedScene]:
     """Found the exchange, introduce it to its witnesses, start all of them, and live through the past."""
     seeds = {name: new_seeds() for name in NAMES}
-    witnesses = [make_witness(folder, name, seeds=seeds[name]) for name in NAMES]
-    founded = found(_made(folder / "founded"), policy=policy_of_witnesses([replace(one, port=9) for one in witnesses], 2))
+    named = [make_witness(folder, name, seeds=seeds[name]) for name in NAMES]
+    nowhere = [replace(one, port=9) for one in named]
+    founded, witnesses = found(_made(folder / "founded"), policy=policy_of_witnesses(nowhere, QUORUM)), named[:QUORUM]
     _introduce(witnesses, founded.folder)
     try:
         for witness in witnesses:
             witness.launch()
         for witness in witnesses:
             witness.wait()
-        (founded.folder / WITNESSES).write_bytes(format_policy(policy_of_witnesses(witnesses, QUORUM)))
+        policy = policy_of_witnesses([*witnesses, *nowhere[QUORUM:]], QUORUM)
+        (founded.folder / WITNESSES).write_bytes(format_policy(policy))
         with World(founded, folder / "world") as world, Liar(world) as liar:
             world.witnesses = witnesses
             world.check()
-            liar.kept["witnesses"] = [cosigning_keys(name, seeds[name]) for name in NAMES[:QUORUM]]
+            liar.kept["witnesses"] = [cosigning_keys(one.name, seeds[one.name]) for one in witnesses]
             scene = WitnessedScene(world, liar)
             scene.live()
             yield scene
+            world.check()
     finally:
         for witness in witnesses:
             witness.stop()

@@ -3,7 +3,7 @@
 Cosignatures that are not there are forged, borrowed from elsewhere or counted twice; where two witnesses conspire, they
 sign whatever they like, but for themselves alone.
 
-Must never: sign with the key of a party, or of the third witness.
+Must never: sign with the key of a party.
 """
 
 from __future__ import annotations
