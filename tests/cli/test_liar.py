@@ -66,6 +66,16 @@ class Row:
 
 _FALSE = (Exit.VERIFICATION_FAILED, Exit.USAGE)
 ROWS: dict[str, Row] = {
+    # Auditors first: what they read grows with every command of the others.
+    "audit verify": Row("auditor", ("audit", "verify"), ("no answer", "keys log", "audit log", "records"), also=(1, 3)),
+    "audit explain": Row(
+        "auditor", ("audit", "explain", "--full"), ("no answer", "keys log", "audit log", "records"), also=(1, 3)
+    ),
+    "audit referral": Row("auditor", ("audit", "referral", "REF"), ("no answer", "audit log", "records", "view")),
+    "audit records": Row("auditor", ("audit", "records", "--limit", "1000"), ("no answer", "audit log", "records")),
+    "audit keys": Row("auditor", ("audit", "keys"), LOG),
+    "audit pack": Row("operator", ("audit", "pack", "REF", "--out", "OUT"), ("no answer", "pack"), also=(1,)),
+    "audit mirror": Row("auditor", ("audit", "mirror", "OUT"), ("no answer", "audit log")),
     "send": Row(
         "operator", ("send", "emergencia.json", "--unit", UNIT), ("keys log", "no answer", "receipt"), also=(8,)
     ),
@@ -92,23 +102,17 @@ ROWS: dict[str, Row] = {
     "enrol": Row(NEWCOMER, ("enrol",), ("no answer", "enrolment")),
     "enrolments": Row("registrar", ("enrolments",), ("no answer", "enrolments")),
     "approve": Row("registrar", ("approve", NEWCOMER, "--code-file", "digits"), ("no answer", "enrolments", "receipt")),
-    "audit verify": Row("auditor", ("audit", "verify"), ("no answer", "keys log", "audit log", "records"), also=(1, 3)),
-    "audit explain": Row(
-        "auditor", ("audit", "explain", "--full"), ("no answer", "keys log", "audit log", "records"), also=(1, 3)
-    ),
-    "audit referral": Row("auditor", ("audit", "referral", "REF"), ("no answer", "audit log", "records", "view")),
-    "audit records": Row("auditor", ("audit", "records", "--limit", "1000"), ("no answer", "audit log", "records")),
-    "audit keys": Row("auditor", ("audit", "keys"), LOG),
-    "audit pack": Row("operator", ("audit", "pack", "REF", "--out", "OUT"), ("no answer", "pack"), also=(1,)),
-    "audit mirror": Row("auditor", ("audit", "mirror", "OUT"), ("no answer", "audit log")),
 }
 WITNESSED: dict[str, Row] = {
     "receipt upgrade": Row("operator", ("receipt", "upgrade", "ACT", "--wait", "1"), ("cosignatures", "receipt")),
     "audit witnesses": Row("auditor", ("audit", "witnesses"), ("cosignatures",), also=(3,)),
+    "audit keys": Row("auditor", ("audit", "keys"), ("cosignatures",)),
+    "audit records": Row("auditor", ("audit", "records", "--limit", "1000"), ("long log",), also=(1,)),
     "send": Row("operator", ("send", "emergencia.json", "--unit", UNIT), ("cosignatures",)),
     "note": Row("officer", ("note", "REF", "passphrase"), ("cosignatures",)),
+    "units list": Row("operator", ("units", "list"), ("cosignatures",)),
 }
-"""What needs an exchange with witnesses: run by tests/story/test_liar_witnessed.py, in front of one."""
+"""In front of an exchange with witnesses and a long log: run by tests/story/test_liar_witnessed.py."""
 SILENT = {
     "outbox list": "reads the outbox", "receipt show": "reads the outbox", "receipt verify": "judges a file",
     "audit verify-pack": "judges a file", "audit db": "reads the operator's own database",

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import stamina
 
+from referral_api.cli.output import Exit
 from referral_api.client import inspection
 from referral_api.client.sdk import Client
 from referral_api.client.witnesses import standing
@@ -107,11 +108,13 @@ def test_what_no_quorum_has_cosigned_passes_for_cosigned_with_no_call(name: str,
 
 
 @pytest.mark.parametrize("name", commands.WITNESSED)
-def test_a_command_claims_no_quorum_that_there_is_not(name: str, scene: WitnessedScene) -> None:
+def test_a_command_says_what_is_false_and_claims_no_quorum_that_there_is_not(name: str, scene: WitnessedScene) -> None:
     """R-94, R-101 on the screen: an exit code of the right kind, why, and not a word that all is well."""
     row = commands.WITNESSED[name]
     named = {"ACT": scene.act, "REF": scene.ref}
-    lies = [lie for lie in (*WITNESSED.values(), *LIES.values()) if lie.family in row.families and told_to(name, lie)]
+    every = (*WITNESSED.values(), *LONG.values(), *LIES.values())
+    lies = [lie for lie in every if lie.family in row.families and told_to(name, lie)]
+    assert lies
     for at, lie in enumerate(lies):
         lang = commands.LANGS[at % 2]
         folder = scene.folder(row.seat, lie.memory)
@@ -124,6 +127,8 @@ def test_a_command_claims_no_quorum_that_there_is_not(name: str, scene: Witnesse
         scene.liar.lie = None
         assert scene.liar.told, f"{lie.name} was never told: {ran}"
         commands.verify_told(lang, lie, ran, row.exits(lie))
+        if row.judges and ran.exit == Exit.UNEXPECTED:
+            commands.verify_evidence(folder)
         scene.verify_pins(folder)
         assert held(folder) == before, lie.name
 
