@@ -41,11 +41,13 @@ GOOD = (
 )
 LOG = ("no answer", "keys log")
 ACT = ("no answer", "view", "receipt")
+ONE_RECORD = "records: one changed"
+"""Of this family: each record that is false leaves its own evidence on the disk."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A command line: whose, its words, the families of lies, and what must have happened to the referral before."""
+    """A command line: whose, its words, families of lies or single ones, and what must have become of the referral."""
 
     seat: str
     words: tuple[str, ...]
@@ -67,9 +69,9 @@ class Row:
 _FALSE = (Exit.VERIFICATION_FAILED, Exit.USAGE)
 ROWS: dict[str, Row] = {
     # Auditors first: what they read grows with every command of the others.
-    "audit verify": Row("auditor", ("audit", "verify"), ("no answer", "keys log", "audit log", "records"), also=(1, 3)),
+    "audit verify": Row("auditor", ("audit", "verify"), ("no answer", "keys log", "audit log", ONE_RECORD), also=(1, 3)),
     "audit explain": Row(
-        "auditor", ("audit", "explain", "--full"), ("no answer", "keys log", "audit log", "records"), also=(1, 3)
+        "auditor", ("audit", "explain", "--full"), ("no answer", "keys log", "audit log", ONE_RECORD), also=(1, 3)
     ),
     "audit referral": Row("auditor", ("audit", "referral", "REF"), ("no answer", "audit log", "records", "view")),
     "audit records": Row("auditor", ("audit", "records", "--limit", "1000"), ("no answer", "audit log", "records")),
@@ -186,7 +188,8 @@ _OUT = itertools.count(1)
 def lies_of(row: Row) -> Iterator[tuple[Language, Lie]]:
     """One lie of each family, in the one language or the other; the first in both."""
     for at, family in enumerate(row.families):
-        lie = next(one for one in LIES.values() if one.family == family and FIRST.get(family, one.name) == one.name)
+        named = LIES.get(FIRST.get(family, family))
+        lie = named or next(one for one in LIES.values() if one.family == family)
         for lang in LANGS if at == 0 else LANGS[at % 2 :][:1]:
             yield lang, lie
 
