@@ -183,7 +183,9 @@ def held(folder: Path) -> dict[str, Any]:
     outbox = folder / "outbox.sqlite3"
     if outbox.exists():
         with closing(sqlite3.connect(outbox)) as connection:
-            rows = connection.execute("select id, state, receipt, proof from entry where receipt is not null").fetchall()
+            rows = connection.execute(
+                "select id, state, receipt, proof from entry where receipt is not null"
+            ).fetchall()
         found["received"] = set(rows)
     return found
 

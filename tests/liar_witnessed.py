@@ -103,8 +103,13 @@ def _refusals(credential: CredentialId, count: int) -> Job[None]:
         for _ in range(count):
             batch.record(
                 Refused(
-                    t=batch.now, salt=encode_salt(os.urandom(16)), party=PartyId(UNIT), credential=credential,
-                    code=ErrorCode.NOT_FOUND, ref=None, act=None,
+                    t=batch.now,
+                    salt=encode_salt(os.urandom(16)),
+                    party=PartyId(UNIT),
+                    credential=credential,
+                    code=ErrorCode.NOT_FOUND,
+                    ref=None,
+                    act=None,
                 )  # fmt: skip
             )
         return Done(None)

@@ -239,7 +239,9 @@ def _of_many_leaves() -> Iterator[Lie]:
         yield lie(what, "in the tile of level 1", noticed, tiles, _tiles(1, change, full=False))
     yield lie("tiles of another tree", "two levels that agree with each other", tree, tiles, _crossed_at(0, 1))
     both = entries | tiles
-    yield lie("another tree whole", "leaves and tiles, under the true checkpoint", tree, both, _crossed_at(ENTRIES, 0, 1))
+    yield lie(
+        "another tree whole", "leaves and tiles, under the true checkpoint", tree, both, _crossed_at(ENTRIES, 0, 1)
+    )
     paged = changed(lambda _l, told: _a_page_further(told["records"]) if told.get("records") else False)
     yield lie("records of another bundle", "each 256 further", leaf, frozenset({K.RECORDS}), paged)
 

@@ -69,7 +69,9 @@ class Row:
 _FALSE = (Exit.VERIFICATION_FAILED, Exit.USAGE)
 ROWS: dict[str, Row] = {
     # Auditors first: what they read grows with every command of the others.
-    "audit verify": Row("auditor", ("audit", "verify"), ("no answer", "keys log", "audit log", ONE_RECORD), also=(1, 3)),
+    "audit verify": Row(
+        "auditor", ("audit", "verify"), ("no answer", "keys log", "audit log", ONE_RECORD), also=(1, 3)
+    ),
     "audit explain": Row(
         "auditor", ("audit", "explain", "--full"), ("no answer", "keys log", "audit log", ONE_RECORD), also=(1, 3)
     ),

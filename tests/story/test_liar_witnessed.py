@@ -184,7 +184,9 @@ def test_a_fork_after_what_was_cosigned_is_noticed_with_the_next_that_is(scene: 
         client.sync_keys()
         assert scene.liar.told
         assert client.session.sealing_keymap.size == scene.liar.kept["old"]["keys"]
-        scene.liar.begin(Lie("forked still", "the same", "the quorum", frozenset({Kind.KEYS_CHECKPOINT}), log_of(forked)))
+        scene.liar.begin(
+            Lie("forked still", "the same", "the quorum", frozenset({Kind.KEYS_CHECKPOINT}), log_of(forked))
+        )
         with pytest.raises(ReferralError) as caught:
             client.sync_keys()
     scene.liar.begin(None)
