@@ -110,7 +110,7 @@ def _refusals(credential: CredentialId, count: int) -> Job[None]:
                     code=ErrorCode.NOT_FOUND,
                     ref=None,
                     act=None,
-                )  # fmt: skip
+                )
             )
         return Done(None)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from referral_api.client import submission
 from referral_api.client.delivery import ack_body, sign_act
 from referral_api.client.submission import recipients_for
+from referral_api.domain.terms import Term
 from referral_api.domain.words import Act, ActId, PartyId, ReferralId
 from referral_api.formats.act import parse_act
 from referral_api.formats.contents import ForwardBody, ForwardReason
@@ -128,4 +129,4 @@ def _lengthen(world: World, leaves: int) -> None:
     assert newest is not None
     log, size = newest
     for at in range(size, leaves):
-        runtime.writer.run(SessionRead(runtime.exchange, int(log.partition("/")[2]), 0, at, caller))
+        runtime.writer.run(SessionRead(runtime.exchange, Term.of_log(log), 0, at, caller))

@@ -17,6 +17,7 @@ from typing import Any
 from referral_api.auditlog.leaf import Leaf, LeafKind, parse_leaf
 from referral_api.auditlog.report import RawRecord, Source
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.terms import Term
 from referral_api.domain.words import Act, KeyUse
 from referral_api.formats.act import RawAct, parse_act, verify_act
 from referral_api.formats.exchange_bodies import FinalState
@@ -36,7 +37,7 @@ Erasing = tuple[str, int, bytes]
 
 @dataclass(slots=True)
 class Erasures:
-    """What the `erase` acts of the logs name. `sizes` are the logs' own: `audit/<year>` and how many leaves it has."""
+    """What the `erase` acts of the logs name. `sizes` are the logs' own: `audit/<term>` and how many leaves it has."""
 
     keymap: KeyMap
     sizes: Mapping[str, int]
@@ -58,7 +59,7 @@ class Erasures:
         for log, index, raw_leaf in erasing:
             try:
                 leaf = parse_leaf(raw_leaf)
-                for found in source.records(int(log.partition("/")[2]), index, 1):
+                for found in source.records(Term.of_log(log), index, 1):
                     if found.index == index:
                         self.take(log, leaf, found)
             except ReferralError as error:
@@ -112,7 +113,7 @@ def erasing_leaves(log: str, start: int, leaves: Sequence[bytes]) -> list[Erasin
 
 
 def _before(place: Place, other: Place) -> bool:
-    """Log order; the years of four digits are ordered as their texts are."""
+    """Log order; terms are ordered as their names are as texts."""
     return place < other
 
 

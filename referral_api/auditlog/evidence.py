@@ -19,6 +19,7 @@ from referral_api.domain import fold, lifecycle, policy
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.fold import Delivery, Event
 from referral_api.domain.policy import Relation, Viewer
+from referral_api.domain.terms import Term
 from referral_api.domain.words import Act, CredentialKind, DeliveryRole, Role, State
 from referral_api.formats.act import RawAct
 from referral_api.formats.receipt import Receipt
@@ -242,7 +243,7 @@ class Chronicle:
 class Told:
     """One thing that happened to a referral, at its place in the log: an accepted act with its receipt, or a read."""
 
-    year: int
+    term: Term
     index: int
     event: Event | None = None
     kind: CredentialKind | None = None
@@ -256,8 +257,8 @@ def fold_told(told: Iterable[Told], *, only: str | None = None) -> Chronicle:
 
     Raises TAMPERED as `Chronicle` does, or with `reason` `same-place` for two things at one place of the log.
     """
-    ordered = sorted(told, key=lambda one: (one.year, one.index))
-    if len({(one.year, one.index) for one in ordered}) != len(ordered):
+    ordered = sorted(told, key=lambda one: (one.term, one.index))
+    if len({(one.term, one.index) for one in ordered}) != len(ordered):
         raise ReferralError(ErrorCode.TAMPERED, what="fold", reason="same-place")
     chronicle = Chronicle(only=only)
     for one in ordered:

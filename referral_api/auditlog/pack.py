@@ -31,6 +31,7 @@ from referral_api.auditlog.merkle import Proof
 from referral_api.auditlog.policy import Log, Policy, format_policy, genesis_policy
 from referral_api.auditlog.proof import format_proof
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.terms import TERM, Term
 from referral_api.domain.words import KeyUse
 from referral_api.formats.fields import Document, Party, Ref, Sha256, Version1, broken
 from referral_api.formats.roster import Roster
@@ -42,8 +43,8 @@ PAGES: Final = ("LEAME.html", "README.html", VERIFIER)
 KEYS: Final = "keys-log"
 MAX_MANIFEST_BYTES: Final = 4 << 20
 MAX_INDEX: Final = 10**12
-_PLACE: Final = re.compile(r"(audit-[1-9][0-9]{3})/([0-9]{12})\.(act\.json|receipt\.json|record\.json|tlog-proof)")
-_OF_LOG: Final = re.compile(r"(keys-log|audit-[1-9][0-9]{3})/(checkpoint|policy|entries)")
+_PLACE: Final = re.compile(rf"(audit-{TERM})/([0-9]{{12}})\.(act\.json|receipt\.json|record\.json|tlog-proof)")
+_OF_LOG: Final = re.compile(rf"(keys-log|audit-{TERM})/(checkpoint|policy|entries)")
 
 Relation = Literal["auditor", "sender", "recipient"]
 
@@ -81,11 +82,11 @@ class Manifest(Document):
 class Piece:
     """One leaf and what stands behind it: an act with its receipt (the exchange's own may have none), or a record."""
 
-    year: int
+    term: Term
     index: int
     leaf: bytes
     hashes: Proof
-    """From the leaf to the root of its year's checkpoint."""
+    """From the leaf to the root of its log's checkpoint."""
     content: bytes
     is_act: bool
     receipt: bytes | None = None
@@ -93,14 +94,14 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """All that goes into a pack. `checkpoints` are exact notes by year; `keys_checkpoint` covers `keys_leaves`."""
+    """All that goes into a pack. `checkpoints` are exact notes by term; `keys_checkpoint` covers `keys_leaves`."""
 
     ref: str
     relation: Relation
     unit: str | None
     keys_leaves: Sequence[bytes]
     keys_checkpoint: bytes
-    checkpoints: Mapping[int, bytes]
+    checkpoints: Mapping[Term, bytes]
     pieces: Sequence[Piece]
 
 
@@ -113,15 +114,15 @@ def build_pack(evidence: Evidence, directory: Roster) -> bytes:
     contents[f"{KEYS}/entries"] = encode_leaves(evidence.keys_leaves)
     contents[f"{KEYS}/checkpoint"] = evidence.keys_checkpoint
     contents[f"{KEYS}/policy"] = format_policy(stated_policy(directory, "keys"))
-    for year, note in evidence.checkpoints.items():
-        contents[f"audit-{year}/checkpoint"] = note
-        contents[f"audit-{year}/policy"] = format_policy(stated_policy(directory, f"audit/{year}"))
+    for term, note in evidence.checkpoints.items():
+        contents[f"audit-{term}/checkpoint"] = note
+        contents[f"audit-{term}/policy"] = format_policy(stated_policy(directory, term.log))
     for piece in evidence.pieces:
-        place = f"audit-{piece.year}/{piece.index:012}"
+        place = f"audit-{piece.term}/{piece.index:012}"
         contents[f"{place}.act.json" if piece.is_act else f"{place}.record.json"] = piece.content
         if piece.receipt is not None:
             contents[f"{place}.receipt.json"] = piece.receipt
-        note = evidence.checkpoints[piece.year]
+        note = evidence.checkpoints[piece.term]
         contents[f"{place}.tlog-proof"] = format_proof(piece.index, piece.hashes, note, extra=piece.leaf)
     about = {
         "v": 1,
@@ -169,7 +170,7 @@ def verify_listed(manifest: Manifest, contents: Mapping[str, bytes], name: str) 
 class Bundle:
     """The files of one leaf as they stand in a pack; whatever is not there is None."""
 
-    year: int
+    term: Term
     index: int
     act: bytes | None
     record: bytes | None
@@ -179,7 +180,7 @@ class Bundle:
     @property
     def place(self) -> str:
         """The beginning of their names."""
-        return f"audit-{self.year}/{self.index:012}"
+        return f"audit-{self.term}/{self.index:012}"
 
 
 def bundles_of(contents: Mapping[str, bytes]) -> list[Bundle]:
@@ -190,7 +191,7 @@ def bundles_of(contents: Mapping[str, bytes]) -> list[Bundle]:
             found.setdefault((match[1], match[2]), {})[match[3]] = contents[name]
     return [
         Bundle(
-            year=int(log.removeprefix("audit-")),
+            term=Term.parse(log.removeprefix("audit-")),
             index=int(index),
             act=one.get("act.json"),
             record=one.get("record.json"),
@@ -201,10 +202,10 @@ def bundles_of(contents: Mapping[str, bytes]) -> list[Bundle]:
     ]
 
 
-def years_of(contents: Mapping[str, bytes]) -> list[int]:
-    """The years of which a pack holds anything."""
+def terms_of(contents: Mapping[str, bytes]) -> list[Term]:
+    """The terms of which a pack holds anything."""
     logs = {name.partition("/")[0] for name in contents if name.startswith("audit-") and "/" in name}
-    return sorted(int(log.removeprefix("audit-")) for log in logs)
+    return sorted(Term.parse(log.removeprefix("audit-")) for log in logs)
 
 
 def stated_policy(directory: Roster, log: str) -> Policy:

@@ -32,8 +32,8 @@ from referral_api.auditlog.pack import (
     is_own_page,
     read_manifest,
     stated_policy,
+    terms_of,
     verify_listed,
-    years_of,
 )
 from referral_api.auditlog.policy import Policy, format_policy
 from referral_api.auditlog.proof import parse_proof
@@ -188,7 +188,7 @@ class _Examination:
         if keymap is None:
             return report
         report.chronicle.only = manifest.unit
-        for log in ("keys", *(f"audit/{year}" for year in years_of(self._contents))):
+        for log in ("keys", *(term.log for term in terms_of(self._contents))):
             self._checkpoint(log, keymap)
         for bundle in bundles_of(self._contents):
             self._bundle(bundle, manifest, keymap)
@@ -296,12 +296,12 @@ class _Examination:
             bundle.act is None and bundle.receipt is not None
         ):
             raise ReferralError(ErrorCode.TAMPERED, what="leaf-of-record", reason="two")
-        log = f"audit/{bundle.year}"
+        log = f"audit/{bundle.term}"
         head = self._report.heads.get(log)
         if head is None:
             raise ReferralError(ErrorCode.NOT_INCLUDED, reason="checkpoint")
         proof = parse_proof(bundle.proof)
-        if proof.raw_checkpoint != self._contents[f"audit-{bundle.year}/checkpoint"]:
+        if proof.raw_checkpoint != self._contents[f"audit-{bundle.term}/checkpoint"]:
             raise ReferralError(ErrorCode.NOT_INCLUDED, reason="checkpoint")
         if proof.index != bundle.index or proof.extra is None:
             raise ReferralError(ErrorCode.NOT_INCLUDED, reason="index" if proof.index != bundle.index else "leaf")
@@ -340,7 +340,7 @@ class _Examination:
             signed.append(self._verify_act(raw, leaf, manifest, keymap))
 
         def judge_receipt() -> None:
-            log = f"audit/{bundle.year}"
+            log = f"audit/{bundle.term}"
             receipts.append(verify_logged_receipt(log, bundle.index, signed[0][0], leaf, bundle.receipt, keymap))
 
         if not report.hold(Step.SIGNATURES, name, judge_signatures):

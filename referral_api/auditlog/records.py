@@ -188,6 +188,20 @@ class LogGenesis(_Record):
     previous: TreeHead | None
 
 
+class LogLost(_Record):
+    """The second leaf of a term that follows a log whose last leaves are lost for good (R-92).
+
+    `kept` is that log as far as it is held. `signed` is the largest size that it is known to have been signed at, and
+    `authority` says who vouches for the checkpoint that the term's first leaf names as `previous`: the quorum of
+    witnesses, or where the exchange has none, the log's key alone.
+    """
+
+    kind: Literal["log.lost"] = "log.lost"
+    kept: TreeHead
+    signed: Count
+    authority: Literal["witnesses", "log"]
+
+
 class LogClosed(_Record):
     """The last leaf of a log: which one continues it."""
 
@@ -249,6 +263,7 @@ ServerRecord: TypeAlias = (
     | Refused
     | Refusals
     | LogGenesis
+    | LogLost
     | LogClosed
     | Configuration
     | ClockJump

@@ -13,8 +13,10 @@ from enum import StrEnum
 from typing import Protocol
 
 from referral_api.auditlog.evidence import Chronicle
+from referral_api.auditlog.losses import LostLog
 from referral_api.auditlog.tiles import TileName
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.terms import Term
 from referral_api.formats.exchange_bodies import FinalState
 
 MAX_FAULTS_TOLD = 100
@@ -75,6 +77,22 @@ def unheard(what: str, done: int, total: int) -> None:
     """The progress that nobody follows."""
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A log that has lost leaves: the witnesses that have cosigned its last checkpoint, and how many leaves were had
+    here, be it of somebody who still has what the exchange has lost.
+    """
+
+    log: LostLog
+    witnesses: tuple[str, ...]
+    had: int
+
+    @property
+    def absent(self) -> int:
+        """How many leaves nobody here has."""
+        return max(0, self.log.signed - self.had)
+
+
 @dataclass(slots=True)
 class Report:
     """What was verified. `counts` says how many times each check was made; `faults` what did not hold.
@@ -92,6 +110,8 @@ class Report:
     """Per log, how many leaves an earlier verification covered: their acts' signatures were not verified again."""
     exhibits: dict[str, bytes] = field(default_factory=dict, repr=False)
     """What is being looked at, to go with whatever fault it has."""
+    lost: list[Told] = field(default_factory=list)
+    """Logs that have lost leaves, as their next terms say."""
     erased: int = 0
     """How many leaves do not open because an `erase` act of the exchange names them."""
     final_states: dict[str, tuple[FinalState, ...]] = field(default_factory=dict)
@@ -140,9 +160,21 @@ class Report:
         return any(not fault.missing for fault in self.faults)
 
     @property
+    def stands(self) -> bool:
+        """Whether all that there is was there and held: complete, or lacking only leaves that their own log has lost,
+        whose next term says so. Only `complete` is verified; but what stands may be built on.
+        """
+        lost = [fault for fault in self.faults if fault.missing and fault.error.facts.get("reason") == "lost"]
+        return len(lost) == len(self.faults) and self._checked
+
+    @property
+    def _checked(self) -> bool:
+        return all(self.counts[check] for check in Check if check not in _ONLY_WITH_REFERRALS)
+
+    @property
     def complete(self) -> bool:
         """Whether everything was there and held. Anything else is not "verified"."""
-        return not self.faults and all(self.counts[check] for check in Check if check not in _ONLY_WITH_REFERRALS)
+        return not self.faults and self._checked
 
 
 _ONLY_WITH_REFERRALS = frozenset({Check.STATES})
@@ -162,10 +194,10 @@ class Source(Protocol):
     """Where logs and records are read: an exchange over HTTP, or a mirror on disk. Nothing it says is believed."""
 
     def checkpoint(self, log: str) -> bytes:
-        """The newest checkpoint of `keys` or `audit/<year>`."""
+        """The newest checkpoint of `keys` or `audit/<term>`."""
 
     def tile(self, log: str, name: TileName) -> bytes:
         """A tile or entry bundle."""
 
-    def records(self, year: int, start: int, count: int) -> Sequence[RawRecord]:
+    def records(self, term: Term, start: int, count: int) -> Sequence[RawRecord]:
         """The records behind so many leaves of the audit log of a year."""

@@ -18,10 +18,11 @@ from typing import Any
 from referral_api.auditlog.erasures import Erasures, Place, check_erasable
 from referral_api.auditlog.evidence import Chronicle, event_of
 from referral_api.auditlog.leaf import Leaf, LeafKind, parse_leaf
-from referral_api.auditlog.records import LogClosed, LogGenesis, Retrieved, TreeHead, kind_of, parse_record
+from referral_api.auditlog.records import LogClosed, LogGenesis, LogLost, Retrieved, TreeHead, kind_of, parse_record
 from referral_api.auditlog.report import Check, RawRecord, Report
 from referral_api.domain.consent import check_tuple
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.terms import Term
 from referral_api.domain.words import Act, CredentialKind, KeyUse, Role
 from referral_api.formats.act import RawAct, parse_act, verify_act
 from referral_api.formats.bodies import sealed_of
@@ -55,7 +56,10 @@ class Trail:
         self._excluded: dict[str, set[str]] = {}
         self._closed: dict[str, LogClosed] = {}
         """The closing leaves that were met, by log: nothing may follow one."""
+        self._kept: dict[str, TreeHead | None] = {}
+        """How far the log before was held, by the log that follows because that one has lost leaves."""
         self._relied = False
+        self._lost = False
         self._in_doubt: frozenset[ErrorCode] = frozenset()
         """What no longer convicts anybody: without a record, what follows may be judged wrongly."""
 
@@ -63,13 +67,22 @@ class Trail:
         """Note that something was not there: keys, states and the other log's acts may depend on it."""
         self._in_doubt = _FROM_GAPS
 
-    def leaf(self, log: str, index: int, raw_leaf: bytes, found: RawRecord | None, *, relied: bool = False) -> None:
+    def leaf(
+        self,
+        log: str,
+        index: int,
+        raw_leaf: bytes,
+        found: RawRecord | None,
+        *,
+        relied: bool = False,
+        lost: bool = False,
+    ) -> None:
         """Check one leaf and everything behind it. `relied`: but for its act's signatures, which were verified before.
 
         The record hashes to a leaf that a verified head covers, so its signatures are what they were. Its receipt is in
-        no leaf and is verified every time.
+        no leaf and is verified every time. `lost`: the exchange has lost it and holds to nothing in it any more.
         """
-        self._relied = relied
+        self._relied, self._lost = relied, lost
         if log in self._closed:
             error = ReferralError(ErrorCode.TAMPERED, what="log-closed", reason="followed")
             self._report.note(Check.GROWTH, log, index, error)
@@ -103,8 +116,13 @@ class Trail:
                 Check.RECORDS, log, index, lambda: self._server_record((log, index), judged[0], found.record)
             )
 
-    def begin_year(self, log: str, origin: str, found: RawRecord | None, previous: TreeHead | None) -> None:
-        """The first leaf of a year names the log, its key, and the log that it continues, as that was when it ended."""
+    def begin_term(self, log: str, origin: str, found: RawRecord | None, previous: TreeHead | None) -> None:
+        """The first leaf of a term names the log, its key, and the log that it continues, as that was when it ended; or
+        where that one has lost leaves, its last checkpoint, and how far it is held (`previous`) stands in the second.
+        """
+        after_loss = Term.of_log(log).before is not None
+        if after_loss:
+            self._kept[log] = previous
 
         def judge() -> None:
             if found is None:
@@ -113,12 +131,17 @@ class Trail:
             if not isinstance(record, LogGenesis):
                 raise ReferralError(ErrorCode.TAMPERED, what="log-genesis", reason="absent")
             kid = self._keymap.exchange_keys(KeyUse.LOG)[0].kid
-            if (record.origin, record.kid) != (origin, kid) or record.previous != previous:
+            before = record.previous
+            # Whether a lost log's last checkpoint is what it says, whoever has seen it says (verification.py).
+            continues = before == previous
+            if after_loss:
+                continues = before is not None and previous is not None and before.origin == previous.origin
+            if (record.origin, record.kid) != (origin, kid) or not continues:
                 raise ReferralError(ErrorCode.TAMPERED, what="log-genesis", reason="differs")
 
         self._report.hold(Check.GROWTH, log, 0, judge)
 
-    def end_year(self, log: str, index: int, origin: str, found: RawRecord | None, following: str | None) -> None:
+    def end_term(self, log: str, index: int, origin: str, found: RawRecord | None, following: str | None) -> None:
         """The last leaf of a log that another one continues closes it, with the last second of its year, and names that
         one; a closing leaf that nothing follows says that a log is kept from us.
         """
@@ -133,7 +156,7 @@ class Trail:
                 return
             if following is None:
                 raise ReferralError(ErrorCode.NOT_FOUND, what="log", origin=record.following)
-            begins = datetime(int(log.rpartition("/")[2]) + 1, 1, 1, tzinfo=UTC)
+            begins = datetime(Term.of_log(log).year + 1, 1, 1, tzinfo=UTC)
             if (record.origin, record.following, record.t + 1) != (origin, following, int(begins.timestamp())):
                 raise ReferralError(ErrorCode.TAMPERED, what="log-closed", reason="differs")
 
@@ -155,7 +178,7 @@ class Trail:
         before, self._logged_s = self._logged_s, leaf.logged_s
         if leaf.logged_s < before:
             raise ReferralError(ErrorCode.TAMPERED, what="time", reason="backwards")
-        if leaf.logged_s > LATEST_S or f"audit/{datetime.fromtimestamp(leaf.logged_s, UTC).year}" != log:
+        if leaf.logged_s > LATEST_S or datetime.fromtimestamp(leaf.logged_s, UTC).year != Term.of_log(log).year:
             raise ReferralError(ErrorCode.TAMPERED, what="time", reason="year")
 
     def _erased(self, log: str, index: int, raw_leaf: bytes) -> None:
@@ -175,6 +198,12 @@ class Trail:
         record = parse_record(raw)
         if kind_of(record) is not leaf.kind or record.t != leaf.logged_s:
             raise ReferralError(ErrorCode.TAMPERED, what="leaf-of-record")
+        if self._lost:
+            return
+        if (place[1] == 1 and place[0] in self._kept) != isinstance(record, LogLost):
+            raise ReferralError(ErrorCode.TAMPERED, what="log-lost", reason="absent")
+        if isinstance(record, LogLost) and record.kept != self._kept[place[0]]:
+            raise ReferralError(ErrorCode.TAMPERED, what="log-lost", reason="differs")
         if isinstance(record, LogClosed):
             self._closed[place[0]] = record
         if not isinstance(record, Retrieved) or not self._erasures.knows(record.ref, place):
@@ -205,7 +234,8 @@ class Trail:
         if not report.hold(Check.SIGNATURES, log, index, judge_signatures, in_doubt) and not parsed:
             return
         act = parsed[0]
-        report.hold(Check.RECORDS, log, index, partial(self._check_once, act))
+        if not self._lost:
+            report.hold(Check.RECORDS, log, index, partial(self._check_once, act))
         # The exchange's own acts answer nobody, so they may carry no receipt.
         if found.receipt is None and act.party != EXCHANGE:
             missing = ReferralError(ErrorCode.NOT_FOUND, what="receipt")
@@ -215,7 +245,7 @@ class Trail:
         receipt = receipts[0] if receipts else None
         if act.ref is None:
             report.hold(Check.BOTH_LOGS, log, index, lambda: self._listed(act, receipt))
-        elif receipt is not None or found.receipt is None:
+        elif (receipt is not None or found.receipt is None) and not self._lost:
             kind = kinds[0] if kinds else None
             fold = partial(self._fold, (log, index), act, leaf, receipt, kind)
             report.hold(Check.STATES, log, index, fold, self._states_in_doubt)

@@ -18,14 +18,23 @@ from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 
-from referral_api.auditlog.checkpoint import Checkpoint, TrustPolicy, log_key, parse_checkpoint, verify_checkpoint
+from referral_api.auditlog.checkpoint import (
+    Checkpoint,
+    Cosignature,
+    TrustPolicy,
+    log_key,
+    parse_checkpoint,
+    verify_checkpoint,
+)
 from referral_api.auditlog.erasures import Erasing, Erasures, erasing_leaves
+from referral_api.auditlog.losses import LEAVES_TO_TELL, LostLog, read_lost
 from referral_api.auditlog.merkle import HASH_BYTES, Frontier, leaf_hash
 from referral_api.auditlog.note import parse_note
+from referral_api.auditlog.policy import genesis_policy
+from referral_api.auditlog.reading import Growing, Tiles
 from referral_api.auditlog.records import TreeHead
 from referral_api.auditlog.report import (
     ABSENT,
-    MAX_FAULTS_TOLD,
     Check,
     Fault,
     Head,
@@ -33,14 +42,16 @@ from referral_api.auditlog.report import (
     RawRecord,
     Report,
     Source,
+    Told,
     Verdict,
     unheard,
 )
-from referral_api.auditlog.tiles import ENTRIES, TILE_WIDTH, Tile, TileName, parse_entries
-from referral_api.auditlog.tiling import Tiling
+from referral_api.auditlog.tiles import ENTRIES, TILE_WIDTH, TileName, parse_entries
 from referral_api.auditlog.trail import Trail, tree_head
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.terms import Term
 from referral_api.domain.words import KeyUse
+from referral_api.formats.keys import PublicKey
 from referral_api.formats.statements import KeyMap
 
 __all__ = ["Check", "Fault", "Head", "OnProgress", "RawRecord", "Report", "Source", "Verdict", "unheard", "verify_full"]
@@ -49,7 +60,7 @@ __all__ = ["Check", "Fault", "Head", "OnProgress", "RawRecord", "Report", "Sourc
 def verify_full(
     source: Source,
     root: bytes,
-    years: Sequence[int],
+    terms: Sequence[Term],
     pins: Mapping[str, Head],
     *,
     issuer: str | None = None,
@@ -65,76 +76,7 @@ def verify_full(
     `progress` is told of `leaves` read and of leaves `verified` with all behind them. Raises only what the source
     raises because it cannot be read at all (UNREACHABLE); everything else is in the report.
     """
-    return _Walk(source, pins, relied, progress).run(root, years, issuer)
-
-
-class _Growing:
-    """The leaves of one log as they are read, bundle by bundle: their root now, and at sizes that were known before."""
-
-    def __init__(self, known: Sequence[Head]) -> None:
-        self._known = known
-        self._frontier = Frontier()
-        self._roots: dict[int, bytes] = {}
-
-    @property
-    def size(self) -> int:
-        return self._frontier.size
-
-    @property
-    def root(self) -> bytes:
-        return self._frontier.root()
-
-    def take(self, hashes: Sequence[bytes]) -> None:
-        """The hashes of the next leaves. What was known in the midst of them is computed on the way."""
-        start, at = self.size, 0
-        for stop in sorted({head.size for head in self._known if start < head.size <= start + len(hashes)}):
-            self._frontier = self._frontier.extend(hashes[at : stop - start])
-            self._roots[stop], at = self.root, stop - start
-        self._frontier = self._frontier.extend(hashes[at:])
-
-    def judge(self) -> None:
-        """Raise INCONSISTENT unless everything that was known before is a beginning of this."""
-        for head in self._known:
-            if head.size > self.size:
-                raise ReferralError(ErrorCode.INCONSISTENT, reason="shrunk", pinned=head.size, found=self.size)
-            if head.size and self._roots[head.size] != head.root:
-                raise ReferralError(ErrorCode.INCONSISTENT, reason="forked", pinned=head.size)
-
-
-class _Tiles:
-    """The hash tiles of one log, held against what its leaves make them as these are read: whoever reads proofs from
-    tiles must not be led astray.
-    """
-
-    def __init__(self, source: Source, log: str) -> None:
-        self._source = source
-        self._log = log
-        self._tiling = Tiling()
-        self.count = 0
-        self.faults: list[tuple[ReferralError, bytes | None]] = []
-        """Why a tile does not hold, and the tile; of very many only the first."""
-
-    def take(self, hashes: Sequence[bytes]) -> None:
-        self._hold(self._tiling.take(hashes))
-
-    def finish(self) -> None:
-        """The partial ones along the edge."""
-        self._hold(self._tiling.edge())
-
-    def _hold(self, tiles: Sequence[Tile]) -> None:
-        for tile in tiles:
-            name, raw = TileName(tile.level, tile.index, len(tile.hashes) // HASH_BYTES), None
-            facts = {"level": name.level, "index": name.index, "width": name.width}
-            error = ReferralError(ErrorCode.TAMPERED, what="tile", **facts)
-            self.count += 1
-            try:
-                raw = self._source.tile(self._log, name)
-            except ReferralError as unread:
-                if unread.code is ErrorCode.UNREACHABLE:
-                    raise
-                error = unread
-            if raw != tile.hashes and len(self.faults) < MAX_FAULTS_TOLD:
-                self.faults.append((error, raw))
+    return _Walk(source, pins, relied, progress).run(root, terms, issuer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,11 +87,14 @@ class _Tree:
     checkpoint: Checkpoint
     size: int
     root: bytes
+    expected: int
+    """How many there must be: the checkpoint's, but of a log that has lost leaves."""
+    grown: bool
 
     @property
     def whole(self) -> bool:
-        """Whether every leaf was there, be they what the checkpoint says or not."""
-        return self.size == self.checkpoint.size
+        """Whether every leaf was there that can be, be they what the checkpoint says or not."""
+        return self.size == self.expected
 
 
 class _Walk:
@@ -161,17 +106,20 @@ class _Walk:
         self._relied = relied
         self._progress = progress
         self._report = Report()
+        self._lost: dict[Term, LostLog] = {}
+        """The logs that have lost leaves, as the beginning of the next term says, which is verified in its turn."""
 
-    def run(self, root: bytes, years: Sequence[int], issuer: str | None) -> Report:
+    def run(self, root: bytes, terms: Sequence[Term], issuer: str | None) -> Report:
         keys_leaves: list[bytes] = []
         final = self._keys_log(root, issuer, keys_leaves)
         if final is None:
             return self._report
         erasing: list[Erasing] = []
-        trees = {year: self._audit_tree(year, final, erasing) for year in years}
+        self._find_lost(terms, final)
+        trees = {term: self._audit_tree(term, final, erasing) for term in terms}
         trail = Trail(self._report, keys_leaves, root, self._erasures(trees, erasing, final))
-        for before, year, after in zip((None, *years), years, (*years[1:], None), strict=False):
-            self._year(year, trees[year], trail, final, (before, after))
+        for before, term, after in zip((None, *terms), terms, (*terms[1:], None), strict=False):
+            self._term(term, trees[term], trail, final, (before, after))
         self._report.exhibits = {}
         trail.both_logs()
         return self._report
@@ -195,7 +143,7 @@ class _Walk:
             return None
         keymap = folded[0]
         leaves: list[bytes] = []
-        tree = self._read("keys", keymap, lambda _, some: leaves.extend(some))
+        tree = self._read("keys", keymap, lambda _, some: leaves.extend(some), None)
         if tree is None or not tree.whole:
             return None
         relied = self._report.relied.get("keys", 0)
@@ -209,38 +157,96 @@ class _Walk:
 
     # Any log: checkpoint, growth, leaves, tiles. What is read is handed on at once: a log can be long.
 
-    def _read(self, log: str, keymap: KeyMap, take: Callable[[int, Sequence[bytes]], None]) -> _Tree | None:
-        """Read a log's tree, handing on its leaves by the bundle, with the index of the first. None: no checkpoint."""
+    def _read(
+        self, log: str, keymap: KeyMap, take: Callable[[int, Sequence[bytes]], None], lost: LostLog | None
+    ) -> _Tree | None:
+        """Read a log's tree, handing on its leaves by the bundle, with the index of the first. None: no checkpoint.
+
+        Of a log that has lost leaves those are read that can be had, and the others noted.
+        """
         checkpoint = self._checkpoint(log, keymap)
         if checkpoint is None:
             return None
+        size = checkpoint.size if lost is None else self._note_lost(log, checkpoint, lost, keymap)
         known = [heads[checkpoint.origin] for heads in (self._pins, self._relied) if checkpoint.origin in heads]
         if checkpoint.origin in self._relied:
-            self._report.relied[log] = self._relied[checkpoint.origin].size
-        growing, tiles, shown = _Growing(known), _Tiles(self._source, log), dict(self._report.exhibits)
+            self._report.relied[log] = min(size, self._relied[checkpoint.origin].size)
+        if lost is not None:
+            known.append(Head(checkpoint.origin, lost.kept, lost.kept_root))
+        growing, tiles, shown = Growing(known), Tiles(self._source, log), dict(self._report.exhibits)
 
         def judge_leaves() -> None:
-            for start, leaves in self._bundles(log, checkpoint.size, checkpoint.size):
+            for start, leaves in self._bundles(log, size, size):
                 hashes = [leaf_hash(leaf) for leaf in leaves]
                 growing.take(hashes)
                 tiles.take(hashes)
                 take(start, leaves)
-                self._progress(f"leaves {log}", growing.size, checkpoint.size)
+                self._progress(f"leaves {log}", growing.size, size)
             tiles.finish()
-            if growing.root != checkpoint.root:
+            if size == checkpoint.size and growing.root != checkpoint.root:
                 raise ReferralError(ErrorCode.TAMPERED, what="leaves", **self._first_difference(log, checkpoint.size))
 
         whole = self._report.hold(Check.LEAVES, log, None, judge_leaves)
         self._report.exhibits = dict(shown)
         # Where the leaves themselves are not those of the root, tiles that differ from them say nothing more.
         whole = whole and self._note_tiles(log, tiles)
-        grown = self._report.hold(Check.GROWTH, log, None, growing.judge)
-        if whole and grown:
-            self._report.heads[checkpoint.origin] = Head(checkpoint.origin, checkpoint.size, checkpoint.root)
+        grown = self._report.hold(Check.GROWTH, log, None, partial(growing.judge, lost))
+        if whole and grown and all(head.size <= size for head in known):
+            self._report.heads[checkpoint.origin] = Head(checkpoint.origin, size, growing.root)
         # Records can still be held against leaves that do not add up: that is how what changed gets its name.
-        return _Tree(shown["checkpoint"], checkpoint, growing.size, growing.root)
+        return _Tree(shown["checkpoint"], checkpoint, growing.size, growing.root, size, grown=grown)
 
-    def _note_tiles(self, log: str, tiles: _Tiles) -> bool:
+    def _find_lost(self, terms: Sequence[Term], keymap: KeyMap) -> None:
+        """What the terms that follow a loss say of it."""
+        for term in terms:
+            if (before := term.before) is None:
+                continue
+
+            def read(term: Term = term, before: Term = before) -> None:
+                found = {one.index: one.record for one in self._source.records(term, 0, LEAVES_TO_TELL)}
+                if not {0, 1} <= found.keys():
+                    raise ReferralError(ErrorCode.NOT_FOUND, what="record")
+                self._lost[before] = read_lost(term, _origin(keymap, before.log), found[0], found[1])
+
+            self._report.hold(Check.GROWTH, term.log, 1, read)
+
+    def _note_lost(self, log: str, checkpoint: Checkpoint, lost: LostLog, keymap: KeyMap) -> int:
+        """How many leaves of a log can be had that has lost some; notes how many cannot."""
+        trusted = genesis_policy(keymap.genesis).trust(log_key(checkpoint.origin, _log_public(keymap)))
+
+        def judge() -> None:
+            lost.admit(checkpoint.size, checkpoint.root)
+            if lost.authority == "witnesses" and checkpoint.size == lost.size:
+                trusted.verify_quorum({one.key for one in self._cosigned(trusted) if one.cosigned_s})
+
+        self._report.hold(Check.CHECKPOINT, log, None, judge)
+        witnesses = tuple(sorted({one.witness for one in self._cosigned(trusted) if one.cosigned_s}))
+        relied = self._relied.get(checkpoint.origin)
+        here = [lost.kept] if relied is None else [lost.kept, min(relied.size, checkpoint.size)]
+        size = checkpoint.size if self._has(log, checkpoint.size) else max(here)
+        self._report.lost.append(Told(lost, witnesses, size))
+        if size < lost.signed:
+            facts = {"log": log, "kept": size, "lost": lost.signed - size, "checkpoint": lost.size}
+            error = ReferralError(ErrorCode.NOT_FOUND, what="leaves", reason="lost", **facts)
+            self._report.note(Check.LEAVES, log, size, error, missing=True)
+        return size
+
+    def _cosigned(self, trusted: TrustPolicy) -> tuple[Cosignature, ...]:
+        raw = self._report.exhibits["checkpoint"]
+        return verify_checkpoint(raw, TrustPolicy(trusted.log, trusted.known_witnesses)).cosignatures
+
+    def _has(self, log: str, size: int) -> bool:
+        """Whether the last leaves of so many can be had: somebody else may still have what the exchange has lost."""
+        start = (size - 1) // TILE_WIDTH * TILE_WIDTH
+        try:
+            parse_entries(self._source.tile(log, TileName(ENTRIES, start // TILE_WIDTH, size - start)), size - start)
+        except ReferralError as error:
+            if error.code is ErrorCode.UNREACHABLE:
+                raise
+            return False
+        return True
+
+    def _note_tiles(self, log: str, tiles: Tiles) -> bool:
         self._report.counts[Check.LEAVES] += tiles.count
         shown = dict(self._report.exhibits)
         for error, raw in tiles.faults:
@@ -251,7 +257,7 @@ class _Walk:
 
     def _checkpoint(self, log: str, keymap: KeyMap) -> Checkpoint | None:
         origin = _origin(keymap, log)
-        policy = TrustPolicy(log_key(origin, keymap.exchange_keys(KeyUse.LOG)[0].public))
+        policy = TrustPolicy(log_key(origin, _log_public(keymap)))
         found: list[Checkpoint] = []
 
         def judge_checkpoint() -> None:
@@ -290,13 +296,20 @@ class _Walk:
 
     # The audit log of one year, record by record.
 
-    def _audit_tree(self, year: int, final: KeyMap, erasing: list[Erasing]) -> _Tree | None:
-        log = f"audit/{year}"
-        return self._read(log, final, lambda start, leaves: erasing.extend(erasing_leaves(log, start, leaves)))
+    def _audit_tree(self, term: Term, final: KeyMap, erasing: list[Erasing]) -> _Tree | None:
+        log = term.log
+        lost = self._lost.get(term)
+        kept = None if lost is None else lost.kept
 
-    def _erasures(self, trees: Mapping[int, _Tree | None], erasing: Sequence[Erasing], final: KeyMap) -> Erasures:
+        def take(start: int, leaves: Sequence[bytes]) -> None:
+            # What only others still have of a log counts for nothing at the exchange, which has lost it.
+            erasing.extend(one for one in erasing_leaves(log, start, leaves) if kept is None or one[1] < kept)
+
+        return self._read(log, final, take, lost)
+
+    def _erasures(self, trees: Mapping[Term, _Tree | None], erasing: Sequence[Erasing], final: KeyMap) -> Erasures:
         """What the `erase` acts of all years name."""
-        sizes = {f"audit/{year}": tree.checkpoint.size for year, tree in trees.items() if tree is not None}
+        sizes = {term.log: tree.checkpoint.size for term, tree in trees.items() if tree is not None}
         erasures = Erasures(final, sizes)
         erasures.gather(erasing, self._source)
         self._report.exhibits = {}
@@ -307,54 +320,62 @@ class _Walk:
         self._report.final_states.update(erasures.states)
         return erasures
 
-    def _year(
-        self, year: int, tree: _Tree | None, trail: Trail, final: KeyMap, around: tuple[int | None, int | None]
+    def _term(
+        self, term: Term, tree: _Tree | None, trail: Trail, final: KeyMap, around: tuple[Term | None, Term | None]
     ) -> None:
         """Walk a year's log between its neighbours, the years whose logs it continues and is continued by."""
-        log, (before, after) = f"audit/{year}", around
+        log, (before, after) = term.log, around
         if tree is None:
             trail.lack()
             return
-        shown = {"checkpoint": tree.raw}
+        shown, lost = {"checkpoint": tree.raw}, self._lost.get(term)
         last: RawRecord | None = None
 
         def walk() -> None:
             nonlocal last
             frontier = Frontier()
-            for start, leaves in self._bundles(log, tree.checkpoint.size, tree.size):
+            for start, leaves in self._bundles(log, tree.expected, tree.size):
                 frontier = frontier.extend([leaf_hash(leaf) for leaf in leaves])
-                records = self._records(year, start, len(leaves))
+                records = self._records(term, start, len(leaves))
                 if start == 0:
-                    trail.begin_year(log, _origin(final, log), records.get(0), self._previous(before, final))
+                    trail.begin_term(log, _origin(final, log), records.get(0), self._previous(before, final))
                 for index, leaf in enumerate(leaves, start):
                     last = records.get(index)
                     self._report.exhibits = shown | _exhibits(leaf, last)
-                    trail.leaf(log, index, leaf, last, relied=index < self._report.relied.get(log, 0))
+                    relied = index < self._report.relied.get(log, 0)
+                    trail.leaf(log, index, leaf, last, relied=relied, lost=lost is not None and index >= lost.kept)
                 self._report.exhibits = dict(shown)
                 self._progress(f"verified {log}", start + len(leaves), tree.checkpoint.size)
             if frontier.root() != tree.root:
                 raise ReferralError(ErrorCode.TAMPERED, what="leaves", reason="read-twice")
 
         self._report.exhibits = dict(shown)
-        if self._report.hold(Check.LEAVES, log, None, walk) and tree.whole:
-            following = None if after is None else _origin(final, f"audit/{after}")
-            trail.end_year(log, tree.size - 1, _origin(final, log), last, following)
-        else:
+        if not self._report.hold(Check.LEAVES, log, None, walk) or not tree.whole:
             trail.lack()
+        elif lost is None:
+            following = None if after is None else _origin(final, f"audit/{after}")
+            trail.end_term(log, tree.size - 1, _origin(final, log), last, following)
 
-    def _records(self, year: int, start: int, count: int) -> dict[int, RawRecord]:
+    def _records(self, term: Term, start: int, count: int) -> dict[int, RawRecord]:
         found: dict[int, RawRecord] = {}
 
         def read() -> None:
-            found.update({one.index: one for one in self._source.records(year, start, count)})
+            found.update({one.index: one for one in self._source.records(term, start, count)})
 
-        self._report.hold(Check.RECORDS, f"audit/{year}", None, read)
+        self._report.hold(Check.RECORDS, term.log, None, read)
         return found
 
-    def _previous(self, year: int | None, keymap: KeyMap) -> TreeHead | None:
+    def _previous(self, term: Term | None, keymap: KeyMap) -> TreeHead | None:
         """The head of the log before; None before the first. A year that did not verify has told its own fault."""
-        head = None if year is None else self._report.heads.get(_origin(keymap, f"audit/{year}"))
+        if term in self._lost:
+            lost = self._lost[term]
+            return tree_head(lost.origin, lost.kept, lost.kept_root)
+        head = None if term is None else self._report.heads.get(_origin(keymap, term.log))
         return None if head is None else tree_head(head.origin, head.size, head.root)
+
+
+def _log_public(keymap: KeyMap) -> PublicKey:
+    return keymap.exchange_keys(KeyUse.LOG)[0].public
 
 
 def _exhibits(leaf: bytes, found: RawRecord | None) -> dict[str, bytes]:

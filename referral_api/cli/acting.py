@@ -117,12 +117,12 @@ def timeline_data(referral: Referral) -> dict[str, Any]:
             "detail": "",
             "refused": False,
             "unit": one.retrieved_by,
-            "year": one.year,
+            **one.term.members(),
             "index": one.index,
         }
         for one in referral.retrievals
     ]
-    events.sort(key=lambda one: (one["year"], one["index"]))
+    events.sort(key=lambda one: (one["year"], one.get("term", 1), one["index"]))
     return {"ref": referral.ref, "relation": referral.relation.value, "deliveries": deliveries, "events": events}
 
 
@@ -195,7 +195,7 @@ def _event(shown: ShownAct) -> dict[str, Any]:
         "detail": detail,
         "refused": shown.receipt is not None and not shown.receipt.accepted,
         "unit": shown.act.unit,
-        "year": shown.year,
+        **shown.term.members(),
         "index": shown.index,
     }
 

@@ -24,12 +24,12 @@ from referral_api.cli.admin_settings import SETTINGS, ConfigFile, load_settings,
 from referral_api.cli.invocation import Invocation, invocation, write_private_file
 from referral_api.cli.output import Fault, Shown
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.terms import Term
 from referral_api.domain.words import Act, CredentialKind, Role
 from referral_api.formats.enrolment import SECRET_BYTES, build_invitation, verify_code
 from referral_api.formats.strict_json import b64u, canonical, sha256_b64u
 from referral_api.server import app as server
 from referral_api.server.service import enrolment
-from referral_api.server.service.batch import audit_log
 from referral_api.server.service.directory import INVITATION_LIFE_S
 from referral_api.server.service.exchange import Exchange, year_of
 from referral_api.server.service.founding import exchange_signs
@@ -222,7 +222,7 @@ def _approve_registrar(call: Invocation, runtime: server.Runtime, code_file: Pat
 def _show_founded(call: Invocation, settings: Settings, folder: Path, exchange: Exchange, registrar: str) -> None:
     screen, root = call.screen, b64u(exchange.keymap.root)
     # What the operators of witnesses are told: the keys log's key, and the audit log's for every year.
-    logs = [exchange.trust(KEYS).log.vkey, exchange.trust(audit_log(year_of(int(time.time())))).log.vkey]
+    logs = [exchange.trust(KEYS).log.vkey, exchange.trust(Term(year_of(int(time.time()))).log).log.vkey]
     lines = [
         screen.say("init.done", issuer=settings.issuer, environment=settings.environment),
         screen.say("init.root", root=root),

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,14 +22,14 @@ import typer
 from referral_api import __version__
 from referral_api.cli.admin_settings import SETTINGS, ConfigFile, load_settings
 from referral_api.cli.invocation import invocation, read_file, write_private_file
-from referral_api.cli.output import Exit, Fault, Shown
+from referral_api.cli.output import Exit, Fault, Screen, Shown
 from referral_api.domain.errors import ReferralError
 from referral_api.domain.words import KeyUse
 from referral_api.formats.keys import PublicKey
 from referral_api.server import app as server
-from referral_api.server.service import adoption, salvage
+from referral_api.server.service import adoption, new_term, salvage
 from referral_api.server.service.exchange import Directory
-from referral_api.server.service.reconcile import plan
+from referral_api.server.service.reconcile import plan, survey
 from referral_api.server.service.reconcile import reconcile as bring_back
 from referral_api.server.settings import Settings
 from referral_api.server.storage import backup, lease, logbook
@@ -112,10 +113,14 @@ def reconcile(
     receipts: Annotated[list[Path] | None, typer.Option("--receipts")] = None,
     config: ConfigFile = Path(SETTINGS),
     new_origin: Annotated[bool, typer.Option("--new-origin")] = False,  # noqa: FBT002 - an option of the command line
+    checkpoint: Annotated[Path | None, typer.Option("--checkpoint")] = None,
 ) -> None:
-    """Bring back lost leaves and their rows from a mirror and from parties' receipts (with the exchange stopped)."""
+    """Bring back lost leaves and their rows from a mirror and from parties' receipts (with the exchange stopped).
+
+    What nobody has is given up only with `--new-origin`: the log is closed for ever, and its next term begins.
+    """
     call = invocation(ctx)
-    if new_origin:
+    if new_origin != (checkpoint is not None):
         raise Fault("new-origin")
     settings = load_settings(config)
     with _opened(settings) as runtime:
@@ -125,19 +130,51 @@ def reconcile(
         for path in receipts or ():
             found.receipt(read_file(path))
         found.states()
-        missing = plan(runtime.exchange, found.found)
-        outcome = bring_back(runtime.exchange, runtime.log_signers, missing, clock=time.time)
+        opening = None if checkpoint is None else _opening(runtime, found, read_file(checkpoint, MAX_NOTE_BYTES))
+        if opening is None:
+            missing = plan(runtime.exchange, found.found)
+        else:
+            missing = survey(runtime.exchange, found.found)[0]
+            call.confirm("ask.new_origin", log=opening.vouched.log, following=str(opening.term.following))
+        outcome = bring_back(runtime.exchange, runtime.log_signers, missing, opening=opening, clock=time.time)
     say = call.screen.say
     lines = [say("reconcile.log", log=log, count=count) for log, count in outcome.imported.items()]
     lines = lines or [say("reconcile.nothing")]
     if outcome.lost:
         lines.append(say("reconcile.lost", count=len(outcome.lost)))
         lines += [f"  {ref}" for ref in outcome.lost]
+    if outcome.invited:
+        lines.append(say("reconcile.invited", parties=", ".join(outcome.invited)))
+    if outcome.opened is not None:
+        lines += _opened_lines(call.screen, outcome.opened)
     if outcome.closed is not None:
         lines.append(say("reconcile.closed", reason=outcome.closed))
     follow = f"referral admin {'serve' if outcome.closed is None else 'signer show'} --config {config}"
-    data = {"imported": outcome.imported, "lost": outcome.lost, "closed": outcome.closed}
+    data = {"imported": outcome.imported, "lost": outcome.lost, "invited": outcome.invited, "closed": outcome.closed}
+    if outcome.opened is not None:
+        data["opened"] = asdict(outcome.opened) | {"witnesses": list(outcome.opened.witnesses)}
     call.show(Shown(data, lines, [follow]))
+
+
+def _opening(runtime: server.Runtime, found: salvage.Salvager, note: bytes) -> new_term.Opening:
+    """What is given up, once it is seen that it must be."""
+    vouched = new_term.vouch(runtime.exchange, note)
+    found.found.promise(vouched.log, vouched.head.size, vouched.head.root)
+    short = {one.log: one for one in survey(runtime.exchange, found.found)[1]}
+    if vouched.log not in short:
+        if short:
+            raise Fault("new-origin-other", log=next(iter(short)))
+        raise Fault("nothing-lost", log=vouched.log)
+    opening = new_term.Opening(vouched, short[vouched.log].signed)
+    new_term.demand_newest(runtime.exchange, opening, list(short))
+    return opening
+
+
+def _opened_lines(screen: Screen, opened: new_term.Opened) -> list[str]:
+    lines = [screen.say("reconcile.opened", log=opened.log, following=opened.following, kept=opened.kept)]
+    who = ", ".join(opened.witnesses) or screen.say("reconcile.nobody")
+    lines.append(screen.say("reconcile.gone", lost=opened.lost, log=opened.log, size=opened.checkpoint, who=who))
+    return [*lines, screen.say("reconcile.resend")]
 
 
 def signer_show(ctx: typer.Context, config: ConfigFile = Path(SETTINGS)) -> None:
@@ -167,7 +204,8 @@ def signer_adopt(
     with _opened(settings) as runtime:
         exchange, signers = runtime.exchange, runtime.log_signers
         with exchange.database.read() as conn:
-            logs = logbook.names(conn)
+            # A log that has lost leaves has no signer any more.
+            logs = [log for log in logbook.names(conn) if logbook.following(conn, log) is None]
         given = [
             adoption.authority_of_state(read_file(path, STATE_BYTES), exchange, signers, logs) for path in state or ()
         ]

@@ -11,7 +11,7 @@ Implements: R-95; design §9.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -106,6 +106,17 @@ def report_data(client: Client, report: Report, *, mode: str, evidence: Path | N
         "faults": [_finding_data(report, finding) for finding in report.faults],
         "heads": {origin: {"size": head.size, "root": head.root.hex()} for origin, head in report.heads.items()},
         "relied": dict(report.relied),
+        "lost": [
+            {
+                "log": told.log.term.log,
+                "kept": told.log.kept,
+                "signed": told.log.signed,
+                "absent": told.absent,
+                "checkpoint": told.log.size,
+                "witnesses": list(told.witnesses),
+            }
+            for told in report.lost
+        ],
         "referrals": len(report.chronicles),
         "erased": report.erased,
         "final_states": {
@@ -131,6 +142,7 @@ def report_lines(call: Invocation, report: Report, data: dict[str, Any]) -> list
         facts = "  ".join(f"{name}={value}" for name, value in sorted(finding.error.facts.items()))
         code = finding.error.code.value
         lines.append(screen.say("audit.fault", log=finding.log, place=place, words=words, code=code, facts=facts))
+    lines += lost_lines(screen, data["lost"])
     lines += [screen.say("audit.head", log=head.origin, size=head.size) for head in report.heads.values()]
     lines += [screen.say("audit.relied", log=log, size=size) for log, size in report.relied.items()]
     lines += erased_lines(screen, data)
@@ -150,6 +162,16 @@ def erased_lines(screen: Screen, data: Mapping[str, Any]) -> list[str]:
         for one in states:
             state = screen.say(f"state.{one['state']}")
             lines.append(screen.say("audit.final", ref=ref, unit=one["unit"], state=state))
+    return lines
+
+
+def lost_lines(screen: Screen, lost: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What logs have lost, and who vouches that it was there; or that it is here."""
+    lines: list[str] = []
+    for one in lost:
+        who = ", ".join(one["witnesses"]) or screen.say("reconcile.nobody")
+        key, count = ("audit.lost", one["absent"]) if one["absent"] else ("audit.found", one["signed"] - one["kept"])
+        lines.append(screen.say(key, lost=count, log=one["log"], size=one["checkpoint"], who=who))
     return lines
 
 

@@ -27,6 +27,7 @@ from referral_api.cli.auditing import (
     erased_lines,
     judged,
     keep_evidence,
+    lost_lines,
     report_data,
 )
 from referral_api.cli.invocation import Invocation, invocation, read_document
@@ -104,12 +105,12 @@ def run_verification(
         demand_auditor(client)
     if since and not trust_first and not Kept(client.directory).heads():
         raise Fault("first-trust")
-    source, years = client.audited(mirror)
+    source, terms = client.audited(mirror)
     with call.screen.progress() as progress:
         if since:
-            found = audit.verify_since(client.session, source, years, trust_first=trust_first, progress=progress)
+            found = audit.verify_since(client.session, source, terms, trust_first=trust_first, progress=progress)
         else:
-            found = audit.verify(client.session, source, years, progress)
+            found = audit.verify(client.session, source, terms, progress)
     return found, source
 
 
@@ -131,6 +132,7 @@ def explain(screen: Screen, data: Mapping[str, Any], phones: Mapping[str, str]) 
         yield f"  {mark} {screen.say(f'explain.check.{check.value}')} — {verdict} ({one['count']})"
     for log, size in data["relied"].items():
         yield screen.say("audit.relied", log=log, size=size)
+    yield from lost_lines(screen, data.get("lost", ()))
     yield screen.say("explain.covered", referrals=data["referrals"])
     yield from erased_lines(screen, data)
     for origin, head in data["heads"].items():
@@ -164,7 +166,7 @@ def kind_of(fault: Mapping[str, Any]) -> str:
     if fault["kept"]:
         return "kept"
     if fault["missing"]:
-        return "missing"
+        return "lost" if facts.get("reason") == "lost" else "missing"
     if facts.get("reason") in ("shrunk", "forked"):
         return str(facts["reason"])
     return _BY_WHAT.get(str(facts.get("what")), _BY_CHECK[Check(fault["check"])])

@@ -20,6 +20,7 @@ from referral_api.cli.invocation import group_meaning, invocation, read_document
 from referral_api.cli.output import Exit, Shown
 from referral_api.client.outbox import Entry, Progress
 from referral_api.client.submission import Composition
+from referral_api.domain.terms import Term
 from referral_api.domain.words import Act, CredentialKind, PartyId
 from referral_api.formats.codelists import label
 
@@ -138,7 +139,7 @@ def timeline(ctx: typer.Context, ref: Annotated[str, typer.Argument()]) -> None:
             screen.say(f"act.{one['what']}"),
             one["by"],
             acting.detail_of(one, screen.lang),
-            f"{one['year']}/{one['index']}",
+            f"{Term.of_members(one)}/{one['index']}",
         ]
         for one in data["events"]
     ]

@@ -30,6 +30,7 @@ from referral_api.client.sources import MirrorSource
 from referral_api.client.trust import keys_origin
 from referral_api.client.witnesses import Finding, Standing
 from referral_api.domain.catalogue import text_of
+from referral_api.domain.terms import Term
 
 _DAY_S = 86_400
 
@@ -50,7 +51,7 @@ def audit_referral(
     """Everything about one referral: who, when, what, with its proofs, and the states that follow."""
     call = invocation(ctx)
     with auditing(call, evidence) as client:
-        found = inspection.dossier(client.session, ref, audit.years_of(client.session))
+        found = inspection.dossier(client.session, ref, audit.terms_of(client.session))
     screen = call.screen
     rows, before = [], None
     for item in found.items:
@@ -128,7 +129,7 @@ def audit_keys(ctx: typer.Context, evidence: Annotated[Path | None, typer.Option
 
 def audit_records(
     ctx: typer.Context,
-    year: Annotated[int | None, typer.Option(min=2000, max=8999)] = None,
+    year: Annotated[str | None, typer.Option(metavar="YEAR[.TERM]")] = None,
     first: Annotated[int, typer.Option("--from", min=0)] = 0,
     limit: Annotated[int, typer.Option(min=1, max=10_000)] = 50,
     party: Annotated[str | None, typer.Option("--party")] = None,
@@ -150,13 +151,13 @@ def audit_records(
     }
     wanted = {name: value for name, value in given.items() if value is not None}
     with call.person() as client, judged(call, client, evidence):
-        found = _find_records(client, mirror, year, first, limit, wanted)
+        found = _find_records(client, mirror, None if year is None else Term.parse(year), first, limit, wanted)
     screen, more = call.screen, len(found) > limit
     items = found[:limit]
     columns = ("col.place", "col.when", "col.kind", "col.who", "col.ref", "col.unit", "col.signed", "col.receipt")
     rows = [
         [
-            f"{item.year}/{item.index}",
+            f"{item.term}/{item.index}",
             screen.at(item.at),
             _what(screen, item),
             item.by or "—",
@@ -203,7 +204,7 @@ def audit_witnesses(
 
 
 def _ask_witnesses(client: Client, policy: Policy) -> list[Standing]:
-    logs = ["keys", *(f"audit/{year}" for year in audit.years_of(client.session))]
+    logs = ["keys", *(term.log for term in audit.terms_of(client.session))]
     return [witnesses.standing(client.session, policy, log) for log in logs]
 
 
@@ -252,16 +253,16 @@ def _standing_data(one: Standing) -> dict[str, Any]:
 
 
 def _find_records(
-    client: Client, mirror: Path | None, year: int | None, first: int, limit: int, wanted: Mapping[str, str]
+    client: Client, mirror: Path | None, term: Term | None, first: int, limit: int, wanted: Mapping[str, str]
 ) -> list[Item]:
     """As many as are asked for, and one more where there is one."""
     session = client.session
     if mirror is not None:
-        chosen = year or audit.years_in(session, mirror)[-1]
+        chosen = term or audit.terms_in(session, mirror)[-1]
         return list(islice(inspection.search_mirror(session, MirrorSource(mirror), chosen, first, wanted), limit + 1))
     client.sync_keys()
     demand_auditor(client)
-    chosen = year or audit.years_of(session)[-1]
+    chosen = term or audit.terms_of(session)[-1]
     return list(islice(inspection.search(session, chosen, first, wanted), limit + 1))
 
 
@@ -318,12 +319,12 @@ def _what(screen: Screen, item: Item) -> str:
 def _ticks(item: Item) -> list[str]:
     """Signed and verified; receipted and verified; where it is proved to stand."""
     signed = "✔" if item.act is not None else "—"
-    return [signed, "✔" if item.receipt is not None else "—", f"✔ {item.year}/{item.index}"]
+    return [signed, "✔" if item.receipt is not None else "—", f"✔ {item.term}/{item.index}"]
 
 
 def _item_data(item: Item) -> dict[str, Any]:
     return {
-        "year": item.year,
+        **item.term.members(),
         "index": item.index,
         "at": item.at,
         "kind": item.kind,

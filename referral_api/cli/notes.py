@@ -102,7 +102,7 @@ def data(notes: Sequence[Note]) -> list[dict[str, Any]]:
             "at": one.shown.at,
             "by": one.shown.act.iss,
             "unit": one.shown.act.unit,
-            "year": one.shown.year,
+            **one.shown.term.members(),
             "index": one.shown.index,
             "opened": one.body is not None,
             "code": one.code,

@@ -234,6 +234,9 @@ class Screen:
         if isinstance(error, ReferralError):
             words = text_of(error.code, self.lang)
             facts = {name: value for name, value in error.facts.items() if _is_plain(value)}
+            if (error.code, facts.get("reason")) == (ErrorCode.INCONSISTENT, "lost"):
+                what, why, do = (self.say(f"fault.log-lost.{part}", **facts) for part in ("what", "why", "do"))
+                return _Told(error.code.value, what, why, do, facts, EXIT_OF[error.code])
             return _Told(error.code.value, words.title, words.detail, words.hint, facts, EXIT_OF[error.code])
         if isinstance(error, Fault):
             what, why, do = (self.say(f"fault.{error.name}.{part}", **error.values) for part in ("what", "why", "do"))

@@ -199,7 +199,7 @@ def _cells(call: Invocation, entry: InboxEntry) -> list[str]:
 
 def _entry_data(entry: InboxEntry) -> dict[str, Any]:
     return {
-        "year": entry.year,
+        **entry.term.members(),
         "index": entry.index,
         "kind": entry.kind,
         "act": entry.act,

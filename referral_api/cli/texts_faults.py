@@ -300,14 +300,40 @@ _FAULTS: Final[Mapping[str, tuple[str, str]]] = {
     **_fault(
         "new-origin",
         (
-            "No se empezó otro registro.",
-            "El origen de un registro es su año (R-90): otro en el mismo año pide rutas y recibos nuevos.",
-            "Busque más espejos y recibos; si no hay, siga cerrado: docs/runbooks.md, docs/decisions/0018",
+            "No se empezó otro período.",
+            "«--new-origin» y «--checkpoint ARCHIVO» van juntos: el archivo dice qué se firmó por última vez.",
+            "Pida a un testigo su último texto cofirmado del registro; sin testigos, el último que guardó alguien",
         ),
         (
-            "No other log was begun.",
-            "A log's origin is its year (R-90): another in the same year needs new paths and receipts.",
-            "Look for more mirrors and receipts; failing that stay closed: docs/runbooks.md, docs/decisions/0018",
+            "No other term was begun.",
+            "`--new-origin` and `--checkpoint FILE` go together: the file says what was signed last.",
+            "Ask a witness for its last cosigned checkpoint of the log; without witnesses, the last that anybody kept",
+        ),
+    ),
+    **_fault(
+        "new-origin-other",
+        (
+            "No se empezó otro período.",
+            "Lo que falta es de {log}, y el texto firmado es de otro registro.",
+            "Traiga el texto firmado de {log}; si faltan hojas de «keys», solo sirve recuperarlas: docs/runbooks.md",
+        ),
+        (
+            "No other term was begun.",
+            "What is missing is of {log}, and the checkpoint is another log's.",
+            "Bring the checkpoint of {log}; leaves of `keys` can only be brought back: docs/runbooks.md",
+        ),
+    ),
+    **_fault(
+        "nothing-lost",
+        (
+            "No se empezó otro período.",
+            "De {log} no falta nada que no se pueda recuperar.",
+            "Recupérelo: referral admin reconcile, sin --new-origin",
+        ),
+        (
+            "No other term was begun.",
+            "Nothing of {log} is missing that cannot be brought back.",
+            "Bring it back: referral admin reconcile, without --new-origin",
         ),
     ),
 }

@@ -187,8 +187,8 @@ _OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
         "File written by: referral receipt show (repeatable).",
     ),
     "option.new_origin": (
-        "Empezar otro registro (todavía no es posible).",
-        "Begin another log (not possible yet).",
+        "Dar por perdido lo que nadie tiene y continuar en otro período.",
+        "Give up what nobody has, and go on in another term.",
     ),
     "option.state": (
         "Estado del firmante anterior (se repite por registro).",
@@ -247,7 +247,10 @@ _OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
         "Archivo con la política de testigos propia.",
         "File with one's own witness policy.",
     ),
-    "option.year": ("Año del registro; si falta, el último.", "Year of the log; without one, the last."),
+    "option.year": (
+        "Año del registro, o su período (2026.2); si falta, el último.",
+        "Year of the log, or its term (2026.2); without one, the last.",
+    ),
     "option.first": ("Primera posición.", "First index."),
     "option.limit": ("Cuántos como mucho.", "How many at most."),
     "option.party": ("Sólo de esta entidad.", "Of this party only."),

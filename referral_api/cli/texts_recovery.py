@@ -37,9 +37,33 @@ RECOVERY: Final[Mapping[str, tuple[str, str]]] = {
         "SE PERDIERON {count} textos sellados. Quien los envió puede enviar los mismos bytes otra vez:",
         "{count} SEALED TEXTS ARE LOST. Whoever sent them can send the same bytes again:",
     ),
+    "reconcile.invited": (
+        "Inscripciones empezadas que no se pueden recuperar: quien tenga la invitación empieza de nuevo: {parties}",
+        "Enrolments that had begun cannot be brought back: whoever holds these invitations begins again: {parties}",
+    ),
     "reconcile.closed": (
         "Todavía cerrado para escribir: {reason}. Siga docs/runbooks.md.",
         "Still closed for writing: {reason}. Follow docs/runbooks.md.",
+    ),
+    "reconcile.opened": (
+        "{log} queda cerrado para siempre con {kept} hojas. Lo continúa {following}.",
+        "{log} is closed for ever with {kept} leaves. {following} continues it.",
+    ),
+    "reconcile.gone": (
+        "SE PERDIERON {lost} hojas de {log}. Da fe de ellas el texto firmado de tamaño {size}, cofirmado por: {who}.",
+        "{lost} LEAVES OF {log} ARE LOST. The checkpoint at {size} vouches that they were, cosigned by: {who}.",
+    ),
+    "reconcile.nobody": (
+        "nadie (sin testigos; solo la clave del registro)",
+        "nobody (no witnesses; the log's key alone)",
+    ),
+    "reconcile.resend": (
+        "Avise a todas las partes: cada una revisa con «referral loss» y envía otra vez lo que se perdió.",
+        "Tell every party: each looks with “referral loss” and sends again what was lost.",
+    ),
+    "ask.new_origin": (
+        "¿Cerrar {log} para siempre, con lo que falta, y continuar en el período {following}? No se puede deshacer.",
+        "Close {log} for ever, without what is missing, and go on in term {following}? This cannot be undone.",
     ),
     "signer.log": (
         "{log}: {size} hojas, firmadas {signed}, turno {fence}, en este equipo: {here}  {path}",

@@ -10,52 +10,53 @@ Implements: R-94, R-95; docs/decisions/0021; design §9.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from referral_api.auditlog.checkpoint import parse_checkpoint, verify_checkpoint
+from referral_api.auditlog.checkpoint import Checkpoint, parse_checkpoint, verify_checkpoint
 from referral_api.auditlog.erasures import Place
+from referral_api.auditlog.losses import LEAVES_TO_TELL, LostLog, read_lost
 from referral_api.auditlog.note import parse_note
 from referral_api.auditlog.records import LogClosed, parse_record
 from referral_api.auditlog.report import Check, Fault, Head, OnProgress, Report, Source, unheard
 from referral_api.auditlog.verification import verify_full
 from referral_api.client import exchange, mirroring
 from referral_api.client.kept import Kept
+from referral_api.client.losses import find_following
 from referral_api.client.profile import Pin
 from referral_api.client.proven import policy_of, verify_link
 from referral_api.client.session import Session
 from referral_api.client.sources import TAIL, ContinuedSource, HttpSource, encode_records, parse_records, put
-from referral_api.client.trust import audit_policy, issuer_origin
+from referral_api.client.trust import audit_policy, audit_term, issuer_origin
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.terms import LAST_NUMBER, Term
 from referral_api.formats.act import parse_act
 from referral_api.formats.strict_json import unb64u
 
-_YEAR = re.compile("[1-8][0-9]{3}")
 
-
-def mirror(session: Session, path: Path, years: Sequence[int], progress: OnProgress = unheard) -> dict[str, int]:
+def mirror(session: Session, path: Path, terms: Sequence[Term], progress: OnProgress = unheard) -> dict[str, int]:
     """Copy the keys log and the audit logs of these years, or bring a copy up to date (mirroring.py); sizes by log.
 
     Beside the newest year lies what its checkpoint does not cover yet, for recovery (R-97).
     """
-    source, newest = HttpSource(session), max(years)
-    sizes = mirroring.mirror(source, session.keymap, path, years, progress)
+    source, newest = HttpSource(session), max(terms)
+    sizes = mirroring.mirror(source, session.keymap, path, terms, progress)
     put(path / f"audit/{newest}" / TAIL, encode_records(source.tail(newest, sizes[f"audit/{newest}"])))
-    for year in years:
-        if year != newest:
-            (path / f"audit/{year}" / TAIL).unlink(missing_ok=True)  # Its records are behind leaves now.
+    for term in terms:
+        if term != newest:
+            (path / term.log / TAIL).unlink(missing_ok=True)  # Its records are behind leaves now.
     return sizes
 
 
-def verify(session: Session, source: Source, years: Sequence[int], progress: OnProgress = unheard) -> Report:
+def verify(session: Session, source: Source, terms: Sequence[Term], progress: OnProgress = unheard) -> Report:
     """Verify in full against everything pinned here, and advance the pins of the logs that held completely."""
-    return _verify(session, source, years, {}, progress)
+    return _verify(session, source, terms, {}, progress)
 
 
 def verify_since(
-    session: Session, source: Source, years: Sequence[int], *, trust_first: bool, progress: OnProgress = unheard
+    session: Session, source: Source, terms: Sequence[Term], *, trust_first: bool, progress: OnProgress = unheard
 ) -> Report:
     """Verify what is new since the last time, on top of the kept copy; where all of it held, the copy advances.
 
@@ -74,74 +75,91 @@ def verify_since(
         except ReferralError as error:
             return _changed_here(error)
         # What was there the last time is looked for, whatever the exchange says of its years now.
-        years = sorted({*years, *(int(head.origin[-4:]) for head in heads.values() if "/audit/" in head.origin)})
+        terms = sorted(
+            {
+                *terms,
+                *(
+                    audit_term(session.profile.issuer, head.origin)
+                    for head in heads.values()
+                    if "/audit/" in head.origin
+                ),
+            }
+        )
         # The copy would stand in for old leaves, and another history would look like a wrong leaf: so this comes first.
-        apart = _linked(session, source, heads)
+        apart = _linked(session, source, heads, _lost(session, source, terms))
         if apart.faults:
             return apart
         continued = ContinuedSource(kept.copy, kept.incoming, source)
-        continued.withhold(_erased(session, continued, years))
-        report = _verify(session, continued, years, heads, progress)
-        if report.complete:
-            mirroring.mirror(continued, session.keymap, kept.copy, years, progress)
+        continued.withhold(_erased(session, continued, terms))
+        report = _verify(session, continued, terms, heads, progress)
+        if report.stands:
+            mirroring.mirror(continued, session.keymap, kept.copy, terms, progress)
             kept.advance(report.heads)
         continued.forget()
         return report
 
 
-def years_of(session: Session) -> list[int]:
-    """The years whose audit logs must exist at the exchange: the chain from its genesis, and this year.
+def terms_of(session: Session) -> list[Term]:
+    """The terms whose audit logs must exist at the exchange: the chain from its genesis to this year's.
 
-    A log names the one that continues it in its last leaf; a year in which nothing happened has none. What is read here
-    is only where to look: the verification holds the chain's links against each other. This year's log begins with the
-    first thing that happens in it, which is at the latest our own reading of a record.
+    A log names the one that continues it in its last leaf; a year in which nothing happened has none. A log that has
+    lost leaves ends without one, and its year's next term continues it. What is read here is only where to look: the
+    verification holds the chain's links against each other. This year's log begins with the first thing that happens in
+    it, which is at the latest our own reading of a record.
     """
-    years, this = [_founded(session)], datetime.fromtimestamp(session.now(), UTC).year
-    if this > years[0]:
-        session.read(exchange.records(years[0], 0, 1))
-    while years[-1] < this and (following := _following(session, years[-1])) is not None:
-        years.append(following)
-    return years if years[-1] >= this else [*years, this]
+    terms, this = [Term(_founded(session))], Term(datetime.fromtimestamp(session.now(), UTC).year)
+    if this > terms[0]:
+        session.read(exchange.records(terms[0], 0, 1))
+    while (following := _following(session, terms[-1], this)) is not None:
+        terms.append(following)
+    return terms
 
 
-def _following(session: Session, year: int) -> int | None:
-    """The year whose log continues this one's, as its last leaf says; None where it is not closed."""
-    policy = audit_policy(session.keymap, year)
-    size = verify_checkpoint(session.read(exchange.checkpoint(f"audit/{year}")), policy).size
-    answer = session.read_json(exchange.records(year, size - 1, 1))
+def _following(session: Session, term: Term, this: Term) -> Term | None:
+    """The term whose log continues this one's; None where it is the newest."""
+    after = find_following(session, term)
+    if after is None and term < this:
+        after = _named(session, term) or this
+    return after
+
+
+def _named(session: Session, term: Term) -> Term | None:
+    """The term that continues this one, as its last leaf says; None where it is not closed."""
+    size = verify_checkpoint(session.read(exchange.checkpoint(term.log)), audit_policy(session.keymap, term)).size
+    answer = session.read_json(exchange.records(term, size - 1, 1))
     for one in parse_records(answer.get("records")):
-        record = one.record
-        closed = parse_record(record) if b'"kind":"log.closed"' in record else None
+        closed = parse_record(one.record) if b'"kind":"log.closed"' in one.record else None
         if isinstance(closed, LogClosed):
-            following = closed.following.rpartition("/")[2]
-            return int(following) if _YEAR.fullmatch(following) and int(following) > year else None
+            with suppress(ReferralError):
+                following = audit_term(session.profile.issuer, closed.following)
+                return following if following > term else None
     return None
 
 
-def years_in(session: Session, path: Path) -> list[int]:
-    """The years whose audit logs a mirror must hold: the genesis's, those that it has, those pinned here."""
+def terms_in(session: Session, path: Path) -> list[Term]:
+    """The terms whose audit logs a mirror must hold: the genesis's, those that it has, those pinned here."""
     founded, this = _founded(session), datetime.fromtimestamp(session.now(), UTC).year
-    there = {int(one.name) for one in (path / "audit").glob("[0-9]" * 4)}
-    issuer = session.profile.issuer
-    pinned = {
-        year
-        for year in range(founded, this + 1)
-        if session.directory.find_pin(issuer_origin(issuer, f"audit/{year}")) is not None
-    }
-    return sorted({founded} | there | pinned)
+    terms = {Term(founded)}
+    for one in (path / "audit").glob("*"):
+        with suppress(ReferralError):
+            terms.add(Term.parse(one.name))
+    for term in (Term(year, number) for year in range(founded, this + 1) for number in range(1, LAST_NUMBER + 1)):
+        if session.directory.find_pin(issuer_origin(session.profile.issuer, term.log)) is not None:
+            terms.add(term)
+    return sorted(terms)
 
 
 def _verify(
-    session: Session, source: Source, years: Sequence[int], relied: Mapping[str, Head], progress: OnProgress
+    session: Session, source: Source, terms: Sequence[Term], relied: Mapping[str, Head], progress: OnProgress
 ) -> Report:
     directory, profile = session.directory, session.profile
-    logs = {issuer_origin(profile.issuer, log): log for log in ("keys", *(f"audit/{year}" for year in years))}
+    logs = {issuer_origin(profile.issuer, log): log for log in ("keys", *(term.log for term in terms))}
     pins = {origin: pin for origin in logs if (pin := directory.find_pin(origin)) is not None}
     heads = {origin: Head(origin, pin.size, pin.root) for origin, pin in pins.items()}
     report = verify_full(
-        source, unb64u(profile.root), years, heads, issuer=profile.issuer, relied=relied, progress=progress
+        source, unb64u(profile.root), terms, heads, issuer=profile.issuer, relied=relied, progress=progress
     )
-    if report.complete:
+    if report.stands:
         kept = Kept(directory)
         for origin, head in report.heads.items():
             kept.keep_checkpoint(logs[origin], source.checkpoint(logs[origin]))
@@ -151,10 +169,10 @@ def _verify(
     return report
 
 
-def _erased(session: Session, source: Source, years: Sequence[int]) -> Mapping[Place, Place]:
+def _erased(session: Session, source: Source, terms: Sequence[Term]) -> Mapping[Place, Place]:
     """What `erase` acts name, as far as it can be read: the kept copy may have it still."""
     sizes: dict[str, int] = {}
-    for log in (f"audit/{year}" for year in years):
+    for log in (term.log for term in terms):
         try:
             sizes[log] = parse_checkpoint(parse_note(source.checkpoint(log)).text).size
         except ReferralError as error:
@@ -163,7 +181,19 @@ def _erased(session: Session, source: Source, years: Sequence[int]) -> Mapping[P
     return mirroring.find_erasures(source, session.keymap, sizes).named
 
 
-def _linked(session: Session, source: Source, heads: Mapping[str, Head]) -> Report:
+def _lost(session: Session, source: Source, terms: Sequence[Term]) -> Mapping[str, LostLog]:
+    """The logs that have lost leaves, as far as it can be read; the verification holds it against everything else."""
+    found: dict[str, LostLog] = {}
+    for term in terms:
+        if term.before is not None:
+            with suppress(ReferralError):
+                first = {one.index: one.record for one in source.records(term, 0, LEAVES_TO_TELL)}
+                origin = issuer_origin(session.profile.issuer, term.before.log)
+                found[term.before.log] = read_lost(term, origin, first[0], first[1])
+    return found
+
+
+def _linked(session: Session, source: Source, heads: Mapping[str, Head], lost: Mapping[str, LostLog]) -> Report:
     """A report that has faults where the source's newest checkpoints do not continue what was verified."""
     report = Report()
     for origin, head in heads.items():
@@ -172,7 +202,13 @@ def _linked(session: Session, source: Source, heads: Mapping[str, Head]) -> Repo
         def judge(log: str = log, head: Head = head) -> None:
             raw = source.checkpoint(log)
             report.exhibits = {"checkpoint": raw}
-            verify_link(source, log, head, verify_checkpoint(raw, policy_of(session.keymap, log)))
+            newest: Checkpoint = verify_checkpoint(raw, policy_of(session.keymap, log))
+            if (gone := lost.get(log)) is not None:
+                gone.admit(head.size, head.root)
+                if head.size >= gone.kept:
+                    return
+                newest = Checkpoint(gone.origin, gone.kept, gone.kept_root)
+            verify_link(source, log, head, newest)
 
         report.hold(Check.GROWTH, log, None, judge)
     return report

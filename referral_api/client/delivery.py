@@ -23,6 +23,7 @@ from referral_api.client.session import Session
 from referral_api.client.view import Referral, ShownAct
 from referral_api.domain import lifecycle
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.terms import Term
 from referral_api.domain.words import (
     DIGEST,
     PARTY_ID,
@@ -55,7 +56,7 @@ _OWN_KEYS = frozenset({SealRole.SENDER, SealRole.ARCHIVE})
 class InboxEntry:
     """One line of the inbox: a hint where to look. Nothing in it is evidence; the acts are."""
 
-    year: int
+    term: Term
     index: int
     kind: str
     act: str | None
@@ -268,7 +269,7 @@ def _entry(line: Any) -> InboxEntry:
         value = line.get(name)
         if value is not None and (not isinstance(value, str) or re.fullmatch(pattern, value) is None):
             raise _no_page()
-    numbers = [line.get(name) for name in ("year", "index", "time")]
+    numbers = [line.get(name) for name in ("index", "time")]
     kinds = [line.get("kind"), *_list(line.get("answered_by"))]
     if not all(type(one) is int and 0 <= one <= 2**53 for one in numbers) or line["time"] > LATEST_S:
         raise _no_page()
@@ -278,7 +279,7 @@ def _entry(line: Any) -> InboxEntry:
     if urgency not in (None, *Urgency) or not isinstance(pending, bool):
         raise _no_page()
     return InboxEntry(
-        year=line["year"],
+        term=Term.of_members(line),
         index=line["index"],
         kind=line["kind"],
         act=line.get("act"),

@@ -20,6 +20,7 @@ from urllib.parse import quote, urlencode
 
 from referral_api.auditlog.container import MAX_ARCHIVE_BYTES
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.terms import Term
 from referral_api.domain.words import CredentialKind, Digest, Role
 from referral_api.formats.fields import LATEST_S
 from referral_api.formats.strict_json import canonical, compact, parse
@@ -164,7 +165,7 @@ def evidence(ref: str) -> Request:
 
 
 def checkpoint(log: str, *, cosigned: bool = False) -> Request:
-    """The newest checkpoint of a log, `keys` or `audit/<year>`, or of those that a quorum of witnesses has cosigned."""
+    """The newest checkpoint of a log, `keys` or `audit/<term>`, or of those that a quorum of witnesses has cosigned."""
     return Request("GET", f"/v1/log/{log}/checkpoint", query=(("cosigned", "1"),) if cosigned else (), accept=TEXT)
 
 
@@ -178,14 +179,19 @@ def consistency(log: str, old: int, new: int) -> Request:
     return Request("GET", f"/v1/log/{log}/consistency", query=(("from", str(old)), ("to", str(new))))
 
 
-def records(year: int, start: int, limit: int, **sought: str | int) -> Request:
+def beginning(term: Term) -> Request:
+    """The first records of an audit log, with their proofs (R-92)."""
+    return Request("GET", f"/v1/log/{term.log}/beginning")
+
+
+def records(term: Term, start: int, limit: int, **sought: str | int) -> Request:
     """The exact records behind leaves of the audit log, from an index on.
 
     `sought` narrows them: `party`, `ref`, `kind`, `since`, `until` (R-98); then `next` in the answer says where to go
     on, even where it is empty.
     """
     query = (("from", str(start)), ("limit", str(limit)), *((name, str(value)) for name, value in sought.items()))
-    return Request("GET", f"/v1/records/{year}", query=query)
+    return Request("GET", f"/v1/records/{term}", query=query)
 
 
 def begin_enrolment(invitation: str, enc: Sequence[Mapping[str, str]]) -> Request:

@@ -25,6 +25,7 @@ from referral_api.client.sources import RECORDS_A_CALL, HttpSource, parse_record
 from referral_api.client.trust import receipt_keys
 from referral_api.client.view import fetch_referral, role_of
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.terms import Term
 from referral_api.domain.words import CredentialKind, ReferralId
 from referral_api.formats.act import RawAct, parse_act, verify_act
 from referral_api.formats.key_entry import parse_key_entry
@@ -37,7 +38,7 @@ from referral_api.formats.strict_json import sha256_b64u
 class Item:
     """One verified thing of an audit log: an act with its receipt, or a record of the exchange."""
 
-    year: int
+    term: Term
     index: int
     at: int
     """The exchange's time (unix seconds)."""
@@ -92,11 +93,11 @@ class Dossier:
     chronicle: Chronicle
 
 
-def search(session: Session, year: int, start: int, wanted: Mapping[str, str]) -> Iterator[Item]:
+def search(session: Session, term: Term, start: int, wanted: Mapping[str, str]) -> Iterator[Item]:
     """What is wanted from an index of a year's log on, each verified. Raises as `verify_item` and `Proven`."""
-    proven, at = Proven(session, HttpSource(session), f"audit/{year}"), start
+    proven, at = Proven(session, HttpSource(session), term.log), start
     while at < proven.head.size:
-        found, following = _page(session, year, at, wanted)
+        found, following = _page(session, term, at, wanted)
         for raw in found:
             if raw.index < proven.head.size:
                 item = verify_item(session, proven, raw)
@@ -109,11 +110,13 @@ def search(session: Session, year: int, start: int, wanted: Mapping[str, str]) -
         at = following
 
 
-def search_mirror(session: Session, source: Source, year: int, start: int, wanted: Mapping[str, str]) -> Iterator[Item]:
+def search_mirror(
+    session: Session, source: Source, term: Term, start: int, wanted: Mapping[str, str]
+) -> Iterator[Item]:
     """The same in a mirror, where nobody else does the searching."""
-    proven = Proven(session, source, f"audit/{year}")
+    proven = Proven(session, source, term.log)
     for at in range(start, proven.head.size, RECORDS_A_CALL):
-        for raw in source.records(year, at, min(RECORDS_A_CALL, proven.head.size - at)):
+        for raw in source.records(term, at, min(RECORDS_A_CALL, proven.head.size - at)):
             item = verify_item(session, proven, raw)
             if item.fits(wanted):
                 yield item
@@ -125,33 +128,33 @@ def verify_item(session: Session, proven: Proven, raw: RawRecord) -> Item:
     Raises TAMPERED (`index`) for another record than the leaf's, what `Proven.leaf` raises, and what
     `trust.verify_answer` raises of acts and receipts.
     """
-    leaf, year = parse_leaf(proven.leaf(raw.index)), int(proven.log.partition("/")[2])
+    leaf, term = parse_leaf(proven.leaf(raw.index)), Term.of_log(proven.log)
     if sha256_b64u(raw.record) != leaf.digest:
         raise ReferralError(ErrorCode.TAMPERED, what="record", index=raw.index)
     if leaf.kind in (LeafKind.ACT, LeafKind.ERASE):
-        return _act(session, proven, leaf, year, raw)
+        return _act(session, proven, leaf, term, raw)
     record = parse_record(raw.record)
     if kind_of(record) is not leaf.kind or record.t != leaf.logged_s:
         raise ReferralError(ErrorCode.TAMPERED, what="leaf-of-record", index=raw.index)
-    return Item(year, raw.index, leaf.logged_s, record=record)
+    return Item(term, raw.index, leaf.logged_s, record=record)
 
 
-def dossier(session: Session, ref: str, years: list[int]) -> Dossier:
+def dossier(session: Session, ref: str, terms: list[Term]) -> Dossier:
     """Everything about a referral: acts, retrievals, readings, and the states that follow from them.
 
     Raises NOT_FOUND; as `search`; TAMPERED where it does not fold, where the exchange shows other states than those, or
     where what it shows to parties (`view`) is not what its log holds.
     """
     shown = fetch_referral(session, ReferralId(ref))
-    items = tuple(item for year in years for item in search(session, year, 0, {"ref": ref}))
+    items = tuple(item for term in terms for item in search(session, term, 0, {"ref": ref}))
     told = [one for item in items if (one := _told(session, item)) is not None]
     known = {item.act.digest for item in items if item.act is not None and _accepted(item)}
     for act in shown.acts:
         if act.accepted and act.act.digest not in known:
             raise ReferralError(ErrorCode.TAMPERED, what="view", reason="omitted", digest=act.act.digest)
     # What happened after the exchange had shown the referral is in its log already.
-    last = max([(one.year, one.index) for one in shown.acts] + [(one.year, one.index) for one in shown.retrievals])
-    then = fold_told([one for one in told if (one.year, one.index) <= last])
+    last = max([(one.term, one.index) for one in shown.acts] + [(one.term, one.index) for one in shown.retrievals])
+    then = fold_told([one for one in told if (one.term, one.index) <= last])
     for unit, delivery in shown.chronicle.deliveries.items():
         then.verify_state(unit, delivery.state.value, delivery.head)
     return Dossier(ref, items, fold_told(told))
@@ -191,16 +194,16 @@ def _key_event(index: int, leaf: bytes) -> KeyEvent:
     return KeyEvent(index, act.iat, act.act.value, about, act.iss, detail)
 
 
-def _page(session: Session, year: int, start: int, wanted: Mapping[str, str]) -> tuple[list[RawRecord], int | None]:
+def _page(session: Session, term: Term, start: int, wanted: Mapping[str, str]) -> tuple[list[RawRecord], int | None]:
     """One page of what is wanted, and where the next one begins. Raises MALFORMED (`members`)."""
-    answer = session.read_json(exchange.records(year, start, RECORDS_A_CALL, **wanted))
+    answer = session.read_json(exchange.records(term, start, RECORDS_A_CALL, **wanted))
     following = answer.get("next", ...)
     if not isinstance(following, (int, type(None))):
         raise ReferralError(ErrorCode.MALFORMED, reason="members")
     return parse_records(answer.get("records")), following
 
 
-def _act(session: Session, proven: Proven, leaf: Leaf, year: int, raw: RawRecord) -> Item:
+def _act(session: Session, proven: Proven, leaf: Leaf, term: Term, raw: RawRecord) -> Item:
     act = parse_act(raw.record)
     if act.aud != session.profile.issuer:
         raise ReferralError(ErrorCode.WRONG_AUDIENCE)
@@ -216,7 +219,7 @@ def _act(session: Session, proven: Proven, leaf: Leaf, year: int, raw: RawRecord
             raise ReferralError(ErrorCode.RECEIPT_MISMATCH, member="log")
     elif act.party != EXCHANGE:
         raise ReferralError(ErrorCode.RECEIPT_MISMATCH, member="absent")
-    return Item(year, raw.index, leaf.logged_s, act=act, receipt=receipt, signer=seal.kind)
+    return Item(term, raw.index, leaf.logged_s, act=act, receipt=receipt, signer=seal.kind)
 
 
 def _accepted(item: Item) -> bool:
@@ -229,8 +232,8 @@ def _told(session: Session, item: Item) -> Told | None:
         if not _accepted(item):
             return None
         event = event_of(item.act, role_of(session, item.act.party), item.at)
-        return Told(item.year, item.index, event=event, kind=item.signer, receipt=item.receipt, at=item.at)
+        return Told(item.term, item.index, event=event, kind=item.signer, receipt=item.receipt, at=item.at)
     record: Any = item.record
     if isinstance(record, Retrieved) and record.sealed == "bundle" and record.unit is not None:
-        return Told(item.year, item.index, retrieved_by=record.unit, at=item.at)
+        return Told(item.term, item.index, retrieved_by=record.unit, at=item.at)
     return None

@@ -28,6 +28,7 @@ from referral_api.client.profile import MAX_FILE_BYTES, ProfileDir, corrupt, rea
 from referral_api.client.sources import MirrorSource
 from referral_api.client.trust import entry_bundles
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.terms import Term, is_audit
 from referral_api.formats.statements import KeyMap
 from referral_api.formats.strict_json import canonical, parse
 
@@ -100,6 +101,9 @@ class Kept:
             log = head.origin.rpartition("/v1/log/")[2]
             try:
                 sizes[log] = _size_of(self.copy, log)
+                after = Term.of_log(log).following if is_audit(log) else None
+                if after is not None and (self.copy / after.log).exists():
+                    sizes[log] = head.size  # It has lost leaves, and its last checkpoint covers more than is held.
                 absent += [(log, index) for index in _verify_log(self.copy, log, head, sizes[log])]
             except (ReferralError, ValueError) as error:
                 index = error.facts.get("index") if isinstance(error, ReferralError) else None
@@ -147,7 +151,7 @@ def _verify_log(copy: Path, log: str, head: Head, size: int) -> list[int]:
         leaves = leaves[: max(0, head.size - frontier.size)]
         if log != "keys" and leaves:
             start = frontier.size
-            absent += verify_records(start, leaves, source.records(int(log.partition("/")[2]), start, len(leaves)))
+            absent += verify_records(start, leaves, source.records(Term.of_log(log), start, len(leaves)))
         frontier = frontier.extend([leaf_hash(leaf) for leaf in leaves])
     _verify_tiles(source, log, tiling.edge())
     if (frontier.size, frontier.root()) != (head.size, head.root):

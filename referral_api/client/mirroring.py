@@ -18,26 +18,28 @@ from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 
-from referral_api.auditlog.checkpoint import TrustPolicy, VerifiedCheckpoint, verify_checkpoint
+from referral_api.auditlog.checkpoint import Checkpoint, TrustPolicy, verify_checkpoint
 from referral_api.auditlog.erasures import Erasing, Erasures, Place, erasing_leaves
 from referral_api.auditlog.leaf import parse_leaf
+from referral_api.auditlog.losses import LostLog, read_lost
 from referral_api.auditlog.merkle import HASH_BYTES, Frontier, leaf_hash, verify_consistency
 from referral_api.auditlog.report import OnProgress, RawRecord, Source, unheard
 from referral_api.auditlog.tiles import ENTRIES, TILE_WIDTH, TileName, TileReader, parse_entries, tile_width, tiles_of
 from referral_api.client.sources import MirrorSource, block_path, encode_records, parse_block, put
 from referral_api.client.trust import audit_policy, entry_bundles, keys_policy
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.terms import Term
 from referral_api.formats.statements import KeyMap
 from referral_api.formats.strict_json import sha256_b64u
 
 
-def policies(keymap: KeyMap, years: Sequence[int]) -> Mapping[str, TrustPolicy]:
+def policies(keymap: KeyMap, terms: Sequence[Term]) -> Mapping[str, TrustPolicy]:
     """The logs of these years and the keys log, and whom to believe about each."""
-    return {"keys": keys_policy(keymap)} | {f"audit/{year}": audit_policy(keymap, year) for year in years}
+    return {"keys": keys_policy(keymap)} | {term.log: audit_policy(keymap, term) for term in terms}
 
 
 def mirror(
-    source: Source, keymap: KeyMap, path: Path, years: Sequence[int], progress: OnProgress = unheard
+    source: Source, keymap: KeyMap, path: Path, terms: Sequence[Term], progress: OnProgress = unheard
 ) -> dict[str, int]:
     """Copy the keys log and the audit logs of these years, or bring a copy up to date; sizes by log.
 
@@ -45,13 +47,18 @@ def mirror(
     `forked`, or as `verify_consistency`) where the source does not continue this mirror, TAMPERED (`tile`, `leaves`,
     `record`) and NOT_FOUND for what does not belong to the signed tree or is not to be had.
     """
-    copies = {log: _Copy(source, log, path / log, policy) for log, policy in policies(keymap, years).items()}
+    copies: dict[str, _Copy] = {}
     absent: set[Place] = set()
-    for log, copy in copies.items():
+    # The newest first: how far a log is held that has lost leaves, its next term says once it is here and verified.
+    for log, policy in reversed(list(policies(keymap, terms).items())):
+        lost = _lost(path, log, policy.log.name) if log != "keys" and Term.of_log(log).following in terms else None
+        copy = copies[log] = _Copy(source, log, path / log, policy, lost)
+        if copy.rests:
+            continue
         copy.hashes()
         copy.entries(progress)
         if log != "keys":
-            absent.update((log, index) for index in copy.records(path, int(log.partition("/")[2]), progress))
+            absent.update((log, index) for index in copy.records(path, Term.of_log(log), progress))
     named = find_erasures(MirrorSource(path), keymap, {log: copy.size for log, copy in copies.items()}).named
     for log, index in sorted(absent - named.keys()):
         raise ReferralError(ErrorCode.NOT_FOUND, what="record", log=log, index=index)
@@ -81,10 +88,19 @@ def find_erasures(source: Source, keymap: KeyMap, sizes: Mapping[str, int]) -> E
     return erasures
 
 
+def _lost(path: Path, log: str, origin: str) -> LostLog | None:
+    """What the next term of a log, as it lies in this mirror, says of what was lost."""
+    after = Term.of_log(log).following
+    if after is None:
+        return None
+    first = {one.index: one.record for one in parse_block(block_path(path, after, 0))}
+    return read_lost(after, origin, first[0], first[1])
+
+
 def _drop(path: Path, named: Collection[Place]) -> None:
     """Forget the records of these leaves, where a mirror has them."""
     for log, block in sorted({(log, index // TILE_WIDTH) for log, index in named}):
-        target = block_path(path, int(log.partition("/")[2]), block)
+        target = block_path(path, Term.of_log(log), block)
         held = parse_block(target)
         left = [one for one in held if (log, one.index) not in named]
         if len(left) < len(held):
@@ -94,25 +110,38 @@ def _drop(path: Path, named: Collection[Place]) -> None:
 class _Copy:
     """One log on its way from a source to a folder."""
 
-    def __init__(self, source: Source, log: str, folder: Path, policy: TrustPolicy) -> None:
+    def __init__(self, source: Source, log: str, folder: Path, policy: TrustPolicy, lost: LostLog | None) -> None:
         self._source = source
         self._log = log
         self._folder = folder
         self._raw = source.checkpoint(log)
-        self._new = verify_checkpoint(self._raw, policy)
-        self._old = self._held(policy)
+        self._new: Checkpoint = verify_checkpoint(self._raw, policy)
+        if lost is not None:
+            lost.admit(self._new.size, self._new.root)
+            self._new = Checkpoint(lost.origin, lost.kept, lost.kept_root)
+        self._old = self._held(policy, lost)
         self._fetched: dict[tuple[int, int], bytes] = {}
 
     @property
     def size(self) -> int:
-        """How many leaves the log has."""
+        """How many leaves the log has, as far as they can be had."""
         return self._new.size
 
-    def _held(self, policy: TrustPolicy) -> VerifiedCheckpoint | None:
+    @property
+    def rests(self) -> bool:
+        """Whether this copy has all that the exchange still holds of a log, and perhaps more than that."""
+        return self._new.size == 0 or (self._old is not None and self._old.size >= self._new.size and self._ended)
+
+    def _held(self, policy: TrustPolicy, lost: LostLog | None) -> Checkpoint | None:
         target = self._folder / "checkpoint"
+        self._ended = lost is not None
         if not target.exists():
             return None
-        old = verify_checkpoint(target.read_bytes(), policy)
+        old: Checkpoint = verify_checkpoint(target.read_bytes(), policy)
+        if lost is not None:
+            # It ends there, be it the exchange's last word or what was copied before the loss.
+            lost.admit(old.size, old.root)
+            return old
         if old.size > self._new.size:
             raise ReferralError(ErrorCode.INCONSISTENT, reason="shrunk", pinned=old.size, found=self._new.size)
         if old.size == self._new.size and old.root != self._new.root:
@@ -184,7 +213,7 @@ class _Copy:
                 put(target, raw)
             progress(f"leaves {self._log}", name.index * TILE_WIDTH + name.width, self.size)
 
-    def records(self, path: Path, year: int, progress: OnProgress) -> list[int]:
+    def records(self, path: Path, term: Term, progress: OnProgress) -> list[int]:
         """The records behind every bundle, each held against its leaf; the indices of those that are not to be had.
 
         A block of the older tree stays as it is; of any other, what is here already is not asked for again.
@@ -192,13 +221,13 @@ class _Copy:
         absent: list[int] = []
         for name in entry_bundles(0, self.size):
             start = name.index * TILE_WIDTH
-            target = block_path(path, year, name.index)
+            target = block_path(path, term, name.index)
             if self._old is None or start + TILE_WIDTH > self._old.size or not target.exists():
                 leaves = parse_entries((self._folder / name.path()).read_bytes(), name.width)
                 held = [one for one in _held(target) if _is_behind(one, start, leaves)]
                 first = next((start + at for at, one in enumerate(held) if one.index != start + at), start + len(held))
                 more = (
-                    self._source.records(year, first, start + name.width - first) if first < start + name.width else []
+                    self._source.records(term, first, start + name.width - first) if first < start + name.width else []
                 )
                 found = {one.index: one for one in (*held, *more)}
                 absent += verify_records(start, leaves, list(found.values()))
@@ -208,6 +237,8 @@ class _Copy:
 
     def finish(self) -> int:
         """Give the checkpoint its name, and drop the partial tiles that nothing needs any more; the size."""
+        if self.rests and self._old is not None:
+            return self.size
         put(self._folder / "checkpoint", self._raw)
         if self._old is not None:
             new = set(chain(tiles_of(self.size), entry_bundles(0, self.size)))

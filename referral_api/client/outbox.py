@@ -235,6 +235,15 @@ class Outbox:
             self._insert(successor, now)
         return self.get(successor.id)
 
+    def lose(self, act_id: str, receipt: bytes, now: int) -> Entry:
+        """Queue an act again whose receipt stands in what the log has lost: to the exchange it never came."""
+        self._connection.execute(
+            "update entry set state = ?, code = null, receipt = null, proof = null, attempts = 0, due_at = ?"
+            " where id = ? and receipt = ?",
+            (Progress.QUEUED.value, now, act_id, receipt),
+        )
+        return self.get(act_id)
+
     def learn(self, ref: ReferralId, reached: Progress) -> None:
         """Note that a verified retrieval or acknowledgement moved the submission of a referral on, never back."""
         for entry in self._select("where ref = ? and act = ?", (ref, Act.SUBMIT.value)):

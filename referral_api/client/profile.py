@@ -148,6 +148,8 @@ class ProfileDir:
         self.keys_log = path / "keys-log.bin"
         self.enrolment = path / "enrolment.json"
         self.audit = path / "audit"
+        self.lost = path / "lost"
+        """Receipts in leaves that the exchange has lost, one file an act, as `referral receipt show` writes it."""
         self._pins = path / "pins.json"
         self._tokens = path / "tokens.json"
         self._cursor = path / "cursor.json"
@@ -166,6 +168,10 @@ class ProfileDir:
     def find_pin(self, origin: str) -> Pin | None:
         """The newest head of this log that was ever verified here, or None."""
         return self._read_pins().get(origin)
+
+    def pinned(self) -> list[str]:
+        """The names of everything that is pinned."""
+        return list(self._read_pins())
 
     def advance_pin(self, origin: str, pin: Pin, *, seen: Pin | None) -> bool:
         """Replace the pin `seen`, from which `pin` was verified to grow; False if another process moved it meanwhile.

@@ -18,11 +18,12 @@ from referral_api.client.exchange import told
 from referral_api.client.session import Session
 from referral_api.client.trust import audit_policy, issuer_origin, keys_policy
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.terms import Term
 from referral_api.formats.statements import KeyMap
 
 
 class Proven:
-    """A log: `keys` or `audit/<year>`. Raises on opening what `verify_checkpoint` and `verify_link` raise."""
+    """A log: `keys` or `audit/<term>`. Raises on opening what `verify_checkpoint` and `verify_link` raise."""
 
     def __init__(self, session: Session, source: Source, log: str) -> None:
         self.log = log
@@ -57,7 +58,7 @@ class Proven:
 
 def policy_of(keymap: KeyMap, log: str) -> TrustPolicy:
     """Whom to believe about a log by its name."""
-    return keys_policy(keymap) if log == "keys" else audit_policy(keymap, int(log.partition("/")[2]))
+    return keys_policy(keymap) if log == "keys" else audit_policy(keymap, Term.of_log(log))
 
 
 def verify_link(source: Source, log: str, old: Head, new: Checkpoint) -> None:

@@ -22,10 +22,11 @@ from typing import Any, Self
 import httpx2
 import uuid_utils
 
+from referral_api.auditlog.losses import LostLog
 from referral_api.auditlog.pack_verification import PackReport
 from referral_api.auditlog.policy import Policy
 from referral_api.auditlog.report import OnProgress, Report, Source, unheard
-from referral_api.client import admission, audit, delivery, enrolment, evidence, exchange, submission
+from referral_api.client import admission, audit, delivery, enrolment, evidence, exchange, resending, submission
 from referral_api.client.ambient import Ambient
 from referral_api.client.delivery import InboxEntry, InboxPage, Opened
 from referral_api.client.keystore import CredentialKeys, Keystore
@@ -38,6 +39,7 @@ from referral_api.client.submission import Composition, Ids
 from referral_api.client.trust import Confirmed, verify_answer
 from referral_api.client.view import Referral, ShownAct, fetch_referral
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.terms import Term
 from referral_api.domain.words import Act, CredentialKind, DeliveryRole, Kid, PartyId, ReferralId, Role
 from referral_api.formats.act import parse_act, verify_act
 from referral_api.formats.contents import NoteBody
@@ -347,12 +349,22 @@ class Client:
         body = {"kid": kid, "reason": reason, "at": at}
         return admission.send_directory_act(self.session, self.keys, Act.REVOKE, body, self.session.ambient.act_id())
 
+    # What the exchange has lost.
+
+    def losses(self) -> list[resending.Loss]:
+        """Every loss of a log that we have seen, and what was lost of our own acts."""
+        return resending.find(self.session, self.outbox)
+
+    def accept_loss(self, lost: LostLog) -> list[Entry]:
+        """Agree to a loss, and queue what was lost of our own acts again. Raises as `resending.accept`."""
+        return resending.accept(self.session, self.outbox, lost)
+
     # Auditors.
 
     def mirror(self, path: Path, progress: OnProgress = unheard) -> dict[str, int]:
         """Copy the logs and records to a directory; sizes by log."""
         with exchange.told():
-            return audit.mirror(self.session, path, audit.years_of(self.session), progress)
+            return audit.mirror(self.session, path, audit.terms_of(self.session), progress)
 
     def audit(self, path: Path | None = None, progress: OnProgress = unheard) -> Report:
         """Verify everything, from a mirror or from the exchange itself (R-95)."""
@@ -364,11 +376,11 @@ class Client:
         """Verify what is new since the last time. Raises as `audit.verify_since`."""
         return audit.verify_since(self.session, *self.audited(path), trust_first=trust_first, progress=progress)
 
-    def audited(self, path: Path | None = None) -> tuple[Source, list[int]]:
+    def audited(self, path: Path | None = None) -> tuple[Source, list[Term]]:
         """What there is to verify, of a mirror or of the exchange itself: where it is read, and for which years."""
         if path is None:
-            return HttpSource(self.session), audit.years_of(self.session)
-        return MirrorSource(path), audit.years_in(self.session, path)
+            return HttpSource(self.session), audit.terms_of(self.session)
+        return MirrorSource(path), audit.terms_in(self.session, path)
 
     def evidence_pack(self, ref: ReferralId, policy: Policy | None = None) -> tuple[bytes, PackReport]:
         """A referral's evidence pack, verified against what is pinned here (R-89). Raises as `fetch_pack`."""

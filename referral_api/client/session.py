@@ -22,12 +22,13 @@ import stamina
 
 from referral_api.auditlog.checkpoint import Checkpoint
 from referral_api.auditlog.tiles import TILE_WIDTH, TileName, parse_entries
-from referral_api.client import access, exchange, trust
+from referral_api.client import access, exchange, losses, trust
 from referral_api.client.ambient import Ambient
 from referral_api.client.exchange import Request, Response
 from referral_api.client.keystore import CredentialKeys
 from referral_api.client.profile import Pin, Profile, ProfileDir, Token, read_private, write_private
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.terms import Term, is_audit
 from referral_api.domain.words import CredentialId
 from referral_api.formats.act import RawAct, parse_act
 from referral_api.formats.contents import KeysLogView
@@ -383,14 +384,15 @@ class Session:
         return confirmed
 
     def follow(self, log: str, checkpoint: Checkpoint) -> None:
-        """Advance a log's pin to a verified checkpoint, or see that it lies behind the pin. Raises INCONSISTENT."""
+        """Advance a log's pin to a verified checkpoint, or see that it lies behind the pin. Raises INCONSISTENT.
+
+        A log that is met for the first time may follow one that has lost leaves (`losses.enter`).
+        """
+        ended = losses.find_agreed(self, checkpoint.origin)
         while True:
             pin = self.directory.find_pin(checkpoint.origin)
-            sizes = trust.growth_to_prove(pin, checkpoint)
-            proof: list[bytes] = []
-            if sizes is not None and sizes[0] > 0:
-                answer = self.read_json(exchange.consistency(log, *sizes))
-                proof = trust.parse_consistency(answer, sizes)
-            newer = trust.verify_growth(pin, checkpoint, proof)
-            if newer == pin or self.directory.advance_pin(checkpoint.origin, newer, seen=pin):
+            if pin is None and is_audit(log):
+                losses.enter(self, Term.of_log(log))
+            newer = trust.verify_growth(ended or pin, checkpoint, losses.growth(self, log, ended or pin, checkpoint))
+            if ended is not None or newer == pin or self.directory.advance_pin(checkpoint.origin, newer, seen=pin):
                 return

@@ -22,6 +22,7 @@ from referral_api.client import exchange
 from referral_api.client.profile import write_private
 from referral_api.client.session import Session
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.terms import Term
 from referral_api.formats.strict_json import canonical, parse
 
 RECORDS_A_CALL = 200  # R-05
@@ -47,20 +48,20 @@ class HttpSource:
         """A tile or entry bundle."""
         return self._session.read(exchange.tile(log, name.path()))
 
-    def records(self, year: int, start: int, count: int) -> list[RawRecord]:
+    def records(self, term: Term, start: int, count: int) -> list[RawRecord]:
         """The records behind so many leaves."""
         found: list[RawRecord] = []
         for first in range(start, start + count, RECORDS_A_CALL):
             limit = min(RECORDS_A_CALL, start + count - first)
-            answer = self._session.read_json(exchange.records(year, first, limit))
+            answer = self._session.read_json(exchange.records(term, first, limit))
             found += parse_records(answer.get("records"))
         return found
 
-    def tail(self, year: int, first: int) -> list[RawRecord]:
+    def tail(self, term: Term, first: int) -> list[RawRecord]:
         """Whatever stands beyond a size, up to the record of this very reading, which nobody else has (R-97)."""
         found: list[RawRecord] = []
         while True:
-            answer = self._session.read_json(exchange.records(year, first + len(found), RECORDS_A_CALL))
+            answer = self._session.read_json(exchange.records(term, first + len(found), RECORDS_A_CALL))
             page = parse_records(answer.get("records"))
             found += page
             if len(page) < RECORDS_A_CALL:
@@ -83,11 +84,11 @@ class MirrorSource:
         """A tile or entry bundle."""
         return _read(self._path / log / name.path())
 
-    def records(self, year: int, start: int, count: int) -> list[RawRecord]:
+    def records(self, term: Term, start: int, count: int) -> list[RawRecord]:
         """The records behind so many leaves."""
         found: list[RawRecord] = []
         for block in range(start // TILE_WIDTH, -(-(start + count) // TILE_WIDTH)):
-            found += parse_block(block_path(self._path, year, block))
+            found += parse_block(block_path(self._path, term, block))
         return [one for one in found if start <= one.index < start + count]
 
 
@@ -124,11 +125,11 @@ class ContinuedSource:
         put(self._folder / log / name.path(), raw)
         return raw
 
-    def records(self, year: int, start: int, count: int) -> list[RawRecord]:
+    def records(self, term: Term, start: int, count: int) -> list[RawRecord]:
         """The records behind so many leaves of one bundle: the kept ones, and what follows on them."""
-        log, block = f"audit/{year}", start // TILE_WIDTH
-        kept = {one.index: one for one in _near(self._kept, year, start, count)}
-        incoming = {one.index: one for one in _near(self._incoming, year, block * TILE_WIDTH, TILE_WIDTH)}
+        log, block = term.log, start // TILE_WIDTH
+        kept = {one.index: one for one in _near(self._kept, term, start, count)}
+        incoming = {one.index: one for one in _near(self._incoming, term, block * TILE_WIDTH, TILE_WIDTH)}
         erased = {index for index in kept if (log, index) in self._withheld}
         found = {index: one for index, one in kept.items() if index not in erased}
         found |= {index: one for index, one in incoming.items() if start <= index < start + count}
@@ -140,11 +141,11 @@ class ContinuedSource:
             if index not in found and (log, index) not in self._absent
         ]
         fetched = {
-            one.index: one for first, many in _runs(lacking) for one in self._upstream.records(year, first, many)
+            one.index: one for first, many in _runs(lacking) for one in self._upstream.records(term, first, many)
         }
         self._absent.update((log, index) for index in lacking if index not in fetched)
         if fetched:
-            put(block_path(self._folder, year, block), encode_records(_in_order(incoming | fetched)))
+            put(block_path(self._folder, term, block), encode_records(_in_order(incoming | fetched)))
         return _in_order(found | fetched)
 
     def forget(self) -> None:
@@ -152,9 +153,9 @@ class ContinuedSource:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def block_path(path: Path, year: int, block: int) -> Path:
+def block_path(path: Path, term: Term, block: int) -> Path:
     """Where a mirror keeps the records behind one entry bundle."""
-    return path / f"audit/{year}/records" / TileName(ENTRIES, block).path().removeprefix("tile/entries/")
+    return path / f"audit/{term}/records" / TileName(ENTRIES, block).path().removeprefix("tile/entries/")
 
 
 def encode_records(records: Sequence[RawRecord]) -> bytes:
@@ -180,9 +181,9 @@ def parse_records(value: Any) -> list[RawRecord]:
     return [_record(one) for one in value]
 
 
-def _near(source: MirrorSource, year: int, start: int, count: int) -> list[RawRecord]:
+def _near(source: MirrorSource, term: Term, start: int, count: int) -> list[RawRecord]:
     try:
-        return source.records(year, start, count)
+        return source.records(term, start, count)
     except ReferralError:
         return []
 

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from referral_api.auditlog.verification import OnProgress, unheard
-from referral_api.client import exchange, sealing
+from referral_api.client import exchange, resending, sealing
 from referral_api.client.exchange import Request
 from referral_api.client.keystore import CredentialKeys
 from referral_api.client.outbox import Entry, Outbox, Outgoing, pause_s
@@ -39,6 +39,8 @@ from referral_api.formats.strict_json import b64u, canonical, parse, sha256_b64u
 
 _MAX_DRAFT_BYTES = 1 << 20
 LONGEST_PAUSE_S = 24 * 3600
+WAIT_FOR_OTHERS_S = 60
+"""How long an act waits that builds on what somebody else has yet to send again."""
 """Longer than anything is ever postponed (an exchange may ask for a day)."""
 RESEAL = frozenset({ErrorCode.RECIPIENT_KEY_STALE, ErrorCode.CLOCK_SKEW})
 """Refusals that leave the id unused and that new bytes from the same draft would not meet."""
@@ -210,7 +212,8 @@ def flush(session: Session, outbox: Outbox, *, impatient: bool = False, progress
     due = outbox.due(session.ambient.now() + (LONGEST_PAUSE_S if impatient else 0))
     for entry in due:
         progress("acts", len(done), len(due))
-        done.append(_send(session, outbox, entry))
+        send = _send if resending.may_follow(session, entry) else _wait
+        done.append(send(session, outbox, entry))
         if done[-1].code is ErrorCode.UNREACHABLE:
             break
     return done
@@ -236,6 +239,12 @@ def resend(session: Session, outbox: Outbox, ref: ReferralId, *, progress: OnPro
         if entry.outgoing.route is not None:
             _believe_route(session, answer, entry.outgoing.route)
     return entries
+
+
+def _wait(session: Session, outbox: Outbox, entry: Entry) -> Entry:
+    """What it builds on was lost too, and whoever signed that has not sent it again yet."""
+    outbox.postpone(entry.outgoing.id, ErrorCode.NOT_FOUND, session.ambient.now() + WAIT_FOR_OTHERS_S)
+    return outbox.get(entry.outgoing.id)
 
 
 def _send(session: Session, outbox: Outbox, entry: Entry) -> Entry:

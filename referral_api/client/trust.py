@@ -13,6 +13,7 @@ Implements: R-16, R-18, R-30, R-90 to R-94; design §5 (keys log), §6 (Receipt)
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,6 +27,7 @@ from referral_api.auditlog.proof import Included, parse_proof, verify_proof
 from referral_api.auditlog.tiles import ENTRIES, TILE_WIDTH, TileName, parse_entries
 from referral_api.client.profile import Pin, Profile
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.terms import Term
 from referral_api.domain.words import Act, KeyUse, Kid
 from referral_api.formats.act import RawAct
 from referral_api.formats.keys import PublicKey
@@ -52,7 +54,7 @@ class Confirmed:
 
     @property
     def log(self) -> str:
-        """The name of the log in paths: `audit/<year>`."""
+        """The name of the log in paths: `audit/<term>`."""
         return self.included.checkpoint.origin.rpartition("/v1/log/")[2]
 
 
@@ -177,9 +179,9 @@ def keys_policy(keymap: KeyMap, *, witnessed: bool = False) -> TrustPolicy:
     return _policy(keymap, keys_origin(keymap), witnessed=witnessed)
 
 
-def audit_policy(keymap: KeyMap, year: int, *, witnessed: bool = False) -> TrustPolicy:
-    """Whom to believe about the audit log of a year; `witnessed` as above."""
-    return _policy(keymap, issuer_origin(keymap.issuer, f"audit/{year}"), witnessed=witnessed)
+def audit_policy(keymap: KeyMap, term: Term, *, witnessed: bool = False) -> TrustPolicy:
+    """Whom to believe about the audit log of a term; `witnessed` as above."""
+    return _policy(keymap, issuer_origin(keymap.issuer, term.log), witnessed=witnessed)
 
 
 def keys_origin(keymap: KeyMap) -> str:
@@ -208,9 +210,7 @@ def receipt_keys(keymap: KeyMap) -> dict[Kid, PublicKey]:
 
 def _verify_leaf(receipt: Receipt, raw_proof: bytes, act: RawAct, keymap: KeyMap, *, witnessed: bool) -> Included:
     place = receipt.payload.log
-    prefix, _, year = place.origin.rpartition("/")
-    if prefix != issuer_origin(keymap.issuer, "audit") or not year.isdecimal():
-        raise ReferralError(ErrorCode.WRONG_ORIGIN, found=place.origin)
+    term = audit_term(keymap.issuer, place.origin)
     claimed_leaf = parse_proof(raw_proof).extra
     if claimed_leaf is None:
         raise ReferralError(ErrorCode.NOT_INCLUDED, reason="leaf")
@@ -218,7 +218,7 @@ def _verify_leaf(receipt: Receipt, raw_proof: bytes, act: RawAct, keymap: KeyMap
     kind = LeafKind.ERASE if act.act is Act.ERASE else LeafKind.ACT
     if leaf.digest != act.leaf_digest or leaf.kind is not kind:
         raise ReferralError(ErrorCode.NOT_INCLUDED, reason="leaf")
-    included = verify_proof(raw_proof, claimed_leaf, audit_policy(keymap, int(year), witnessed=witnessed))
+    included = verify_proof(raw_proof, claimed_leaf, audit_policy(keymap, term, witnessed=witnessed))
     if included.index != place.index:
         raise ReferralError(ErrorCode.NOT_INCLUDED, reason="index")
     return included
@@ -267,6 +267,15 @@ def witnessed_pin(issuer: str) -> str:
 def issuer_origin(issuer: str, log: str) -> str:
     """The origin of an exchange's log (R-90)."""
     return log_origin(issuer, log)
+
+
+def audit_term(issuer: str, origin: str) -> Term:
+    """The term of an audit log of this exchange by the log's origin. Raises WRONG_ORIGIN."""
+    prefix, _, name = origin.rpartition("/")
+    with suppress(ReferralError):
+        if prefix == issuer_origin(issuer, "audit"):
+            return Term.parse(name)
+    raise ReferralError(ErrorCode.WRONG_ORIGIN, found=origin)
 
 
 def _policy(keymap: KeyMap, origin: str, *, witnessed: bool) -> TrustPolicy:

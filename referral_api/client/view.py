@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import Any
 
 from referral_api.auditlog.evidence import Chronicle, Told, event_of, fold_told, passed_on
-from referral_api.client import exchange
+from referral_api.client import exchange, losses
 from referral_api.client.session import Session
 from referral_api.client.trust import issuer_origin, receipt_keys
 from referral_api.domain import clocks, lifecycle, policy
@@ -26,6 +26,7 @@ from referral_api.domain.clocks import Due
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.fold import Delivery
 from referral_api.domain.policy import Relation
+from referral_api.domain.terms import Term
 from referral_api.domain.words import Act, CredentialKind, Digest, ReferralId, Role
 from referral_api.formats.act import RawAct, parse_act, verify_act
 from referral_api.formats.fields import LATEST_S
@@ -39,7 +40,7 @@ class ShownAct:
 
     act: RawAct
     receipt: Receipt | None
-    year: int
+    term: Term
     index: int
     kind: CredentialKind
 
@@ -103,9 +104,16 @@ def fetch_referral(session: Session, ref: ReferralId, known: Mapping[Digest, byt
 
     `known` are the acts on it that the exchange has given us receipts of acceptance for, and these. Raises NOT_FOUND;
     ACT_SIGNATURE_INVALID, KEY_NOT_VALID, WRONG_AUDIENCE, SIGNATURE_INVALID, RECEIPT_MISMATCH; TAMPERED where the acts
-    do not fold to the states that are claimed, or something of the referral was left out (`reason` `omitted`).
+    do not fold to the states that are claimed, or something of the referral was left out (`reason` `omitted`);
+    INCONSISTENT (`lost`) where the exchange has lost it, and nobody here has agreed to that.
     """
-    answer = session.read_json(exchange.referral(ref))
+    try:
+        answer = session.read_json(exchange.referral(ref))
+    except ReferralError as error:
+        if error.code is ErrorCode.NOT_FOUND:
+            for receipt in known.values():
+                losses.excuse(session, receipt)
+        raise
     try:
         found = _verify_view(session, ref, answer)
     except ReferralError as error:
@@ -117,8 +125,10 @@ def fetch_referral(session: Session, ref: ReferralId, known: Mapping[Digest, byt
     shown = {one.act.digest: one.receipt for one in found.acts if one.accepted}
     for digest, receipt in known.items():
         if (other := shown.get(digest)) is None:
+            losses.excuse(session, receipt)
             raise ReferralError(ErrorCode.TAMPERED, what="view", reason="omitted", digest=digest)
         if other.raw != receipt:
+            losses.excuse(session, receipt)
             # An act has one receipt for ever (R-16): two of them, both signed, convict the exchange.
             raise ReferralError(ErrorCode.RECEIPT_MISMATCH, member="receipt", digest=digest)
     return found
@@ -130,11 +140,11 @@ def _verify_view(session: Session, ref: ReferralId, answer: dict[str, Any]) -> R
         if answer["ref"] != ref:
             raise ReferralError(ErrorCode.TAMPERED, what="view", reason="ref")
         acts = sorted(
-            (_verify_shown(session, ref, one) for one in answer["acts"]), key=lambda one: (one.year, one.index)
+            (_verify_shown(session, ref, one) for one in answer["acts"]), key=lambda one: (one.term, one.index)
         )
         told = [_told(session, one) for one in acts if one.accepted]
         retrievals = [
-            Told(int(one["year"]), int(one["index"]), retrieved_by=str(one["unit"]), at=int(one["time"]))
+            Told(Term.of_members(one), int(one["index"]), retrieved_by=str(one["unit"]), at=int(one["time"]))
             for one in answer["records"]
             if one["kind"] == "retrieved"
         ]
@@ -193,25 +203,25 @@ def _verify_shown(session: Session, ref: ReferralId, one: Mapping[str, Any]) -> 
         raise ReferralError(ErrorCode.TAMPERED, what="view", reason="ref")
     if act.aud != session.profile.issuer:
         raise ReferralError(ErrorCode.WRONG_AUDIENCE)
-    year, index, at, receipt = int(one["year"]), int(one["index"]), act.iat, None
+    term, index, at, receipt = Term.of_members(one), int(one["index"]), act.iat, None
     if one["receipt"] is not None:
-        receipt = _verify_receipt(session, act, str(one["receipt"]).encode(), year, index)
+        receipt = _verify_receipt(session, act, str(one["receipt"]).encode(), term, index)
         at = receipt.payload.time
     elif act.party != EXCHANGE:
         raise ReferralError(ErrorCode.RECEIPT_MISMATCH, member="absent")
     kids = [signature.kid for signature in act.jws.signatures]
     seal = session.replica.seal_keys_at(act.iss, act.iat, at, kids)
     verify_act(act, seal.keys, required=seal.require)
-    return ShownAct(act, receipt, year, index, seal.kind)
+    return ShownAct(act, receipt, term, index, seal.kind)
 
 
-def _verify_receipt(session: Session, act: RawAct, raw: bytes, year: int, index: int) -> Receipt:
+def _verify_receipt(session: Session, act: RawAct, raw: bytes, term: Term, index: int) -> Receipt:
     issuer = session.profile.issuer
     receipt = verify_receipt(raw, receipt_keys(session.keymap), issuer=issuer)
     match_receipt(receipt, act=act.digest, act_id=act.id, sub=act.iss, ref=act.ref, unit=act.unit)
     place = receipt.payload.log
     # The order of everything follows from the places, so they are the receipts' and not the view's.
-    if (place.origin, place.index) != (issuer_origin(issuer, f"audit/{year}"), index):
+    if (place.origin, place.index) != (issuer_origin(issuer, term.log), index):
         raise ReferralError(ErrorCode.RECEIPT_MISMATCH, member="log")
     if act.iat > receipt.payload.time + SKEW_S or receipt.payload.time > LATEST_S:
         raise ReferralError(ErrorCode.RECEIPT_MISMATCH, member="time")
@@ -220,7 +230,7 @@ def _verify_receipt(session: Session, act: RawAct, raw: bytes, year: int, index:
 
 def _told(session: Session, shown: ShownAct) -> Told:
     event = event_of(shown.act, role_of(session, shown.act.party), shown.at)
-    return Told(shown.year, shown.index, event=event, kind=shown.kind, receipt=shown.receipt)
+    return Told(shown.term, shown.index, event=event, kind=shown.kind, receipt=shown.receipt)
 
 
 def role_of(session: Session, party: str) -> Role:

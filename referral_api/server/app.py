@@ -23,6 +23,7 @@ from referral_api import __version__
 from referral_api.auditlog.checkpoint import log_key
 from referral_api.auditlog.policy import Policy, genesis_policy, parse_policy, short_form, states_the_same
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.terms import Term
 from referral_api.domain.words import KeyUse
 from referral_api.formats.statements import KeyMap
 from referral_api.formats.strict_json import canonical
@@ -36,8 +37,8 @@ from referral_api.server.api.site import Lane, Site
 from referral_api.server.api.upkeep import heard, hop_to, keep, keep_directory
 from referral_api.server.service import feed, founding, opening
 from referral_api.server.service.acts import Door
-from referral_api.server.service.batch import Batch, audit_log
-from referral_api.server.service.exchange import Directory, Exchange, year_of
+from referral_api.server.service.batch import Batch
+from referral_api.server.service.exchange import Directory, Exchange, term_of, year_of
 from referral_api.server.service.promises import promised
 from referral_api.server.service.recording import ClockWatch, Configured, Recording
 from referral_api.server.service.replay import MemoryReplayStore, ReplayStore
@@ -145,7 +146,7 @@ def open_runtime(
         database,
         log_signers,
         clock=clock,
-        year_of=year_of,
+        term_of=term_of,
         begin=lambda batch: opening.begin(exchange, elsewhere or log_signers, watch, polled, batch),
         announce=lambda batch: _announce(notices, batch),
         committed=lambda batch: _committed(exchange, watch, batch),
@@ -227,7 +228,7 @@ def ask_witnesses(settings: Settings, log_signers: LogSigners, clock: Callable[[
     """What the witnesses say they have cosigned of the logs that this host knows, and of this year's."""
     if settings.witness_policy is None:
         return NOTHING
-    names = {KEYS, audit_log(year_of(int(clock()))), *log_signers.names()}
+    names = {KEYS, Term(year_of(int(clock()))).log, *log_signers.names()}
     logs = {name: log_key(log_signers.origin(name), log_signers.key.public) for name in names}
     return promised(parse_policy(settings.read_witness_policy()), logs)
 

@@ -34,13 +34,14 @@ FORK: Final = "fork"
 """Another root at a size that was cosigned, or of the empty tree: the two notes convict the log by themselves."""
 PROOF: Final = "proof"
 """The proof did not hold. Whoever holds the log's checkpoint may have sent a bad one: the log is to be asked."""
-_YEAR: Final = re.compile(r"[0-9]{4}")
-_YEAR_CHARACTERS: Final = 4
+_TERM: Final = re.compile(r"(?<=/)[0-9]{4}(?:\.[2-9])?\Z")
+"""A year, or one of the terms that follow where its log has lost leaves: at the end of an origin."""
+_TERM_CHARACTERS: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Trusted:
-    """A log to cosign: one origin, or (`yearly`) all that are `origin` and four digits, under one key."""
+    """A log to cosign: one origin, or (`yearly`) all that are `origin` and a term's name, under one key."""
 
     origin: str
     yearly: bool
@@ -58,9 +59,9 @@ def parse_log(vkey: str, *, yearly: bool) -> Trusted:
     if key.type is not SignatureType.ED25519:
         raise ReferralError(ErrorCode.KEY_UNSUITABLE, reason="use")
     origin = key.name
-    if yearly and _YEAR.fullmatch(origin[-_YEAR_CHARACTERS:]):
-        origin = origin[:-_YEAR_CHARACTERS]
-    longest = len(origin.encode()) + (_YEAR_CHARACTERS if yearly else 0)
+    if yearly:
+        origin = _TERM.sub("", origin)
+    longest = len(origin.encode()) + (_TERM_CHARACTERS if yearly else 0)
     if not origin or longest > MAX_NAME_BYTES or (yearly and not origin.endswith("/")):
         raise malformed("key-name")
     return Trusted(origin, yearly, key.public)
@@ -110,9 +111,9 @@ class Memory:
         """The key that signs for this origin: its own, else its family's. Raises NOT_FOUND."""
         with self._reading() as connection:
             row = connection.execute("SELECT public FROM trusted WHERE origin = ? AND yearly = 0", (origin,)).fetchone()
-            if row is None and _YEAR.fullmatch(origin[-_YEAR_CHARACTERS:]):
+            if row is None and _TERM.search(origin):
                 row = connection.execute(
-                    "SELECT public FROM trusted WHERE origin = ? AND yearly = 1", (origin[:-_YEAR_CHARACTERS],)
+                    "SELECT public FROM trusted WHERE origin = ? AND yearly = 1", (_TERM.sub("", origin),)
                 ).fetchone()
         if row is None:
             raise ReferralError(ErrorCode.NOT_FOUND)

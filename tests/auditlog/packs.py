@@ -14,6 +14,7 @@ from referral_api.auditlog.merkle import Frontier, append, leaf_hash
 from referral_api.auditlog.note import SignatureType, VerifierKey
 from referral_api.auditlog.pack import MANIFEST, Evidence, Piece, Relation, build_pack, read_manifest, seal_pack
 from referral_api.auditlog.records import parse_record
+from referral_api.domain.terms import Term
 from referral_api.domain.words import Act
 from referral_api.formats.act import parse_act
 from referral_api.formats.strict_json import unb64u
@@ -67,14 +68,14 @@ def evidence_of(exchange: SimulatedExchange, ref: str, relation: Relation, unit:
         about = parse_act(content).ref if is_act else getattr(parse_record(content), "ref", None)
         if about == ref:
             leaf, path = exchange.audit[index], growth.proofs[index]
-            pieces.append(Piece(YEAR, index, leaf, path, content, is_act=is_act, receipt=receipt))
+            pieces.append(Piece(Term(YEAR), index, leaf, path, content, is_act=is_act, receipt=receipt))
     return Evidence(
         ref,
         relation,
         unit,
         exchange.log.leaves,
         exchange.checkpoint("keys"),
-        {YEAR: exchange.checkpoint(AUDIT)},
+        {Term(YEAR): exchange.checkpoint(AUDIT)},
         pieces,
     )
 

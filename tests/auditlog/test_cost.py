@@ -22,6 +22,7 @@ from referral_api.auditlog.tiles import (
     extend_tiles,
 )
 from referral_api.auditlog.verification import verify_full
+from referral_api.domain.terms import Term
 from tests.client.world import AUDIT, HOST, YEAR, SimulatedExchange
 from tests.formats import parties_world as pw
 from tests.formats.parties_world import NOW, key
@@ -52,7 +53,7 @@ class Long:
         raw: bytes = self._exchange.log_answer(f"{log}/{name.path()}", {})[1]
         return raw
 
-    def records(self, year: int, start: int, count: int) -> list[RawRecord]:
+    def records(self, term: Term, start: int, count: int) -> list[RawRecord]:
         return [RawRecord(index, RECORD, None) for index in range(start, start + count)]
 
 
@@ -67,7 +68,7 @@ def verified(size: int) -> tuple[Report, float, int]:
     source, root = Long(size), pw.Log().keymap.root
     tracemalloc.start()
     start = process_time()
-    report = verify_full(source, root, [YEAR], {}, issuer=pw.ISSUER)
+    report = verify_full(source, root, [Term(YEAR)], {}, issuer=pw.ISSUER)
     spent, peak = process_time() - start, tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     return report, spent, peak

@@ -19,6 +19,7 @@ from referral_api.auditlog.report import MAX_FAULTS_TOLD
 from referral_api.auditlog.tiles import ENTRIES, TILE_WIDTH, TileName
 from referral_api.auditlog.verification import Check, Fault, Head, RawRecord, Report, Verdict, verify_full
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.terms import Term
 from referral_api.domain.words import Act, State
 from referral_api.formats.act import build_act, parse_act
 from referral_api.formats.strict_json import canonical
@@ -91,14 +92,14 @@ class Served:
         answer: bytes = self.exchange.log_answer(f"{log}/{name.path()}", {})[1]
         return answer
 
-    def records(self, year: int, start: int, count: int) -> list[RawRecord]:
-        assert year == YEAR
+    def records(self, term: Term, start: int, count: int) -> list[RawRecord]:
+        assert term == Term(YEAR)
         stored = self.exchange.records[start : start + count]
         return [RawRecord(start + at, record, receipt) for at, (record, receipt) in enumerate(stored)]
 
     def verify(self, **pins: Head) -> Report:
         root = pw.Log().keymap.root
-        return verify_full(self, root, [YEAR], {head.origin: head for head in pins.values()}, issuer=pw.ISSUER)
+        return verify_full(self, root, [Term(YEAR)], {head.origin: head for head in pins.values()}, issuer=pw.ISSUER)
 
 
 @pytest.fixture
@@ -132,7 +133,7 @@ def test_progress_never_goes_back_and_ends_with_everything(served: Served) -> No
     def hear(what: str, done: int, total: int) -> None:
         heard.setdefault(what, []).append((done, total))
 
-    verify_full(served, pw.Log().keymap.root, [YEAR], {}, progress=hear)
+    verify_full(served, pw.Log().keymap.root, [Term(YEAR)], {}, progress=hear)
     assert set(heard) == {"leaves keys", *(f"{kind} {AUDIT}" for kind in ("leaves", "verified"))}
     for what, steps in heard.items():
         done, totals = [step[0] for step in steps], {step[1] for step in steps}
@@ -164,11 +165,11 @@ def test_a_source_that_gives_other_leaves_the_second_time_is_found(served: Serve
 
 
 def test_another_root_ends_everything_at_the_first_leaf(served: Served) -> None:
-    report = verify_full(served, b"x" * 32, [YEAR], {})
+    report = verify_full(served, b"x" * 32, [Term(YEAR)], {})
     assert told(report) == [(Check.KEYS_LOG, "keys", 0, ErrorCode.WRONG_ROOT)]
     assert report.verdict(Check.RECORDS) is Verdict.NOT_REACHED
     assert not report.complete
-    report = verify_full(served, pw.Log().keymap.root, [YEAR], {}, issuer="https://other.example")
+    report = verify_full(served, pw.Log().keymap.root, [Term(YEAR)], {}, issuer="https://other.example")
     assert told(report) == [(Check.KEYS_LOG, "keys", 0, ErrorCode.WRONG_ROOT)]
 
 
@@ -481,8 +482,8 @@ def test_a_log_of_more_than_one_tile_verifies(served: Served) -> None:
 
 
 def test_an_unreachable_source_is_raised_and_not_reported(served: Served) -> None:
-    def unreachable(year: int, start: int, count: int) -> list[RawRecord]:
-        raise ReferralError(ErrorCode.UNREACHABLE, year=year, start=start, count=count)
+    def unreachable(term: Term, start: int, count: int) -> list[RawRecord]:
+        raise ReferralError(ErrorCode.UNREACHABLE, year=term.year, start=start, count=count)
 
     served.records = unreachable  # type: ignore[method-assign]
     with pytest.raises(ReferralError, match=ErrorCode.UNREACHABLE.value):
@@ -537,7 +538,7 @@ def test_nothing_may_follow_a_closing_leaf(served: Served) -> None:
 def test_a_log_that_is_continued_ends_with_the_leaf_that_says_so(served: Served) -> None:
     def verify(*years: int) -> list[tuple[Verdict, Any]]:
         served.missing = {f"audit/{year}" for year in years}
-        report = verify_full(served, pw.Log().keymap.root, [YEAR, *years], {}, issuer=pw.ISSUER)
+        report = verify_full(served, pw.Log().keymap.root, [Term(YEAR), *map(Term, years)], {}, issuer=pw.ISSUER)
         assert not report.complete
         return growth(report)
 
@@ -550,5 +551,5 @@ def test_a_log_that_is_continued_ends_with_the_leaf_that_says_so(served: Served)
 def test_a_closing_leaf_has_the_last_second_of_its_year(served: Served) -> None:
     close_log(served.exchange, t=NOW + 100)
     served.missing = {f"audit/{YEAR + 1}"}
-    report = verify_full(served, pw.Log().keymap.root, [YEAR, YEAR + 1], {}, issuer=pw.ISSUER)
+    report = verify_full(served, pw.Log().keymap.root, [Term(YEAR), Term(YEAR + 1)], {}, issuer=pw.ISSUER)
     assert growth(report) == [(Verdict.FAILED, "differs")]

@@ -98,6 +98,7 @@ ROWS: dict[str, Row] = {
     "receipt-failed": Row("officer", ("receipt-failed", "REF", "--reason", "cannot_decrypt"), ACT),
     "note": Row("officer", ("note", "REF", "passphrase"), ACT, "accepted"),
     "close": Row("officer", ("close", "REF", "--outcome", "not_located"), ACT, "accepted"),
+    "loss": Row("operator", ("loss",), ("no answer",)),
     "whoami": Row("operator", ("whoami",), ("no answer", "ping")),
     "units list": Row("operator", ("units", "list"), LOG),
     "units show": Row("operator", ("units", "show", UNIT), LOG),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from referral_api.auditlog.tiles import ENTRIES, TileName, encode_entries
 from referral_api.auditlog.verification import RawRecord, Report, verify_full
+from referral_api.domain.terms import Term
 from referral_api.server.app import open_log_signers
 from referral_api.server.service.reckoning import Findings, reckon
 from referral_api.server.settings import Settings
@@ -32,9 +33,9 @@ class Serving:
             return encode_entries(logbook.entries(self.conn, log, name.index, name.width))
         return logbook.tile(self.conn, log, name.level, name.index, name.width)
 
-    def records(self, year: int, start: int, count: int) -> list[RawRecord]:
+    def records(self, term: Term, start: int, count: int) -> list[RawRecord]:
         """The rows behind the leaves."""
-        first = logbook.position(year, start)
+        first = logbook.position(term, start)
         found = [
             RawRecord(row["pos"] - first + start, as_stored(row["jws"]), as_stored(row["receipt"]))
             for row in inventory.between(self.conn, "act", first, first + count - 1)
@@ -57,14 +58,14 @@ def notes_of(settings: Settings) -> dict[str, bytes]:
         signers.close()
 
 
-def years_of(notes: dict[str, bytes]) -> list[int]:
-    """The years that have a log."""
-    return sorted(int(log.partition("/")[2]) for log in notes if log != "keys")
+def terms_of(notes: dict[str, bytes]) -> list[Term]:
+    """The terms that have a log."""
+    return sorted(Term.of_log(log) for log in notes if log != "keys")
 
 
 def verify_outside(conn: Connection, notes: dict[str, bytes], root: bytes) -> Report:
     """What any auditor runs."""
-    return verify_full(Serving(conn, notes), root, years_of(notes), {}, issuer=ISSUER)
+    return verify_full(Serving(conn, notes), root, terms_of(notes), {}, issuer=ISSUER)
 
 
 def verify_both(settings: Settings, root: bytes) -> Findings:

@@ -25,6 +25,7 @@ from referral_api.auditlog.verification import Report, verify_full
 from referral_api.client.sdk import Client
 from referral_api.client.sources import MirrorSource
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.terms import Term
 from referral_api.domain.words import KeyUse
 from referral_api.formats.strict_json import canonical, parse
 from referral_api.server.service.erasure import Erasure
@@ -32,7 +33,7 @@ from referral_api.server.service.reckoning import Findings, reckon
 from referral_api.server.service.reckoning.difference import told_place
 from referral_api.server.storage import inventory, logbook
 from referral_api.server.storage.database import Connection, Database
-from tests.faults.aftermath import as_stored, notes_of, verify_outside, years_of
+from tests.faults.aftermath import as_stored, notes_of, terms_of, verify_outside
 from tests.whole_life import live_whole
 from tests.world import ISSUER, Founded, World
 
@@ -86,7 +87,7 @@ class Lived:
     world: World
     notes: dict[str, bytes]
     root: bytes
-    years: list[int]
+    terms: list[Term]
 
     @property
     def file(self) -> Path:
@@ -106,7 +107,7 @@ def lived(founded: Founded, tmp_path_factory: pytest.TempPathFactory) -> Lived:
             connection.execute(f'DROP TRIGGER "{name}"')
         connection.execute("PRAGMA journal_mode = DELETE")
     notes = notes_of(world.settings)
-    return Lived(folder, world, notes, root, years_of(notes))
+    return Lived(folder, world, notes, root, terms_of(notes))
 
 
 def _erase(world: World, ref: str) -> None:
@@ -114,9 +115,9 @@ def _erase(world: World, ref: str) -> None:
     exchange = world.server.runtime.exchange
     with exchange.database.read() as conn:
         acts = [row["pos"] for row in inventory.every(conn, "act") if row["ref"] == ref]
-    year = logbook.year_index(acts[0])[0]
-    indices = [logbook.year_index(pos)[1] for pos in acts]
-    world.after(world.server.runtime.writer.run(Erasure(exchange, ref, year, indices, "retention_ended")))
+    term = logbook.term_index(acts[0])[0]
+    indices = [logbook.term_index(pos)[1] for pos in acts]
+    world.after(world.server.runtime.writer.run(Erasure(exchange, ref, term, indices, "retention_ended")))
 
 
 def cells(connection: sqlite3.Connection, table: str, column: str) -> list[tuple[Key, Any]]:
@@ -251,8 +252,8 @@ def is_found_outside(report: Report, conn: Connection, lived: Lived, flip: Flip)
 
 
 def _place(pos: int) -> tuple[str, int]:
-    year, index = logbook.year_index(pos)
-    return f"audit/{year}", index
+    term, index = logbook.term_index(pos)
+    return term.log, index
 
 
 def _note_is_refused(conn: Connection, lived: Lived, flip: Flip) -> bool:
@@ -309,7 +310,7 @@ def test_a_flipped_bit_in_any_file_of_a_mirror_is_found(lived: Lived, tmp_path: 
     chance = random.Random(SEED)  # noqa: S311  # to be drawn again from its seed
 
     def verify() -> Report:
-        return verify_full(MirrorSource(mirror), lived.root, lived.years, {}, issuer=ISSUER)
+        return verify_full(MirrorSource(mirror), lived.root, lived.terms, {}, issuer=ISSUER)
 
     assert verify().complete
     missed = []

@@ -15,6 +15,7 @@ import uuid_utils
 
 from referral_api.auditlog.leaf import LeafKind, encode_leaf, leaf_of
 from referral_api.domain.fold import Delivery
+from referral_api.domain.terms import Term
 from referral_api.domain.words import Act, DeliveryRole, State, Urgency
 from referral_api.formats.strict_json import sha256_b64u
 from referral_api.server.settings import Settings
@@ -101,7 +102,7 @@ class _Filling:
         """The position of a record's new leaf."""
         index = self.head.size + len(self.leaves)
         self.leaves.append(encode_leaf(leaf_of(record.encode(), kind, self.now)))
-        return logbook.position(int(self.head.name.partition("/")[2]), index)
+        return logbook.position(Term.of_log(self.head.name), index)
 
     def line(self, party: str, act: StoredAct, unit: str, answered_by: frozenset[str], *, pending: bool) -> None:
         """A line in an inbox."""

@@ -21,7 +21,7 @@ EXAMPLES = {
     "enrolment": "8b0e3a52-6a53-4d27-9b2a-3f1c5d7e9a01",
     "digest": "A" * 43,
     "party": "linea-1818",
-    "year": "2026",
+    "term": "2026",
     "index": "0",
     "path": "0/000",
 }

@@ -13,6 +13,7 @@ from referral_api.auditlog.leaf import parse_leaf
 from referral_api.auditlog.records import RecordRead, Sought, parse_record
 from referral_api.client import inspection
 from referral_api.client.sources import MirrorSource
+from referral_api.domain.terms import Term
 from referral_api.domain.words import Act
 from referral_api.server.service import evidence
 from tests.world import UNIT, World
@@ -124,16 +125,16 @@ def test_a_mirror_is_searched_as_the_exchange_searches(world: World, tmp_path: P
     ref = lived(world)
     world.clock.ahead_s += 60
     lived(world)
-    auditor, year = world.auditor, year_of(world)
-    end = auditor.mirror(tmp_path / "mirror")[f"audit/{year}"]
+    auditor, term = world.auditor, Term(year_of(world))
+    end = auditor.mirror(tmp_path / "mirror")[term.log]
     source = MirrorSource(tmp_path / "mirror")
-    times = [item.at for item in inspection.search_mirror(auditor.session, source, year, 0, {})]
+    times = [item.at for item in inspection.search_mirror(auditor.session, source, term, 0, {})]
     filters = [
         {"ref": ref}, {"party": UNIT}, {"kind": "submit"}, {"kind": "retrieved"}, {"party": UNIT, "kind": "ack"},
         {"since": str(times[-1])}, {"until": str(times[-1])}, {"since": str(times[0]), "until": str(times[0] + 1)},
     ]  # fmt: skip
     for wanted in filters:
-        here = [item.index for item in inspection.search_mirror(auditor.session, source, year, 0, wanted)]
-        there = [item.index for item in inspection.search(auditor.session, year, 0, wanted) if item.index < end]
+        here = [item.index for item in inspection.search_mirror(auditor.session, source, term, 0, wanted)]
+        there = [item.index for item in inspection.search(auditor.session, term, 0, wanted) if item.index < end]
         assert here == there, wanted
         assert here, wanted

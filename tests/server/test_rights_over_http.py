@@ -108,6 +108,7 @@ READS: Mapping[str, tuple[Read, str]] = {
     "get_keys_tile": (Read.KEYS_LOG, "/v1/log/keys/tile/entries/000.p/1"),
     "get_audit_checkpoint": (Read.AUDIT_LOG, "/v1/log/audit/{year}/checkpoint"),
     "get_audit_consistency": (Read.CONSISTENCY, "/v1/log/audit/{year}/consistency?from=1&to=2"),
+    "get_audit_beginning": (Read.CONSISTENCY, "/v1/log/audit/{year}/beginning"),
     "get_audit_tile": (Read.AUDIT_LOG, "/v1/log/audit/{year}/tile/0/000.p/1"),
     "get_records": (Read.RECORDS, "/v1/records/{year}?limit=1"),
     "get_record": (Read.RECORDS, "/v1/records/{year}/0"),
@@ -277,7 +278,7 @@ def paths() -> list[tuple[str, str]]:
 
 FILL = {
     "ref": "01900000-0000-7000-8000-000000000000", "id": "00000000-0000-4000-8000-000000000000", "digest": DIGEST,
-    "enrolment": "00000000-0000-4000-8000-000000000000", "party": UNIT, "year": "2026", "index": "0", "path": "0/000",
+    "enrolment": "00000000-0000-4000-8000-000000000000", "party": UNIT, "term": "2026", "index": "0", "path": "0/000",
 }  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from referral_api.client.kept import Kept
 from referral_api.client.sdk import Client
 from referral_api.client.sources import HttpSource, MirrorSource
 from referral_api.domain.errors import ErrorCode
+from referral_api.domain.terms import Term
 from referral_api.domain.words import Act
 from referral_api.formats.act import build_act, parse_act
 from referral_api.formats.keys import SigningKey
@@ -30,20 +31,20 @@ from tests.world import UNIT, World
 from tests.world_check import Rows
 
 
-def places(world: World, ref: str) -> tuple[int, list[int]]:
-    """Year and indices of every leaf about a referral that may be erased."""
+def places(world: World, ref: str) -> tuple[Term, list[int]]:
+    """Term and indices of every leaf about a referral that may be erased."""
     rows = Rows(world)
     found = [row["pos"] for table in ("act", "record") for row in rows[table] if row["ref"] == ref]
-    return found[0] >> 40, sorted(pos & ((1 << 40) - 1) for pos in found)
+    return Term(found[0] >> 40), sorted(pos & ((1 << 40) - 1) for pos in found)
 
 
-def erase(world: World, ref: str, indices: list[int] | None = None) -> tuple[int, list[int]]:
+def erase(world: World, ref: str, indices: list[int] | None = None) -> tuple[Term, list[int]]:
     """Erase a referral's records, all of them if none are named."""
-    year, every = places(world, ref)
+    term, every = places(world, ref)
     exchange, wanted = world.server.runtime.exchange, every if indices is None else indices
-    done = world.server.runtime.writer.run(Erasure(exchange, ref, year, wanted, "retention_ended"))
+    done = world.server.runtime.writer.run(Erasure(exchange, ref, term, wanted, "retention_ended"))
     assert done.proof is not None
-    return year, wanted
+    return term, wanted
 
 
 def lived(world: World) -> str:
@@ -155,19 +156,19 @@ class Lying(HttpSource):
         super().__init__(client.session)
         self._still = still
 
-    def records(self, year: int, start: int, count: int) -> list[RawRecord]:
-        found = super().records(year, start, count)
+    def records(self, term: Term, start: int, count: int) -> list[RawRecord]:
+        found = super().records(term, start, count)
         return [self._still, *found] if start <= self._still.index < start + count else found
 
 
 def test_an_exchange_that_still_hands_out_what_it_erased_is_found_by_what_is_new(world: World) -> None:
     ref, auditor = lived(world), world.auditor
     assert auditor.audit_since(trust_first=True).complete
-    year, (first, *_) = places(world, ref)
-    (still,) = MirrorSource(Kept(auditor.directory).copy).records(year, first, 1)
+    term, (first, *_) = places(world, ref)
+    (still,) = MirrorSource(Kept(auditor.directory).copy).records(term, first, 1)
     erase(world, ref)
-    report = audit.verify_since(auditor.session, Lying(auditor, still), [year], trust_first=False)
-    assert [(fault.log, fault.index) for fault in report.faults] == [(f"audit/{year}", first)]
+    report = audit.verify_since(auditor.session, Lying(auditor, still), [term], trust_first=False)
+    assert [(fault.log, fault.index) for fault in report.faults] == [(term.log, first)]
     assert reasons(report) == ["present"]
     assert auditor.audit_since().complete
 
@@ -245,8 +246,8 @@ def forge(world: World, ref: str, indices: list[int], signer: SigningKey | None 
     """An erase act such as a dishonest exchange could put into its log; the records go with it only if asked."""
     runtime, take = world.server.runtime, changes.pop("take", True)
     exchange = runtime.exchange
-    year, _ = places(world, ref)
-    body = {"origin": exchange.audit_origin(year), "indices": indices, "basis": "retention_ended", "states": []}
+    term, _ = places(world, ref)
+    body = {"origin": exchange.audit_origin(term), "indices": indices, "basis": "retention_ended", "states": []}
     raw = build_act(
         act_id=str(world.operator.session.ambient.act_id()), iss=changes.pop("iss", exchange.credential),
         aud=exchange.issuer, iat=int(world.clock()), act=Act.ERASE, ref=ref, unit=None, prev=None,
@@ -257,7 +258,7 @@ def forge(world: World, ref: str, indices: list[int], signer: SigningKey | None 
         act = parse_act(raw)
         place, _ = ledger.store(batch, exchange, ledger.Entry(act, None, None, ()))
         if take:
-            erasures.erase_behind(batch.tx, [(year << 40) + at for at in indices], act.digest, ())
+            erasures.erase_behind(batch.tx, [(term.year << 40) + at for at in indices], act.digest, ())
         return Done(None, place)
 
     runtime.writer.run(job)

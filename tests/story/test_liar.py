@@ -102,6 +102,7 @@ CALLS: dict[str, Call] = {
     "invite": Call("registrar", inviting),
     "applicants": Call("registrar", lambda c, s, r: c.applicants()),
     "approve": Call("registrar", approving),
+    "losses": Call("operator", lambda c, s, r: c.losses()),
 }
 ELSEWHERE = {
     "person": "opens a keystore", "service": "opens a keystore", "close": "closes",
@@ -109,6 +110,7 @@ ELSEWHERE = {
     "verify_receipt": "judges documents that are at hand; `parties` has the one call that it may need",
     "revoke": "sends its act as `invite` does",
     "audited": "names what `audit` and `audit_since` read",
+    "accept_loss": "after a loss alone: tests/story/test_next_term.py",
 }  # fmt: skip
 """Public methods of `Client` without a row, and why."""
 UNNOTICED: dict[tuple[str, str], str] = {

@@ -1,5 +1,5 @@
-"""A liar in front of an exchange that has witnesses and a long log: what nobody has cosigned passes for cosigned with no
-client and no command, and a full tile is believed no more than a partial one.
+"""A liar in front of an exchange that has witnesses and a long log: what nobody has cosigned passes for cosigned with
+no client and no command, and a full tile is believed no more than a partial one.
 
 The lies are tests/lies_witnessed.py. What degrades instead of failing does so as docs/decisions/0020 says: who seals
 goes on by what a quorum was last seen to have cosigned.

@@ -17,6 +17,7 @@ from referral_api.auditlog.note import parse_note
 from referral_api.auditlog.policy import format_policy
 from referral_api.auditlog.witnessing import monitoring_path
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.terms import Term
 from referral_api.domain.words import KeyUse
 from referral_api.server import app
 from referral_api.server.service import adoption
@@ -75,7 +76,8 @@ def _introduce(world: World) -> None:
     """What a witness's operator does with the two keys that `admin init` shows."""
     exchange = world.server.runtime.exchange
     public = exchange.keymap.exchange_keys(KeyUse.LOG)[0].public
-    keys, family = (log_key(origin, public).vkey for origin in (exchange.origin("keys"), exchange.audit_origin(2026)))
+    origins = (exchange.origin("keys"), exchange.audit_origin(Term(2026)))
+    keys, family = (log_key(origin, public).vkey for origin in origins)
     for witness in world.witnesses:
         witness.introduce([keys], [family])
 

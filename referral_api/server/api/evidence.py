@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from referral_api.auditlog.records import KINDS
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.policy import Read
+from referral_api.domain.terms import Term
 from referral_api.domain.words import PARTY_ID, UUID7, Act
 from referral_api.server.api.call import Call, Reply, json_reply
 from referral_api.server.api.site import Site
@@ -40,7 +41,7 @@ MAX_WAIT_S = 25
 ANY_LOG = "log"
 """Under which name those wait who wait for a quorum, of whichever log: cosignatures come for all logs at once."""
 MAX_SIZE_DIGITS = 12
-"""A year's log has room for 2^40 leaves, a number of 13 digits that no exchange will ever see."""
+"""A term's log has room for 2^36 leaves, a number of 11 digits."""
 
 
 async def get_receipt(site: Site, call: Call) -> Reply:
@@ -66,7 +67,7 @@ async def get_checkpoint(site: Site, call: Call) -> Reply:
 
     caller, since, (size, note) = await site.read(call, work)
     if log != "keys":
-        session = evidence.SessionRead(site.exchange, int(call.params["year"]), min(since, size), size, caller)
+        session = evidence.SessionRead(site.exchange, Term.parse(call.params["term"]), min(since, size), size, caller)
         await site.record(caller, session)
     return Reply(200, note, TEXT, _SECONDS)
 
@@ -95,6 +96,18 @@ async def get_consistency(site: Site, call: Call) -> Reply:
     return json_reply(await site.read(call, work))
 
 
+async def get_beginning(site: Site, call: Call) -> Reply:
+    """The first records of an audit log with their proofs, for every party."""
+    term = Term.parse(call.params["term"])
+
+    def work(caller: Caller) -> dict[str, Any]:
+        evidence.log_of(term.log, caller, read=Read.CONSISTENCY)
+        call.parameters()
+        return _reading(site, lambda conn: evidence.beginning(conn, site.exchange, term))
+
+    return json_reply(await site.read(call, work))
+
+
 async def get_records(site: Site, call: Call) -> Reply:
     """The records behind a range of leaves, all of them or those of a party, referral, kind or time."""
     return json_reply(await _records(site, call, lambda: _wanted(call)))
@@ -115,8 +128,8 @@ async def get_record(site: Site, call: Call) -> Reply:
 
 async def _records(site: Site, call: Call, wanted: Callable[[], evidence.Wanted]) -> dict[str, Any]:
     """Records; that they are handed out is on the record before they are."""
-    year = int(call.params["year"])
-    committed = await site.recorded(call, lambda caller: evidence.RecordsRead(site.exchange, year, wanted(), caller))
+    term = Term.parse(call.params["term"])
+    committed = await site.recorded(call, lambda caller: evidence.RecordsRead(site.exchange, term, wanted(), caller))
     return committed.result
 
 
@@ -129,7 +142,7 @@ async def get_evidence(site: Site, call: Call) -> Reply:
 
 
 def _log(call: Call) -> str:
-    return f"audit/{call.params['year']}" if "year" in call.params else "keys"
+    return Term.parse(call.params["term"]).log if "term" in call.params else "keys"
 
 
 def _checkpoint_wanted(call: Call) -> tuple[int, bool]:

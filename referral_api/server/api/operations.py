@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.policy import Action, Read
+from referral_api.domain.terms import TERM
 from referral_api.domain.words import CREDENTIAL_ID, DIGEST, PARTY_ID, UUID4, UUID7, Act
 from referral_api.server.api import directory, evidence, exchange
 from referral_api.server.api.call import MAX_BODY_BYTES, MAX_PUT_BYTES, Call, Reply
@@ -27,7 +28,7 @@ PATTERNS = {
     "enrolment": UUID4,
     "party": PARTY_ID,
     "credential": CREDENTIAL_ID,
-    "year": "[1-9][0-9]{3}",
+    "term": TERM,
     "index": "[0-9]{1,12}",
     "path": r"[0-9a-z./]{1,80}",
 }
@@ -132,23 +133,31 @@ OPERATIONS: tuple[Operation, ...] = (
     _op("get_keys_tile", "GET /v1/log/keys/tile/{path}", evidence.get_tile, Read.KEYS_LOG, "Keys log tile", 200),
     _op(
         "get_audit_checkpoint",
-        "GET /v1/log/audit/{year}/checkpoint",
+        "GET /v1/log/audit/{term}/checkpoint",
         evidence.get_checkpoint,
         Read.AUDIT_LOG,
-        "Newest checkpoint of a year",
+        "Newest checkpoint of a term",
         200,
     ),
     _op(
         "get_audit_consistency",
-        "GET /v1/log/audit/{year}/consistency",
+        "GET /v1/log/audit/{term}/consistency",
         evidence.get_consistency,
         Read.CONSISTENCY,
         "Growth of an audit log",
         200,
     ),
-    _op("get_audit_tile", "GET /v1/log/audit/{year}/tile/{path}", evidence.get_tile, Read.AUDIT_LOG, "Audit tile", 200),
-    _op("get_records", "GET /v1/records/{year}", evidence.get_records, Read.RECORDS, "Records behind leaves", 200),
-    _op("get_record", "GET /v1/records/{year}/{index}", evidence.get_record, Read.RECORDS, "One record", 200),
+    _op(
+        "get_audit_beginning",
+        "GET /v1/log/audit/{term}/beginning",
+        evidence.get_beginning,
+        Read.CONSISTENCY,
+        "What an audit log continues, and what was lost before it",
+        200,
+    ),
+    _op("get_audit_tile", "GET /v1/log/audit/{term}/tile/{path}", evidence.get_tile, Read.AUDIT_LOG, "Audit tile", 200),
+    _op("get_records", "GET /v1/records/{term}", evidence.get_records, Read.RECORDS, "Records behind leaves", 200),
+    _op("get_record", "GET /v1/records/{term}/{index}", evidence.get_record, Read.RECORDS, "One record", 200),
     _op("get_evidence", "GET /v1/evidence/{ref}", evidence.get_evidence, Read.EVIDENCE, "Evidence pack", 200),
 )
 

@@ -1,8 +1,8 @@
 """Moving a log's signer here: authorised by its own state, or by a checkpoint that the witnesses' quorum has cosigned.
 
-It takes over every log that was signed, each on an authority of its own, but for a year's log that is closed: for that
-one the first record of the log after it vouches. The new signer has a claim of its own and a higher fence. Lease, record
-and everything else of it commit in one transaction; the new state lies ready beside the old one and takes its place
+It takes over every log that was signed, each on an authority of its own, but for a log that is closed: for that one the
+first record of the log after it vouches. The new signer has a claim of its own and a higher fence. Lease, record and
+everything else of it commit in one transaction; the new state lies ready beside the old one and takes its place
 right after. Killed anywhere, the same command again brings it to its end.
 
 Must never: adopt over a database that holds less than, or something else than, what the authority says was signed, or
@@ -25,10 +25,11 @@ from referral_api.auditlog.merkle import EMPTY_ROOT, Frontier
 from referral_api.auditlog.note import SignedNote, parse_note
 from referral_api.auditlog.records import LogGenesis, SignerAdopted, TreeHead, encode_salt, parse_record
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.terms import Term
 from referral_api.formats.strict_json import b64u, sha256_b64u, unb64u
 from referral_api.server.service import new_year
 from referral_api.server.service.batch import Batch, Done
-from referral_api.server.service.exchange import Exchange, year_of
+from referral_api.server.service.exchange import Exchange, term_of
 from referral_api.server.service.recorded import keep
 from referral_api.server.service.witnesses import merge
 from referral_api.server.service.writer import Writer
@@ -150,7 +151,7 @@ def adopt(
         for log, head in batch.heads.items():
             if log not in moves:
                 lease.hold(batch.tx, signers, log, head.size, batch.now)
-        new_year.begin_year(exchange, batch)
+        new_year.begin_term(exchange, batch)
 
     def install(_batch: Batch) -> None:
         for log, (_, draft, _) in moves.items():
@@ -163,7 +164,7 @@ def adopt(
         exchange.database,
         signers,
         clock=clock,
-        year_of=year_of,
+        term_of=term_of,
         begin=begin,
         committed=install,
         checkpoints={},
@@ -201,18 +202,22 @@ def _complete(conn: Connection, exchange: Exchange, signers: LogSigners, given: 
     """Those that were given, and what follows from them, so that no log is left to another signer.
 
     A log that is followed by another is closed: the first record of that one, which is under its authority, names its
-    end. One that a host began which does not sign is still nobody's. Raises WRITES_CLOSED, `signer-state-missing`.
+    end. One that has lost leaves is signed no more by anybody; the term after it speaks for it. One that a host began
+    which does not sign is still nobody's. Raises WRITES_CLOSED, `signer-state-missing`.
     """
     known = {one.log: one for one in given}
     years = sorted((log for log in logbook.names(conn) if log != KEYS and logbook.size(conn, log)), reverse=True)
     for log in (KEYS, *years):
-        if log not in known and log != KEYS and _is_nobodys(conn, log):
+        after = logbook.following(conn, log)
+        if after is not None:
+            known.pop(log, None)
+        elif log not in known and log != KEYS and _is_nobodys(conn, log):
             known[log] = Authority(log, 0, EMPTY_ROOT, 0, given[0].by)
         elif log not in known:
             if not state_path(signers.state_dir, log).exists():
                 raise closed("signer-state-missing", log)
             lease.check(conn, signers(log), log)
-        vouches = known.get(log)
+        vouches = known.get(log if after is None else after.log)
         if log != KEYS and (vouches is None or vouches.size):
             before = _named_before(conn, log)
             if before is not None:
@@ -231,7 +236,7 @@ def _named_before(conn: Connection, log: str) -> TreeHead | None:
 
     Raises WRITES_CLOSED, `database-differs`, where that record is not the one that the first leaf commits to.
     """
-    first = logbook.position(int(log.partition("/")[2]), 0)
+    first = logbook.position(Term.of_log(log), 0)
     found = queries.records_sought(conn, queries.Sought(first, first, 1))
     body = found[0].body.encode() if found else b""
     if parse_leaf(logbook.leaf(conn, log, 0)).digest != sha256_b64u(body):

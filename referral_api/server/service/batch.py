@@ -15,17 +15,13 @@ from typing import Generic, Protocol, TypeVar
 
 from referral_api.auditlog.leaf import LeafKind, encode_leaf, leaf_of
 from referral_api.auditlog.records import ServerRecord, encode_record, leaf_of_record
+from referral_api.domain.terms import Term
 from referral_api.formats.statements import KeyMap
 from referral_api.server.storage import logbook, queries
 from referral_api.server.storage.database import Transaction
 from referral_api.server.storage.queries import Referral, StoredAct
 
 T = TypeVar("T")
-
-
-def audit_log(year: int) -> str:
-    """The name of a year's audit log."""
-    return f"audit/{year}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +34,8 @@ class Place:
 
     @property
     def pos(self) -> int:
-        """The audit log's position key (year and index in one integer)."""
-        return logbook.position(int(self.log.rpartition("/")[2]), self.index)
+        """The audit log's position key (term and index in one integer)."""
+        return logbook.position(Term.of_log(self.log), self.index)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +54,7 @@ class Batch:
 
     tx: Transaction
     now: int
-    year: int
+    term: Term
     heads: dict[str, logbook.Head]
     saved: dict[str, int]
     """Checkpoints that this transaction keeps: size by log."""
@@ -116,8 +112,8 @@ class Batch:
 
     def place_at(self, pos: int) -> Place:
         """The place of an audit leaf that is stored already, or that an earlier job of this batch reserved."""
-        year, index = logbook.year_index(pos)
-        log = audit_log(year)
+        term, index = logbook.term_index(pos)
+        log = term.log
         head = self.heads.get(log)
         if head is not None and index >= head.size:
             return Place(log, index, self.leaves[log][index - head.size])
@@ -125,13 +121,13 @@ class Batch:
 
     def append_record(self, kind: LeafKind, record: bytes) -> Place:
         """Append an audit leaf that commits to these exact record bytes."""
-        return self.append_leaf(audit_log(self.year), encode_leaf(leaf_of(record, kind, self.now)))
+        return self.append_leaf(self.term.log, encode_leaf(leaf_of(record, kind, self.now)))
 
     def record(self, record: ServerRecord) -> Place:
         """Store a record of the exchange's own and its leaf; its row is found by the referral and party it names."""
         raw = encode_record(record)
         ref, party = getattr(record, "ref", None), getattr(record, "party", None)
-        place = self.append_leaf(audit_log(self.year), encode_leaf(leaf_of_record(record, raw)))
+        place = self.append_leaf(self.term.log, encode_leaf(leaf_of_record(record, raw)))
         queries.insert_record(self.tx, queries.StoredRecord(place.pos, record.kind, ref, party, raw.decode("ascii")))
         return place
 

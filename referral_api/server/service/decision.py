@@ -24,7 +24,7 @@ from referral_api.formats.act import RawAct
 from referral_api.formats.bundle import SealedBundle
 from referral_api.formats.statements import KeyMap
 from referral_api.server.service import directory
-from referral_api.server.service.batch import Asks, Batch, Committed, Done, Place, audit_log
+from referral_api.server.service.batch import Asks, Batch, Committed, Done, Place
 from referral_api.server.service.callers import Caller, check_access
 from referral_api.server.service.exchange import Exchange
 from referral_api.server.service.ledger import Entry, carry_out, store
@@ -101,9 +101,9 @@ def proof_of(conn: Connection, exchange: Exchange, pos: int) -> str:
 
     Raises CHECKPOINT_PENDING while no checkpoint covers it: no receipt leaves without one (R-18).
     """
-    year, index = logbook.year_index(pos)
-    log = audit_log(year)
-    newest = exchange.newest_witnessed(conn, log)
+    term, index = logbook.term_index(pos)
+    log = term.log
+    newest = exchange.newest_witnessed(conn, log, provable=True)
     if newest is None or newest[0] <= index:
         newest = exchange.newest_checkpoint(conn, log, provable=True)
     if newest is None or newest[0] <= index:

@@ -19,9 +19,10 @@ from typing import Any
 from referral_api.auditlog.erasures import check_erasable
 from referral_api.auditlog.leaf import parse_leaf
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.terms import Term
 from referral_api.domain.words import Act
 from referral_api.formats.act import RawAct, build_act, parse_act
-from referral_api.server.service.batch import Batch, Done, audit_log
+from referral_api.server.service.batch import Batch, Done
 from referral_api.server.service.decision import Accepted
 from referral_api.server.service.exchange import Exchange
 from referral_api.server.service.ledger import Entry, store
@@ -36,10 +37,10 @@ class Erasure:
     `index`), ILLEGAL_TRANSITION with `reason` `erased` (`index`), TAMPERED as `check_erasable`.
     """
 
-    def __init__(self, exchange: Exchange, ref: str, year: int, indices: Sequence[int], basis: str) -> None:
+    def __init__(self, exchange: Exchange, ref: str, term: Term, indices: Sequence[int], basis: str) -> None:
         self._exchange = exchange
         self._ref = ref
-        self._year = year
+        self._term = term
         self._indices = sorted(set(indices))
         self._basis = basis
 
@@ -62,7 +63,7 @@ class Erasure:
 
     def _check(self, batch: Batch) -> list[int]:
         """The positions of the leaves, each of which may be erased."""
-        positions = [logbook.position(self._year, index) for index in self._indices]
+        positions = [logbook.position(self._term, index) for index in self._indices]
         span = Sought(positions[0], positions[-1], positions[-1] - positions[0] + 1, ref=self._ref)
         about = {act.pos for act in queries.acts_sought(batch.tx, span)}
         about |= {record.pos for record in queries.records_sought(batch.tx, span)}
@@ -73,7 +74,7 @@ class Erasure:
             if pos not in about:
                 raise ReferralError(ErrorCode.NOT_FOUND, index=index)
             # Directory acts are about no referral, so none comes as far as this.
-            check_erasable(parse_leaf(logbook.leaf(batch.tx, audit_log(self._year), index)), on_keys_log=False)
+            check_erasable(parse_leaf(logbook.leaf(batch.tx, self._term.log, index)), on_keys_log=False)
         return positions
 
     def _sign(self, batch: Batch, states: Sequence[dict[str, Any]]) -> RawAct:
@@ -88,7 +89,7 @@ class Erasure:
             unit=None,
             prev=None,
             body={
-                "origin": exchange.audit_origin(self._year),
+                "origin": exchange.audit_origin(self._term),
                 "indices": self._indices,
                 "basis": self._basis,
                 "states": list(states),

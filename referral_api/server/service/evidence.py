@@ -20,7 +20,7 @@ from referral_api.auditlog.records import AuditSession, ProofRead, RecordRead, S
 from referral_api.domain import policy
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.policy import Read, Relation
-from referral_api.server.service.batch import audit_log
+from referral_api.domain.terms import Term
 from referral_api.server.service.callers import Caller
 from referral_api.server.service.decision import proof_of
 from referral_api.server.service.exchange import Exchange
@@ -55,13 +55,13 @@ def waits_for(conn: Connection, exchange: Exchange, digest: str) -> str | None:
     act = None if exchange.policy.rule() is None else queries.find_act_by_digest(conn, digest)
     if act is None:
         return None
-    year, index = logbook.year_index(act.pos)
-    witnessed = exchange.newest_witnessed(conn, audit_log(year))
-    return audit_log(year) if witnessed is None or witnessed[0] <= index else None
+    term, index = logbook.term_index(act.pos)
+    witnessed = exchange.newest_witnessed(conn, term.log)
+    return term.log if witnessed is None or witnessed[0] <= index else None
 
 
 def log_of(name: str, caller: Caller, *, read: Read | None = None) -> str:
-    """The log's name if this caller may read it: `keys`, or `audit/<year>` for auditors (of growth: everyone)."""
+    """The log's name if this caller may read it: `keys`, or `audit/<term>` for auditors (of growth: everyone)."""
     action = read or (Read.KEYS_LOG if name == KEYS else Read.AUDIT_LOG)
     relation = Relation.STRANGER if action is Read.AUDIT_LOG else Relation.OWN
     policy.demand(action, caller.role, caller.kind, relation)
@@ -86,6 +86,12 @@ def tile(conn: Connection, exchange: Exchange, log: str, path: str) -> bytes:
     """
     size, _ = checkpoint(conn, exchange, log)
     wanted = tiles.verify_servable(tiles.parse_tile_path(path), size)
+    if (after := logbook.following(conn, log)) is not None:
+        held = logbook.size(conn, log)
+        try:
+            tiles.verify_servable(wanted, held)
+        except ReferralError:
+            raise _lost(log, held, after) from None
     if wanted.level == tiles.ENTRIES:
         return tiles.encode_entries(logbook.entries(conn, log, wanted.index, wanted.width))
     return logbook.tile(conn, log, wanted.level, wanted.index, wanted.width)
@@ -94,11 +100,39 @@ def tile(conn: Connection, exchange: Exchange, log: str, path: str) -> bytes:
 def consistency(conn: Connection, exchange: Exchange, log: str, old: int, new: int | None) -> dict[str, Any]:
     """Proof that the log of size `new` (None: the newest checkpoint's) extends the one of size `old` (R-94)."""
     size, note = checkpoint(conn, exchange, log)
-    to = size if new is None else new
+    after = logbook.following(conn, log)
+    held = size if after is None else logbook.size(conn, log)
+    to = min(size, held) if new is None else new
+    if after is not None and held < max(old, to) <= size:
+        raise _lost(log, held, after)
     if not 0 < old <= to <= size:
         raise ReferralError(ErrorCode.MALFORMED, reason="parameter", param="from")
     proof = [base64.b64encode(node).decode("ascii") for node in logbook.consistency(conn, log, old, to)]
-    return {"from": old, "to": to, "proof": proof, "checkpoint": note.decode("utf-8")}
+    answer = {"from": old, "to": to, "proof": proof, "checkpoint": note.decode("utf-8")}
+    return answer if after is None else answer | {"following": str(after)}
+
+
+def beginning(conn: Connection, exchange: Exchange, term: Term) -> dict[str, Any]:
+    """The first records of an audit log, proved: which log it continues, and what that one has lost (R-92).
+
+    Raises NOT_FOUND for a log that does not exist (yet).
+    """
+    count = 1 if term.before is None else 2
+    first = logbook.position(term, 0)
+    found = queries.records_sought(conn, queries.Sought(first, first + count - 1, count))
+    if len(found) != count:
+        raise ReferralError(ErrorCode.NOT_FOUND)
+    return {
+        "records": [
+            {"index": index, "record": one.body, "proof": proof_of(conn, exchange, one.pos)}
+            for index, one in enumerate(found)
+        ]
+    }
+
+
+def _lost(log: str, held: int, after: Term) -> ReferralError:
+    """What nobody can be shown any more; the beginning of the next term says so, signed."""
+    return ReferralError(ErrorCode.NOT_FOUND, what="leaves", reason="lost", log=log, kept=held, following=str(after))
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,14 +166,14 @@ class Found:
     count: int
 
 
-def find_records(conn: Connection, year: int, wanted: Wanted, caller: Caller) -> Found:
+def find_records(conn: Connection, term: Term, wanted: Wanted, caller: Caller) -> Found:
     """Exact bytes as text, in log order; acts come with their receipts. `next` is where to go on; null: that was all.
 
     Times never run backwards along a log, so a bound of time is found by halving. Party and kind have no index, which
     every act would pay for: MAX_LOOKED_THROUGH leaves are looked through, and an answer may be empty and go on.
     """
     policy.demand(Read.RECORDS, caller.role, caller.kind, Relation.STRANGER)
-    log = audit_log(year)
+    log = term.log
     size = logbook.size(conn, log)
 
     def at(moment: int) -> int:
@@ -152,7 +186,7 @@ def find_records(conn: Connection, year: int, wanted: Wanted, caller: Caller) ->
         stop = start + wanted.limit
     else:
         stop = end if wanted.ref is not None else min(end, start + MAX_LOOKED_THROUGH)
-    span = logbook.position(year, start), logbook.position(year, stop) - 1
+    span = logbook.position(term, start), logbook.position(term, stop) - 1
     sought = queries.Sought(*span, wanted.limit + 1, wanted.party, wanted.ref, wanted.kind)
     shown: dict[int, dict[str, Any]] = {}
     for act in queries.acts_sought(conn, sought):
@@ -161,29 +195,29 @@ def find_records(conn: Connection, year: int, wanted: Wanted, caller: Caller) ->
         shown[record.pos] = {"kind": record.kind, "record": record.body}
     places = sorted(shown)
     if len(places) > wanted.limit:
-        stop = logbook.year_index(places[wanted.limit])[1]
-    records = [{"index": logbook.year_index(pos)[1], **shown[pos]} for pos in places[: wanted.limit]]
+        stop = logbook.term_index(places[wanted.limit])[1]
+    records = [{"index": logbook.term_index(pos)[1], **shown[pos]} for pos in places[: wanted.limit]]
     return Found({"records": records, "next": stop if stop < end else None}, start, stop - start)
 
 
 class RecordsRead(RecordedRead[dict[str, Any]]):
     """Hand auditors the records behind leaves; that they were handed out is itself on the record."""
 
-    def __init__(self, exchange: Exchange, year: int, wanted: Wanted, caller: Caller) -> None:
+    def __init__(self, exchange: Exchange, term: Term, wanted: Wanted, caller: Caller) -> None:
         self._exchange = exchange
-        self._year = year
+        self._term = term
         self._wanted = wanted
         self._caller = caller
 
     def show(self, conn: Connection, now: int, *, fetched: Container[tuple[str, str]] = ()) -> Shown[dict[str, Any]]:  # noqa: ARG002
         """The exact bytes as text, acts with their receipts, and the record of the read."""
-        found = find_records(conn, self._year, self._wanted, self._caller)
+        found = find_records(conn, self._term, self._wanted, self._caller)
         read = RecordRead(
             t=now,
             salt=encode_salt(self._exchange.token_bytes(16)),
             party=self._caller.party,
             credential=self._caller.credential,
-            origin=self._exchange.audit_origin(self._year),
+            origin=self._exchange.audit_origin(self._term),
             start=found.start,
             count=found.count,
             sought=self._wanted.sought,
@@ -195,9 +229,9 @@ class RecordsRead(RecordedRead[dict[str, Any]]):
 class SessionRead(RecordedRead[None]):
     """Record that an auditor read a log's tiles up to a size: one record a session, not one a tile (design §9)."""
 
-    def __init__(self, exchange: Exchange, year: int, old: int, new: int, caller: Caller) -> None:
+    def __init__(self, exchange: Exchange, term: Term, old: int, new: int, caller: Caller) -> None:
         self._exchange = exchange
-        self._year = year
+        self._term = term
         self._sizes = (old, new)
         self._caller = caller
 
@@ -209,7 +243,7 @@ class SessionRead(RecordedRead[None]):
             salt=encode_salt(self._exchange.token_bytes(16)),
             party=self._caller.party,
             credential=self._caller.credential,
-            origin=self._exchange.audit_origin(self._year),
+            origin=self._exchange.audit_origin(self._term),
             old_size=old,
             new_size=new,
         )

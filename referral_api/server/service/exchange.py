@@ -17,13 +17,13 @@ from datetime import UTC, datetime
 from referral_api.auditlog.checkpoint import TrustPolicy, log_key
 from referral_api.auditlog.policy import Policy
 from referral_api.domain.errors import ReferralError
+from referral_api.domain.terms import Term
 from referral_api.domain.words import CredentialId, KeyUse, PartyId
 from referral_api.formats.keys import SigningKey
 from referral_api.formats.statements import KeyMap
-from referral_api.server.service.batch import audit_log
 from referral_api.server.storage import logbook
 from referral_api.server.storage.database import Connection, Database
-from referral_api.server.storage.logbook import KEYS
+from referral_api.server.storage.logbook import KEYS, StoredCheckpoint
 from referral_api.server.storage.signer import SignedCheckpoint
 
 MAX_ENTRIES_A_READ = 256
@@ -32,6 +32,12 @@ MAX_ENTRIES_A_READ = 256
 def year_of(now: int) -> int:
     """The calendar year (UTC) whose audit log takes a leaf of this time."""
     return datetime.fromtimestamp(now, UTC).year
+
+
+def term_of(newest: str | None, now: int) -> Term:
+    """The term whose audit log takes a leaf of this time: the year's, or where there is a later one, the newest."""
+    term = Term(year_of(now))
+    return term if newest is None else max(term, Term.of_log(newest))
 
 
 class Directory:
@@ -105,18 +111,23 @@ class Exchange:
         """The C2SP origin of a log (R-90)."""
         return f"{self.host}/v1/log/{log}"
 
-    def audit_origin(self, year: int) -> str:
+    def audit_origin(self, term: Term) -> str:
         """The origin of a year's audit log."""
-        return self.origin(audit_log(year))
+        return self.origin(term.log)
 
     def trust(self, log: str) -> TrustPolicy:
         """The log's key and the witnesses of the genesis act, whose quorum every client asks for (R-101)."""
         key = self.keymap.exchange_keys(KeyUse.LOG)[0].public
         return self.policy.trust(log_key(self.origin(log), key))
 
-    def newest_witnessed(self, conn: Connection, log: str) -> tuple[int, bytes] | None:
-        """Size and note of the newest checkpoint that a quorum has cosigned; None where there is none, or no policy."""
-        found = None if self.policy.rule() is None else logbook.latest_witnessed(conn, log)
+    def newest_witnessed(self, conn: Connection, log: str, *, provable: bool = False) -> tuple[int, bytes] | None:
+        """Size and note of the newest checkpoint that a quorum has cosigned; None where there is none, or no policy.
+
+        That of a log which has lost leaves may cover more than the database holds; `provable` leaves such a one out.
+        """
+        if self.policy.rule() is None:
+            return None
+        found = logbook.latest_witnessed(conn, log, logbook.size(conn, log) if provable else logbook.MAX_SIZE)
         return None if found is None else (found.size, found.note)
 
     def newest_checkpoint(self, conn: Connection, log: str, *, provable: bool = False) -> tuple[int, bytes] | None:
@@ -125,10 +136,12 @@ class Exchange:
         The signer is asked as well, for another process may have signed since: who meets both must see one log grow.
         While writes are closed it may have signed more than the database holds; `provable` leaves such a one out.
         """
-        known = (logbook.latest_checkpoint(conn, log), self.checkpoints.get(log), self._signed(log))
-        found = [(checkpoint.size, checkpoint.note) for checkpoint in known if checkpoint is not None]
-        if provable and found and max(found)[0] > (size := logbook.size(conn, log)):
-            found = [one for one in found if one[0] <= size]
+        size = logbook.size(conn, log) if provable else logbook.MAX_SIZE
+        known: list[StoredCheckpoint | SignedCheckpoint | None] = [logbook.latest_checkpoint(conn, log, size)]
+        if logbook.following(conn, log) is None:
+            known += [self.checkpoints.get(log), self._signed(log)]
+        # What its next term names as signed last is the end of a log that has lost leaves, whatever else was signed.
+        found = [(one.size, one.note) for one in known if one is not None and one.size <= size]
         return max(found, key=lambda one: one[0], default=None)
 
     def _signed(self, log: str) -> SignedCheckpoint | None:

@@ -94,9 +94,9 @@ def page(conn: Connection, party: str, query: InboxQuery, cursors: Cursors, now:
 
 
 def _entry(line: feeds.FeedEntry) -> dict[str, Any]:
-    year, index = logbook.year_index(line.pos)
+    term, index = logbook.term_index(line.pos)
     return {
-        "year": year,
+        **term.members(),
         "index": index,
         "kind": line.kind,
         "id": line.act_id,

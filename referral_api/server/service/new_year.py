@@ -18,20 +18,21 @@ from datetime import UTC, datetime
 from referral_api.auditlog.leaf import encode_leaf
 from referral_api.auditlog.merkle import leaf_hash
 from referral_api.auditlog.records import LogClosed, LogGenesis, TreeHead, encode_record, encode_salt, leaf_of_record
+from referral_api.domain.terms import Term
 from referral_api.domain.words import KeyUse
 from referral_api.formats.strict_json import b64u
-from referral_api.server.service.batch import Batch, audit_log
+from referral_api.server.service.batch import Batch
 from referral_api.server.service.exchange import Exchange
 from referral_api.server.storage import logbook, queries
 from referral_api.server.storage.queries import Sought, StoredRecord
 
 
-def begin_year(exchange: Exchange, batch: Batch) -> None:
+def begin_term(exchange: Exchange, batch: Batch) -> None:
     """Where the batch's audit log is still empty, write its first leaf, after closing the one before it, if any.
 
     The batch holds the locks of both (writer.py) and may sign both (opening.py).
     """
-    log = audit_log(batch.year)
+    log = batch.term.log
     if batch.next_index(log):
         return
     older = [name for name in batch.heads if name.startswith("audit/") and name < log and batch.next_index(name)]
@@ -50,7 +51,7 @@ def _close(exchange: Exchange, batch: Batch, old: str, new: str) -> TreeHead:
     """Write the closing leaf of the old log; its head with that leaf in it."""
     if not _is_closed(batch, old):
         record = LogClosed(
-            t=last_second(int(old.partition("/")[2])),
+            t=last_second(Term.of_log(old).year),
             salt=encode_salt(exchange.token_bytes(16)),
             origin=exchange.origin(old),
             following=exchange.origin(new),
@@ -65,5 +66,5 @@ def _close(exchange: Exchange, batch: Batch, old: str, new: str) -> TreeHead:
 def _is_closed(batch: Batch, log: str) -> bool:
     """Whether a log has its closing leaf: recovery may have brought it back, and not the log that follows."""
     batch.tx.flush()
-    last = logbook.position(int(log.partition("/")[2]), batch.next_index(log) - 1)
+    last = logbook.position(Term.of_log(log), batch.next_index(log) - 1)
     return bool(queries.records_sought(batch.tx, Sought(last, last, 1, kind="log.closed")))

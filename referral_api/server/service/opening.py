@@ -13,7 +13,7 @@ from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.server import observe
 from referral_api.server.service.batch import Batch
 from referral_api.server.service.exchange import Exchange
-from referral_api.server.service.new_year import begin_year
+from referral_api.server.service.new_year import begin_term
 from referral_api.server.service.recorded import LogSpool
 from referral_api.server.service.recording import ClockWatch
 from referral_api.server.service.second_host import SigningHost
@@ -42,7 +42,7 @@ def begin(
             lease.hold(batch.tx, signer, log, head.size, batch.now, edge=head.frontier)
     if batch.heads[KEYS].size:
         exchange.directory.refresh(batch.tx, size=batch.heads[KEYS].size)
-    begin_year(exchange, batch)
+    begin_term(exchange, batch)
     watch.look(batch)
     if polled:
         seen = dict(polled)

@@ -19,9 +19,10 @@ from referral_api.auditlog.pack import Evidence, Piece, Relation, build_pack
 from referral_api.auditlog.records import PackRead, Retrieved, ServerRecord, encode_salt, parse_record
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.policy import Read
+from referral_api.domain.terms import Term
 from referral_api.domain.words import Role
 from referral_api.formats.strict_json import sha256_b64u
-from referral_api.server.service.batch import Batch, Done, audit_log
+from referral_api.server.service.batch import Batch, Done
 from referral_api.server.service.callers import Caller
 from referral_api.server.service.exchange import Exchange
 from referral_api.server.service.reading import Access, access
@@ -50,9 +51,9 @@ def build(exchange: Exchange, ref: str, caller: Caller) -> bytes:
         heads = {log: _Heads.read(conn, exchange, log) for log in logbook.names(conn)}
     with exchange.database.read(snapshot=True) as conn:
         found = sorted(_found(conn, access(conn, ref, caller, Read.EVIDENCE)), key=lambda one: one.pos)
-        needed = {logbook.year_index(one.pos)[0]: -1 for one in found}
-        needed |= dict(logbook.year_index(one.pos) for one in found if one.is_needed)  # of a year, the last one
-        checkpoints = {year: heads.get(audit_log(year), _Heads()).covering(last) for year, last in needed.items()}
+        needed = {logbook.term_index(one.pos)[0]: -1 for one in found}
+        needed |= dict(logbook.term_index(one.pos) for one in found if one.is_needed)  # of a log, the last one
+        checkpoints = {term: heads.get(term.log, _Heads()).covering(last) for term, last in needed.items()}
         keys = heads.get(KEYS, _Heads())
         size, keys_checkpoint = keys.covering(0 if keys.newest is None else keys.newest[0] - 1)
         evidence = Evidence(
@@ -61,7 +62,7 @@ def build(exchange: Exchange, ref: str, caller: Caller) -> bytes:
             unit=caller.party if caller.role is Role.POLICE_UNIT else None,
             keys_leaves=logbook.leaves(conn, KEYS, 0, size),
             keys_checkpoint=keys_checkpoint,
-            checkpoints={year: note for year, (_, note) in checkpoints.items()},
+            checkpoints={term: note for term, (_, note) in checkpoints.items()},
             pieces=[piece for one in found if (piece := one.prove(conn, checkpoints)) is not None],
         )
     return build_pack(evidence, exchange.keymap)
@@ -76,7 +77,9 @@ class _Heads:
 
     @classmethod
     def read(cls, conn: Connection, exchange: Exchange, log: str) -> _Heads:
-        return cls(exchange.newest_checkpoint(conn, log), exchange.newest_witnessed(conn, log))
+        return cls(
+            exchange.newest_checkpoint(conn, log, provable=True), exchange.newest_witnessed(conn, log, provable=True)
+        )
 
     def covering(self, index: int) -> tuple[int, bytes]:
         """The better one that covers a leaf. Raises CHECKPOINT_PENDING."""
@@ -97,14 +100,14 @@ class _Found:
     """Whether a pack without it would tell another story: an act or a retrieval."""
     receipt: bytes | None = None
 
-    def prove(self, conn: Connection, checkpoints: Mapping[int, tuple[int, bytes]]) -> Piece | None:
-        year, index = logbook.year_index(self.pos)
-        log, (size, _) = audit_log(year), checkpoints[year]
+    def prove(self, conn: Connection, checkpoints: Mapping[Term, tuple[int, bytes]]) -> Piece | None:
+        term, index = logbook.term_index(self.pos)
+        log, (size, _) = term.log, checkpoints[term]
         if index >= size:
             return None
         hashes = logbook.inclusion(conn, log, index, size)
         leaf = logbook.leaf(conn, log, index)
-        return Piece(year, index, leaf, hashes, self.content, is_act=self.is_act, receipt=self.receipt)
+        return Piece(term, index, leaf, hashes, self.content, is_act=self.is_act, receipt=self.receipt)
 
 
 class PackHandedOut:

@@ -215,11 +215,11 @@ def build_view(conn: Connection, ref: str, caller: Caller) -> dict[str, Any]:
 
 
 def _shown_act(conn: Connection, act: StoredAct) -> dict[str, Any]:
-    year, index = logbook.year_index(act.pos)
+    term, index = logbook.term_index(act.pos)
     return {
         "act": act.jws,
         "receipt": act.receipt,
-        "year": year,
+        **term.members(),
         "index": index,
         "sealed": queries.sealed_digest(conn, act.digest),
     }
@@ -267,8 +267,8 @@ def _retrievals(conn: Connection, granted: Access) -> list[dict[str, Any]]:
             continue
         if granted.caller.role is Role.POLICE_UNIT and record.unit != granted.caller.party:
             continue
-        year, index = logbook.year_index(stored.pos)
-        shown.append({"kind": record.kind, "unit": record.unit, "time": record.t, "year": year, "index": index})
+        term, index = logbook.term_index(stored.pos)
+        shown.append({"kind": record.kind, "unit": record.unit, "time": record.t, **term.members(), "index": index})
     return shown
 
 

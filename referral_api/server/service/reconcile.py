@@ -21,6 +21,7 @@ from referral_api.auditlog.merkle import leaf_hash
 from referral_api.auditlog.records import Reconciled, Retrieved, TreeHead, encode_salt, parse_record
 from referral_api.domain import fold
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.terms import Term
 from referral_api.domain.words import Act, KeyUse, Role
 from referral_api.formats.act import RawAct, parse_act
 from referral_api.formats.bodies import sealed_of
@@ -28,13 +29,16 @@ from referral_api.formats.directory_bodies import Invite
 from referral_api.formats.parties import EXCHANGE
 from referral_api.formats.receipt import Receipt, verify_receipt
 from referral_api.formats.strict_json import b64u
-from referral_api.server.service import enrolment, new_year
-from referral_api.server.service.batch import Batch, Done, Place, audit_log
+from referral_api.server.service import enrolment, new_term, new_year
+from referral_api.server.service.batch import Batch, Done, Place
 from referral_api.server.service.directory import invitation_row
-from referral_api.server.service.exchange import Exchange, year_of
+from referral_api.server.service.exchange import Exchange, term_of
 from referral_api.server.service.ledger import act_row, carry_out
+from referral_api.server.service.new_term import Opening
 from referral_api.server.service.recorded import keep, tell_sender
+from referral_api.server.service.reenrolled import Reenrolled
 from referral_api.server.service.salvage import Behind, Promise, Salvage
+from referral_api.server.service.still_erased import StillErased
 from referral_api.server.service.writer import Writer
 from referral_api.server.storage import enrolments, lease, logbook, queries, recovery
 from referral_api.server.storage.enrolments import EnrolmentState
@@ -53,51 +57,99 @@ class Missing:
     leaves: tuple[bytes, ...]
     behind: Mapping[int, Behind]
     head: Promise
+    erased: StillErased
+    """What of all logs that come back has no record any more, lawfully."""
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What came back: leaves by log; `lost` are referrals whose sealed texts did not, until sent again."""
+    """What came back: leaves by log. `lost` are referrals whose sealed texts did not, until sent again; `invited` are
+    parties whose open invitations came back, but not what they may have brought of keys and proofs since.
+    """
 
     imported: dict[str, int] = field(default_factory=dict)
     lost: list[str] = field(default_factory=list)
+    invited: list[str] = field(default_factory=list)
+    opened: new_term.Opened | None = None
     closed: str | None = None
     """What still keeps writes closed, if anything: the runbook's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Short:
+    """A log of which not all can be had: `missing` leaves are not, or not with what stands behind them, from `first`
+    on. It would be held up to `kept`, and was signed at `signed`.
+    """
+
+    log: str
+    missing: int
+    first: int
+    kept: int
+    signed: int
 
 
 def plan(exchange: Exchange, found: Salvage) -> list[Missing]:
     """What is missing, if all of it can be had and fits; nothing is written.
 
-    Raises WRITES_CLOSED: `database-differs` where the database and what was signed are two histories, or
-    `database-shorter` with `log`, `missing` (how many) and `first` where leaves cannot be had.
+    Raises WRITES_CLOSED as `survey`, and `database-shorter` with `log`, `missing` (how many) and `first` where leaves
+    cannot be had.
     """
-    missing: list[Missing] = []
-    for log in found.logs():
-        with exchange.database.read(snapshot=True) as conn:
-            edge = logbook.frontier(conn, log)
-            for promise in found.promises.get(log, []):
-                if promise.size <= edge.size:
-                    _demand(logbook.frontier_at(conn, log, promise.size).root() == promise.root, log)
-        ahead = sorted((one for one in found.promises.get(log, []) if one.size > edge.size), key=lambda one: one.size)
-        if not ahead:
-            continue
-        head, leaves = ahead[-1], found.leaves.get(log, {})
-        absent = [index for index in range(edge.size, head.size) if index not in leaves]
-        if absent:
-            raise ReferralError(
-                ErrorCode.WRITES_CLOSED, reason="database-shorter", log=log, missing=len(absent), first=absent[0]
-            )
-        wanted = tuple(leaves[index] for index in range(edge.size, head.size))
-        hashes = [leaf_hash(leaf) for leaf in wanted]
-        for promise in ahead:
-            _demand(edge.extend(hashes[: promise.size - edge.size]).root() == promise.root, log)
-        behind = found.records.get(log, {})
-        if log != KEYS and (unknown := [at for at in range(edge.size, head.size) if at not in behind]):
-            raise ReferralError(
-                ErrorCode.WRITES_CLOSED, reason="database-shorter", log=log, missing=len(unknown), first=unknown[0]
-            )
-        missing.append(Missing(log, edge.size, wanted, behind, head))
+    missing, short = survey(exchange, found)
+    for one in short:
+        raise ReferralError(
+            ErrorCode.WRITES_CLOSED, reason="database-shorter", log=one.log, missing=one.missing, first=one.first
+        )
     return missing
+
+
+def survey(exchange: Exchange, found: Salvage) -> tuple[list[Missing], list[Short]]:
+    """What is missing and can be had, of each log up to the largest signed size that can be reached; and which logs
+    were signed further.
+
+    Raises WRITES_CLOSED (`database-differs`) where the database and what was signed are two histories.
+    """
+    sizes = {log: max(one.size for one in promises) for log, promises in found.promises.items() if promises}
+    while True:
+        erased = StillErased(exchange.keymap, found, sizes)
+        surveyed = {log: _survey(exchange, found, log, erased) for log in found.logs()}
+        reached = {log: min(size, surveyed[log][2]) for log, size in sizes.items()}
+        # An `erase` act that does not come back excuses nothing.
+        if reached == sizes:
+            return [one for one, _, _ in surveyed.values() if one], [one for _, one, _ in surveyed.values() if one]
+        sizes = reached
+
+
+def _survey(
+    exchange: Exchange, found: Salvage, log: str, erased: StillErased
+) -> tuple[Missing | None, Short | None, int]:
+    """Of one log what can be had, what cannot, and up to which size it would be held."""
+    promises = sorted(found.promises.get(log, []), key=lambda one: one.size)
+    with exchange.database.read(snapshot=True) as conn:
+        if logbook.following(conn, log) is not None:
+            return None, None, logbook.size(conn, log)  # What it has lost is settled, and its end is signed elsewhere.
+        edge = logbook.frontier(conn, log)
+        for promise in promises:
+            if promise.size <= edge.size:
+                _demand(logbook.frontier_at(conn, log, promise.size).root() == promise.root, log)
+    ahead = [one for one in promises if one.size > edge.size]
+    if not ahead:
+        return None, None, edge.size
+    leaves, behind, signed = found.leaves.get(log, {}), found.records.get(log, {}), ahead[-1].size
+    wanted = range(edge.size, signed)
+    absent = [index for index in wanted if index not in leaves]
+    closed = [] if log == KEYS else [at for at in wanted if at not in behind and not erased.names(log, at)]
+    stop = min([signed, *absent[:1], *closed[:1]])
+    absent = absent or closed
+    heads = [one for one in ahead if one.size <= stop]
+    kept = heads[-1].size if heads else edge.size
+    short = Short(log, len(absent), absent[0], kept, signed) if absent else None
+    if not heads:
+        return None, short, kept
+    had = tuple(leaves[index] for index in range(edge.size, kept))
+    hashes = [leaf_hash(leaf) for leaf in had]
+    for promise in heads:
+        _demand(edge.extend(hashes[: promise.size - edge.size]).root() == promise.root, log)
+    return Missing(log, edge.size, had, behind, heads[-1], erased), short, kept
 
 
 def _demand(holds: bool, log: str) -> None:  # noqa: FBT001 - the one thing that is asked
@@ -111,19 +163,21 @@ def reconcile(
     missing: Sequence[Missing],
     *,
     clock: Callable[[], float],
+    opening: Opening | None = None,
     on_step: Callable[[str], None] = lambda _: None,
 ) -> Outcome:
-    """Bring back what is missing, and sign it if this host's signer may.
+    """Bring back what is missing, and sign it if this host's signer may. `opening` gives up what cannot be had of a
+    log, and begins its next term behind what comes back.
 
     Raises what the database raises; then nothing has been written.
     """
     outcome = Outcome()
-    if missing:
+    if missing or opening is not None:
         writer = Writer(
             exchange.database,
             _nobody,
             clock=clock,
-            year_of=year_of,
+            term_of=term_of,
             begin=lambda _: None,
             committed=lambda batch: exchange.directory.advance(batch.keymap) if batch.keymap is not None else None,
             checkpoints={},
@@ -131,7 +185,7 @@ def reconcile(
         )
         writer.start()
         try:
-            outcome = writer.run(Reconciliation(exchange, signers, missing)).result
+            outcome = writer.run(Reconciliation(exchange, signers, missing, opening)).result
         finally:
             writer.stop()
     try:
@@ -152,11 +206,16 @@ def _nobody(log: str) -> LogSigner:
 class Reconciliation:
     """The job of the writer that imports everything and folds it."""
 
-    def __init__(self, exchange: Exchange, signers: LogSigners, missing: Sequence[Missing]) -> None:
+    def __init__(
+        self, exchange: Exchange, signers: LogSigners, missing: Sequence[Missing], opening: Opening | None
+    ) -> None:
         self._exchange = exchange
         self._signers = signers
         self._missing = missing
+        self._opening = opening
         self._outcome = Outcome()
+        self._reenrolled = Reenrolled()
+        self._invites: list[Invite] = []
 
     def __call__(self, batch: Batch) -> Done[Outcome]:
         """All logs, the keys log first, then the records of it."""
@@ -173,10 +232,16 @@ class Reconciliation:
             self._outcome.imported[one.log] = len(one.leaves)
         batch.now = now
         self._settle_enrolments(batch)
-        log = audit_log(batch.year)
+        self._reenrolled.write(batch.tx, self._exchange.token_bytes, now)
+        self._tell_invited(batch, now)
+        batch.term = max([batch.term, *(Term.of_log(one.log) for one in self._missing if one.log != KEYS)])
+        if self._opening is not None:
+            self._outcome.opened = new_term.begin(self._exchange, self._signers, batch, self._opening)
+        log = batch.term.log
+        batch.heads |= logbook.lock(batch.tx, [] if log in batch.heads else [log])
         if batch.next_index(log) == 0:
             lease.hold(batch.tx, self._signers, log, 0, batch.now)
-        new_year.begin_year(self._exchange, batch)
+        new_year.begin_term(self._exchange, batch)
         for one in self._missing:
             head = TreeHead(origin=self._exchange.origin(one.log), size=one.head.size, root=b64u(one.head.root))
             salt = encode_salt(self._exchange.token_bytes(16))
@@ -187,6 +252,7 @@ class Reconciliation:
         grown = self._exchange.keymap.copy()
         for leaf in one.leaves:
             grown.extend(leaf)
+            self._reenrolled.take(leaf, grown)
             batch.append_leaf(KEYS, leaf)
         batch.keymap = grown
 
@@ -196,15 +262,18 @@ class Reconciliation:
             leaf, index = parse_leaf(raw), one.first + at
             place = batch.append_leaf(one.log, raw)
             batch.now = leaf.logged_s
-            behind = one.behind[index]
+            if one.erased.names(one.log, index):
+                one.erased.keep(batch, place)
+                continue
             if leaf.kind in (LeafKind.ACT, LeafKind.ERASE):
                 following = one.behind.get(index + 1)
-                self._act(batch, place, behind, following)
+                self._act(batch, place, one, following)
             else:
-                self._record(batch, place, behind.record)
+                self._record(batch, place, one)
         return batch.now
 
-    def _act(self, batch: Batch, place: Place, behind: Behind, following: Behind | None) -> None:
+    def _act(self, batch: Batch, place: Place, one: Missing, following: Behind | None) -> None:
+        behind = one.behind[place.index]
         act = parse_act(behind.record)
         if behind.receipt is None:
             raise ReferralError(ErrorCode.NOT_FOUND, what="receipt")
@@ -218,10 +287,13 @@ class Reconciliation:
         if sealed is not None:
             recovery.insert_lost(batch.tx, place.pos, sealed.sha256, sealed.size)
             self._outcome.lost.append(str(act.ref))
-        if act.ref is not None:
+        if act.act is Act.ERASE:
+            one.erased.carry_out(batch, act)
+        elif act.ref is not None and one.erased.knows(act.ref, place.log, place.index):
             self._fold(batch, place, act, following)
         elif isinstance(act.body, Invite) and enrolments.find_invitation(batch.tx, act.body.nonce) is None:
             enrolments.insert_invitation(batch.tx, invitation_row(act, act.body))
+            self._invites.append(act.body)
 
     def _fold(self, batch: Batch, place: Place, act: RawAct, following: Behind | None) -> None:
         event = event_of(act, self._role(batch, act), batch.now)
@@ -250,11 +322,14 @@ class Reconciliation:
         return party.role
 
     @staticmethod
-    def _record(batch: Batch, place: Place, raw: bytes) -> None:
+    def _record(batch: Batch, place: Place, one: Missing) -> None:
+        raw = one.behind[place.index].record
         record = parse_record(raw)
         ref, party = getattr(record, "ref", None), getattr(record, "party", None)
         queries.insert_record(batch.tx, StoredRecord(place.pos, record.kind, ref, party, raw.decode("ascii")))
         if not isinstance(record, Retrieved) or record.sealed != "bundle" or record.unit is None:
+            return
+        if not one.erased.knows(record.ref, place.log, place.index):
             return
         own = queries.deliveries_of(batch.tx, record.ref)[record.unit]
         referral = queries.find_referral(batch.tx, record.ref)
@@ -262,6 +337,13 @@ class Reconciliation:
             if not queries.swap_delivery(batch.tx, record.ref, own, fold.retrieve(own, record.t)):
                 raise RuntimeError("a delivery changed under the log's lock")
             tell_sender(batch, referral, record, place.pos)
+
+    def _tell_invited(self, batch: Batch, now: int) -> None:
+        """Whose invitations came back open: an enrolment that had begun with one is lost, and begins anew."""
+        for body in self._invites:
+            stored = enrolments.find_invitation(batch.tx, body.nonce)
+            if stored is not None and stored.enrolment is None and stored.expires_at > now:
+                self._outcome.invited.append(body.party.id)
 
     @staticmethod
     def _settle_enrolments(batch: Batch) -> None:

@@ -20,7 +20,7 @@ from referral_api.auditlog.leaf import parse_leaf
 from referral_api.auditlog.records import Retrieved, ServerRecord
 from referral_api.domain import fold, lifecycle
 from referral_api.domain.fold import Delivery
-from referral_api.server.service.batch import Batch, Committed, Done, Place, audit_log
+from referral_api.server.service.batch import Batch, Committed, Done, Place
 from referral_api.server.service.callers import Caller, check_access
 from referral_api.server.service.exchange import Exchange
 from referral_api.server.service.ledger import retrieval_line
@@ -109,8 +109,8 @@ class LogSpool:
 
 def _floor(batch: Batch) -> int:
     """The earliest time that the next leaf may have: that of the newest one, in the year of the batch's log."""
-    starts = int(datetime(batch.year, 1, 1, tzinfo=UTC).timestamp())
-    reserved = batch.leaves.get(audit_log(batch.year))
+    starts = int(datetime(batch.term.year, 1, 1, tzinfo=UTC).timestamp())
+    reserved = batch.leaves.get(batch.term.log)
     if reserved:
         return max(starts, parse_leaf(reserved[-1]).logged_s)
     newest = logbook.newest_audit(batch.tx)

@@ -212,6 +212,8 @@ class Witnessing:
             names = logbook.names(conn)
             newest = max((name for name in names if name != logbook.KEYS), default=None)
             for name in names:
+                if logbook.following(conn, name) is not None:
+                    continue  # It has lost leaves and never grows again.
                 checkpoint = self._exchange.newest_checkpoint(conn, name)
                 if checkpoint is not None:
                     found.append(Shown(name, *checkpoint, refreshed=name in (logbook.KEYS, newest)))

@@ -19,8 +19,9 @@ from typing import TypeVar
 
 from referral_api.auditlog.leaf import parse_leaf
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.terms import Term
 from referral_api.server import observe
-from referral_api.server.service.batch import Batch, Committed, Done, Job, Place, asks_of, audit_log
+from referral_api.server.service.batch import Batch, Committed, Done, Job, Place, asks_of
 from referral_api.server.service.covering import Covering, Publish
 from referral_api.server.service.second_host import SigningHost
 from referral_api.server.storage import logbook
@@ -53,7 +54,7 @@ class Writer:
         signers: Callable[[str], LogSigner],
         *,
         clock: Callable[[], float],
-        year_of: Callable[[int], int],
+        term_of: Callable[[str | None, int], Term],
         begin: Callable[[Batch], None],
         announce: Callable[[Batch], None] = lambda _: None,
         committed: Callable[[Batch], None],
@@ -67,7 +68,7 @@ class Writer:
         self._covering = Covering(database, signers, checkpoints, publish)
         self._elsewhere = elsewhere
         self._clock = clock
-        self._year_of = year_of
+        self._term_of = term_of
         self._begin = begin
         self._announce = announce
         self._committed = committed
@@ -248,10 +249,10 @@ class Writer:
         newest = logbook.newest_audit(tx)
         # The clock is read under the lock, so that whoever appends later, in any process, has also read it later.
         now = self._last_now = max(int(self._clock()), self._last_now, self._newest_time(tx, newest))
-        year = self._year_of(now)
+        term = self._term_of(None if newest is None else newest[0], now)
         # At the turn of the year the log before is closed as the next one begins: both are held, the older one first.
-        heads |= logbook.lock(tx, {audit_log(year)} if newest is None else {newest[0], audit_log(year)})
-        batch = Batch(tx, now, year, heads, self._covering.save(tx, now))
+        heads |= logbook.lock(tx, {term.log} if newest is None else {newest[0], term.log})
+        batch = Batch(tx, now, term, heads, self._covering.save(tx, now))
         self._begin(batch)
         return batch
 

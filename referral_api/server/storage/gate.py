@@ -3,6 +3,7 @@
 For every log it compares size and right edge of the database, the leaves behind that edge, the newest stored
 checkpoint, the signer's lease and state, and what witnesses were promised; then it signs what was committed before a
 crash and not yet signed. Whatever does not fit closes the exchange for writing, with the runbook's name as `reason`.
+A log that has lost leaves is only held against what its next term says of it.
 
 Must never: repair anything but the missing signature, or accept a database that holds less than was signed.
 
@@ -16,9 +17,12 @@ from typing import Final, TypeAlias
 
 from referral_api.auditlog.checkpoint import TrustPolicy, verify_checkpoint
 from referral_api.auditlog.merkle import Frontier
+from referral_api.auditlog.records import LogLost, parse_record
 from referral_api.auditlog.tiles import TILE_WIDTH
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.server.storage import lease, logbook
+from referral_api.domain.terms import Term
+from referral_api.formats.strict_json import b64u
+from referral_api.server.storage import lease, logbook, queries
 from referral_api.server.storage.database import Connection, Database
 from referral_api.server.storage.signer import LogSigner, LogSigners, SignedCheckpoint, closed
 
@@ -37,6 +41,10 @@ def gate(db: Database, signers: LogSigners, promised: Promises = NOTHING) -> dic
         found = {*logbook.names(conn), *signers.names(), *promised}
     checkpoints: dict[str, SignedCheckpoint] = {}
     for name in sorted(found, key=lambda name: (name != logbook.KEYS, name)):
+        with db.read(snapshot=True) as conn:
+            if (after := logbook.following(conn, name)) is not None:
+                _check_lost(conn, name, after)
+                continue
         with db.read() as conn:
             is_unused = name not in signers.names() and logbook.size(conn, name) == 0
         # A crash between locking a new year's log and its first leaf may leave an empty row, and no state yet.
@@ -124,6 +132,18 @@ def check_promise(db: Database, name: str, size: int, root: bytes) -> None:
             raise closed("database-differs", name) from error
     if found != root:
         raise closed("witness-differs", name)
+
+
+def _check_lost(conn: Connection, name: str, after: Term) -> None:
+    """A log that has lost leaves is signed no more, and is as long for ever as its next term says."""
+    edge = logbook.frontier(conn, name)
+    _check_edge(conn, name, edge)
+    place = logbook.position(after, 1)
+    for stored in queries.records_sought(conn, queries.Sought(place, place, 1, kind="log.lost")):
+        record = parse_record(stored.body.encode("ascii"))
+        if isinstance(record, LogLost) and (record.kept.size, record.kept.root) == (edge.size, b64u(edge.root())):
+            return
+    raise closed("database-differs", name)
 
 
 def _judge(db: Database, name: str, signer: LogSigner) -> SignedCheckpoint:

@@ -105,6 +105,11 @@ def check(conn: Connection, signer: LogSigner, log: str, *, edge: Frontier | Non
         raise closed("signer-state-rolled-back", log)
 
 
+def close(tx: Transaction, log: str) -> None:
+    """Let nobody sign a log any more, on whatever host: it has lost leaves, and its year's next term continues it."""
+    tx.run("UPDATE log_signer SET signer_id = '', fence = fence + 1 WHERE log = ?", (log,))
+
+
 def move(tx: Transaction, log: str, seen: Holder | None, claim: Claim, now: int) -> None:
     """Let another claim sign from now on. The log is locked. Raises WRITES_CLOSED if the lease moved meanwhile."""
     if seen is None:

@@ -1,6 +1,6 @@
 """The logs in SQL: leaves, tiles, right edge and checkpoints, written inside the business transaction.
 
-A log is named `keys` or `audit/<year>`. Its row in `log_state` is its sequencer: `lock` holds it until COMMIT, so
+A log is named `keys` or `audit/<term>`. Its row in `log_state` is its sequencer: `lock` holds it until COMMIT, so
 index, root and proofs are final when the transaction is, and no act can commit without its leaf. Tiles of level 0 are
 stored once they are full; a partial one is the hashes of the newest leaves. Higher levels are rewritten once in 256
 appends.
@@ -35,11 +35,17 @@ from referral_api.auditlog.tiles import (
     verify_servable,
 )
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.terms import Term, is_audit
 from referral_api.server.storage.database import Connection, Transaction
 
 KEYS: Final = "keys"
 YEAR_SHIFT: Final = 40
-"""A year's log holds fewer than 2^40 leaves; year 8191 still fits a signed 64-bit position."""
+TERM_SHIFT: Final = 36
+"""A term's log holds fewer than 2^36 leaves, and a year has room for 16 terms; year 7999 fits a signed 64-bit
+position.
+"""
+
+MAX_SIZE: Final = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,22 +92,23 @@ class StoredCheckpoint:
     signed_at: int
 
 
-def position(year: int, index: int) -> int:
-    """One integer for a leaf of `audit/<year>`, ordered as the logs are: year * 2^40 + index."""
-    if not (0 < year < 1 << 63 - YEAR_SHIFT and 0 <= index < 1 << YEAR_SHIFT):
+def position(term: Term, index: int) -> int:
+    """One integer for a leaf of an audit log, ordered as the logs are: year * 2^40 + (number - 1) * 2^36 + index."""
+    if not 0 <= index < 1 << TERM_SHIFT:
         raise ValueError("no such place in a log")
-    return year << YEAR_SHIFT | index
+    return term.year << YEAR_SHIFT | (term.number - 1) << TERM_SHIFT | index
 
 
-def year_index(pos: int) -> tuple[int, int]:
-    """The year and index of a position."""
-    return pos >> YEAR_SHIFT, pos & (1 << YEAR_SHIFT) - 1
+def term_index(pos: int) -> tuple[Term, int]:
+    """The term and index of a position. Raises ValueError for one that no leaf can have."""
+    number = (pos >> TERM_SHIFT & (1 << YEAR_SHIFT - TERM_SHIFT) - 1) + 1
+    return Term(pos >> YEAR_SHIFT, number), pos & (1 << TERM_SHIFT) - 1
 
 
 def lock(tx: Transaction, names: Iterable[str]) -> dict[str, Head]:
     """Take the sequencers of these logs, `keys` before `audit/…`, always in that order: two writers cannot deadlock.
 
-    A log that does not exist yet starts empty (a new year's). Do everything that may wait before this, not after.
+    A log that does not exist yet starts empty (a new term's). Do everything that may wait before this, not after.
     """
     heads: dict[str, Head] = {}
     for name in sorted(set(names), key=lambda name: (name != KEYS, name)):
@@ -154,8 +161,14 @@ def names(conn: Connection) -> list[str]:
     return sorted(found, key=lambda name: (name != KEYS, name))
 
 
+def following(conn: Connection, name: str) -> Term | None:
+    """The term that follows a log which has lost leaves and is closed for ever; None for any other log."""
+    after = Term.of_log(name).following if is_audit(name) else None
+    return after if after is not None and size(conn, after.log) else None
+
+
 def newest_audit(conn: Connection) -> tuple[str, int] | None:
-    """Name and size of the newest year's audit log that has leaves; None before the first."""
+    """Name and size of the newest audit log that has leaves; None before the first. Names sort as their terms do."""
     row = conn.one("SELECT log, size FROM log_state WHERE log LIKE 'audit/%' AND size > 0 ORDER BY log DESC LIMIT 1")
     return None if row is None else (row[0], row[1])
 
@@ -242,9 +255,14 @@ def entries(conn: Connection, name: str, n: int, width: int) -> list[bytes]:
     return found
 
 
-def latest_checkpoint(conn: Connection, name: str) -> StoredCheckpoint | None:
-    """The largest checkpoint that was saved; None before the first. It may lag behind the log by a batch."""
-    row = conn.one("SELECT size, note, signed_at FROM log_checkpoint WHERE log = ? ORDER BY size DESC LIMIT 1", (name,))
+def latest_checkpoint(conn: Connection, name: str, at_most: int = MAX_SIZE) -> StoredCheckpoint | None:
+    """The largest checkpoint that was saved, of those up to a size; None before the first. It may lag behind the log by
+    a batch; of a log that has lost leaves it is ahead.
+    """
+    row = conn.one(
+        "SELECT size, note, signed_at FROM log_checkpoint WHERE log = ? AND size <= ? ORDER BY size DESC LIMIT 1",
+        (name, at_most),
+    )
     return None if row is None else StoredCheckpoint(row[0], row[1].encode(), row[2])
 
 
@@ -254,12 +272,12 @@ def find_checkpoint(conn: Connection, name: str, at_size: int) -> StoredCheckpoi
     return None if row is None else StoredCheckpoint(row[0], row[1].encode(), row[2])
 
 
-def latest_witnessed(conn: Connection, name: str) -> StoredCheckpoint | None:
-    """The largest checkpoint that a quorum of witnesses has cosigned; None before the first."""
+def latest_witnessed(conn: Connection, name: str, at_most: int = MAX_SIZE) -> StoredCheckpoint | None:
+    """The largest checkpoint that a quorum of witnesses has cosigned, of those up to a size; None before the first."""
     row = conn.one(
-        "SELECT size, note, signed_at FROM log_checkpoint WHERE log = ? AND witnessed_at IS NOT NULL"
+        "SELECT size, note, signed_at FROM log_checkpoint WHERE log = ? AND size <= ? AND witnessed_at IS NOT NULL"
         " ORDER BY size DESC LIMIT 1",
-        (name,),
+        (name, at_most),
     )
     return None if row is None else StoredCheckpoint(row[0], row[1].encode(), row[2])
 

@@ -16,6 +16,7 @@ from referral_api.auditlog.merkle import (
     verify_inclusion,
 )
 from referral_api.domain.errors import ErrorCode
+from referral_api.domain.terms import Term
 from referral_api.server.storage import logbook
 from referral_api.server.storage.database import Database
 from tests.auditlog.naive import mth as tree_hash
@@ -26,18 +27,28 @@ BOUNDARIES = (0, 1, 2, 3, 255, 256, 257, 511, 512, 513, 600)
 
 
 def test_a_position_orders_like_the_logs() -> None:
-    places = [(2026, 0), (2026, 1), (2026, 2**40 - 1), (2027, 0), (8191, 2**40 - 1)]
+    terms = [Term(1000), Term(2026), Term(2026, 2), Term(2026, 9), Term(2027), Term(7999, 9)]
+    places = [(term, index) for term in terms for index in (0, 1, 2**36 - 1)]
     positions = [logbook.position(*place) for place in places]
     assert positions == sorted(positions)
-    assert [logbook.year_index(pos) for pos in positions] == places
+    assert len(set(positions)) == len(positions)
+    assert [logbook.term_index(pos) for pos in positions] == places
     assert positions[-1] < 2**63
-    assert positions[0] == 2026 * 2**40
+    # A year's first log has the positions that it had before there were terms.
+    assert logbook.position(Term(2026), 7) == 2026 * 2**40 + 7
+    assert logbook.position(Term(2026, 2), 7) == 2026 * 2**40 + 2**36 + 7
 
 
-@pytest.mark.parametrize(("year", "index"), [(0, 0), (2**23, 0), (2026, -1), (2026, 2**40)])
-def test_there_is_no_position_outside_the_logs(year: int, index: int) -> None:
+@pytest.mark.parametrize("index", [-1, 2**36, 2**40])
+def test_there_is_no_position_outside_the_logs(index: int) -> None:
     with pytest.raises(ValueError, match="no such place"):
-        logbook.position(year, index)
+        logbook.position(Term(2026), index)
+
+
+@pytest.mark.parametrize("pos", [0, -1, 999 << 40, 8000 << 40, 2026 << 40 | 9 << 36, 2026 << 40 | 15 << 36, 2**63])
+def test_a_number_that_is_no_position_is_in_no_term(pos: int) -> None:
+    with pytest.raises(ValueError, match="no such term"):
+        logbook.term_index(pos)
 
 
 @pytest.mark.parametrize("batch", [1, 255, 256, 257, 300])

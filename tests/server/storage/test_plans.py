@@ -25,6 +25,7 @@ from sqlalchemy.pool import Pool
 from referral_api.client import sdk
 from referral_api.client.enrolment import Joining
 from referral_api.client.keystore import InsecureKdfForTests
+from referral_api.domain.terms import Term
 from referral_api.domain.words import Act, CredentialKind
 from referral_api.formats.enrolment import parse_invitation
 from referral_api.server.service.batch import Done
@@ -146,7 +147,7 @@ def live(world: World) -> None:
     assert world.caller("operator").call("GET", f"/v1/referrals/{sent.ref}").status == 200
     year, exchange = datetime.now(UTC).year, world.server.runtime.exchange
     indices = [row["pos"] - (year << 40) for row in Rows(world)["act"] if row["ref"] == sent.ref]
-    world.server.runtime.writer.run(Erasure(exchange, sent.ref, year, indices, "retention_ended"))
+    world.server.runtime.writer.run(Erasure(exchange, sent.ref, Term(year), indices, "retention_ended"))
     world.check()
 
 

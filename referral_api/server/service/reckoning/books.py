@@ -19,6 +19,7 @@ from referral_api.auditlog.records import Retrieved
 from referral_api.domain import fold
 from referral_api.domain.errors import ReferralError
 from referral_api.domain.fold import Delivery, Event
+from referral_api.domain.terms import Term
 from referral_api.domain.words import Act
 from referral_api.formats.act import RawAct
 from referral_api.formats.bodies import sealed_of
@@ -237,4 +238,4 @@ class Books:
 
 
 def _pos(place: tuple[str, int]) -> int:
-    return logbook.position(int(place[0].rpartition("/")[2]), place[1])
+    return logbook.position(Term.of_log(place[0]), place[1])

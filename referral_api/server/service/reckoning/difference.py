@@ -66,7 +66,8 @@ class Findings:
 
 def told_place(pos: int) -> str:
     """A position as people name it; of a row that was moved somewhere impossible, the number."""
-    if not 0 < pos < 1 << 63:
+    try:
+        term, index = logbook.term_index(pos)
+    except ValueError:
         return f"pos {pos}"
-    year, index = logbook.year_index(pos)
-    return f"audit/{year}#{index}"
+    return f"{term.log}#{index}"

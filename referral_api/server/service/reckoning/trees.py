@@ -15,7 +15,7 @@ from referral_api.auditlog.tiles import TILE_WIDTH
 from referral_api.auditlog.tiling import Tiling
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.server.service.reckoning.difference import Findings
-from referral_api.server.storage import inventory
+from referral_api.server.storage import inventory, logbook
 from referral_api.server.storage.database import Connection
 from referral_api.server.storage.inventory import Cells
 
@@ -61,10 +61,16 @@ class Tree:
             self._findings.looked("log_entry", len(page))
 
     def finish(self) -> None:
-        """After the last page: the right edge, partial tiles, and rows beyond the end or before the beginning."""
+        """After the last page: the right edge, partial tiles, and rows beyond the end or before the beginning.
+
+        Of a log that has lost leaves, checkpoints are kept that cover what is gone.
+        """
+        is_lost = logbook.following(self._conn, self.log) is not None
         for table, beyond in (("log_entry", self.size), ("log_checkpoint", self.size + 1)):
             below = 0 if table == "log_entry" else 1
             for first, last in ((LOWEST, below - 1), (beyond, HIGHEST)):
+                if is_lost and (table, first) == ("log_checkpoint", beyond):
+                    continue
                 for row in inventory.between(self._conn, table, first, last, (self.log,)):
                     self._findings.note(table, self.place(row[inventory.key_of(table)[-1]]), None, "extra")
                     self.holds = False

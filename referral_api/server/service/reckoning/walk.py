@@ -25,12 +25,12 @@ from referral_api.auditlog.report import Check, Fault, OnProgress, RawRecord, Re
 from referral_api.auditlog.trail import Trail, role_of, tree_head
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.fold import Delivery
+from referral_api.domain.terms import Term
 from referral_api.domain.words import Act, KeyUse
 from referral_api.formats.act import RawAct, parse_act
 from referral_api.formats.receipt import Receipt, parse_receipt
 from referral_api.formats.statements import KeyMap
 from referral_api.formats.strict_json import b64u
-from referral_api.server.service.batch import audit_log
 from referral_api.server.service.reckoning.books import Books
 from referral_api.server.service.reckoning.difference import Findings, told_place
 from referral_api.server.service.reckoning.directory import Register
@@ -84,12 +84,12 @@ class _Walk:
         if self._keymap is None:
             return self._findings
         register = Register(self._conn, self._findings, leaves)
-        erasures = self._erasures({audit_log(year): states.get(audit_log(year)) for year in logs}, self._keymap)
+        erasures = self._erasures({term.log: states.get(term.log) for term in logs}, self._keymap)
         books = Books(self._conn, self._findings, erasures)
         trail = Trail(self._report, leaves, self._keymap.root, erasures)
         first, previous = LOWEST, None
-        for year in logs:
-            first, previous = self._year(year, trail, books, register, states.get(audit_log(year)), first, previous)
+        for term in logs:
+            first, previous = self._term(term, trail, books, register, states.get(term.log), first, previous)
         self._extra(first, HIGHEST, set())
         books.close_range(first, HIGHEST)
         trail.both_logs()
@@ -98,8 +98,8 @@ class _Walk:
         books.finish(self._report.chronicles)
         return self._findings
 
-    def _logs(self, states: dict[str, Cells]) -> list[int]:
-        """The years that have leaves; rows of logs that cannot be are told."""
+    def _logs(self, states: dict[str, Cells]) -> list[Term]:
+        """The terms that have leaves; rows of logs that cannot be are told."""
         names = set(states)
         for table in ("log_entry", "log_tile", "log_checkpoint"):
             for log in inventory.leading(self._conn, table):
@@ -107,10 +107,10 @@ class _Walk:
                     self._findings.note(table, log, "log", "extra")
                 if table == "log_entry":
                     names.add(log)
-        years = {name: _year_of(name) for name in names - {KEYS}}
-        for name in (name for name, year in years.items() if year is None):
+        terms = {name: _term_of(name) for name in names - {KEYS}}
+        for name in (name for name, term in terms.items() if term is None):
             self._findings.note("log_state", name, "log", "extra")
-        return sorted(year for year in years.values() if year is not None)
+        return sorted(term for term in terms.values() if term is not None)
 
     # The keys log, folded from its first leaf.
 
@@ -143,12 +143,10 @@ class _Walk:
         for row in inventory.every(self._conn, "act"):
             if row["act"] != Act.ERASE.value:
                 continue
-            year, index = logbook.year_index(row["pos"])
+            term, index = logbook.term_index(row["pos"])
             try:
-                leaf = parse_leaf(logbook.leaf(self._conn, audit_log(year), index))
-                erasures.take(
-                    audit_log(year), leaf, RawRecord(index, row["jws"].encode("utf-8", "surrogateescape"), None)
-                )
+                leaf = parse_leaf(logbook.leaf(self._conn, term.log, index))
+                erasures.take(term.log, leaf, RawRecord(index, row["jws"].encode("utf-8", "surrogateescape"), None))
             except ReferralError:
                 continue  # The walk finds what is wrong with it in its place.
         for (log, index), error in erasures.faults:
@@ -177,11 +175,11 @@ class _Walk:
             if not tree.is_tile(level, n):
                 self._findings.note("log_tile", f"{tree.log}#{level}/{n}", None, "extra")
 
-    # The audit log of one year, and everything behind it.
+    # The audit log of one term, and everything behind it.
 
-    def _year(
+    def _term(
         self,
-        year: int,
+        term: Term,
         trail: Trail,
         books: Books,
         register: Register,
@@ -191,19 +189,19 @@ class _Walk:
     ) -> tuple[int, TreeHead | None]:
         if self._keymap is None:
             raise RuntimeError("the keys log has been folded")
-        log, keymap = audit_log(year), self._keymap
+        log, keymap = term.log, self._keymap
         tree = Tree(self._conn, self._findings, log)
         suspects: list[int] = []
         policy = self._policy(keymap)
         total = 0 if state is None else state["size"]
         for page in tree.pages(lambda: policy):
-            last = logbook.position(year, page[-1][0])
+            last = logbook.position(term, page[-1][0])
             behind = self._behind(first, last)
             for index, leaf in page:
-                found = behind.pop(logbook.position(year, index), None)
+                found = behind.pop(logbook.position(term, index), None)
                 if index == 0:
                     raw = None if found is None else found.raw
-                    trail.begin_year(log, _origin(keymap, log), raw, previous)
+                    trail.begin_term(log, _origin(keymap, log), raw, previous)
                 if not self._leaf(trail, books, register, log, index, leaf, found):
                     suspects.append(index)
             for pos, one in behind.items():
@@ -229,7 +227,7 @@ class _Walk:
                     self._findings.note(table, told_place(row["pos"]), None, "extra")
                     continue
                 receipt = row["receipt"].encode("utf-8", "surrogateescape") if table == "act" else None
-                index = row["pos"] & (1 << logbook.YEAR_SHIFT) - 1
+                index = row["pos"] & (1 << logbook.TERM_SHIFT) - 1
                 raw = RawRecord(index, row[column].encode("utf-8", "surrogateescape"), receipt)
                 found[row["pos"]] = _Behind(table, row, raw)
         return found
@@ -342,9 +340,11 @@ class _Walk:
             return None
 
 
-def _year_of(log: str) -> int | None:
-    year = log.removeprefix("audit/")
-    return int(year) if log == f"audit/{year}" and year.isascii() and year.isdecimal() and len(year) == 4 else None
+def _term_of(log: str) -> Term | None:
+    try:
+        return Term.of_log(log)
+    except ReferralError:
+        return None
 
 
 def _origin(keymap: KeyMap, log: str) -> str:
