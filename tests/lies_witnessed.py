@@ -211,7 +211,7 @@ def _crossed_at(*levels: int) -> Tell:
     return bundle_of(told)
 
 
-def _a_page_further(found: list[dict[str, Any]]) -> object:
+def _a_page_further(found: list[dict[str, Any]]) -> None:
     for one in found:
         one["index"] += TILE_WIDTH
 
@@ -242,7 +242,7 @@ def _of_many_leaves() -> Iterator[Lie]:
     yield lie(
         "another tree whole", "leaves and tiles, under the true checkpoint", tree, both, _crossed_at(ENTRIES, 0, 1)
     )
-    paged = changed(lambda _l, told: _a_page_further(told["records"]) if told.get("records") else False)
+    paged = changed(lambda _l, told: _a_page_further(told["records"]))
     yield lie("records of another bundle", "each 256 further", leaf, frozenset({K.RECORDS}), paged)
 
 

@@ -19,6 +19,7 @@ from referral_api.client import inspection
 from referral_api.client.sdk import Client
 from referral_api.client.witnesses import standing
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.terms import Term
 from referral_api.domain.words import Act
 from tests.cli import test_liar as commands
 from tests.cli.shell import EXAMPLES, Shell
@@ -53,7 +54,7 @@ def stood(client: Client, scene: Scene, _ready: Any) -> object:
 
 def searched(client: Client, scene: Scene, _ready: Any) -> list[object]:
     """What `referral audit records` does."""
-    return list(inspection.search(client.session, int(scene.year), 0, {}))
+    return list(inspection.search(client.session, Term(int(scene.year)), 0, {}))
 
 
 CALLS: dict[str, Call] = {
