@@ -226,7 +226,8 @@ class Liar:
 
     def begin(self, lie: Lie | None) -> None:
         """From now on this lie, and a fresh count."""
-        assert not self.broken, self.broken
+        broken, self.broken = self.broken, []
+        assert not broken, broken
         self.lie, self.told, self.asked = lie, 0, []
 
     # What it can forge with.
