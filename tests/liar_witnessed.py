@@ -139,7 +139,6 @@ def witnessed_scene(folder: Path) -> Iterator[WitnessedScene]:
             scene = WitnessedScene(world, liar)
             scene.live()
             yield scene
-            world.check()
     finally:
         for witness in witnesses:
             witness.stop()

@@ -41,6 +41,9 @@ GOOD = (
 )
 LOG = ("no answer", "keys log")
 ACT = ("no answer", "view", "receipt")
+REPLAYED = "receipt: of another act"
+QUORUM = ("cosignatures: forged", "cosignatures: fewer")
+LONG = ("long log: partial bundle at a full path", "long log: full tile swapped", "long log: another hash above")
 ONE_RECORD = "records: one changed"
 """Of this family: each record that is false leaves its own evidence on the disk."""
 
@@ -109,15 +112,17 @@ ROWS: dict[str, Row] = {
     "approve": Row("registrar", ("approve", NEWCOMER, "--code-file", "digits"), ("no answer", "enrolments", "receipt")),
 }
 WITNESSED: dict[str, Row] = {
-    "receipt upgrade": Row("operator", ("receipt", "upgrade", "ACT", "--wait", "1"), ("cosignatures", "receipt")),
+    "receipt upgrade": Row("operator", ("receipt", "upgrade", "ACT", "--wait", "1"), ("cosignatures", REPLAYED)),
     "audit witnesses": Row("auditor", ("audit", "witnesses"), ("cosignatures",), also=(3,)),
-    "audit keys": Row("auditor", ("audit", "keys"), ("cosignatures",)),
-    "audit records": Row("auditor", ("audit", "records", "--limit", "1000"), ("long log",), also=(1,)),
-    "send": Row("operator", ("send", "emergencia.json", "--unit", UNIT), ("cosignatures",)),
-    "note": Row("officer", ("note", "REF", "passphrase"), ("cosignatures",)),
-    "units list": Row("operator", ("units", "list"), ("cosignatures",)),
+    "audit keys": Row("auditor", ("audit", "keys"), QUORUM),
+    "audit records": Row("auditor", ("audit", "records", "--limit", "1000"), LONG, also=(1,)),
+    "send": Row("operator", ("send", "emergencia.json", "--unit", UNIT), QUORUM),
+    "note": Row("officer", ("note", "REF", "passphrase"), QUORUM),
+    "units list": Row("operator", ("units", "list"), QUORUM),
 }
-"""In front of an exchange with witnesses and a long log: run by tests/story/test_liar_witnessed.py."""
+"""In front of an exchange with witnesses and a long log: run by tests/story/test_liar_witnessed.py, with every lie of
+these families (tests/lies_witnessed.py) in one language or the other.
+"""
 SILENT = {
     "outbox list": "reads the outbox", "receipt show": "reads the outbox", "receipt verify": "judges a file",
     "audit verify-pack": "judges a file", "audit db": "reads the operator's own database",
