@@ -20,8 +20,12 @@ from referral_api.domain.terms import Term
 from referral_api.formats.exchange_bodies import FinalState
 
 MAX_FAULTS_TOLD = 100
-ABSENT = frozenset({ErrorCode.NOT_FOUND, ErrorCode.UNAVAILABLE})
-"""Errors by which something is only not there."""
+_ABSENT = frozenset({ErrorCode.NOT_FOUND, ErrorCode.UNAVAILABLE})
+
+
+def is_absent(error: ReferralError) -> bool:
+    """Whether something is only not to be had: not there, or refused by whoever has it, which a `status` says."""
+    return error.code in _ABSENT or "status" in error.facts
 
 
 class Check(StrEnum):
@@ -135,7 +139,7 @@ class Report:
         except ReferralError as error:
             if error.code is ErrorCode.UNREACHABLE:
                 raise
-            self.note(check, log, index, error, missing=error.code in ABSENT or error.code in in_doubt)
+            self.note(check, log, index, error, missing=is_absent(error) or error.code in in_doubt)
             return False
         return True
 

@@ -34,7 +34,6 @@ from referral_api.auditlog.policy import genesis_policy
 from referral_api.auditlog.reading import Growing, Tiles
 from referral_api.auditlog.records import TreeHead
 from referral_api.auditlog.report import (
-    ABSENT,
     Check,
     Fault,
     Head,
@@ -44,6 +43,7 @@ from referral_api.auditlog.report import (
     Source,
     Told,
     Verdict,
+    is_absent,
     unheard,
 )
 from referral_api.auditlog.tiles import ENTRIES, TILE_WIDTH, TileName, parse_entries
@@ -190,7 +190,7 @@ class _Walk:
         self._report.exhibits = dict(shown)
         # Where the leaves themselves are not those of the root, tiles that differ from them say nothing more.
         whole = whole and self._note_tiles(log, tiles)
-        grown = self._report.hold(Check.GROWTH, log, None, partial(growing.judge, lost))
+        grown = self._report.hold(Check.GROWTH, log, None, partial(growing.judge, checkpoint.size, lost))
         if whole and grown and all(head.size <= size for head in known):
             self._report.heads[checkpoint.origin] = Head(checkpoint.origin, size, growing.root)
         # Records can still be held against leaves that do not add up: that is how what changed gets its name.
@@ -251,7 +251,7 @@ class _Walk:
         shown = dict(self._report.exhibits)
         for error, raw in tiles.faults:
             self._report.exhibits = shown if raw is None else shown | {"tile": raw}
-            self._report.note(Check.LEAVES, log, None, error, missing=error.code in ABSENT)
+            self._report.note(Check.LEAVES, log, None, error, missing=is_absent(error))
         self._report.exhibits = shown
         return not tiles.faults
 

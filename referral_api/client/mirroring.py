@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from itertools import chain
 from pathlib import Path
 
 from referral_api.auditlog.checkpoint import Checkpoint, TrustPolicy, verify_checkpoint
@@ -24,7 +23,16 @@ from referral_api.auditlog.leaf import parse_leaf
 from referral_api.auditlog.losses import LostLog, read_lost
 from referral_api.auditlog.merkle import HASH_BYTES, Frontier, leaf_hash, verify_consistency
 from referral_api.auditlog.report import OnProgress, RawRecord, Source, unheard
-from referral_api.auditlog.tiles import ENTRIES, TILE_WIDTH, TileName, TileReader, parse_entries, tile_width, tiles_of
+from referral_api.auditlog.tiles import (
+    ENTRIES,
+    TILE_WIDTH,
+    TileName,
+    TileReader,
+    edge_of,
+    parse_entries,
+    tile_width,
+    tiles_of,
+)
 from referral_api.client.sources import MirrorSource, block_path, encode_records, parse_block, put
 from referral_api.client.trust import audit_policy, entry_bundles, keys_policy
 from referral_api.domain.errors import ErrorCode, ReferralError
@@ -156,7 +164,7 @@ class _Copy:
         if self._old is not None and 0 < self._old.size < self.size:
             proof = TileReader(self.size, self._tile).consistency_proof(self._old.size)
             verify_consistency(self._old.size, self._old.root, self.size, self._new.root, proof)
-        for name in sorted(tiles_of(self.size), key=lambda one: -one.level):
+        for name in tiles_of(self.size):
             target = self._folder / name.path()
             if not target.exists():
                 put(target, self._tile(name.level, name.index, name.width))
@@ -166,7 +174,7 @@ class _Copy:
 
     def _edge(self) -> None:
         """The partial tiles hold all subtrees along the right edge, and so the root."""
-        edge = {(one.level, one.index): one for one in tiles_of(self.size) if one.width < TILE_WIDTH}
+        edge = {(one.level, one.index): one for one in edge_of(self.size)}
         for place, name in edge.items():
             raw = self._read(name)
             if len(raw) != name.width * HASH_BYTES:
@@ -241,15 +249,19 @@ class _Copy:
             return self.size
         put(self._folder / "checkpoint", self._raw)
         if self._old is not None:
-            new = set(chain(tiles_of(self.size), entry_bundles(0, self.size)))
-            last = (TileName(ENTRIES, self._old.size // TILE_WIDTH, self._old.size % TILE_WIDTH or TILE_WIDTH),)
-            for name in chain(tiles_of(self._old.size), last):
-                if name.width < TILE_WIDTH and name not in new:
+            for name in _partial(self._old.size):
+                if name not in _partial(self.size):
                     target = self._folder / name.path()
                     target.unlink(missing_ok=True)
                     with suppress(OSError):
                         target.parent.rmdir()
         return self.size
+
+
+def _partial(size: int) -> list[TileName]:
+    """The tiles and the bundle of a tree that a larger one has wider."""
+    width = size % TILE_WIDTH
+    return [*edge_of(size), *([TileName(ENTRIES, size // TILE_WIDTH, width)] if width else [])]
 
 
 def _held(target: Path) -> list[RawRecord]:
