@@ -225,7 +225,10 @@ def _standing_lines(screen: Screen, one: Standing) -> list[str]:
 def _finding_line(screen: Screen, finding: Finding) -> str:
     words = screen.say(f"seen.{finding.verdict}")
     code = "" if finding.error is None else text_of(finding.error.code, screen.lang).title
-    age = screen.say("seen.never") if finding.age_s is None else screen.say("seen.age", minutes=finding.age_s // 60)
+    if finding.age_s is None:
+        age = screen.say("seen.never")
+    else:
+        age = screen.say("seen.future" if finding.age_s < 0 else "seen.age", minutes=abs(finding.age_s) // 60)
     return screen.say("seen.witness", name=finding.name, words=words, age=age, code=code)
 
 

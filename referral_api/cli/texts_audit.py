@@ -90,6 +90,8 @@ AUDIT: Final[Mapping[str, tuple[str, str]]] = {
     "seen.never": ("nunca", "never"),
     "seen.fresh": ("firmó hace poco", "has cosigned lately"),
     "seen.stale": ("AVISO: su firma tiene más de una hora", "WARNING: its cosignature is more than an hour old"),
+    "seen.ahead": ("AVISO: su firma lleva una fecha futura", "WARNING: its cosignature is dated in the future"),
+    "seen.future": ("dentro de {minutes} min", "{minutes} min from now"),
     "seen.absent": ("no ha firmado esto", "has not cosigned this"),
     "seen.unreachable": ("no se le pudo preguntar", "could not be asked"),
     "seen.false": (

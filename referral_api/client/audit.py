@@ -188,8 +188,9 @@ def _lost(session: Session, source: Source, terms: Sequence[Term]) -> Mapping[st
         if term.before is not None:
             with suppress(ReferralError):
                 first = {one.index: one.record for one in source.records(term, 0, LEAVES_TO_TELL)}
-                origin = issuer_origin(session.profile.issuer, term.before.log)
-                found[term.before.log] = read_lost(term, origin, first[0], first[1])
+                if {0, 1} <= first.keys():
+                    origin = issuer_origin(session.profile.issuer, term.before.log)
+                    found[term.before.log] = read_lost(term, origin, first[0], first[1])
     return found
 
 

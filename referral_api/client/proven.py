@@ -14,6 +14,7 @@ from referral_api.auditlog.checkpoint import Checkpoint, VerifiedCheckpoint, ver
 from referral_api.auditlog.merkle import leaf_hash, verify_consistency, verify_inclusion
 from referral_api.auditlog.report import Head, Source
 from referral_api.auditlog.tiles import ENTRIES, TILE_WIDTH, TileName, TileReader, parse_entries
+from referral_api.client.exchange import told
 from referral_api.client.session import Session
 from referral_api.client.trust import issuer_origin, policy_of
 from referral_api.domain.errors import ErrorCode, ReferralError
@@ -44,7 +45,9 @@ class Proven:
     def _bundle(self, index: int) -> list[bytes]:
         if index not in self._bundles:
             width = min(TILE_WIDTH, self.head.size - index * TILE_WIDTH)
-            self._bundles = {index: parse_entries(self._source.tile(self.log, TileName(ENTRIES, index, width)), width)}
+            raw = self._source.tile(self.log, TileName(ENTRIES, index, width))
+            with told():
+                self._bundles = {index: parse_entries(raw, width)}
         return self._bundles[index]
 
     def _read_tile(self, level: int, index: int, width: int) -> bytes:
