@@ -209,12 +209,11 @@ def signer_adopt(
         given = [
             adoption.authority_of_state(read_file(path, STATE_BYTES), exchange, signers, logs) for path in state or ()
         ]
-        given += [
-            adoption.authority_of_checkpoint(read_file(path, MAX_NOTE_BYTES), exchange, logs)
-            for path in checkpoint or ()
-        ]
+        cosigned = [read_file(path, MAX_NOTE_BYTES) for path in checkpoint or ()]
+        given += adoption.authorities_of_checkpoints(cosigned, exchange, logs)
         call.confirm("ask.adopt", logs=", ".join(one.log for one in given))
-        adopted = adoption.adopt(exchange, signers, given, clock=time.time)
+        promised = server.ask_witnesses(settings, signers, time.time)
+        adopted = adoption.adopt(exchange, signers, given, clock=time.time, promised=promised)
     shown = [{"log": one.log, "size": one.size, "fence": one.fence, "by": one.by} for one in adopted]
     lines = [call.screen.say("signer.adopted", **one) for one in shown]
     call.show(Shown({"adopted": shown}, lines, [f"referral admin serve --config {config}"]))

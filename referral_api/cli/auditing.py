@@ -14,13 +14,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+from urllib.parse import unquote, urlsplit
 
 import typer
 
-from referral_api.auditlog.report import Check, Fault, Report, Source, Verdict
+from referral_api.auditlog.report import Check, Report, Source, Verdict
+from referral_api.auditlog.report import Fault as Finding
 from referral_api.cli.invocation import Invocation
-from referral_api.cli.output import EXIT_OF, Exit, Screen
+from referral_api.cli.output import EXIT_OF, Exit, Fault, Screen
 from referral_api.client import exhibits
 from referral_api.client.sdk import Client
 from referral_api.domain.catalogue import text_of
@@ -32,6 +34,19 @@ FALSE = Exit.UNEXPECTED
 INCOMPLETE = Exit.UNREACHABLE
 """Something could not be had."""
 MARKS = {Verdict.OK: "✔", Verdict.FAILED: "✖", Verdict.INCOMPLETE: "?", Verdict.NOT_REACHED: "·"}
+
+
+def mirror_folder(named: str) -> Path:
+    """The folder of a mirror, by its path or its `file:` address (RFC 8089). Raises Fault for any other address."""
+    address = urlsplit(named)
+    if "://" not in named and address.scheme != "file":
+        return Path(named)
+    if address.scheme != "file" or address.netloc not in ("", "localhost") or address.query or address.fragment:
+        raise Fault("not-a-folder", address=named)
+    return Path(unquote(address.path))
+
+
+MirrorFolder = Annotated[Path | None, typer.Option("--mirror", parser=mirror_folder)]
 
 
 def demand_auditor(client: Client) -> None:
@@ -54,6 +69,15 @@ def judged(call: Invocation, client: Client, evidence: Path | None) -> Iterator[
         folder = exhibits.write_error(client.session, error, evidence)
         call.screen.fail(ReferralError(error.code, **{**error.facts, "evidence": str(folder)}), FALSE)
         raise typer.Exit(int(FALSE)) from None
+
+
+@contextmanager
+def auditing(call: Invocation, evidence: Path | None) -> Iterator[Client]:
+    """An auditor's client with the newest keys, for a verb that asks the exchange; `judged`."""
+    with call.person() as client, judged(call, client, evidence):
+        client.sync_keys()
+        demand_auditor(client)
+        yield client
 
 
 def status_of(report: Report) -> Exit:
@@ -94,6 +118,10 @@ def report_data(client: Client, report: Report, *, mode: str, evidence: Path | N
             for told in report.lost
         ],
         "referrals": len(report.chronicles),
+        "erased": report.erased,
+        "final_states": {
+            ref: [one.model_dump(mode="json") for one in states] for ref, states in sorted(report.final_states.items())
+        },
         "witnesses": client.session.keymap.witness_policy is not None,
         "evidence": None if evidence is None else str(evidence),
     }
@@ -117,10 +145,23 @@ def report_lines(call: Invocation, report: Report, data: dict[str, Any]) -> list
     lines += lost_lines(screen, data["lost"])
     lines += [screen.say("audit.head", log=head.origin, size=head.size) for head in report.heads.values()]
     lines += [screen.say("audit.relied", log=log, size=size) for log, size in report.relied.items()]
+    lines += erased_lines(screen, data)
     if data["evidence"] is not None:
         lines.append(screen.say("audit.evidence", path=data["evidence"]))
     lines.append(screen.say("audit.here"))
     lines.append(screen.say("witnesses.some" if data["witnesses"] else "witnesses.none"))
+    return lines
+
+
+def erased_lines(screen: Screen, data: Mapping[str, Any]) -> list[str]:
+    """What was lawfully erased, and how each delivery of it ended (R-99); nothing where nothing was."""
+    if not data["erased"]:
+        return []
+    lines = [screen.say("audit.erased", count=data["erased"])]
+    for ref, states in data["final_states"].items():
+        for one in states:
+            state = screen.say(f"state.{one['state']}")
+            lines.append(screen.say("audit.final", ref=ref, unit=one["unit"], state=state))
     return lines
 
 
@@ -134,7 +175,7 @@ def lost_lines(screen: Screen, lost: Sequence[Mapping[str, Any]]) -> list[str]:
     return lines
 
 
-def _finding_data(report: Report, finding: Fault) -> dict[str, Any]:
+def _finding_data(report: Report, finding: Finding) -> dict[str, Any]:
     kept = finding.error.facts.get("what") == "kept-copy" or (
         finding.index is not None and finding.index < report.relied.get(finding.log, 0)
     )

@@ -18,7 +18,15 @@ import typer
 from referral_api.cli import evidence as packs
 from referral_api.cli import explaining, inspecting
 from referral_api.cli.audit_db import audit_db
-from referral_api.cli.auditing import demand_auditor, judged, keep_evidence, report_data, report_lines, status_of
+from referral_api.cli.auditing import (
+    MirrorFolder,
+    auditing,
+    judged,
+    keep_evidence,
+    report_data,
+    report_lines,
+    status_of,
+)
 from referral_api.cli.explaining import keep_report, run_verification
 from referral_api.cli.invocation import Invocation, invocation, read_document, write_private_file
 from referral_api.cli.output import Fault, Shown
@@ -49,7 +57,7 @@ def audit_verify(
     full: Annotated[bool, typer.Option("--full")] = False,  # noqa: FBT002 - an option of the command line
     since: Annotated[bool, typer.Option("--since")] = False,  # noqa: FBT002 - as above
     trust_first: Annotated[bool, typer.Option("--trust-first")] = False,  # noqa: FBT002 - as above
-    mirror: Annotated[Path | None, typer.Option("--mirror")] = None,
+    mirror: MirrorFolder = None,
     evidence: Annotated[Path | None, typer.Option("--evidence")] = None,
 ) -> None:
     """Verify everything, or what is new since the last time; exit 0 only if all was there and held (R-95)."""
@@ -72,11 +80,8 @@ def audit_mirror(
 ) -> None:
     """Copy the logs and their records to a folder, or bring a copy there up to date."""
     call = invocation(ctx)
-    with call.person() as client, judged(call, client, evidence):
-        client.sync_keys()
-        demand_auditor(client)
-        with call.screen.progress() as progress:
-            sizes = client.mirror(path, progress)
+    with auditing(call, evidence) as client, call.screen.progress() as progress:
+        sizes = client.mirror(path, progress)
     lines = [call.screen.say("mirror.log", log=log, size=size) for log, size in sizes.items()]
     call.show(Shown({"mirror": str(path), "sizes": sizes}, lines, [f"referral audit verify --mirror {path}"]))
 

@@ -10,6 +10,7 @@ Implements: R-95; design §9, §10 of its principles (Spanish first).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,7 +22,9 @@ from referral_api.cli.auditing import (
     FALSE,
     INCOMPLETE,
     MARKS,
+    MirrorFolder,
     demand_auditor,
+    erased_lines,
     judged,
     keep_evidence,
     lost_lines,
@@ -33,10 +36,11 @@ from referral_api.client import audit
 from referral_api.client.kept import Kept
 from referral_api.client.sdk import Client
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.words import Role
+from referral_api.domain.words import Role, State
 from referral_api.formats.strict_json import canonical, parse
 
 _MAX_REPORT_BYTES = 1 << 20
+_REF, _SLUG = re.compile("[0-9a-f-]{36}"), re.compile("[a-z0-9-]{1,64}")
 _RESULTS = {"intact": Exit.OK, "false": FALSE, "incomplete": INCOMPLETE}
 _BY_WHAT = {
     "kept-copy": "kept",
@@ -75,7 +79,7 @@ def audit_explain(
     ctx: typer.Context,
     report: Annotated[Path | None, typer.Argument()] = None,
     full: Annotated[bool, typer.Option("--full")] = False,  # noqa: FBT002 - an option of the command line
-    mirror: Annotated[Path | None, typer.Option("--mirror")] = None,
+    mirror: MirrorFolder = None,
     evidence: Annotated[Path | None, typer.Option("--evidence")] = None,
 ) -> None:
     """Say in plain words what a verification found; its exit code is the verification's."""
@@ -130,6 +134,7 @@ def explain(screen: Screen, data: Mapping[str, Any], phones: Mapping[str, str]) 
         yield screen.say("audit.relied", log=log, size=size)
     yield from lost_lines(screen, data.get("lost", ()))
     yield screen.say("explain.covered", referrals=data["referrals"])
+    yield from erased_lines(screen, data)
     for origin, head in data["heads"].items():
         yield screen.say("audit.head", log=origin, size=head["size"])
     yield ""
@@ -198,6 +203,12 @@ def _is_report(document: Any) -> bool:
             and all(int(head["size"]) for head in document["heads"].values())
             and all(int(size) for size in document["relied"].values())
             and {"referrals", "witnesses"} <= document.keys()
+            and int(document["erased"]) >= 0
+            and all(
+                _REF.fullmatch(ref) and _SLUG.fullmatch(one["unit"]) and State(one["state"])
+                for ref, states in document["final_states"].items()
+                for one in states
+            )
         )
     except (LookupError, TypeError, ValueError, AttributeError):
         return False

@@ -33,6 +33,7 @@ def register(app: typer.Typer) -> None:
     app.command("timeline")(timeline)
     app.command("withdraw")(withdraw)
     outbox = group_meaning(outbox_list)
+    outbox.command("resend")(outbox_resend)
     for name, verb in (("list", outbox_list), ("flush", outbox_flush), ("reseal", outbox_reseal)):
         outbox.command(name)(verb)
     app.add_typer(outbox, name="outbox")
@@ -91,6 +92,14 @@ def outbox_reseal(ctx: typer.Context, act: Annotated[str, typer.Argument()]) -> 
         client.flush(impatient=True)
         entry = client.outbox.get(renewed.outgoing.id)
     acting.show_entry(call, entry, f"referral timeline {entry.outgoing.ref}")
+
+
+def outbox_resend(ctx: typer.Context, ref: Annotated[str, typer.Argument()]) -> None:
+    """Send again, unchanged, what the exchange took of a referral and has lost since."""
+    call = invocation(ctx)
+    with call.anyone() as client, call.screen.progress() as progress:
+        entries = client.resend(ref, progress)
+    _show_outbox(call, entries, f"referral timeline {ref}")
 
 
 def withdraw(

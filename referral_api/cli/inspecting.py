@@ -19,7 +19,7 @@ import typer
 
 from referral_api.auditlog.policy import Policy, parse_policy
 from referral_api.auditlog.report import Head
-from referral_api.cli.auditing import FALSE, INCOMPLETE, demand_auditor, judged
+from referral_api.cli.auditing import FALSE, INCOMPLETE, MirrorFolder, auditing, demand_auditor, judged
 from referral_api.cli.invocation import invocation, read_file
 from referral_api.cli.output import Exit, Screen, Shown
 from referral_api.client import audit, exhibits, inspection, witnesses
@@ -50,9 +50,7 @@ def audit_referral(
 ) -> None:
     """Everything about one referral: who, when, what, with its proofs, and the states that follow."""
     call = invocation(ctx)
-    with call.person() as client, judged(call, client, evidence):
-        client.sync_keys()
-        demand_auditor(client)
+    with auditing(call, evidence) as client:
         found = inspection.dossier(client.session, ref, audit.terms_of(client.session))
     screen = call.screen
     rows, before = [], None
@@ -139,7 +137,7 @@ def audit_records(
     of_kind: Annotated[str | None, typer.Option("--kind")] = None,
     after: Annotated[datetime | None, typer.Option("--since", formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])] = None,
     before: Annotated[datetime | None, typer.Option("--until", formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])] = None,
-    mirror: Annotated[Path | None, typer.Option("--mirror")] = None,
+    mirror: MirrorFolder = None,
     evidence: Annotated[Path | None, typer.Option("--evidence")] = None,
 ) -> None:
     """The records behind the leaves of one year, each verified against its leaf."""
@@ -185,9 +183,7 @@ def audit_witnesses(
     """Who else has seen the same logs: cosignatures, their age, and what each witness itself shows."""
     call = invocation(ctx)
     chosen = None if policy is None else parse_policy(read_file(policy))
-    with call.person() as client, judged(call, client, evidence):
-        client.sync_keys()
-        demand_auditor(client)
+    with auditing(call, evidence) as client:
         rule = witnesses.effective_policy(client.session.keymap, chosen)
         found = [] if rule is None else _ask_witnesses(client, rule)
         faults = [fault for one in found for fault in one.faults()]

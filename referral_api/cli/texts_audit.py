@@ -13,6 +13,11 @@ AUDIT: Final[Mapping[str, tuple[str, str]]] = {
         "  {log}: las firmas de las primeras {size} hojas se comprobaron la vez anterior; su contenido, ahora",
         "  {log}: the signatures of the first {size} leaves were verified the time before; their contents, now",
     ),
+    "audit.erased": (
+        "  Borrado conforme a ley, y así consta: {count} hojas; el último estado, según el acto que las borró:",
+        "  Lawfully erased, and on the record as such: {count} leaves; the last state, as the erasing act says:",
+    ),
+    "audit.final": ("    {ref}  {unit}: {state}", "    {ref}  {unit}: {state}"),
     "audit.evidence": ("Evidencia guardada en {path}", "Evidence kept in {path}"),
     "record.retrieved": ("paquete entregado", "bundle handed out"),
     "record.part_read": ("parte de un adjunto entregada", "attachment part handed out"),

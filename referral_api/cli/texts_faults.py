@@ -245,6 +245,19 @@ _FAULTS: Final[Mapping[str, tuple[str, str]]] = {
         ),
     ),
     **_fault(
+        "not-a-folder",
+        (
+            "No es una carpeta de esta máquina: {address}",
+            "Una copia se comprueba desde su carpeta o su dirección file://.",
+            "Haga una copia primero: referral audit mirror CARPETA",
+        ),
+        (
+            "This is no folder of this machine: {address}",
+            "A mirror is verified from its folder or its file:// address.",
+            "Make a copy first: referral audit mirror FOLDER",
+        ),
+    ),
+    **_fault(
         "no-report",
         ("Este perfil no tiene ningún informe.", "Todavía no se comprobó nada.", "Primero: referral audit verify"),
         ("This profile has no report.", "Nothing has been verified yet.", "First: referral audit verify"),

@@ -53,6 +53,10 @@ _COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "help.outbox.list": ("Ver la bandeja de salida.", "List the outbox."),
     "help.outbox.flush": ("Enviar lo que espera.", "Send what waits."),
     "help.outbox.reseal": ("Sellar de nuevo con las claves de hoy.", "Seal again with today's keys."),
+    "help.outbox.resend": (
+        "Enviar otra vez, sin cambios, lo que se perdió en el servidor de intercambio.",
+        "Send again, unchanged, what the exchange has lost.",
+    ),
     "help.inbox": ("La bandeja de entrada.", "The inbox."),
     "help.inbox.list": ("Ver la bandeja.", "List the inbox."),
     "help.inbox.watch": ("Esperar lo que llegue y dar la alarma.", "Wait for what arrives, and sound the alarm."),

@@ -5,7 +5,7 @@ and receipt hold, and a referral's acts fold to the states that its receipts cla
 
 Must never: call a search complete. Who searches for us may leave something out; `audit verify` finds it.
 
-Implements: R-52, R-92, R-95; design §9.
+Implements: R-52, R-92, R-95, R-98 (what is searched for); design §9.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from referral_api.client.proven import Proven
 from referral_api.client.session import Session
 from referral_api.client.sources import RECORDS_A_CALL, HttpSource, parse_records
 from referral_api.client.trust import receipt_keys
-from referral_api.client.view import fetch_referral
+from referral_api.client.view import fetch_referral, role_of
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.terms import Term
-from referral_api.domain.words import CredentialKind, ReferralId, Role
+from referral_api.domain.words import CredentialKind, ReferralId
 from referral_api.formats.act import RawAct, parse_act, verify_act
 from referral_api.formats.key_entry import parse_key_entry
 from referral_api.formats.parties import EXCHANGE
@@ -75,12 +75,12 @@ class Item:
         return self.act.unit if self.act is not None else getattr(self.record, "unit", None)
 
     def fits(self, wanted: Mapping[str, str]) -> bool:
-        """Whether it is what was searched for."""
+        """Whether it is what was searched for, in the meaning of R-98."""
         return (
             wanted.get("party", self.party) == self.party
             and wanted.get("ref", self.ref) == self.ref
             and wanted.get("kind", self.kind) == self.kind
-            and int(wanted.get("since", self.at)) <= self.at <= int(wanted.get("until", self.at))
+            and int(wanted.get("since", self.at)) <= self.at < int(wanted.get("until", self.at + 1))
         )
 
 
@@ -195,19 +195,12 @@ def _key_event(index: int, leaf: bytes) -> KeyEvent:
 
 
 def _page(session: Session, term: Term, start: int, wanted: Mapping[str, str]) -> tuple[list[RawRecord], int | None]:
-    """One page of what is wanted, and where the next one begins."""
-    try:
-        answer = session.read_json(exchange.records(term, start, RECORDS_A_CALL, **wanted))
-    except ReferralError as error:
-        if not wanted or error.code is not ErrorCode.MALFORMED:
-            raise
-        # An exchange that does not search hands out everything, and the searching is done here.
-        answer = session.read_json(exchange.records(term, start, RECORDS_A_CALL))
-    found = parse_records(answer.get("records"))
-    if "next" in answer:
-        following = answer["next"]
-        return found, following if isinstance(following, int) else None
-    return found, found[-1].index + 1 if len(found) == RECORDS_A_CALL else None
+    """One page of what is wanted, and where the next one begins. Raises MALFORMED (`members`)."""
+    answer = session.read_json(exchange.records(term, start, RECORDS_A_CALL, **wanted))
+    following = answer.get("next", ...)
+    if not isinstance(following, (int, type(None))):
+        raise ReferralError(ErrorCode.MALFORMED, reason="members")
+    return parse_records(answer.get("records")), following
 
 
 def _act(session: Session, proven: Proven, leaf: Leaf, term: Term, raw: RawRecord) -> Item:
@@ -238,18 +231,9 @@ def _told(session: Session, item: Item) -> Told | None:
     if item.act is not None:
         if not _accepted(item):
             return None
-        event = event_of(item.act, _role(session, item.act.party), item.at)
+        event = event_of(item.act, role_of(session, item.act.party), item.at)
         return Told(item.term, item.index, event=event, kind=item.signer, receipt=item.receipt, at=item.at)
     record: Any = item.record
     if isinstance(record, Retrieved) and record.sealed == "bundle" and record.unit is not None:
         return Told(item.term, item.index, retrieved_by=record.unit, at=item.at)
     return None
-
-
-def _role(session: Session, party: str) -> Role:
-    if party == EXCHANGE:
-        return Role.EXCHANGE
-    found = session.keymap.find_party(party)
-    if found is None:
-        raise ReferralError(ErrorCode.KEY_NOT_VALID, reason="unknown", party=party)
-    return found.role

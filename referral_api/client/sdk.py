@@ -226,6 +226,10 @@ class Client:
 
     # Either side of a referral.
 
+    def resend(self, ref: str, progress: OnProgress = unheard) -> list[Entry]:
+        """Send again what an exchange that was recovered has lost of a referral. Raises as `submission.resend`."""
+        return submission.resend(self.session, self.outbox, ReferralId(ref), progress=progress)
+
     def inbox(self, *, pending: bool = False) -> Iterator[InboxEntry]:
         """Everything in the inbox, from its beginning. The kept cursor is left alone."""
         after: str | None = None

@@ -219,6 +219,28 @@ def flush(session: Session, outbox: Outbox, *, impatient: bool = False, progress
     return done
 
 
+def resend(session: Session, outbox: Outbox, ref: ReferralId, *, progress: OnProgress = unheard) -> list[Entry]:
+    """Send again, byte for byte, what the exchange has accepted of a referral from here, oldest first; the entries.
+
+    For an exchange that came back from a backup without what was sealed beside its acts (R-97). It owes each act the
+    receipt that it gave before. Raises NOT_FOUND where nothing of the referral was accepted from here, RECEIPT_MISMATCH
+    for another receipt, and what refuses a call or trust.py raises: what was sent until then stays sent.
+    """
+    known = outbox.accepted(ref)
+    entries = [entry for entry in outbox.entries() if entry.outgoing.digest in known]
+    if not entries:
+        raise ReferralError(ErrorCode.NOT_FOUND)
+    for number, entry in enumerate(entries):
+        progress("acts", number, len(entries))
+        answer = session.call(_request(entry.outgoing), exchange.judge_receipted)
+        confirmed = session.believe(answer, parse_act(entry.outgoing.jws))
+        if confirmed.receipt.raw != entry.receipt:
+            raise ReferralError(ErrorCode.RECEIPT_MISMATCH, member="receipt")
+        if entry.outgoing.route is not None:
+            _believe_route(session, answer, entry.outgoing.route)
+    return entries
+
+
 def _wait(session: Session, outbox: Outbox, entry: Entry) -> Entry:
     """What it builds on was lost too, and whoever signed that has not sent it again yet."""
     outbox.postpone(entry.outgoing.id, ErrorCode.NOT_FOUND, session.ambient.now() + WAIT_FOR_OTHERS_S)

@@ -166,12 +166,12 @@ def _relation(session: Session, chronicle: Chronicle) -> Relation:
     party = session.profile.party
     own = chronicle.deliveries.get(party)
     state = None if own is None else own.shown_state
-    return policy.relation_of(party, _role(session, party), sender=str(chronicle.sender), state=state)
+    return policy.relation_of(party, role_of(session, party), sender=str(chronicle.sender), state=state)
 
 
 def _standing(session: Session, relation: Relation, acts: Sequence[ShownAct], delivery: Delivery) -> Standing:
     """From the fold and the tables that the exchange itself goes by (R-70, R-80), and not from what it says."""
-    role = _role(session, session.profile.party)
+    role = role_of(session, session.profile.party)
     caller = None if session.credential is None else session.keymap.find_credential(session.credential)
     ruled_out = policy.role_at_delivery(delivery.role) if role is Role.POLICE_UNIT else frozenset[Act]()
     asked = delivery.questions_for(session.profile.party, "" if caller is None else caller.id)
@@ -229,11 +229,12 @@ def _verify_receipt(session: Session, act: RawAct, raw: bytes, term: Term, index
 
 
 def _told(session: Session, shown: ShownAct) -> Told:
-    event = event_of(shown.act, _role(session, shown.act.party), shown.at)
+    event = event_of(shown.act, role_of(session, shown.act.party), shown.at)
     return Told(shown.term, shown.index, event=event, kind=shown.kind, receipt=shown.receipt)
 
 
-def _role(session: Session, party: str) -> Role:
+def role_of(session: Session, party: str) -> Role:
+    """The role in which a party acts, as the keys log has it. Raises KEY_NOT_VALID (`unknown`)."""
     if party == EXCHANGE:
         return Role.EXCHANGE
     found = session.keymap.find_party(party)
@@ -244,4 +245,4 @@ def _role(session: Session, party: str) -> Role:
 
 def _own_unit(session: Session) -> str | None:
     party = session.profile.party
-    return party if _role(session, party) is Role.POLICE_UNIT else None
+    return party if role_of(session, party) is Role.POLICE_UNIT else None

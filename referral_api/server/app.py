@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -42,13 +42,15 @@ from referral_api.server.service.exchange import Directory, Exchange, term_of, y
 from referral_api.server.service.promises import promised
 from referral_api.server.service.recording import ClockWatch, Configured, Recording
 from referral_api.server.service.replay import MemoryReplayStore, ReplayStore
+from referral_api.server.service.second_host import SigningHere, SigningHost
 from referral_api.server.service.tokens import TokenService
 from referral_api.server.service.waiters import Waiters, turn
 from referral_api.server.service.witnesses import Witnessing
 from referral_api.server.service.writer import Gathering, Writer
 from referral_api.server.settings import Settings
+from referral_api.server.storage import lease
 from referral_api.server.storage.database import Database
-from referral_api.server.storage.gate import NOTHING, Promises, pass_gate
+from referral_api.server.storage.gate import NOTHING, Promises, gate_beside, pass_gate
 from referral_api.server.storage.keyfiles import Signers, create_signers, load_signers
 from referral_api.server.storage.logbook import KEYS
 from referral_api.server.storage.replay import SharedReplayStore
@@ -80,6 +82,8 @@ class Runtime:
     """The line to the witnesses; None where the genesis act declares none."""
     spool: Spool
     """Where reads are recorded while writes are closed."""
+    elsewhere: SigningHost | None
+    """The host that signs the logs, where that is another."""
 
     def close(self) -> None:
         """Stop the writer and give files and connections back."""
@@ -105,15 +109,19 @@ def open_runtime(
 
     What the gate finds closes the writer (R-97); `recovering` leaves the gate out, for commands that mend what it
     finds. Raises what database and keys raise, and WRITES_CLOSED with `reason` `signer-fenced` (another host runs this
-    exchange) or `settings-differ-from-genesis`.
+    exchange, and it is not said to have several) or `settings-differ-from-genesis`.
     """
     signers = load_signers(settings.keys_dir)
     database = Database.open(settings.database)
     log_signers = open_log_signers(settings, signers)
     try:
         asks = not recovering and raw_genesis is None
-        promises = _promises(settings, signers, log_signers, clock) if asks else NOTHING
-        checkpoints, closed = ({}, None) if recovering else pass_gate(database, log_signers, promises)
+        promises = ask_witnesses(settings, log_signers, clock) if asks else NOTHING
+        away = settings.several_hosts and not recovering and lease.is_elsewhere(database, log_signers)
+        if away:
+            checkpoints, closed = gate_beside(database, log_signers.trust, promises)
+        else:
+            checkpoints, closed = ({}, None) if recovering else pass_gate(database, log_signers, promises)
         doubtful = recovering or closed is not None
         exchange = _exchange(settings, signers, database, log_signers, raw_genesis, verify=doubtful)
         exchange.checkpoints.update(checkpoints)
@@ -127,6 +135,11 @@ def open_runtime(
         database.close()
         raise
     notices = _notices(settings, exchange)
+    elsewhere = None
+    if away and notices is not None:
+        # A state that lies here is none to speak by.
+        exchange = replace(exchange, signed=lambda _log: None)
+        elsewhere = SigningHost(database, log_signers.trust, exchange.checkpoints, notices.ask)
     polled: dict[str, int] = {}
     watch = ClockWatch(exchange, clock, time.monotonic)
     writer = Writer(
@@ -134,15 +147,18 @@ def open_runtime(
         log_signers,
         clock=clock,
         term_of=term_of,
-        begin=lambda batch: opening.begin(exchange, log_signers, watch, polled, batch),
+        begin=lambda batch: opening.begin(exchange, elsewhere or log_signers, watch, polled, batch),
         announce=lambda batch: _announce(notices, batch),
         committed=lambda batch: _committed(exchange, watch, batch),
         checkpoints=exchange.checkpoints,
+        publish=notices.tell_signed if settings.several_hosts and notices else None,
+        elsewhere=elsewhere,
         closed=closed,
         on_step=on_step,
     )
     witnessing = None if witnesses is None else _witnessing(settings, exchange, writer, witnesses)
-    return Runtime(settings, exchange, signers, log_signers, writer, clock, polled, notices, witnessing, spool)
+    parts = (settings, exchange, signers, log_signers, writer, clock, polled, notices, witnessing, spool, elsewhere)
+    return Runtime(*parts)
 
 
 def open_log_signers(settings: Settings, signers: Signers) -> LogSigners:
@@ -208,12 +224,12 @@ def _chosen_witnesses(settings: Settings) -> Policy | None:
     return policy
 
 
-def _promises(settings: Settings, signers: Signers, log_signers: LogSigners, clock: Callable[[], float]) -> Promises:
+def ask_witnesses(settings: Settings, log_signers: LogSigners, clock: Callable[[], float]) -> Promises:
     """What the witnesses say they have cosigned of the logs that this host knows, and of this year's."""
     if settings.witness_policy is None:
         return NOTHING
     names = {KEYS, Term(year_of(int(clock()))).log, *log_signers.names()}
-    logs = {name: log_key(log_signers.origin(name), signers.log.public) for name in names}
+    logs = {name: log_key(log_signers.origin(name), log_signers.key.public) for name in names}
     return promised(parse_policy(settings.read_witness_policy()), logs)
 
 
@@ -324,7 +340,7 @@ def create_app(runtime: Runtime) -> Edge:
 
 def _site(runtime: Runtime) -> Site:
     """Everything that handlers may use."""
-    exchange, settings = runtime.exchange, runtime.settings
+    exchange, settings, notices = runtime.exchange, runtime.settings, runtime.notices
     on_sqlite = exchange.database.dialect == "sqlite"
     secret = runtime.signers.token.sign(b"referral-1 secret of the cursors")
     gathering = Gathering(runtime.writer)
@@ -351,6 +367,10 @@ def _site(runtime: Runtime) -> Site:
         witnessing=runtime.witnessing,
         polled=runtime.polled,
         spool=runtime.spool,
+        elsewhere=runtime.elsewhere,
+        signing_here=None
+        if notices is None or runtime.elsewhere is not None
+        else SigningHere(runtime.writer, runtime.log_signers.newest, notices.tell_signed),
     )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from referral_api.domain.errors import ErrorCode, ReferralError
@@ -42,6 +42,11 @@ class Settings(BaseSettings):
     lanes: int = Field(default=0, ge=0, le=16)
     """Verification threads; 0 means one on SQLite, four on PostgreSQL."""
 
+    several_hosts: bool = False
+    """Whether the exchange runs on several hosts over one PostgreSQL: then a host that is not the signer's waits for
+    its checkpoints instead of refusing to start, and the signer keeps each in the database before it is released. The
+    same on all hosts. Trusted: whoever sets it can make answers wait, and nothing else."""
+
     witness_policy: Path | None = None
     """The witnesses and where they are (C2SP tlog-policy), as the genesis act states them; None only where that
     declares that there are none. Trusted: whoever controls this can starve the log of cosignatures."""
@@ -59,6 +64,12 @@ class Settings(BaseSettings):
         if not parts.netloc or parts.query or parts.fragment or issuer.endswith("/"):
             raise ValueError("the issuer has a host, no query, no fragment and no trailing slash")
         return issuer
+
+    @model_validator(mode="after")
+    def _has_one_database(self) -> Self:
+        if self.several_hosts and not self.database_url.startswith("postgresql"):
+            raise ValueError("several hosts need a PostgreSQL database")
+        return self
 
     def read_witness_policy(self) -> bytes:
         """The bytes of the policy file. Raises UNAVAILABLE, reason `witness-policy`."""
@@ -81,7 +92,7 @@ class Settings(BaseSettings):
     def shared(self) -> dict[str, bytes]:
         """The settings that all processes of the exchange share, by name and without any secret: what it runs with."""
         place = urlsplit(self.database)
-        names = ("issuer", "environment", "contact", "keys_dir", "signer_dir")
+        names = ("issuer", "environment", "contact", "keys_dir", "signer_dir", "several_hosts")
         shared = {name: str(getattr(self, name)) for name in names}
         shared["database"] = f"{place.scheme}://{place.hostname}:{place.port}{place.path}"
         return {name: value.encode() for name, value in shared.items()}

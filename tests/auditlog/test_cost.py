@@ -8,8 +8,9 @@ from functools import cache
 from time import process_time
 
 from referral_api.auditlog.checkpoint import sign_checkpoint
-from referral_api.auditlog.leaf import LeafKind, encode_leaf, leaf_of
+from referral_api.auditlog.leaf import encode_leaf
 from referral_api.auditlog.merkle import Frontier, Growth, append, leaf_hash, verify_inclusion
+from referral_api.auditlog.records import ClockJump, encode_record, encode_salt, leaf_of_record
 from referral_api.auditlog.report import RawRecord, Report
 from referral_api.auditlog.tiles import (
     ENTRIES,
@@ -27,11 +28,13 @@ from tests.formats import parties_world as pw
 from tests.formats.parties_world import NOW, key
 from tests.timing import spent_us
 
-LEAF = encode_leaf(leaf_of(b"x", LeafKind.SYSTEM, NOW))
+JUMP = ClockJump(t=NOW, salt=encode_salt(bytes(16)), expected=NOW, observed=NOW + 9)
+RECORD = encode_record(JUMP)
+LEAF = encode_leaf(leaf_of_record(JUMP, RECORD))
 
 
 class Long:
-    """A source whose audit log is as long as is asked for and holds nothing: every leaf alike, no record to be had."""
+    """A source whose audit log is as long as is asked for, with every leaf alike: a clock jumps."""
 
     def __init__(self, size: int) -> None:
         self._exchange = SimulatedExchange()
@@ -51,7 +54,7 @@ class Long:
         return raw
 
     def records(self, term: Term, start: int, count: int) -> list[RawRecord]:
-        return [RawRecord(index, b"x", None) for index in range(start, start + count)]
+        return [RawRecord(index, RECORD, None) for index in range(start, start + count)]
 
 
 @cache
@@ -75,6 +78,7 @@ def test_verification_grows_in_a_line_with_the_log_and_its_memory_does_not() -> 
     short, few_s, few_bytes = verified(4 * TILE_WIDTH)
     long, many_s, many_bytes = verified(16 * TILE_WIDTH)
     assert (short.heads[f"{HOST}/v1/log/{AUDIT}"].size, long.heads[f"{HOST}/v1/log/{AUDIT}"].size) == (1024, 4096)
+    assert {one.index for one in long.faults if one.log == AUDIT} == {0}, "no genesis, but all else opens"
     assert many_s < 12 * few_s
     # What is held of a log is a bundle; twelve times a bundle's leaves more would be half a megabyte.
     assert many_bytes - few_bytes < 400_000

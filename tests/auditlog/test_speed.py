@@ -9,7 +9,13 @@ import pytest
 
 from referral_api.auditlog.leaf import LeafKind, encode_leaf, leaf_of, parse_leaf
 from referral_api.auditlog.merkle import Frontier, append, leaf_hash, verify_inclusion
+from referral_api.auditlog.report import Check, Report
 from referral_api.auditlog.tiles import TileReader, extend_tiles
+from referral_api.auditlog.verification import verify_full
+from referral_api.domain.terms import Term
+from tests.auditlog.test_cost import Long
+from tests.client.world import YEAR
+from tests.formats.parties_world import ISSUER, Log
 from tests.timing import spent_us
 
 pytestmark = [pytest.mark.bench, pytest.mark.slow]
@@ -81,3 +87,18 @@ def test_a_million_leaves_are_read_and_hashed_to_the_root_under_the_floor(
     print(f"leaves read and hashed to the root: {spent:.2f} s")
     assert rebuilt == frontier
     assert spent < 5
+
+
+def test_a_whole_verification_grows_in_a_line_with_the_log() -> None:
+    """Every leaf parsed, hashed, opened and followed by the walk, of a source that costs nothing to read."""
+    few, many = 100_000, 1_000_000
+    (_, few_s), (report, many_s) = timed(few), timed(many)
+    print(f"whole verification of {few} leaves: {few_s:.2f} s, of {many}: {many_s:.2f} s ({many_s / few_s:.1f} x)")
+    assert report.counts[Check.RECORDS] >= many
+    assert many_s < 1.5 * many / few * few_s
+
+
+def timed(size: int) -> tuple[Report, float]:
+    source, root = Long(size), Log().keymap.root
+    start = process_time()
+    return verify_full(source, root, [Term(YEAR)], {}, issuer=ISSUER), process_time() - start

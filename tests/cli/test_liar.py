@@ -73,6 +73,7 @@ ROWS: dict[str, Row] = {
     "withdraw": Row("operator", ("withdraw", "REF", "--reason", "consent_withdrawn"), ACT),
     "outbox flush": Row("operator", ("outbox", "flush"), ("no answer", "receipt", "growth"), "queued", (8,)),
     "outbox reseal": Row("operator", ("outbox", "reseal", "ACT"), ("no answer", "keys log", "receipt"), "stale", (8,)),
+    "outbox resend": Row("operator", ("outbox", "resend", "REF"), ("no answer", "receipt")),
     "inbox list": Row("officer", ("inbox", "list"), ("no answer", "inbox")),
     "inbox watch": Row("officer", ("inbox", "watch", "--once", "--wait", "0"), ("no answer", "inbox")),
     "show": Row("officer", ("show", "REF"), ("no answer", "view", "bundle")),
@@ -112,7 +113,7 @@ SILENT = {
 FIRST = {
     "audit log": "audit log: checkpoint by another key",
     "view": "view: another state claimed",
-    "records": "records: one changed",
+    "records": "records: shifted by one",
 }
 """Which lie stands for its family, where it is not the first of it: a search cannot tell what it was not told, says so,
 and leaves that to `audit verify`.

@@ -102,6 +102,11 @@ class Nursery:
         self._pid = 0
         return int(code)
 
+    def kill(self) -> int:
+        """End this life now, as a power cut would."""
+        os.kill(self._pid, signal.SIGKILL)
+        return self.ended()
+
     def end(self) -> int:
         """Ask this life to end, as an operator would."""
         os.kill(self._pid, signal.SIGTERM)

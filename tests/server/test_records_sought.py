@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from referral_api.auditlog.leaf import parse_leaf
 from referral_api.auditlog.records import RecordRead, Sought, parse_record
+from referral_api.client import inspection
+from referral_api.client.sources import MirrorSource
+from referral_api.domain.terms import Term
 from referral_api.domain.words import Act
 from referral_api.server.service import evidence
 from tests.world import UNIT, World
@@ -114,3 +118,23 @@ def test_what_was_looked_through_and_for_is_on_the_record(world: World) -> None:
     find(world, "from=3&limit=2")
     record = told(world)
     assert (record.sought, record.start, record.count) == (None, 3, 2)
+
+
+def test_a_mirror_is_searched_as_the_exchange_searches(world: World, tmp_path: Path) -> None:
+    """R-98: the same words find the same records, whoever does the searching."""
+    ref = lived(world)
+    world.clock.ahead_s += 60
+    lived(world)
+    auditor, term = world.auditor, Term(year_of(world))
+    end = auditor.mirror(tmp_path / "mirror")[term.log]
+    source = MirrorSource(tmp_path / "mirror")
+    times = [item.at for item in inspection.search_mirror(auditor.session, source, term, 0, {})]
+    filters = [
+        {"ref": ref}, {"party": UNIT}, {"kind": "submit"}, {"kind": "retrieved"}, {"party": UNIT, "kind": "ack"},
+        {"since": str(times[-1])}, {"until": str(times[-1])}, {"since": str(times[0]), "until": str(times[0] + 1)},
+    ]  # fmt: skip
+    for wanted in filters:
+        here = [item.index for item in inspection.search_mirror(auditor.session, source, term, 0, wanted)]
+        there = [item.index for item in inspection.search(auditor.session, term, 0, wanted) if item.index < end]
+        assert here == there, wanted
+        assert here, wanted

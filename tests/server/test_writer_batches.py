@@ -215,18 +215,18 @@ def test_whoever_has_a_receipt_gets_it_while_nothing_can_be_written(sqlite_world
 def test_an_act_that_waits_for_its_checkpoint_gets_it_however_late_it_is_repeated(world: World) -> None:
     """R-18, R-53: it stands in the log; to be told that it came too late would have it sealed and sent once more."""
     one, writer = parcel(world), world.server.runtime.writer
-    signers = writer._signers
+    signers = writer._covering._signers
 
     def broken(_log: str) -> Any:
         raise OSError("the signer's disk is gone")
 
-    writer._signers = broken
+    writer._covering._signers = broken
     pending = answer_to(one, world)
     assert (pending.status, pending.code) == (503, "checkpoint-pending")
     world.clock.ahead_s = 8 * 24 * 3600
     still = answer_to(one, world)
     assert (still.status, still.code) == (503, "checkpoint-pending")
-    writer._signers = signers
+    writer._covering._signers = signers
     assert answer_to(one, world).status == 200
     world.check()
 

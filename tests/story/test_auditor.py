@@ -94,7 +94,13 @@ def test_an_auditors_day(world: World, shell: Shell) -> None:
     assert audit(shell, "mirror", "espejo").exit == 0
     mirrored = audit(shell, "records", "--mirror", "espejo", "--kind", "submit", "--json").json
     assert [one["ref"] for one in mirrored["records"]] == [ref, second]
+    address = (world.folder / "espejo").as_uri()
+    assert audit(shell, "verify", "--mirror", address).exit == 0
     assert audit(shell, "verify", "--since").exit == 0
+    assert audit(shell, "verify", "--mirror", f"{address}-que-no-hay").exit == 3
+    for wrong in ("https://example.org/espejo", "file://servidor.example/espejo"):
+        refused = audit(shell, "verify", "--mirror", wrong)
+        assert (refused.exit, wrong in refused.err) == (2, True)
 
 
 def test_the_report_is_explained_in_two_languages_and_ends_as_the_verification_did(world: World, shell: Shell) -> None:

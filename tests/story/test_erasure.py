@@ -26,6 +26,7 @@ from referral_api.server.service.batch import Batch, Done
 from referral_api.server.service.erasure import Erasure
 from referral_api.server.storage import erasures
 from tests.auditlog.refusals import refused
+from tests.cli.shell import Shell
 from tests.world import UNIT, World
 from tests.world_check import Rows
 
@@ -116,6 +117,26 @@ def test_a_copy_that_is_brought_up_to_date_forgets_what_was_erased_and_verifies(
         lived(world)
         report = world.auditor.audit_since()
         assert report.complete, report.faults
+
+
+def test_the_auditors_commands_say_what_was_erased_and_how_it_ended(world: World) -> None:
+    gone = lived(world)
+    _, indices = erase(world, gone)
+    shell = Shell(world.folder, world.server.url)
+    for words in (("verify",), ("explain",), ("explain", "--full")):
+        told = shell.run("auditor", "audit", *words)
+        assert told.exit == 0, told
+        assert f"{len(indices)} hojas" in told.out
+        assert f"{gone}  {UNIT}: tomada" in told.out
+    found = shell.run("auditor", "audit", "verify", "--json").json
+    state = next(one for one in found["final_states"][gone] if one["unit"] == UNIT)
+    assert (found["erased"], state["investigation"]) == (len(indices), "registered")
+    # The report is a file, and may be anybody's: what was written into it is not put on a screen.
+    path = world.folder / "informe.json"
+    forged = found | {"final_states": {"\x1b[2J": found["final_states"][gone]}}
+    for document, exit_code in ((found, 0), (forged, 2)):
+        path.write_bytes(canonical(document))
+        assert shell.run("auditor", "audit", "explain", str(path)).exit == exit_code
 
 
 def test_a_copy_in_which_a_record_merely_vanished_is_not_built_on(world: World) -> None:

@@ -113,6 +113,7 @@ CALLS: dict[str, Call] = {
     "queue": Call("operator", lambda c, s, r: c.queue(composition()), again=flushed),
     "flush": Call("operator", lambda c, s, r: c.flush(), lambda c, s: c.queue(composition()), flushed),
     "reseal": Call("operator", lambda c, s, r: c.reseal(r.outgoing.id), stale, flushed),
+    "resend": Call("operator", lambda c, s, r: c.resend(r.outgoing.ref), lambda c, s: c.submit(composition())),
     "inbox": Call("officer", lambda c, s, r: list(c.inbox())),
     "watch": Call("officer", watched),
     "next_page": Call("officer", taken),

@@ -17,6 +17,7 @@ import pytest
 from referral_api.auditlog.checkpoint import parse_checkpoint
 from referral_api.auditlog.note import parse_note
 from referral_api.auditlog.records import LogClosed, LogGenesis, Viewed, encode_salt, parse_record
+from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act
 from referral_api.server import app
 from referral_api.server.service.batch import Batch, Done, Place
@@ -203,3 +204,36 @@ def test_of_two_processes_the_one_whose_clock_is_behind_goes_on_in_the_new_year(
         assert again.index == after.index + 1
     eve.check()
     assert isinstance(records_at(Rows(eve), YEAR)[sizes(Rows(eve))[f"audit/{YEAR}"] - 1], LogClosed)
+
+
+@pytest.mark.parametrize("is_away", [False, True])
+@pytest.mark.parametrize("eve", [pytest.param("postgresql", marks=pytest.mark.postgres)], indirect=True)
+def test_a_year_that_a_host_begins_which_does_not_sign_is_claimed_by_the_one_that_does(
+    eve: World, tmp_path: Path, is_away: bool
+) -> None:
+    """R-93: nobody has signed the new log yet, and whoever signs the keys log is the one to do so, from leaf 0."""
+    folder = tmp_path / "second"
+    folder.mkdir()
+    own = {"data_dir": folder, "signer_dir": folder, "several_hosts": True}
+    set_clock(eve.clock, moment(YEAR + 1, 1, 1) + 5)
+    if is_away:
+        eve.server.stop()
+    with closing(app.open_runtime(eve.settings.model_copy(update=own), clock=eve.clock)) as second:
+        second.writer.start()
+        if is_away:
+            with pytest.raises(ReferralError) as caught:
+                second.writer.run(record)
+            assert caught.value.code is ErrorCode.CHECKPOINT_PENDING
+            eve.server.settings = eve.settings.model_copy(update={"several_hosts": True})
+            eve.server.start()
+        else:
+            assert second.writer.run(record).result.log == f"audit/{YEAR + 1}"
+        again = second.writer.run(record)
+        assert again.proof is not None
+        assert again.result.log == f"audit/{YEAR + 1}"
+    assert list(folder.glob("*.signer")) == []
+    assert (eve.settings.signer_dir / f"audit-{YEAR + 1}.signer").exists()
+    genesis = records_at(Rows(eve), YEAR + 1)[0]
+    assert isinstance(genesis, LogGenesis)
+    assert genesis.previous is not None
+    eve.restart()

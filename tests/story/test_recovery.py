@@ -16,9 +16,11 @@ from referral_api.auditlog.records import Reconciled, SignerAdopted
 from referral_api.client.outbox import Entry
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act
+from referral_api.formats.act import parse_act
 from referral_api.server import app
 from referral_api.server.service import adoption, reconcile, salvage
 from referral_api.server.storage import backup, logbook
+from tests.cli.shell import Shell
 from tests.faults.submissions import Parcel, parcel
 from tests.story.test_closed import logged, ready, ref_of, spools
 from tests.world import World, composition
@@ -119,6 +121,17 @@ def test_a_lost_disk_is_brought_back_by_backup_mirror_and_receipts(sqlite_world:
     assert again is not None
     assert again.status == 200
     assert world.caller("officer").call("GET", f"/v1/referrals/{parcels[0].ref}/bundle").status == 200
+    sent = json.loads(receipts[0].read_text())
+    ref = str(parse_act(sent["act"].encode()).ref)
+    assert world.caller("officer").call("GET", f"/v1/referrals/{ref}/bundle").status == 404
+    resent = Shell(world.folder, world.server.url).run("operator", "outbox", "resend", ref)
+    assert (resent.exit, ref in resent.out) == (0, True)
+    assert world.officer.open(ref).body.urgency
+    for entry in world.officer.resend(str(parcels[0].ref)):
+        assert entry.receipt is not None, "the unit's own notes were lost as well"
+    with pytest.raises(ReferralError) as caught:
+        world.operator.resend("0" * 36)
+    assert caught.value.code is ErrorCode.NOT_FOUND
     report = world.auditor.audit()
     assert report.complete
     assert [one.imported for one in logged(world) if isinstance(one, Reconciled)] == [outcome.imported[audit_of(world)]]

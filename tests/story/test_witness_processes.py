@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import base64
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import httpx2
 import pytest
 
-from referral_api.auditlog.checkpoint import log_key
+from referral_api.auditlog.checkpoint import log_key, sign_checkpoint
+from referral_api.auditlog.note import parse_note
 from referral_api.auditlog.policy import format_policy
-from referral_api.domain.errors import ErrorCode
+from referral_api.auditlog.witnessing import monitoring_path
+from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.terms import Term
 from referral_api.domain.words import KeyUse
+from referral_api.server import app
+from referral_api.server.service import adoption
+from referral_api.server.storage import logbook
+from referral_api.server.storage.keyfiles import load_signers
 from referral_api.witness.memory import parse_log
 from tests.lying_witness import LyingWitness
 from tests.story.test_witnesses import eventually, is_witnessed, line, newest_audit, ready
 from tests.witnesses import WitnessProcess, make_witness, policy_of_witnesses
 from tests.world import UNIT, WITNESSES, Founded, World, composition, found
+from tests.world_check import Rows
 
 NAMES = [f"testigo.example/{n}" for n in (1, 2, 3)]
 
@@ -169,3 +178,121 @@ def test_an_operator_who_takes_everything_back_is_stopped_by_the_witnesses(world
     assert world.server.runtime.writer.closed == "witness-ahead"
     # What was promised since stays provable: the hotline holds it, cosigned.
     assert world.operator.outbox.get(promised.outgoing.id).receipt == promised.receipt
+
+
+def shown(world: World, witnesses: Sequence[WitnessProcess], folder: Path) -> dict[str, list[bytes]]:
+    """What these witnesses show of each log, as an operator fetches it; also kept in `folder`."""
+    folder.mkdir(exist_ok=True)
+    exchange = world.server.runtime.exchange
+    found: dict[str, list[bytes]] = {}
+    for log in ("keys", newest_audit(world)):
+        for at, witness in enumerate(witnesses):
+            answer = httpx2.get(f"{witness.url}/{monitoring_path(exchange.origin(log))}")
+            assert answer.status_code == 200
+            found.setdefault(log, []).append(answer.content)
+            (folder / f"{log.replace('/', '-')}-{at}").write_bytes(answer.content)
+    return found
+
+
+def cosigned_by_all(world: World, folder: Path) -> dict[str, list[bytes]]:
+    """The same, once every witness has cosigned the newest."""
+
+    def settled() -> bool:
+        rested(world)
+        notes = shown(world, world.witnesses, folder).values()
+        return both(world) and all(len({parse_note(one).text for one in of_log}) == 1 for of_log in notes)
+
+    eventually(world, settled)
+    return shown(world, world.witnesses, folder)
+
+
+def adopt(world: World, notes: Iterable[bytes]) -> list[adoption.Adopted]:
+    """`admin signer adopt --checkpoint …`, on the stopped exchange."""
+    runtime = app.open_runtime(world.settings, recovering=True)
+    try:
+        exchange, signers = runtime.exchange, runtime.log_signers
+        with exchange.database.read() as conn:
+            logs = logbook.names(conn)
+        given = adoption.authorities_of_checkpoints(notes, exchange, logs)
+        promised = app.ask_witnesses(world.settings, signers, world.clock)
+        return adoption.adopt(exchange, signers, given, clock=world.clock, promised=promised)
+    finally:
+        runtime.log_signers.close()
+        runtime.exchange.database.close()
+
+
+def refusal(world: World, notes: Iterable[bytes]) -> tuple[ErrorCode, object]:
+    with pytest.raises(ReferralError) as caught:
+        adopt(world, notes)
+    return caught.value.code, caught.value.facts.get("reason")
+
+
+def test_a_signer_whose_disk_is_lost_is_adopted_by_the_word_of_a_quorum_and_nothing_less(
+    world: World, tmp_path: Path
+) -> None:
+    audit = newest_audit(world)
+    older = cosigned_by_all(world, tmp_path / "older")
+    world.submit()
+    notes = cosigned_by_all(world, tmp_path / "newer")
+    assert parse_note(older[audit][0]).text != parse_note(notes[audit][0]).text
+    world.server.stop()
+    lost = world.folder / "lost"
+    world.settings.signer_dir.rename(lost)
+    world.settings.signer_dir.mkdir()
+    before = Rows(world)["log_signer"]
+
+    # One witness is no quorum, and what it says twice neither.
+    assert refusal(world, [notes["keys"][0], notes[audit][0]])[0] is ErrorCode.NOT_WITNESSED
+    assert refusal(world, [*notes["keys"], notes[audit][1], notes[audit][1]])[0] is ErrorCode.NOT_WITNESSED
+    # Two witnesses of two different moments are none of either.
+    assert refusal(world, [*notes["keys"], older[audit][0], notes[audit][1]])[0] is ErrorCode.NOT_WITNESSED
+    # An older one than the database knows to be cosigned.
+    assert refusal(world, [*notes["keys"], *older[audit]]) == (ErrorCode.WRITES_CLOSED, "signer-state-rolled-back")
+    # Forged: another root under the same lines, another log's key, or a log's own signature with nobody's.
+    text = parse_note(notes[audit][0]).text
+    root = text.split("\n")[2]
+    forged = notes[audit][0].replace(root.encode(), base64.b64encode(bytes(32)))
+    assert refusal(world, [*notes["keys"], forged, *notes[audit][1:]])[0] is ErrorCode.SIGNATURE_INVALID
+    own = sign_checkpoint(text.split("\n")[0], 10**6, bytes(32), load_signers(world.settings.keys_dir).log)
+    assert refusal(world, [*notes["keys"], own])[0] is ErrorCode.NOT_WITNESSED
+    # One log is not both.
+    assert refusal(world, notes["keys"]) == (ErrorCode.WRITES_CLOSED, "signer-state-missing")
+    assert list(world.settings.signer_dir.glob("*.signer")) == []
+    assert Rows(world)["log_signer"] == before, "nothing was moved"
+
+    # Two of three, each with its own line, are a quorum.
+    adopted = adopt(world, [note for log in notes for note in notes[log][1:]])
+    assert {(one.log, one.by, one.fence) for one in adopted} == {("keys", "witnesses", 2), (audit, "witnesses", 2)}
+    world.server.start()
+    assert ready(world)["status_code"] == 200
+    world.submit()
+    eventually(world, lambda: both(world))
+    world.check()
+
+
+def test_no_quorum_of_yesterday_moves_a_signer_over_what_witnesses_know_to_be_lost(
+    world: World, tmp_path: Path
+) -> None:
+    cosigned_by_all(world, tmp_path / "older")
+    world.submit()
+    older = cosigned_by_all(world, tmp_path / "older")
+    world.server.stop()
+    shutil.copytree(world.settings.data_dir, tmp_path / "data")
+    world.server.start()
+    world.submit()
+    cosigned_by_all(world, tmp_path / "newer")
+    world.server.stop()
+    data, kept = world.settings.data_dir, tmp_path / "kept"
+    data.rename(kept)
+    (tmp_path / "data").rename(data)
+    lost = world.folder / "lost"
+    world.settings.signer_dir.rename(lost)
+    world.settings.signer_dir.mkdir()
+    notes = [note for log in older for note in older[log]]
+    assert refusal(world, notes) == (ErrorCode.WRITES_CLOSED, "witness-ahead")
+    assert list(world.settings.signer_dir.iterdir()) == []
+    shutil.rmtree(data)
+    kept.rename(data)
+    world.settings.signer_dir.rmdir()
+    lost.rename(world.settings.signer_dir)
+    world.server.start()

@@ -98,6 +98,7 @@ def _add_health(app: FastAPI, site: Site | None, version: str) -> None:
     async def get_readyz(response: Response) -> dict[str, Any]:
         """Ready: database, writer and signer answer, writes are open. 503 says which not, and why (`closed`).
 
+        `signs` is `elsewhere` at a host that waits for another's signatures; `signer` is then whether that one answers.
         Witnesses that are late, away or against us are told too; business does not wait for them (design §9).
         """
         checks = await _checks(site)
@@ -106,6 +107,7 @@ def _add_health(app: FastAPI, site: Site | None, version: str) -> None:
             "status": "ready" if all(checks.values()) else "not-ready",
             "checks": checks,
             "closed": site.writer.closed if site else None,
+            "signs": "here" if site is None or site.elsewhere is None else "elsewhere",
             "witnesses": _witnesses(site),
         }
 

@@ -27,6 +27,7 @@ from referral_api.server.service.exchange import Exchange
 from referral_api.server.service.feed import Cursors
 from referral_api.server.service.recorded import RecordedRead, read_closed
 from referral_api.server.service.recording import Recording
+from referral_api.server.service.second_host import SigningHere, SigningHost
 from referral_api.server.service.tokens import TokenService
 from referral_api.server.service.waiters import Waiters
 from referral_api.server.service.witnesses import Witnessing
@@ -141,6 +142,10 @@ class Site:
     """Where reads are recorded while the writer is closed (R-97)."""
     witnessing: Witnessing | None
     """None where the exchange runs without witnesses."""
+    elsewhere: SigningHost | None
+    """The host that signs, where that is another (R-93)."""
+    signing_here: SigningHere | None
+    """Where this one signs, what other hosts ask for."""
     polled: dict[str, int]
     """When each party last polled; the writer takes these along with the next batch."""
 

@@ -42,6 +42,10 @@ def heard(site: Site, loop: asyncio.AbstractEventLoop, notice: Notice) -> None:
         # What fails here is tried again within a second.
         with suppress(ReferralError):
             _refresh(site.exchange)
+    if notice.asks and site.signing_here is not None:
+        site.signing_here.asked()
+    if notice.signed and site.elsewhere is not None:
+        site.elsewhere.heard()
     parties = notice.parties
     hop_to(loop, site.waiters.wake_all if parties is None else partial(site.waiters.wake, parties))
 

@@ -1,10 +1,12 @@
 """Moving a log's signer here: authorised by its own state, or by a checkpoint that the witnesses' quorum has cosigned.
 
-The new signer has a claim of its own and a higher fence. Lease, record and everything else of it commit in one
-transaction; the new state lies ready beside the old one and takes its place right after. Killed anywhere, the same
-command again brings it to its end.
+It takes over every log that was signed, each on an authority of its own, but for a log that is closed: for that one the
+first record of the log after it vouches. The new signer has a claim of its own and a higher fence. Lease, record and
+everything else of it commit in one transaction; the new state lies ready beside the old one and takes its place
+right after. Killed anywhere, the same command again brings it to its end.
 
-Must never: adopt over a database that holds less than, or something else than, what the authority says was signed.
+Must never: adopt over a database that holds less than, or something else than, what the authority says was signed, or
+leave a log behind for another signer.
 
 Implements: design §9 (`admin signer adopt`); R-93, R-97.
 """
@@ -18,18 +20,23 @@ from pathlib import Path
 from typing import Literal
 
 from referral_api.auditlog.checkpoint import TrustPolicy, log_key, sign_checkpoint, verify_checkpoint
-from referral_api.auditlog.merkle import Frontier
-from referral_api.auditlog.note import parse_note
-from referral_api.auditlog.records import SignerAdopted, TreeHead, encode_salt
+from referral_api.auditlog.leaf import parse_leaf
+from referral_api.auditlog.merkle import EMPTY_ROOT, Frontier
+from referral_api.auditlog.note import SignedNote, parse_note
+from referral_api.auditlog.records import LogGenesis, SignerAdopted, TreeHead, encode_salt, parse_record
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.formats.strict_json import b64u
+from referral_api.domain.terms import Term
+from referral_api.formats.strict_json import b64u, sha256_b64u, unb64u
 from referral_api.server.service import new_year
 from referral_api.server.service.batch import Batch, Done
 from referral_api.server.service.exchange import Exchange, term_of
 from referral_api.server.service.recorded import keep
+from referral_api.server.service.witnesses import merge
 from referral_api.server.service.writer import Writer
-from referral_api.server.storage import lease, logbook
+from referral_api.server.storage import lease, logbook, queries
 from referral_api.server.storage.database import Connection
+from referral_api.server.storage.gate import NOTHING, Promises, check_promise
+from referral_api.server.storage.logbook import KEYS
 from referral_api.server.storage.signer import SLOT_BYTES, LogSigners, SignerState, closed, state_path, sync_folder
 from referral_api.server.storage.signer_state import encode_slot, read_state
 
@@ -69,6 +76,33 @@ def authority_of_state(raw: bytes, exchange: Exchange, signers: LogSigners, logs
     raise closed("signer-origin", "any")
 
 
+def authorities_of_checkpoints(raws: Iterable[bytes], exchange: Exchange, logs: Sequence[str]) -> list[Authority]:
+    """One a log, of cosigned checkpoints: what witnesses show each with its own line is put together first, and of
+    several that suffice the largest counts. Raises as `authority_of_checkpoint` where none of a log does.
+    """
+    notes: dict[str, SignedNote] = {}
+    for raw in raws:
+        note = parse_note(raw)
+        notes[note.text] = merge(notes[note.text], note.signatures) if note.text in notes else note
+    found: dict[str, Authority] = {}
+    refused: dict[str, ReferralError] = {}
+    for note in notes.values():
+        origin = note.text.partition("\n")[0]
+        try:
+            one = authority_of_checkpoint(note.to_bytes(), exchange, logs)
+        except ReferralError as error:
+            if error.code is not ErrorCode.NOT_WITNESSED:
+                raise
+            refused[origin] = error
+        else:
+            if one.log not in found or found[one.log].size < one.size:
+                found[one.log] = one
+    for origin, refusal in refused.items():
+        if origin not in {exchange.origin(log) for log in found}:
+            raise refusal
+    return list(found.values())
+
+
 def authority_of_checkpoint(raw: bytes, exchange: Exchange, logs: Iterable[str]) -> Authority:
     """A checkpoint that suffices for the genesis' witness policy.
 
@@ -91,13 +125,21 @@ def adopt(
     authorities: Sequence[Authority],
     *,
     clock: Callable[[], float],
+    promised: Promises = NOTHING,
     on_step: Callable[[str], None] = lambda _: None,
 ) -> list[Adopted]:
     """Make this host's signer the one of these logs. Nothing else may be open on a SQLite database.
 
-    Raises WRITES_CLOSED: `database-shorter`, `database-differs`, `signer-state-rolled-back` (a state here has signed
-    more than the authority says), or what keeps this year's log from being written to.
+    `promised` is what the witnesses say now that they have cosigned. Raises WRITES_CLOSED: `database-shorter`,
+    `database-differs`, `witness-ahead`, `witness-differs`, `signer-state-missing` (with the log for which an authority
+    is missing), `signer-state-rolled-back` (a state here, or a quorum that the database knows of, has signed more than
+    the authority says), or what keeps this year's log from being written to.
     """
+    for log, sizes in promised.items():
+        for size, root in sizes:
+            check_promise(exchange.database, log, size, root)
+    with exchange.database.read(snapshot=True) as conn:
+        authorities = _complete(conn, exchange, signers, authorities)
     moves = {one.log: _prepare(exchange, signers, one) for one in authorities}
     on_step("prepared")
 
@@ -106,9 +148,9 @@ def adopt(
             if log not in batch.heads:
                 logbook.lock(batch.tx, [log])
             lease.move(batch.tx, log, holder, state.claim, batch.now)
-        log = batch.term.log
-        if log not in moves:
-            lease.hold(batch.tx, signers, log, batch.heads[log].size, batch.now)
+        for log, head in batch.heads.items():
+            if log not in moves:
+                lease.hold(batch.tx, signers, log, head.size, batch.now)
         new_year.begin_term(exchange, batch)
 
     def install(_batch: Batch) -> None:
@@ -146,12 +188,61 @@ class _Record:
         self._authorities = authorities
 
     def __call__(self, batch: Batch) -> Done[None]:
-        """One record a log."""
+        """One record a log that had a signer before."""
         for one in self._authorities:
+            if one.size == 0:
+                continue
             head = TreeHead(origin=self._exchange.origin(one.log), size=one.size, root=b64u(one.root))
             salt = encode_salt(self._exchange.token_bytes(16))
             keep(batch, SignerAdopted(t=batch.now, salt=salt, head=head, authority=one.by))
         return Done(None)
+
+
+def _complete(conn: Connection, exchange: Exchange, signers: LogSigners, given: Sequence[Authority]) -> list[Authority]:
+    """Those that were given, and what follows from them, so that no log is left to another signer.
+
+    A log that is followed by another is closed: the first record of that one, which is under its authority, names its
+    end. One that has lost leaves is signed no more by anybody; the term after it speaks for it. One that a host began
+    which does not sign is still nobody's. Raises WRITES_CLOSED, `signer-state-missing`.
+    """
+    known = {one.log: one for one in given}
+    years = sorted((log for log in logbook.names(conn) if log != KEYS and logbook.size(conn, log)), reverse=True)
+    for log in (KEYS, *years):
+        after = logbook.following(conn, log)
+        if after is not None:
+            known.pop(log, None)
+        elif log not in known and log != KEYS and _is_nobodys(conn, log):
+            known[log] = Authority(log, 0, EMPTY_ROOT, 0, given[0].by)
+        elif log not in known:
+            if not state_path(signers.state_dir, log).exists():
+                raise closed("signer-state-missing", log)
+            lease.check(conn, signers(log), log)
+        vouches = known.get(log if after is None else after.log)
+        if log != KEYS and (vouches is None or vouches.size):
+            before = _named_before(conn, log)
+            if before is not None:
+                name = before.origin.removeprefix(exchange.origin(""))
+                by: Literal["state", "witnesses"] = "state" if vouches is None else vouches.by
+                known.setdefault(name, Authority(name, before.size, unb64u(before.root), 0, by))
+    return list(known.values())
+
+
+def _is_nobodys(conn: Connection, log: str) -> bool:
+    return lease.find_holder(conn, log) is None and logbook.latest_checkpoint(conn, log) is None
+
+
+def _named_before(conn: Connection, log: str) -> TreeHead | None:
+    """The head of the log before this one, as its first record names it; None for the first log.
+
+    Raises WRITES_CLOSED, `database-differs`, where that record is not the one that the first leaf commits to.
+    """
+    first = logbook.position(Term.of_log(log), 0)
+    found = queries.records_sought(conn, queries.Sought(first, first, 1))
+    body = found[0].body.encode() if found else b""
+    if parse_leaf(logbook.leaf(conn, log, 0)).digest != sha256_b64u(body):
+        raise closed("database-differs", log)
+    record = parse_record(body)
+    return record.previous if isinstance(record, LogGenesis) else None
 
 
 def _prepare(
@@ -162,6 +253,10 @@ def _prepare(
     with exchange.database.read(snapshot=True) as conn:
         holder = lease.find_holder(conn, log)
         frontier = _edge_at(conn, log, authority.size, authority.root)
+        cosigned = logbook.latest_witnessed(conn, log) if authority.by == "witnesses" else None
+        if cosigned is not None and cosigned.size > authority.size:
+            # There is a newer one, whose cosigners may know of more than this database holds.
+            raise closed("signer-state-rolled-back", log)
         stored = logbook.latest_checkpoint(conn, log)
         if stored is not None and stored.size > authority.size:
             # Signed after what the authority knows of, and kept: it was promised too.

@@ -174,10 +174,12 @@ class Done(Generic[T]):
     place: Place | None = None
     beside: Place | None = None
     """Of the act that came along (a submit's route)."""
+    also: tuple[Place, ...] = ()
+    """What else must be under a checkpoint before it is answered."""
 
     def places(self) -> list[Place]:
         """Those there are."""
-        return [place for place in (self.place, self.beside) if place is not None]
+        return [*(place for place in (self.place, self.beside) if place is not None), *self.also]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """What every batch begins with, and what an exchange does first when it opens: leases, a new year's log, spooled reads.
 
-Must never: let a batch begin whose logs this process may not sign.
+Must never: let a batch begin whose logs this process may not sign, unless another host signs what it commits.
 
 Implements: R-92 (a year's first leaf), R-93 (one signer), R-97 (spooled records first).
 """
@@ -16,19 +16,30 @@ from referral_api.server.service.exchange import Exchange
 from referral_api.server.service.new_year import begin_term
 from referral_api.server.service.recorded import LogSpool
 from referral_api.server.service.recording import ClockWatch
+from referral_api.server.service.second_host import SigningHost
 from referral_api.server.service.writer import Writer
 from referral_api.server.storage import feeds, lease, spool
 from referral_api.server.storage.logbook import KEYS
 from referral_api.server.storage.signer import LogSigners
 
 
-def begin(exchange: Exchange, log_signers: LogSigners, watch: ClockWatch, polled: dict[str, int], batch: Batch) -> None:
+def begin(
+    exchange: Exchange,
+    signer: LogSigners | SigningHost,
+    watch: ClockWatch,
+    polled: dict[str, int],
+    batch: Batch,
+) -> None:
     """What every batch starts with: its leases, the newest directory, this year's log, the clock, who polled.
 
-    Raises WRITES_CLOSED where another signer may sign these logs, and not this process.
+    Raises WRITES_CLOSED where another signer may sign these logs, and not this process, or where the database is not
+    the one that was signed: nothing is appended to a history that went back.
     """
     for log, head in batch.heads.items():
-        lease.hold(batch.tx, log_signers, log, head.size, batch.now)
+        if isinstance(signer, SigningHost):
+            signer.meet(batch.tx, head)
+        else:
+            lease.hold(batch.tx, signer, log, head.size, batch.now, edge=head.frontier)
     if batch.heads[KEYS].size:
         exchange.directory.refresh(batch.tx, size=batch.heads[KEYS].size)
     begin_term(exchange, batch)

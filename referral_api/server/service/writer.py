@@ -12,18 +12,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 from referral_api.auditlog.leaf import parse_leaf
-from referral_api.auditlog.proof import format_proof
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.terms import Term
 from referral_api.server import observe
 from referral_api.server.service.batch import Batch, Committed, Done, Job, Place, asks_of
-from referral_api.server.storage import lease, logbook
+from referral_api.server.service.covering import Covering, Publish
+from referral_api.server.service.second_host import SigningHost
+from referral_api.server.storage import logbook
 from referral_api.server.storage.database import Database, OutcomeUnknown, RolledBack, Transaction
 from referral_api.server.storage.logbook import KEYS
 from referral_api.server.storage.signer import LogSigner, SignedCheckpoint
@@ -58,20 +59,21 @@ class Writer:
         announce: Callable[[Batch], None] = lambda _: None,
         committed: Callable[[Batch], None],
         checkpoints: dict[str, SignedCheckpoint],
+        publish: Publish | None = None,
+        elsewhere: SigningHost | None = None,
         closed: ReferralError | None = None,
         on_step: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._database = database
-        self._signers = signers
+        self._covering = Covering(database, signers, checkpoints, publish)
+        self._elsewhere = elsewhere
         self._clock = clock
         self._term_of = term_of
         self._begin = begin
         self._announce = announce
         self._committed = committed
         self._deliver: Deliver = deliver_here
-        self._checkpoints = checkpoints
         self._closed = closed
-        self._saved: dict[str, int] = {}
         self._on_step = on_step
         self._queue: SimpleQueue[_Queued | None] = SimpleQueue()
         self._last_now = 0
@@ -87,12 +89,16 @@ class Writer:
         """
         if deliver is not None:
             self._deliver = deliver
+        if self._elsewhere is not None:
+            self._elsewhere.start(self.close)
         self._thread.start()
 
     def stop(self) -> None:
         """Finish what is queued, then end the thread."""
         self._queue.put(None)
         self._thread.join()
+        if self._elsewhere is not None:
+            self._elsewhere.stop()
 
     @property
     def alive(self) -> bool:
@@ -112,13 +118,13 @@ class Writer:
 
     @property
     def signing(self) -> bool:
-        """Whether the last batch got its checkpoint; an exchange that cannot sign is not ready."""
-        return self._signing
+        """Whether the last batch got its checkpoint, or the host that signs is there; else this one is not ready."""
+        return self._signing and (self._elsewhere is None or self._elsewhere.present)
 
     @property
     def went_well(self) -> bool:
         """Whether the last commit went through and was signed: while it did not, who comes again is looked up first."""
-        return self._committing and self._signing and self._closed is None
+        return self._committing and self.signing and self._closed is None
 
     def submit(self, job: Job[T], answer: Callable[[Committed[T] | ReferralError], None]) -> None:
         """Queue a job; `answer` is called exactly once, from `deliver`.
@@ -217,20 +223,23 @@ class Writer:
             self._on_step("before-commit")
         self._committing = True
         self._on_step("after-commit")
-        self._saved.update(batch.saved)
+        self._covering.saved(batch.saved)
         self._own_sizes.update({log: grown.size for log, grown in appended.items()})
         self._committed(batch)
+        if self._elsewhere is not None:
+            self._leave(self._elsewhere, queued, appended, frozenset(batch.wake))
+            return
         try:
-            signed = {log: self._extend(log, grown.first, grown.leaf_hashes) for log, grown in appended.items()}
-            signed |= self._catch_up(queued, signed)
+            signed = self._covering.sign(appended, _places(queued), self._own_sizes, batch.now)
         except Exception as fault:
             # The batch is durable; whatever stops the signer, nobody may be told 201. Who asked to read is answered.
             observe.log("checkpoint_pending", fault=type(fault).__name__)
             self._signing = False
+            if isinstance(fault, ReferralError) and fault.code is ErrorCode.WRITES_CLOSED:
+                self.close(fault)
             self._deliver([(one.answer, _unsigned(one)) for one in queued], frozenset(batch.wake))
             return
         self._signing = True
-        self._checkpoints.update(signed)
         self._on_step("after-sign")
         self._deliver([(one.answer, self._answer(one, appended, signed)) for one in queued], frozenset(batch.wake))
         self._on_step("answered")
@@ -243,13 +252,7 @@ class Writer:
         term = self._term_of(None if newest is None else newest[0], now)
         # At the turn of the year the log before is closed as the next one begins: both are held, the older one first.
         heads |= logbook.lock(tx, {term.log} if newest is None else {newest[0], term.log})
-        saved: dict[str, int] = {}
-        for log, checkpoint in self._checkpoints.items():
-            # A checkpoint covers a commit, so it is saved by the next one; the signer's own file has it meanwhile.
-            if checkpoint.size > self._saved.get(log, -1):
-                logbook.save_checkpoint(tx, log, checkpoint.size, checkpoint.note, now)
-                saved[log] = checkpoint.size
-        batch = Batch(tx, now, term, heads, saved)
+        batch = Batch(tx, now, term, heads, self._covering.save(tx, now))
         self._begin(batch)
         return batch
 
@@ -282,62 +285,35 @@ class Writer:
         if isinstance(one.outcome, ReferralError):
             batch.rewind(mark)
 
-    def _catch_up(
-        self, queued: Iterable[_Queued], signed: Mapping[str, SignedCheckpoint]
-    ) -> dict[str, SignedCheckpoint]:
-        """Sign over leaves that were committed before this batch and are unsigned until now: those that its answers are
-        about, whose process ended or could not sign, and our own, for a closed log is appended to no more.
-        """
-        places = [place for one in queued if isinstance(one.outcome, Done) for place in one.outcome.places()]
-        found: dict[str, SignedCheckpoint] = {}
+    def _leave(
+        self, signer: SigningHost, queued: list[_Queued], appended: Mapping[str, logbook.Appended], wake: frozenset[str]
+    ) -> None:
+        """Another host signs: who needs no proof is answered, who needs one when its checkpoint is there, or is not."""
+        signer.grown(appended.values())
+        needing = [one for one in queued if _places([one])]
+        self._deliver([(one.answer, _unsigned(one)) for one in queued if not _places([one])], wake)
 
-        def cover(log: str, least: int) -> None:
-            held = found.get(log) or signed.get(log) or self._checkpoints.get(log)
-            if held is None or held.size < least:
-                with self._database.read() as conn:
-                    lease.check(conn, self._signers(log), log)
-                    size = logbook.size(conn, log)
-                found[log] = self._extend(log, size, ())
+        def finish(one: _Queued, signed: Mapping[str, SignedCheckpoint] | None) -> None:
+            outcome = _unsigned(one) if signed is None else self._answer(one, appended, signed)
+            self._deliver([(one.answer, outcome)], frozenset())
 
-        for place in places:
-            cover(place.log, place.index + 1)
-        for log, size in self._own_sizes.items():
-            # Nobody waits for these now.
-            with suppress(ReferralError):
-                cover(log, size)
-        return found
-
-    def _extend(self, log: str, first: int, leaf_hashes: Sequence[bytes]) -> SignedCheckpoint:
-        def read_missing(start: int, end: int) -> Sequence[bytes]:
-            with self._database.read() as conn:
-                return logbook.leaf_hashes(conn, log, start, end)
-
-        return self._signers(log).extend(first, leaf_hashes, read_missing)
+        for one in needing:
+            signer.wait_for(_places([one]), partial(finish, one))
 
     def _answer(
-        self, one: _Queued, appended: dict[str, logbook.Appended], signed: dict[str, SignedCheckpoint]
+        self, one: _Queued, appended: Mapping[str, logbook.Appended], signed: Mapping[str, SignedCheckpoint]
     ) -> Committed[object] | ReferralError:
         if not isinstance(one.outcome, Done):
             return _refusal(one)
         done = one.outcome
         try:
-            proof = None if done.place is None else self._prove(done.place, appended, signed)
-            beside = None if done.beside is None else self._prove(done.beside, appended, signed)
+            proof = None if done.place is None else self._covering.prove(done.place, appended, signed)
+            beside = None if done.beside is None else self._covering.prove(done.beside, appended, signed)
         except Exception as fault:
             # It is committed and signed; one path that cannot be read now must not undo its neighbours' answers.
             observe.log("proof_failed", fault=type(fault).__name__)
             return ReferralError(ErrorCode.CHECKPOINT_PENDING)
         return Committed(done.result, proof, beside)
-
-    def _prove(self, place: Place, appended: dict[str, logbook.Appended], signed: dict[str, SignedCheckpoint]) -> str:
-        grown = appended.get(place.log)
-        checkpoint = signed.get(place.log) or self._checkpoints[place.log]
-        if grown is not None and checkpoint.size == grown.size and place.index >= grown.first:
-            path = grown.proofs[place.index - grown.first]
-        else:
-            with self._database.read() as conn:
-                path = logbook.inclusion(conn, place.log, place.index, checkpoint.size)
-        return format_proof(place.index, path, checkpoint.note, extra=place.leaf).decode("utf-8")
 
     def _refuse(self, queued: Iterable[_Queued], why: ErrorCode | ReferralError) -> None:
         refusal = why if isinstance(why, ReferralError) else ReferralError(why)
@@ -378,6 +354,11 @@ def deliver_here(pairs: Sequence[tuple[Answer, Committed[object] | ReferralError
     """Answer on the calling thread: the command line and tests wait for their own job."""
     for answer, outcome in pairs:
         answer(outcome)
+
+
+def _places(queued: Iterable[_Queued]) -> list[Place]:
+    """The leaves that answers are about."""
+    return [place for one in queued if isinstance(one.outcome, Done) for place in one.outcome.places()]
 
 
 def _refusal(one: _Queued) -> ReferralError:

@@ -12,9 +12,10 @@ Implements: design §9 (start-up gate); R-93, R-97.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeAlias
 
+from referral_api.auditlog.checkpoint import TrustPolicy, verify_checkpoint
 from referral_api.auditlog.merkle import Frontier
 from referral_api.auditlog.records import LogLost, parse_record
 from referral_api.auditlog.tiles import TILE_WIDTH
@@ -50,7 +51,9 @@ def gate(db: Database, signers: LogSigners, promised: Promises = NOTHING) -> dic
         if is_unused and not promised.get(name):
             continue
         for size, root in promised.get(name, ()):
-            _check_promise(db, name, size, root)
+            check_promise(db, name, size, root)
+        if name not in signers.names() and _is_begun_elsewhere(db, name, signers):
+            continue
         if (checkpoint := _judge(db, name, signers(name))).size:
             checkpoints[name] = checkpoint
     return checkpoints
@@ -71,8 +74,55 @@ def pass_gate(
         return {}, error
 
 
-def _check_promise(db: Database, name: str, size: int, root: bytes) -> None:
-    """What a witness has cosigned, this database must hold, and the same."""
+def gate_beside(
+    db: Database, trust: Callable[[str], TrustPolicy], promised: Promises = NOTHING
+) -> tuple[dict[str, SignedCheckpoint], ReferralError | None]:
+    """The gate of a host that does not sign: the database against itself, what it keeps as signed, and the witnesses.
+
+    Returns as `pass_gate`.
+    """
+    checkpoints: dict[str, SignedCheckpoint] = {}
+    try:
+        with db.read() as conn:
+            found = {*logbook.names(conn), *promised}
+        for name in sorted(found):
+            for size, root in promised.get(name, ()):
+                check_promise(db, name, size, root)
+            with db.read(snapshot=True) as conn:
+                _check_edge(conn, name, logbook.frontier(conn, name))
+                stored = logbook.latest_checkpoint(conn, name)
+                if stored is None:
+                    continue
+                if stored.size > logbook.size(conn, name):
+                    raise closed("database-shorter", name)
+                try:
+                    checkpoint = verify_checkpoint(stored.note, trust(name))
+                    same = logbook.frontier_at(conn, name, stored.size).root() == checkpoint.root
+                except ReferralError as error:
+                    raise closed("database-differs", name) from error
+                if not same:
+                    raise closed("database-differs", name)
+                checkpoints[name] = SignedCheckpoint(checkpoint.size, checkpoint.root, stored.note)
+    except ReferralError as error:
+        if error.code is not ErrorCode.WRITES_CLOSED:
+            raise
+        return {}, error
+    return checkpoints, None
+
+
+def _is_begun_elsewhere(db: Database, name: str, signers: LogSigners) -> bool:
+    """Whether another host has begun this log and it is for the first batch here to claim it (lease.py)."""
+    with db.read(snapshot=True) as conn:
+        if not lease.is_unclaimed(conn, signers, name) or logbook.latest_checkpoint(conn, name) is not None:
+            return False
+        _check_edge(conn, name, logbook.frontier(conn, name))
+    return True
+
+
+def check_promise(db: Database, name: str, size: int, root: bytes) -> None:
+    """What a witness has cosigned, this database must hold, and the same. Raises WRITES_CLOSED: `witness-ahead`,
+    `witness-differs`, `database-differs`.
+    """
     with db.read(snapshot=True) as conn:
         if size > logbook.size(conn, name):
             raise closed("witness-ahead", name)

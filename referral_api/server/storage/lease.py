@@ -4,7 +4,7 @@ The claim is made in the transaction that makes a log's first leaf, and looked a
 appends. Only an adoption changes it. A state that was copied and left behind is told by its size as well: a checkpoint
 that the database has kept, and that this state never signed, is another signer's.
 
-Must never: let a signer take over a log that has leaves, except by adoption.
+Must never: let a signer take over a log that was ever signed, except by adoption.
 
 Implements: design §9 ("a fenced lease"); R-93.
 """
@@ -12,9 +12,13 @@ Implements: design §9 ("a fenced lease"); R-93.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
+from referral_api.auditlog.merkle import Frontier
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.server.storage.database import Connection, Transaction
+from referral_api.server.storage import logbook
+from referral_api.server.storage.database import Connection, Database, Transaction
+from referral_api.server.storage.logbook import KEYS
 from referral_api.server.storage.signer import Claim, LogSigner, LogSigners, closed
 
 
@@ -42,15 +46,17 @@ def find_holder(conn: Connection, log: str) -> Holder | None:
     return None if row is None else Holder(row[0], row[1], row[2], row[3] or 0)
 
 
-def hold(tx: Transaction, signers: LogSigners, log: str, size: int, now: int) -> None:
-    """See that this process may sign the locked log `log`; an empty one is claimed.
+def hold(tx: Transaction, signers: LogSigners, log: str, size: int, now: int, *, edge: Frontier | None = None) -> None:
+    """See that this process may sign the locked log `log`; an empty one is claimed, and one that a host which does not
+    sign has begun (a new year's). With `edge`, the database's, that is held against what was signed.
 
-    Raises WRITES_CLOSED: `signer-fenced`, `signer-state-rolled-back`, or what opening the state raises.
+    Raises WRITES_CLOSED: `signer-fenced`, `signer-state-rolled-back`, or what the signer raises.
     """
-    if size:
-        check(tx, signers(log), log)
+    if size and not is_unclaimed(tx, signers, log):
+        check(tx, signers(log), log, edge=edge)
         return
-    claim = signers.begin(log).claim
+    signer = signers.begin(log)
+    claim = signer.claim
     holder = find_holder(tx, log)
     if holder is None:
         tx.run(
@@ -59,13 +65,41 @@ def hold(tx: Transaction, signers: LogSigners, log: str, size: int, now: int) ->
         )
     elif not holder.is_held_by(claim):
         raise closed("signer-fenced", log)
+    if edge is not None:
+        signer.meet(edge, partial(logbook.leaf_hashes, tx, log))
 
 
-def check(conn: Connection, signer: LogSigner, log: str) -> None:
+def is_unclaimed(conn: Connection, signers: LogSigners, log: str) -> bool:
+    """Whether nobody has ever signed a log, and it is for this host's signer to do so: for it signs the keys log.
+
+    Of a log that was signed the database names the signer, unless it went back to before: then the signer's own state
+    tells (signer.py, `meet`).
+    """
+    if log == KEYS or find_holder(conn, log) is not None:
+        return False
+    first = find_holder(conn, KEYS)
+    return first is not None and first.is_held_by(signers(KEYS).claim)
+
+
+def is_elsewhere(database: Database, signers: LogSigners) -> bool:
+    """Whether the database names another host's signer. A state here that is damaged is no other host's."""
+    with database.read() as conn:
+        holder = find_holder(conn, KEYS)
+    if holder is None:
+        return False
+    try:
+        return not holder.is_held_by(signers(KEYS).claim)
+    except ReferralError as error:
+        return error.facts.get("reason") in ("signer-state-missing", "signer-fenced")
+
+
+def check(conn: Connection, signer: LogSigner, log: str, *, edge: Frontier | None = None) -> None:
     """See that the signer of a log that has leaves is the one that may sign it. Raises as `hold`."""
     holder = find_holder(conn, log)
     if holder is None or not holder.is_held_by(signer.claim):
         raise closed("signer-fenced", log)
+    if edge is not None:
+        signer.meet(edge, partial(logbook.leaf_hashes, conn, log))
     newest = signer.newest()
     if holder.signed > (0 if newest is None else newest.size):
         raise closed("signer-state-rolled-back", log)

@@ -1,4 +1,5 @@
-"""Notices between the processes of one exchange over one PostgreSQL: whose inbox grew, and that the keys log grew.
+"""Notices between the processes of one exchange over one PostgreSQL: whose inbox grew, that the keys log grew, and
+between hosts, that something is to be signed, and that it was.
 
 A batch sends one notice inside its own transaction. That costs no concurrency: PostgreSQL lets commits with notices
 pass one at a time, and the log's row lock does so already. One thread listens on its own connection, which must lead to
@@ -25,7 +26,7 @@ from sqlalchemy import make_url
 
 from referral_api.domain.errors import ReferralError
 from referral_api.server import observe
-from referral_api.server.storage.database import Transaction
+from referral_api.server.storage.database import Connection, Transaction
 from referral_api.server.storage.postgres import connect_engine
 
 CHANNEL: Final = "referral_feed"
@@ -37,6 +38,9 @@ FIRST_PAUSE_S: Final = 0.1
 LONGEST_PAUSE_S: Final = 5.0
 _EVERYBODY: Final = "*"
 _KEYS: Final = "#keys"
+_ASKS: Final = "#sign"
+_SIGNED: Final = "#signed"
+_MARKS: Final = frozenset({_KEYS, _ASKS, _SIGNED, ""})
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,10 @@ class Notice:
 
     parties: frozenset[str] | None
     keys_grew: bool
+    asks: bool = False
+    """A host that does not sign asks the one that does to sign over what it has committed."""
+    signed: bool = False
+    """The signing host answers, or has kept a checkpoint."""
 
 
 ANYTHING: Final = Notice(None, keys_grew=True)
@@ -67,6 +75,14 @@ class Notices:
         notice = Notice(frozenset(parties), keys_grew)
         if notice.parties or keys_grew:
             tx.one("SELECT pg_notify(?, ?)", (CHANNEL, encode_notice(notice, self._sender)))
+
+    def ask(self, conn: Connection) -> None:
+        """Ask the signing host to sign, now."""
+        conn.one("SELECT pg_notify(?, ?)", (CHANNEL, f"{self._sender} {_ASKS}"))
+
+    def tell_signed(self, tx: Transaction) -> None:
+        """Tell the hosts that do not sign, when `tx` commits, that this one does, and to look for checkpoints."""
+        tx.one("SELECT pg_notify(?, ?)", (CHANNEL, f"{self._sender} {_SIGNED}"))
 
     def start(self, heard: Callable[[Notice], None]) -> None:
         """Listen; `heard` runs on the listening thread, first of all with ANYTHING and again after every lost line."""
@@ -146,5 +162,5 @@ def parse_notice(payload: str, own: str) -> Notice | None:
     sender, *words = payload.split(" ")
     if sender == own:
         return None
-    parties = None if _EVERYBODY in words else frozenset(word for word in words if word not in {_KEYS, ""})
-    return Notice(parties, _KEYS in words)
+    parties = None if _EVERYBODY in words else frozenset(word for word in words if word not in _MARKS)
+    return Notice(parties, _KEYS in words, _ASKS in words, _SIGNED in words)

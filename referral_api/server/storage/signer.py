@@ -24,6 +24,7 @@ from typing import Self, TypeAlias
 
 from referral_api.auditlog.checkpoint import TrustPolicy, log_key, sign_checkpoint
 from referral_api.auditlog.merkle import Frontier
+from referral_api.domain.errors import ReferralError
 from referral_api.formats.keys import SigningKey
 from referral_api.formats.strict_json import b64u
 from referral_api.server.storage.signer_state import (
@@ -152,31 +153,41 @@ class LogSigner:
         process has signed meanwhile: then its later checkpoint is returned. `expected` is the database's own right edge
         after these leaves, compared where it is given. Nothing is signed unless everything fits.
 
-        Raises WRITES_CLOSED with a `reason` of CLOSED_REASONS.
+        Raises WRITES_CLOSED with a `reason` of CLOSED_REASONS; where the database is at fault, from then on always.
         """
         end = first + len(leaf_hashes)
         with self._mutex, self._exclusive():
-            if self._failed is not None:
-                raise closed(self._failed, self._name)
-            state, seen = self._load(), self._seen
-            if state.frontier.size < seen.size:
-                raise closed("signer-state-rolled-back", self._name)
-            if first < seen.size:
-                raise closed("database-shorter", self._name)
+            state, seen = self._begin(first)
             hashes = [*self._read(read_missing, seen.size, first), *leaf_hashes]
-            if expected is not None and seen.extend(hashes) != expected:
-                raise closed("database-differs", self._name)
+            edge = seen.extend(hashes)
+            if expected not in (None, edge):
+                raise self._give_up("database-differs")
             if state.frontier.size > end:
                 hashes += self._read(read_missing, end, state.frontier.size)
             signed = state.frontier.size - seen.size
             if seen.extend(hashes[:signed]) != state.frontier:
-                raise closed("database-differs", self._name)
+                raise self._give_up("database-differs")
             if state.frontier.size < end or state.note is None:
-                state = self._sign(state, state.frontier.extend(hashes[signed:]))
+                state = self._sign(state, edge)
             self._state, self._seen = state, state.frontier
             if state.note is None:
                 raise AssertionError("unreachable: a state without note has just been signed")
             return SignedCheckpoint(state.frontier.size, state.frontier.root(), state.note)
+
+    def meet(self, edge: Frontier, read_missing: ReadMissing) -> None:
+        """Hold the right edge of the locked log against what was signed, before anything is appended to it.
+
+        Whoever has the lock finds all that was ever signed committed, and so do the leaves that were seen: a database
+        that went back beneath a running process is refused here, also once it has grown again. Raises as `extend`.
+        """
+        with self._mutex, self._exclusive():
+            state, seen = self._begin(edge.size)
+            if edge.size < state.frontier.size:
+                raise self._give_up("database-shorter")
+            hashes = self._read(read_missing, seen.size, edge.size)
+            signed = state.frontier.size - seen.size
+            if seen.extend(hashes[:signed]) != state.frontier or seen.extend(hashes) != edge:
+                raise self._give_up("database-differs")
 
     def newest(self) -> SignedCheckpoint | None:
         """What was signed last, by whichever process; None before the first signature.
@@ -201,6 +212,22 @@ class LogSigner:
         """Give the file back."""
         os.close(self._descriptor)
 
+    def _begin(self, first: int) -> tuple[SignerState, Frontier]:
+        """The state on disk, and what this process has seen, where both may be gone on from with leaf `first`."""
+        if self._failed is not None:
+            raise closed(self._failed, self._name)
+        state, seen = self._load(), self._seen
+        if state.frontier.size < seen.size:
+            raise closed("signer-state-rolled-back", self._name)
+        if first < seen.size:
+            raise self._give_up("database-shorter")
+        return state, seen
+
+    def _give_up(self, reason: str) -> ReferralError:
+        """Sign nothing more: a database that was once not what was signed may grow until it looks like it again."""
+        self._failed = reason
+        return closed(reason, self._name)
+
     def _sign(self, old: SignerState, frontier: Frontier) -> SignerState:
         note = sign_checkpoint(self._origin, frontier.size, frontier.root(), self._key)
         slot = 1 - old.slot
@@ -212,8 +239,7 @@ class LogSigner:
             os.fdatasync(self._descriptor)
         except OSError as error:
             # After a failed sync the kernel may forget that the page was dirty: a second try would prove nothing.
-            self._failed = "signer-state-unwritable"
-            raise closed(self._failed, self._name) from error
+            raise self._give_up("signer-state-unwritable") from error
         if self._raw is not None:
             slots = [self._raw[:SLOT_BYTES], self._raw[SLOT_BYTES:]]
             slots[slot] = raw
@@ -227,7 +253,7 @@ class LogSigner:
             return ()
         found = read_missing(first, last)
         if len(found) != last - first:
-            raise closed("database-shorter", self._name)
+            raise self._give_up("database-shorter")
         return found
 
     def _load(self) -> SignerState:
@@ -331,6 +357,10 @@ class LogSigners:
     def origin(self, name: str) -> str:
         """The origin of a log (R-90)."""
         return f"{self._origin_prefix}/{name}"
+
+    def trust(self, name: str) -> TrustPolicy:
+        """The log's own key, whichever host signs with it."""
+        return TrustPolicy(log_key(self.origin(name), self.key.public))
 
     def close(self) -> None:
         """Give every file back."""

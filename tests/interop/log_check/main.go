@@ -1,10 +1,11 @@
 // Command log_check reads an exported log with the Go toolchain's own transparency log packages: it opens the signed
 // checkpoint, reads every tile that a proof needs through a reader that checks it against the root, and compares the
-// proofs with those that were exported. It shares no line with what it checks.
+// proofs with those that were exported, and the entry bundles with the tree. It shares no line with what it checks.
 package main
 
 import (
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -37,6 +38,7 @@ type exported struct {
 	Vkey        string
 	Inclusion   []inclusion
 	Consistency []consistency
+	Entries     bool
 }
 
 func check(err error, what ...any) {
@@ -95,6 +97,32 @@ func same(ours []tlog.Hash, theirs []string) bool {
 	return true
 }
 
+// entries holds every leaf of the entry bundles against the tree: big-endian uint16 lengths, 256 entries a bundle.
+func entries(dir string, size int64, reader tlog.HashReader) {
+	at := int64(0)
+	for at < size {
+		tile := tlog.Tile{H: 8, L: -1, N: at / 256, W: int(min(256, size-at))}
+		path := strings.Replace(tile.Path(), "tile/8/data/", "tile/entries/", 1)
+		raw, err := os.ReadFile(filepath.Join(dir, path))
+		check(err, "entries")
+		for range tile.W {
+			if len(raw) < 2 || len(raw)-2 < int(binary.BigEndian.Uint16(raw)) {
+				check(fmt.Errorf("cut at %d", at), path)
+			}
+			end := 2 + int(binary.BigEndian.Uint16(raw))
+			stored, err := reader.ReadHashes([]int64{tlog.StoredHashIndex(0, at)})
+			check(err, "leaf", at)
+			if stored[0] != tlog.RecordHash(raw[2:end]) {
+				check(fmt.Errorf("another leaf"), "leaf", at)
+			}
+			raw, at = raw[end:], at+1
+		}
+		if len(raw) != 0 {
+			check(fmt.Errorf("more than %d entries", tile.W), path)
+		}
+	}
+}
+
 func main() {
 	dir := os.Args[1]
 	raw, err := os.ReadFile(filepath.Join(dir, "proofs.json"))
@@ -137,6 +165,9 @@ func main() {
 		if !same(proof, one.Hashes) {
 			check(fmt.Errorf("another proof"), "consistency", one.Old, one.New)
 		}
+	}
+	if log.Entries {
+		entries(dir, size, reader)
 	}
 	fmt.Println(len(log.Inclusion), "inclusions,", len(log.Consistency), "consistencies, size", tree.N)
 }

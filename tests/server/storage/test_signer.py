@@ -23,6 +23,7 @@ from referral_api.server.storage.signer import (
     STATE_BYTES,
     Claim,
     LogSigner,
+    ReadMissing,
     SignedCheckpoint,
     SignerState,
     state_path,
@@ -52,7 +53,7 @@ def hashes_of(first: int, last: int, word: str = "act") -> list[bytes]:
     return [leaf_hash(leaf) for leaf in leaves_of(first, last, word)]
 
 
-def from_memory(hashes: Sequence[bytes]) -> object:
+def from_memory(hashes: Sequence[bytes]) -> ReadMissing:
     return lambda first, last: list(hashes[first:last])
 
 
@@ -131,7 +132,6 @@ def test_missing_leaves_are_read_and_signed(tmp_path: Path) -> None:
     check(signer.extend(30, everything[30:40], lambda a, b: everything[a:b]), leaves_of(0, 40))
     check(signer.extend(50, [], lambda a, b: everything[a:b]), leaves_of(0, 50))
     assert refused(ErrorCode.WRITES_CLOSED, signer.extend, 60, [], lambda a, b: everything[a:b]) == "database-shorter"
-    check(signer.extend(50, hashes_of(50, 51), must_not_read), leaves_of(0, 51))
     signer.close()
 
 
@@ -141,8 +141,41 @@ def test_a_batch_below_what_was_signed_is_a_database_that_went_back(tmp_path: Pa
     for first, last in [(8, 10), (8, 12), (9, 10), (0, 10), (0, 30)]:
         growth = hashes_of(first, last, "fork")
         assert refused(ErrorCode.WRITES_CLOSED, signer.extend, first, growth, must_not_read) == "database-shorter"
+        signer.close()
+        signer = reopen(tmp_path)
     check(signer.extend(10, hashes_of(10, 11), must_not_read), leaves_of(0, 11))
     signer.close()
+
+
+def test_a_signer_that_met_a_database_which_went_back_signs_nothing_more(tmp_path: Path) -> None:
+    signer = create(tmp_path)
+    signer.extend(0, hashes_of(0, 10), must_not_read)
+    fork = [*hashes_of(0, 8), *hashes_of(8, 20, "fork")]
+    before = state_path(tmp_path, AUDIT).read_bytes()
+    assert refused(ErrorCode.WRITES_CLOSED, signer.extend, 8, fork[8:9], from_memory(fork)) == "database-shorter"
+    # It has grown beyond what was signed, and looks as if it could be gone on from.
+    for first in (9, 10, 15):
+        growth = fork[first : first + 1]
+        assert refused(ErrorCode.WRITES_CLOSED, signer.extend, first, growth, from_memory(fork)) == "database-shorter"
+    assert state_path(tmp_path, AUDIT).read_bytes() == before
+    signer.close()
+
+
+@pytest.mark.parametrize(
+    ("size", "reason"), [(9, "database-shorter"), (10, "database-differs"), (15, "database-differs")]
+)
+def test_nothing_is_appended_to_an_edge_that_is_not_what_was_signed(tmp_path: Path, size: int, reason: str) -> None:
+    signer, other = create(tmp_path), reopen(tmp_path)
+    history, fork = hashes_of(0, 20), [*hashes_of(0, 8), *hashes_of(8, 20, "fork")]
+    for one, signed in ((signer, 7), (other, 10)):
+        one.extend(signed, [], from_memory(history))
+    for one in (signer, other):
+        one.meet(edge_of(leaves_of(0, 12)), from_memory(history))
+    forked = edge_of([*leaves_of(0, 8), *leaves_of(8, size, "fork")])
+    for one in (signer, other):
+        assert refused(ErrorCode.WRITES_CLOSED, one.meet, forked, from_memory(fork)) == reason
+        assert refused(ErrorCode.WRITES_CLOSED, one.meet, edge_of(leaves_of(0, 12)), from_memory(history)) == reason
+        one.close()
 
 
 def test_an_edge_other_than_the_databases_is_not_signed(tmp_path: Path) -> None:
@@ -151,8 +184,10 @@ def test_an_edge_other_than_the_databases_is_not_signed(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="database-differs"):
         signer.extend(0, hashes_of(0, 5), must_not_read, expected=edge_of(leaves_of(0, 5, "other")))
     assert state_path(tmp_path, AUDIT).read_bytes() == before
-    check(signer.extend(0, hashes_of(0, 5), must_not_read, expected=edge_of(leaves_of(0, 5))), leaves_of(0, 5))
     signer.close()
+    again = reopen(tmp_path)
+    check(again.extend(0, hashes_of(0, 5), must_not_read, expected=edge_of(leaves_of(0, 5))), leaves_of(0, 5))
+    again.close()
 
 
 def test_another_process_that_signed_further_is_believed_only_if_its_history_fits(tmp_path: Path) -> None:
@@ -180,9 +215,11 @@ def test_two_processes_with_a_fork_between_them_are_refused(tmp_path: Path, mine
     growth = fork[first:last]
     assert refused(ErrorCode.WRITES_CLOSED, one.extend, first, growth, lambda a, b: fork[a:b]) == "database-differs"
     assert state_path(tmp_path, AUDIT).read_bytes() == before
-    # What was not forked goes on.
-    check(one.extend(9, history[9:10], lambda a, b: history[a:b]), leaves_of(0, 10))
     one.close()
+    # What was not forked goes on, for who opens it anew.
+    again = reopen(tmp_path)
+    check(again.extend(9, history[9:10], lambda a, b: history[a:b]), leaves_of(0, 10))
+    again.close()
     other.close()
 
 
@@ -214,15 +251,15 @@ def test_a_database_rolled_back_between_the_signatures_of_two_processes_is_refus
     command = [sys.executable, "-c", PROCESS, postgres_database, str(tmp_path)]
     environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": environment}
+
+    def ask(process: subprocess.Popen[str], first: int, last: int, word: str) -> str:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(f"{first} {last} {word}\n")
+        process.stdin.flush()
+        return process.stdout.readline().strip()
+
     with subprocess.Popen(command, **pipes) as one, subprocess.Popen(command, **pipes) as other:  # type: ignore[call-overload]
-
-        def ask(process: subprocess.Popen[str], first: int, last: int, word: str) -> str:
-            assert process.stdin is not None
-            assert process.stdout is not None
-            process.stdin.write(f"{first} {last} {word}\n")
-            process.stdin.flush()
-            return process.stdout.readline().strip()
-
         assert ask(one, 0, 300, "act") == "300"
         assert ask(other, 300, 310, "act") == "310"
         roll_back(postgres_database, 305)
@@ -230,11 +267,13 @@ def test_a_database_rolled_back_between_the_signatures_of_two_processes_is_refus
         roll_back(postgres_database, 305)
         assert ask(other, 305, 320, "fork") == "database-shorter"
         roll_back(postgres_database, 305)
-        # The lost leaves come back bit by bit, as from a mirror: both go on.
+        # The lost leaves come back bit by bit, as from a mirror: who has met the other history believes none.
         with Database.open(postgres_database) as database:
             append(database, leaves_of(305, 310))
-        assert ask(one, 310, 311, "act") == "311"
-        assert ask(other, 311, 312, "act") == "312"
+        assert ask(one, 310, 311, "act") == "database-differs"
+        assert ask(other, 311, 312, "act") == "database-shorter"
+    with subprocess.Popen(command, **pipes) as again:  # type: ignore[call-overload]
+        assert ask(again, 312, 313, "act") == "313"
 
 
 def test_a_torn_write_spoils_only_what_was_never_released(tmp_path: Path) -> None:
@@ -254,7 +293,7 @@ def test_a_torn_write_spoils_only_what_was_never_released(tmp_path: Path) -> Non
         if path.read_bytes() != after:
             assert (torn.size, torn.torn) == (5, True)
             assert torn.extend(5, [], must_not_read) == released
-            check(torn.extend(9, [], from_memory(hashes_of(0, 9))), leaves_of(0, 9))  # type: ignore[arg-type]
+            check(torn.extend(9, [], from_memory(hashes_of(0, 9))), leaves_of(0, 9))
             assert path.read_bytes() == after
         torn.close()
 
