@@ -37,5 +37,5 @@ def test_a_browser_finds_a_pack_of_two_terms_intact(packed: tuple[bytes, str, st
     logs = {name.partition("/")[0] for name in read_archive(raw)}
     first = log.replace("/", "-")
     assert {first, f"{first}.2"} <= logs
-    assert verifier.check(raw, root) == "ok"
+    assert verifier.check(raw, root) == "ok", verifier.words
     assert verifier.outcomes()["inclusion"] == "ok"
