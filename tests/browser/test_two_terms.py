@@ -1,4 +1,4 @@
-"""A pack about a referral whose life goes on in the term after a loss: both logs are in it, and a browser reads both."""
+"""A pack about a referral whose life goes on in the term after a loss: it has both logs, and a browser reads both."""
 
 from __future__ import annotations
 
