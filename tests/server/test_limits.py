@@ -232,7 +232,7 @@ def test_the_inbox_takes_its_own_parameters_once_each_and_within_bounds(world: W
 TWICE = (
     "log/keys/consistency?from=1&from=2",
     "log/keys/consistency?from=1&until=2",
-    "log/audit/{year}/checkpoint?since=1&since=1",
+    "log/audit/{year}/checkpoint?since=1",
     "records/{year}?from=0&from=1",
     "records/{year}?limit=1&limt=2",
     "records/{year}?party=defensoria&party=defensoria",
