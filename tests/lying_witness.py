@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import BinaryIO, Self
+from io import BufferedIOBase
+from typing import Self
 
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
@@ -31,7 +32,7 @@ def policy_at(witnesses: Sequence[LyingWitness], quorum: int = 2) -> Policy:
     return replace(policy, witnesses=tuple(Witness(one.name, one.key, named[one.key]) for one in policy.witnesses))
 
 
-def never_end(out: BinaryIO, how: str) -> None:
+def never_end(out: BufferedIOBase, how: str) -> None:
     """An answer without an end, until whoever asked goes away (OSError)."""
     more = {"drips": b"Content-Length: 60000\r\n\r\n", "drips-head": b"X-More: ", "endless": b"\r\n"}[how]
     out.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n" + more)

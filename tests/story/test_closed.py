@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,9 +12,10 @@ from typing import Any
 import httpx2
 import pytest
 
-from referral_api.auditlog.records import Retrieved, ServerRecord, parse_record
+from referral_api.auditlog.records import AuditSession, PackRead, Retrieved, ServerRecord, parse_record
 from referral_api.client.outbox import Entry, Progress
 from referral_api.domain.words import Act
+from referral_api.formats.strict_json import sha256_b64u
 from referral_api.server import app
 from referral_api.server.service.opening import log_spools
 from referral_api.server.storage.spool import SUFFIX
@@ -107,6 +109,23 @@ def test_a_receipt_and_a_repeated_act_are_answered_while_closed(world: World) ->
         answer = world.caller("operator").call("GET", f"/v1/receipts/{digest}")
         assert (answer.status, answer.json["receipt"]) == (200, first.json["receipt"])
     assert "proof_read" in [record.kind for record in logged(world)]
+
+
+def test_packs_and_the_log_itself_are_read_while_closed_and_recorded(world: World) -> None:
+    """R-97, R-89, R-98."""
+    ref = ref_of(world.submit())
+    world.submit()  # With it the database keeps the checkpoint over the act before it.
+    entries = f"/v1/log/audit/{time.gmtime(world.clock()).tm_year}/tile/entries/000.p/2"
+    with closed(world):
+        packs = [world.caller(who).call("GET", f"/v1/evidence/{ref}") for who in ("operator", "auditor")]
+        assert [(pack.status, pack.body[:2]) for pack in packs] == [(200, b"PK")] * 2
+        assert world.caller("stranger").call("GET", f"/v1/evidence/{ref}").status == 404
+        assert [world.caller("auditor").call("GET", entries).status for _ in range(2)] == [200] * 2
+        assert {"pack_read", "audit_session"}.isdisjoint(record.kind for record in logged(world))
+    found = logged(world)
+    assert [one.digest for one in found if isinstance(one, PackRead)] == [sha256_b64u(pack.body) for pack in packs]
+    assert [one.old_size for one in found if isinstance(one, AuditSession)] == [0]
+    world.check()
 
 
 def test_a_closed_exchange_asks_who_calls_and_tells_a_stranger_nothing(world: World) -> None:

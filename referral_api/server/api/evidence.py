@@ -80,11 +80,8 @@ async def get_tile(site: Site, call: Call) -> Reply:
         return caller, _reading(site, lambda conn: evidence.tile(conn, site.exchange, name, path))
 
     caller, found = await site.read(call, work)
-    session = site.sessions.of(caller.credential, log)
-    if log != "keys" and not session.covers(found.reach, call.now):
-        async with session.turn:
-            if not session.covers(found.reach, call.now):
-                await _record_session(site, call, caller, found.size)
+    if log != "keys":
+        await _demand_session(site, call, caller, found)
     return Reply(200, found.body, BYTES, _IMMUTABLE)
 
 
@@ -141,12 +138,21 @@ async def get_evidence(site: Site, call: Call) -> Reply:
     """Everything about one referral that its caller may see, with all that proves it (R-89)."""
     ref = call.params["ref"]
     caller, pack = await site.read(call, lambda caller: (caller, packs.build(site.exchange, ref, caller)))
-    committed = await site.run(site.guarded(caller, packs.PackHandedOut(site.exchange, ref, pack, caller)))
+    committed = await site.record(caller, packs.PackHandedOut(site.exchange, ref, pack, caller))
     return Reply(200, committed.result, ARCHIVE, _SECONDS)
 
 
 def _log(call: Call) -> str:
     return Term.parse(call.params["term"]).log if "term" in call.params else "keys"
+
+
+async def _demand_session(site: Site, call: Call, caller: Caller, found: evidence.TileRead) -> None:
+    """That what a tile shows belongs to a session which is on the record (R-98)."""
+    session = site.sessions.of(caller.credential, _log(call))
+    if not session.covers(found.reach, call.now):
+        async with session.turn:
+            if not session.covers(found.reach, call.now):
+                await _record_session(site, call, caller, found.size)
 
 
 async def _record_session(site: Site, call: Call, caller: Caller, size: int) -> None:
