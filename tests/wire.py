@@ -138,7 +138,8 @@ class Caller:
         """
         body = raw if raw is not None else b"" if document is None else json.dumps(document).encode()
         answer = self._once(method, path, body, headers or {}, self.credentials(method, path) if signed else {})
-        if signed and answer.code == "use_dpop_nonce":
+        # Told by the header, for the answer to HEAD has no body that would say so.
+        if signed and answer.status == 401 and "dpop-nonce" in answer.headers:
             nonce = answer.headers["dpop-nonce"]
             answer = self._once(method, path, body, headers or {}, self.credentials(method, path, nonce=nonce))
         return answer
