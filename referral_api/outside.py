@@ -16,6 +16,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from time import monotonic
 from types import TracebackType
 from typing import Any, Self
@@ -23,6 +24,9 @@ from typing import Any, Self
 import httpx2
 
 from referral_api.domain.errors import ErrorCode, ReferralError
+
+tls = cache(httpx2.create_ssl_context)
+"""The machine's trusted authorities: reading them takes longer than a call, so every line of a process shares them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,7 @@ class Outside:
         self._answer_s = answer_s
         self._max_bytes = max_bytes
         self._http = httpx2.Client(
+            verify=tls(),
             timeout=httpx2.Timeout(answer_s, connect=min(connect_s, answer_s)),
             follow_redirects=False,
             limits=httpx2.Limits(max_keepalive_connections=0),

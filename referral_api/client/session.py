@@ -34,6 +34,7 @@ from referral_api.formats.contents import KeysLogView
 from referral_api.formats.keys import SigningKey
 from referral_api.formats.statements import KeyMap
 from referral_api.formats.strict_json import b64u, unb64u
+from referral_api.outside import tls
 
 T = TypeVar("T")
 
@@ -96,6 +97,7 @@ class Session:
         self._http = httpx2.Client(
             base_url=profile.server.rstrip("/"),
             transport=transport,
+            verify=tls(),
             timeout=httpx2.Timeout(answer_s, connect=min(CONNECT_S, answer_s)),
             follow_redirects=False,
             # A compressed answer could be a thousand times larger than it looks.
