@@ -19,6 +19,7 @@ import httpx2
 
 from referral_api.client import access
 from referral_api.client.sdk import Client
+from referral_api.client.session import tls
 from referral_api.formats.strict_json import b64u
 
 
@@ -69,7 +70,7 @@ class Wire(httpx2.BaseTransport):
         self.lies: dict[str, Lie] = {}
         self.cut: set[str] = set()
         """Paths whose next success gets lost on the way."""
-        self._http = httpx2.HTTPTransport()
+        self._http = httpx2.HTTPTransport(verify=tls())
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send, record, and hand on what the test lets through."""
@@ -103,7 +104,7 @@ class Caller:
     http: httpx2.Client = field(init=False)
 
     def __post_init__(self) -> None:
-        self.http = httpx2.Client(base_url=self.base, timeout=30, headers={"Accept-Encoding": "identity"})
+        self.http = httpx2.Client(base_url=self.base, verify=tls(), timeout=30, headers={"Accept-Encoding": "identity"})
 
     def close(self) -> None:
         """Close the connections."""

@@ -43,13 +43,18 @@ class Growing:
             self._roots[stop], at = self.root, stop - start
         self._frontier = self._frontier.extend(hashes[at:])
 
-    def judge(self, lost: LostLog | None) -> None:
-        """Raise INCONSISTENT unless everything that was known before is a beginning of this, or of what was lost."""
+    def judge(self, signed: int, lost: LostLog | None) -> None:
+        """Raise INCONSISTENT unless everything that was known before is a beginning of this, or of what was lost.
+
+        Raises NOT_FOUND where of `signed` leaves too few could be read to tell.
+        """
         for head in self._known:
             if lost is not None and head.size > self.size:
                 lost.admit(head.size, head.root)
+            elif head.size > signed:
+                raise ReferralError(ErrorCode.INCONSISTENT, reason="shrunk", pinned=head.size, found=signed)
             elif head.size > self.size:
-                raise ReferralError(ErrorCode.INCONSISTENT, reason="shrunk", pinned=head.size, found=self.size)
+                raise ReferralError(ErrorCode.NOT_FOUND, what="leaves", pinned=head.size)
             elif head.size and self._roots[head.size] != head.root:
                 raise ReferralError(ErrorCode.INCONSISTENT, reason="forked", pinned=head.size)
 

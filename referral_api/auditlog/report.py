@@ -20,8 +20,12 @@ from referral_api.domain.terms import Term
 from referral_api.formats.exchange_bodies import FinalState
 
 MAX_FAULTS_TOLD = 100
-ABSENT = frozenset({ErrorCode.NOT_FOUND, ErrorCode.UNAVAILABLE})
-"""Errors by which something is only not there."""
+_ABSENT = frozenset({ErrorCode.NOT_FOUND, ErrorCode.UNAVAILABLE})
+
+
+def is_absent(error: ReferralError) -> bool:
+    """Whether something is only not to be had: not there, or refused by whoever has it, which a `status` says."""
+    return error.code in _ABSENT or "status" in error.facts
 
 
 class Check(StrEnum):
@@ -30,6 +34,7 @@ class Check(StrEnum):
     KEYS_LOG = "keys-log"
     CHECKPOINT = "checkpoint"
     GROWTH = "growth"
+    WITNESSES = "witnesses"
     LEAVES = "leaves"
     RECORDS = "records"
     SIGNATURES = "signatures"
@@ -112,6 +117,8 @@ class Report:
     """What is being looked at, to go with whatever fault it has."""
     lost: list[Told] = field(default_factory=list)
     """Logs that have lost leaves, as their next terms say."""
+    witnessed: dict[str, int] | None = None
+    """Per log, up to which size a quorum of witnesses has cosigned it; None where the genesis act names no witness."""
     erased: int = 0
     """How many leaves do not open because an `erase` act of the exchange names them."""
     final_states: dict[str, tuple[FinalState, ...]] = field(default_factory=dict)
@@ -135,7 +142,7 @@ class Report:
         except ReferralError as error:
             if error.code is ErrorCode.UNREACHABLE:
                 raise
-            self.note(check, log, index, error, missing=error.code in ABSENT or error.code in in_doubt)
+            self.note(check, log, index, error, missing=is_absent(error) or error.code in in_doubt)
             return False
         return True
 
@@ -169,16 +176,14 @@ class Report:
 
     @property
     def _checked(self) -> bool:
-        return all(self.counts[check] for check in Check if check not in _ONLY_WITH_REFERRALS)
+        # An exchange that has carried no referral yet has no states, and one may run without witnesses.
+        spared = {Check.STATES} if self.witnessed is not None else {Check.STATES, Check.WITNESSES}
+        return all(self.counts[check] for check in Check if check not in spared)
 
     @property
     def complete(self) -> bool:
         """Whether everything was there and held. Anything else is not "verified"."""
         return not self.faults and self._checked
-
-
-_ONLY_WITH_REFERRALS = frozenset({Check.STATES})
-"""An exchange that has carried no referral yet has no states to hold against anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +200,9 @@ class Source(Protocol):
 
     def checkpoint(self, log: str) -> bytes:
         """The newest checkpoint of `keys` or `audit/<term>`."""
+
+    def cosigned(self, log: str) -> bytes:
+        """The newest checkpoint that a quorum of witnesses has cosigned, not newer than `checkpoint`."""
 
     def tile(self, log: str, name: TileName) -> bytes:
         """A tile or entry bundle."""

@@ -95,14 +95,27 @@ def verify_servable(name: TileName, size: int) -> TileName:
 
 
 def tiles_of(size: int) -> Iterator[TileName]:
-    """Every tile of the tree of `size`, level by level: full ones, then the partial one, if any. No entry bundles."""
-    level = 0
-    while count := size >> (STORED_LEVELS * level):
+    """Every tile of the tree of `size`, from the top level down: full ones, then the partial one, if any. No entry
+    bundles. Nothing is enumerated ahead: a size is believed only as far as its tiles were seen.
+    """
+    for level in reversed(range(_levels(size))):
+        count = size >> (STORED_LEVELS * level)
         for index in range(count // TILE_WIDTH):
             yield TileName(level, index)
         if count % TILE_WIDTH:
             yield TileName(level, count // TILE_WIDTH, count % TILE_WIDTH)
-        level += 1
+
+
+def edge_of(size: int) -> Iterator[TileName]:
+    """The partial tiles of the tree of `size`, at most one a level, from the bottom up; full ones are never on it."""
+    for level in range(_levels(size)):
+        count = size >> (STORED_LEVELS * level)
+        if count % TILE_WIDTH:
+            yield TileName(level, count // TILE_WIDTH, count % TILE_WIDTH)
+
+
+def _levels(size: int) -> int:
+    return -(-size.bit_length() // STORED_LEVELS)
 
 
 def extend_tiles(runs: Sequence[TileRun], read_tile: ReadTile) -> list[Tile]:

@@ -118,6 +118,7 @@ def report_data(client: Client, report: Report, *, mode: str, evidence: Path | N
             for told in report.lost
         ],
         "referrals": len(report.chronicles),
+        "witnessed": report.witnessed,
         "erased": report.erased,
         "final_states": {
             ref: [one.model_dump(mode="json") for one in states] for ref, states in sorted(report.final_states.items())
@@ -144,13 +145,20 @@ def report_lines(call: Invocation, report: Report, data: dict[str, Any]) -> list
         lines.append(screen.say("audit.fault", log=finding.log, place=place, words=words, code=code, facts=facts))
     lines += lost_lines(screen, data["lost"])
     lines += [screen.say("audit.head", log=head.origin, size=head.size) for head in report.heads.values()]
+    lines += witnessed_lines(screen, data)
     lines += [screen.say("audit.relied", log=log, size=size) for log, size in report.relied.items()]
     lines += erased_lines(screen, data)
     if data["evidence"] is not None:
         lines.append(screen.say("audit.evidence", path=data["evidence"]))
     lines.append(screen.say("audit.here"))
-    lines.append(screen.say("witnesses.some" if data["witnesses"] else "witnesses.none"))
+    if not data["witnesses"]:
+        lines.append(screen.say("witnesses.none"))
     return lines
+
+
+def witnessed_lines(screen: Screen, data: Mapping[str, Any]) -> list[str]:
+    """How far a quorum of witnesses has cosigned each log; nothing where the genesis act names none."""
+    return [screen.say("audit.witnessed", log=log, size=size) for log, size in (data["witnessed"] or {}).items()]
 
 
 def erased_lines(screen: Screen, data: Mapping[str, Any]) -> list[str]:

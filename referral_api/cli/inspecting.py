@@ -225,7 +225,10 @@ def _standing_lines(screen: Screen, one: Standing) -> list[str]:
 def _finding_line(screen: Screen, finding: Finding) -> str:
     words = screen.say(f"seen.{finding.verdict}")
     code = "" if finding.error is None else text_of(finding.error.code, screen.lang).title
-    age = screen.say("seen.never") if finding.age_s is None else screen.say("seen.age", minutes=finding.age_s // 60)
+    if finding.age_s is None:
+        age = screen.say("seen.never")
+    else:
+        age = screen.say("seen.future" if finding.age_s < 0 else "seen.age", minutes=abs(finding.age_s) // 60)
     return screen.say("seen.witness", name=finding.name, words=words, age=age, code=code)
 
 
@@ -255,12 +258,14 @@ def _find_records(
     """As many as are asked for, and one more where there is one."""
     session = client.session
     if mirror is not None:
-        chosen = term or audit.terms_in(session, mirror)[-1]
-        return list(islice(inspection.search_mirror(session, MirrorSource(mirror), chosen, first, wanted), limit + 1))
-    client.sync_keys()
-    demand_auditor(client)
-    chosen = term or audit.terms_of(session)[-1]
-    return list(islice(inspection.search(session, chosen, first, wanted), limit + 1))
+        terms = audit.terms_in(session, mirror)
+        items = inspection.search_mirror(session, MirrorSource(mirror), term or terms[-1], first, wanted, terms)
+    else:
+        client.sync_keys()
+        demand_auditor(client)
+        terms = audit.terms_of(session)
+        items = inspection.search(session, term or terms[-1], first, wanted, terms)
+    return list(islice(items, limit + 1))
 
 
 def _current_keys(client: Client) -> list[dict[str, Any]]:

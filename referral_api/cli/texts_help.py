@@ -322,6 +322,7 @@ _STATES: Final[Mapping[str, tuple[str, str]]] = {
     "check.keys-log": ("Registro de claves, desde su raíz fijada", "Keys log, from its pinned root"),
     "check.checkpoint": ("Firma y origen de los puntos de control", "Signature and origin of checkpoints"),
     "check.growth": ("El registro sólo ha crecido", "The log has only grown"),
+    "check.witnesses": ("Los testigos vieron la misma historia", "The witnesses have seen the same history"),
     "check.leaves": ("Las hojas dan la raíz firmada", "The leaves hash to the signed root"),
     "check.records": ("Cada registro es el de su hoja", "Every record is its leaf's"),
     "check.signatures": ("Firmas de los actos", "Signatures of the acts"),

@@ -3,26 +3,30 @@
 Nothing is shown that was not verified here: a record hashes to its leaf, the leaf is in the log, an act's signatures
 and receipt hold, and a referral's acts fold to the states that its receipts claim and that the exchange shows.
 
-Must never: call a search complete. Who searches for us may leave something out; `audit verify` finds it.
+Must never: call a search complete. Who searches for us may leave something out; `audit verify` finds it. Where nothing
+is searched for, what is left out is seen here.
 
 Implements: R-52, R-92, R-95, R-98 (what is searched for); design §9.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from referral_api.auditlog.checkpoint import verify_checkpoint
+from referral_api.auditlog.erasures import Place
 from referral_api.auditlog.evidence import Chronicle, Told, event_of, fold_told
 from referral_api.auditlog.leaf import Leaf, LeafKind, parse_leaf
 from referral_api.auditlog.records import Retrieved, ServerRecord, kind_of, parse_record
 from referral_api.auditlog.report import RawRecord, Source
 from referral_api.client import exchange
+from referral_api.client.mirroring import find_erasures
 from referral_api.client.proven import Proven
 from referral_api.client.session import Session
 from referral_api.client.sources import RECORDS_A_CALL, HttpSource, parse_records
-from referral_api.client.trust import receipt_keys
+from referral_api.client.trust import policy_of, receipt_keys
 from referral_api.client.view import fetch_referral, role_of
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.terms import Term
@@ -93,33 +97,73 @@ class Dossier:
     chronicle: Chronicle
 
 
-def search(session: Session, term: Term, start: int, wanted: Mapping[str, str]) -> Iterator[Item]:
-    """What is wanted from an index of a year's log on, each verified. Raises as `verify_item` and `Proven`."""
-    proven, at = Proven(session, HttpSource(session), term.log), start
+def search(
+    session: Session, term: Term, start: int, wanted: Mapping[str, str], terms: Sequence[Term] = ()
+) -> Iterator[Item]:
+    """What is wanted from an index of a term's log on, each verified.
+
+    Where everything is wanted, none may be missing but what an `erase` act in the logs of `terms` names (R-99); of a
+    search that cannot be told. Raises NOT_FOUND (`record`, `index`), and as `verify_item` and `Proven`.
+    """
+    source = HttpSource(session)
+    proven, gaps, at = Proven(session, source, term.log), _Gaps(session, source, {term, *terms}), start
     while at < proven.head.size:
         found, following = _page(session, term, at, wanted)
-        for raw in found:
-            if raw.index < proven.head.size:
-                item = verify_item(session, proven, raw)
-                if item.fits(wanted):
-                    yield item
-        if following is None:
-            return
-        if following <= at:
+        stop = proven.head.size if following is None else following
+        if stop <= at:
             raise ReferralError(ErrorCode.MALFORMED, reason="members")
-        at = following
+        yield from _verified(session, proven, gaps, range(at, stop), found, wanted)
+        at = stop
 
 
 def search_mirror(
-    session: Session, source: Source, term: Term, start: int, wanted: Mapping[str, str]
+    session: Session, source: Source, term: Term, start: int, wanted: Mapping[str, str], terms: Sequence[Term] = ()
 ) -> Iterator[Item]:
     """The same in a mirror, where nobody else does the searching."""
-    proven = Proven(session, source, term.log)
+    proven, gaps = Proven(session, source, term.log), _Gaps(session, source, {term, *terms})
     for at in range(start, proven.head.size, RECORDS_A_CALL):
-        for raw in source.records(term, at, min(RECORDS_A_CALL, proven.head.size - at)):
-            item = verify_item(session, proven, raw)
-            if item.fits(wanted):
-                yield item
+        stop = min(at + RECORDS_A_CALL, proven.head.size)
+        yield from _verified(session, proven, gaps, range(at, stop), source.records(term, at, stop - at), wanted)
+
+
+class _Gaps:
+    """Which leaves may be without a record: those that an `erase` act names, sought when the first one is missing."""
+
+    def __init__(self, session: Session, source: Source, terms: Iterable[Term]) -> None:
+        self._session = session
+        self._source = source
+        self._terms = terms
+        self._named: Container[Place] | None = None
+
+    def judge(self, log: str, index: int) -> None:
+        """Raise NOT_FOUND unless this record was erased."""
+        if self._named is None:
+            keymap, heads = self._session.keymap, {}
+            for term in self._terms:
+                raw = self._source.checkpoint(term.log)
+                heads[term.log] = verify_checkpoint(raw, policy_of(keymap, term.log)).size
+            self._named = find_erasures(self._source, keymap, heads).named
+        if (log, index) not in self._named:
+            raise ReferralError(ErrorCode.NOT_FOUND, what="record", log=log, index=index)
+
+
+def _verified(
+    session: Session,
+    proven: Proven,
+    gaps: _Gaps,
+    looked: range,
+    found: Sequence[RawRecord],
+    wanted: Mapping[str, str],
+) -> Iterator[Item]:
+    """The items of one look at these indices, in log order, up to the proved head."""
+    given = {one.index: one for one in found if one.index < proven.head.size}
+    for index in sorted(given) if wanted else looked:
+        if index not in given:
+            gaps.judge(proven.log, index)
+            continue
+        item = verify_item(session, proven, given[index])
+        if item.fits(wanted):
+            yield item
 
 
 def verify_item(session: Session, proven: Proven, raw: RawRecord) -> Item:

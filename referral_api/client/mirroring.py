@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from itertools import chain
 from pathlib import Path
 
 from referral_api.auditlog.checkpoint import Checkpoint, TrustPolicy, verify_checkpoint
@@ -23,10 +22,19 @@ from referral_api.auditlog.erasures import Erasing, Erasures, Place, erasing_lea
 from referral_api.auditlog.leaf import parse_leaf
 from referral_api.auditlog.losses import LostLog, read_lost
 from referral_api.auditlog.merkle import HASH_BYTES, Frontier, leaf_hash, verify_consistency
-from referral_api.auditlog.report import OnProgress, RawRecord, Source, unheard
-from referral_api.auditlog.tiles import ENTRIES, TILE_WIDTH, TileName, TileReader, parse_entries, tile_width, tiles_of
-from referral_api.client.sources import MirrorSource, block_path, encode_records, parse_block, put
-from referral_api.client.trust import audit_policy, entry_bundles, keys_policy
+from referral_api.auditlog.report import OnProgress, RawRecord, Source, is_absent, unheard
+from referral_api.auditlog.tiles import (
+    ENTRIES,
+    TILE_WIDTH,
+    TileName,
+    TileReader,
+    edge_of,
+    parse_entries,
+    tile_width,
+    tiles_of,
+)
+from referral_api.client.sources import COSIGNED, MirrorSource, block_path, encode_records, parse_block, put
+from referral_api.client.trust import audit_policy, entry_bundles, keys_policy, policy_of
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.terms import Term
 from referral_api.formats.statements import KeyMap
@@ -62,7 +70,10 @@ def mirror(
     named = find_erasures(MirrorSource(path), keymap, {log: copy.size for log, copy in copies.items()}).named
     for log, index in sorted(absent - named.keys()):
         raise ReferralError(ErrorCode.NOT_FOUND, what="record", log=log, index=index)
-    sizes = {log: copy.finish() for log, copy in copies.items()}
+    sizes = {log: copies[log].finish() for log in policies(keymap, terms)}
+    if keymap.witness_policy is not None:
+        for log, copy in copies.items():
+            copy.keep_cosigned(policy_of(keymap, log, witnessed=True))
     # Only now do the acts that name them belong to this mirror.
     _drop(path, named)
     return sizes
@@ -156,7 +167,7 @@ class _Copy:
         if self._old is not None and 0 < self._old.size < self.size:
             proof = TileReader(self.size, self._tile).consistency_proof(self._old.size)
             verify_consistency(self._old.size, self._old.root, self.size, self._new.root, proof)
-        for name in sorted(tiles_of(self.size), key=lambda one: -one.level):
+        for name in tiles_of(self.size):
             target = self._folder / name.path()
             if not target.exists():
                 put(target, self._tile(name.level, name.index, name.width))
@@ -166,7 +177,7 @@ class _Copy:
 
     def _edge(self) -> None:
         """The partial tiles hold all subtrees along the right edge, and so the root."""
-        edge = {(one.level, one.index): one for one in tiles_of(self.size) if one.width < TILE_WIDTH}
+        edge = {(one.level, one.index): one for one in edge_of(self.size)}
         for place, name in edge.items():
             raw = self._read(name)
             if len(raw) != name.width * HASH_BYTES:
@@ -241,15 +252,40 @@ class _Copy:
             return self.size
         put(self._folder / "checkpoint", self._raw)
         if self._old is not None:
-            new = set(chain(tiles_of(self.size), entry_bundles(0, self.size)))
-            last = (TileName(ENTRIES, self._old.size // TILE_WIDTH, self._old.size % TILE_WIDTH or TILE_WIDTH),)
-            for name in chain(tiles_of(self._old.size), last):
-                if name.width < TILE_WIDTH and name not in new:
+            for name in _partial(self._old.size):
+                if name not in _partial(self.size):
                     target = self._folder / name.path()
                     target.unlink(missing_ok=True)
                     with suppress(OSError):
                         target.parent.rmdir()
         return self.size
+
+    def keep_cosigned(self, trusted: TrustPolicy) -> None:
+        """The newest checkpoint with a quorum, beside the newest: for it is what others have been shown, too.
+
+        Raises what `verify_checkpoint` and `verify_consistency` raise; nothing where there is none yet.
+        """
+        if self._ended:
+            return
+        try:
+            raw = self._source.cosigned(self._log)
+            found = verify_checkpoint(raw, trusted)
+        except ReferralError as error:
+            if error.code is ErrorCode.UNREACHABLE or not (is_absent(error) or error.code is ErrorCode.NOT_WITNESSED):
+                raise
+            return
+        if found.size > self.size:
+            raise ReferralError(ErrorCode.INCONSISTENT, reason="shrunk", pinned=found.size, found=self.size)
+        reader = TileReader(self.size, lambda level, index, width: self._read(TileName(level, index, width)))
+        proof = reader.consistency_proof(found.size) if found.size < self.size else ()
+        verify_consistency(found.size, found.root, self.size, self._new.root, proof)
+        put(self._folder / COSIGNED, raw)
+
+
+def _partial(size: int) -> list[TileName]:
+    """The tiles and the bundle of a tree that a larger one has wider."""
+    width = size % TILE_WIDTH
+    return [*edge_of(size), *([TileName(ENTRIES, size // TILE_WIDTH, width)] if width else [])]
 
 
 def _held(target: Path) -> list[RawRecord]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import httpx2
 
-from referral_api.client.session import ANSWER_S, CONNECT_S
+from referral_api.client.session import ANSWER_S, CONNECT_S, tls
 from referral_api.domain.errors import ErrorCode, ReferralError
 
 MAX_PUBLIC_BYTES = 64 * 1024
@@ -23,7 +23,9 @@ def read_public(url: str, *, answer_s: float = ANSWER_S) -> bytes:
     timeout = httpx2.Timeout(answer_s, connect=min(CONNECT_S, answer_s))
     try:
         with (
-            httpx2.Client(follow_redirects=False, timeout=timeout, headers={"Accept-Encoding": "identity"}) as client,
+            httpx2.Client(
+                verify=tls(), follow_redirects=False, timeout=timeout, headers={"Accept-Encoding": "identity"}
+            ) as client,
             client.stream("GET", url) as answer,
         ):
             if answer.status_code != 200:

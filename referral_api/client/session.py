@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cache
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -43,6 +44,8 @@ MAX_CORRECTION_S = 3600
 LATEST = 6
 SLOWEST_BYTES_PER_S = 4096
 """What a line carries at the least; a slower answer is none."""
+tls = cache(httpx2.create_ssl_context)
+"""The machine's trusted authorities: reading them takes longer than a call, so every line of a process shares them."""
 
 _REPEAT = frozenset(
     {
@@ -96,6 +99,7 @@ class Session:
         self._http = httpx2.Client(
             base_url=profile.server.rstrip("/"),
             transport=transport,
+            verify=tls(),
             timeout=httpx2.Timeout(answer_s, connect=min(CONNECT_S, answer_s)),
             follow_redirects=False,
             # A compressed answer could be a thousand times larger than it looks.

@@ -30,14 +30,18 @@ from referral_api.formats.statements import KeyMap
 
 FRESH_S = 3600
 """A cosignature older than this says little about today."""
+AHEAD_S = 300
+"""One from further in the future says nothing about today: it would look fresh for as long as a log is frozen."""
 _NOT_HAD = frozenset({ErrorCode.UNREACHABLE, ErrorCode.UNAVAILABLE, ErrorCode.NOT_FOUND, ErrorCode.TOO_LARGE})
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What is known of one witness. `verdict`: `fresh`, `stale`, `absent` (has not cosigned), `unreachable`, `false`.
+    """What is known of one witness. `verdict`: `fresh`, `stale`, `ahead` (dated in the future), `absent` (has not
+    cosigned), `unreachable`, `false`.
 
-    `age_s` is the age of its newest cosignature, `size` what it had seen then; None where there is none.
+    `age_s` is the age of its newest cosignature, below 0 where it is `ahead`, `size` what it had seen then; None where
+    there is none.
     """
 
     name: str
@@ -68,8 +72,8 @@ class Standing:
         ]
 
     def lacking(self) -> bool:
-        """Whether something could not be had: a quorum, or a witness's own word."""
-        return self.cosigned < self.threshold or any(one.verdict == "unreachable" for one in self.findings)
+        """Whether something could not be had: a quorum, a witness's own word, or how old it is."""
+        return self.cosigned < self.threshold or any(one.verdict in ("unreachable", "ahead") for one in self.findings)
 
 
 def effective_policy(keymap: KeyMap, chosen: Policy | None) -> Policy | None:
@@ -146,6 +150,8 @@ def _judge(witness: Witness, shown: _Shown | None, cosigned: VerifiedCheckpoint,
     if not seen:
         return Finding(witness.name, "absent")
     at, size = max(seen)
+    if at > now + AHEAD_S:
+        return Finding(witness.name, "ahead", now - at, size)
     age = max(0, now - at)
     return Finding(witness.name, "fresh" if age <= FRESH_S else "stale", age, size)
 

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from referral_api.auditlog.merkle import Frontier, append, leaf_hash, verify_consistency, verify_inclusion
 from referral_api.auditlog.tiles import (
     ENTRIES,
+    TILE_WIDTH,
     TileName,
     TileReader,
+    edge_of,
     encode_entries,
     extend_tiles,
     parse_entries,
@@ -123,13 +125,25 @@ def test_no_tile_has_a_second_path(path: str) -> None:
 
 def test_the_tiles_of_a_tree_are_those_of_the_specification() -> None:
     names = list(tiles_of(70_000))
-    assert names[:273] == [TileName(0, index) for index in range(273)]
-    assert names[273:] == [TileName(0, 273, 112), TileName(1, 0), TileName(1, 1, 17), TileName(2, 0, 1)]
-    assert list(tiles_of(256)) == [TileName(0, 0), TileName(1, 0, 1)]
-    assert list(tiles_of(255)) == [TileName(0, 0, 255)]
-    assert list(tiles_of(257)) == [TileName(0, 0), TileName(0, 1, 1), TileName(1, 0, 1)]
+    assert names[:3] == [TileName(2, 0, 1), TileName(1, 0), TileName(1, 1, 17)]
+    assert names[3:] == [*(TileName(0, index) for index in range(273)), TileName(0, 273, 112)]
+    assert list(edge_of(70_000)) == [TileName(0, 273, 112), TileName(1, 1, 17), TileName(2, 0, 1)]
+    assert list(tiles_of(256)) == [TileName(1, 0, 1), TileName(0, 0)]
+    assert list(tiles_of(255)) == list(edge_of(255)) == [TileName(0, 0, 255)]
+    assert list(tiles_of(257)) == [TileName(1, 0, 1), TileName(0, 0), TileName(0, 1, 1)]
     assert list(tiles_of(1)) == [TileName(0, 0, 1)]
-    assert list(tiles_of(0)) == []
+    assert list(tiles_of(0)) == list(edge_of(0)) == []
+    assert list(edge_of(65_536)) == [TileName(2, 0, 1)]
+
+
+@pytest.mark.parametrize("size", [1, 255, 256, 257, 65_535, 65_536, 65_537, 70_000])
+def test_the_edge_is_the_partial_tiles(size: int) -> None:
+    assert set(edge_of(size)) == {name for name in tiles_of(size) if name.width < TILE_WIDTH}
+
+
+def test_the_tiles_of_a_claimed_size_are_not_counted_ahead() -> None:
+    assert next(iter(tiles_of(2**52))) == TileName(6, 0, 16)
+    assert list(edge_of(2**52)) == [TileName(6, 0, 16)]
 
 
 @pytest.mark.parametrize("size", [0, 1, 255, 256, 257, 65_535, 65_536, 65_537, 70_000])

@@ -88,6 +88,9 @@ class Served:
             raise ReferralError(ErrorCode.NOT_FOUND)
         return self.checkpoints.get(log) or self.exchange.checkpoint(log)
 
+    def cosigned(self, log: str) -> bytes:
+        raise ReferralError(ErrorCode.NOT_FOUND, log=log)
+
     def tile(self, log: str, name: TileName) -> bytes:
         answer: bytes = self.exchange.log_answer(f"{log}/{name.path()}", {})[1]
         return answer

@@ -310,3 +310,35 @@ def test_a_second_signed_checkpoint_of_one_size_is_evidence(exchange: SimulatedE
     report = auditor.audit_since()
     assert told(report) == [(Check.GROWTH, None, ErrorCode.INCONSISTENT, "forked")]
     assert parse_act(exchange.records[1][0]).act is Act.GENESIS
+
+
+@pytest.mark.parametrize("size", [2**40, 2**52 + 1])
+def test_a_mirror_of_a_size_that_was_only_signed_ends_at_its_first_tile(
+    exchange: SimulatedExchange, auditor: Client, tmp_path: Path, size: int
+) -> None:
+    forged = sign_checkpoint(ORIGIN, size, bytes(32), key("exchange/log"))
+    exchange.lies[f"/{AUDIT}/checkpoint"] = lambda status, answer: (status, (answer[0], forged))
+    with refused(ErrorCode.TAMPERED, "root"):
+        auditor.mirror(tmp_path)
+    assert not any(name.startswith(AUDIT) for name in mirrored(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "retry"),
+    [
+        (429, "rate-limited", "after"),
+        (503, "writes-closed", "after"),
+        (500, "internal", "same"),
+        (401, "invalid-token", "never"),
+    ],
+)
+@pytest.mark.parametrize("part", ["/v1/records/", f"{AUDIT}/tile/entries", f"{AUDIT}/tile/0"])
+def test_an_exchange_that_refuses_is_not_convicted_by_it(
+    clients: Clients, exchange: SimulatedExchange, auditor: Client, part: str, status: int, code: str, retry: str
+) -> None:
+    """R-95: what is not to be had is incomplete; only what is had can be false."""
+    story(clients)
+    auditor.sync_keys()
+    exchange.refusals[part] = (status, {"code": code, "retry": retry})
+    report = auditor.audit()
+    assert (report.complete, report.failed) == (False, False), report.faults

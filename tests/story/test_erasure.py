@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from referral_api.auditlog.verification import Check, RawRecord, Report, Verdict
-from referral_api.client import audit
+from referral_api.client import audit, inspection
 from referral_api.client.kept import Kept
 from referral_api.client.sdk import Client
 from referral_api.client.sources import HttpSource, MirrorSource
-from referral_api.domain.errors import ErrorCode
+from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.terms import Term
 from referral_api.domain.words import Act
 from referral_api.formats.act import build_act, parse_act
@@ -27,6 +27,7 @@ from referral_api.server.service.erasure import Erasure
 from referral_api.server.storage import erasures
 from tests.auditlog.refusals import refused
 from tests.cli.shell import Shell
+from tests.wire import Answer
 from tests.world import UNIT, World
 from tests.world_check import Rows
 
@@ -117,6 +118,28 @@ def test_a_copy_that_is_brought_up_to_date_forgets_what_was_erased_and_verifies(
         lived(world)
         report = world.auditor.audit_since()
         assert report.complete, report.faults
+
+
+def test_who_lists_records_sees_what_is_withheld_and_not_what_was_erased(world: World) -> None:
+    gone = lived(world)
+    term, indices = erase(world, gone)
+    lived(world)
+    session = world.auditor.session
+    shown = [item.index for item in inspection.search(session, term, 0, {})]
+    assert sorted({*shown, *indices}) == list(range(len(shown) + len(indices)))
+    withheld = next(index for index in shown if index > indices[-1])
+
+    def withhold(answer: Answer) -> Answer:
+        kept = [one for one in answer.json["records"] if one["index"] != withheld]
+        return answer.with_json(answer.json | {"records": kept})
+
+    world.wires["auditor"].lies["/v1/records/"] = withhold
+    with pytest.raises(ReferralError) as caught:
+        list(inspection.search(session, term, 0, {}))
+    assert caught.value.code is ErrorCode.NOT_FOUND
+    assert (caught.value.facts["what"], caught.value.facts["index"]) == ("record", withheld)
+    listed = Shell(world.folder, world.server.url).run("auditor", "audit", "records", "--limit", "1000")
+    assert listed.exit == 0, "the exchange itself withholds nothing"
 
 
 def test_the_auditors_commands_say_what_was_erased_and_how_it_ended(world: World) -> None:
