@@ -70,7 +70,7 @@ def mirror(
     named = find_erasures(MirrorSource(path), keymap, {log: copy.size for log, copy in copies.items()}).named
     for log, index in sorted(absent - named.keys()):
         raise ReferralError(ErrorCode.NOT_FOUND, what="record", log=log, index=index)
-    sizes = {log: copy.finish() for log, copy in copies.items()}
+    sizes = {log: copies[log].finish() for log in policies(keymap, terms)}
     if keymap.witness_policy is not None:
         for log, copy in copies.items():
             copy.keep_cosigned(policy_of(keymap, log, witnessed=True))
