@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
+from referral_api.auditlog.checkpoint import parse_checkpoint
+from referral_api.auditlog.note import parse_note
 from referral_api.auditlog.records import Retrieved, ServerRecord, parse_record
 from referral_api.client.outbox import Entry, Progress
 from referral_api.domain.words import Act
 from referral_api.server import app
 from referral_api.server.service.opening import log_spools
+from referral_api.server.storage import logbook
 from referral_api.server.storage.spool import SUFFIX
 from tests.faults.submissions import parcel
 from tests.world import UNIT, World, composition
@@ -107,6 +112,40 @@ def test_a_receipt_and_a_repeated_act_are_answered_while_closed(world: World) ->
         answer = world.caller("operator").call("GET", f"/v1/receipts/{digest}")
         assert (answer.status, answer.json["receipt"]) == (200, first.json["receipt"])
     assert "proof_read" in [record.kind for record in logged(world)]
+
+
+def test_a_checkpoint_whose_state_is_not_on_disk_leaves_by_no_door(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R-93: not with the receipt, not to who sends the same again, and not as the log's checkpoint."""
+    world.submit()
+    one, real = parcel(world), os.fdatasync
+    for name in ("auditor", one.by):
+        assert world.caller(name).call("GET", "/v1/ping").status == 200
+
+    def failing(descriptor: int) -> None:
+        if Path(f"/proc/self/fd/{descriptor}").readlink().suffix == ".signer":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", failing)
+    assert [(answer.status, answer.code) for _ in range(3) if (answer := one.send(world))] == [
+        (503, "checkpoint-pending"),
+        (503, "writes-closed"),
+        (503, "writes-closed"),
+    ]
+    assert ready(world)[1]["closed"] == "signer-state-unwritable"
+    row = next(row for row in Rows(world)["act"] if row["id"] == one.act_id)
+    term, index = logbook.term_index(int(row["pos"]))
+    shown = world.caller("auditor").call("GET", f"/v1/log/{term.log}/checkpoint")
+    assert parse_checkpoint(parse_note(shown.body).text).size <= index
+    assert world.caller("auditor").call("GET", f"/v1/receipts/{row['digest']}").code == "checkpoint-pending"
+    monkeypatch.undo()
+    world.restart()
+    answer = one.send(world)
+    assert answer is not None
+    assert (answer.status, answer.json["receipt"]) == (200, row["receipt"])
+    world.check()
 
 
 def test_a_closed_exchange_asks_who_calls_and_tells_a_stranger_nothing(world: World) -> None:

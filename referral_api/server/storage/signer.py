@@ -4,9 +4,11 @@ What it has signed stands in one small file outside the database, best on anothe
 itself from leaf hashes, so a database that was rolled back, restored or rewritten does not fit its state any more and
 is refused before any witness sees the fork. Several processes of one host share the file under its lock; whether it is
 this host's turn, the database says (lease.py). Its two slots are written in turn, synced in place: a torn write spoils
-the older one. A state is on disk before its signature leaves, and Ed25519 signs the same text the same way.
+the older one. A state is on disk before its signature leaves, which a mark in the file tells the other processes: of a
+sync that failed, or of a process that was killed before it, they find the state in the file all the same. Who goes on
+from such a state writes and syncs it anew. Ed25519 signs the same text the same way.
 
-Must never: be called inside a transaction, sign without having synced, or follow a database that went back.
+Must never: be called inside a transaction, release what is not synced, or follow a database that went back.
 
 Implements: design §9 ("One signer a log"); R-93.
 """
@@ -20,7 +22,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import Self, TypeAlias
+from typing import Final, Self, TypeAlias
 
 from referral_api.auditlog.checkpoint import TrustPolicy, log_key, sign_checkpoint
 from referral_api.auditlog.merkle import Frontier
@@ -30,16 +32,20 @@ from referral_api.formats.strict_json import b64u
 from referral_api.server.storage.signer_state import (
     CLAIM_BYTES,
     CLOSED_REASONS,
+    MARK_AT,
     SLOT_BYTES,
     STATE_BYTES,
     Claim,
     SignerState,
     closed,
     encode_slot,
+    mark_of,
+    marked_slot,
     newest_of,
     parse_slot,
     state_path,
     sync_folder,
+    write_at,
 )
 
 __all__ = [
@@ -56,6 +62,8 @@ __all__ = [
     "sync_folder",
 ]
 
+_READINGS: Final = 3
+"""How often the file is read again whose mark is just being changed."""
 ReadMissing: TypeAlias = Callable[[int, int], Sequence[bytes]]
 """(first, last) -> the leaf hashes [first, last) as committed in the database now."""
 
@@ -82,11 +90,16 @@ class LogSigner:
         self._policy = TrustPolicy(log_key(origin, key.public))
         self._mutex = Lock()
         self._failed: str | None = None
-        self._raw: bytes | None = None
+        self._raw = b""
         self._torn = False
-        self._newest: tuple[bytes, SignedCheckpoint | None] | None = None
+        self._newest: tuple[bytes, SignedCheckpoint | None] = (b"", None)
+        """The bytes that `newest` read last, and what they say; nothing that was not on disk."""
         with self._exclusive():
             self._state = self._load()
+            self.newest()
+            # On a disk that takes nothing, what was released before can still be read.
+            with suppress(ReferralError):
+                self._settle(self._state)
         # The right edge that this process has itself seen in the database or found at start: what comes must extend it.
         self._seen = self._state.frontier
 
@@ -100,7 +113,7 @@ class LogSigner:
         draft.unlink(missing_ok=True)
         descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
-            os.pwrite(descriptor, first + bytes(SLOT_BYTES), 0)
+            os.pwrite(descriptor, first + bytes(SLOT_BYTES) + mark_of(first), 0)
             os.fsync(descriptor)
             # A link, unlike a rename, never replaces a state that another process has just begun.
             os.link(draft, path)
@@ -164,15 +177,15 @@ class LogSigner:
                 raise self._give_up("database-differs")
             if state.frontier.size > end:
                 hashes += self._read(read_missing, end, state.frontier.size)
-            signed = state.frontier.size - seen.size
-            if seen.extend(hashes[:signed]) != state.frontier:
+            common = state.frontier.size - seen.size
+            if seen.extend(hashes[:common]) != state.frontier:
                 raise self._give_up("database-differs")
             if state.frontier.size < end or state.note is None:
                 state = self._sign(state, edge)
             self._state, self._seen = state, state.frontier
-            if state.note is None:
+            if (signed := _checkpoint(state)) is None:
                 raise AssertionError("unreachable: a state without note has just been signed")
-            return SignedCheckpoint(state.frontier.size, state.frontier.root(), state.note)
+            return signed
 
     def meet(self, edge: Frontier, read_missing: ReadMissing) -> None:
         """Hold the right edge of the locked log against what was signed, before anything is appended to it.
@@ -190,23 +203,24 @@ class LogSigner:
                 raise self._give_up("database-differs")
 
     def newest(self) -> SignedCheckpoint | None:
-        """What was signed last, by whichever process; None before the first signature.
+        """What was signed last and is on disk, by whichever process; None before the first signature.
 
-        Takes no lock: a slot that is being written is unreadable, and the other one then holds the newest.
+        Takes no lock and waits for no sync: what is being written has no mark yet, and the other slot then has it. Once
+        this process may sign no more, nothing newer than what it has met.
         """
-        raw = os.pread(self._descriptor, STATE_BYTES, 0)
-        remembered = self._newest
-        if remembered is not None and remembered[0] == raw:
-            return remembered[1]
-        slots = [self._parse(raw, at) for at in (0, 1)]
-        signed = [
-            SignedCheckpoint(state.frontier.size, state.frontier.root(), state.note)
-            for state in slots
-            if state is not None and state.note is not None
-        ]
-        found = max(signed, key=lambda checkpoint: checkpoint.size, default=None)
-        self._newest = (raw, found)
-        return found
+        known, checkpoint = self._newest
+        if self._failed is not None:
+            return checkpoint
+        for _ in range(_READINGS):
+            raw = os.pread(self._descriptor, STATE_BYTES, 0)
+            if raw == known:
+                return checkpoint
+            at = marked_slot(raw)
+            state = None if at is None else self._parse(raw, at)
+            if state is not None:
+                self._newest = (raw, _checkpoint(state))
+                return self._newest[1]
+        return checkpoint
 
     def close(self) -> None:
         """Give the file back."""
@@ -221,6 +235,7 @@ class LogSigner:
             raise closed("signer-state-rolled-back", self._name)
         if first < seen.size:
             raise self._give_up("database-shorter")
+        self._settle(state)
         return state, seen
 
     def _give_up(self, reason: str) -> ReferralError:
@@ -230,23 +245,32 @@ class LogSigner:
 
     def _sign(self, old: SignerState, frontier: Frontier) -> SignerState:
         note = sign_checkpoint(self._origin, frontier.size, frontier.root(), self._key)
-        slot = 1 - old.slot
-        state = SignerState(frontier, note, old.claim, slot)
-        raw = encode_slot(self._origin, state)
-        try:
-            if os.pwrite(self._descriptor, raw, slot * SLOT_BYTES) != SLOT_BYTES:
-                raise OSError("short write")  # noqa: TRY301  # one handler for every way in which the disk fails
-            os.fdatasync(self._descriptor)
-        except OSError as error:
-            # After a failed sync the kernel may forget that the page was dirty: a second try would prove nothing.
-            raise self._give_up("signer-state-unwritable") from error
-        if self._raw is not None:
-            slots = [self._raw[:SLOT_BYTES], self._raw[SLOT_BYTES:]]
-            slots[slot] = raw
-            self._raw = b"".join(slots)
+        state = SignerState(frontier, note, old.claim, 1 - old.slot)
+        self._put(state, encode_slot(self._origin, state))
         # A spoilt slot is the older one, and has just been written over.
         self._torn = False
         return state
+
+    def _settle(self, state: SignerState) -> None:
+        """See that the newest state is on disk before anything is built on it, whoever wrote it and failed, or died."""
+        if marked_slot(self._raw) != state.slot:
+            # Written once more: a sync alone might find nothing to do.
+            self._put(state, self._raw[state.slot * SLOT_BYTES :][:SLOT_BYTES])
+
+    def _put(self, state: SignerState, raw: bytes) -> None:
+        """Write a state into its slot, sync it, and mark it. Raises WRITES_CLOSED, `signer-state-unwritable`."""
+        try:
+            write_at(self._descriptor, raw, state.slot * SLOT_BYTES)
+            os.fdatasync(self._descriptor)
+            # The mark is not synced: a process that starts without it only has to sync once more.
+            write_at(self._descriptor, mark_of(raw), MARK_AT)
+        except OSError as error:
+            # After a failed sync the kernel may forget that the page was dirty: a second one would prove nothing.
+            raise self._give_up("signer-state-unwritable") from error
+        slots = [self._raw[:SLOT_BYTES], self._raw[SLOT_BYTES:MARK_AT]]
+        slots[state.slot] = raw
+        self._raw = b"".join([*slots, mark_of(raw)])
+        self._newest = (self._raw, _checkpoint(state))
 
     def _read(self, read_missing: ReadMissing, first: int, last: int) -> Sequence[bytes]:
         if first >= last:
@@ -258,7 +282,7 @@ class LogSigner:
 
     def _load(self) -> SignerState:
         """The state on disk now; the bytes are judged again only when another process has changed them."""
-        raw = os.pread(self._descriptor, STATE_BYTES, 0)
+        raw = os.pread(self._descriptor, STATE_BYTES, 0).ljust(STATE_BYTES, b"\0")
         if raw == self._raw:
             return self._state
         slots = [self._parse(raw, at) for at in (0, 1)]
@@ -286,6 +310,10 @@ class LogSigner:
             yield
         finally:
             fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+
+def _checkpoint(state: SignerState) -> SignedCheckpoint | None:
+    return None if state.note is None else SignedCheckpoint(state.frontier.size, state.frontier.root(), state.note)
 
 
 class LogSigners:

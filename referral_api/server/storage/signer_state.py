@@ -1,6 +1,8 @@
-"""What a log signer keeps on disk: two slots, each a right edge, its signed note, and the claim that signs.
+"""What a log signer keeps on disk: two slots, each a right edge, its signed note, and the claim that signs; and a mark.
 
-A slot is its own digest and padded canonical JSON, so that a torn one is told from a whole one, and `cat` shows it.
+A slot is its own digest and padded canonical JSON, so that a torn one is told from a whole one, and `cat` shows it. The
+mark behind them repeats the digest of the newest slot that a sync has put on the disk: what is only in the system's
+memory looks the same to whoever reads the file, and is lost with the power.
 
 Must never: sign, or read a slot that is damaged as if it were not.
 
@@ -22,10 +24,12 @@ from referral_api.formats.strict_json import b64u, canonical, parse, unb64u
 
 SLOT_BYTES: Final = 4096
 """Holds the largest state there can be: 63 edge hashes, an origin of 255 characters and its note."""
-STATE_BYTES: Final = 2 * SLOT_BYTES
+MARK_AT: Final = 2 * SLOT_BYTES
 CLAIM_BYTES: Final = 16
 MACHINE_ID: Final = Path("/etc/machine-id")
 _DIGEST_CHARS: Final = 43
+MARK_BYTES: Final = _DIGEST_CHARS + 1
+STATE_BYTES: Final = MARK_AT + MARK_BYTES
 _MEMBERS: Final = frozenset({"fence", "frontier", "host", "note", "origin", "signer", "v"})
 _VERSION: Final = 2
 
@@ -120,9 +124,26 @@ def newest_of(states: list[SignerState]) -> SignerState:
     return max(states, key=lambda state: (state.frontier.size, state.note is not None))
 
 
+def mark_of(slot: bytes) -> bytes:
+    """The mark that says of a slot that it is on the disk."""
+    return slot[:_DIGEST_CHARS] + b"\n"
+
+
+def marked_slot(raw: bytes) -> int | None:
+    """Which slot of a state file's bytes is said to be on the disk; None where the mark names neither."""
+    mark = raw[MARK_AT:STATE_BYTES]
+    return next((at for at in (0, 1) if mark_of(raw[at * SLOT_BYTES :][:SLOT_BYTES]) == mark), None)
+
+
 def state_path(state_dir: Path, name: str) -> Path:
     """Where the state of a log lies: `keys.signer`, `audit-2026.signer`."""
     return state_dir / (name.replace("/", "-") + ".signer")
+
+
+def write_at(descriptor: int, raw: bytes, at: int) -> None:
+    """Write all of it. Raises OSError."""
+    if os.pwrite(descriptor, raw, at) != len(raw):
+        raise OSError("short write")
 
 
 def sync_folder(folder: Path) -> None:
