@@ -19,8 +19,8 @@ import httpx2
 
 from referral_api.client import access
 from referral_api.client.sdk import Client
-from referral_api.client.session import tls
 from referral_api.formats.strict_json import b64u
+from referral_api.outside import tls
 
 
 def everything(line: socket.socket) -> bytes:
@@ -139,7 +139,8 @@ class Caller:
         """
         body = raw if raw is not None else b"" if document is None else json.dumps(document).encode()
         answer = self._once(method, path, body, headers or {}, self.credentials(method, path) if signed else {})
-        if signed and answer.code == "use_dpop_nonce":
+        # Told by the header, for the answer to HEAD has no body that would say so.
+        if signed and answer.status == 401 and "dpop-nonce" in answer.headers:
             nonce = answer.headers["dpop-nonce"]
             answer = self._once(method, path, body, headers or {}, self.credentials(method, path, nonce=nonce))
         return answer

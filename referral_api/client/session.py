@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import cache
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -35,6 +34,7 @@ from referral_api.formats.contents import KeysLogView
 from referral_api.formats.keys import SigningKey
 from referral_api.formats.statements import KeyMap
 from referral_api.formats.strict_json import b64u, unb64u
+from referral_api.outside import tls
 
 T = TypeVar("T")
 
@@ -44,8 +44,6 @@ MAX_CORRECTION_S = 3600
 LATEST = 6
 SLOWEST_BYTES_PER_S = 4096
 """What a line carries at the least; a slower answer is none."""
-tls = cache(httpx2.create_ssl_context)
-"""The machine's trusted authorities: reading them takes longer than a call, so every line of a process shares them."""
 
 _REPEAT = frozenset(
     {

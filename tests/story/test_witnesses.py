@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 import json
+import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -64,25 +65,38 @@ def against(three: list[LyingWitness]) -> list[LyingWitness]:
     return three
 
 
-@pytest.fixture(
-    params=[
-        lambda w, checkpoint: (200, "text/plain", format_answer([w.line(replace(checkpoint, root=bytes(32)))])),
-        lambda w, checkpoint: (200, "text/plain", format_answer([w.line(replace(checkpoint, size=10**9))])),
-        lambda w, checkpoint: (200, "text/plain", b"not a line\n"),
-        lambda w, checkpoint: (200, "text/plain", b""),
-        lambda w, checkpoint: (200, "text/plain", b"x" * (1 << 20)),
-        lambda w, checkpoint: (302, "text/plain", b""),
-        lambda w, checkpoint: (409, "text/x.tlog.size", b"many\n"),
-        lambda w, checkpoint: (404, "text/plain", b""),
-        lambda w, checkpoint: (403, "text/plain", b""),
-    ],
-    ids=["other-root", "other-size", "no-line", "empty", "endless", "elsewhere", "no-size", "unknown-log", "unsigned"],
-)
+LIES: dict[str, Callable[[LyingWitness, Checkpoint], Said]] = {
+    "other-root": lambda w, checkpoint: (
+        200, "text/plain", format_answer([w.line(replace(checkpoint, root=bytes(32)))])
+    ),
+    "other-size": lambda w, checkpoint: (200, "text/plain", format_answer([w.line(replace(checkpoint, size=10**9))])),
+    "no-line": lambda _w, _checkpoint: (200, "text/plain", b"not a line\n"),
+    "empty": lambda _w, _checkpoint: (200, "text/plain", b""),
+    "long": lambda _w, _checkpoint: (200, "text/plain", b"x" * (1 << 20)),
+    "elsewhere": lambda _w, _checkpoint: (302, "text/plain", b""),
+    "no-size": lambda _w, _checkpoint: (409, "text/x.tlog.size", b"many\n"),
+    "unknown-log": lambda _w, _checkpoint: (404, "text/plain", b""),
+    "unsigned": lambda _w, _checkpoint: (403, "text/plain", b""),
+}  # fmt: skip
+NEVER_ENDING = ("drips", "drips-head", "endless")
+
+
+@pytest.fixture(params=[*LIES, *NEVER_ENDING])
 def liar(request: pytest.FixtureRequest, three: list[LyingWitness]) -> LyingWitness:
-    """One witness that answers something else than an honest one would."""
-    witness, says = three[2], request.param
-    witness.says = lambda checkpoint, _old: says(witness, checkpoint)
+    """One witness that answers something else than an honest one would, or does not come to an end."""
+    witness, kind = three[2], request.param
+    if kind in LIES:
+        witness.says = lambda checkpoint, _old: LIES[kind](witness, checkpoint)
+    else:
+        witness.how = kind
     return witness
+
+
+@pytest.fixture(params=["drips", "drips-head"])
+def slow(request: pytest.FixtureRequest, three: list[LyingWitness]) -> LyingWitness:
+    """One witness that takes what it is shown and does not come to an end of its answer."""
+    three[2].how = request.param
+    return three[2]
 
 
 @pytest.fixture
@@ -183,7 +197,7 @@ def test_business_goes_on_without_witnesses_and_the_exchange_says_so(world: Worl
         post.rests_until = 0.0
     eventually(world, lambda: is_witnessed(world, newest_audit(world)))
     assert len(world.operator.cosign_receipt(entry).included.checkpoint.witnesses()) >= 2
-    assert not line(world).late
+    eventually(world, lambda: not line(world).late)
 
 
 def refused_cosigning(world: World, entry: Entry) -> dict[str, object]:
@@ -228,16 +242,57 @@ def test_a_round_that_fails_is_told_and_does_not_end_the_asking(
 ) -> None:
     eventually(world, lambda: is_witnessed(world, "keys"))
     world.operator.sync_keys()
-    line(world)._http.close()
+    kept = line(world)._writer
+    line(world)._writer = Refusing(kept)
     entry = world.submit()
-    eventually(world, lambda: line(world)._failing_since is not None)
+    failing = line(world)._failing_since
+    eventually(world, lambda: set(failing) == {post.url for post in line(world).posts})
     assert '"event": "witnessing_failed"' in capfd.readouterr().err
     assert not line(world).late
-    line(world)._failing_since = time.monotonic() - 61
+    for name in list(failing):
+        failing[name] = time.monotonic() - 61
     assert line(world).late
-    line(world)._http = httpx2.Client(timeout=5)
-    eventually(world, lambda: line(world)._failing_since is None)
+    line(world)._writer = kept
+    eventually(world, lambda: not failing)
     assert len(world.operator.cosign_receipt(entry).included.checkpoint.witnesses()) >= 2
+
+
+def test_a_slow_witness_holds_up_no_other_no_alarm_and_no_stop(
+    slow: LyingWitness, world: World, three: list[LyingWitness]
+) -> None:
+    eventually(world, lambda: is_witnessed(world, "keys"), 4)
+    world.operator.sync_keys()
+    entry = world.submit()
+    assert len(world.operator.cosign_receipt(entry, wait_s=4).included.checkpoint.witnesses()) >= 2
+    eventually(world, lambda: line(world).standing()[NAMES[2]] == "unreachable")
+    # A quorum that does not come any more is noticed while that one is still being waited for.
+    silence(*three[:2])
+    line(world).posts[2].rests_until = 0.0
+    world.submit()
+    eventually(world, lambda: slow.slow_now > 0)
+    eventually(world, lambda: bool(line(world)._behind_since), 4)
+    line(world)._behind_since = dict.fromkeys(line(world)._behind_since, time.monotonic() - 61)
+    assert ready(world)["witnesses"]["late"] is True  # type: ignore[index]
+    begun = time.monotonic()
+    world.server.stop()
+    assert time.monotonic() - begun < 4
+    world.server.start()
+
+
+@pytest.mark.parametrize("how", NEVER_ENDING)
+def test_an_exchange_starts_beside_witnesses_that_do_not_come_to_an_end(
+    how: str, three: list[LyingWitness], witnessed: Founded, tmp_path: Path
+) -> None:
+    for witness in three[:2]:
+        witness.how = how
+    world = World(witnessed, tmp_path / "exchange")
+    (world.folder / WITNESSES).write_bytes(format_policy(policy_at(three)))
+    before, begun = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    with world:
+        assert time.monotonic() - begun < 15
+        assert ready(world)["status"] == "ready"
+        grown_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        assert grown_kib < 64 * 1024
 
 
 def test_cosignatures_that_could_not_be_kept_are_asked_for_again(world: World, three: list[LyingWitness]) -> None:
