@@ -19,8 +19,8 @@ import httpx2
 
 from referral_api.client import access
 from referral_api.client.sdk import Client
-from referral_api.client.session import tls
 from referral_api.formats.strict_json import b64u
+from referral_api.outside import tls
 
 
 def everything(line: socket.socket) -> bytes:
