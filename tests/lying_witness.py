@@ -33,10 +33,11 @@ def policy_at(witnesses: Sequence[LyingWitness], quorum: int = 2) -> Policy:
 
 
 def never_end(out: BufferedIOBase, how: str) -> None:
-    """An answer without an end, until whoever asked goes away (OSError)."""
+    """An answer without an end, until whoever asked goes away (OSError), or for half a minute."""
     more = {"drips": b"Content-Length: 60000\r\n\r\n", "drips-head": b"X-More: ", "endless": b"\r\n"}[how]
     out.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n" + more)
-    while True:
+    ends = time.monotonic() + 30
+    while time.monotonic() < ends:
         out.write(b"x" * (1 << 16) if how == "endless" else b"x")
         time.sleep(0 if how == "endless" else 1)
 

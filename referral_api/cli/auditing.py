@@ -58,10 +58,16 @@ def demand_auditor(client: Client) -> None:
 
 @contextmanager
 def judged(call: Invocation, client: Client, evidence: Path | None) -> Iterator[None]:
-    """Run a verb whose failed verification is a finding: its evidence is written, and the exit code is 1."""
+    """Run a verb whose failed verification is a finding: its evidence is written, and the exit code is 1; 3 where a
+    record is missing.
+    """
     try:
         yield
     except ReferralError as error:
+        if error.code is ErrorCode.NOT_FOUND and error.facts.get("what") == "record" and "status" not in error.facts:
+            # A record behind a leaf that is there was not handed out: nothing false was shown, and not all.
+            call.screen.fail(error, INCOMPLETE)
+            raise typer.Exit(int(INCOMPLETE)) from None
         # What cannot even be read is as false as what does not verify; a refusal has a status, and is neither.
         unreadable = EXIT_OF[error.code] is Exit.USAGE and "status" not in error.facts
         if EXIT_OF[error.code] is not Exit.VERIFICATION_FAILED and not unreadable:

@@ -79,7 +79,9 @@ ROWS: dict[str, Row] = {
         "auditor", ("audit", "explain", "--full"), ("no answer", "keys log", "audit log", ONE_RECORD), also=(1, 3)
     ),
     "audit referral": Row("auditor", ("audit", "referral", "REF"), ("no answer", "audit log", "records", "view")),
-    "audit records": Row("auditor", ("audit", "records", "--limit", "1000"), ("no answer", "audit log", "records")),
+    "audit records": Row(
+        "auditor", ("audit", "records", "--limit", "1000"), ("no answer", "audit log", "records"), also=(3,)
+    ),
     "audit keys": Row("auditor", ("audit", "keys"), LOG),
     "audit pack": Row("operator", ("audit", "pack", "REF", "--out", "OUT"), ("no answer", "pack"), also=(1,)),
     "audit mirror": Row("auditor", ("audit", "mirror", "OUT"), ("no answer", "audit log")),
@@ -234,6 +236,7 @@ def verify_told(lang: Language, lie: Lie, ran: Ran, exits: set[int]) -> None:
         start = say(lang, key, **dict.fromkeys(("ref", "acts", "party", "log", "index"), "¤")).partition("¤")[0]
         assert len(start) < 6 or start not in shown, (lie.name, key, ran)
     kinds = {ran.exit, *(_FALSE if ran.exit == Exit.UNEXPECTED else ())}
+    kinds |= {Exit.NOT_FOUND} if ran.exit == Exit.UNREACHABLE else set()  # Of what was missing, an auditor's verb.
     titles = [text_of(code, lang).title for code in ErrorCode if EXIT_OF[code] in kinds or ran.exit == Exit.PARTLY]
     reds = [say(lang, key)[:9] for key in ("audit.red", "pack.failed")]
     reds += [say(lang, f"explain.result.{result}") for result in ("false", "incomplete")]

@@ -58,6 +58,9 @@ def searched(client: Client, scene: Scene, _ready: Any) -> list[object]:
 
 
 CALLS: dict[str, Call] = {
+    # Auditors first: what they read grows with every trial of the others.
+    "audit": Call("auditor", lambda c, s, r: c.audit(), also=UNDONE),
+    "mirror": Call("auditor", mirrored, also=UNDONE),
     "standing": Call("auditor", stood, also=frozenset({3})),
     "cosign_receipt": Call("operator", upgraded, receipted),
     "sync_keys": Call("operator", lambda c, s, r: c.sync_keys()),
@@ -70,7 +73,7 @@ LONG_CALLS: dict[str, Call] = {
     "audit_since": Call("auditor", lambda c, s, r: c.audit_since(trust_first=True), also=UNDONE),
     "audit": Call("auditor", lambda c, s, r: c.audit(), also=UNDONE),
     "mirror": Call("auditor", mirrored, also=UNDONE | {6}),
-    "search": Call("auditor", searched, also=UNDONE),
+    "search": Call("auditor", searched, also=UNDONE | {6}),
 }
 _DELAY = "an older quorum, or none yet, is a delay: sealing goes on by what is pinned"
 _TIME = "asks what a quorum has seen, not when; `standing` does, and a receipt shows every time to who reads it"

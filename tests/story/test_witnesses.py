@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import resource
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -29,6 +30,7 @@ from referral_api.formats.act import parse_act
 from referral_api.server.service.witnesses import Witnessing
 from referral_api.server.service.writer import Writer
 from tests.auditlog.refusals import refused
+from tests.cli.shell import EXAMPLES, Shell
 from tests.lying_witness import LyingWitness, Said, policy_at
 from tests.world import OTHER_UNIT, UNIT, WITNESSES, Founded, World, composition, found
 
@@ -431,3 +433,42 @@ def test_proofs_without_the_quorum_are_told_from_those_with_it(world: World, thr
     refused(ErrorCode.NOT_WITNESSED, lambda: trust.verify_answer(answer, act, keymap, witnessed=True))
     assert parse_proof(entry.proof).raw_checkpoint
     assert digest(entry) == act.digest
+
+
+@pytest.fixture
+def behind(three: list[LyingWitness]) -> list[LyingWitness]:
+    """Witnesses whose cosignatures say that they saw the logs two hours ago, as they would of a frozen keys log."""
+    for witness in three:
+        witness.says = lambda checkpoint, _old, witness=witness: (  # type: ignore[misc]
+            200, "text/plain", format_answer([witness.line(checkpoint, int(time.time()) - 7200)])
+        )  # fmt: skip
+    return three
+
+
+def test_who_seals_by_a_directory_that_no_witness_has_seen_for_an_hour_is_told(
+    behind: list[LyingWitness], world: World
+) -> None:
+    shutil.copy(EXAMPLES / "emergencia-piura.json", world.folder / "referral.json")
+    shell = Shell(world.folder, world.server.url)
+    eventually(world, lambda: is_witnessed(world, "keys"))
+    sent = shell.run("operator", "send", "referral.json", "--unit", UNIT, "--lang", "en")
+    assert sent.exit == 0
+    assert "WARNING: the witnesses last saw" in sent.err
+    told = shell.run("operator", "send", "referral.json", "--unit", UNIT, "--json")
+    assert 7000 < time.time() - told.json["keys_cosigned_at"] < 7400
+    for words in (["units", "list"], ["units", "show", UNIT], ["keys", "show"]):
+        assert "AVISO: los testigos" in shell.run("operator", *words).err
+    ref = told.json["ref"]
+    (world.folder / "note.txt").write_text("Llegamos.")
+    # An acknowledgement seals nothing; a note does.
+    assert "AVISO" not in shell.run("officer", "ack", ref).err
+    assert "AVISO" in shell.run("officer", "note", ref, "note.txt").err
+    for witness in behind:
+        witness.says = lambda checkpoint, _old, witness=witness: witness.cosigned(checkpoint)  # type: ignore[misc]
+    for post in line(world).posts:
+        post.asked.clear()
+    seen = len(behind[0].asked)
+    eventually(world, lambda: len(behind[0].asked) > seen + 1)
+    eventually(world, lambda: "AVISO" not in shell.run("operator", "units", "list").err)
+    again = shell.run("operator", "send", "referral.json", "--unit", UNIT, "--json")
+    assert (again.exit, "keys_cosigned_at" in again.json) == (0, False)

@@ -4,9 +4,8 @@ What it has signed stands in one small file outside the database, best on anothe
 itself from leaf hashes, so a database that was rolled back, restored or rewritten does not fit its state any more and
 is refused before any witness sees the fork. Several processes of one host share the file under its lock; whether it is
 this host's turn, the database says (lease.py). Its two slots are written in turn, synced in place: a torn write spoils
-the older one. A state is on disk before its signature leaves, which a mark in the file tells the other processes: of a
-sync that failed, or of a process that was killed before it, they find the state in the file all the same. Who goes on
-from such a state writes and syncs it anew. Ed25519 signs the same text the same way.
+the older one. A state is on disk before its signature leaves, which a mark in the file tells the other processes; who
+goes on from a state without one writes and syncs it anew. Ed25519 signs the same text the same way.
 
 Must never: be called inside a transaction, release what is not synced, or follow a database that went back.
 
