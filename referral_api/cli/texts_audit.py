@@ -82,8 +82,8 @@ AUDIT: Final[Mapping[str, tuple[str, str]]] = {
         "{mark} {log}: {size} leaves; witnessed up to {cosigned}",
     ),
     "seen.quorum": (
-        "  Testigos que cuentan: {cosigned} de {quorum} necesarios",
-        "  Witnesses that count: {cosigned}, {quorum} needed",
+        "  Testigos que cuentan: {cosigned} de {quorum} necesarios; en la última hora: {fresh}",
+        "  Witnesses that count: {cosigned}, {quorum} needed; within the last hour: {fresh}",
     ),
     "seen.witness": ("  · {name}: {words} ({age}) {code}", "  · {name}: {words} ({age}) {code}"),
     "seen.age": ("hace {minutes} min", "{minutes} min ago"),

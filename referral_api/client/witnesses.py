@@ -60,7 +60,11 @@ class Standing:
     size: int
     cosigned_size: int
     cosigned: int
+    fresh: int
+    """How many of those that count towards the quorum have cosigned within the last hour."""
     threshold: int
+    ended: bool
+    """Whether the log grows no more: nobody cosigns it again, and what was cosigned of it does not become old."""
     findings: tuple[Finding, ...]
 
     def faults(self) -> list[Fault]:
@@ -73,7 +77,9 @@ class Standing:
 
     def lacking(self) -> bool:
         """Whether something could not be had: a quorum, a witness's own word, or how old it is."""
-        return self.cosigned < self.threshold or any(one.verdict in ("unreachable", "ahead") for one in self.findings)
+        counted = self.cosigned if self.ended else min(self.cosigned, self.fresh)
+        doubtful = {"unreachable", "ahead"} if self.ended or self.threshold else {"unreachable", "ahead", "stale"}
+        return counted < self.threshold or any(one.verdict in doubtful for one in self.findings)
 
 
 def effective_policy(keymap: KeyMap, chosen: Policy | None) -> Policy | None:
@@ -83,8 +89,8 @@ def effective_policy(keymap: KeyMap, chosen: Policy | None) -> Policy | None:
     return None if keymap.witness_policy is None else genesis_policy(keymap.genesis)
 
 
-def standing(session: Session, policy: Policy, log: str) -> Standing:
-    """How a log stands with its witnesses.
+def standing(session: Session, policy: Policy, log: str, *, ended: bool = False) -> Standing:
+    """How a log stands with its witnesses; `ended`: another log follows it.
 
     Raises what `Policy.trust` raises of a policy that is not for this log, and as `verify_checkpoint` and `Proven`
     where the exchange's own checkpoint is false.
@@ -103,8 +109,9 @@ def standing(session: Session, policy: Policy, log: str) -> Standing:
     findings = [_hold(one, shown.get(one.name), source, proven, raw_newest) for one in findings]
     rule = trust.rule
     keys = {one.key for one in cosigned.cosignatures if one.cosigned_s}
-    count, threshold = (0, 0) if rule is None else (rule.count(keys), rule.threshold)
-    return Standing(log, proven.head.size, cosigned.size if keys else 0, count, threshold, tuple(findings))
+    fresh = {one.key for one, found in zip(policy.witnesses, findings, strict=True) if found.verdict == "fresh"}
+    count, new, threshold = (0, 0, 0) if rule is None else (rule.count(keys), rule.count(fresh), rule.threshold)
+    return Standing(log, proven.head.size, cosigned.size if keys else 0, count, new, threshold, ended, tuple(findings))
 
 
 @dataclass(frozen=True, slots=True)

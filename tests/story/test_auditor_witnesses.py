@@ -15,6 +15,7 @@ from referral_api.auditlog.merkle import Frontier, leaf_hash
 from referral_api.auditlog.note import SignedNote, parse_note
 from referral_api.auditlog.policy import Policy, Witness, format_policy, policy_of
 from referral_api.auditlog.witnessing import monitoring_path
+from referral_api.client.witnesses import standing
 from referral_api.server.storage.keyfiles import load_signers
 from tests.cli.shell import Ran, Shell
 from tests.lying_witness import LyingWitness, policy_at
@@ -101,9 +102,21 @@ def test_an_old_cosignature_is_warned_of(shell: Shell, world: World, three: list
         (world.folder / "vieja").write_bytes(format_policy(show_as_of(old, three[0], int(time.time()) - 7200)))
         ran = ask(shell, "--policy", "vieja", "--json")
         assert "AVISO" in ask(shell, "--policy", "vieja").out
-    assert ran.exit == 0
+    assert ran.exit == 3, "it says little about today"
     assert verdicts(ran) == {"old": {"stale"}}
     assert all(7100 < one["age_s"] < 7300 for log in ran.json["logs"] for one in log["witnesses"])
+
+
+def test_a_quorum_that_has_become_old_is_none(shell: Shell, world: World, three: list[LyingWitness]) -> None:
+    """A frozen view: the exchange shows what was cosigned, and nobody cosigns any more."""
+    auditor, policy = world.auditor, policy_at(three)
+    assert not standing(auditor.session, policy, "keys").lacking()
+    for witness in three:
+        witness.says = lambda _checkpoint, _old: (503, "text/plain", b"")
+    world.clock.ahead_s += 3700
+    found = standing(auditor.session, policy, "keys")
+    assert (found.cosigned >= found.threshold, found.fresh, found.lacking()) == (True, 0, True)
+    assert not standing(auditor.session, policy, "keys", ended=True).lacking(), "what has ended does not become old"
 
 
 def test_a_cosignature_from_the_future_is_not_fresh(shell: Shell, world: World, three: list[LyingWitness]) -> None:
