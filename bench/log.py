@@ -1,8 +1,9 @@
 """`python -m bench.log`: the three figures of the log: a full verification's hashing, an inclusion proof, an append.
 
-Options: `--leaves N` (a million), `--dir`. A log on SQLite is filled by the storage code; then leaves are appended to it
-and to an empty one as the writer does it, rows, tiles and right edge in a transaction, proofs are made from its tiles,
-and all of it is read in bundles, parsed and hashed to the root. Processor time; what syncs cost is `python -m bench`.
+Options: `--leaves N` (a million), `--dir`. A log on SQLite is filled by the storage code; then leaves are appended to
+it and to an empty one as the writer does it, rows, tiles and right edge in a transaction, proofs are made from its
+tiles, and all of it is read in bundles, parsed and hashed to the root. Processor time; what syncs cost, `python -m
+bench` says.
 """
 
 from __future__ import annotations
@@ -109,7 +110,8 @@ def main(words: list[str] | None = None) -> int:
 def _leaves(first: int, count: int) -> list[bytes]:
     """Leaves as long as an exchange's."""
     return [
-        encode_leaf(leaf_of(b"%d" % index, LeafKind.ACT, 1_790_000_000 + index)) for index in range(first, first + count)
+        encode_leaf(leaf_of(b"%d" % index, LeafKind.ACT, 1_790_000_000 + index))
+        for index in range(first, first + count)
     ]
 
 

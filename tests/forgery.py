@@ -121,6 +121,8 @@ def forked(liar: Liar, asked: Asked) -> Tree:
 
 
 def _records_of_fork(liar: Liar, answer: Answer) -> Answer | None:
+    if answer.status != 200:
+        return None
     at, record, _leaf = liar.kept["invented"]
     document = answer.json
     for one in document["records"]:

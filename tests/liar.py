@@ -46,6 +46,7 @@ class Kind(StrEnum):
     KEYS_COSIGNED = "keys-cosigned"
     KEYS_ENTRIES = "keys-entries"
     AUDIT_CHECKPOINT = "audit-checkpoint"
+    AUDIT_COSIGNED = "audit-cosigned"
     AUDIT_ENTRIES = "audit-entries"
     AUDIT_TILES = "audit-tiles"
     CONSISTENCY = "consistency"
@@ -68,6 +69,7 @@ _KINDS: tuple[tuple[str, Kind], ...] = (
     (r"GET /v1/log/keys/checkpoint\?.*cosigned=1", Kind.KEYS_COSIGNED),
     (r"GET /v1/log/keys/checkpoint", Kind.KEYS_CHECKPOINT),
     (r"GET /v1/log/keys/tile/entries/", Kind.KEYS_ENTRIES),
+    (r"GET /v1/log/audit/\d+/checkpoint\?.*cosigned=1", Kind.AUDIT_COSIGNED),
     (r"GET /v1/log/audit/\d+/checkpoint", Kind.AUDIT_CHECKPOINT),
     (r"GET /v1/log/audit/\d+/tile/entries/", Kind.AUDIT_ENTRIES),
     (r"GET /v1/log/(audit/\d+|keys)/tile/", Kind.AUDIT_TILES),
@@ -202,6 +204,8 @@ class Liar:
         self.lie: Lie | None = None
         self.asked: list[Asked] = []
         self.told = 0
+        self.broken: list[Exception] = []
+        """What went wrong within the liar itself: a call that it left without an answer has met no lie."""
         self.kept: dict[str, Any] = {}
         """Material for replays, by name: what the exchange truly said at another time or of something else."""
 
@@ -222,6 +226,8 @@ class Liar:
 
     def begin(self, lie: Lie | None) -> None:
         """From now on this lie, and a fresh count."""
+        broken, self.broken = self.broken, []
+        assert not broken, broken
         self.lie, self.told, self.asked = lie, 0, []
 
     # What it can forge with.
@@ -281,7 +287,11 @@ class Liar:
                 body = self.rfile.read(int(self.headers.get("content-length") or 0))
                 hops = ("host", "connection", "content-length")
                 given = {name: text for name, text in self.headers.items() if name.lower() not in hops}
-                answer, slow = liar.answer(Asked(self.command, self.path, body), given)
+                try:
+                    answer, slow = liar.answer(Asked(self.command, self.path, body), given)
+                except Exception as error:
+                    liar.broken.append(error)
+                    raise
                 self.send_response_only(answer.status)
                 for name, text in answer.headers.items():
                     if name not in ("content-length", "transfer-encoding", "connection"):

@@ -39,6 +39,8 @@ class Scene:
         self.liar = liar
         self.year = next(log for log in world.heads if log != "keys").partition("/")[2]
         self.log = liar.kept["audit"] = f"audit/{self.year}"
+        self.unread: str | None = None
+        """A referral that nobody has acknowledged yet, where there is one."""
         self.keys: dict[str, CredentialKeys] = {}
         self._numbers = itertools.count(1)
         self._tokens = itertools.count(1)
@@ -94,8 +96,8 @@ class Scene:
         officer.act(self.ref, Act.ACCEPT, {}, note="expediente abierto", case_number="7")
         twin = officer.act(self.ref, Act.STATUS, {"code": "registered"})
         world.client("operator").act(self.ref, Act.NOTE, {}, unit=UNIT, note="llamó otra vez")
-        self.liar.kept["receipt"] = _answer(first)
-        self.liar.kept["twin"] = _answer(twin)
+        self.liar.kept["receipt"] = answer_of(first)
+        self.liar.kept["twin"] = answer_of(twin)
         self._other()
         self._wait()
         for seat in SEATS:
@@ -181,10 +183,13 @@ def held(folder: Path) -> dict[str, Any]:
     outbox = folder / "outbox.sqlite3"
     if outbox.exists():
         with closing(sqlite3.connect(outbox)) as connection:
-            rows = connection.execute("select id, state, receipt from entry where receipt is not null").fetchall()
+            rows = connection.execute(
+                "select id, state, receipt, proof from entry where receipt is not null"
+            ).fetchall()
         found["received"] = set(rows)
     return found
 
 
-def _answer(found: Any) -> tuple[str, str]:
+def answer_of(found: Any) -> tuple[str, str]:
+    """The receipt and proof of something sent."""
     return found.receipt.decode(), found.proof.decode()

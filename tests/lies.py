@@ -304,10 +304,34 @@ def _of_receipts() -> Iterator[Lie]:
         ("too long", lambda found: [*found, base64.b64encode(bytes(32)).decode()]),
         ("no hashes", lambda found: ["x" for _ in found]),
     ):
-        tell = changed(lambda _l, told, change=change: told.update(proof=change(told["proof"])))  # type: ignore[misc]
-        yield Lie(f"consistency: {what}", "another proof of growth", "the pin", growth, tell, family="growth")
+        yield Lie(f"consistency: {what}", "another proof of growth", "the pin", growth, _grown(change), family="growth")
     sizes = changed(lambda _l, told: told.update(to=told["to"] + 1))
     yield Lie("consistency: other sizes", "of another growth", "the pin", growth, sizes, family="growth")
+    lost = changed(_follow)
+    yield Lie(
+        "consistency: a term that is not", "as if leaves had been lost", "its proved beginning", growth, lost,
+        exits=frozenset({int(Exit.VERIFICATION_FAILED), int(Exit.NOT_FOUND)}), family="growth",
+    )  # fmt: skip
+
+
+def _follow(liar: Liar, told: dict[str, Any]) -> object:
+    """Where somebody asks what follows: there, from a size to itself."""
+    if told["from"] != told["to"]:
+        return False
+    told["following"] = f"{liar.kept['audit'][-4:]}.2"
+    return None
+
+
+def _grown(change: Callable[[list[str]], list[str]]) -> Tell:
+    """Another proof, where there is one: from a size to itself nothing grows, and it only tells what follows."""
+
+    def only(_liar: Liar, told: dict[str, Any]) -> object:
+        if told["from"] == told["to"]:
+            return False
+        told["proof"] = change(told["proof"])
+        return None
+
+    return changed(only)
 
 
 def _of_referrals() -> Iterator[Lie]:

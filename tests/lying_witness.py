@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BufferedIOBase
 from typing import Self
 
 from cryptography.hazmat.primitives.asymmetric import ed25519
@@ -31,6 +32,16 @@ def policy_at(witnesses: Sequence[LyingWitness], quorum: int = 2) -> Policy:
     return replace(policy, witnesses=tuple(Witness(one.name, one.key, named[one.key]) for one in policy.witnesses))
 
 
+def never_end(out: BufferedIOBase, how: str) -> None:
+    """An answer without an end, until whoever asked goes away (OSError), or for half a minute."""
+    more = {"drips": b"Content-Length: 60000\r\n\r\n", "drips-head": b"X-More: ", "endless": b"\r\n"}[how]
+    out.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n" + more)
+    ends = time.monotonic() + 30
+    while time.monotonic() < ends:
+        out.write(b"x" * (1 << 16) if how == "endless" else b"x")
+        time.sleep(0 if how == "endless" else 1)
+
+
 class LyingWitness:
     """One witness on a loopback port. `says` is asked what to answer to a checkpoint; it signs anything by default."""
 
@@ -43,6 +54,11 @@ class LyingWitness:
         """What it shows to monitors, by path below its prefix: the last text of each log that it cosigned."""
         self.olds: list[int] = []
         self.says: Callable[[Checkpoint, int], Said] = lambda checkpoint, _old: self.cosigned(checkpoint)
+        self.how = ""
+        """How it answers, instead of saying anything: `drips` its answer's body or `drips-head`, a byte a second, or
+        sends one that is `endless`."""
+        self.slow_now = 0
+        """How many such answers are under way."""
 
     @property
     def url(self) -> str:
@@ -75,12 +91,18 @@ class LyingWitness:
                 checkpoint = parse_checkpoint(parse_note(asked.raw_checkpoint).text)
                 witness.asked.append(checkpoint)
                 witness.olds.append(asked.old_size)
+                if witness.how:
+                    self._never_end()
+                    return
                 status, media_type, body = witness.says(checkpoint, asked.old_size)
                 if status == 200:
                     witness.shown[monitoring_path(checkpoint.origin)] = asked.raw_checkpoint + body
                 self._answer(status, media_type, body)
 
             def do_GET(self) -> None:
+                if witness.how:
+                    self._never_end()
+                    return
                 body = witness.shown.get(self.path.removeprefix("/prefix/"))
                 self._answer(404 if body is None else 200, "text/plain", body or b"")
 
@@ -90,6 +112,16 @@ class LyingWitness:
                 self.send_header("content-length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
+
+            def _never_end(self) -> None:
+                self.close_connection = True
+                witness.slow_now += 1
+                try:
+                    never_end(self.wfile, witness.how)
+                except OSError:
+                    pass
+                finally:
+                    witness.slow_now -= 1
 
             def log_message(self, *_: object) -> None:
                 pass

@@ -20,6 +20,7 @@ import httpx2
 from referral_api.client import access
 from referral_api.client.sdk import Client
 from referral_api.formats.strict_json import b64u
+from referral_api.outside import tls
 
 
 def everything(line: socket.socket) -> bytes:
@@ -69,7 +70,7 @@ class Wire(httpx2.BaseTransport):
         self.lies: dict[str, Lie] = {}
         self.cut: set[str] = set()
         """Paths whose next success gets lost on the way."""
-        self._http = httpx2.HTTPTransport()
+        self._http = httpx2.HTTPTransport(verify=tls())
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send, record, and hand on what the test lets through."""
@@ -103,7 +104,7 @@ class Caller:
     http: httpx2.Client = field(init=False)
 
     def __post_init__(self) -> None:
-        self.http = httpx2.Client(base_url=self.base, timeout=30, headers={"Accept-Encoding": "identity"})
+        self.http = httpx2.Client(base_url=self.base, verify=tls(), timeout=30, headers={"Accept-Encoding": "identity"})
 
     def close(self) -> None:
         """Close the connections."""
@@ -138,7 +139,8 @@ class Caller:
         """
         body = raw if raw is not None else b"" if document is None else json.dumps(document).encode()
         answer = self._once(method, path, body, headers or {}, self.credentials(method, path) if signed else {})
-        if signed and answer.code == "use_dpop_nonce":
+        # Told by the header, for the answer to HEAD has no body that would say so.
+        if signed and answer.status == 401 and "dpop-nonce" in answer.headers:
             nonce = answer.headers["dpop-nonce"]
             answer = self._once(method, path, body, headers or {}, self.credentials(method, path, nonce=nonce))
         return answer

@@ -113,6 +113,15 @@ class WitnessProcess:
         """Its file, opened beside it; the caller closes it."""
         return Memory.open(self.file)
 
+    def introduce(self, logs: Sequence[str], families: Sequence[str] = ()) -> None:
+        """What its operator does, while it is stopped, with the verifier keys that `admin init` shows."""
+        memory = self.memory()
+        with memory.changing() as changes:
+            for yearly, vkeys in ((False, logs), (True, families)):
+                for vkey in vkeys:
+                    changes.trust(parse_log(vkey, yearly=yearly))
+        memory.close()
+
     def _end(self, how: signal.Signals) -> None:
         if self._child is not None:
             self._child.send_signal(how)
@@ -124,18 +133,24 @@ class WitnessProcess:
             self._child = None
 
 
-def make_witness(folder: Path, name: str, *, logs: Sequence[str] = (), families: Sequence[str] = ()) -> WitnessProcess:
-    """A new witness, not started, that trusts these logs: verifier keys, as `referral witness init` takes them."""
-    seeds = Seeds(os.urandom(16), os.urandom(32), os.urandom(32))
+def make_witness(
+    folder: Path, name: str, *, logs: Sequence[str] = (), families: Sequence[str] = (), seeds: Seeds | None = None
+) -> WitnessProcess:
+    """A new witness, not started, that trusts these logs: verifier keys, as `referral witness init` takes them.
+
+    Who hands in its `seeds` can sign as this witness does: a test in which it conspires.
+    """
+    seeds = seeds or new_seeds()
     file = folder / f"{name.replace('/', '-')}.db"
     create_file(file, name, seeds, int(time.time()))
-    memory = Memory.open(file)
-    with memory.changing() as changes:
-        for yearly, vkeys in ((False, logs), (True, families)):
-            for vkey in vkeys:
-                changes.trust(parse_log(vkey, yearly=yearly))
-    memory.close()
-    return WitnessProcess(name, file, tuple(key.verifier for key in cosigning_keys(name, seeds)))
+    made = WitnessProcess(name, file, tuple(key.verifier for key in cosigning_keys(name, seeds)))
+    made.introduce(logs, families)
+    return made
+
+
+def new_seeds() -> Seeds:
+    """What a new witness is made of."""
+    return Seeds(os.urandom(16), os.urandom(32), os.urandom(32))
 
 
 @contextmanager

@@ -139,7 +139,10 @@ class StatisticsRead(_Reading):
 
 
 class AuditSession(_Reading):
-    """An auditor read tiles of a log from `old_size` to `new_size`: one record instead of one a tile."""
+    """An auditor reads tiles of a log, up to `new_size` leaves of it: one record a session instead of one a tile.
+
+    `old_size` is what the session before said, where the process that wrote this knew of one; else 0.
+    """
 
     kind: Literal["audit_session"] = "audit_session"
     origin: Origin

@@ -34,6 +34,7 @@ class Check(StrEnum):
     KEYS_LOG = "keys-log"
     CHECKPOINT = "checkpoint"
     GROWTH = "growth"
+    WITNESSES = "witnesses"
     LEAVES = "leaves"
     RECORDS = "records"
     SIGNATURES = "signatures"
@@ -116,6 +117,8 @@ class Report:
     """What is being looked at, to go with whatever fault it has."""
     lost: list[Told] = field(default_factory=list)
     """Logs that have lost leaves, as their next terms say."""
+    witnessed: dict[str, int] | None = None
+    """Per log, up to which size a quorum of witnesses has cosigned it; None where the genesis act names no witness."""
     erased: int = 0
     """How many leaves do not open because an `erase` act of the exchange names them."""
     final_states: dict[str, tuple[FinalState, ...]] = field(default_factory=dict)
@@ -173,16 +176,14 @@ class Report:
 
     @property
     def _checked(self) -> bool:
-        return all(self.counts[check] for check in Check if check not in _ONLY_WITH_REFERRALS)
+        # An exchange that has carried no referral yet has no states, and one may run without witnesses.
+        spared = {Check.STATES} if self.witnessed is not None else {Check.STATES, Check.WITNESSES}
+        return all(self.counts[check] for check in Check if check not in spared)
 
     @property
     def complete(self) -> bool:
         """Whether everything was there and held. Anything else is not "verified"."""
         return not self.faults and self._checked
-
-
-_ONLY_WITH_REFERRALS = frozenset({Check.STATES})
-"""An exchange that has carried no referral yet has no states to hold against anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +200,9 @@ class Source(Protocol):
 
     def checkpoint(self, log: str) -> bytes:
         """The newest checkpoint of `keys` or `audit/<term>`."""
+
+    def cosigned(self, log: str) -> bytes:
+        """The newest checkpoint that a quorum of witnesses has cosigned, not newer than `checkpoint`."""
 
     def tile(self, log: str, name: TileName) -> bytes:
         """A tile or entry bundle."""

@@ -44,6 +44,11 @@ class TileName:
     index: int
     width: int = TILE_WIDTH
 
+    @property
+    def reach(self) -> int:
+        """The size of the smallest tree that has it: what it commits to ends before this leaf."""
+        return (self.index * TILE_WIDTH + self.width) << (STORED_LEVELS * max(self.level, 0))
+
     def path(self) -> str:
         """The path below a log's prefix, as in `tile/0/x001/234.p/17`."""
         groups: list[str] = []

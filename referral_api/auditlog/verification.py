@@ -26,6 +26,7 @@ from referral_api.auditlog.checkpoint import (
     parse_checkpoint,
     verify_checkpoint,
 )
+from referral_api.auditlog.coverage import Coverage
 from referral_api.auditlog.erasures import Erasing, Erasures, erasing_leaves
 from referral_api.auditlog.losses import LEAVES_TO_TELL, LostLog, read_lost
 from referral_api.auditlog.merkle import HASH_BYTES, Frontier, leaf_hash
@@ -107,6 +108,7 @@ class _Walk:
         self._relied = relied
         self._progress = progress
         self._report = Report()
+        self._coverage = Coverage(self._report, source)
         self._lost: dict[Term, LostLog] = {}
         """The logs that have lost leaves, as the beginning of the next term says, which is verified in its turn."""
 
@@ -123,6 +125,7 @@ class _Walk:
             self._term(term, trees[term], trail, final, (before, after))
         self._report.exhibits = {}
         trail.both_logs()
+        self._coverage.settle()
         return self._report
 
     # The keys log: replicated whole, folded from its pinned first leaf.
@@ -165,11 +168,15 @@ class _Walk:
 
         Of a log that has lost leaves those are read that can be had, and the others noted.
         """
-        checkpoint = self._checkpoint(log, keymap)
+        trusted = genesis_policy(keymap.genesis).trust(log_key(_origin(keymap, log), _log_public(keymap)))
+        checkpoint = self._checkpoint(log, trusted)
         if checkpoint is None:
             return None
-        size = checkpoint.size if lost is None else self._note_lost(log, checkpoint, lost, keymap)
+        size = checkpoint.size if lost is None else self._note_lost(log, checkpoint, lost, trusted)
         known = [heads[checkpoint.origin] for heads in (self._pins, self._relied) if checkpoint.origin in heads]
+        covered = self._coverage.quorum(log, checkpoint, trusted) if lost is None else None
+        if covered is not None:
+            known.append(covered)
         if checkpoint.origin in self._relied:
             self._report.relied[log] = min(size, self._relied[checkpoint.origin].size)
         if lost is not None:
@@ -182,6 +189,7 @@ class _Walk:
                 growing.take(hashes)
                 tiles.take(hashes)
                 take(start, leaves)
+                self._coverage.take(log, start, leaves)
                 self._progress(f"leaves {log}", growing.size, size)
             tiles.finish()
             if size == checkpoint.size and growing.root != checkpoint.root:
@@ -211,9 +219,8 @@ class _Walk:
 
             self._report.hold(Check.GROWTH, term.log, 1, read)
 
-    def _note_lost(self, log: str, checkpoint: Checkpoint, lost: LostLog, keymap: KeyMap) -> int:
+    def _note_lost(self, log: str, checkpoint: Checkpoint, lost: LostLog, trusted: TrustPolicy) -> int:
         """How many leaves of a log can be had that has lost some; notes how many cannot."""
-        trusted = genesis_policy(keymap.genesis).trust(log_key(checkpoint.origin, _log_public(keymap)))
 
         def judge() -> None:
             lost.admit(checkpoint.size, checkpoint.root)
@@ -256,9 +263,9 @@ class _Walk:
         self._report.exhibits = shown
         return not tiles.faults
 
-    def _checkpoint(self, log: str, keymap: KeyMap) -> Checkpoint | None:
-        origin = _origin(keymap, log)
-        policy = TrustPolicy(log_key(origin, _log_public(keymap)))
+    def _checkpoint(self, log: str, trusted: TrustPolicy) -> Checkpoint | None:
+        # Whatever a known witness is said to have signed must be so (R-90), be it enough or not.
+        policy = TrustPolicy(trusted.log, trusted.known_witnesses)
         found: list[Checkpoint] = []
 
         def judge_checkpoint() -> None:

@@ -58,10 +58,16 @@ def demand_auditor(client: Client) -> None:
 
 @contextmanager
 def judged(call: Invocation, client: Client, evidence: Path | None) -> Iterator[None]:
-    """Run a verb whose failed verification is a finding: its evidence is written, and the exit code is 1."""
+    """Run a verb whose failed verification is a finding: its evidence is written, and the exit code is 1; 3 where a
+    record is missing.
+    """
     try:
         yield
     except ReferralError as error:
+        if error.code is ErrorCode.NOT_FOUND and error.facts.get("what") == "record" and "status" not in error.facts:
+            # A record behind a leaf that is there was not handed out: nothing false was shown, and not all.
+            call.screen.fail(error, INCOMPLETE)
+            raise typer.Exit(int(INCOMPLETE)) from None
         # What cannot even be read is as false as what does not verify; a refusal has a status, and is neither.
         unreadable = EXIT_OF[error.code] is Exit.USAGE and "status" not in error.facts
         if EXIT_OF[error.code] is not Exit.VERIFICATION_FAILED and not unreadable:
@@ -118,6 +124,7 @@ def report_data(client: Client, report: Report, *, mode: str, evidence: Path | N
             for told in report.lost
         ],
         "referrals": len(report.chronicles),
+        "witnessed": report.witnessed,
         "erased": report.erased,
         "final_states": {
             ref: [one.model_dump(mode="json") for one in states] for ref, states in sorted(report.final_states.items())
@@ -144,13 +151,20 @@ def report_lines(call: Invocation, report: Report, data: dict[str, Any]) -> list
         lines.append(screen.say("audit.fault", log=finding.log, place=place, words=words, code=code, facts=facts))
     lines += lost_lines(screen, data["lost"])
     lines += [screen.say("audit.head", log=head.origin, size=head.size) for head in report.heads.values()]
+    lines += witnessed_lines(screen, data)
     lines += [screen.say("audit.relied", log=log, size=size) for log, size in report.relied.items()]
     lines += erased_lines(screen, data)
     if data["evidence"] is not None:
         lines.append(screen.say("audit.evidence", path=data["evidence"]))
     lines.append(screen.say("audit.here"))
-    lines.append(screen.say("witnesses.some" if data["witnesses"] else "witnesses.none"))
+    if not data["witnesses"]:
+        lines.append(screen.say("witnesses.none"))
     return lines
+
+
+def witnessed_lines(screen: Screen, data: Mapping[str, Any]) -> list[str]:
+    """How far a quorum of witnesses has cosigned each log; nothing where the genesis act names none."""
+    return [screen.say("audit.witnessed", log=log, size=size) for log, size in (data["witnessed"] or {}).items()]
 
 
 def erased_lines(screen: Screen, data: Mapping[str, Any]) -> list[str]:

@@ -13,6 +13,7 @@ import typer
 
 from referral_api.cli.invocation import Invocation, invocation
 from referral_api.cli.output import Shown
+from referral_api.client import freshness
 from referral_api.client.sdk import Client
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import CredentialKind, KeyUse, Role
@@ -71,7 +72,7 @@ def units_list(ctx: typer.Context) -> None:
     """The units of the directory, and which of them can be sealed to now."""
     call = invocation(ctx)
     with call.anyone() as client:
-        client.sync_keys()
+        _follow_keys(client)
         rows = [_party_data(client, party) for party in client.parties() if party.role is Role.POLICE_UNIT]
     screen = call.screen
     cells = [
@@ -93,7 +94,7 @@ def units_show(ctx: typer.Context, unit: Annotated[str, typer.Argument()]) -> No
     """One party of the directory."""
     call = invocation(ctx)
     with call.anyone() as client:
-        client.sync_keys()
+        _follow_keys(client)
         party = next((one for one in client.parties() if one.id == unit), None)
         if party is None:
             raise ReferralError(ErrorCode.NOT_FOUND)
@@ -109,7 +110,7 @@ def keys_show(ctx: typer.Context) -> None:
     """The credentials and keys of one's own party."""
     call = invocation(ctx)
     with call.anyone() as client:
-        client.sync_keys()
+        _follow_keys(client)
         party = client.session.keymap.find_party(client.profile.party)
         if party is None:
             raise ReferralError(ErrorCode.NOT_ENROLLED)
@@ -133,6 +134,13 @@ def keys_show(ctx: typer.Context) -> None:
         lines += ["", screen.table(("col.use", "col.station", "col.until", "col.key"), enc)]
     mine = [one["id"] for one in data["credentials"] if one["id"] in own]
     call.show(Shown({"party": data, "mine": mine}, lines, ["referral whoami"]))
+
+
+def _follow_keys(client: Client) -> None:
+    """The newest keys, and how old it is what this client would seal by."""
+    client.sync_keys()
+    session = client.session
+    session.stale_since = freshness.stale_since(client.directory, session.replica, session.now())
 
 
 def _party_data(client: Client, party: Party) -> dict[str, Any]:

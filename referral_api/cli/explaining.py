@@ -29,6 +29,7 @@ from referral_api.cli.auditing import (
     keep_evidence,
     lost_lines,
     report_data,
+    witnessed_lines,
 )
 from referral_api.cli.invocation import Invocation, invocation, read_document
 from referral_api.cli.output import SCHEMA, Exit, Fault, Screen, Shown
@@ -61,6 +62,7 @@ _BY_CHECK = {
     Check.KEYS_LOG: "keys_log",
     Check.CHECKPOINT: "checkpoint",
     Check.GROWTH: "forked",
+    Check.WITNESSES: "witnesses",
     Check.LEAVES: "leaves",
     Check.RECORDS: "record",
     Check.SIGNATURES: "signature",
@@ -130,6 +132,7 @@ def explain(screen: Screen, data: Mapping[str, Any], phones: Mapping[str, str]) 
         mark = MARKS[Verdict(one["verdict"])]
         verdict = screen.say(f"verdict.{one['verdict']}")
         yield f"  {mark} {screen.say(f'explain.check.{check.value}')} — {verdict} ({one['count']})"
+    yield from witnessed_lines(screen, data)
     for log, size in data["relied"].items():
         yield screen.say("audit.relied", log=log, size=size)
     yield from lost_lines(screen, data.get("lost", ()))
@@ -157,7 +160,8 @@ def explain(screen: Screen, data: Mapping[str, Any], phones: Mapping[str, str]) 
     for name, phone in phones.items():
         yield f"  {name}: {phone}"
     yield screen.say("explain.not_checked")
-    yield screen.say("witnesses.some" if data["witnesses"] else "witnesses.none")
+    if not data["witnesses"]:
+        yield screen.say("witnesses.none")
 
 
 def kind_of(fault: Mapping[str, Any]) -> str:
@@ -203,6 +207,7 @@ def _is_report(document: Any) -> bool:
             and all(int(head["size"]) for head in document["heads"].values())
             and all(int(size) for size in document["relied"].values())
             and {"referrals", "witnesses"} <= document.keys()
+            and all(int(size) >= 0 for size in (document["witnessed"] or {}).values())
             and int(document["erased"]) >= 0
             and all(
                 _REF.fullmatch(ref) and _SLUG.fullmatch(one["unit"]) and State(one["state"])

@@ -204,8 +204,8 @@ def audit_witnesses(
 
 
 def _ask_witnesses(client: Client, policy: Policy) -> list[Standing]:
-    logs = ["keys", *(term.log for term in audit.terms_of(client.session))]
-    return [witnesses.standing(client.session, policy, log) for log in logs]
+    *ended, newest = (term.log for term in audit.terms_of(client.session))
+    return [witnesses.standing(client.session, policy, log, ended=log in ended) for log in ("keys", *ended, newest)]
 
 
 def _witness_status(found: Sequence[Standing]) -> Exit:
@@ -217,7 +217,7 @@ def _witness_status(found: Sequence[Standing]) -> Exit:
 def _standing_lines(screen: Screen, one: Standing) -> list[str]:
     mark = "✔" if not one.faults() and not one.lacking() else "✖" if one.faults() else "?"
     lines = [screen.say("seen.log", mark=mark, log=one.log, size=one.size, cosigned=one.cosigned_size)]
-    lines.append(screen.say("seen.quorum", cosigned=one.cosigned, quorum=one.threshold))
+    lines.append(screen.say("seen.quorum", cosigned=one.cosigned, quorum=one.threshold, fresh=one.fresh))
     lines += [_finding_line(screen, finding) for finding in one.findings]
     return lines
 
@@ -225,7 +225,10 @@ def _standing_lines(screen: Screen, one: Standing) -> list[str]:
 def _finding_line(screen: Screen, finding: Finding) -> str:
     words = screen.say(f"seen.{finding.verdict}")
     code = "" if finding.error is None else text_of(finding.error.code, screen.lang).title
-    age = screen.say("seen.never") if finding.age_s is None else screen.say("seen.age", minutes=finding.age_s // 60)
+    if finding.age_s is None:
+        age = screen.say("seen.never")
+    else:
+        age = screen.say("seen.future" if finding.age_s < 0 else "seen.age", minutes=abs(finding.age_s) // 60)
     return screen.say("seen.witness", name=finding.name, words=words, age=age, code=code)
 
 
@@ -235,6 +238,7 @@ def _standing_data(one: Standing) -> dict[str, Any]:
         "size": one.size,
         "cosigned_size": one.cosigned_size,
         "cosigned": one.cosigned,
+        "fresh": one.fresh,
         "quorum": one.threshold,
         "witnesses": [
             {

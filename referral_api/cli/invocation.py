@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,7 @@ class Invocation:
     yes: bool
     passphrase_file: Path | None
     service_key: Path | None
+    _clients: list[Client] = field(default_factory=list)
 
     @property
     def directory(self) -> ProfileDir:
@@ -61,19 +62,19 @@ class Invocation:
 
     def nobody(self) -> Client:
         """A client without keys: for what lies on this machine. Raises NOT_ENROLLED."""
-        return Client(self.profile_dir, **self._options())
+        return self._made(Client(self.profile_dir, **self._options()))
 
     def person(self) -> Client:
         """The person of this profile, asked for the passphrase. Raises NOT_ENROLLED, LOCKED."""
         if not Keystore.open(self.directory).has(CredentialKind.PERSON):
             raise ReferralError(ErrorCode.NOT_ENROLLED, kind=CredentialKind.PERSON.value)
-        return Client.person(self.profile_dir, self.passphrase(), **self._options())
+        return self._made(Client.person(self.profile_dir, self.passphrase(), **self._options()))
 
     def service(self) -> Client:
         """The service of this profile, with its key file. Raises NOT_ENROLLED, LOCKED."""
         if not Keystore.open(self.directory).has(CredentialKind.SERVICE):
             raise ReferralError(ErrorCode.NOT_ENROLLED, kind=CredentialKind.SERVICE.value)
-        return Client.service(self.profile_dir, self.read_service_key(), **self._options())
+        return self._made(Client.service(self.profile_dir, self.read_service_key(), **self._options()))
 
     def anyone(self) -> Client:
         """The service where this machine can unlock it, else the person: for reading, nobody need type anything."""
@@ -159,8 +160,16 @@ class Invocation:
         return typed
 
     def show(self, shown: Shown) -> None:
-        """Print a result and end the call with its exit code."""
+        """Print a result and end the call with its exit code; first, if what was sealed by is old, that it is."""
+        stale = [at for client in self._clients if (at := client.session.stale_since) is not None]
+        if stale:
+            self.screen.talk("witnesses.stale", at=self.screen.at(min(stale)))
+            shown = replace(shown, data={**shown.data, "keys_cosigned_at": min(stale)})
         raise typer.Exit(int(self.screen.show(shown)))
+
+    def _made(self, client: Client) -> Client:
+        self._clients.append(client)
+        return client
 
     def _options(self) -> dict[str, Any]:
         return {"server": self.server, "answer_s": self.timeout_s}

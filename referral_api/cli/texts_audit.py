@@ -13,6 +13,10 @@ AUDIT: Final[Mapping[str, tuple[str, str]]] = {
         "  {log}: las firmas de las primeras {size} hojas se comprobaron la vez anterior; su contenido, ahora",
         "  {log}: the signatures of the first {size} leaves were verified the time before; their contents, now",
     ),
+    "audit.witnessed": (
+        "  {log}: refrendado por los testigos hasta la hoja {size}",
+        "  {log}: cosigned by the witnesses up to leaf {size}",
+    ),
     "audit.erased": (
         "  Borrado conforme a ley, y así consta: {count} hojas; el último estado, según el acto que las borró:",
         "  Lawfully erased, and on the record as such: {count} leaves; the last state, as the erasing act says:",
@@ -78,14 +82,16 @@ AUDIT: Final[Mapping[str, tuple[str, str]]] = {
         "{mark} {log}: {size} leaves; witnessed up to {cosigned}",
     ),
     "seen.quorum": (
-        "  Testigos que cuentan: {cosigned} de {quorum} necesarios",
-        "  Witnesses that count: {cosigned}, {quorum} needed",
+        "  Testigos que cuentan: {cosigned} de {quorum} necesarios; en la última hora: {fresh}",
+        "  Witnesses that count: {cosigned}, {quorum} needed; within the last hour: {fresh}",
     ),
     "seen.witness": ("  · {name}: {words} ({age}) {code}", "  · {name}: {words} ({age}) {code}"),
     "seen.age": ("hace {minutes} min", "{minutes} min ago"),
     "seen.never": ("nunca", "never"),
     "seen.fresh": ("firmó hace poco", "has cosigned lately"),
     "seen.stale": ("AVISO: su firma tiene más de una hora", "WARNING: its cosignature is more than an hour old"),
+    "seen.ahead": ("AVISO: su firma lleva una fecha futura", "WARNING: its cosignature is dated in the future"),
+    "seen.future": ("dentro de {minutes} min", "{minutes} min from now"),
     "seen.absent": ("no ha firmado esto", "has not cosigned this"),
     "seen.unreachable": ("no se le pudo preguntar", "could not be asked"),
     "seen.false": (
@@ -124,6 +130,10 @@ AUDIT: Final[Mapping[str, tuple[str, str]]] = {
     "explain.check.growth": (
         "Cada registro sólo creció desde la última vez",
         "Each log has only grown since the last time",
+    ),
+    "explain.check.witnesses": (
+        "Los testigos vieron la misma historia, y todo lo que no es de la última hora",
+        "The witnesses have seen the same history, and all of it but for the last hour",
     ),
     "explain.check.leaves": (
         "Cada hoja está en el árbol que se firmó, en orden y con su hora",
@@ -179,6 +189,10 @@ AUDIT: Final[Mapping[str, tuple[str, str]]] = {
     "explain.means.checkpoint": (
         "Lo que el servidor dice haber registrado no lleva su firma, o es de otro registro",
         "What the exchange says that it has logged does not carry its signature, or is of another log",
+    ),
+    "explain.means.witnesses": (
+        "El refrendo que el servidor muestra de los testigos es falso, o es de otra historia",
+        "What the exchange shows as cosigned by the witnesses is false, or of another history",
     ),
     "explain.means.leaves": (
         "Las hojas entregadas no son las que el servidor firmó: alguna cambió",
@@ -248,6 +262,10 @@ AUDIT: Final[Mapping[str, tuple[str, str]]] = {
     "explain.do.checkpoint": (
         "Compruebe que la dirección del servidor es la correcta; si lo es, entregue la evidencia al órgano de control",
         "Check that the exchange's address is the right one; if it is, hand the evidence to the supervising body",
+    ),
+    "explain.do.witnesses": (
+        "Pregunte a cada testigo qué refrendó (referral audit witnesses) y entregue la evidencia al órgano de control",
+        "Ask each witness what it cosigned (referral audit witnesses); hand the evidence to the supervising body",
     ),
     "explain.do.leaves": (
         "Entregue la evidencia al órgano de control y pida a otro auditor que compare su copia",

@@ -115,6 +115,10 @@ _COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
         "Comprobar un paquete de evidencias, sin conexión.",
         "Verify an evidence pack, offline.",
     ),
+    "help.loss": (
+        "Qué perdió el servidor para siempre; aceptarlo y enviar otra vez lo propio.",
+        "What the exchange has lost for good; accept it, and send one's own again.",
+    ),
     "help.receipt": ("Recibos, que se comprueban sin conexión.", "Receipts, which verify offline."),
     "help.receipt.show": ("Sacar acto, recibo y prueba a un archivo.", "Write act, receipt and proof to a file."),
     "help.receipt.upgrade": ("Pedir la prueba que firmaron los testigos.", "Fetch the proof that witnesses cosigned."),
@@ -197,6 +201,10 @@ _OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
     "option.new_origin": (
         "Dar por perdido lo que nadie tiene y continuar en otro período.",
         "Give up what nobody has, and go on in another term.",
+    ),
+    "option.accept": (
+        "Continuar sin lo perdido y enviar otra vez los actos propios.",
+        "Go on without what was lost, and send one's own acts again.",
     ),
     "option.state": (
         "Estado del firmante anterior (se repite por registro).",
@@ -322,6 +330,7 @@ _STATES: Final[Mapping[str, tuple[str, str]]] = {
     "check.keys-log": ("Registro de claves, desde su raíz fijada", "Keys log, from its pinned root"),
     "check.checkpoint": ("Firma y origen de los puntos de control", "Signature and origin of checkpoints"),
     "check.growth": ("El registro sólo ha crecido", "The log has only grown"),
+    "check.witnesses": ("Los testigos vieron la misma historia", "The witnesses have seen the same history"),
     "check.leaves": ("Las hojas dan la raíz firmada", "The leaves hash to the signed root"),
     "check.records": ("Cada registro es el de su hoja", "Every record is its leaf's"),
     "check.signatures": ("Firmas de los actos", "Signatures of the acts"),

@@ -9,14 +9,6 @@ from collections.abc import Mapping
 from typing import Final
 
 LOSS: Final[Mapping[str, tuple[str, str]]] = {
-    "help.loss": (
-        "Qué perdió el servidor para siempre; aceptarlo y enviar otra vez lo propio.",
-        "What the exchange has lost for good; accept it, and send one's own again.",
-    ),
-    "option.accept": (
-        "Continuar sin lo perdido y enviar otra vez los actos propios.",
-        "Go on without what was lost, and send one's own acts again.",
-    ),
     "loss.none": ("No se perdió nada de lo que se vio aquí.", "Nothing that was seen here is lost."),
     "loss.log": (
         "{log}: el servidor conserva {kept} hojas y PERDIÓ {lost}. Continúa en {following}.",

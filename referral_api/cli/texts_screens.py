@@ -23,6 +23,10 @@ _RESULTS: Final[Mapping[str, tuple[str, str]]] = {
         "No witnesses: nobody outside the exchange cosigns the log.",
     ),
     "witnesses.some": ("Con testigos según la política del acto fundacional.", "Witnessed under the founding policy."),
+    "witnesses.stale": (
+        "AVISO: los testigos vieron por última vez las llaves con que se sella el {at}; avise al auditor si dura.",
+        "WARNING: the witnesses last saw the keys that are sealed by on {at}; tell the auditor if it lasts.",
+    ),
     "invite.done": (
         "Invitación para {party} escrita en {path}. Vale una sola vez, hasta {until}.",
         "Invitation for {party} written to {path}. Good once, until {until}.",

@@ -26,10 +26,10 @@ from referral_api.client import exchange, mirroring
 from referral_api.client.kept import Kept
 from referral_api.client.losses import find_following
 from referral_api.client.profile import Pin
-from referral_api.client.proven import policy_of, verify_link
+from referral_api.client.proven import verify_link
 from referral_api.client.session import Session
 from referral_api.client.sources import TAIL, ContinuedSource, HttpSource, encode_records, parse_records, put
-from referral_api.client.trust import audit_policy, audit_term, issuer_origin
+from referral_api.client.trust import audit_policy, audit_term, issuer_origin, policy_of
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.terms import LAST_NUMBER, Term
 from referral_api.formats.act import parse_act
@@ -190,8 +190,9 @@ def _lost(session: Session, source: Source, terms: Sequence[Term]) -> Mapping[st
         if term.before is not None:
             with suppress(ReferralError):
                 first = {one.index: one.record for one in source.records(term, 0, LEAVES_TO_TELL)}
-                origin = issuer_origin(session.profile.issuer, term.before.log)
-                found[term.before.log] = read_lost(term, origin, first[0], first[1])
+                if {0, 1} <= first.keys():
+                    origin = issuer_origin(session.profile.issuer, term.before.log)
+                    found[term.before.log] = read_lost(term, origin, first[0], first[1])
     return found
 
 

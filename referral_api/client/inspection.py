@@ -23,10 +23,10 @@ from referral_api.auditlog.records import Retrieved, ServerRecord, kind_of, pars
 from referral_api.auditlog.report import RawRecord, Source
 from referral_api.client import exchange
 from referral_api.client.mirroring import find_erasures
-from referral_api.client.proven import Proven, policy_of
+from referral_api.client.proven import Proven
 from referral_api.client.session import Session
 from referral_api.client.sources import RECORDS_A_CALL, HttpSource, parse_records
-from referral_api.client.trust import receipt_keys
+from referral_api.client.trust import policy_of, receipt_keys
 from referral_api.client.view import fetch_referral, role_of
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.terms import Term

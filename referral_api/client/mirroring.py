@@ -22,7 +22,7 @@ from referral_api.auditlog.erasures import Erasing, Erasures, Place, erasing_lea
 from referral_api.auditlog.leaf import parse_leaf
 from referral_api.auditlog.losses import LostLog, read_lost
 from referral_api.auditlog.merkle import HASH_BYTES, Frontier, leaf_hash, verify_consistency
-from referral_api.auditlog.report import OnProgress, RawRecord, Source, unheard
+from referral_api.auditlog.report import OnProgress, RawRecord, Source, is_absent, unheard
 from referral_api.auditlog.tiles import (
     ENTRIES,
     TILE_WIDTH,
@@ -33,8 +33,8 @@ from referral_api.auditlog.tiles import (
     tile_width,
     tiles_of,
 )
-from referral_api.client.sources import MirrorSource, block_path, encode_records, parse_block, put
-from referral_api.client.trust import audit_policy, entry_bundles, keys_policy
+from referral_api.client.sources import COSIGNED, MirrorSource, block_path, encode_records, parse_block, put
+from referral_api.client.trust import audit_policy, entry_bundles, keys_policy, policy_of
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.terms import Term
 from referral_api.formats.statements import KeyMap
@@ -70,7 +70,10 @@ def mirror(
     named = find_erasures(MirrorSource(path), keymap, {log: copy.size for log, copy in copies.items()}).named
     for log, index in sorted(absent - named.keys()):
         raise ReferralError(ErrorCode.NOT_FOUND, what="record", log=log, index=index)
-    sizes = {log: copy.finish() for log, copy in copies.items()}
+    sizes = {log: copies[log].finish() for log in policies(keymap, terms)}
+    if keymap.witness_policy is not None:
+        for log, copy in copies.items():
+            copy.keep_cosigned(policy_of(keymap, log, witnessed=True))
     # Only now do the acts that name them belong to this mirror.
     _drop(path, named)
     return sizes
@@ -256,6 +259,27 @@ class _Copy:
                     with suppress(OSError):
                         target.parent.rmdir()
         return self.size
+
+    def keep_cosigned(self, trusted: TrustPolicy) -> None:
+        """The newest checkpoint with a quorum, beside the newest: for it is what others have been shown, too.
+
+        Raises what `verify_checkpoint` and `verify_consistency` raise; nothing where there is none yet.
+        """
+        if self._ended:
+            return
+        try:
+            raw = self._source.cosigned(self._log)
+            found = verify_checkpoint(raw, trusted)
+        except ReferralError as error:
+            if error.code is ErrorCode.UNREACHABLE or not (is_absent(error) or error.code is ErrorCode.NOT_WITNESSED):
+                raise
+            return
+        if found.size > self.size:
+            raise ReferralError(ErrorCode.INCONSISTENT, reason="shrunk", pinned=found.size, found=self.size)
+        reader = TileReader(self.size, lambda level, index, width: self._read(TileName(level, index, width)))
+        proof = reader.consistency_proof(found.size) if found.size < self.size else ()
+        verify_consistency(found.size, found.root, self.size, self._new.root, proof)
+        put(self._folder / COSIGNED, raw)
 
 
 def _partial(size: int) -> list[TileName]:

@@ -146,6 +146,8 @@ class ProfileDir:
         self.keystore = path / "keystore.json"
         self.outbox = path / "outbox.sqlite3"
         self.keys_log = path / "keys-log.bin"
+        self.keys_cosigned = path / "keys-cosigned.txt"
+        """The checkpoint of the keys log that a quorum of witnesses has cosigned last, as far as it was seen here."""
         self.enrolment = path / "enrolment.json"
         self.audit = path / "audit"
         self.lost = path / "lost"

@@ -10,15 +10,14 @@ Implements: R-94, R-95; RFC 6962 by way of auditlog/merkle.py; design §9.
 
 from __future__ import annotations
 
-from referral_api.auditlog.checkpoint import Checkpoint, TrustPolicy, VerifiedCheckpoint, verify_checkpoint
+from referral_api.auditlog.checkpoint import Checkpoint, VerifiedCheckpoint, verify_checkpoint
 from referral_api.auditlog.merkle import leaf_hash, verify_consistency, verify_inclusion
 from referral_api.auditlog.report import Head, Source
 from referral_api.auditlog.tiles import ENTRIES, TILE_WIDTH, TileName, TileReader, parse_entries
+from referral_api.client.exchange import told
 from referral_api.client.session import Session
-from referral_api.client.trust import audit_policy, issuer_origin, keys_policy
+from referral_api.client.trust import issuer_origin, policy_of
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.terms import Term
-from referral_api.formats.statements import KeyMap
 
 
 class Proven:
@@ -46,16 +45,13 @@ class Proven:
     def _bundle(self, index: int) -> list[bytes]:
         if index not in self._bundles:
             width = min(TILE_WIDTH, self.head.size - index * TILE_WIDTH)
-            self._bundles = {index: parse_entries(self._source.tile(self.log, TileName(ENTRIES, index, width)), width)}
+            raw = self._source.tile(self.log, TileName(ENTRIES, index, width))
+            with told():
+                self._bundles = {index: parse_entries(raw, width)}
         return self._bundles[index]
 
     def _read_tile(self, level: int, index: int, width: int) -> bytes:
         return self._source.tile(self.log, TileName(level, index, width))
-
-
-def policy_of(keymap: KeyMap, log: str) -> TrustPolicy:
-    """Whom to believe about a log by its name."""
-    return keys_policy(keymap) if log == "keys" else audit_policy(keymap, Term.of_log(log))
 
 
 def verify_link(source: Source, log: str, old: Head, new: Checkpoint) -> None:

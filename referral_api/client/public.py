@@ -7,34 +7,21 @@ Implements: R-96 (monitors); design §9.
 
 from __future__ import annotations
 
-import httpx2
-
 from referral_api.client.session import ANSWER_S, CONNECT_S
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.outside import Outside
 
 MAX_PUBLIC_BYTES = 64 * 1024
 
 
 def read_public(url: str, *, answer_s: float = ANSWER_S) -> bytes:
-    """What anybody can read at an address that a policy names: no credential goes there, and no redirect is followed.
+    """What anybody can read at an address that a policy names, whole within `answer_s` seconds.
 
     Raises UNREACHABLE, NOT_FOUND, UNAVAILABLE (`status`, `limit` where it did not end).
     """
-    timeout = httpx2.Timeout(answer_s, connect=min(CONNECT_S, answer_s))
-    try:
-        with (
-            httpx2.Client(follow_redirects=False, timeout=timeout, headers={"Accept-Encoding": "identity"}) as client,
-            client.stream("GET", url) as answer,
-        ):
-            if answer.status_code != 200:
-                code = ErrorCode.NOT_FOUND if answer.status_code == 404 else ErrorCode.UNAVAILABLE
-                raise ReferralError(code, status=answer.status_code)
-            body = bytearray()
-            for chunk in answer.iter_raw():
-                body += chunk
-                if len(body) > MAX_PUBLIC_BYTES:
-                    # A witness that sends without end says nothing that could be judged.
-                    raise ReferralError(ErrorCode.UNAVAILABLE, status=answer.status_code, limit=MAX_PUBLIC_BYTES)
-            return bytes(body)
-    except (httpx2.TransportError, httpx2.InvalidURL):
-        raise ReferralError(ErrorCode.UNREACHABLE) from None
+    with Outside(answer_s=answer_s, connect_s=CONNECT_S, max_bytes=MAX_PUBLIC_BYTES) as outside:
+        answer = outside.call("GET", url)
+    if answer.status != 200:
+        code = ErrorCode.NOT_FOUND if answer.status == 404 else ErrorCode.UNAVAILABLE
+        raise ReferralError(code, status=answer.status)
+    return answer.body

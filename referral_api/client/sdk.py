@@ -330,8 +330,7 @@ class Client:
 
     def invite(self, entry: Mapping[str, Any], kinds: Sequence[CredentialKind]) -> bytes:
         """Invite a party (its directory entry), or newcomers into one's own; the invitation file to hand over."""
-        act_id = self.session.ambient.act_id()
-        return admission.invite(self.session, self.keys, entry, kinds, act_id)[0]
+        return admission.invite(self.session, self.keys, entry, kinds, self.session.ambient.act_id())[0]
 
     def applicants(self) -> list[admission.Applicant]:
         """The enrolments that wait for us, verified."""

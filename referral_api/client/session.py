@@ -21,7 +21,7 @@ import stamina
 
 from referral_api.auditlog.checkpoint import Checkpoint
 from referral_api.auditlog.tiles import TILE_WIDTH, TileName, parse_entries
-from referral_api.client import access, exchange, losses, trust
+from referral_api.client import access, exchange, freshness, losses, trust
 from referral_api.client.ambient import Ambient
 from referral_api.client.exchange import Request, Response
 from referral_api.client.keystore import CredentialKeys
@@ -34,6 +34,7 @@ from referral_api.formats.contents import KeysLogView
 from referral_api.formats.keys import SigningKey
 from referral_api.formats.statements import KeyMap
 from referral_api.formats.strict_json import b64u, unb64u
+from referral_api.outside import tls
 
 T = TypeVar("T")
 
@@ -88,6 +89,8 @@ class Session:
         self.ambient = ambient
         self.skew_s = 0
         """How far the exchange's clock was ahead of ours when it last told us."""
+        self.stale_since: int | None = None
+        """How old what is sealed by was when that was last asked for (`freshness.stale_since`)."""
         self.latest: deque[tuple[str, Response]] = deque(maxlen=LATEST)
         """The last answers to calls that carried a token, oldest first: evidence, where one of them is a lie."""
         self._keys = keys
@@ -96,6 +99,7 @@ class Session:
         self._http = httpx2.Client(
             base_url=profile.server.rstrip("/"),
             transport=transport,
+            verify=tls(),
             timeout=httpx2.Timeout(answer_s, connect=min(CONNECT_S, answer_s)),
             follow_redirects=False,
             # A compressed answer could be a thousand times larger than it looks.
@@ -261,6 +265,7 @@ class Session:
 
         Raises NOT_WITNESSED where there is a policy, and nothing cosigned yet.
         """
+        self.stale_since = freshness.stale_since(self.directory, self.replica, self.now())
         return self.replica.sealing_map(self.directory.find_pin(trust.witnessed_pin(self.profile.issuer)))
 
     @exchange.told()
@@ -313,6 +318,7 @@ class Session:
         while (pin := self.directory.find_pin(name)) is None or pin.size < found.size:
             replica.verify_pin(pin)
             self.directory.advance_pin(name, found, seen=pin)
+        freshness.note_cosigned(self.directory, replica, raw_checkpoint)
 
     def _grow(self, replica: trust.Replica | None, size: int) -> trust.Replica:
         have = 0 if replica is None else replica.size

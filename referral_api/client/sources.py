@@ -28,6 +28,8 @@ from referral_api.formats.strict_json import canonical, parse
 RECORDS_A_CALL = 200  # R-05
 TAIL = "tail.json"
 """Records beyond the checkpoint of the newest year: those of the mirror's own reading, for recovery alone."""
+COSIGNED = "checkpoint.cosigned"
+"""Beside a mirror's checkpoint: the newest before it that a quorum of witnesses had cosigned."""
 _MAX_BLOCK_BYTES = 64 << 20
 
 
@@ -37,12 +39,31 @@ class HttpSource:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._checkpoints: dict[str, bytes] = {}
+        self._cosigned: dict[str, bytes | ReferralError] = {}
 
     def checkpoint(self, log: str) -> bytes:
         """The newest checkpoint, asked for once: the log grows by our own reading of it."""
         if log not in self._checkpoints:
+            if self._session.keymap.witness_policy is not None:
+                self._cosigned[log] = self._find_cosigned(log)  # First, because a log only grows.
             self._checkpoints[log] = self._session.read(exchange.checkpoint(log))
         return self._checkpoints[log]
+
+    def cosigned(self, log: str) -> bytes:
+        """The newest checkpoint with a quorum, as it was just before `checkpoint`."""
+        self.checkpoint(log)
+        found = self._cosigned[log]
+        if isinstance(found, ReferralError):
+            raise found
+        return found
+
+    def _find_cosigned(self, log: str) -> bytes | ReferralError:
+        try:
+            return self._session.read(exchange.checkpoint(log, cosigned=True))
+        except ReferralError as error:
+            if error.code is ErrorCode.UNREACHABLE:
+                raise
+            return error
 
     def tile(self, log: str, name: TileName) -> bytes:
         """A tile or entry bundle."""
@@ -80,6 +101,11 @@ class MirrorSource:
         """The checkpoint that the mirror was made for."""
         return _read(self._path / log / "checkpoint")
 
+    def cosigned(self, log: str) -> bytes:
+        """The one that a quorum had cosigned when the mirror was made; else the checkpoint itself, which may be one."""
+        target = self._path / log / COSIGNED
+        return _read(target) if target.exists() else self.checkpoint(log)
+
     def tile(self, log: str, name: TileName) -> bytes:
         """A tile or entry bundle."""
         return _read(self._path / log / name.path())
@@ -115,6 +141,10 @@ class ContinuedSource:
     def checkpoint(self, log: str) -> bytes:
         """The newest checkpoint, never the kept one."""
         return self._upstream.checkpoint(log)
+
+    def cosigned(self, log: str) -> bytes:
+        """As `checkpoint`."""
+        return self._upstream.cosigned(log)
 
     def tile(self, log: str, name: TileName) -> bytes:
         """A tile or entry bundle: the kept one where it is as wide."""

@@ -184,6 +184,13 @@ def audit_policy(keymap: KeyMap, term: Term, *, witnessed: bool = False) -> Trus
     return _policy(keymap, issuer_origin(keymap.issuer, term.log), witnessed=witnessed)
 
 
+def policy_of(keymap: KeyMap, log: str, *, witnessed: bool = False) -> TrustPolicy:
+    """Whom to believe about a log by its name; `witnessed` as above. Raises MALFORMED (`log-name`)."""
+    if log == "keys":
+        return keys_policy(keymap, witnessed=witnessed)
+    return audit_policy(keymap, Term.of_log(log), witnessed=witnessed)
+
+
 def keys_origin(keymap: KeyMap) -> str:
     """The origin of the keys log."""
     return issuer_origin(keymap.issuer, "keys")

@@ -30,14 +30,18 @@ from referral_api.formats.statements import KeyMap
 
 FRESH_S = 3600
 """A cosignature older than this says little about today."""
+AHEAD_S = 300
+"""One from further in the future says nothing about today: it would look fresh for as long as a log is frozen."""
 _NOT_HAD = frozenset({ErrorCode.UNREACHABLE, ErrorCode.UNAVAILABLE, ErrorCode.NOT_FOUND, ErrorCode.TOO_LARGE})
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What is known of one witness. `verdict`: `fresh`, `stale`, `absent` (has not cosigned), `unreachable`, `false`.
+    """What is known of one witness. `verdict`: `fresh`, `stale`, `ahead` (dated in the future), `absent` (has not
+    cosigned), `unreachable`, `false`.
 
-    `age_s` is the age of its newest cosignature, `size` what it had seen then; None where there is none.
+    `age_s` is the age of its newest cosignature, below 0 where it is `ahead`, `size` what it had seen then; None where
+    there is none.
     """
 
     name: str
@@ -56,7 +60,11 @@ class Standing:
     size: int
     cosigned_size: int
     cosigned: int
+    fresh: int
+    """How many of those that count towards the quorum have cosigned within the last hour."""
     threshold: int
+    ended: bool
+    """Whether the log grows no more: nobody cosigns it again, and what was cosigned of it does not become old."""
     findings: tuple[Finding, ...]
 
     def faults(self) -> list[Fault]:
@@ -68,8 +76,10 @@ class Standing:
         ]
 
     def lacking(self) -> bool:
-        """Whether something could not be had: a quorum, or a witness's own word."""
-        return self.cosigned < self.threshold or any(one.verdict == "unreachable" for one in self.findings)
+        """Whether something could not be had: a quorum, a witness's own word, or how old it is."""
+        counted = self.cosigned if self.ended else min(self.cosigned, self.fresh)
+        doubtful = {"unreachable", "ahead"} if self.ended or self.threshold else {"unreachable", "ahead", "stale"}
+        return counted < self.threshold or any(one.verdict in doubtful for one in self.findings)
 
 
 def effective_policy(keymap: KeyMap, chosen: Policy | None) -> Policy | None:
@@ -79,8 +89,8 @@ def effective_policy(keymap: KeyMap, chosen: Policy | None) -> Policy | None:
     return None if keymap.witness_policy is None else genesis_policy(keymap.genesis)
 
 
-def standing(session: Session, policy: Policy, log: str) -> Standing:
-    """How a log stands with its witnesses.
+def standing(session: Session, policy: Policy, log: str, *, ended: bool = False) -> Standing:
+    """How a log stands with its witnesses; `ended`: another log follows it.
 
     Raises what `Policy.trust` raises of a policy that is not for this log, and as `verify_checkpoint` and `Proven`
     where the exchange's own checkpoint is false.
@@ -99,8 +109,9 @@ def standing(session: Session, policy: Policy, log: str) -> Standing:
     findings = [_hold(one, shown.get(one.name), source, proven, raw_newest) for one in findings]
     rule = trust.rule
     keys = {one.key for one in cosigned.cosignatures if one.cosigned_s}
-    count, threshold = (0, 0) if rule is None else (rule.count(keys), rule.threshold)
-    return Standing(log, proven.head.size, cosigned.size if keys else 0, count, threshold, tuple(findings))
+    fresh = {one.key for one, found in zip(policy.witnesses, findings, strict=True) if found.verdict == "fresh"}
+    count, new, threshold = (0, 0, 0) if rule is None else (rule.count(keys), rule.count(fresh), rule.threshold)
+    return Standing(log, proven.head.size, cosigned.size if keys else 0, count, new, threshold, ended, tuple(findings))
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +157,8 @@ def _judge(witness: Witness, shown: _Shown | None, cosigned: VerifiedCheckpoint,
     if not seen:
         return Finding(witness.name, "absent")
     at, size = max(seen)
+    if at > now + AHEAD_S:
+        return Finding(witness.name, "ahead", now - at, size)
     age = max(0, now - at)
     return Finding(witness.name, "fresh" if age <= FRESH_S else "stale", age, size)
 

@@ -16,6 +16,7 @@ from referral_api.auditlog.records import (
     Configuration,
     LogClosed,
     LogGenesis,
+    LogLost,
     PackRead,
     PartRead,
     ProofRead,
@@ -70,6 +71,7 @@ RECORDS: list[ServerRecord] = [
     SignerAdopted(**COMMON, head=HEAD, authority="witnesses"),
     WritesClosed(**COMMON, reason="database-behind-signer"),
     Reconciled(**COMMON, head=HEAD, imported=2),
+    LogLost(**COMMON, kept=HEAD, signed=HEAD.size + 3, authority="witnesses"),
 ]
 
 

@@ -112,4 +112,4 @@ def test_a_backup_that_was_changed_is_not_whole(sqlite_world: World, capsys: pyt
 def test_another_origin_is_refused_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     assert referral(capsys, "admin", "reconcile", "--new-origin")[1]["error"]["code"] == "new-origin"
     assert run(["--lang", "en", "admin", "reconcile", "--new-origin"], {}) == 2
-    assert "0018" in capsys.readouterr().err
+    assert "--checkpoint FILE" in capsys.readouterr().err

@@ -110,10 +110,10 @@ def _directory(*witnesses: str) -> Log:
     return log
 
 
-def cosign(raw: bytes, *who: VerifierKey, forged: bool = False) -> bytes:
+def cosign(raw: bytes, *who: VerifierKey, forged: bool = False, at: int = NOW) -> bytes:
     """A checkpoint with cosignatures of witnesses whose keys are those of their names; `forged`: of another time."""
     note = parse_note(raw)
-    lines = [cosign_checkpoint(parse_checkpoint(note.text), one, key(one.name).sign, NOW) for one in who]
+    lines = [cosign_checkpoint(parse_checkpoint(note.text), one, key(one.name).sign, at) for one in who]
     if forged:
         lines = [replace(one, raw_signature=bytes(8) + one.raw_signature[8:]) for one in lines]
     return SignedNote(note.text, (*note.signatures, *lines)).to_bytes()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from referral_api.auditlog.tiles import ENTRIES, TileName, encode_entries
 from referral_api.auditlog.verification import RawRecord, Report, verify_full
+from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.terms import Term
 from referral_api.server.app import open_log_signers
 from referral_api.server.service.reckoning import Findings, reckon
@@ -26,6 +27,10 @@ class Serving:
     def checkpoint(self, log: str) -> bytes:
         """What the signer signed last."""
         return self.notes[log]
+
+    def cosigned(self, log: str) -> bytes:
+        """No exchange that is looked at like this has witnesses."""
+        raise ReferralError(ErrorCode.NOT_FOUND, log=log)
 
     def tile(self, log: str, name: TileName) -> bytes:
         """As server/service/evidence.py does."""

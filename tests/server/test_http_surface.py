@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import httpx2
 import pytest
 
 from referral_api import __version__
+from referral_api.auditlog.records import AuditSession, Retrieved
 from referral_api.server.api.operations import OPERATIONS
 from tests.postgres import create_database, drop_database
+from tests.server.test_recording import records
 from tests.world import Founded, World
 
 STRICT = "default-src 'none'; frame-ancestors 'none'"
@@ -43,22 +46,65 @@ def is_problem(answer: httpx2.Response, status: int, code: str) -> bool:
     return media and answer.status_code == status and answer.json()["code"] == code
 
 
-@pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "TRACE", "PATCH", "DELETE", "CONNECT", "PROPFIND"])
+@pytest.mark.parametrize("method", ["OPTIONS", "TRACE", "PATCH", "DELETE", "CONNECT", "PROPFIND"])
 @pytest.mark.parametrize("path", [*PATHS, *PAGES])
 def test_methods_that_no_call_has_are_refused_and_never_answered(http: httpx2.Client, method: str, path: str) -> None:
     answer = http.request(method, path)
     assert is_problem(answer, 405, "method-not-allowed"), (answer.status_code, answer.content)
     allowed = set(answer.headers["allow"].split(", "))
     assert allowed
-    assert allowed <= {"GET", "PUT", "POST"}
+    assert allowed <= {"GET", "HEAD", "PUT", "POST"}
+    assert ("GET" in allowed) is ("HEAD" in allowed)
 
 
 def test_a_refused_method_is_told_every_method_of_its_path(http: httpx2.Client) -> None:
     told = {path: http.request("PATCH", path).headers["allow"] for path in PATHS}
-    assert told["/v1/enrolments"] == "GET, POST"
-    assert told[f"/v1/enrolments/{EXAMPLES['enrolment']}"] == "GET, PUT"
-    assert told[f"/v1/referrals/{EXAMPLES['ref']}"] == "GET, PUT"
-    assert told["/v1/inbox"] == "GET"
+    assert told["/v1/enrolments"] == "GET, HEAD, POST"
+    assert told[f"/v1/enrolments/{EXAMPLES['enrolment']}"] == "GET, HEAD, PUT"
+    assert told[f"/v1/referrals/{EXAMPLES['ref']}"] == "GET, HEAD, PUT"
+    assert told["/v1/inbox"] == "GET, HEAD"
+
+
+VARYING = {"date", "x-request-id", "dpop-nonce", "content-length"}
+"""Headers that differ between two answers to the same call; a length does where the body tells the time."""
+
+
+def fixed(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): text for name, text in headers.items() if name.lower() not in VARYING}
+
+
+@pytest.mark.parametrize("path", [*PATHS, *PAGES, "/nothing"])
+def test_head_is_answered_like_get_without_the_body(http: httpx2.Client, path: str) -> None:
+    """R-51, RFC 9110 §9.3.2; what takes neither says so."""
+    get, head = http.get(path), http.head(path)
+    assert head.content == b""
+    assert (head.status_code, fixed(head.headers)) == (get.status_code, fixed(get.headers))
+    # A head that announces a body which does not come would spoil the next answer on the same connection.
+    assert http.get("/healthz").json() == {"status": "ok"}
+
+
+def test_head_is_authorised_and_recorded_like_get(world: World) -> None:
+    ref = str(world.submit().outgoing.ref)
+    officer, stranger = world.caller("officer"), world.caller("stranger")
+    path = f"/v1/referrals/{ref}/bundle"
+    assert httpx2.head(f"{world.server.url}{path}").status_code == 401
+    assert stranger.call("HEAD", path).status == 404
+    assert records(world, Retrieved) == []
+    head = officer.call("HEAD", path)
+    assert (head.status, head.body) == (200, b"")
+    assert [one.ref for one in records(world, Retrieved)] == [ref]
+    get = officer.call("GET", path)
+    assert fixed(get.headers) == fixed(head.headers)
+    assert int(head.headers["content-length"]) == len(get.body)
+    # A proof for one method is none for the other.
+    for proved, asked in (("GET", "HEAD"), ("HEAD", "GET")):
+        headers = officer.credentials(proved, path)
+        assert httpx2.request(asked, f"{world.server.url}{path}", headers=headers).status_code == 401
+    year = time.gmtime(world.clock()).tm_year
+    for log in (f"/v1/log/audit/{year}", "/v1/log/keys"):
+        for rest in ("checkpoint", "tile/entries/000.p/1"):
+            assert world.caller("auditor").call("HEAD", f"{log}/{rest}").status == 200
+    assert len(records(world, AuditSession)) == 1
 
 
 @pytest.mark.parametrize("path", ["/", "/docs", "/openapi.json", "/v1/ping/", "//v1/ping", "/v1/docs/", "/v1/docs/x"])

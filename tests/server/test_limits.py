@@ -232,7 +232,7 @@ def test_the_inbox_takes_its_own_parameters_once_each_and_within_bounds(world: W
 TWICE = (
     "log/keys/consistency?from=1&from=2",
     "log/keys/consistency?from=1&until=2",
-    "log/audit/{year}/checkpoint?since=1&since=1",
+    "log/audit/{year}/consistency?from=1&since=1",
     "records/{year}?from=0&from=1",
     "records/{year}?limit=1&limt=2",
     "records/{year}?party=defensoria&party=defensoria",
@@ -274,7 +274,8 @@ PATHS = {
     ("GET", "/v1/log/audit/20260/checkpoint"): 404, ("GET", "/v1/log/keys/tile/9/000"): 404, ("GET", "//v1/ping"): 404,
     ("GET", "/v1/log/keys/tile/../../x"): 404, ("GET", "/v1/receipts/x"): 404, ("GET", "/v1/parties/nobody"): 404,
     ("DELETE", f"/v1/referrals/{ABSENT}"): 405, ("POST", "/v1/inbox"): 405, ("PATCH", "/v1/ping"): 405,
-    ("GET", "/oauth/token"): 405, ("HEAD", f"/v1/referrals/{ABSENT}/bundle"): 405, ("OPTIONS", "/v1/inbox"): 405,
+    ("GET", "/oauth/token"): 405, ("HEAD", f"/v1/referrals/{ABSENT}/bundle"): 404, ("HEAD", "/oauth/token"): 405,
+    ("OPTIONS", "/v1/inbox"): 405,
     ("GET", f"/v1/directory/acts/{SOME_ACT}"): 405, ("PUT", "/v1/parties"): 405, ("TRACE", "/v1/ping"): 405,
 }  # fmt: skip
 

@@ -15,6 +15,7 @@ from referral_api.auditlog.merkle import Frontier, leaf_hash
 from referral_api.auditlog.note import SignedNote, parse_note
 from referral_api.auditlog.policy import Policy, Witness, format_policy, policy_of
 from referral_api.auditlog.witnessing import monitoring_path
+from referral_api.client.witnesses import standing
 from referral_api.server.storage.keyfiles import load_signers
 from tests.cli.shell import Ran, Shell
 from tests.lying_witness import LyingWitness, policy_at
@@ -86,19 +87,51 @@ def test_fresh_witnesses_who_saw_the_same_log_are_a_success(shell: Shell) -> Non
     assert "Testigos que cuentan" in ask(shell).out
 
 
+def show_as_of(witness: LyingWitness, another: LyingWitness, at: int) -> Policy:
+    """Let a witness of nobody's show what another one does, cosigned at a time; the policy that names it alone."""
+    for path, raw in another.shown.items():
+        note = parse_note(raw)
+        checkpoint = parse_checkpoint(note.text)
+        own = SignedNote(note.text, tuple(one for one in note.signatures if one.name == checkpoint.origin))
+        witness.shown[path] = own.to_bytes() + witness.line(checkpoint, at).line().encode()
+    return Policy(witnesses=(Witness(witness.key.name.partition(".")[0], witness.key, witness.url),))
+
+
 def test_an_old_cosignature_is_warned_of(shell: Shell, world: World, three: list[LyingWitness]) -> None:
     with LyingWitness("old.example") as old:
-        for path, raw in three[0].shown.items():
-            note = parse_note(raw)
-            checkpoint = parse_checkpoint(note.text)
-            own = SignedNote(note.text, tuple(one for one in note.signatures if one.name == checkpoint.origin))
-            old.shown[path] = own.to_bytes() + old.line(checkpoint, int(time.time()) - 7200).line().encode()
-        (world.folder / "vieja").write_bytes(format_policy(Policy(witnesses=(Witness("old", old.key, old.url),))))
+        (world.folder / "vieja").write_bytes(format_policy(show_as_of(old, three[0], int(time.time()) - 7200)))
         ran = ask(shell, "--policy", "vieja", "--json")
         assert "AVISO" in ask(shell, "--policy", "vieja").out
-    assert ran.exit == 0
+    assert ran.exit == 3, "it says little about today"
     assert verdicts(ran) == {"old": {"stale"}}
     assert all(7100 < one["age_s"] < 7300 for log in ran.json["logs"] for one in log["witnesses"])
+
+
+def test_a_quorum_that_has_become_old_is_none(shell: Shell, world: World, three: list[LyingWitness]) -> None:
+    """A frozen view: the exchange shows what was cosigned, and nobody cosigns any more."""
+    auditor, policy = world.auditor, policy_at(three)
+    assert not standing(auditor.session, policy, "keys").lacking()
+    for witness in three:
+        witness.says = lambda _checkpoint, _old: (503, "text/plain", b"")
+    world.clock.ahead_s += 3700
+    found = standing(auditor.session, policy, "keys")
+    assert (found.cosigned >= found.threshold, found.fresh, found.lacking()) == (True, 0, True)
+    assert not standing(auditor.session, policy, "keys", ended=True).lacking(), "what has ended does not become old"
+
+
+def test_a_cosignature_from_the_future_is_not_fresh(shell: Shell, world: World, three: list[LyingWitness]) -> None:
+    """Who dates ahead would look fresh for as long as the exchange shows an old log."""
+    with LyingWitness("early.example") as early:
+        (world.folder / "futura").write_bytes(format_policy(show_as_of(early, three[0], int(time.time()) + 7200)))
+        ran = ask(shell, "--policy", "futura", "--json")
+        told = ask(shell, "--policy", "futura").out
+        (world.folder / "justa").write_bytes(format_policy(show_as_of(early, three[0], int(time.time()) + 60)))
+        near = ask(shell, "--policy", "justa", "--json")
+    assert ran.exit == 3
+    assert verdicts(ran) == {"early": {"ahead"}}
+    assert all(-7200 <= one["age_s"] < -7100 for log in ran.json["logs"] for one in log["witnesses"])
+    assert "fecha futura (dentro de 1" in told
+    assert (near.exit, verdicts(near)) == (0, {"early": {"fresh"}})
 
 
 def test_a_witness_that_cannot_be_asked_is_incomplete(shell: Shell, three: list[LyingWitness]) -> None:

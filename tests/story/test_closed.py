@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,9 +16,10 @@ import pytest
 
 from referral_api.auditlog.checkpoint import parse_checkpoint
 from referral_api.auditlog.note import parse_note
-from referral_api.auditlog.records import Retrieved, ServerRecord, parse_record
+from referral_api.auditlog.records import AuditSession, PackRead, Retrieved, ServerRecord, parse_record
 from referral_api.client.outbox import Entry, Progress
 from referral_api.domain.words import Act
+from referral_api.formats.strict_json import sha256_b64u
 from referral_api.server import app
 from referral_api.server.service.opening import log_spools
 from referral_api.server.storage import logbook
@@ -145,6 +147,23 @@ def test_a_checkpoint_whose_state_is_not_on_disk_leaves_by_no_door(
     answer = one.send(world)
     assert answer is not None
     assert (answer.status, answer.json["receipt"]) == (200, row["receipt"])
+    world.check()
+
+
+def test_packs_and_the_log_itself_are_read_while_closed_and_recorded(world: World) -> None:
+    """R-97, R-89, R-98."""
+    ref = ref_of(world.submit())
+    world.submit()  # With it the database keeps the checkpoint over the act before it.
+    entries = f"/v1/log/audit/{time.gmtime(world.clock()).tm_year}/tile/entries/000.p/2"
+    with closed(world):
+        packs = [world.caller(who).call("GET", f"/v1/evidence/{ref}") for who in ("operator", "auditor")]
+        assert [(pack.status, pack.body[:2]) for pack in packs] == [(200, b"PK")] * 2
+        assert world.caller("stranger").call("GET", f"/v1/evidence/{ref}").status == 404
+        assert [world.caller("auditor").call("GET", entries).status for _ in range(2)] == [200] * 2
+        assert {"pack_read", "audit_session"}.isdisjoint(record.kind for record in logged(world))
+    found = logged(world)
+    assert [one.digest for one in found if isinstance(one, PackRead)] == [sha256_b64u(pack.body) for pack in packs]
+    assert [one.old_size for one in found if isinstance(one, AuditSession)] == [0]
     world.check()
 
 

@@ -127,9 +127,11 @@ def test_who_lists_records_sees_what_is_withheld_and_not_what_was_erased(world: 
     session = world.auditor.session
     shown = [item.index for item in inspection.search(session, term, 0, {})]
     assert sorted({*shown, *indices}) == list(range(len(shown) + len(indices)))
-    withheld = next(index for index in shown if index > indices[-1])
+    withheld = shown[-3]
 
     def withhold(answer: Answer) -> Answer:
+        if answer.status != 200:
+            return answer
         kept = [one for one in answer.json["records"] if one["index"] != withheld]
         return answer.with_json(answer.json | {"records": kept})
 

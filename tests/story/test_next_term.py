@@ -353,3 +353,23 @@ def test_a_term_follows_on_postgresql_too(postgres_world: World, postgres_url: s
     assert world.auditor.audit().stands
     world.check()
     check_database(world)
+
+
+def test_a_mirror_brings_back_a_term_and_what_it_follows(sqlite_world: World, tmp_path: Path) -> None:
+    """The disk is lost once more, and the backup is from before the first loss."""
+    world = sqlite_world
+    mirror = tmp_path / "mirror"
+    log, kept, note = lose(world, lambda: live(world))
+    assert run_new_origin(world, note).closed is None
+    world.server.start()
+    (loss,) = world.operator.losses()
+    world.operator.accept_loss(loss.log)
+    world.operator.flush()
+    world.auditor.mirror(mirror)
+    lose_disk(world, world.folder / "backup")
+    outcome = run_reconcile(world, mirror, [])
+    assert outcome.closed is None
+    assert list(outcome.imported) == [f"{log}.2"]
+    world.server.start()
+    assert len(Rows(world).logs[log]) == kept
+    assert world.auditor.audit().stands

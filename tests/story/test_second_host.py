@@ -265,3 +265,10 @@ def test_a_second_host_refuses_a_database_that_went_back(hosts: tuple[Host, Host
         host.stop()
         host.start()
     assert [second.put(one).status for one in sent] == [200] * 3
+
+
+def test_several_hosts_are_refused_without_a_database_that_they_can_share(hosts: tuple[Host, Host]) -> None:
+    given = hosts[0].settings.model_dump()
+    assert Settings.model_validate(given).several_hosts
+    with pytest.raises(ValueError, match="several hosts need a PostgreSQL database"):
+        Settings.model_validate(given | {"database_url": ""})

@@ -23,7 +23,6 @@ from referral_api.server import app
 from referral_api.server.service import adoption
 from referral_api.server.storage import logbook
 from referral_api.server.storage.keyfiles import load_signers
-from referral_api.witness.memory import parse_log
 from tests.lying_witness import LyingWitness
 from tests.story.test_witnesses import eventually, is_witnessed, line, newest_audit, ready
 from tests.witnesses import WitnessProcess, make_witness, policy_of_witnesses
@@ -77,12 +76,10 @@ def _introduce(world: World) -> None:
     """What a witness's operator does with the two keys that `admin init` shows."""
     exchange = world.server.runtime.exchange
     public = exchange.keymap.exchange_keys(KeyUse.LOG)[0].public
+    origins = (exchange.origin("keys"), exchange.audit_origin(Term(2026)))
+    keys, family = (log_key(origin, public).vkey for origin in origins)
     for witness in world.witnesses:
-        memory = witness.memory()
-        with memory.changing() as changes:
-            changes.trust(parse_log(log_key(exchange.origin("keys"), public).vkey, yearly=False))
-            changes.trust(parse_log(log_key(exchange.audit_origin(Term(2026)), public).vkey, yearly=True))
-        memory.close()
+        witness.introduce([keys], [family])
 
 
 def both(world: World) -> bool:

@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import json
+import resource
+import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +30,7 @@ from referral_api.formats.act import parse_act
 from referral_api.server.service.witnesses import Witnessing
 from referral_api.server.service.writer import Writer
 from tests.auditlog.refusals import refused
+from tests.cli.shell import EXAMPLES, Shell
 from tests.lying_witness import LyingWitness, Said, policy_at
 from tests.world import OTHER_UNIT, UNIT, WITNESSES, Founded, World, composition, found
 
@@ -64,25 +67,38 @@ def against(three: list[LyingWitness]) -> list[LyingWitness]:
     return three
 
 
-@pytest.fixture(
-    params=[
-        lambda w, checkpoint: (200, "text/plain", format_answer([w.line(replace(checkpoint, root=bytes(32)))])),
-        lambda w, checkpoint: (200, "text/plain", format_answer([w.line(replace(checkpoint, size=10**9))])),
-        lambda w, checkpoint: (200, "text/plain", b"not a line\n"),
-        lambda w, checkpoint: (200, "text/plain", b""),
-        lambda w, checkpoint: (200, "text/plain", b"x" * (1 << 20)),
-        lambda w, checkpoint: (302, "text/plain", b""),
-        lambda w, checkpoint: (409, "text/x.tlog.size", b"many\n"),
-        lambda w, checkpoint: (404, "text/plain", b""),
-        lambda w, checkpoint: (403, "text/plain", b""),
-    ],
-    ids=["other-root", "other-size", "no-line", "empty", "endless", "elsewhere", "no-size", "unknown-log", "unsigned"],
-)
+LIES: dict[str, Callable[[LyingWitness, Checkpoint], Said]] = {
+    "other-root": lambda w, checkpoint: (
+        200, "text/plain", format_answer([w.line(replace(checkpoint, root=bytes(32)))])
+    ),
+    "other-size": lambda w, checkpoint: (200, "text/plain", format_answer([w.line(replace(checkpoint, size=10**9))])),
+    "no-line": lambda _w, _checkpoint: (200, "text/plain", b"not a line\n"),
+    "empty": lambda _w, _checkpoint: (200, "text/plain", b""),
+    "long": lambda _w, _checkpoint: (200, "text/plain", b"x" * (1 << 20)),
+    "elsewhere": lambda _w, _checkpoint: (302, "text/plain", b""),
+    "no-size": lambda _w, _checkpoint: (409, "text/x.tlog.size", b"many\n"),
+    "unknown-log": lambda _w, _checkpoint: (404, "text/plain", b""),
+    "unsigned": lambda _w, _checkpoint: (403, "text/plain", b""),
+}  # fmt: skip
+NEVER_ENDING = ("drips", "drips-head", "endless")
+
+
+@pytest.fixture(params=[*LIES, *NEVER_ENDING])
 def liar(request: pytest.FixtureRequest, three: list[LyingWitness]) -> LyingWitness:
-    """One witness that answers something else than an honest one would."""
-    witness, says = three[2], request.param
-    witness.says = lambda checkpoint, _old: says(witness, checkpoint)
+    """One witness that answers something else than an honest one would, or does not come to an end."""
+    witness, kind = three[2], request.param
+    if kind in LIES:
+        witness.says = lambda checkpoint, _old: LIES[kind](witness, checkpoint)
+    else:
+        witness.how = kind
     return witness
+
+
+@pytest.fixture(params=["drips", "drips-head"])
+def slow(request: pytest.FixtureRequest, three: list[LyingWitness]) -> LyingWitness:
+    """One witness that takes what it is shown and does not come to an end of its answer."""
+    three[2].how = request.param
+    return three[2]
 
 
 @pytest.fixture
@@ -183,7 +199,7 @@ def test_business_goes_on_without_witnesses_and_the_exchange_says_so(world: Worl
         post.rests_until = 0.0
     eventually(world, lambda: is_witnessed(world, newest_audit(world)))
     assert len(world.operator.cosign_receipt(entry).included.checkpoint.witnesses()) >= 2
-    assert not line(world).late
+    eventually(world, lambda: not line(world).late)
 
 
 def refused_cosigning(world: World, entry: Entry) -> dict[str, object]:
@@ -228,16 +244,57 @@ def test_a_round_that_fails_is_told_and_does_not_end_the_asking(
 ) -> None:
     eventually(world, lambda: is_witnessed(world, "keys"))
     world.operator.sync_keys()
-    line(world)._http.close()
+    kept = line(world)._writer
+    line(world)._writer = Refusing(kept)
     entry = world.submit()
-    eventually(world, lambda: line(world)._failing_since is not None)
+    failing = line(world)._failing_since
+    eventually(world, lambda: set(failing) == {post.url for post in line(world).posts})
     assert '"event": "witnessing_failed"' in capfd.readouterr().err
     assert not line(world).late
-    line(world)._failing_since = time.monotonic() - 61
+    for name in list(failing):
+        failing[name] = time.monotonic() - 61
     assert line(world).late
-    line(world)._http = httpx2.Client(timeout=5)
-    eventually(world, lambda: line(world)._failing_since is None)
+    line(world)._writer = kept
+    eventually(world, lambda: not failing)
     assert len(world.operator.cosign_receipt(entry).included.checkpoint.witnesses()) >= 2
+
+
+def test_a_slow_witness_holds_up_no_other_no_alarm_and_no_stop(
+    slow: LyingWitness, world: World, three: list[LyingWitness]
+) -> None:
+    eventually(world, lambda: is_witnessed(world, "keys"), 4)
+    world.operator.sync_keys()
+    entry = world.submit()
+    assert len(world.operator.cosign_receipt(entry, wait_s=4).included.checkpoint.witnesses()) >= 2
+    eventually(world, lambda: line(world).standing()[NAMES[2]] == "unreachable")
+    # A quorum that does not come any more is noticed while that one is still being waited for.
+    silence(*three[:2])
+    line(world).posts[2].rests_until = 0.0
+    world.submit()
+    eventually(world, lambda: slow.slow_now > 0)
+    eventually(world, lambda: bool(line(world)._behind_since), 4)
+    line(world)._behind_since = dict.fromkeys(line(world)._behind_since, time.monotonic() - 61)
+    assert ready(world)["witnesses"]["late"] is True  # type: ignore[index]
+    begun = time.monotonic()
+    world.server.stop()
+    assert time.monotonic() - begun < 4
+    world.server.start()
+
+
+@pytest.mark.parametrize("how", NEVER_ENDING)
+def test_an_exchange_starts_beside_witnesses_that_do_not_come_to_an_end(
+    how: str, three: list[LyingWitness], witnessed: Founded, tmp_path: Path
+) -> None:
+    for witness in three[:2]:
+        witness.how = how
+    world = World(witnessed, tmp_path / "exchange")
+    (world.folder / WITNESSES).write_bytes(format_policy(policy_at(three)))
+    before, begun = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    with world:
+        assert time.monotonic() - begun < 15
+        assert ready(world)["status"] == "ready"
+        grown_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        assert grown_kib < 64 * 1024
 
 
 def test_cosignatures_that_could_not_be_kept_are_asked_for_again(world: World, three: list[LyingWitness]) -> None:
@@ -376,3 +433,42 @@ def test_proofs_without_the_quorum_are_told_from_those_with_it(world: World, thr
     refused(ErrorCode.NOT_WITNESSED, lambda: trust.verify_answer(answer, act, keymap, witnessed=True))
     assert parse_proof(entry.proof).raw_checkpoint
     assert digest(entry) == act.digest
+
+
+@pytest.fixture
+def behind(three: list[LyingWitness]) -> list[LyingWitness]:
+    """Witnesses whose cosignatures say that they saw the logs two hours ago, as they would of a frozen keys log."""
+    for witness in three:
+        witness.says = lambda checkpoint, _old, witness=witness: (  # type: ignore[misc]
+            200, "text/plain", format_answer([witness.line(checkpoint, int(time.time()) - 7200)])
+        )  # fmt: skip
+    return three
+
+
+def test_who_seals_by_a_directory_that_no_witness_has_seen_for_an_hour_is_told(
+    behind: list[LyingWitness], world: World
+) -> None:
+    shutil.copy(EXAMPLES / "emergencia-piura.json", world.folder / "referral.json")
+    shell = Shell(world.folder, world.server.url)
+    eventually(world, lambda: is_witnessed(world, "keys"))
+    sent = shell.run("operator", "send", "referral.json", "--unit", UNIT, "--lang", "en")
+    assert sent.exit == 0
+    assert "WARNING: the witnesses last saw" in sent.err
+    told = shell.run("operator", "send", "referral.json", "--unit", UNIT, "--json")
+    assert 7000 < time.time() - told.json["keys_cosigned_at"] < 7400
+    for words in (["units", "list"], ["units", "show", UNIT], ["keys", "show"]):
+        assert "AVISO: los testigos" in shell.run("operator", *words).err
+    ref = told.json["ref"]
+    (world.folder / "note.txt").write_text("Llegamos.")
+    # An acknowledgement seals nothing; a note does.
+    assert "AVISO" not in shell.run("officer", "ack", ref).err
+    assert "AVISO" in shell.run("officer", "note", ref, "note.txt").err
+    for witness in behind:
+        witness.says = lambda checkpoint, _old, witness=witness: witness.cosigned(checkpoint)  # type: ignore[misc]
+    for post in line(world).posts:
+        post.asked.clear()
+    seen = len(behind[0].asked)
+    eventually(world, lambda: len(behind[0].asked) > seen + 1)
+    eventually(world, lambda: "AVISO" not in shell.run("operator", "units", "list").err)
+    again = shell.run("operator", "send", "referral.json", "--unit", UNIT, "--json")
+    assert (again.exit, "keys_cosigned_at" in again.json) == (0, False)

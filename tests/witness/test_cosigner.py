@@ -202,7 +202,7 @@ def test_evidence_is_kept_once_and_bounded(cosigner: Cosigner, memory: Memory) -
 
 def test_a_family_is_cosigned_year_by_year_under_one_key(cosigner: Cosigner, memory: Memory) -> None:
     family = "exchange.example/v1/log/audit/"
-    years = [History(f"{family}{year}") for year in (2026, 2027)]
+    years = [History(f"{family}{term}") for term in ("2026", "2027", "2027.2", "2027.9")]
     with memory.changing() as changes:
         changes.trust(parse_log(years[0].verifier.vkey, yearly=True))
     for log in years:
@@ -210,6 +210,8 @@ def test_a_family_is_cosigned_year_by_year_under_one_key(cosigner: Cosigner, mem
     assert memory.held(years[1].origin).size == 5
     for strange in (family, family + "26", family + "20271", family + "202a", family + "٢٠٢٧", "x" + family + "2026"):
         refused(ErrorCode.NOT_FOUND, cosigner.add_checkpoint, History(strange).request(0, 5), NOW)
+    for number in ("2026.", "2026.1", "2026.10", "2026.02", "2026.2.2"):
+        refused(ErrorCode.NOT_FOUND, cosigner.add_checkpoint, History(family + number).request(0, 5), NOW)
     other_key = History(family + "2028", seed=b"\2" * 32)
     refused(ErrorCode.SIGNATURE_INVALID, cosigner.add_checkpoint, other_key.request(0, 5), NOW)
 

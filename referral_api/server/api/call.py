@@ -27,6 +27,8 @@ MAX_BODY_BYTES = 64 * 1024  # R-05
 BODY_S = 180.0
 """How long a body may take: the largest at 60 kbit/s, a bad telephone line's."""
 MAX_PARAMETERS = 16
+ASKED = "referral_api.method"
+"""Where a scope says with which method the caller asked, if it is served as another (HEAD, as GET)."""
 
 
 @dataclass(slots=True)
@@ -92,7 +94,7 @@ def make_call(scope: Scope, body: bytes, params: Mapping[str, str], request_id: 
     """The call as handlers see it."""
     raw_path: bytes = scope.get("raw_path") or scope["path"].encode("utf-8")
     return Call(
-        method=scope["method"],
+        method=scope.get(ASKED, scope["method"]),
         path=scope["path"],
         raw_path=raw_path.partition(b"?")[0].decode("latin-1"),
         query=scope["query_string"],

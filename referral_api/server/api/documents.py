@@ -71,7 +71,8 @@ _QUERIES: dict[str, dict[str, dict[str, Any]]] = {
     },
     "get_keys_consistency": {"from": _SIZE, "to": _SIZE},
     "get_audit_consistency": {"from": _SIZE, "to": _SIZE},
-    "get_audit_checkpoint": {"since": {"type": "integer", "minimum": 0, "maximum": _LARGEST}},
+    "get_keys_checkpoint": {"cosigned": {"type": "integer", "enum": [1]}},
+    "get_audit_checkpoint": {"cosigned": {"type": "integer", "enum": [1]}},
 }
 _REQUIRED_QUERIES = {("get_keys_consistency", "from"), ("get_audit_consistency", "from")}
 _MEDIA = {

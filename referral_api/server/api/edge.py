@@ -12,7 +12,17 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.server.api.call import Call, Message, Receive, Scope, Send, check_headers, make_call, read_body
+from referral_api.server.api.call import (
+    ASKED,
+    Call,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    check_headers,
+    make_call,
+    read_body,
+)
 from referral_api.server.api.failures import failed, refuse, secured, send_reply
 from referral_api.server.api.operations import Operation, find_operation
 from referral_api.server.api.site import Site
@@ -40,6 +50,8 @@ class Edge:
         if scope["type"] != "http":
             await self._cold(scope, receive, send)
             return
+        if scope["method"] == "HEAD":
+            scope, send = _as_get(scope, send)
         request_id = self._request_id()
         call: Call | None = None
         try:
@@ -85,6 +97,18 @@ class Edge:
 
         scope.setdefault("state", {})["request_id"] = request_id
         await self._cold(scope, replay, send_secured)
+
+
+def _as_get(scope: Scope, send: Send) -> tuple[Scope, Send]:
+    """A HEAD as the GET that it asks about (RFC 9110 §9.3.2): the same work, records and headers, and no body.
+
+    Its proof of possession is for HEAD all the same: that is what was asked.
+    """
+
+    async def send_head(message: Message) -> None:
+        await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+    return {**scope, "method": "GET", ASKED: "HEAD"}, send_head
 
 
 def _find(scope: Scope) -> tuple[Operation | None, Mapping[str, str]]:

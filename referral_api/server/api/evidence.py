@@ -59,29 +59,30 @@ async def get_checkpoint(site: Site, call: Call) -> Reply:
     """The newest signed checkpoint of a log. An auditor's reading of the audit log is one record a session."""
     log = _log(call)
 
-    def work(caller: Caller) -> tuple[Caller, int, tuple[int, bytes]]:
-        since, cosigned = _checkpoint_wanted(call)
+    def work(caller: Caller) -> tuple[Caller, tuple[int, bytes]]:
+        cosigned = _wants_cosigned(call)
         name = evidence.log_of(log, caller)
         found = _reading(site, lambda conn: evidence.checkpoint(conn, site.exchange, name, cosigned=cosigned))
-        return caller, since, found
+        return caller, found
 
-    caller, since, (size, note) = await site.read(call, work)
+    caller, (size, note) = await site.read(call, work)
     if log != "keys":
-        session = evidence.SessionRead(site.exchange, Term.parse(call.params["term"]), min(since, size), size, caller)
-        await site.record(caller, session)
+        await _record_session(site, call, caller, size)
     return Reply(200, note, TEXT, _SECONDS)
 
 
 async def get_tile(site: Site, call: Call) -> Reply:
-    """A tile or entry bundle at its C2SP path."""
+    """A tile or entry bundle at its C2SP path. Of the audit log, that its caller reads it is on the record before."""
     log, path = _log(call), "tile/" + call.params["path"]
-    body = await site.read(
-        call,
-        lambda caller: _reading(
-            site, lambda conn: evidence.tile(conn, site.exchange, evidence.log_of(log, caller), path)
-        ),
-    )
-    return Reply(200, body, BYTES, _IMMUTABLE)
+
+    def work(caller: Caller) -> tuple[Caller, evidence.TileRead]:
+        name = evidence.log_of(log, caller)
+        return caller, _reading(site, lambda conn: evidence.tile(conn, site.exchange, name, path))
+
+    caller, found = await site.read(call, work)
+    if log != "keys":
+        await _demand_session(site, call, caller, found)
+    return Reply(200, found.body, BYTES, _IMMUTABLE)
 
 
 async def get_consistency(site: Site, call: Call) -> Reply:
@@ -137,7 +138,7 @@ async def get_evidence(site: Site, call: Call) -> Reply:
     """Everything about one referral that its caller may see, with all that proves it (R-89)."""
     ref = call.params["ref"]
     caller, pack = await site.read(call, lambda caller: (caller, packs.build(site.exchange, ref, caller)))
-    committed = await site.run(site.guarded(caller, packs.PackHandedOut(site.exchange, ref, pack, caller)))
+    committed = await site.record(caller, packs.PackHandedOut(site.exchange, ref, pack, caller))
     return Reply(200, committed.result, ARCHIVE, _SECONDS)
 
 
@@ -145,12 +146,30 @@ def _log(call: Call) -> str:
     return Term.parse(call.params["term"]).log if "term" in call.params else "keys"
 
 
-def _checkpoint_wanted(call: Call) -> tuple[int, bool]:
-    """The size up to which the caller had read before (`since`), for the record of its session; whether `cosigned`."""
-    given = call.parameters("since", "cosigned")
+async def _demand_session(site: Site, call: Call, caller: Caller, found: evidence.TileRead) -> None:
+    """That what a tile shows belongs to a session which is on the record (R-98)."""
+    session = site.sessions.of(caller.credential, _log(call))
+    if not session.covers(found.reach, call.now):
+        async with session.turn:
+            if not session.covers(found.reach, call.now):
+                await _record_session(site, call, caller, found.size)
+
+
+async def _record_session(site: Site, call: Call, caller: Caller, size: int) -> None:
+    """Record that an auditor reads an audit log up to a size that the exchange itself knows."""
+    term = Term.parse(call.params["term"])
+    session = site.sessions.of(caller.credential, term.log)
+    read = evidence.SessionRead(site.exchange, term, min(session.size, size), size, caller)
+    await site.record(caller, read)
+    session.note(size, call.now)
+
+
+def _wants_cosigned(call: Call) -> bool:
+    """Whether the newest checkpoint that a quorum has cosigned is asked for."""
+    given = call.parameters("cosigned")
     if given.get("cosigned", "1") != "1":
         raise ReferralError(ErrorCode.MALFORMED, reason="parameter", param="cosigned")
-    return _size(given.get("since", "0")), "cosigned" in given
+    return "cosigned" in given
 
 
 def _preferred_wait(call: Call) -> int:

@@ -161,7 +161,10 @@ def problem_of(
     if row.retry_after_s is not None:
         headers.append((b"retry-after", str(row.retry_after_s).encode("ascii")))
     if "methods" in error.facts:
-        headers.append((b"allow", ", ".join(error.facts["methods"]).encode("ascii")))
+        methods = set(error.facts["methods"])
+        # Whatever answers GET answers HEAD (edge.py).
+        methods |= {"HEAD"} if "GET" in methods else set()
+        headers.append((b"allow", ", ".join(sorted(methods)).encode("ascii")))
     if row.status == 401:
         headers += challenge_headers(error)
     return Problem(row.status, headers, canonical(members))

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
@@ -28,6 +28,7 @@ from referral_api.server.service.feed import Cursors
 from referral_api.server.service.recorded import RecordedRead, read_closed
 from referral_api.server.service.recording import Recording
 from referral_api.server.service.second_host import SigningHere, SigningHost
+from referral_api.server.service.sessions import Sessions
 from referral_api.server.service.tokens import TokenService
 from referral_api.server.service.waiters import Waiters
 from referral_api.server.service.witnesses import Witnessing
@@ -148,6 +149,8 @@ class Site:
     """Where this one signs, what other hosts ask for."""
     polled: dict[str, int]
     """When each party last polled; the writer takes these along with the next batch."""
+    sessions: Sessions = field(default_factory=Sessions)
+    """Whose reading of the audit log is on the record."""
 
     def deliver(
         self, loop: asyncio.AbstractEventLoop

@@ -79,8 +79,17 @@ def checkpoint(conn: Connection, exchange: Exchange, log: str, *, cosigned: bool
     return newest
 
 
-def tile(conn: Connection, exchange: Exchange, log: str, path: str) -> bytes:
-    """The bytes at a tile path (`tile/…`), once every hash or entry of it is under a signed checkpoint.
+@dataclass(frozen=True, slots=True)
+class TileRead:
+    """What is at a tile path, which size of the log it takes to have it, and how large the log is that is shown."""
+
+    body: bytes
+    reach: int
+    size: int
+
+
+def tile(conn: Connection, exchange: Exchange, log: str, path: str) -> TileRead:
+    """What is at a tile path (`tile/…`), once every hash or entry of it is under a signed checkpoint.
 
     Raises NOT_FOUND for a path that is no tile path, or beyond what the newest checkpoint covers (R-90).
     """
@@ -93,8 +102,10 @@ def tile(conn: Connection, exchange: Exchange, log: str, path: str) -> bytes:
         except ReferralError:
             raise _lost(log, held, after) from None
     if wanted.level == tiles.ENTRIES:
-        return tiles.encode_entries(logbook.entries(conn, log, wanted.index, wanted.width))
-    return logbook.tile(conn, log, wanted.level, wanted.index, wanted.width)
+        body = tiles.encode_entries(logbook.entries(conn, log, wanted.index, wanted.width))
+    else:
+        body = logbook.tile(conn, log, wanted.level, wanted.index, wanted.width)
+    return TileRead(body, wanted.reach, size)
 
 
 def consistency(conn: Connection, exchange: Exchange, log: str, old: int, new: int | None) -> dict[str, Any]:

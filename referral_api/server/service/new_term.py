@@ -1,9 +1,9 @@
 """The next term: a log that has lost leaves for good is closed as it is held, and another one of its year follows.
 
-Nothing is signed again that was signed before. The new log's first leaf names the last checkpoint of the lost one that
-somebody vouches for, its second how far that log is held, and nobody may sign the old one any more. The old log gets no
-closing leaf: that would be a fork of what was signed. Where the year is over, both leaves have its last second, and the
-turn of the year follows as ever.
+Nothing is signed that contradicts what was: of the old log only the end of what is held, once. The new log's first leaf
+names the last checkpoint of the lost one that somebody vouches for, its second how far that log is held, and nobody may
+sign the old one any more. The old log gets no closing leaf: that would be a fork of what was signed. Where the year is
+over, both leaves have its last second, and the turn of the year follows as ever.
 
 Must never: follow a log from which nothing is lost, or whose checkpoint nobody vouches for.
 
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from referral_api.auditlog.checkpoint import VerifiedCheckpoint, verify_checkpoint
+from referral_api.auditlog.checkpoint import VerifiedCheckpoint, sign_checkpoint, verify_checkpoint
 from referral_api.auditlog.leaf import parse_leaf
 from referral_api.auditlog.merkle import leaf_hash
 from referral_api.auditlog.note import parse_note
@@ -124,6 +124,11 @@ def begin(exchange: Exchange, signers: LogSigners, batch: Batch, opening: Openin
     batch.record(LogLost(t=batch.now, salt=salts[1], kept=kept, signed=signed, authority=vouched.authority))
     witnessed = vouched.authority == "witnesses"
     logbook.save_cosigned(batch.tx, lost.log, vouched.head.size, vouched.note, now, witnessed=witnessed)
+    if edge.size:
+        # What is held is a beginning of what was signed. Without a signature at its very end, leaves behind the last
+        # checkpoint that came back could be proved to nobody; with it, whoever has the lost leaves can convict a liar.
+        held = sign_checkpoint(origin, edge.size, edge.root(), signers.key)
+        logbook.save_checkpoint(batch.tx, lost.log, edge.size, held, now)
     batch.now, batch.term = max(now, batch.now), term_of(after.log, max(now, batch.now))
     witnesses = tuple(sorted(vouched.head.witnesses()))
     return Opened(lost.log, after.log, edge.size, signed - edge.size, vouched.head.size, witnesses)

@@ -11,7 +11,7 @@ Implements: R-52, R-60 to R-63, R-89; design §7, §9.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, get_args
 
@@ -22,10 +22,10 @@ from referral_api.domain.policy import Read
 from referral_api.domain.terms import Term
 from referral_api.domain.words import Role
 from referral_api.formats.strict_json import sha256_b64u
-from referral_api.server.service.batch import Batch, Done
 from referral_api.server.service.callers import Caller
 from referral_api.server.service.exchange import Exchange
 from referral_api.server.service.reading import Access, access
+from referral_api.server.service.recorded import RecordedRead, Shown
 from referral_api.server.storage import logbook, queries
 from referral_api.server.storage.database import Connection
 from referral_api.server.storage.logbook import KEYS
@@ -110,7 +110,7 @@ class _Found:
         return Piece(term, index, leaf, hashes, self.content, is_act=self.is_act, receipt=self.receipt)
 
 
-class PackHandedOut:
+class PackHandedOut(RecordedRead[bytes]):
     """Record that a pack was made for a caller, who may still have it."""
 
     def __init__(self, exchange: Exchange, ref: str, pack: bytes, caller: Caller) -> None:
@@ -119,19 +119,18 @@ class PackHandedOut:
         self._pack = pack
         self._caller = caller
 
-    def __call__(self, batch: Batch) -> Done[bytes]:
-        """Record it, then give its bytes."""
-        access(batch.tx, self._ref, self._caller, Read.EVIDENCE)
+    def show(self, conn: Connection, now: int, *, fetched: Container[tuple[str, str]] = ()) -> Shown[bytes]:  # noqa: ARG002
+        """Its bytes, and the record of them."""
+        access(conn, self._ref, self._caller, Read.EVIDENCE)
         record = PackRead(
-            t=batch.now,
+            t=now,
             salt=encode_salt(self._exchange.token_bytes(16)),
             party=self._caller.party,
             credential=self._caller.credential,
             ref=self._ref,
             digest=sha256_b64u(self._pack),
         )
-        batch.record(record)
-        return Done(self._pack)
+        return Shown(self._pack, record)
 
 
 def _found(conn: Connection, granted: Access) -> Iterator[_Found]:

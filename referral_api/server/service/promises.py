@@ -3,50 +3,68 @@
 A database that was rolled back together with the signer's state looks whole to the exchange itself; the witnesses
 remember what they have cosigned.
 
-Must never: believe a size that the log's own key has not signed, or wait for a witness that is away.
+Must never: believe a size that the log's own key has not signed, or wait for a witness that is away or slow.
 
 Implements: R-93, R-97; design §9 (start-up gate).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
-
-import httpx2
+import threading
+from collections.abc import Callable, Mapping
+from time import monotonic
 
 from referral_api.auditlog.checkpoint import Checkpoint, TrustPolicy, verify_checkpoint
 from referral_api.auditlog.note import VerifierKey
 from referral_api.auditlog.policy import Policy
-from referral_api.auditlog.witnessing import MAX_ANSWER_BYTES, monitoring_path
-from referral_api.domain.errors import ReferralError
+from referral_api.auditlog.witnessing import monitoring_path
+from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.outside import Outside
 from referral_api.server import observe
-from referral_api.server.service.witnesses import ANSWER_S, Post, posts_of
+from referral_api.server.service.posts import NOT_HEARD, Post, line_to_witnesses, posts_of
+
+ALL_S = 10.0
+"""How long the start waits for all witnesses together."""
 
 
 def promised(policy: Policy, logs: Mapping[str, VerifierKey]) -> dict[str, list[tuple[int, bytes]]]:
     """What the witnesses that answer have cosigned last of these logs, for the start-up gate: sizes and roots by log.
 
     Only what the log's own key and the witness's have signed counts: nobody can close an exchange by making up a size.
-    A witness that is away, or shows nothing, says nothing.
+    A witness that is away, or shows nothing, or not in time, says nothing. Returns after ALL_S seconds at the latest.
     """
-    posts = posts_of(policy)
-    with httpx2.Client(timeout=ANSWER_S, follow_redirects=False) as http, ThreadPoolExecutor(len(posts) or 1) as pool:
-        answers = list(pool.map(lambda post: list(_shown_by(http, post, logs)), posts))
+    heard: list[tuple[str, Checkpoint]] = []
+
+    def hear(log: str, checkpoint: Checkpoint) -> None:
+        heard.append((log, checkpoint))
+
+    with line_to_witnesses() as outside:
+        # Daemons: one that still looks up a name when the time is over must not hold up the end of the process either.
+        asking = [
+            threading.Thread(target=_ask, args=(outside, post, logs, hear), name=f"promises {post.name}", daemon=True)
+            for post in posts_of(policy)
+        ]
+        for thread in asking:
+            thread.start()
+        ends = monotonic() + ALL_S
+        for thread in asking:
+            thread.join(max(0.0, ends - monotonic()))
     found: dict[str, list[tuple[int, bytes]]] = {}
-    for log, checkpoint in chain.from_iterable(answers):
+    for log, checkpoint in tuple(heard):
         found.setdefault(log, []).append((checkpoint.size, checkpoint.root))
     return found
 
 
-def _shown_by(http: httpx2.Client, post: Post, logs: Mapping[str, VerifierKey]) -> Iterator[tuple[str, Checkpoint]]:
+def _ask(
+    outside: Outside, post: Post, logs: Mapping[str, VerifierKey], hear: Callable[[str, Checkpoint], None]
+) -> None:
     for log, key in logs.items():
         try:
-            answer = http.get(f"{post.url.rstrip('/')}/{monitoring_path(key.name)}")
-            if answer.status_code == 200 and len(answer.content) <= MAX_ANSWER_BYTES:
-                yield log, verify_checkpoint(answer.content, TrustPolicy(key, post.keys, 1))
-        except (httpx2.HTTPError, httpx2.InvalidURL):
-            return
+            answer = outside.call("GET", f"{post.url.rstrip('/')}/{monitoring_path(key.name)}")
+            if answer.status == 200:
+                hear(log, verify_checkpoint(answer.body, TrustPolicy(key, post.keys, 1)))
         except ReferralError as error:
-            observe.log("witness_shows_nothing", witness=post.name, reason=error.code.value)
+            if error.code is ErrorCode.UNREACHABLE:
+                return
+            reason = "no-end" if error.code in NOT_HEARD else error.code.value
+            observe.log("witness_shows_nothing", witness=post.name, reason=reason)

@@ -123,7 +123,7 @@ def _survey(
     exchange: Exchange, found: Salvage, log: str, erased: StillErased
 ) -> tuple[Missing | None, Short | None, int]:
     """Of one log what can be had, what cannot, and up to which size it would be held."""
-    promises = sorted(found.promises.get(log, []), key=lambda one: one.size)
+    promises = _promises(found, log)
     with exchange.database.read(snapshot=True) as conn:
         if logbook.following(conn, log) is not None:
             return None, None, logbook.size(conn, log)  # What it has lost is settled, and its end is signed elsewhere.
@@ -150,6 +150,16 @@ def _survey(
     for promise in heads:
         _demand(edge.extend(hashes[: promise.size - edge.size]).root() == promise.root, log)
     return Missing(log, edge.size, had, behind, heads[-1], erased), short, kept
+
+
+def _promises(found: Salvage, log: str) -> list[Promise]:
+    """What was signed of a log, smallest first; of one whose next term comes back, only what that says is held."""
+    promises = sorted(found.promises.get(log, []), key=lambda one: one.size)
+    after = Term.of_log(log).following if log != KEYS else None
+    if after is None or not found.leaves.get(after.log):
+        return promises
+    kept = found.kept.get(log)
+    return promises if kept is None else [one for one in promises if one.size <= kept]
 
 
 def _demand(holds: bool, log: str) -> None:  # noqa: FBT001 - the one thing that is asked
@@ -229,6 +239,7 @@ class Reconciliation:
                 self._import_keys(batch, one)
             else:
                 now = max(now, self._import_audit(batch, one))
+                self._lease(batch, one)
             self._outcome.imported[one.log] = len(one.leaves)
         batch.now = now
         self._settle_enrolments(batch)
@@ -271,6 +282,16 @@ class Reconciliation:
             else:
                 self._record(batch, place, one)
         return batch.now
+
+    def _lease(self, batch: Batch, one: Missing) -> None:
+        """A log of which the database knew nothing is signed by who has signed it, if that is this host; the one that
+        it follows because that one has lost leaves, by nobody.
+        """
+        if one.first == 0 and one.log in self._signers.names() and lease.find_holder(batch.tx, one.log) is None:
+            lease.move(batch.tx, one.log, None, self._signers(one.log).claim, batch.now)
+        before = Term.of_log(one.log).before
+        if one.first == 0 and before is not None:
+            lease.close(batch.tx, before.log)
 
     def _act(self, batch: Batch, place: Place, one: Missing, following: Behind | None) -> None:
         behind = one.behind[place.index]

@@ -15,12 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from referral_api.auditlog.checkpoint import TrustPolicy, log_key, verify_checkpoint
+from referral_api.auditlog.checkpoint import Checkpoint, TrustPolicy, log_key, verify_checkpoint
 from referral_api.auditlog.leaf import Leaf, LeafKind, encode_leaf, leaf_of, parse_leaf
+from referral_api.auditlog.losses import LEAVES_TO_TELL, LostLog, read_lost
 from referral_api.auditlog.proof import verify_proof
 from referral_api.auditlog.records import leaf_of_record, parse_record
 from referral_api.auditlog.tiles import ENTRIES, TILE_WIDTH, TileName, parse_entries
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.terms import Term
 from referral_api.domain.words import Act, KeyUse
 from referral_api.formats.act import parse_act
 from referral_api.formats.receipt import match_receipt, verify_receipt
@@ -59,6 +61,8 @@ class Salvage:
     leaves: dict[str, dict[int, bytes]] = field(default_factory=dict)
     records: dict[str, dict[int, Behind]] = field(default_factory=dict)
     promises: dict[str, list[Promise]] = field(default_factory=dict)
+    kept: dict[str, int] = field(default_factory=dict)
+    """Of logs that have lost leaves, how many are held, as their next terms say."""
 
     def logs(self) -> list[str]:
         """Every log of which anything was found, the keys log first."""
@@ -88,7 +92,11 @@ class Salvager:
         """Take in a mirror. Raises NOT_FOUND, MALFORMED, TAMPERED, WRONG_ORIGIN, SIGNATURE_INVALID."""
         for log in _logs_in(path):
             note = _read(path / log / "checkpoint")
-            checkpoint = verify_checkpoint(note, self._policy(log))
+            checkpoint: Checkpoint = verify_checkpoint(note, self._policy(log))
+            if (lost := self._lost(path, log)) is not None and checkpoint.size > lost.kept:
+                # Its last checkpoint covers what nobody has; how far it is held, its next term says, which comes along.
+                checkpoint = Checkpoint(lost.origin, lost.kept, lost.kept_root)
+                self.found.kept[log] = lost.kept
             self.found.promise(log, checkpoint.size, checkpoint.root)
             for first in range(0, checkpoint.size, TILE_WIDTH):
                 width = min(TILE_WIDTH, checkpoint.size - first)
@@ -127,6 +135,19 @@ class Salvager:
             frontier = read_state(raw, name=log, policy=self._policy(log)).frontier
             self.found.promise(log, frontier.size, frontier.root())
 
+    def _lost(self, path: Path, log: str) -> LostLog | None:
+        """What a mirror's next term says of a log; None of one that has lost nothing."""
+        after = Term.of_log(log).following if log != KEYS else None
+        if after is None or not (path / after.log / "checkpoint").exists():
+            return None
+        first = TileName(ENTRIES, 0).path().removeprefix("tile/entries/")
+        block = _list(parse(_read(path / after.log / "records" / first), max_bytes=_MAX_BLOCK_BYTES))
+        try:
+            genesis, second = (block[index]["record"].encode() for index in range(LEAVES_TO_TELL))
+        except (LookupError, TypeError, AttributeError):
+            raise malformed("members") from None
+        return read_lost(after, self._exchange.origin(log), genesis, second)
+
     def _records(self, log: str, raw: bytes) -> None:
         for one in _list(parse(raw, max_bytes=_MAX_BLOCK_BYTES)):
             try:
@@ -160,8 +181,8 @@ def _logs_in(path: Path) -> Iterable[str]:
     if not (path / KEYS / "checkpoint").exists():
         raise ReferralError(ErrorCode.NOT_FOUND, what="mirror")
     yield KEYS
-    for year in sorted((path / "audit").glob("[0-9]" * 4)):
-        yield f"audit/{year.name}"
+    for folder in sorted((path / "audit").glob("[0-9]*")):
+        yield Term.parse(folder.name).log
 
 
 def _read(path: Path) -> bytes:

@@ -1,11 +1,11 @@
 """The log signer: signs a log's checkpoints, only over committed growth, and never over two histories.
 
-What it has signed stands in a file outside the database, best on another disk. It recomputes the right edge itself from
-leaf hashes, so a database that was rolled back or rewritten does not fit its state and is refused before any witness
-sees the fork. Processes of one host share the file under its lock; whose turn it is says the database (lease.py). Two
-slots are written in turn, synced in place: a torn write spoils the older one. A state is on disk before its signature
-leaves, which a mark tells the other processes; one that was never synced, of a disk or process that failed, is written
-and synced anew by whoever goes on from it. Ed25519 signs the same text the same way.
+What it has signed stands in one small file outside the database, best on another disk. It recomputes the right edge
+itself from leaf hashes, so a database that was rolled back, restored or rewritten does not fit its state any more and
+is refused before any witness sees the fork. Several processes of one host share the file under its lock; whether it is
+this host's turn, the database says (lease.py). Its two slots are written in turn, synced in place: a torn write spoils
+the older one. A state is on disk before its signature leaves, which a mark in the file tells the other processes; who
+goes on from a state without one writes and syncs it anew. Ed25519 signs the same text the same way.
 
 Must never: be called inside a transaction, release what is not synced, or follow a database that went back.
 Implements: design §9 ("One signer a log"); R-93.

@@ -106,3 +106,20 @@ def test_a_line_that_was_never_listened_to_can_be_stopped(postgres_database: str
     line = Notices(postgres_database, "one")
     line.stop()
     assert not line._thread.is_alive()
+
+
+def test_a_host_asks_for_a_signature_at_once_and_is_answered_with_the_commit(
+    database: Database, postgres_database: str
+) -> None:
+    with (
+        listening(postgres_database, "signing") as (here, told),
+        listening(postgres_database, "second") as (there, heard),
+    ):
+        with database.read() as conn:
+            there.ask(conn)
+        assert told.get(timeout=HEARD_S) == Notice(frozenset(), keys_grew=False, asks=True)
+        with database.write() as tx:
+            here.tell_signed(tx)
+            with pytest.raises(Empty):
+                heard.get(timeout=0.3)
+        assert heard.get(timeout=HEARD_S) == Notice(frozenset(), keys_grew=False, signed=True)

@@ -74,6 +74,14 @@ def reopen(folder: Path) -> LogSigner:
     return LogSigner.open(folder, AUDIT, ORIGIN, LOG_KEY, "")
 
 
+def test_a_right_edge_that_its_own_leaves_do_not_give_is_not_appended_to(tmp_path: Path) -> None:
+    signer = create(tmp_path)
+    signer.extend(0, hashes_of(0, 10), must_not_read)
+    other = edge_of([*leaves_of(0, 11), *leaves_of(11, 12, "other")])
+    assert refused(ErrorCode.WRITES_CLOSED, signer.meet, other, from_memory(hashes_of(0, 12))) == "database-differs"
+    signer.close()
+
+
 @given(batches=st.lists(st.integers(0, 40), max_size=12), reopened=st.sets(st.integers(0, 11)))
 def test_any_batching_with_any_restarts_signs_the_one_tree(
     tmp_path_factory: pytest.TempPathFactory, batches: list[int], reopened: set[int]

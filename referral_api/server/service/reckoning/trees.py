@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from referral_api.auditlog.checkpoint import TrustPolicy, verify_checkpoint
 from referral_api.auditlog.merkle import Frontier, leaf_hash
+from referral_api.auditlog.note import parse_note
 from referral_api.auditlog.tiles import TILE_WIDTH
 from referral_api.auditlog.tiling import Tiling
 from referral_api.domain.errors import ErrorCode, ReferralError
@@ -133,6 +134,9 @@ class Tree:
         except ReferralError as error:
             self._findings.note("log_checkpoint", key, "note", error.code.value, error.facts.get("reason"))
             return
+        if len(parse_note(note).signatures) != 1 + len(checkpoint.cosignatures):
+            # What is kept and passed on is the log's line and verified lines of the policy's keys, and nothing else.
+            self._findings.note("log_checkpoint", key, "note", "differs", "signature-lines")
         if checkpoint.size != row["size"]:
             self._findings.note("log_checkpoint", key, "size", "differs")
         elif checkpoint.root != self.frontier.root():
