@@ -21,10 +21,6 @@ from referral_api.domain.terms import is_audit
 from referral_api.formats.act import parse_act
 from referral_api.formats.key_entry import parse_key_entry
 
-AHEAD_S = 300
-"""How far a leaf may be dated after it was seen, or after its reader's own time (seconds); no exchange lets its clock
-run further ahead (R-97).
-"""
 LATE_S = 3600
 """How much older than the newest leaf of all logs one may be that no quorum has cosigned (seconds)."""
 
@@ -39,8 +35,6 @@ class Coverage:
         self._first: dict[str, bytes] = {}
         """By log, the first leaf that no quorum has cosigned."""
         self._newest_s = 0
-        self._seen_s: dict[str, int] = {}
-        """By log, when the last witness of the quorum had seen that head; one alone might name any time."""
 
     def quorum(self, log: str, checkpoint: Checkpoint, trusted: TrustPolicy) -> Head | None:
         """The newest head that a quorum has cosigned; None where there is none, or the genesis names no witness.
@@ -60,7 +54,6 @@ class Coverage:
                 raise ReferralError(ErrorCode.INCONSISTENT, reason="shrunk", **facts)
             self._heads[log] = Head(cosigned.origin, cosigned.size, cosigned.root)
             sizes[log] = cosigned.size
-            self._seen_s[log] = max(one.cosigned_s for one in cosigned.cosignatures)
 
         self._report.hold(Check.WITNESSES, log, None, judge, {ErrorCode.NOT_WITNESSED})
         return self._heads.get(log)
@@ -70,16 +63,8 @@ class Coverage:
         head = self._heads.get(log)
         if head is not None and 0 <= head.size - start < len(leaves):
             self._first[log] = leaves[head.size - start]
-        if head is not None and is_audit(log) and 0 < head.size - start <= len(leaves):
-            self._compare(log, head.size - 1, _time_of(log, leaves[head.size - start - 1]))
         if is_audit(log):
             self._newest_s = max(self._newest_s, _time_of(log, leaves[-1]))
-
-    def _compare(self, log: str, index: int, logged_s: int) -> None:
-        """Note a leaf that had been seen before it was written, by its own time. The last one is the latest (R-92)."""
-        if logged_s > self._seen_s[log] + AHEAD_S:
-            error = ReferralError(ErrorCode.TAMPERED, what="time", reason="seen-before", log=log, index=index)
-            self._report.note(Check.WITNESSES, log, index, error)
 
     def settle(self) -> None:
         """Note what no quorum has cosigned although it has been there for long: others may not have been shown it."""

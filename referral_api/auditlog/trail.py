@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from referral_api.auditlog.coverage import AHEAD_S
 from referral_api.auditlog.erasures import Erasures, Place, check_erasable
 from referral_api.auditlog.evidence import Chronicle, event_of
 from referral_api.auditlog.leaf import Leaf, LeafKind, parse_leaf
@@ -35,6 +34,8 @@ from referral_api.formats.strict_json import b64u, sha256_b64u
 
 _ON_KEYS_LOG = frozenset({Act.GENESIS, Act.STATEMENT, Act.APPROVE_STATEMENT, Act.REVOKE})
 """Directory acts that change the key map whenever they are accepted; an objection does where its statement waits."""
+AHEAD_S = 300
+"""How far a leaf may be dated after its reader's own time: as far as an exchange lets its clock run ahead (R-97)."""
 _FROM_GAPS = frozenset({ErrorCode.KEY_NOT_VALID, ErrorCode.NOT_INCLUDED})
 REFUSED_BY_THE_FOLD = frozenset({ErrorCode.STALE_HEAD, ErrorCode.ILLEGAL_TRANSITION})
 """Refusals that whoever sees everything can judge: they lie in what went before."""

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from referral_api.auditlog.checkpoint import sign_checkpoint
-from referral_api.auditlog.coverage import AHEAD_S
 from referral_api.auditlog.leaf import LeafKind, encode_leaf, leaf_of, parse_leaf
 from referral_api.auditlog.merkle import Frontier, leaf_hash
 from referral_api.auditlog.records import LogClosed, encode_record, encode_salt, leaf_of_record
 from referral_api.auditlog.report import MAX_FAULTS_TOLD
 from referral_api.auditlog.tiles import ENTRIES, TILE_WIDTH, TileName
+from referral_api.auditlog.trail import AHEAD_S
 from referral_api.auditlog.verification import Check, Fault, Head, RawRecord, Report, Verdict, verify_full
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.terms import Term

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from referral_api.auditlog.checkpoint import sign_checkpoint
-from referral_api.auditlog.coverage import AHEAD_S, LATE_S
-from referral_api.auditlog.leaf import parse_leaf
+from referral_api.auditlog.coverage import LATE_S
 from referral_api.auditlog.merkle import Frontier, leaf_hash
 from referral_api.auditlog.note import SignatureType, VerifierKey
 from referral_api.auditlog.report import Check, Report
@@ -131,23 +130,6 @@ def test_what_no_quorum_has_seen_for_an_hour_is_incomplete(
         (fault,) = report.faults
         assert (fault.check, fault.index, fault.missing) == (Check.WITNESSES, size, True)
         assert fault.error.facts["reason"] == "late"
-
-
-@pytest.mark.parametrize(("before_s", "holds"), [(AHEAD_S, True), (AHEAD_S + 1, False)])
-def test_no_leaf_was_written_after_witnesses_had_seen_it(
-    auditor: Client, exchange: SimulatedExchange, before_s: int, *, holds: bool
-) -> None:
-    """Whoever verifies years later has no clock of that time but the witnesses'."""
-    last_s = parse_leaf(exchange.audit[-1]).logged_s
-    # One witness that names an earlier time convicts nobody.
-    early, late = cosign(exchange.checkpoint(AUDIT), THREE[0], at=1), (THREE[1], THREE[2])
-    lie_about(exchange, lambda _raw: cosign(early, *late, at=last_s - before_s))
-    report = auditor.audit()
-    assert report.complete is holds, report.faults
-    if not holds:
-        (fault,) = report.faults
-        assert (fault.check, fault.index, fault.missing) == (Check.WITNESSES, len(exchange.audit) - 1, False)
-        assert fault.error.facts["reason"] == "seen-before"
 
 
 def test_a_mirror_keeps_what_the_quorum_had_cosigned_and_is_verified_by_it(
