@@ -114,15 +114,21 @@ def test_paths_that_are_nothing_are_not_found_and_never_redirect(served: World, 
     assert is_problem(answer, 404, "not-found"), answer.status_code
 
 
-@pytest.mark.parametrize("path", ["/v1/records/0000", "/v1/records/0000/0", "/v1/records/2026/9999999999999"])
+@pytest.mark.parametrize(
+    "path", ["/v1/records/0000", "/v1/records/0000/0", "/v1/records/2026/99999999999", "/v1/records/2026/9999999999"]
+)
 def test_places_that_no_log_has_are_not_found(served: World, path: str) -> None:
     answer = served.caller("auditor").call("GET", path)
     assert (answer.status, answer.code) == (404, "not-found")
 
 
 def test_a_range_that_no_log_has_is_malformed(served: World) -> None:
-    answer = served.caller("auditor").call("GET", "/v1/records/2026?from=1099511627776")
-    assert (answer.status, answer.code) == (400, "malformed")
+    auditor = served.caller("auditor")
+    for most in (10**10, 1 << 36, 10**12 - 1, 1 << 40):
+        answer = auditor.call("GET", f"/v1/records/2026?from={most}")
+        assert (answer.status, answer.code) == (400, "malformed")
+    for narrowed in ("", "&limit=200", "&kind=accept", "&ref=00000000-0000-7000-8000-000000000000&until=0"):
+        assert auditor.call("GET", f"/v1/records/2026?from={10**10 - 1}{narrowed}").json["records"] == []
 
 
 def test_an_enrolment_without_the_header_of_its_invitation_is_told_which(http: httpx2.Client) -> None:

@@ -190,7 +190,7 @@ def _problems(operation: Operation) -> dict[int | str, dict[str, Any]]:
         statuses |= {401, 403}
     if operation.name in _QUERIES or operation.name in _BODIES or operation.name in _INVITED:
         statuses.add(400)
-    if "{" in operation.path or operation.name in _INVITED:
+    if "{" in operation.path or operation.name in _INVITED or operation.name == "get_keys_checkpoint":
         statuses.add(404)
     if operation.name in _BODIES:
         statuses |= {409, 422}

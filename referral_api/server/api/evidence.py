@@ -40,8 +40,8 @@ SOUGHT: dict[str, Callable[[str], object]] = {
 MAX_WAIT_S = 25
 ANY_LOG = "log"
 """Under which name those wait who wait for a quorum, of whichever log: cosignatures come for all logs at once."""
-MAX_SIZE_DIGITS = 12
-"""A term's log has room for 2^36 leaves, a number of 11 digits."""
+MAX_SIZE_DIGITS = 10
+"""Of indices, sizes and unix seconds: a term's log has room for 2^36 leaves, and what is looked through after them."""
 
 
 async def get_receipt(site: Site, call: Call) -> Reply:

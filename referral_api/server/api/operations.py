@@ -29,7 +29,7 @@ PATTERNS = {
     "party": PARTY_ID,
     "credential": CREDENTIAL_ID,
     "term": TERM,
-    "index": "[0-9]{1,12}",
+    "index": "[0-9]{1,10}",
     "path": r"[0-9a-z./]{1,80}",
 }
 """What a path's parameters look like; a path that does not match is 404 like any other unknown one."""
