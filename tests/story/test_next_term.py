@@ -156,6 +156,36 @@ def lose(world: World, live_on: Callable[[], object]) -> tuple[str, int, bytes]:
     return log, kept, note
 
 
+def test_an_act_of_the_keys_log_is_not_given_up(sqlite_world: World, tmp_path: Path) -> None:
+    """R-92: its other leaf would be lost. Every client replicates the keys log, so it comes back alone."""
+    world, mirror = sqlite_world, tmp_path / "mirror"
+    early = live(world)
+
+    def live_on() -> None:
+        stranger = world.client("stranger")
+        session = stranger.session
+        kid = session.keymap.sealable(stranger.profile.party, session.now())[0].kid
+        stranger.revoke(kid, "lost", session.now())
+        world.auditor.mirror(mirror)
+        shutil.rmtree(mirror / "audit")
+        world.server.stop()
+        shutil.copytree(world.settings.data_dir, tmp_path / "found-again")
+        world.server.start()
+
+    log, kept, note = lose(world, live_on)
+    with pytest.raises(ReferralError) as caught:
+        run_new_origin(world, note, mirror)
+    assert (caught.value.facts["reason"], caught.value.facts["log"]) == ("database-shorter", log)
+    assert "act" in caught.value.facts
+    assert len(Rows(world).logs[log]) == kept, "nothing was written"
+    world.server.start()
+    assert ready(world)[1]["closed"] == "database-shorter"
+    assert world.caller("officer").call("GET", f"/v1/referrals/{early}/bundle").status == 200
+    world.server.stop()
+    shutil.copytree(tmp_path / "found-again", world.settings.data_dir, dirs_exist_ok=True)
+    world.server.start()
+
+
 @pytest.mark.parametrize("step", ["begin", "before-append", "before-commit", "after-commit", "signed"])
 def test_a_kill_while_a_term_is_opened_leaves_all_of_it_or_nothing(sqlite_world: World, step: str) -> None:
     world = sqlite_world

@@ -25,11 +25,13 @@ from referral_api.auditlog.records import LogGenesis, LogLost, TreeHead, encode_
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.terms import Term, is_audit
 from referral_api.domain.words import KeyUse
+from referral_api.formats.act import parse_act
 from referral_api.formats.strict_json import b64u
 from referral_api.server.service.batch import Batch
 from referral_api.server.service.exchange import Exchange, term_of, year_of
 from referral_api.server.service.new_year import last_second
-from referral_api.server.storage import lease, logbook
+from referral_api.server.storage import lease, logbook, queries
+from referral_api.server.storage.logbook import KEYS
 from referral_api.server.storage.signer import LogSigners
 
 
@@ -102,7 +104,8 @@ def demand_newest(exchange: Exchange, opening: Opening, short: Sequence[str]) ->
 def begin(exchange: Exchange, signers: LogSigners, batch: Batch, opening: Opening) -> Opened:
     """Write the new term's first leaves, behind whatever the batch brings back of the lost one.
 
-    Raises NOT_FOUND (`loss`) where nothing is lost.
+    Raises NOT_FOUND (`loss`) where nothing is lost, WRITES_CLOSED (`database-shorter`) where an act of the keys log
+    would be in no audit log any more.
     """
     lost, vouched, after = opening.term, opening.vouched, opening.term.following
     if after is None:
@@ -112,6 +115,7 @@ def begin(exchange: Exchange, signers: LogSigners, batch: Batch, opening: Openin
     signed = max(opening.signed, vouched.head.size)
     if signed <= edge.size or batch.next_index(after.log):
         raise ReferralError(ErrorCode.NOT_FOUND, what="loss", log=lost.log)
+    _demand_both_logs(batch, lost.log)
     lease.close(batch.tx, lost.log)
     lease.hold(batch.tx, signers, after.log, 0, batch.now)
     now, batch.term, batch.now = batch.now, after, _moment(batch, lost)
@@ -132,6 +136,20 @@ def begin(exchange: Exchange, signers: LogSigners, batch: Batch, opening: Openin
     batch.now, batch.term = max(now, batch.now), term_of(after.log, max(now, batch.now))
     witnesses = tuple(sorted(vouched.head.witnesses()))
     return Opened(lost.log, after.log, edge.size, signed - edge.size, vouched.head.size, witnesses)
+
+
+def _demand_both_logs(batch: Batch, lost: str) -> None:
+    """A directory act that counts for ever must stay in both logs (R-92): one whose leaf is lost is not given up."""
+    held = logbook.leaves(batch.tx, KEYS, 0, logbook.size(batch.tx, KEYS))
+    for raw in (*held, *batch.leaves.get(KEYS, ())):
+        try:
+            act = parse_act(raw)
+        except ReferralError as error:
+            if error.code is not ErrorCode.WRONG_TYPE:
+                raise
+            continue  # A key, which is in this log alone.
+        if queries.find_act_by_digest(batch.tx, act.digest) is None:
+            raise ReferralError(ErrorCode.WRITES_CLOSED, reason="database-shorter", log=lost, act=act.digest)
 
 
 def _moment(batch: Batch, lost: Term) -> int:
