@@ -67,7 +67,11 @@ BY: Mapping[str, set[str]] = {
     "feed": {"party=? AND pos=?", "party=? AND pos>?", "ref=? AND party=?"},
     "log_entry": {"log=? AND idx=?", "log=? AND idx>? AND idx<?"},
     "log_tile": {"log=? AND lvl=? AND n=?"},
-    "log_checkpoint": {"log=?", "log=? AND size=?"},  # from the newest down, and no further than the first
+    "log_checkpoint": {
+        "log=?",
+        "log=? AND size=?",
+        "log=? AND size<?",
+    },  # from the newest down, and no further than the first
     "invitation": {"nonce=?"},
     "enrolment": {"id=?", "party=? AND state=?", "state=? AND created_at>?"},
 }

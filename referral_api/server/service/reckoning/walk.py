@@ -143,7 +143,10 @@ class _Walk:
         for row in inventory.every(self._conn, "act"):
             if row["act"] != Act.ERASE.value:
                 continue
-            term, index = logbook.term_index(row["pos"])
+            try:
+                term, index = logbook.term_index(row["pos"])
+            except ValueError:
+                continue  # Moved to where no leaf can be; the walk finds the row behind no leaf.
             try:
                 leaf = parse_leaf(logbook.leaf(self._conn, term.log, index))
                 erasures.take(term.log, leaf, RawRecord(index, row["jws"].encode("utf-8", "surrogateescape"), None))
