@@ -133,6 +133,18 @@ def test_what_else_is_changed_is_noticed_and_named(lived: World, what: str) -> N
     assert expected in places(findings), findings.differences
 
 
+def test_a_changed_leaf_is_named_by_its_place_beside_the_record_that_it_fits_no_more(lived: World) -> None:
+    """Where what the log's key signed is not what stands in the log, the record may be the true one of the two."""
+    with tampering(lived) as connection:
+        log, index, leaf = connection.execute(
+            "SELECT log, idx, leaf FROM log_entry WHERE log <> 'keys' AND idx = 5"
+        ).fetchone()
+        changed = leaf[:6] + bytes([leaf[6] ^ 1]) + leaf[7:]
+        connection.execute("UPDATE log_entry SET leaf = ? WHERE log = ? AND idx = ?", (changed, log, index))
+    found = audit(lived.settings.database).differences
+    assert ("log_entry", f"{log}#{index}", "leaf") in {(one.table, one.key, one.column) for one in found}, found
+
+
 def test_another_root_or_issuer_is_refused(lived: World) -> None:
     url = lived.settings.database
     for findings in (audit(url, root=b"\x00" * 32), audit(url, issuer="https://else.example")):

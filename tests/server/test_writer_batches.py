@@ -214,7 +214,10 @@ def test_whoever_has_a_receipt_gets_it_while_nothing_can_be_written(sqlite_world
 
 def test_an_act_that_waits_for_its_checkpoint_gets_it_however_late_it_is_repeated(world: World) -> None:
     """R-18, R-53: it stands in the log; to be told that it came too late would have it sealed and sent once more."""
-    one, writer = parcel(world), world.server.runtime.writer
+    taken, one, writer = parcel(world), parcel(world), world.server.runtime.writer
+    first, officer = answer_to(taken, world), world.caller("officer")
+    assert first.status == 201
+    assert officer.call("GET", "/v1/ping").status == 200
     signers = writer._covering._signers
 
     def broken(_log: str) -> Any:
@@ -223,6 +226,10 @@ def test_an_act_that_waits_for_its_checkpoint_gets_it_however_late_it_is_repeate
     writer._covering._signers = broken
     pending = answer_to(one, world)
     assert (pending.status, pending.code) == (503, "checkpoint-pending")
+    # What needs no proof does not wait for the signer (R-52), nor what a checkpoint covers already.
+    assert officer.call("GET", f"/v1/referrals/{taken.ref}/bundle").status == 200
+    again = answer_to(taken, world)
+    assert (again.status, again.json["receipt"]) == (200, first.json["receipt"])
     world.clock.ahead_s = 8 * 24 * 3600
     still = answer_to(one, world)
     assert (still.status, still.code) == (503, "checkpoint-pending")
