@@ -129,8 +129,8 @@ class Scene:
         invitation = parse_invitation(world.client("registrar").invite(described, [CredentialKind.PERSON]))
         self.code = office.join(NEWCOMER, invitation, described).code
 
-    def _grow(self) -> None:
-        """What happened since: two keys revoked, in an order on which nothing hangs, and more acts."""
+    def revoke_two(self) -> None:
+        """Two keys are revoked, in an order on which nothing hangs; and a record is invented."""
         world, kept = self.world, self.liar.kept
         kept["pair"] = len(self.liar.leaves("keys"))
         for seat, party in (("stranger", OTHER_UNIT), ("colleague", OTHER_HOTLINE)):
@@ -138,6 +138,11 @@ class Scene:
             kid = session.keymap.sealable(party, session.now())[0].kid
             world.client(seat).revoke(kid, "lost", session.now())
         kept["invented"] = self._invent()
+
+    def _grow(self) -> None:
+        """What happened since: two keys revoked, and more acts."""
+        world = self.world
+        self.revoke_two()
         world.client("operator").act(self.ref, Act.NOTE, {}, unit=UNIT, note="sigue ahí")
         world.client("officer").act(self.ref, Act.STATUS, {"code": "under_investigation"})
         for seat in SEATS:
@@ -156,12 +161,7 @@ class Scene:
     def keep(self, memory: str) -> None:
         """Keep everybody's profile as it is now."""
         world = self.world
-        for caller in world._callers.values():
-            caller.close()
-        for client in world._clients.values():
-            client.close()
-        world._clients.clear()
-        world._callers.clear()
+        world.close_clients()
         shutil.copytree(world.folder / "profiles", world.folder / memory)
 
     # What a profile holds.

@@ -29,7 +29,7 @@ from referral_api.witness.keys import cosigning_keys
 from tests.liar import Liar
 from tests.liar_scene import SEATS, Scene, answer_of
 from tests.witnesses import WitnessProcess, make_witness, new_seeds, policy_of_witnesses
-from tests.world import OTHER_HOTLINE, OTHER_UNIT, UNIT, WITNESSES, World, composition, found, settings_of
+from tests.world import UNIT, WITNESSES, World, composition, found, settings_of
 
 NAMES = tuple(f"testigo.example/{at}" for at in (1, 2, 3))
 QUORUM = 2
@@ -69,13 +69,8 @@ class WitnessedScene(Scene):
         self.keep("new")
 
     def _grow(self) -> None:
-        world, kept = self.world, self.liar.kept
-        kept["pair"] = len(self.liar.leaves("keys"))
-        for seat, party in (("stranger", OTHER_UNIT), ("colleague", OTHER_HOTLINE)):
-            session = world.client(seat).session
-            kid = session.keymap.sealable(party, session.now())[0].kid
-            world.client(seat).revoke(kid, "lost", session.now())
-        kept["invented"] = self._invent()
+        world = self.world
+        self.revoke_two()
         caller = world.client("officer").keys.credential
         world.server.runtime.writer.run(_refusals(caller, LEAVES - len(self.liar.leaves(self.log))))
         world.client("officer").act(self.ref, Act.ACCEPT, {})

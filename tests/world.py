@@ -352,11 +352,17 @@ class World:
         self.server.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        for client in self._clients.values():
-            client.close()
+    def close_clients(self) -> None:
+        """Close everybody's client; each is opened anew when it is next asked for."""
         for caller in self._callers.values():
             caller.close()
+        for client in self._clients.values():
+            client.close()
+        self._clients.clear()
+        self._callers.clear()
+
+    def __exit__(self, *_: object) -> None:
+        self.close_clients()
         with suppress(AttributeError):
             self.server.stop()
         sys.stderr = self._tee.screen

@@ -18,8 +18,7 @@ from referral_api.auditlog.leaf import parse_leaf
 from referral_api.auditlog.report import Check, Head, Report, Source
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.terms import is_audit
-from referral_api.formats.act import parse_act
-from referral_api.formats.key_entry import parse_key_entry
+from referral_api.formats.statements import parse_keys_leaf
 
 LATE_S = 3600
 """How much older than the newest leaf of all logs one may be that no quorum has cosigned (seconds)."""
@@ -78,12 +77,5 @@ class Coverage:
 def _time_of(log: str, leaf: bytes) -> int:
     """When a leaf was logged; of the keys log when it was signed. 0 for what is no leaf: its own check says so."""
     with suppress(ReferralError):
-        if is_audit(log):
-            return parse_leaf(leaf).logged_s
-        try:
-            return parse_act(leaf).iat
-        except ReferralError as error:
-            if error.code is not ErrorCode.WRONG_TYPE:
-                raise
-            return parse_key_entry(leaf).iat
+        return parse_leaf(leaf).logged_s if is_audit(log) else parse_keys_leaf(leaf).iat
     return 0

@@ -32,9 +32,10 @@ from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.terms import Term
 from referral_api.domain.words import CredentialKind, ReferralId
 from referral_api.formats.act import RawAct, parse_act, verify_act
-from referral_api.formats.key_entry import parse_key_entry
+from referral_api.formats.key_entry import RawKeyEntry
 from referral_api.formats.parties import EXCHANGE
 from referral_api.formats.receipt import Receipt, match_receipt, verify_receipt
+from referral_api.formats.statements import parse_keys_leaf
 from referral_api.formats.strict_json import sha256_b64u
 
 
@@ -225,13 +226,9 @@ def replay_keys(session: Session) -> list[KeyEvent]:
 
 
 def _key_event(index: int, leaf: bytes) -> KeyEvent:
-    try:
-        act = parse_act(leaf)
-    except ReferralError as error:
-        if error.code is not ErrorCode.WRONG_TYPE:
-            raise
-        entry = parse_key_entry(leaf)
-        return KeyEvent(index, entry.iat, "key", entry.party, " ".join(entry.signed_by), f"{entry.use} {entry.kid}")
+    act = parse_keys_leaf(leaf)
+    if isinstance(act, RawKeyEntry):
+        return KeyEvent(index, act.iat, "key", act.party, " ".join(act.signed_by), f"{act.use} {act.kid}")
     body: Any = act.body
     about = str(getattr(body, "party", None) or act.party)
     detail = str(getattr(body, "kid", None) or getattr(body, "statement", None) or act.digest)

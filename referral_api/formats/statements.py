@@ -48,6 +48,16 @@ from referral_api.formats.statement_rules import adds, check_statement, required
 _FOREVER = 2**53 - 1
 
 
+def parse_keys_leaf(leaf: bytes) -> RawAct | RawKeyEntry:
+    """What a leaf of the keys log is: a directory act, or a key. Raises as `parse_act` and `parse_key_entry`."""
+    try:
+        return parse_act(leaf)
+    except ReferralError as error:
+        if error.code is not ErrorCode.WRONG_TYPE:
+            raise
+    return parse_key_entry(leaf)
+
+
 class KeyMap(Roster):
     """The directory as of one size of the keys log, and the only way to make the next one."""
 
@@ -99,15 +109,12 @@ class KeyMap(Roster):
         NOT_PERMITTED (`needs`); KEY_NOT_VALID; KEY_REUSED; ACT_SIGNATURE_INVALID; POSSESSION_NOT_PROVED;
         STATEMENT_OUT_OF_SEQUENCE (`reason` sequence, not-pending, party-taken; `seq`, `statement` in effect).
         """
-        try:
-            act = parse_act(leaf)
-        except ReferralError as error:
-            if error.code is not ErrorCode.WRONG_TYPE:
-                raise
-            self._add_key(parse_key_entry(leaf), verify=verify)
+        parsed = parse_keys_leaf(leaf)
+        if isinstance(parsed, RawKeyEntry):
+            self._add_key(parsed, verify=verify)
         else:
-            self._apply(act, verify=verify)
-            self._clock = max(self._clock, act.iat)
+            self._apply(parsed, verify=verify)
+            self._clock = max(self._clock, parsed.iat)
         self.size += 1
 
     def _found_exchange(self, act: RawAct) -> None:

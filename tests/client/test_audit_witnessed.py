@@ -11,29 +11,23 @@ import pytest
 from referral_api.auditlog.checkpoint import sign_checkpoint
 from referral_api.auditlog.coverage import LATE_S
 from referral_api.auditlog.merkle import Frontier, leaf_hash
-from referral_api.auditlog.note import SignatureType, VerifierKey
+from referral_api.auditlog.note import VerifierKey
 from referral_api.auditlog.report import Check, Report
 from referral_api.client.sdk import Client
 from referral_api.client.sources import COSIGNED, MirrorSource
 from referral_api.domain.errors import ErrorCode
-from referral_api.formats.strict_json import unb64u
 from tests.client.clients import Clients, refused
 from tests.client.test_audit import story
-from tests.client.world import AUDIT, HOST, SimulatedExchange, cosign, directory
+from tests.client.world import AUDIT, HOST, THREE, SimulatedExchange, cosign, witnessed
 from tests.formats.parties_world import key
 
-NAMES = ("w1.example", "w2.example", "w3.example")
-THREE = tuple(VerifierKey(name, SignatureType.COSIGNATURE_ED25519, unb64u(key(name).public.jwk["x"])) for name in NAMES)
 ORIGIN = f"{HOST}/v1/log/{AUDIT}"
 Lie = Callable[[int, Any], tuple[int, Any]]
 
 
 @pytest.fixture
 def exchange() -> SimulatedExchange:
-    """One whose genesis names three witnesses, two of whom must cosign; they do, whenever they are asked."""
-    made = SimulatedExchange(directory(*(one.vkey for one in THREE)), THREE)
-    made.found()
-    return made
+    return witnessed()
 
 
 @pytest.fixture

@@ -12,8 +12,7 @@ from referral_api.client.freshness import FRESH_S, quorum_time
 from referral_api.client.sdk import Client
 from referral_api.formats.strict_json import unb64u
 from tests.client.clients import Clients, composition
-from tests.client.test_audit_witnessed import THREE
-from tests.client.world import SimulatedExchange, cosign, directory
+from tests.client.world import THREE, SimulatedExchange, cosign, witnessed
 from tests.formats.parties_world import NOW, key
 
 LOG = VerifierKey("log.example/keys", SignatureType.ED25519, unb64u(key("log").public.jwk["x"]))
@@ -21,10 +20,7 @@ LOG = VerifierKey("log.example/keys", SignatureType.ED25519, unb64u(key("log").p
 
 @pytest.fixture
 def exchange() -> SimulatedExchange:
-    """One whose genesis names three witnesses, two of whom must cosign; they do, at NOW."""
-    made = SimulatedExchange(directory(*(one.vkey for one in THREE)), THREE)
-    made.found()
-    return made
+    return witnessed()
 
 
 @pytest.fixture

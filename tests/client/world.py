@@ -21,7 +21,7 @@ from referral_api.auditlog.checkpoint import cosign_checkpoint, parse_checkpoint
 from referral_api.auditlog.evidence import Chronicle, event_of, passed_on
 from referral_api.auditlog.leaf import LeafKind, encode_leaf, leaf_of
 from referral_api.auditlog.merkle import Frontier, append, leaf_hash
-from referral_api.auditlog.note import SignedNote, VerifierKey, parse_note
+from referral_api.auditlog.note import SignatureType, SignedNote, VerifierKey, parse_note
 from referral_api.auditlog.proof import format_proof
 from referral_api.auditlog.records import LogGenesis, Retrieved, encode_record, encode_salt, leaf_of_record
 from referral_api.auditlog.tiles import TILE_WIDTH, encode_entries, parse_tile_path
@@ -34,6 +34,7 @@ from referral_api.formats.bodies import sealed_of
 from referral_api.formats.key_entry import build_key_entry
 from referral_api.formats.keys import Alg
 from referral_api.formats.receipt import build_receipt, parse_receipt
+from referral_api.formats.strict_json import unb64u
 from tests.auditlog.naive import mth
 from tests.formats import parties_world as pw
 from tests.formats.parties_world import NONCE, NOW, Log, Someone, key, seed, service
@@ -108,6 +109,17 @@ def _directory(*witnesses: str) -> Log:
     admit(log, "police_unit", [STRANGER], enc="otra")
     admit(log, "auditor", [AUDITOR])
     return log
+
+
+NAMES = ("w1.example", "w2.example", "w3.example")
+THREE = tuple(VerifierKey(name, SignatureType.COSIGNATURE_ED25519, unb64u(key(name).public.jwk["x"])) for name in NAMES)
+
+
+def witnessed() -> SimulatedExchange:
+    """An exchange whose genesis names three witnesses, two of whom must cosign; they do whenever asked, dated NOW."""
+    made = SimulatedExchange(directory(*(one.vkey for one in THREE)), THREE)
+    made.found()
+    return made
 
 
 def cosign(raw: bytes, *who: VerifierKey, forged: bool = False, at: int = NOW) -> bytes:

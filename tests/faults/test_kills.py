@@ -8,40 +8,17 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.faults.exchange_process import STEPS, Nursery
 from tests.faults.submissions import Parcel, parcel, send_at_once
-from tests.postgres import create_database, drop_database
-from tests.world import Founded, World
+from tests.world import World
 from tests.world_check import Rows
 
 KILLS = int(os.environ.get("REFERRAL_KILLS", "24"))
 SENDERS = ("operator", "calls", "colleague")
 CHECK_EVERY = 24
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
-def nursery(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[World, Nursery]]:
-    on_postgres = request.param == "postgresql"
-    founded: Founded = request.getfixturevalue("founded_on_postgres" if on_postgres else "founded")
-    server = request.getfixturevalue("postgres_url") if on_postgres else ""
-    database = create_database(server, "kills", founded.database) if on_postgres else ""
-    world = World(founded, tmp_path / "world", database)
-    raised = Nursery(world.settings, world.folder)
-    world.server.port = raised.port
-    try:
-        yield world, raised
-    finally:
-        for name in SENDERS:
-            world.caller(name).close()
-            world.client(name).close()
-        raised.close()
-        if on_postgres:
-            drop_database(server, "kills")
 
 
 def settle(world: World, left_open: list[Parcel], step: str) -> list[int]:

@@ -13,22 +13,18 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import httpx2
 import pytest
 
 from referral_api.auditlog.records import Retrieved, Viewed, parse_record
-from tests.conftest import ENGINES
 from tests.faults.exchange_process import Nursery
 from tests.faults.submissions import parcel
-from tests.postgres import create_database, drop_database
 from tests.story.test_closed import logged
 from tests.wire import Caller
-from tests.world import Founded, World
+from tests.world import World
 from tests.world_check import Rows
 
 KILLS = int(os.environ.get("REFERRAL_KILLS", "12")) // 2
@@ -95,25 +91,6 @@ class Reading:
                     assert answer.status_code != 500
                     return answer.status_code == 200
         return False
-
-
-@pytest.fixture(params=ENGINES)
-def nursery(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[World, Nursery]]:
-    on_postgres = request.param == "postgresql"
-    founded: Founded = request.getfixturevalue("founded_on_postgres" if on_postgres else "founded")
-    server = request.getfixturevalue("postgres_url") if on_postgres else ""
-    database = create_database(server, "read_kills", founded.database) if on_postgres else ""
-    world = World(founded, tmp_path / "world", database)
-    raised = Nursery(world.settings, world.folder)
-    world.server.port = raised.port
-    try:
-        yield world, raised
-    finally:
-        for name in READERS:
-            world.client(name).close()
-        raised.close()
-        if on_postgres:
-            drop_database(server, "read_kills")
 
 
 def begun(world: World, exchange: Nursery) -> list[str]:

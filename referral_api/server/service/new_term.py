@@ -25,7 +25,8 @@ from referral_api.auditlog.records import LogGenesis, LogLost, TreeHead, encode_
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.terms import Term, is_audit
 from referral_api.domain.words import KeyUse
-from referral_api.formats.act import parse_act
+from referral_api.formats.act import RawAct
+from referral_api.formats.statements import parse_keys_leaf
 from referral_api.formats.strict_json import b64u
 from referral_api.server.service.batch import Batch
 from referral_api.server.service.exchange import Exchange, term_of, year_of
@@ -142,13 +143,9 @@ def _demand_both_logs(batch: Batch, lost: str) -> None:
     """A directory act that counts for ever must stay in both logs (R-92): one whose leaf is lost is not given up."""
     held = logbook.leaves(batch.tx, KEYS, 0, logbook.size(batch.tx, KEYS))
     for raw in (*held, *batch.leaves.get(KEYS, ())):
-        try:
-            act = parse_act(raw)
-        except ReferralError as error:
-            if error.code is not ErrorCode.WRONG_TYPE:
-                raise
-            continue  # A key, which is in this log alone.
-        if queries.find_act_by_digest(batch.tx, act.digest) is None:
+        act = parse_keys_leaf(raw)
+        # A key is in this log alone.
+        if isinstance(act, RawAct) and queries.find_act_by_digest(batch.tx, act.digest) is None:
             raise ReferralError(ErrorCode.WRITES_CLOSED, reason="database-shorter", log=lost, act=act.digest)
 
 

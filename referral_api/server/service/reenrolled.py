@@ -16,12 +16,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.formats.act import RawAct, parse_act
+from referral_api.domain.errors import ErrorCode
+from referral_api.formats.act import RawAct
 from referral_api.formats.directory_bodies import Statement
 from referral_api.formats.enrolment import Proposal
-from referral_api.formats.key_entry import ENCRYPTION_USES, RawKeyEntry, parse_key_entry
-from referral_api.formats.statements import KeyMap
+from referral_api.formats.key_entry import ENCRYPTION_USES, RawKeyEntry
+from referral_api.formats.statements import KeyMap, parse_keys_leaf
 from referral_api.server.service.enrolment import settled
 from referral_api.server.storage import enrolments
 from referral_api.server.storage.database import Transaction
@@ -58,16 +58,12 @@ class Reenrolled:
 
     def take(self, leaf: bytes, grown: KeyMap) -> None:
         """Take the next leaf, with the directory that has just taken it."""
-        try:
-            act = parse_act(leaf)
-        except ReferralError as error:
-            if error.code is not ErrorCode.WRONG_TYPE:
-                raise
-            entry = parse_key_entry(leaf)
-            self._entries.setdefault(entry.nonce, []).append(entry)
+        parsed = parse_keys_leaf(leaf)
+        if isinstance(parsed, RawKeyEntry):
+            self._entries.setdefault(parsed.nonce, []).append(parsed)
             return
-        if isinstance(act.body, Statement):
-            self._listed(act, act.body)
+        if isinstance(parsed.body, Statement):
+            self._listed(parsed, parsed.body)
         for enrolled, stored in self._found.values():
             enrolled.follow(grown, stored)
 

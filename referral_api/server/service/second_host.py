@@ -156,8 +156,10 @@ class SigningHost:
             self._wake.clear()
 
     def _round(self) -> None:
+        with self._mutex:
+            waiting = set(self._unsigned)
         with self._database.read() as conn:
-            for log in {*logbook.names(conn), *self._unsigned}:
+            for log in waiting | set(logbook.names(conn)):
                 self._look(conn, log)
             with self._mutex:
                 self._unsigned = {log: size for log, size in self._unsigned.items() if self._size(log) < size}
