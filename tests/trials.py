@@ -12,9 +12,9 @@ from typing import Any
 
 from referral_api.auditlog.report import Report
 from referral_api.cli.output import EXIT_OF, Exit
+from referral_api.client.audit.witnesses import Standing
 from referral_api.client.outbox import Entry, Progress
 from referral_api.client.sdk import Client
-from referral_api.client.witnesses import Standing
 from referral_api.domain.errors import ErrorCode, ReferralError
 from tests.liar import Kind, Lie
 from tests.liar_scene import Scene, held

@@ -110,6 +110,8 @@ def append(frontier: Frontier, leaf_hashes: Sequence[bytes]) -> Growth:
     """
     if not leaf_hashes:
         return Growth(frontier, frontier.root(), (), ())
+    if len(leaf_hashes) == 1:
+        return _append_one(frontier, leaf_hashes[0])
     size = frontier.size + len(leaf_hashes)
     rows = _rows(frontier, leaf_hashes)
     # A node's proof is its sibling, where it has one, followed by its parent's proof: built downwards, from the root.
@@ -127,6 +129,27 @@ def append(frontier: Frontier, leaf_hashes: Sequence[bytes]) -> Growth:
         proofs=tuple(proofs[frontier.size - rows[0][0] :]),
         runs=_runs_of(rows, frontier.size, size),
     )
+
+
+def _append_one(frontier: Frontier, leaf: bytes) -> Growth:
+    """The same for a lone leaf, which an idle exchange appends: all that lies to its left is the old right edge.
+
+    So that edge, the smallest subtree first, is its proof. Whatever it completes stands at the end of the new edge.
+    """
+    proof = frontier.hashes[::-1]
+    level, completed, runs = 0, leaf, []
+    root, size = leaf, frontier.size + 1
+    for left in proof:
+        root = node_hash(left, root)
+    while True:
+        if level % STORED_LEVELS == 0:
+            runs.append(TileRun(level // STORED_LEVELS, (size >> level) - 1, (completed,)))
+        if not frontier.size >> level & 1:
+            break
+        completed = node_hash(proof[level], completed)
+        level += 1
+    edge = (*frontier.hashes[: len(proof) - level], completed)
+    return Growth(Frontier(size, edge), root, (proof,), tuple(runs))
 
 
 def inclusion_proof(index: int, size: int, read: ReadNode) -> Proof:

@@ -23,7 +23,7 @@ from referral_api.auditlog.report import Check, Report, Source, Verdict
 from referral_api.auditlog.report import Fault as Finding
 from referral_api.cli.invocation import Invocation
 from referral_api.cli.output import EXIT_OF, Exit, Fault, Screen
-from referral_api.client import exhibits
+from referral_api.client.audit import exhibits
 from referral_api.client.sdk import Client
 from referral_api.domain.catalogue import text_of
 from referral_api.domain.errors import ErrorCode, ReferralError

@@ -33,8 +33,8 @@ from referral_api.cli.auditing import (
 )
 from referral_api.cli.invocation import Invocation, invocation, read_document
 from referral_api.cli.output import SCHEMA, Exit, Fault, Screen, Shown
-from referral_api.client import audit
-from referral_api.client.kept import Kept
+from referral_api.client.audit import verifying
+from referral_api.client.audit.kept import Kept
 from referral_api.client.sdk import Client
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Role, State
@@ -110,9 +110,9 @@ def run_verification(
     source, terms = client.audited(mirror)
     with call.screen.progress() as progress:
         if since:
-            found = audit.verify_since(client.session, source, terms, trust_first=trust_first, progress=progress)
+            found = verifying.verify_since(client.session, source, terms, trust_first=trust_first, progress=progress)
         else:
-            found = audit.verify(client.session, source, terms, progress)
+            found = verifying.verify(client.session, source, terms, progress)
     return found, source
 
 

@@ -22,13 +22,13 @@ from referral_api.auditlog.report import Head
 from referral_api.cli.auditing import FALSE, INCOMPLETE, MirrorFolder, auditing, demand_auditor, judged
 from referral_api.cli.invocation import invocation, read_file
 from referral_api.cli.output import Exit, Screen, Shown
-from referral_api.client import audit, exhibits, inspection, witnesses
-from referral_api.client.inspection import Item
-from referral_api.client.kept import Kept
+from referral_api.client.audit import exhibits, inspection, verifying, witnesses
+from referral_api.client.audit.inspection import Item
+from referral_api.client.audit.kept import Kept
+from referral_api.client.audit.sources import MirrorSource
+from referral_api.client.audit.witnesses import Finding, Standing
 from referral_api.client.sdk import Client
-from referral_api.client.sources import MirrorSource
 from referral_api.client.trust import keys_origin
-from referral_api.client.witnesses import Finding, Standing
 from referral_api.domain.catalogue import text_of
 from referral_api.domain.terms import Term
 
@@ -51,7 +51,7 @@ def audit_referral(
     """Everything about one referral: who, when, what, with its proofs, and the states that follow."""
     call = invocation(ctx)
     with auditing(call, evidence) as client:
-        found = inspection.dossier(client.session, ref, audit.terms_of(client.session))
+        found = inspection.dossier(client.session, ref, verifying.terms_of(client.session))
     screen = call.screen
     rows, before = [], None
     for item in found.items:
@@ -204,7 +204,7 @@ def audit_witnesses(
 
 
 def _ask_witnesses(client: Client, policy: Policy) -> list[Standing]:
-    *ended, newest = (term.log for term in audit.terms_of(client.session))
+    *ended, newest = (term.log for term in verifying.terms_of(client.session))
     return [witnesses.standing(client.session, policy, log, ended=log in ended) for log in ("keys", *ended, newest)]
 
 
@@ -259,12 +259,12 @@ def _find_records(
     """As many as are asked for, and one more where there is one."""
     session = client.session
     if mirror is not None:
-        terms = audit.terms_in(session, mirror)
+        terms = verifying.terms_in(session, mirror)
         items = inspection.search_mirror(session, MirrorSource(mirror), term or terms[-1], first, wanted, terms)
     else:
         client.sync_keys()
         demand_auditor(client)
-        terms = audit.terms_of(session)
+        terms = verifying.terms_of(session)
         items = inspection.search(session, term or terms[-1], first, wanted, terms)
     return list(islice(items, limit + 1))
 

@@ -234,8 +234,9 @@ class Screen:
         if isinstance(error, ReferralError):
             words = text_of(error.code, self.lang)
             facts = {name: value for name, value in error.facts.items() if _is_plain(value)}
-            if (error.code, facts.get("reason")) == (ErrorCode.INCONSISTENT, "lost"):
-                what, why, do = (self.say(f"fault.log-lost.{part}", **facts) for part in ("what", "why", "do"))
+            own = _own_words(error.code, facts)
+            if own is not None:
+                what, why, do = (self.say(f"fault.{own}.{part}", **facts) for part in ("what", "why", "do"))
                 return _Told(error.code.value, what, why, do, facts, EXIT_OF[error.code])
             return _Told(error.code.value, words.title, words.detail, words.hint, facts, EXIT_OF[error.code])
         if isinstance(error, Fault):
@@ -262,6 +263,15 @@ class Screen:
             console.print(line)
         else:
             console.print(Text(line) if isinstance(line, str) else line, soft_wrap=True)
+
+
+def _own_words(code: ErrorCode, facts: Mapping[str, Any]) -> str | None:
+    """The fault that says it better than the catalogue, whose words are for whoever asked the exchange."""
+    if code is ErrorCode.INCONSISTENT and facts.get("reason") == "lost":
+        return "log-lost"
+    if code is ErrorCode.NOT_FOUND and facts.get("what") == "record" and {"log", "index"} <= facts.keys():
+        return "record-absent"
+    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -315,4 +315,16 @@ AUDIT: Final[Mapping[str, tuple[str, str]]] = {
         "No se comprobó: lo que dicen las derivaciones (van selladas), ni lo que nunca llegó al servidor.",
         "Not checked: what the referrals say (they are sealed), nor what never reached the exchange.",
     ),
+    "fault.record-absent.what": (
+        "Falta un registro: no se entregó lo que está detrás de una hoja.",
+        "A record is missing: what stands behind a leaf was not handed out.",
+    ),
+    "fault.record-absent.why": (
+        "La hoja {index} de {log} existe y ninguna orden de borrado nombra su registro.",
+        "Leaf {index} of {log} is there, and no act of erasure names its record.",
+    ),
+    "fault.record-absent.do": (
+        "Pida el registro al operador; si no lo tiene, es una supresión ilícita: referral audit verify --full",
+        "Ask the operator for the record; if there is none, it was deleted unlawfully: referral audit verify --full",
+    ),
 }

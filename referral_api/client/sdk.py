@@ -26,15 +26,15 @@ from referral_api.auditlog.losses import LostLog
 from referral_api.auditlog.pack_verification import PackReport
 from referral_api.auditlog.policy import Policy
 from referral_api.auditlog.report import OnProgress, Report, Source, unheard
-from referral_api.client import admission, audit, delivery, enrolment, evidence, exchange, resending, submission
+from referral_api.client import admission, delivery, enrolment, exchange, resending, submission
 from referral_api.client.ambient import Ambient
+from referral_api.client.audit import packs, sources, verifying
 from referral_api.client.delivery import InboxEntry, InboxPage, Opened
 from referral_api.client.keystore import CredentialKeys, Keystore
 from referral_api.client.outbox import Entry, Outbox, Outgoing, Progress
 from referral_api.client.profile import ProfileDir
 from referral_api.client.sealing import OpenedBundle, self_test
 from referral_api.client.session import ANSWER_S, Session
-from referral_api.client.sources import HttpSource, MirrorSource
 from referral_api.client.submission import Composition, Ids
 from referral_api.client.trust import Confirmed, verify_answer
 from referral_api.client.view import Referral, ShownAct, fetch_referral
@@ -363,27 +363,27 @@ class Client:
     def mirror(self, path: Path, progress: OnProgress = unheard) -> dict[str, int]:
         """Copy the logs and records to a directory; sizes by log."""
         with exchange.told():
-            return audit.mirror(self.session, path, audit.terms_of(self.session), progress)
+            return verifying.mirror(self.session, path, verifying.terms_of(self.session), progress)
 
     def audit(self, path: Path | None = None, progress: OnProgress = unheard) -> Report:
         """Verify everything, from a mirror or from the exchange itself (R-95)."""
-        return audit.verify(self.session, *self.audited(path), progress)
+        return verifying.verify(self.session, *self.audited(path), progress)
 
     def audit_since(
         self, path: Path | None = None, *, trust_first: bool = False, progress: OnProgress = unheard
     ) -> Report:
-        """Verify what is new since the last time. Raises as `audit.verify_since`."""
-        return audit.verify_since(self.session, *self.audited(path), trust_first=trust_first, progress=progress)
+        """Verify what is new since the last time. Raises as `verifying.verify_since`."""
+        return verifying.verify_since(self.session, *self.audited(path), trust_first=trust_first, progress=progress)
 
     def audited(self, path: Path | None = None) -> tuple[Source, list[Term]]:
         """What there is to verify, of a mirror or of the exchange itself: where it is read, and for which years."""
         if path is None:
-            return HttpSource(self.session), audit.terms_of(self.session)
-        return MirrorSource(path), audit.terms_in(self.session, path)
+            return sources.HttpSource(self.session), verifying.terms_of(self.session)
+        return sources.MirrorSource(path), verifying.terms_in(self.session, path)
 
     def evidence_pack(self, ref: ReferralId, policy: Policy | None = None) -> tuple[bytes, PackReport]:
         """A referral's evidence pack, verified against what is pinned here (R-89). Raises as `fetch_pack`."""
-        return evidence.fetch_pack(self.session, ref, policy)
+        return packs.fetch_pack(self.session, ref, policy)
 
     def _follow_keys(self) -> None:
         """Before sealing: the newest keys, or where nobody answers those that are known."""

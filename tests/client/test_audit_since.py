@@ -14,7 +14,7 @@ from referral_api.auditlog.leaf import LeafKind, encode_leaf, leaf_of
 from referral_api.auditlog.merkle import Frontier, leaf_hash
 from referral_api.auditlog.report import Check, Report, Verdict
 from referral_api.auditlog.tiles import TILE_WIDTH
-from referral_api.client.kept import Kept
+from referral_api.client.audit.kept import Kept
 from referral_api.client.sdk import Client
 from referral_api.domain.errors import ErrorCode
 from referral_api.domain.words import Act, State

@@ -13,8 +13,8 @@ from referral_api.auditlog.coverage import LATE_S
 from referral_api.auditlog.merkle import Frontier, leaf_hash
 from referral_api.auditlog.note import VerifierKey
 from referral_api.auditlog.report import Check, Report
+from referral_api.client.audit.sources import COSIGNED, MirrorSource
 from referral_api.client.sdk import Client
-from referral_api.client.sources import COSIGNED, MirrorSource
 from referral_api.domain.errors import ErrorCode
 from tests.client.clients import Clients, refused
 from tests.client.test_audit import story

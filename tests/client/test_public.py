@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from referral_api.client.public import MAX_PUBLIC_BYTES, read_public
+from referral_api.client.audit.public import MAX_PUBLIC_BYTES, read_public
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.outside import Outside
 from tests.auditlog.refusals import refused

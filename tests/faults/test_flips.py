@@ -22,8 +22,8 @@ import pytest
 
 from referral_api.auditlog.checkpoint import TrustPolicy, log_key, verify_checkpoint
 from referral_api.auditlog.verification import Report, verify_full
+from referral_api.client.audit.sources import MirrorSource
 from referral_api.client.sdk import Client
-from referral_api.client.sources import MirrorSource
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.terms import Term
 from referral_api.domain.words import KeyUse

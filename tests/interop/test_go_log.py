@@ -16,7 +16,7 @@ from referral_api.auditlog.checkpoint import log_key, sign_checkpoint
 from referral_api.auditlog.merkle import Frontier, append, leaf_hash
 from referral_api.auditlog.note import encode_base64
 from referral_api.auditlog.tiles import TileName, TileReader, extend_tiles, parse_entries, tiles_of
-from referral_api.client.sources import MirrorSource
+from referral_api.client.audit.sources import MirrorSource
 from referral_api.client.trust import entry_bundles, issuer_origin
 from referral_api.domain.words import KeyUse
 from referral_api.formats.keys import Alg, signing_key

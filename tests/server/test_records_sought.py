@@ -11,8 +11,8 @@ import pytest
 
 from referral_api.auditlog.leaf import parse_leaf
 from referral_api.auditlog.records import RecordRead, Sought, parse_record
-from referral_api.client import inspection
-from referral_api.client.sources import MirrorSource
+from referral_api.client.audit import inspection
+from referral_api.client.audit.sources import MirrorSource
 from referral_api.domain.terms import Term
 from referral_api.domain.words import Act
 from referral_api.server.service import evidence

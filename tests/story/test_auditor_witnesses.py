@@ -15,7 +15,7 @@ from referral_api.auditlog.merkle import Frontier, leaf_hash
 from referral_api.auditlog.note import SignedNote, parse_note
 from referral_api.auditlog.policy import Policy, Witness, format_policy, policy_of
 from referral_api.auditlog.witnessing import monitoring_path
-from referral_api.client.witnesses import standing
+from referral_api.client.audit.witnesses import standing
 from referral_api.server.storage.keyfiles import load_signers
 from tests.cli.shell import Ran, Shell
 from tests.lying_witness import LyingWitness, policy_at

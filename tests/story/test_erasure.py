@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from referral_api.auditlog.verification import Check, RawRecord, Report, Verdict
-from referral_api.client import audit, inspection
-from referral_api.client.kept import Kept
+from referral_api.client.audit import inspection, verifying
+from referral_api.client.audit.kept import Kept
+from referral_api.client.audit.sources import HttpSource, MirrorSource
 from referral_api.client.sdk import Client
-from referral_api.client.sources import HttpSource, MirrorSource
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.terms import Term
 from referral_api.domain.words import Act
@@ -192,7 +192,7 @@ def test_an_exchange_that_still_hands_out_what_it_erased_is_found_by_what_is_new
     term, (first, *_) = places(world, ref)
     (still,) = MirrorSource(Kept(auditor.directory).copy).records(term, first, 1)
     erase(world, ref)
-    report = audit.verify_since(auditor.session, Lying(auditor, still), [term], trust_first=False)
+    report = verifying.verify_since(auditor.session, Lying(auditor, still), [term], trust_first=False)
     assert [(fault.log, fault.index) for fault in report.faults] == [(term.log, first)]
     assert reasons(report) == ["present"]
     assert auditor.audit_since().complete

@@ -15,9 +15,9 @@ import pytest
 import stamina
 
 from referral_api.cli.output import Exit
-from referral_api.client import inspection
+from referral_api.client.audit import inspection
+from referral_api.client.audit.witnesses import standing
 from referral_api.client.sdk import Client
-from referral_api.client.witnesses import standing
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.terms import Term
 from referral_api.domain.words import Act

@@ -25,7 +25,7 @@ from referral_api.auditlog.note import parse_note
 from referral_api.auditlog.proof import format_proof
 from referral_api.auditlog.report import Fault, Source
 from referral_api.auditlog.tiles import TileName, TileReader
-from referral_api.client.kept import Kept
+from referral_api.client.audit.kept import Kept
 from referral_api.client.profile import write_private
 from referral_api.client.session import Session
 from referral_api.client.trust import issuer_origin

@@ -33,7 +33,7 @@ from referral_api.auditlog.tiles import (
     tile_width,
     tiles_of,
 )
-from referral_api.client.sources import COSIGNED, MirrorSource, block_path, encode_records, parse_block, put
+from referral_api.client.audit.sources import COSIGNED, MirrorSource, block_path, encode_records, parse_block, put
 from referral_api.client.trust import audit_policy, entry_bundles, keys_policy, policy_of
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.terms import Term
@@ -100,11 +100,14 @@ def find_erasures(source: Source, keymap: KeyMap, sizes: Mapping[str, int]) -> E
 
 
 def _lost(path: Path, log: str, origin: str) -> LostLog | None:
-    """What the next term of a log, as it lies in this mirror, says of what was lost."""
+    """What the next term of a log, as it lies in this mirror, says of what was lost. Raises NOT_FOUND (`record`)."""
     after = Term.of_log(log).following
     if after is None:
         return None
     first = {one.index: one.record for one in parse_block(block_path(path, after, 0))}
+    for index in (0, 1):
+        if index not in first:
+            raise ReferralError(ErrorCode.NOT_FOUND, what="record", log=after.log, index=index)
     return read_lost(after, origin, first[0], first[1])
 
 

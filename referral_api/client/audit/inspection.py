@@ -22,10 +22,10 @@ from referral_api.auditlog.leaf import Leaf, LeafKind, parse_leaf
 from referral_api.auditlog.records import Retrieved, ServerRecord, kind_of, parse_record
 from referral_api.auditlog.report import RawRecord, Source
 from referral_api.client import exchange
-from referral_api.client.mirroring import find_erasures
-from referral_api.client.proven import Proven
+from referral_api.client.audit.mirroring import find_erasures
+from referral_api.client.audit.proven import Proven
+from referral_api.client.audit.sources import RECORDS_A_CALL, HttpSource, parse_records
 from referral_api.client.session import Session
-from referral_api.client.sources import RECORDS_A_CALL, HttpSource, parse_records
 from referral_api.client.trust import policy_of, receipt_keys
 from referral_api.client.view import fetch_referral, role_of
 from referral_api.domain.errors import ErrorCode, ReferralError

@@ -19,10 +19,10 @@ from referral_api.auditlog.policy import Policy, Witness, genesis_policy
 from referral_api.auditlog.report import Check, Fault, Head
 from referral_api.auditlog.witnessing import monitoring_path
 from referral_api.client import exchange
-from referral_api.client.proven import Proven, verify_link
-from referral_api.client.public import read_public
+from referral_api.client.audit.proven import Proven, verify_link
+from referral_api.client.audit.public import read_public
+from referral_api.client.audit.sources import HttpSource
 from referral_api.client.session import Session
-from referral_api.client.sources import HttpSource
 from referral_api.client.trust import issuer_origin
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import KeyUse

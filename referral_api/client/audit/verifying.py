@@ -22,13 +22,14 @@ from referral_api.auditlog.note import parse_note
 from referral_api.auditlog.records import LogClosed, parse_record
 from referral_api.auditlog.report import Check, Fault, Head, OnProgress, Report, Source, unheard
 from referral_api.auditlog.verification import verify_full
-from referral_api.client import exchange, mirroring
-from referral_api.client.kept import Kept
+from referral_api.client import exchange
+from referral_api.client.audit import mirroring
+from referral_api.client.audit.kept import Kept
+from referral_api.client.audit.proven import verify_link
+from referral_api.client.audit.sources import TAIL, ContinuedSource, HttpSource, encode_records, parse_records, put
 from referral_api.client.losses import find_following
 from referral_api.client.profile import Pin
-from referral_api.client.proven import verify_link
 from referral_api.client.session import Session
-from referral_api.client.sources import TAIL, ContinuedSource, HttpSource, encode_records, parse_records, put
 from referral_api.client.trust import audit_policy, audit_term, issuer_origin, policy_of
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.terms import LAST_NUMBER, Term

@@ -23,9 +23,9 @@ from referral_api.auditlog.note import parse_note
 from referral_api.auditlog.report import Head
 from referral_api.auditlog.tiles import Tile, TileName, parse_entries
 from referral_api.auditlog.tiling import Tiling
-from referral_api.client.mirroring import find_erasures, verify_records
+from referral_api.client.audit.mirroring import find_erasures, verify_records
+from referral_api.client.audit.sources import MirrorSource
 from referral_api.client.profile import MAX_FILE_BYTES, ProfileDir, corrupt, read_private, write_private
-from referral_api.client.sources import MirrorSource
 from referral_api.client.trust import entry_bundles
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.terms import Term, is_audit
