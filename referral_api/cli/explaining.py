@@ -48,6 +48,7 @@ _BY_WHAT = {
     "record": "record",
     "leaf-of-record": "record",
     "retrieved": "record",
+    "unlogged-read": "record",
     "act": "twice",
     "leaves": "leaves",
     "tile": "leaves",
@@ -208,7 +209,7 @@ def _is_report(document: Any) -> bool:
             and all(int(size) for size in document["relied"].values())
             and {"referrals", "witnesses"} <= document.keys()
             and all(int(size) >= 0 for size in (document["witnessed"] or {}).values())
-            and int(document["erased"]) >= 0
+            and min(int(document["erased"]), int(document["unlogged"])) >= 0
             and all(
                 _REF.fullmatch(ref) and _SLUG.fullmatch(one["unit"]) and State(one["state"])
                 for ref, states in document["final_states"].items()

@@ -21,6 +21,12 @@ AUDIT: Final[Mapping[str, tuple[str, str]]] = {
         "  Borrado conforme a ley, y así consta: {count} hojas; el último estado, según el acto que las borró:",
         "  Lawfully erased, and on the record as such: {count} leaves; the last state, as the erasing act says:",
     ),
+    "audit.unlogged": (
+        "  Con las escrituras cerradas, algo que no está en ningún registro se leyó {count} veces; véalas con"
+        " «referral audit records --kind unlogged_read».",
+        "  While writes were closed, something that is on no log was read {count} times; see"
+        " “referral audit records --kind unlogged_read”.",
+    ),
     "audit.final": ("    {ref}  {unit}: {state}", "    {ref}  {unit}: {state}"),
     "audit.evidence": ("Evidencia guardada en {path}", "Evidence kept in {path}"),
     "record.retrieved": ("paquete entregado", "bundle handed out"),
@@ -29,6 +35,10 @@ AUDIT: Final[Mapping[str, tuple[str, str]]] = {
     "record.record_read": ("registros leídos", "records read"),
     "record.proof_read": ("recibo y prueba leídos", "receipt and proof read"),
     "record.pack_read": ("legajo entregado", "evidence pack handed out"),
+    "record.unlogged_read": (
+        "con las escrituras cerradas se leyó algo que no está en ningún registro",
+        "while writes were closed, something on no log was read",
+    ),
     "record.statistics_read": ("estadísticas leídas", "statistics read"),
     "record.audit_session": ("registro leído por un auditor", "log read by an auditor"),
     "record.tokens": ("accesos en una hora", "accesses in one hour"),

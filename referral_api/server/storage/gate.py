@@ -160,7 +160,8 @@ def _judge(db: Database, name: str, signer: LogSigner) -> SignedCheckpoint:
         if stored is not None and stored.size > edge.size:
             raise closed("database-shorter", name)
         if edge.size:
-            lease.check(conn, signer, name)
+            # What was signed first: a history that somebody else has signed on would look like an older state.
+            lease.check(conn, signer, name, edge=edge)
 
     def read_missing(first: int, last: int) -> list[bytes]:
         with db.read() as fresh:
