@@ -8,12 +8,29 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from referral_api.auditlog.records import ServerRecord
-from referral_api.client.sdk import Client
+import pytest
+
+from referral_api.auditlog.checkpoint import parse_checkpoint
+from referral_api.auditlog.note import parse_note
+from referral_api.auditlog.records import (
+    AuditSession,
+    RecordRead,
+    Retrieved,
+    ServerRecord,
+    UnloggedRead,
+    Viewed,
+    WritesClosed,
+)
+from referral_api.auditlog.report import Check, Verdict
+from referral_api.client.audit.inspection import search
+from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.terms import Term
+from referral_api.domain.words import ReferralId
+from referral_api.server.service.exchange import year_of
 from tests.faults.submissions import Parcel, parcel
 from tests.story.test_closed import logged, ready
 from tests.story.test_rolled_back import Older, copy, put
-from tests.world import World, check_database
+from tests.world import AUDIT, HOTLINE, UNIT, World, check_database
 from tests.world_check import Rows
 
 
@@ -81,23 +98,101 @@ def forked(world: World, tmp_path: Path, right: int = 3, wrong: int = 6) -> Iter
     fork.seen = logged(world)[fork.before :]
 
 
-def test_experiment(world: World, tmp_path: Path) -> None:
-    with forked(world, tmp_path) as fork:
-        ref = fork.wrong[0].ref
-        officer: Client = world.officer
-        print(officer.inbox())
-        opened = officer.open(ref)
-        assert opened.body is not None
+def read(world: World, who: str, path: str) -> tuple[int, str | None]:
+    answer = world.caller(who).call("GET", path)
+    return answer.status, answer.code
+
+
+def digest_of(world: World, one: Parcel) -> str:
+    digest: str = next(row["digest"] for row in Rows(world)["act"] if row["id"] == one.act_id)
+    return digest
+
+
+@pytest.mark.parametrize("longer", [False, True], ids=["as-long", "longer"])
+def test_what_only_the_wrong_history_holds_is_served_and_is_logged_as_what_is_on_no_log(
+    world: World, tmp_path: Path, longer: bool
+) -> None:
+    """A promised referral may be the only copy: a person's safety first. The log then says what it was, and tells it
+    from an ordinary read; nobody is accused of it.
+    """
+    with forked(world, tmp_path, wrong=12 if longer else 3) as fork:
+        ref, act = fork.wrong[0].ref, digest_of(world, fork.wrong[0])
+        assert ref in [line.ref for line in world.officer.inbox()]
+        assert world.officer.open(ref).body is not None
+        assert world.officer.open(fork.both).body is not None
+        # Nothing is proved of a history that was never signed: whoever asks is told to come again.
         for who in ("operator", "auditor"):
-            for path in (f"/v1/referrals/{ref}", f"/v1/evidence/{ref}"):
-                a = world.caller(who).call("GET", path)
-                print(who, path, a.status, a.code)
-        digest = next(row["digest"] for row in Rows(world)["act"] if row["id"] == fork.wrong[0].act_id)
-        a = world.caller("operator").call("GET", f"/v1/receipts/{digest}")
-        print(a.status, a.code, a.json)
-    for one in fork.seen:
-        print(one)
-    report = world.auditor.audit()
-    print(report.faults)
+            assert read(world, who, f"/v1/referrals/{ref}") == (200, None)
+            assert read(world, who, f"/v1/evidence/{ref}") == (503, "checkpoint-pending")
+            assert read(world, who, f"/v1/receipts/{act}") == (503, "checkpoint-pending")
+        again = put(world.caller("operator"), fork.wrong[0])
+        assert (again.status, again.code) == (503, "writes-closed")
+    assert [one.reason for one in fork.seen if isinstance(one, WritesClosed)] == ["database-differs"]
+    found = [one for one in fork.seen if isinstance(one, UnloggedRead)]
+    assert {one.ref for one in found} == {ref}
+    assert [(one.party, one.act) for one in found if one.what == "bundle"] == [(UNIT, act)]
+    assert {one.party for one in found if one.what == "view"} == {UNIT, HOTLINE, AUDIT}
+    # What both histories hold was read as ever, and moved its delivery.
+    assert [(one.ref, one.unit) for one in fork.seen if isinstance(one, Retrieved)] == [(fork.both, UNIT)]
+    assert [one.ref for one in fork.seen if isinstance(one, Viewed)] == [fork.both]
     world.check()
     check_database(world)
+    report = world.auditor.audit()
+    assert (report.complete, report.unlogged) == (True, len(found))
+    term = Term(year_of(int(world.clock())))
+    assert [one.record for one in search(world.auditor.session, term, 0, {"ref": ref})] == found
+    # Whom the wrong database had promised it sends the same bytes again; what was read of it stays told.
+    answer = put(world.caller("operator"), fork.wrong[0])
+    assert answer.status == 201
+    assert world.officer.open(ref).body is not None
+    world.check()
+    check_database(world)
+    _, pack = world.auditor.evidence_pack(ReferralId(ref))
+    assert (pack.faults, pack.verdict) == ([], Verdict.OK)
+
+
+def test_two_spools_that_meet_are_logged_one_after_the_other(sqlite_world: World, tmp_path: Path) -> None:
+    """Each behind the closing that it belongs to: an exchange that was closed twice before it was mended."""
+    world = sqlite_world
+    with forked(world, tmp_path) as fork:
+        world.officer.open(fork.wrong[0].ref)
+        world.restart()
+        world.officer.open(fork.wrong[1].ref)
+    kinds = [one.kind for one in fork.seen if one.kind in ("writes_closed", "unlogged_read", "retrieved")]
+    assert kinds[0] == "writes_closed"
+    assert kinds.count("writes_closed") == 2
+    assert "retrieved" not in kinds
+    world.check()
+    assert world.auditor.audit().complete
+
+
+@pytest.mark.parametrize("longer", [False, True], ids=["as-long", "longer"])
+def test_an_auditor_who_reads_the_wrong_history_is_shown_what_was_signed_and_finds_that_it_is_not_this(
+    world: World, tmp_path: Path, longer: bool
+) -> None:
+    """The checkpoint is what this exchange has signed, the leaves are the database's: false, with evidence, no crash."""
+    before = world.auditor.audit_since(trust_first=True)
+    assert before.complete
+    log = f"audit/{year_of(int(world.clock()))}"
+    with forked(world, tmp_path, wrong=12 if longer else 3) as fork:
+        newest = world.server.runtime.log_signers.newest(log)
+        assert newest is not None
+        shown = world.caller("auditor").call("GET", f"/v1/log/{log}/checkpoint")
+        assert parse_checkpoint(parse_note(shown.body).text).root == newest.root
+        for report in (world.auditor.audit(), world.auditor.audit_since()):
+            first = next(one for one in report.faults if one.check is Check.LEAVES)
+            assert (first.log, first.missing, first.error.code) == (log, False, ErrorCode.TAMPERED)
+            assert first.error.facts["what"] == "leaves"
+            assert first.exhibits["checkpoint"] == shown.body
+            assert (report.failed, report.complete) == (True, False)
+            assert not any(log in origin for origin in report.heads), "nothing of it may be pinned"
+        with pytest.raises(ReferralError) as caught:
+            world.auditor.mirror(tmp_path / "mirror")
+        assert caught.value.code is ErrorCode.TAMPERED
+    # Over the right history all that stands as before, and the readings of the other one are on the log.
+    sessions = [one for one in fork.seen if isinstance(one, AuditSession | RecordRead)]
+    assert {one.party for one in sessions} == {AUDIT}
+    assert world.auditor.audit_since().complete
+    assert world.auditor.audit().complete
+    world.auditor.mirror(tmp_path / "mirror")
+    world.check()
