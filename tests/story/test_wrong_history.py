@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,23 +15,26 @@ from referral_api.auditlog.checkpoint import parse_checkpoint
 from referral_api.auditlog.note import parse_note
 from referral_api.auditlog.records import (
     AuditSession,
+    ClockJump,
     RecordRead,
     Retrieved,
     ServerRecord,
     UnloggedRead,
     Viewed,
     WritesClosed,
+    encode_salt,
 )
 from referral_api.auditlog.report import Check, Verdict
 from referral_api.client.audit.inspection import search
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.terms import Term
 from referral_api.domain.words import ReferralId
+from referral_api.server.service.batch import Batch, Done
 from referral_api.server.service.exchange import year_of
 from tests.faults.submissions import Parcel, parcel
 from tests.story.test_closed import logged, ready
 from tests.story.test_rolled_back import Older, copy, put
-from tests.world import AUDIT, HOTLINE, UNIT, World, check_database
+from tests.world import AUDIT, HOTLINE, UNIT, Founded, World, check_database, composition
 from tests.world_check import Rows
 
 
@@ -170,7 +174,7 @@ def test_two_spools_that_meet_are_logged_one_after_the_other(sqlite_world: World
 def test_an_auditor_who_reads_the_wrong_history_is_shown_what_was_signed_and_finds_that_it_is_not_this(
     world: World, tmp_path: Path, longer: bool
 ) -> None:
-    """The checkpoint is what this exchange has signed, the leaves are the database's: false, with evidence, no crash."""
+    """The checkpoint is what was signed, the leaves are others: false, with evidence, and no crash."""
     before = world.auditor.audit_since(trust_first=True)
     assert before.complete
     log = f"audit/{year_of(int(world.clock()))}"
@@ -179,13 +183,14 @@ def test_an_auditor_who_reads_the_wrong_history_is_shown_what_was_signed_and_fin
         assert newest is not None
         shown = world.caller("auditor").call("GET", f"/v1/log/{log}/checkpoint")
         assert parse_checkpoint(parse_note(shown.body).text).root == newest.root
-        for report in (world.auditor.audit(), world.auditor.audit_since()):
-            first = next(one for one in report.faults if one.check is Check.LEAVES)
-            assert (first.log, first.missing, first.error.code) == (log, False, ErrorCode.TAMPERED)
-            assert first.error.facts["what"] == "leaves"
-            assert first.exhibits["checkpoint"] == shown.body
+        full, since = world.auditor.audit(), world.auditor.audit_since()
+        for report, check in ((full, Check.LEAVES), (since, Check.GROWTH)):
+            first = next(one for one in report.faults if not one.missing)
+            assert (first.check, first.log, first.exhibits["checkpoint"]) == (check, log, shown.body)
             assert (report.failed, report.complete) == (True, False)
             assert not any(log in origin for origin in report.heads), "nothing of it may be pinned"
+        told = next(one.error for one in full.faults if one.check is Check.LEAVES)
+        assert (told.code, told.facts["what"]) == (ErrorCode.TAMPERED, "leaves")
         with pytest.raises(ReferralError) as caught:
             world.auditor.mirror(tmp_path / "mirror")
         assert caught.value.code is ErrorCode.TAMPERED
@@ -196,3 +201,62 @@ def test_an_auditor_who_reads_the_wrong_history_is_shown_what_was_signed_and_fin
     assert world.auditor.audit().complete
     world.auditor.mirror(tmp_path / "mirror")
     world.check()
+
+
+@pytest.fixture
+def dishonest(founded: Founded, tmp_path: Path) -> Iterator[World]:
+    """An exchange at whose end not everything holds."""
+    with World(founded, tmp_path / "world") as world:
+        yield world
+
+
+def write(world: World, *records: Callable[[dict[str, Any]], ServerRecord]) -> None:
+    """Log records of the exchange's own, in one batch: a dishonest exchange, for it has not done what they say."""
+
+    def job(batch: Batch) -> Done[None]:
+        for make in records:
+            salt = encode_salt(world.server.runtime.exchange.token_bytes(16))
+            batch.record(make({"t": batch.now, "salt": salt}))
+        return Done(None)
+
+    world.server.runtime.writer.run(job)
+
+
+def closing(common: dict[str, Any]) -> WritesClosed:
+    return WritesClosed(**common, reason="database-differs")
+
+
+def unlogged(ref: str, act: str | None = None) -> Callable[[dict[str, Any]], UnloggedRead]:
+    what = {"what": "view" if act is None else "bundle", "act": act, "digest": act}
+    reader = {"party": UNIT, "credential": f"{UNIT}.desk1"}
+    return lambda common: UnloggedRead(**common, **reader, ref=ref, **what)  # type: ignore[arg-type]  # as parsed
+
+
+@pytest.mark.parametrize("reason", ["open", "known"])
+def test_an_ordinary_read_does_not_pass_for_one_of_what_is_on_no_log(dishonest: World, reason: str) -> None:
+    """Else an exchange could hide from its sender that a unit has fetched a referral, and when (R-95)."""
+    world = dishonest
+    sent = world.submit().outgoing
+    before = [closing] if reason == "known" else []
+    write(world, *before, unlogged(str(sent.ref), sent.digest), unlogged(str(sent.ref)))
+    report = world.auditor.audit()
+    assert [(one.check, one.missing, dict(one.error.facts)) for one in report.faults] == [
+        (Check.RECORDS, False, {"what": "unlogged-read", "reason": reason})
+    ] * 2
+    assert (report.failed, report.unlogged) == (True, 0)
+
+
+@pytest.mark.parametrize("between", ["act", "record"])
+def test_what_comes_after_the_reads_of_a_closing_is_not_among_them(dishonest: World, between: str) -> None:
+    world = dishonest
+    read = unlogged(world.operator.session.ambient.referral_id())
+    write(world, closing, read, read)
+    assert (world.auditor.audit().complete, world.auditor.audit().unlogged) == (True, 2)
+    if between == "act":
+        world.operator.submit(composition())
+    else:
+        write(world, lambda common: ClockJump(**common, expected=1, observed=2))
+    write(world, read)
+    report = world.auditor.audit()
+    assert [one.error.facts["reason"] for one in report.faults] == ["open"]
+    assert report.unlogged == 2
