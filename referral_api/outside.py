@@ -141,14 +141,14 @@ class _End:
         with self._guard:
             self._lines.append(line)
             if self._has_come:
-                _hang_up(line)
+                hang_up(line)
 
     def come(self) -> None:
         """Cut the call now."""
         with self._guard:
             self._has_come = True
             for line in self._lines:
-                _hang_up(line)
+                hang_up(line)
 
     def verify(self) -> None:
         """Raise UNREACHABLE where the call is over."""
@@ -164,8 +164,10 @@ class _End:
             self._lines.clear()
 
 
-def _hang_up(line: socket.socket) -> None:
+def hang_up(line: socket.socket) -> None:
+    """Cut a connection, whoever waits for it, and leave the handle as it is."""
     try:
-        line.shutdown(socket.SHUT_RDWR)
+        # Of TLS too it is the connection that is cut: the library's own end of it would say nothing to who is waiting.
+        socket.socket.shutdown(line, socket.SHUT_RDWR)
     except OSError:
         return  # The other side was quicker.

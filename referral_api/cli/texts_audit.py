@@ -22,10 +22,8 @@ AUDIT: Final[Mapping[str, tuple[str, str]]] = {
         "  Lawfully erased, and on the record as such: {count} leaves; the last state, as the erasing act says:",
     ),
     "audit.unlogged": (
-        "  Con las escrituras cerradas, algo que no está en ningún registro se leyó {count} veces; véalas con"
-        " «referral audit records --kind unlogged_read».",
-        "  While writes were closed, something that is on no log was read {count} times; see"
-        " “referral audit records --kind unlogged_read”.",
+        "  Con las escrituras cerradas se leyó {count} veces algo que no está en ningún registro (unlogged_read)",
+        "  While writes were closed, something that is on no log was read {count} times (unlogged_read)",
     ),
     "audit.final": ("    {ref}  {unit}: {state}", "    {ref}  {unit}: {state}"),
     "audit.evidence": ("Evidencia guardada en {path}", "Evidence kept in {path}"),

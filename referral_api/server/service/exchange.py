@@ -80,9 +80,7 @@ class Directory:
         self.advance(grown)
 
 
-def _is_foreign(
-    conn: Connection, log: str, stored: StoredCheckpoint | None, signed: SignedCheckpoint | None
-) -> bool:
+def _is_foreign(conn: Connection, log: str, stored: StoredCheckpoint | None, signed: SignedCheckpoint | None) -> bool:
     """Whether a stored checkpoint is of a history that somebody else has signed into this database: as large as what
     this host has signed and another, or larger, and these leaves do not continue that one.
     """

@@ -127,7 +127,12 @@ def _unlogged(conn: Connection, record: ServerRecord) -> UnloggedRead | None:
         return None
     if known or queries.acts_of_kind(conn, record.ref, Act.ERASE):
         return None
-    reader: dict[str, Any] = {"t": record.t, "salt": record.salt, "party": record.party, "credential": record.credential}
+    reader: dict[str, Any] = {
+        "t": record.t,
+        "salt": record.salt,
+        "party": record.party,
+        "credential": record.credential,
+    }
     return UnloggedRead(**reader, ref=record.ref, what=what, act=act, digest=digest)
 
 
