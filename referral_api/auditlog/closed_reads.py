@@ -36,7 +36,7 @@ class ClosedReads:
         self._behind_closing = False
 
     def take(self, record: ServerRecord, sealed: Container[str], chronicles: Mapping[str, Chronicle]) -> None:
-        """The next record. `sealed` are the digests of all acts so far that have ciphertext, `chronicles` the referrals.
+        """The next record. `sealed` are the digests of all acts so far with ciphertext, `chronicles` the referrals.
 
         Raises TAMPERED (`unlogged-read`): `open` where no closing stands before it, `known` where the log has the act
         or the referral.

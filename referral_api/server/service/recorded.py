@@ -127,13 +127,8 @@ def _unlogged(conn: Connection, record: ServerRecord) -> UnloggedRead | None:
         return None
     if known or queries.acts_of_kind(conn, record.ref, Act.ERASE):
         return None
-    reader: dict[str, Any] = {
-        "t": record.t,
-        "salt": record.salt,
-        "party": record.party,
-        "credential": record.credential,
-    }
-    return UnloggedRead(**reader, ref=record.ref, what=what, act=act, digest=digest)
+    told: dict[str, Any] = record.model_dump(include={"t", "salt", "party", "credential", "ref"})
+    return UnloggedRead(**told, what=what, act=act, digest=digest)
 
 
 def _floor(batch: Batch) -> int:
