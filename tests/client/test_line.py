@@ -173,7 +173,7 @@ def test_who_is_asked_to_wait_and_does_is_waited_for(secured: Path | None) -> No
         line.sendall(WHOLE)
 
     with talking(says, secured) as line:
-        assert line.transmit(Request("GET", "/v1/inbox", wait_s=2 * ANSWER_S), {}).body == b"ok"
+        assert line.transmit(Request("GET", "/v1/inbox", wait_s=3), {}).body == b"ok"
 
 
 def test_what_takes_long_to_send_is_not_too_slow() -> None:

@@ -112,7 +112,7 @@ def year(caller: Caller) -> int:
     return datetime.fromtimestamp(caller.client.session.now(), UTC).year
 
 
-def demand_refusals(pair: Pair, refs: list[str], reason: str) -> None:
+def demand_refusals(pair: Pair, refs: list[str], *reasons: str) -> None:
     """Both servers take nothing, say so by the runbook's name, and answer every other call as it should be."""
     for at in range(len(pair.processes)):
         for name in ("operator", "officer", "auditor"):
@@ -124,7 +124,8 @@ def demand_refusals(pair: Pair, refs: list[str], reason: str) -> None:
                 packs = {(f"/v1/evidence/{ref}", 503, code) for code in ("writes-closed", "checkpoint-pending")}
                 assert set(ill) <= packs
         refused = put(pair.caller(at, "operator"), parcel(pair.world))
-        assert (refused.status, refused.code, refused.json["reason"]) == (503, "writes-closed", reason)
+        assert (refused.status, refused.code) == (503, "writes-closed")
+        assert (reason := refused.json["reason"]) in reasons
         lost = {
             "kid": pair.world.officer.keys.access.signing_key().public.kid,
             "reason": "lost",
@@ -195,7 +196,9 @@ def test_both_servers_refuse_a_database_that_grew_again_without_them(pair: Pair,
         for one in grown:
             assert put(pair.caller(2, "operator"), one).status == 201
         pair.processes.pop()
-    demand_refusals(pair, [first.ref, sent[0].ref, grown[0].ref, grown[-1].ref], "database-differs")
+    # Who has something of its own to write every half minute may have met it while it was still shorter.
+    refs = [first.ref, sent[0].ref, grown[0].ref, grown[-1].ref]
+    demand_refusals(pair, refs, "database-differs", "database-shorter")
     # What only the wrong database holds may be the only copy: it is served, and its reading is on no log's account.
     for at in range(2):
         assert pair.caller(at, "officer").client.open(grown[0].ref).body is not None
