@@ -58,6 +58,8 @@ _BY_WHAT = {
     "gate": "gate",
     "keys-log": "both_logs",
 }
+_BY_REASON = {"lost": "lost", "late": "stale", "stale": "stale"}
+"""Of what is missing."""
 _BY_CHECK = {
     Check.KEYS_LOG: "keys_log",
     Check.CHECKPOINT: "checkpoint",
@@ -170,7 +172,7 @@ def kind_of(fault: Mapping[str, Any]) -> str:
     if fault["kept"]:
         return "kept"
     if fault["missing"]:
-        return "lost" if facts.get("reason") == "lost" else "missing"
+        return _BY_REASON.get(str(facts.get("reason")), "missing")
     if facts.get("reason") in ("shrunk", "forked"):
         return str(facts["reason"])
     return _BY_WHAT.get(str(facts.get("what")), _BY_CHECK[Check(fault["check"])])

@@ -125,7 +125,7 @@ class ContinuedSource:
         self._kept = MirrorSource(kept)
         self._folder = incoming
         self._incoming = MirrorSource(incoming)
-        self._upstream = upstream
+        self.upstream = upstream
         self._withheld: Container[Place] = frozenset()
         self._absent: set[Place] = set()
         """What was asked for and not had: it is asked for once."""
@@ -140,18 +140,18 @@ class ContinuedSource:
 
     def checkpoint(self, log: str) -> bytes:
         """The newest checkpoint, never the kept one."""
-        return self._upstream.checkpoint(log)
+        return self.upstream.checkpoint(log)
 
     def cosigned(self, log: str) -> bytes:
         """As `checkpoint`."""
-        return self._upstream.cosigned(log)
+        return self.upstream.cosigned(log)
 
     def tile(self, log: str, name: TileName) -> bytes:
         """A tile or entry bundle: the kept one where it is as wide."""
         for near in (self._kept, self._incoming):
             with suppress(ReferralError):
                 return near.tile(log, name)
-        raw = self._upstream.tile(log, name)
+        raw = self.upstream.tile(log, name)
         put(self._folder / log / name.path(), raw)
         return raw
 
@@ -171,7 +171,7 @@ class ContinuedSource:
             if index not in found and (log, index) not in self._absent
         ]
         fetched = {
-            one.index: one for first, many in _runs(lacking) for one in self._upstream.records(term, first, many)
+            one.index: one for first, many in _runs(lacking) for one in self.upstream.records(term, first, many)
         }
         self._absent.update((log, index) for index in lacking if index not in fetched)
         if fetched:
@@ -181,6 +181,11 @@ class ContinuedSource:
     def forget(self) -> None:
         """Drop what was laid by: it is in the copy now, or was not worth keeping."""
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def is_live(source: Source) -> bool:
+    """Whether what is read is the exchange itself, as it is now."""
+    return isinstance(source, HttpSource) or (isinstance(source, ContinuedSource) and is_live(source.upstream))
 
 
 def block_path(path: Path, term: Term, block: int) -> Path:
