@@ -171,8 +171,8 @@ AUDIT: Final[Mapping[str, tuple[str, str]]] = {
         "The copy kept on this machine is not the one that was verified: it changed here, not at the exchange",
     ),
     "explain.means.stale": (
-        "Ningún quórum de testigos refrendó en la última hora lo que se muestra: puede ser una vista vieja, o de otra historia",
-        "No quorum of witnesses has cosigned within the hour what is shown: it may be an old view, or of another history",
+        "Ningún quórum refrendó en la última hora lo que se muestra: puede ser una vista vieja, o de otra historia",
+        "No quorum has cosigned within the hour what is shown: it may be an old view, or of another history",
     ),
     "explain.means.missing": (
         "Falta algo que debía estar; puede ser una avería o una ocultación",
@@ -248,8 +248,8 @@ AUDIT: Final[Mapping[str, tuple[str, str]]] = {
         "Find out who touched this machine; then verify again on another one: referral audit verify --full",
     ),
     "explain.do.stale": (
-        "Compare la hora de este equipo; pregunte a cada testigo qué refrendó (referral audit witnesses). Repita en una hora",
-        "Compare this machine's clock; ask each witness what it cosigned (referral audit witnesses). Repeat in an hour",
+        "Revise la hora de este equipo; pregunte a cada testigo qué refrendó (referral audit witnesses)",
+        "Check this machine's clock; ask each witness what it cosigned (referral audit witnesses)",
     ),
     "explain.do.missing": (
         "Repita en una hora. Si sigue faltando, pida por escrito al operador qué falta y por qué",

@@ -48,7 +48,7 @@ EVIDENCE = {
         "that others see the same log: no policy names witnesses",
     ),
     "unchecked.omission": (
-        "que no falte nada sobre lo que nada se apoya, al final o en medio: sólo el registro entero (referral audit verify)",
+        "que no falte nada sobre lo que nada se apoya, al final o en medio: sólo el registro entero (audit verify)",
         "that nothing is missing on which nothing builds, at the end or in between: only the whole log (audit verify)",
     ),
     "unchecked.sealed": (

@@ -222,8 +222,8 @@ _RESULTS: Final[Mapping[str, tuple[str, str]]] = {
         "Root: {root}. Write it down: it is what every machine pins.",
     ),
     "init.files": (
-        "Configuración {config} · claves {keys} (guarde una copia) · firmante {signer} (muévalo a otro disco; nunca copiado).",
-        "Settings {config} · keys {keys} (keep a copy) · signer {signer} (move it to another disk; never a copy of it).",
+        "Configuración {config} · claves {keys} (guarde copia) · firmante {signer} (a otro disco; nunca una copia).",
+        "Settings {config} · keys {keys} (keep a copy) · signer {signer} (move to another disk; never a copy).",
     ),
     "init.invitation": (
         "Invitación de {party}: {path}, con su ficha {entry}",

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from referral_api.auditlog.erasures import Place
+from referral_api.auditlog.note import MAX_NOTE_BYTES
 from referral_api.auditlog.report import RawRecord, Source
 from referral_api.auditlog.tiles import ENTRIES, TILE_WIDTH, TileName
 from referral_api.client import exchange
@@ -24,6 +25,7 @@ from referral_api.client.session import Session
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.terms import Term
 from referral_api.formats.strict_json import canonical, parse
+from referral_api.outside import read_handed
 
 RECORDS_A_CALL = 200  # R-05
 TAIL = "tail.json"
@@ -99,16 +101,16 @@ class MirrorSource:
 
     def checkpoint(self, log: str) -> bytes:
         """The checkpoint that the mirror was made for."""
-        return _read(self._path / log / "checkpoint")
+        return read_handed(self._path / log / "checkpoint", MAX_NOTE_BYTES)
 
     def cosigned(self, log: str) -> bytes:
         """The one that a quorum had cosigned when the mirror was made; else the checkpoint itself, which may be one."""
         target = self._path / log / COSIGNED
-        return _read(target) if target.exists() else self.checkpoint(log)
+        return read_handed(target, MAX_NOTE_BYTES) if target.exists() else self.checkpoint(log)
 
     def tile(self, log: str, name: TileName) -> bytes:
         """A tile or entry bundle."""
-        return _read(self._path / log / name.path())
+        return read_handed(self._path / log / name.path(), name.most_bytes)
 
     def records(self, term: Term, start: int, count: int) -> list[RawRecord]:
         """The records behind so many leaves."""
@@ -206,7 +208,7 @@ def encode_records(records: Sequence[RawRecord]) -> bytes:
 
 def parse_block(target: Path) -> list[RawRecord]:
     """The records of a mirror's block. Raises NOT_FOUND, MALFORMED."""
-    return parse_records(parse(_read(target), max_bytes=_MAX_BLOCK_BYTES))
+    return parse_records(parse(read_handed(target, _MAX_BLOCK_BYTES), max_bytes=_MAX_BLOCK_BYTES))
 
 
 def parse_records(value: Any) -> list[RawRecord]:
@@ -242,13 +244,6 @@ def put(target: Path, raw: bytes) -> None:
     """Write a file of a mirror, as a whole."""
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_private(target, raw)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        raise ReferralError(ErrorCode.NOT_FOUND, what=path.name) from None
 
 
 def _record(value: Any) -> RawRecord:
