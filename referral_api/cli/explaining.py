@@ -37,11 +37,13 @@ from referral_api.client.audit import verifying
 from referral_api.client.audit.kept import Kept
 from referral_api.client.sdk import Client
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.terms import TERM
 from referral_api.domain.words import Role, State
 from referral_api.formats.strict_json import canonical, parse
 
 _MAX_REPORT_BYTES = 1 << 20
 _REF, _SLUG = re.compile("[0-9a-f-]{36}"), re.compile("[a-z0-9-]{1,64}")
+_LOG = re.compile(rf"audit/{TERM}")
 _RESULTS = {"intact": Exit.OK, "false": FALSE, "incomplete": INCOMPLETE}
 _BY_WHAT = {
     "kept-copy": "kept",
@@ -198,7 +200,8 @@ def _is_report(document: Any) -> bool:
         return (
             document["schema"] == SCHEMA
             and isinstance(document["issuer"], str)
-            and 0 <= int(document["at"]) < 1 << 40
+            and type(document["at"]) is int
+            and 0 <= document["at"] < 1 << 40
             and document["result"] in _RESULTS
             and (document["result"] == "intact") == (document["complete"] is True and not document["faults"])
             and all(
@@ -211,6 +214,12 @@ def _is_report(document: Any) -> bool:
             and {"referrals", "witnesses"} <= document.keys()
             and all(int(size) >= 0 for size in (document["witnessed"] or {}).values())
             and int(document["erased"]) >= 0
+            and all(
+                _LOG.fullmatch(one["log"])
+                and all(type(one[name]) is int for name in ("kept", "signed", "absent", "checkpoint"))
+                and all(isinstance(name, str) for name in one["witnesses"])
+                for one in document.get("lost", ())
+            )
             and all(
                 _REF.fullmatch(ref) and _SLUG.fullmatch(one["unit"]) and State(one["state"])
                 for ref, states in document["final_states"].items()

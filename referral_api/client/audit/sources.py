@@ -172,9 +172,7 @@ class ContinuedSource:
             for index in (*sorted(erased), *range(following, start + count))
             if index not in found and (log, index) not in self._absent
         ]
-        fetched = {
-            one.index: one for first, many in _runs(lacking) for one in self.upstream.records(term, first, many)
-        }
+        fetched = {one.index: one for first, many in _runs(lacking) for one in self.upstream.records(term, first, many)}
         self._absent.update((log, index) for index in lacking if index not in fetched)
         if fetched:
             put(block_path(self._folder, term, block), encode_records(_in_order(incoming | fetched)))
