@@ -21,6 +21,7 @@ from referral_api.auditlog.losses import LEAVES_TO_TELL, LostLog, read_lost
 from referral_api.auditlog.note import parse_note
 from referral_api.auditlog.records import LogClosed, parse_record
 from referral_api.auditlog.report import Check, Fault, Head, OnProgress, Report, Source, unheard
+from referral_api.auditlog.trail import AHEAD_S
 from referral_api.auditlog.verification import verify_full
 from referral_api.client import exchange
 from referral_api.client.audit import mirroring
@@ -35,7 +36,7 @@ from referral_api.client.audit.sources import (
     parse_records,
     put,
 )
-from referral_api.client.audit.witnesses import AHEAD_S, FRESH_S
+from referral_api.client.freshness import FRESH_S
 from referral_api.client.losses import find_following
 from referral_api.client.profile import Pin
 from referral_api.client.session import Session
