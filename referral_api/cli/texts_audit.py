@@ -140,8 +140,8 @@ AUDIT: Final[Mapping[str, tuple[str, str]]] = {
         "Each log has only grown since the last time",
     ),
     "explain.check.witnesses": (
-        "Los testigos vieron la misma historia, y todo lo que no es de la última hora",
-        "The witnesses have seen the same history, and all of it but for the last hour",
+        "Los testigos vieron la misma historia en la última hora, y todo lo que no es de esa hora",
+        "The witnesses have seen the same history, within the last hour, and all of it but for that hour",
     ),
     "explain.check.leaves": (
         "Cada hoja está en el árbol que se firmó, en orden y con su hora",
@@ -177,6 +177,10 @@ AUDIT: Final[Mapping[str, tuple[str, str]]] = {
     "explain.means.kept": (
         "La copia guardada en este equipo ya no es la que se comprobó: cambió aquí, no en el servidor",
         "The copy kept on this machine is not the one that was verified: it changed here, not at the exchange",
+    ),
+    "explain.means.stale": (
+        "Ningún quórum refrendó en la última hora lo que se muestra: puede ser una vista vieja, o de otra historia",
+        "No quorum has cosigned within the hour what is shown: it may be an old view, or of another history",
     ),
     "explain.means.missing": (
         "Falta algo que debía estar; puede ser una avería o una ocultación",
@@ -250,6 +254,10 @@ AUDIT: Final[Mapping[str, tuple[str, str]]] = {
     "explain.do.kept": (
         "Averigüe quién tocó este equipo; luego, en otro, compruebe de nuevo: referral audit verify --full",
         "Find out who touched this machine; then verify again on another one: referral audit verify --full",
+    ),
+    "explain.do.stale": (
+        "Revise la hora de este equipo; pregunte a cada testigo qué refrendó (referral audit witnesses)",
+        "Check this machine's clock; ask each witness what it cosigned (referral audit witnesses)",
     ),
     "explain.do.missing": (
         "Repita en una hora. Si sigue faltando, pida por escrito al operador qué falta y por qué",

@@ -148,8 +148,23 @@ def a_file_more(contents: Contents) -> None:
 
 
 @spoils(Step.MANIFEST)
+def a_file_of_a_term_that_cannot_be(contents: Contents) -> None:
+    contents["audit-9999/checkpoint"] = b"more"
+
+
+@spoils(Step.MANIFEST)
 def a_manifest_with_another_member(contents: Contents) -> dict[str, Any]:
     return {"also": 1}
+
+
+@spoils(Step.MANIFEST)
+def a_manifest_for_nobody(contents: Contents) -> dict[str, Any]:
+    return {"relation": "judge"}
+
+
+@spoils(Step.MANIFEST)
+def a_manifest_of_a_recipient_without_a_unit(contents: Contents) -> dict[str, Any]:
+    return {"relation": "recipient"}
 
 
 @spoils(Step.KEYS_LOG)
@@ -231,6 +246,19 @@ def forge_head(contents: Contents, note: bytes) -> None:
     before = contents[f"{LOG}/checkpoint"]
     for name in (f"{LOG}/checkpoint", *names(contents, ".tlog-proof")):
         contents[name] = contents[name].replace(before, note)
+
+
+def test_what_nothing_builds_on_can_be_left_out_unseen_and_every_pack_says_so(good: bytes) -> None:
+    for ending in (".record.json", ".act.json"):
+        last = names(read_archive(good), ending)[-1].partition(".")[0]
+
+        def leave_out(contents: Contents, last: str = last) -> None:
+            for name in [name for name in contents if name.startswith(last)]:
+                del contents[name]
+
+        report = verified(spoiled(good, leave_out))
+        assert report.verdict is Verdict.OK
+        assert Unchecked.OMISSION in report.unchecked
 
 
 @pytest.mark.parametrize("name", SPOILS)
