@@ -174,12 +174,15 @@ class SigningHost:
         stored = logbook.latest_checkpoint(conn, log)
         if stored is None or stored.size <= self._size(log):
             return
-        checkpoint = verify_checkpoint(stored.note, self._trust(log))
         try:
-            root = logbook.frontier_at(conn, log, checkpoint.size).root()
+            checkpoint = verify_checkpoint(stored.note, self._trust(log))
+            fits = (checkpoint.size, checkpoint.root) == (
+                stored.size,
+                logbook.frontier_at(conn, log, stored.size).root(),
+            )
         except ReferralError:
-            root = b""
-        if root != checkpoint.root:
+            fits = False
+        if not fits:
             doubt = closed("database-differs", log)
             self._on_doubt(doubt)
             raise doubt
