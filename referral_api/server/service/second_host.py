@@ -172,8 +172,8 @@ class SigningHost:
     def _look(self, conn: Connection, log: str) -> None:
         """Take the newest checkpoint that is kept of a log, if it is new, signed, and of this database."""
         stored = logbook.latest_checkpoint(conn, log)
-        if stored is None or stored.size <= self._size(log):
-            return
+        if stored is None or stored.size <= self._size(log) or logbook.following(conn, log) is not None:
+            return  # Of a log that has lost leaves the newest covers what nobody has, and none will come.
         try:
             checkpoint = verify_checkpoint(stored.note, self._trust(log))
             fits = (checkpoint.size, checkpoint.root) == (
