@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 import tomllib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,11 +68,14 @@ def run_tests(top: Path, tests: str) -> tuple[int, str]:
     ) as process:
         try:
             said, _ = process.communicate(timeout=PATIENCE_S)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            said, _ = process.communicate()
-            return ENDLESS, said
-        return process.returncode, said
+            code = process.returncode
+        except subprocess.TimeoutExpired as error:
+            code, said = ENDLESS, (error.output or b"").decode(errors="replace")
+        finally:
+            # Also where this program is interrupted; and whatever the tests have left running.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    return code, said
 
 
 class Trial:
