@@ -122,6 +122,22 @@ def test_every_missing_file_is_found(good: bytes) -> None:
             assert verified(spoiled(good, partial(_leave_out, name))).verdict is not Verdict.OK, name
 
 
+def test_what_the_manifest_does_not_say_of_a_file_is_found_by_the_manifest_alone(good: bytes) -> None:
+    """Whole archives, in which nothing else would tell: a page's bytes, a file too many, one listed and not there."""
+    page, proof = PAGES[0], names(read_archive(good), ".tlog-proof")[0]
+    changed = read_archive(good)
+    changed[page] = changed[page][:-1] + b" "
+    added = read_archive(good)
+    added[proof.replace("/0", "/9")] = added[proof]
+    strange = read_archive(spoiled(good, lambda contents: contents.update({"more.html": b"<!doctype html>"})))
+    for contents, reason in ((changed, None), (added, "unlisted"), (strange, "archive-name")):
+        report = verified(write_archive(contents))
+        assert Step.MANIFEST in failed(report)
+        (fault,) = (one for one in report.faults if one.step is Step.MANIFEST)
+        assert fault.error.facts.get("reason") == reason
+        assert fault.error.code is (ErrorCode.DIGEST_MISMATCH if reason is None else ErrorCode.MALFORMED)
+
+
 def test_a_page_that_is_not_ours_is_told_and_condemns_nothing(good: bytes) -> None:
     def other(contents: Contents) -> None:
         contents["verificador.html"] = b"<!doctype html>"

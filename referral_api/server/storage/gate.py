@@ -86,6 +86,10 @@ def gate_beside(
         with db.read() as conn:
             found = {*logbook.names(conn), *promised}
         for name in sorted(found):
+            with db.read(snapshot=True) as conn:
+                if (after := logbook.following(conn, name)) is not None:
+                    _check_lost(conn, name, after)
+                    continue
             for size, root in promised.get(name, ()):
                 check_promise(db, name, size, root)
             with db.read(snapshot=True) as conn:
