@@ -11,6 +11,7 @@ Implements: R-52, R-92, R-95, R-98 (what is searched for); design §9.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -156,15 +157,16 @@ def _verified(
     found: Sequence[RawRecord],
     wanted: Mapping[str, str],
 ) -> Iterator[Item]:
-    """The items of one look at these indices, in log order, up to the proved head."""
-    given = {one.index: one for one in found if one.index < proven.head.size}
+    """The items of one look at these indices, in log order, up to the proved head.
+
+    All that was given is verified before anything is said of what was not: what is false must not pass for missing.
+    """
+    given = {one.index: verify_item(session, proven, one) for one in found if one.index < proven.head.size}
     for index in sorted(given) if wanted else looked:
         if index not in given:
             gaps.judge(proven.log, index)
-            continue
-        item = verify_item(session, proven, given[index])
-        if item.fits(wanted):
-            yield item
+        elif given[index].fits(wanted):
+            yield given[index]
 
 
 def verify_item(session: Session, proven: Proven, raw: RawRecord) -> Item:
@@ -236,12 +238,13 @@ def _key_event(index: int, leaf: bytes) -> KeyEvent:
 
 
 def _page(session: Session, term: Term, start: int, wanted: Mapping[str, str]) -> tuple[list[RawRecord], int | None]:
-    """One page of what is wanted, and where the next one begins. Raises MALFORMED (`members`)."""
+    """One page of what is wanted, and where the next one begins. Raises MALFORMED (`members`), TAMPERED (`index`)."""
     answer = session.read_json(exchange.records(term, start, RECORDS_A_CALL, **wanted))
     following = answer.get("next", ...)
     if not isinstance(following, (int, type(None))):
         raise ReferralError(ErrorCode.MALFORMED, reason="members")
-    return parse_records(answer.get("records")), following
+    within = range(start, sys.maxsize if following is None else following)
+    return parse_records(answer.get("records"), within=within), following
 
 
 def _act(session: Session, proven: Proven, leaf: Leaf, term: Term, raw: RawRecord) -> Item:
@@ -259,7 +262,7 @@ def _act(session: Session, proven: Proven, leaf: Leaf, term: Term, raw: RawRecor
         if (place.origin, place.index, receipt.payload.time) != (proven.head.origin, raw.index, leaf.logged_s):
             raise ReferralError(ErrorCode.RECEIPT_MISMATCH, member="log")
     elif act.party != EXCHANGE:
-        raise ReferralError(ErrorCode.RECEIPT_MISMATCH, member="absent")
+        raise ReferralError(ErrorCode.RECEIPT_MISMATCH, member="absent", log=proven.log, index=raw.index)
     return Item(term, raw.index, leaf.logged_s, act=act, receipt=receipt, signer=seal.kind)
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from referral_api.auditlog.checkpoint import Checkpoint, TrustPolicy, verify_checkpoint
 from referral_api.auditlog.erasures import Erasing, Erasures, Place, erasing_leaves
-from referral_api.auditlog.leaf import parse_leaf
+from referral_api.auditlog.leaf import LeafKind, parse_leaf
 from referral_api.auditlog.losses import LostLog, read_lost
 from referral_api.auditlog.merkle import HASH_BYTES, Frontier, leaf_hash, verify_consistency
 from referral_api.auditlog.report import OnProgress, RawRecord, Source, is_absent, unheard
@@ -33,10 +33,13 @@ from referral_api.auditlog.tiles import (
     tile_width,
     tiles_of,
 )
+from referral_api.auditlog.trail import verify_logged_receipt
 from referral_api.client.audit.sources import COSIGNED, MirrorSource, block_path, encode_records, parse_block, put
 from referral_api.client.trust import audit_policy, entry_bundles, keys_policy, policy_of
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.terms import Term
+from referral_api.formats.act import parse_act
+from referral_api.formats.parties import EXCHANGE
 from referral_api.formats.statements import KeyMap
 from referral_api.formats.strict_json import sha256_b64u
 
@@ -60,7 +63,7 @@ def mirror(
     # The newest first: how far a log is held that has lost leaves, its next term says once it is here and verified.
     for log, policy in reversed(list(policies(keymap, terms).items())):
         lost = _lost(path, log, policy.log.name) if log != "keys" and Term.of_log(log).following in terms else None
-        copy = copies[log] = _Copy(source, log, path / log, policy, lost)
+        copy = copies[log] = _Copy(source, log, path / log, policy, lost, keymap)
         if copy.rests:
             continue
         copy.hashes()
@@ -124,10 +127,13 @@ def _drop(path: Path, named: Collection[Place]) -> None:
 class _Copy:
     """One log on its way from a source to a folder."""
 
-    def __init__(self, source: Source, log: str, folder: Path, policy: TrustPolicy, lost: LostLog | None) -> None:
+    def __init__(
+        self, source: Source, log: str, folder: Path, policy: TrustPolicy, lost: LostLog | None, keymap: KeyMap
+    ) -> None:
         self._source = source
         self._log = log
         self._folder = folder
+        self._keymap = keymap
         self._raw = source.checkpoint(log)
         self._new: Checkpoint = verify_checkpoint(self._raw, policy)
         if lost is not None:
@@ -245,6 +251,8 @@ class _Copy:
                 )
                 found = {one.index: one for one in (*held, *more)}
                 absent += verify_records(start, leaves, list(found.values()))
+                for index, one in found.items():
+                    _verify_receipt(self._log, index, leaves[index - start], one, self._keymap)
                 put(target, encode_records([found[index] for index in sorted(found)]))
             progress(f"records {self._log}", start + name.width, self.size)
         return absent
@@ -302,6 +310,18 @@ def _held(target: Path) -> list[RawRecord]:
 def _is_behind(one: RawRecord, start: int, leaves: Sequence[bytes]) -> bool:
     at = one.index - start
     return 0 <= at < len(leaves) and sha256_b64u(one.record) == parse_leaf(leaves[at]).digest
+
+
+def _verify_receipt(log: str, index: int, leaf: bytes, found: RawRecord, keymap: KeyMap) -> None:
+    """Of an act: that its receipt is the exchange's, and of this place. Raises RECEIPT_MISMATCH (`absent`: withheld)."""
+    told = parse_leaf(leaf)
+    if told.kind not in (LeafKind.ACT, LeafKind.ERASE):
+        return
+    act = parse_act(found.record)
+    if found.receipt is not None:
+        verify_logged_receipt(log, index, act, told, found.receipt, keymap)
+    elif act.party != EXCHANGE:
+        raise ReferralError(ErrorCode.RECEIPT_MISMATCH, member="absent", log=log, index=index)
 
 
 def verify_records(start: int, leaves: Sequence[bytes], found: Sequence[RawRecord]) -> list[int]:
