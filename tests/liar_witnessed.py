@@ -23,9 +23,9 @@ from referral_api.auditlog.tiles import TILE_WIDTH
 from referral_api.client import exchange
 from referral_api.domain.errors import ErrorCode
 from referral_api.domain.words import Act, CredentialId, PartyId
+from referral_api.formats.act import build_act, parse_act
 from referral_api.server.service.batch import Batch, Done, Job
 from referral_api.server.storage.keyfiles import load_signers
-from referral_api.formats.act import build_act, parse_act
 from referral_api.witness.keys import cosigning_keys
 from tests.forgery import payload_of
 from tests.liar import Liar
@@ -86,7 +86,8 @@ class WitnessedScene(Scene):
         client, caller = self.world.client("stranger"), self.world.caller("stranger")
         session, keys = client.session, client.keys
         session.sync_keys()
-        party = session.keymap.get_party(client.profile.party)
+        party = session.keymap.find_party(client.profile.party)
+        assert party is not None
         body, before = payload_of(session.replica.leaves[party.index].decode())["body"], party.statement
         for seq in range(party.seq + 1, party.seq + 1 + count):
             act_id = session.ambient.act_id()

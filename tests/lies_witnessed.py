@@ -15,7 +15,9 @@ from hashlib import sha256
 from typing import Any
 
 from referral_api.auditlog.checkpoint import Checkpoint, cosign_checkpoint, parse_checkpoint
+from referral_api.auditlog.container import read_archive
 from referral_api.auditlog.note import NoteSignature, SignedNote, VerifierKey, parse_note
+from referral_api.auditlog.pack import MANIFEST, read_manifest, seal_pack
 from referral_api.auditlog.proof import format_proof, parse_proof
 from referral_api.auditlog.tiles import ENTRIES, TILE_WIDTH, TileName
 from tests.forgery import body, bundle_of, changed, flipped, forked, log_of, one_leaf_less
@@ -181,6 +183,61 @@ def _of_witnesses() -> Iterator[Lie]:
     )  # fmt: skip
 
 
+# Evidence packs whose manifests are made again, as whoever forges one would.
+
+
+def repacked(change: Callable[[Liar, dict[str, bytes]], object]) -> Tell:
+    """A pack with other files, and a manifest that lists them."""
+
+    def tell(liar: Liar, _asked: Asked, answer: Answer) -> Answer | None:
+        if answer.status != 200:
+            return None
+        contents = read_archive(answer.body)
+        manifest = read_manifest(contents.pop(MANIFEST)).wire()
+        del manifest["files"]
+        change(liar, contents)
+        return body(answer, seal_pack(manifest, contents))
+
+    return tell
+
+
+def cosigned_within(lines: Lines) -> Tell:
+    """A pack whose checkpoints stand under other cosignatures, within its proofs too."""
+
+    def change(liar: Liar, contents: dict[str, bytes]) -> None:
+        for name in [name for name in contents if name.endswith("/checkpoint")]:
+            before, part = contents[name], name.partition("/")[0]
+            note = parse_note(before)
+            found = lines(liar, liar.kept["audit"] if part.startswith("audit") else "keys", note)
+            after = SignedNote(note.text, (*_own(note), *(found or ()))).to_bytes()
+            for other in [other for other in contents if other.startswith(f"{part}/")]:
+                contents[other] = contents[other].replace(before, after)
+
+    return repacked(change)
+
+
+def _act_altered(_liar: Liar, contents: dict[str, bytes]) -> None:
+    """One signature of one act is another; only its leaf and the signature itself can tell."""
+    name = next(name for name, raw in contents.items() if raw.startswith(b'{"payload"'))
+    contents[name] = flipped(contents[name], contents[name].rindex(b'"signature":"') + 40)
+
+
+def _of_packs() -> Iterator[Lie]:
+    own, count = "the witness's key", "the quorum counts witnesses"
+    rows: tuple[tuple[str, str, str, Tell], ...] = (
+        ("cosignatures forged", "one byte of one of them", own, cosigned_within(_forged)),
+        ("cosignatures under their keys", "by another key under theirs", own, cosigned_within(_under_their_keys)),
+        ("cosignatures of the other log", "true, of another tree", own, cosigned_within(_of_the_other_log)),
+        ("cosignatures by strangers", "of no policy", count, cosigned_within(_strangers)),
+        ("cosignatures in their names", "by other keys", count, cosigned_within(_in_their_names)),
+        ("cosignatures of one", "both keys of one witness", count, cosigned_within(lambda _l, _log, n: _of_one(n))),
+        ("cosignatures taken away", "the log's own alone", count, cosigned_within(lambda _l, _log, _n: [])),
+        ("act altered", "one byte of its signature", "its leaf", repacked(_act_altered)),
+    )
+    for what, says, noticed, tell in rows:
+        yield Lie(f"cosigned pack: {what}", says, noticed, frozenset({K.EVIDENCE}), tell, family="cosigned pack")
+
+
 # Logs of several bundles.
 
 
@@ -279,5 +336,5 @@ def _of_many_keys() -> Iterator[Lie]:
     yield lie("full tile emptied", "no bytes", width, tiles, 0, lambda _l, _a, _raw: b"", "new")
 
 
-WITNESSED: dict[str, Lie] = {lie.name: lie for lie in _of_witnesses()}
+WITNESSED: dict[str, Lie] = {lie.name: lie for lie in (*_of_witnesses(), *_of_packs())}
 LONG: dict[str, Lie] = {lie.name: lie for lie in (*_of_many_leaves(), *_of_many_keys())}

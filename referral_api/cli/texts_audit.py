@@ -345,7 +345,7 @@ AUDIT: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "fault.receipt-absent.why": (
         "Todo acto de una parte tiene su acuse firmado; sin él no se ve en qué lugar del registro está ni qué cambió.",
-        "Every act of a party has its signed receipt; without it nobody sees where in the log it is, or what it changed.",
+        "Every act of a party has its signed receipt; without it nobody sees where in the log it is or what changed.",
     ),
     "fault.receipt-absent.do": (
         "Pida el acuse al operador o a quien firmó el acto, que guarda el suyo: referral receipt show",

@@ -74,3 +74,120 @@ class Row:
         for lie in (lie for table in tables for lie in table.values()):
             if {lie.name, lie.family} & {*self.families} and lie.name not in self.untold:
                 yield lie
+
+
+NETWORK = ("no answer", "token")
+LOGS = (*NETWORK, "keys log", "audit log", "tiles", "records", "growth")
+KEYS = ("no answer", "keys log")
+ACT = ("no answer", "view", "receipt")
+_AT_REST = frozenset(f"consistency: {what}" for what in ("wrong", "short", "too long", "no hashes"))
+"""From a size to itself there is nothing to prove, and these change nothing."""
+_NO_SUCH_TERM = {"consistency: a term that is not": WITHHELD}
+"""Who only reads on finds no log there; who verifies, that it does not begin as such a log must."""
+
+_ONE_OF_EACH = (
+    "no answer: a portal's page", "no answer: nonsense", "token: a bearer token", "keys log: fork",
+    "audit log: rollback", "audit log: partial tile at a fuller path", "records: one left out",
+    "records: one with another's receipt", "consistency: a term that is not",
+)  # fmt: skip
+"""`audit explain --full` verifies as `audit verify` does; and what that found of every lie is explained too."""
+
+AUDITOR: dict[str, Row] = {
+    "audit verify": Row("auditor", ("audit", "verify"), LOGS, untold=_AT_REST),
+    "audit explain": Row("auditor", ("audit", "explain", "--full"), _ONE_OF_EACH),
+    "audit mirror": Row("auditor", ("audit", "mirror", "OUT"), LOGS, ends=_NO_SUCH_TERM, untold=_AT_REST),
+    "audit records": Row("auditor", ("audit", "records", "--limit", "1000"), LOGS, ends=_NO_SUCH_TERM, untold=_AT_REST),
+    "audit referral": Row(
+        "auditor", ("audit", "referral", "REF"), (*LOGS, "view"), ends=_NO_SUCH_TERM, untold=_AT_REST
+    ),
+    "audit keys": Row("auditor", ("audit", "keys"), (*NETWORK, "keys log")),
+}
+"""An auditor's verbs, which are told every lie of these families; `audit explain` goes over each report again."""
+_NEW = frozenset({"view: acknowledgement left out", "view: receipt of another act"})
+"""Of a referral that nobody has acknowledged yet there is one receipt."""
+ROWS: dict[str, Row] = {
+    "audit pack": Row(
+        "operator", ("audit", "pack", "REF", "--out", "OUT"), ("no answer", "pack"), ends={"pack": FALSE}
+    ),
+    "send": Row("operator", ("send", "emergencia.json", "--unit", UNIT), ("keys log", "no answer", "receipt")),
+    "timeline": Row("operator", ("timeline", "REF"), ("no answer", "view"), "accepted"),
+    "withdraw": Row("operator", ("withdraw", "REF", "--reason", "consent_withdrawn"), ACT, untold=_NEW),
+    "outbox flush": Row(
+        "operator", ("outbox", "flush"), ("no answer", "receipt", "growth"), "queued", untold=frozenset(_NO_SUCH_TERM)
+    ),
+    "outbox reseal": Row("operator", ("outbox", "reseal", "ACT"), ("no answer", "keys log", "receipt"), "stale"),
+    "outbox resend": Row("operator", ("outbox", "resend", "REF"), ("no answer", "receipt")),
+    "inbox list": Row("officer", ("inbox", "list"), ("no answer", "inbox")),
+    "inbox watch": Row("officer", ("inbox", "watch", "--once", "--wait", "0"), ("no answer", "inbox")),
+    "show": Row("officer", ("show", "REF"), ("no answer", "view", "bundle"), untold=_NEW),
+    "ack": Row("officer", ("ack", "REF"), ("no answer", "view", "bundle", "receipt"), untold=_NEW),
+    "accept": Row("officer", ("accept", "REF"), ACT, "acknowledged"),
+    "decline": Row("officer", ("decline", "REF", "--reason", "conflict_of_interest"), ACT, "acknowledged"),
+    "status": Row("officer", ("status", "REF", "--to", "registered"), ACT, "accepted"),
+    "receipt-failed": Row("officer", ("receipt-failed", "REF", "--reason", "cannot_decrypt"), ACT, untold=_NEW),
+    "note": Row("officer", ("note", "REF", "passphrase"), ACT, "accepted"),
+    "close": Row("officer", ("close", "REF", "--outcome", "not_located"), ACT, "accepted"),
+    "loss": Row("operator", ("loss",), ("no answer", "token")),
+    "whoami": Row("operator", ("whoami",), ("no answer", "token", "ping")),
+    "units list": Row("operator", ("units", "list"), KEYS),
+    "units show": Row("operator", ("units", "show", UNIT), KEYS),
+    "keys show": Row("operator", ("keys", "show"), KEYS),
+    "invite": Row("registrar", ("invite", "--entry", "entidad.json", "--out", "OUT"), ("no answer", "receipt")),
+    "enrol": Row(NEWCOMER, ("enrol",), ("no answer", "enrolment")),
+    "enrolments": Row("registrar", ("enrolments",), ("no answer", "enrolments")),
+    "approve": Row("registrar", ("approve", NEWCOMER, "--code-file", "digits"), ("no answer", "enrolments", "receipt")),
+}
+"""Everybody else's commands. The lies of a family are dealt out to those that could meet them: every call of the client
+meets every lie in tests/story/test_liar.py.
+"""
+_PACKS = {
+    "cosigned pack": FALSE,
+    **{
+        f"cosigned pack: cosignatures {what}": WITHHELD
+        for what in ("by strangers", "in their names", "of one", "taken away")
+    },
+}
+"""What is not a quorum is missing, and the pack is kept; what is under a witness's name and not its own is false."""
+_QUORUM = ("cosignatures: forged", "cosignatures: fewer")
+_COSIGNED = ("cosignatures", "audit cosignatures", "cosigned")
+_LONG = ("long log", "long keys log")
+WITNESSED: dict[str, Row] = {
+    "audit verify": Row("auditor", ("audit", "verify"), (*_LONG, *_COSIGNED)),
+    "audit mirror": Row("auditor", ("audit", "mirror", "OUT"), (*_LONG, *_COSIGNED)),
+    "audit records": Row("auditor", ("audit", "records", "--limit", "1000"), (*_LONG, "cosignatures")),
+    "audit referral": Row("auditor", ("audit", "referral", "REF"), (*_LONG, "cosignatures")),
+    "audit keys": Row(
+        "auditor", ("audit", "keys"), ("long keys log", "cosignatures", "keys log: fork of what is cosigned")
+    ),
+    "audit witnesses": Row("auditor", ("audit", "witnesses"), (*_LONG, *_COSIGNED)),
+    "audit pack": Row("operator", ("audit", "pack", "REF", "--out", "OUT"), ("cosigned pack",), ends=_PACKS),
+    "receipt upgrade": Row(
+        "operator", ("receipt", "upgrade", "ACT", "--wait", "1"), ("cosignatures", "receipt: of another act")
+    ),
+    "send": Row("operator", ("send", "emergencia.json", "--unit", UNIT), (*_QUORUM, "long keys log")),
+    "note": Row("officer", ("note", "REF", "passphrase"), _QUORUM),
+    "units list": Row("operator", ("units", "list"), (*_QUORUM, "long keys log")),
+}
+"""In front of an exchange with witnesses and long logs: run by tests/story/test_liar_witnessed.py, with every lie of
+these families (tests/lies_witnessed.py).
+"""
+SILENT = {
+    "outbox list": "reads the outbox", "receipt show": "reads the outbox", "receipt verify": "judges a file",
+    "audit verify-pack": "judges a file", "audit db": "reads the operator's own database",
+}  # fmt: skip
+"""Commands that make no call here, and why; all of `admin` and `witness` are the operators' own."""
+
+
+def dealt(name: str, *tables: Mapping[str, Lie]) -> list[Lie]:
+    """The lies that one of the other commands is told: its share of each family, and at least one."""
+    mine: list[Lie] = []
+    for family in ROWS[name].families:
+        every = [one for table in tables for one in table.values() if one.family == family and not one.slow]
+        every = [lie for lie in every if _meets(lie)]
+        share = [lie for at, lie in enumerate(every) if name == (those := _meets(lie))[at % len(those)]]
+        mine += share or [next(lie for lie in every if name in _meets(lie))]
+    return mine
+
+
+def _meets(lie: Lie) -> list[str]:
+    return [name for name, row in ROWS.items() if lie.family in row.families and lie.name not in row.untold]

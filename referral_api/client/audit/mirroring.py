@@ -16,13 +16,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 
 from referral_api.auditlog.checkpoint import Checkpoint, TrustPolicy, verify_checkpoint
 from referral_api.auditlog.erasures import Erasing, Erasures, Place, erasing_leaves
 from referral_api.auditlog.leaf import LeafKind, parse_leaf
 from referral_api.auditlog.losses import LostLog, read_lost
 from referral_api.auditlog.merkle import HASH_BYTES, Frontier, leaf_hash, verify_consistency
-from referral_api.auditlog.report import OnProgress, RawRecord, Source, is_absent, unheard
+from referral_api.auditlog.report import Head, OnProgress, RawRecord, Source, is_absent, unheard
 from referral_api.auditlog.tiles import (
     ENTRIES,
     TILE_WIDTH,
@@ -50,13 +51,19 @@ def policies(keymap: KeyMap, terms: Sequence[Term]) -> Mapping[str, TrustPolicy]
 
 
 def mirror(
-    source: Source, keymap: KeyMap, path: Path, terms: Sequence[Term], progress: OnProgress = unheard
+    source: Source,
+    keymap: KeyMap,
+    path: Path,
+    terms: Sequence[Term],
+    progress: OnProgress = unheard,
+    pins: Mapping[str, Head] = MappingProxyType({}),
 ) -> dict[str, int]:
     """Copy the keys log and the audit logs of these years, or bring a copy up to date; sizes by log.
 
-    `progress` is told of `leaves` and `records`. Raises what `verify_checkpoint` raises; INCONSISTENT (`shrunk`,
-    `forked`, or as `verify_consistency`) where the source does not continue this mirror, TAMPERED (`tile`, `leaves`,
-    `record`) and NOT_FOUND for what does not belong to the signed tree or is not to be had.
+    `progress` is told of `leaves` and `records`; `pins` are heads seen before, by origin, of which a folder may be
+    older. Raises what `verify_checkpoint` raises; INCONSISTENT (`shrunk`, `forked`, or as `verify_consistency`) where
+    the source does not continue this mirror and the pins, TAMPERED (`tile`, `leaves`, `record`), RECEIPT_MISMATCH and
+    NOT_FOUND for what does not belong to the signed tree or is not to be had.
     """
     copies: dict[str, _Copy] = {}
     absent: set[Place] = set()
@@ -64,6 +71,7 @@ def mirror(
     for log, policy in reversed(list(policies(keymap, terms).items())):
         lost = _lost(path, log, policy.log.name) if log != "keys" and Term.of_log(log).following in terms else None
         copy = copies[log] = _Copy(source, log, path / log, policy, lost, keymap)
+        copy.pin(pins.get(policy.log.name), lost)
         if copy.rests:
             continue
         copy.hashes()
@@ -140,7 +148,19 @@ class _Copy:
             lost.admit(self._new.size, self._new.root)
             self._new = Checkpoint(lost.origin, lost.kept, lost.kept_root)
         self._old = self._held(policy, lost)
+        self._pinned: Head | None = None
         self._fetched: dict[tuple[int, int], bytes] = {}
+
+    def pin(self, head: Head | None, lost: LostLog | None) -> None:
+        """Continue this head too. Raises INCONSISTENT (`shrunk`), and as `LostLog.admit`."""
+        if head is None:
+            return
+        if lost is not None:
+            lost.admit(head.size, head.root)
+        elif head.size > self.size:
+            raise ReferralError(ErrorCode.INCONSISTENT, reason="shrunk", pinned=head.size, found=self.size)
+        if head.size <= self.size:
+            self._pinned = head
 
     @property
     def size(self) -> int:
@@ -173,9 +193,11 @@ class _Copy:
     def hashes(self) -> None:
         """Every hash tile of the new tree, once it is seen to continue the mirror's."""
         self._edge()
-        if self._old is not None and 0 < self._old.size < self.size:
-            proof = TileReader(self.size, self._tile).consistency_proof(self._old.size)
-            verify_consistency(self._old.size, self._old.root, self.size, self._new.root, proof)
+        for old in (self._old, self._pinned):
+            if old is not None and old.size > 0:
+                grown = old.size < self.size
+                proof = TileReader(self.size, self._tile).consistency_proof(old.size) if grown else ()
+                verify_consistency(old.size, old.root, self.size, self._new.root, proof)
         for name in tiles_of(self.size):
             target = self._folder / name.path()
             if not target.exists():
@@ -313,7 +335,9 @@ def _is_behind(one: RawRecord, start: int, leaves: Sequence[bytes]) -> bool:
 
 
 def _verify_receipt(log: str, index: int, leaf: bytes, found: RawRecord, keymap: KeyMap) -> None:
-    """Of an act: that its receipt is the exchange's, and of this place. Raises RECEIPT_MISMATCH (`absent`: withheld)."""
+    """That an act's receipt is the exchange's, and of this place. Raises as `verify_logged_receipt`; RECEIPT_MISMATCH
+    (`absent`) where it is withheld.
+    """
     told = parse_leaf(leaf)
     if told.kind not in (LeafKind.ACT, LeafKind.ERASE):
         return

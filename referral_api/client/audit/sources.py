@@ -216,11 +216,12 @@ def parse_records(value: Any, *, within: range | None = None) -> list[RawRecord]
     if not isinstance(value, list):
         raise ReferralError(ErrorCode.MALFORMED, reason="members")
     found = [_record(one) for one in value]
-    before = -1
-    for one in found if within is not None else ():
-        if one.index not in within or one.index <= before:
-            raise ReferralError(ErrorCode.TAMPERED, what="record", reason="index", index=one.index)
-        before = one.index
+    if within is not None:
+        before = -1
+        for one in found:
+            if one.index not in within or one.index <= before:
+                raise ReferralError(ErrorCode.TAMPERED, what="record", reason="index", index=one.index)
+            before = one.index
     return found
 
 

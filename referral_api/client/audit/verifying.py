@@ -40,15 +40,13 @@ from referral_api.formats.strict_json import unb64u
 def mirror(session: Session, path: Path, terms: Sequence[Term], progress: OnProgress = unheard) -> dict[str, int]:
     """Copy the keys log and the audit logs of these years, or bring a copy up to date (mirroring.py); sizes by log.
 
-    Raises as `mirroring.mirror`, and INCONSISTENT where the logs do not continue what is pinned here.
+    Raises as `mirroring.mirror`, to which what is pinned here counts like an older mirror.
 
     Beside the newest year lies what its checkpoint does not cover yet, for recovery (R-97).
     """
     source, newest = HttpSource(session), max(terms)
-    # A folder may be new, and what this machine has seen of the logs is not.
-    for fault in _linked(session, source, _pinned(session, terms), _lost(session, source, terms)).faults:
-        raise fault.error
-    sizes = mirroring.mirror(source, session.keymap, path, terms, progress)
+    # The folder may be new; what this machine has seen of the logs is not.
+    sizes = mirroring.mirror(source, session.keymap, path, terms, progress, _pinned(session, terms))
     put(path / f"audit/{newest}" / TAIL, encode_records(source.tail(newest, sizes[f"audit/{newest}"])))
     for term in terms:
         if term != newest:
