@@ -109,7 +109,7 @@ def test_every_value_that_a_screen_can_show_has_its_words(family: str, values: l
 
 
 def test_every_kind_of_progress_that_the_floors_below_tell_has_its_words() -> None:
-    below = [path for floor in ("client", "auditlog") for path in (CLI.parent / floor).glob("*.py")]
+    below = [path for floor in ("client", "auditlog") for path in (CLI.parent / floor).rglob("*.py")]
     told = {kind for path in below for kind in re.findall(r'progress\(f?"([a-z]+)', path.read_text())}
     assert {f"busy.{kind}" for kind in told} == {key for key in texts.SCREENS if key.startswith("busy.")}
 
