@@ -255,7 +255,9 @@ def _of_records() -> Iterator[Lie]:
     yield lie("shifted by one", "each under its neighbour's index", _shift)
     yield lie("one without its receipt", "an act's receipt is withheld", _drop_receipt)
     yield lie("one with another's receipt", "an act's, beside another", _other_record_receipt)
-    yield lie("one too many", "the last again, under the next index", lambda found: found.append(_next(found[-1])))
+    yield lie(
+        "one that nobody asked for", "the first, from elsewhere", lambda found: found.insert(0, _before(found[0]))
+    )
     yield lie("one twice", "the last again, under its own index", lambda found: found.append(found[-1]))
 
 
@@ -271,8 +273,8 @@ def _other_record_receipt(found: list[dict[str, Any]]) -> object:
     return None
 
 
-def _next(one: dict[str, Any]) -> dict[str, Any]:
-    return one | {"index": one["index"] + 1}
+def _before(one: dict[str, Any]) -> dict[str, Any]:
+    return one | {"index": one["index"] - (1 << 20)}
 
 
 def _shift(found: list[dict[str, Any]]) -> None:

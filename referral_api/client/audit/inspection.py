@@ -195,10 +195,12 @@ def dossier(session: Session, ref: str, terms: list[Term]) -> Dossier:
     shown = fetch_referral(session, ReferralId(ref))
     items = tuple(item for term in terms for item in search(session, term, 0, {"ref": ref}))
     told = [one for item in items if (one := _told(session, item)) is not None]
-    known = {item.act.digest for item in items if item.act is not None and _accepted(item)}
+    known = {item.act.digest: item for item in items if item.act is not None and _accepted(item)}
     for act in shown.acts:
         if act.accepted and act.act.digest not in known:
             raise ReferralError(ErrorCode.TAMPERED, what="view", reason="omitted", digest=act.act.digest)
+        if act.accepted and (act.term, act.index) != (known[act.act.digest].term, known[act.act.digest].index):
+            raise ReferralError(ErrorCode.TAMPERED, what="view", reason="place", digest=act.act.digest)
     # What happened after the exchange had shown the referral is in its log already.
     last = max([(one.term, one.index) for one in shown.acts] + [(one.term, one.index) for one in shown.retrievals])
     then = fold_told([one for one in told if (one.term, one.index) <= last])
