@@ -154,7 +154,7 @@ class Telling:
         assert ran.exit == expected, f"must end with {expected}: {ran}"
         if expected != Exit.OK:
             verify_told(lang, lie, ran)
-            assert not (scene.world.folder / out / "audit").exists(), "a mirror was made"
+            assert not [*(scene.world.folder / out).rglob("checkpoint")], "a mirror has its name"
             assert (scene.world.folder / out).is_file() is keeps(self.row, expected), "a file was written, or none"
         if self.row.judges:
             assert (folder / "audit" / "evidence").exists() is (expected == FALSE)
