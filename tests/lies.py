@@ -249,9 +249,9 @@ def _of_records() -> Iterator[Lie]:
         tell = _each("records", change)
         return Lie(f"records: {what}", says, leaf, frozenset({K.RECORDS}), tell, family="records")
 
-    yield lie("one left out", "the last is missing", lambda found: found.pop())
+    yield lie("one left out", "one is missing", lambda found: found.remove(_some(found)))
     yield lie("none", "an empty list", lambda found: found.clear())
-    yield lie("one changed", "one byte of one record", lambda found: _alter_record(found[-1]))
+    yield lie("one changed", "one byte of one record", lambda found: _alter_record(_some(found)))
     yield lie("shifted by one", "each under its neighbour's index", _shift)
     yield lie("one without its receipt", "an act's receipt is withheld", _drop_receipt)
     yield lie("one with another's receipt", "an act's, beside another", _other_record_receipt)
@@ -259,6 +259,11 @@ def _of_records() -> Iterator[Lie]:
         "one that nobody asked for", "the first, from elsewhere", lambda found: found.insert(0, _before(found[0]))
     )
     yield lie("one twice", "the last again, under its own index", lambda found: found.append(found[-1]))
+
+
+def _some(found: list[dict[str, Any]]) -> dict[str, Any]:
+    """One of those that every checkpoint covers: the last of all is often the record of this very reading."""
+    return found[min(3, len(found) - 1)]
 
 
 def _alter_record(one: dict[str, Any]) -> None:

@@ -42,7 +42,10 @@ def told(path: str, capsys: pytest.CaptureFixture[str]) -> str:
     """What is printed of one call that hangs up after the first bytes, if it gets any."""
     with Noted() as server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        with socket.create_connection(server.server_address[:2]) as line, suppress(http.client.HTTPException, OSError):
+        with (
+            socket.create_connection(("127.0.0.1", server.server_port)) as line,
+            suppress(http.client.HTTPException, OSError),
+        ):
             line.sendall(f"GET {path} HTTP/1.1\r\n\r\n".encode())
             line.recv(1)
         assert server.dealt.wait(10)
