@@ -77,9 +77,12 @@ def judged(call: Invocation, client: Client, evidence: Path | None) -> Iterator[
 
 
 def _is_withheld(error: ReferralError) -> bool:
-    """Whether a part of a log, what stands behind a leaf or answers an act was not handed out: nothing false was shown,
-    and not all.
+    """Whether something was not to be had: a part of a log, what stands behind a leaf, an act's receipt, a quorum.
+
+    Then nothing false was shown, and not all.
     """
+    if error.code is ErrorCode.NOT_WITNESSED:
+        return True
     of_a_log = error.code is ErrorCode.NOT_FOUND and error.facts.get("what") in ("record", "checkpoint", "tile")
     return of_a_log or (error.code is ErrorCode.RECEIPT_MISMATCH and error.facts.get("member") == "absent")
 

@@ -20,6 +20,9 @@ FALSE, WITHHELD = int(Exit.UNEXPECTED), int(Exit.UNREACHABLE)
 NOT_VERIFIED, AWAY, NO_TOKEN = int(Exit.VERIFICATION_FAILED), int(Exit.UNREACHABLE), int(Exit.NOT_ENROLLED)
 WAITS = int(Exit.PARTLY)
 
+COSIGNATURES = ("cosignatures", "audit cosignatures")
+NO_QUORUM = ("strangers'", "in their names", "fewer", "none", "one twice", "one line twice", "without time")
+"""Nothing in these is false; but they are no quorum."""
 ENDS: Mapping[str, tuple[int, int]] = {
     "no answer": (AWAY, AWAY),
     "no answer: nonsense": (AWAY, FALSE),
@@ -31,8 +34,9 @@ ENDS: Mapping[str, tuple[int, int]] = {
     "records: none": (NOT_VERIFIED, WITHHELD),
     "records: one without its receipt": (NOT_VERIFIED, WITHHELD),
     "view: receipt withheld": (NOT_VERIFIED, WITHHELD),
-    "cosignatures: of the future": (0, WITHHELD),
-    "audit cosignatures: of the future": (0, WITHHELD),
+    **{f"{log}: {what}": (NOT_VERIFIED, WITHHELD) for log in COSIGNATURES for what in NO_QUORUM},
+    "cosignatures: of the future": (0, 0),
+    "audit cosignatures: of the future": (0, 0),
     "cosigned: long ago": (0, 0),
     "cosigned: withheld": (0, WITHHELD),
 }
@@ -102,7 +106,7 @@ AUDITOR: dict[str, Row] = {
         "auditor",
         ("audit", "referral", "REF"),
         (*LOGS, "view"),
-        # The last that a search finds is this very reading, which nobody misses; of acts the view tells.
+        # That a reading is left out of a search only `audit verify` can tell; of acts the view tells.
         ends={**_NO_SUCH_TERM, "records: one left out": 0, "records: none": FALSE},
         untold=_AT_REST,
     ),
@@ -146,6 +150,10 @@ ROWS: dict[str, Row] = {
 """Everybody else's commands. The lies of a family are dealt out to those that could meet them: every call of the client
 meets every lie in tests/story/test_liar.py.
 """
+_UNCOSIGNED = {"cosigned: withheld": 0} | {f"audit cosignatures: {what}": 0 for what in NO_QUORUM}
+"""A copy that no quorum has cosigned yet is a copy all the same, and says nothing else of itself."""
+_AHEAD = {f"{log}: of the future": WITHHELD for log in COSIGNATURES}
+"""Only here somebody asks when."""
 _PACKS = {
     "cosigned pack": FALSE,
     **{
@@ -155,17 +163,17 @@ _PACKS = {
 }
 """What is not a quorum is missing, and the pack is kept; what is under a witness's name and not its own is false."""
 _QUORUM = ("cosignatures: forged", "cosignatures: fewer")
-_COSIGNED = ("cosignatures", "audit cosignatures", "cosigned")
+_COSIGNED = (*COSIGNATURES, "cosigned")
 _LONG = ("long log", "long keys log")
 WITNESSED: dict[str, Row] = {
     "audit verify": Row("auditor", ("audit", "verify"), (*_LONG, *_COSIGNED)),
-    "audit mirror": Row("auditor", ("audit", "mirror", "OUT"), (*_LONG, *_COSIGNED)),
+    "audit mirror": Row("auditor", ("audit", "mirror", "OUT"), (*_LONG, *_COSIGNED), ends=_UNCOSIGNED),
     "audit records": Row("auditor", ("audit", "records", "--limit", "1000"), (*_LONG, "cosignatures")),
     "audit referral": Row("auditor", ("audit", "referral", "REF"), (*_LONG, "cosignatures")),
     "audit keys": Row(
         "auditor", ("audit", "keys"), ("long keys log", "cosignatures", "keys log: fork of what is cosigned")
     ),
-    "audit witnesses": Row("auditor", ("audit", "witnesses"), (*_LONG, *_COSIGNED)),
+    "audit witnesses": Row("auditor", ("audit", "witnesses"), _COSIGNED, ends=_AHEAD),
     "audit pack": Row("operator", ("audit", "pack", "REF", "--out", "OUT"), ("cosigned pack",), ends=_PACKS),
     "receipt upgrade": Row(
         "operator", ("receipt", "upgrade", "ACT", "--wait", "1"), ("cosignatures", "receipt: of another act")
