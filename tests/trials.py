@@ -53,7 +53,7 @@ def stale(client: Client, _scene: Scene) -> Any:
 
 def packed(client: Client, scene: Scene, _ready: Any) -> None:
     """A pack that may be kept."""
-    _raw, report = client.evidence_pack(ReferralId(scene.ref))
+    _raw, report = client.evidence_pack(ReferralId(scene.quiet))
     if report.faults:
         raise ReferralError(ErrorCode.TAMPERED, what="pack") from report.faults[0].error
 
