@@ -165,22 +165,38 @@ _PACKS = {
 _QUORUM = ("cosignatures: forged", "cosignatures: fewer")
 _COSIGNED = (*COSIGNATURES, "cosigned")
 _LONG = ("long log", "long keys log")
+_KEYS_TILES = frozenset(
+    f"long keys log: {what}" for what in ("partial tile at a full path", "full tile swapped", "full tile emptied")
+)
+"""Whoever replicates the keys log has its leaves; its tiles are read by who verifies or copies it."""
+_LEAVES = frozenset(
+    f"long log: {what}"
+    for what in (
+        "partial bundle at a full path", "full bundle swapped", "leaves across bundles", "records of another bundle"
+    )
+)  # fmt: skip
+_ELSEWHERE = {"long log: leaves across bundles": 0}
+"""Not of this referral: what is shown of it is true."""
 WITNESSED: dict[str, Row] = {
     "audit verify": Row("auditor", ("audit", "verify"), (*_LONG, *_COSIGNED)),
     "audit mirror": Row("auditor", ("audit", "mirror", "OUT"), (*_LONG, *_COSIGNED), ends=_UNCOSIGNED),
-    "audit records": Row("auditor", ("audit", "records", "--limit", "1000"), (*_LONG, "cosignatures")),
-    "audit referral": Row("auditor", ("audit", "referral", "REF"), (*_LONG, "cosignatures")),
-    "audit keys": Row(
-        "auditor", ("audit", "keys"), ("long keys log", "cosignatures", "keys log: fork of what is cosigned")
+    "audit records": Row(
+        "auditor", ("audit", "records", "--limit", "1000"), (*_LONG, "cosignatures"), untold=_KEYS_TILES
     ),
-    "audit witnesses": Row("auditor", ("audit", "witnesses"), _COSIGNED, ends=_AHEAD),
+    "audit referral": Row(
+        "auditor", ("audit", "referral", "REF"), (*_LONG, "cosignatures"), ends=_ELSEWHERE, untold=_KEYS_TILES
+    ),
+    "audit keys": Row("auditor", ("audit", "keys"), ("long keys log", "cosignatures", _FORK), untold=_KEYS_TILES),
+    "audit witnesses": Row("auditor", ("audit", "witnesses"), ("long log", *_COSIGNED), ends=_AHEAD, untold=_LEAVES),
     "audit pack": Row("operator", ("audit", "pack", "REF", "--out", "OUT"), ("cosigned pack",), ends=_PACKS),
     "receipt upgrade": Row(
         "operator", ("receipt", "upgrade", "ACT", "--wait", "1"), ("cosignatures", "receipt: of another act")
     ),
-    "send": Row("operator", ("send", "emergencia.json", "--unit", UNIT), (*_QUORUM, "long keys log")),
+    "send": Row(
+        "operator", ("send", "emergencia.json", "--unit", UNIT), (*_QUORUM, "long keys log"), untold=_KEYS_TILES
+    ),
     "note": Row("officer", ("note", "REF", "passphrase"), _QUORUM),
-    "units list": Row("operator", ("units", "list"), (*_QUORUM, "long keys log")),
+    "units list": Row("operator", ("units", "list"), (*_QUORUM, "long keys log"), untold=_KEYS_TILES),
 }
 """In front of an exchange with witnesses and long logs: run by tests/story/test_liar_witnessed.py, with every lie of
 these families (tests/lies_witnessed.py).
