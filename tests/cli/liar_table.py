@@ -165,6 +165,7 @@ _PACKS = {
 _QUORUM = ("cosignatures: forged", "cosignatures: fewer")
 _COSIGNED = (*COSIGNATURES, "cosigned")
 _LONG = ("long log", "long keys log")
+_FORK = "keys log: fork of what is cosigned"
 _KEYS_TILES = frozenset(
     f"long keys log: {what}" for what in ("partial tile at a full path", "full tile swapped", "full tile emptied")
 )

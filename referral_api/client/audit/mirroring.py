@@ -81,10 +81,13 @@ def mirror(
     named = find_erasures(MirrorSource(path), keymap, {log: copy.size for log, copy in copies.items()}).named
     for log, index in sorted(absent - named.keys()):
         raise ReferralError(ErrorCode.NOT_FOUND, what="record", log=log, index=index)
-    sizes = {log: copies[log].finish() for log in policies(keymap, terms)}
+    cosigned: dict[str, bytes | None] = {}
     if keymap.witness_policy is not None:
-        for log, copy in copies.items():
-            copy.keep_cosigned(policy_of(keymap, log, witnessed=True))
+        cosigned = {log: copy.cosigned(policy_of(keymap, log, witnessed=True)) for log, copy in copies.items()}
+    sizes = {log: copies[log].finish() for log in policies(keymap, terms)}
+    for log, raw in cosigned.items():
+        if raw is not None:
+            put(path / log / COSIGNED, raw)
     # Only now do the acts that name them belong to this mirror.
     _drop(path, named)
     return sizes
@@ -293,26 +296,26 @@ class _Copy:
                         target.parent.rmdir()
         return self.size
 
-    def keep_cosigned(self, trusted: TrustPolicy) -> None:
-        """The newest checkpoint with a quorum, beside the newest: for it is what others have been shown, too.
+    def cosigned(self, trusted: TrustPolicy) -> bytes | None:
+        """The newest checkpoint with a quorum, to lie beside the newest: for it is what others have been shown, too.
 
-        Raises what `verify_checkpoint` and `verify_consistency` raise; nothing where there is none yet.
+        None where there is none yet. Raises what `verify_checkpoint` and `verify_consistency` raise.
         """
         if self._ended:
-            return
+            return None
         try:
             raw = self._source.cosigned(self._log)
             found = verify_checkpoint(raw, trusted)
         except ReferralError as error:
             if error.code is ErrorCode.UNREACHABLE or not (is_absent(error) or error.code is ErrorCode.NOT_WITNESSED):
                 raise
-            return
+            return None
         if found.size > self.size:
             raise ReferralError(ErrorCode.INCONSISTENT, reason="shrunk", pinned=found.size, found=self.size)
         reader = TileReader(self.size, lambda level, index, width: self._read(TileName(level, index, width)))
         proof = reader.consistency_proof(found.size) if found.size < self.size else ()
         verify_consistency(found.size, found.root, self.size, self._new.root, proof)
-        put(self._folder / COSIGNED, raw)
+        return raw
 
 
 def _partial(size: int) -> list[TileName]:
