@@ -170,12 +170,14 @@ _KEYS_TILES = frozenset(
     f"long keys log: {what}" for what in ("partial tile at a full path", "full tile swapped", "full tile emptied")
 )
 """Whoever replicates the keys log has its leaves; its tiles are read by who verifies or copies it."""
-_LEAVES = frozenset(
+_BELOW = frozenset(
     f"long log: {what}"
     for what in (
-        "partial bundle at a full path", "full bundle swapped", "leaves across bundles", "records of another bundle"
+        "partial bundle at a full path", "full bundle swapped", "leaves across bundles", "records of another bundle",
+        "partial tile at a full path", "full tile swapped", "full tile emptied",
     )
 )  # fmt: skip
+"""Growth is proved by the tiles above, and which full ones it takes hangs on the sizes."""
 _ELSEWHERE = {"long log: leaves across bundles": 0}
 """Not of this referral: what is shown of it is true."""
 WITNESSED: dict[str, Row] = {
@@ -188,7 +190,7 @@ WITNESSED: dict[str, Row] = {
         "auditor", ("audit", "referral", "REF"), (*_LONG, "cosignatures"), ends=_ELSEWHERE, untold=_KEYS_TILES
     ),
     "audit keys": Row("auditor", ("audit", "keys"), ("long keys log", "cosignatures", _FORK), untold=_KEYS_TILES),
-    "audit witnesses": Row("auditor", ("audit", "witnesses"), ("long log", *_COSIGNED), ends=_AHEAD, untold=_LEAVES),
+    "audit witnesses": Row("auditor", ("audit", "witnesses"), ("long log", *_COSIGNED), ends=_AHEAD, untold=_BELOW),
     "audit pack": Row("operator", ("audit", "pack", "REF", "--out", "OUT"), ("cosigned pack",), ends=_PACKS),
     "receipt upgrade": Row(
         "operator", ("receipt", "upgrade", "ACT", "--wait", "1"), ("cosignatures", "receipt: of another act")
