@@ -136,6 +136,7 @@ def report_data(client: Client, report: Report, *, mode: str, evidence: Path | N
         "referrals": len(report.chronicles),
         "witnessed": report.witnessed,
         "erased": report.erased,
+        "unlogged": report.unlogged,
         "final_states": {
             ref: [one.model_dump(mode="json") for one in states] for ref, states in sorted(report.final_states.items())
         },
@@ -178,10 +179,13 @@ def witnessed_lines(screen: Screen, data: Mapping[str, Any]) -> list[str]:
 
 
 def erased_lines(screen: Screen, data: Mapping[str, Any]) -> list[str]:
-    """What was lawfully erased, and how each delivery of it ended (R-99); nothing where nothing was."""
+    """What was lawfully erased, and how each delivery of it ended (R-99); and how often, while writes were closed,
+    something was read that is on no log (R-97). Nothing where nothing was.
+    """
+    lines = [screen.say("audit.unlogged", count=data["unlogged"])] if data["unlogged"] else []
     if not data["erased"]:
-        return []
-    lines = [screen.say("audit.erased", count=data["erased"])]
+        return lines
+    lines.append(screen.say("audit.erased", count=data["erased"]))
     for ref, states in data["final_states"].items():
         for one in states:
             state = screen.say(f"state.{one['state']}")

@@ -70,6 +70,22 @@ def test_backup_restore_and_reconcile_bring_an_exchange_back(
     world.server.start()
 
 
+def test_an_exchange_that_stays_closed_after_reconciling_is_no_success(
+    sqlite_world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world = sqlite_world
+    world.submit()
+    world.server.stop()
+    (state,) = world.settings.signer_dir.glob("audit-*.signer")
+    moved = state.rename(world.folder / state.name)
+    config = config_of(world)
+    code, told = referral(capsys, "admin", "reconcile", "--config", config)
+    assert (code, told["closed"]) == (8, "signer-state-missing")
+    moved.rename(state)
+    code, told = referral(capsys, "admin", "reconcile", "--config", config)
+    assert (code, told["closed"]) == (0, None)
+
+
 def test_a_signer_is_adopted_by_command(sqlite_world: World, capsys: pytest.CaptureFixture[str]) -> None:
     world = sqlite_world
     world.submit()

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from referral_api.auditlog.erasures import Place
+from referral_api.auditlog.note import MAX_NOTE_BYTES
 from referral_api.auditlog.report import RawRecord, Source
 from referral_api.auditlog.tiles import ENTRIES, TILE_WIDTH, TileName
 from referral_api.client import exchange
@@ -24,6 +25,7 @@ from referral_api.client.session import Session
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.terms import Term
 from referral_api.formats.strict_json import canonical, parse
+from referral_api.outside import read_handed
 
 RECORDS_A_CALL = 200  # R-05
 TAIL = "tail.json"
@@ -102,16 +104,16 @@ class MirrorSource:
 
     def checkpoint(self, log: str) -> bytes:
         """The checkpoint that the mirror was made for."""
-        return _read(self._path / log / "checkpoint")
+        return read_handed(self._path / log / "checkpoint", MAX_NOTE_BYTES)
 
     def cosigned(self, log: str) -> bytes:
         """The one that a quorum had cosigned when the mirror was made; else the checkpoint itself, which may be one."""
         target = self._path / log / COSIGNED
-        return _read(target) if target.exists() else self.checkpoint(log)
+        return read_handed(target, MAX_NOTE_BYTES) if target.exists() else self.checkpoint(log)
 
     def tile(self, log: str, name: TileName) -> bytes:
         """A tile or entry bundle."""
-        return _read(self._path / log / name.path())
+        return read_handed(self._path / log / name.path(), name.most_bytes)
 
     def records(self, term: Term, start: int, count: int) -> list[RawRecord]:
         """The records behind so many leaves."""
@@ -128,7 +130,7 @@ class ContinuedSource:
         self._kept = MirrorSource(kept)
         self._folder = incoming
         self._incoming = MirrorSource(incoming)
-        self._upstream = upstream
+        self.upstream = upstream
         self._withheld: Container[Place] = frozenset()
         self._absent: set[Place] = set()
         """What was asked for and not had: it is asked for once."""
@@ -143,18 +145,18 @@ class ContinuedSource:
 
     def checkpoint(self, log: str) -> bytes:
         """The newest checkpoint, never the kept one."""
-        return self._upstream.checkpoint(log)
+        return self.upstream.checkpoint(log)
 
     def cosigned(self, log: str) -> bytes:
         """As `checkpoint`."""
-        return self._upstream.cosigned(log)
+        return self.upstream.cosigned(log)
 
     def tile(self, log: str, name: TileName) -> bytes:
         """A tile or entry bundle: the kept one where it is as wide."""
         for near in (self._kept, self._incoming):
             with suppress(ReferralError):
                 return near.tile(log, name)
-        raw = self._upstream.tile(log, name)
+        raw = self.upstream.tile(log, name)
         put(self._folder / log / name.path(), raw)
         return raw
 
@@ -173,9 +175,7 @@ class ContinuedSource:
             for index in (*sorted(erased), *range(following, start + count))
             if index not in found and (log, index) not in self._absent
         ]
-        fetched = {
-            one.index: one for first, many in _runs(lacking) for one in self._upstream.records(term, first, many)
-        }
+        fetched = {one.index: one for first, many in _runs(lacking) for one in self.upstream.records(term, first, many)}
         self._absent.update((log, index) for index in lacking if index not in fetched)
         if fetched:
             put(block_path(self._folder, term, block), encode_records(_in_order(incoming | fetched)))
@@ -184,6 +184,11 @@ class ContinuedSource:
     def forget(self) -> None:
         """Drop what was laid by: it is in the copy now, or was not worth keeping."""
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def is_live(source: Source) -> bool:
+    """Whether what is read is the exchange itself, as it is now."""
+    return isinstance(source, HttpSource) or (isinstance(source, ContinuedSource) and is_live(source.upstream))
 
 
 def block_path(path: Path, term: Term, block: int) -> Path:
@@ -204,7 +209,7 @@ def encode_records(records: Sequence[RawRecord]) -> bytes:
 
 def parse_block(target: Path) -> list[RawRecord]:
     """The records of a mirror's block. Raises NOT_FOUND, MALFORMED."""
-    return parse_records(parse(_read(target), max_bytes=_MAX_BLOCK_BYTES))
+    return parse_records(parse(read_handed(target, _MAX_BLOCK_BYTES), max_bytes=_MAX_BLOCK_BYTES))
 
 
 def parse_records(value: Any, *, within: range | None = None) -> list[RawRecord]:
@@ -262,13 +267,6 @@ def put(target: Path, raw: bytes) -> None:
     """Write a file of a mirror, as a whole."""
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_private(target, raw)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        raise ReferralError(ErrorCode.NOT_FOUND, what=path.name) from None
 
 
 def _record(value: Any) -> RawRecord:

@@ -15,18 +15,28 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from referral_api.auditlog.checkpoint import Checkpoint, parse_checkpoint, verify_checkpoint
+from referral_api.auditlog.checkpoint import Checkpoint, TrustPolicy, parse_checkpoint, verify_checkpoint
 from referral_api.auditlog.erasures import Place
 from referral_api.auditlog.losses import LEAVES_TO_TELL, LostLog, read_lost
 from referral_api.auditlog.note import parse_note
 from referral_api.auditlog.records import LogClosed, parse_record
 from referral_api.auditlog.report import Check, Fault, Head, OnProgress, Report, Source, unheard
+from referral_api.auditlog.trail import AHEAD_S
 from referral_api.auditlog.verification import verify_full
 from referral_api.client import exchange
 from referral_api.client.audit import mirroring
 from referral_api.client.audit.kept import Kept
 from referral_api.client.audit.proven import verify_link
-from referral_api.client.audit.sources import TAIL, ContinuedSource, HttpSource, encode_records, parse_records, put
+from referral_api.client.audit.sources import (
+    TAIL,
+    ContinuedSource,
+    HttpSource,
+    encode_records,
+    is_live,
+    parse_records,
+    put,
+)
+from referral_api.client.freshness import FRESH_S
 from referral_api.client.losses import find_following
 from referral_api.client.profile import Pin
 from referral_api.client.session import Session
@@ -164,6 +174,9 @@ def _verify(
     report = verify_full(
         source, unb64u(profile.root), terms, heads, issuer=profile.issuer, relied=relied, progress=progress, now=now
     )
+    if session.keymap.witness_policy is not None and is_live(source):
+        for log in ("keys", max(terms).log):
+            _note_stale(report, source, policy_of(session.keymap, log, witnessed=True), log, now)
     if report.stands:
         kept = Kept(directory)
         for origin, head in report.heads.items():
@@ -181,6 +194,26 @@ def _pinned(session: Session, terms: Sequence[Term]) -> dict[str, Head]:
     origins = [issuer_origin(session.profile.issuer, log) for log in ("keys", *(term.log for term in terms))]
     pins = {origin: session.directory.find_pin(origin) for origin in origins}
     return {origin: Head(origin, pin.size, pin.root) for origin, pin in pins.items() if pin is not None}
+
+
+def _note_stale(report: Report, source: Source, trusted: TrustPolicy, log: str, now: int) -> None:
+    """Note as missing that no quorum has cosigned within the hour what an exchange shows as its newest, by this
+    machine's own time: it may be as it was long ago, and everything in it would verify. Nobody cosigns a log again that
+    another one follows, and a mirror is as old as it is.
+    """
+    try:
+        checkpoint = verify_checkpoint(source.cosigned(log), trusted)
+    except ReferralError as error:
+        if error.code is ErrorCode.UNREACHABLE:
+            raise
+        return  # That there is none, or a false one, has been found.
+    times = {one.key: one.cosigned_s for one in checkpoint.cosignatures if one.cosigned_s}
+    try:
+        trusted.verify_quorum({key for key, at in times.items() if -FRESH_S <= at - now <= AHEAD_S})
+    except ReferralError as error:
+        stale = ReferralError(error.code, **error.facts, reason="stale", cosigned_at=max(times.values()))
+        report.exhibits = {"cosigned": source.cosigned(log)}
+        report.note(Check.WITNESSES, log, None, stale, missing=True)
 
 
 def _erased(session: Session, source: Source, terms: Sequence[Term]) -> Mapping[Place, Place]:

@@ -57,6 +57,15 @@ def back_up(url: str, folder: Path, extra: Mapping[str, bytes], facts: Mapping[s
         folder.mkdir(mode=0o700, parents=True)
     except FileExistsError:
         raise refuse("backup-exists") from None
+    try:
+        return _fill(url, folder, extra, facts)
+    except BaseException:
+        # It was made for this backup; what is left of it would stand in the way of the next attempt.
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _fill(url: str, folder: Path, extra: Mapping[str, bytes], facts: Mapping[str, Any]) -> dict[str, Any]:
     engine = "sqlite" if url.startswith("sqlite") else "postgresql"
     target = folder / FILES[engine]
     logs = _copy_sqlite(_file_of(url), target) if engine == "sqlite" else _dump_postgres(url, target)

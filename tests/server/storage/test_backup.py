@@ -56,3 +56,4 @@ def test_without_its_programs_a_postgres_backup_is_refused_by_name(
     Database.create(postgres_database).close()
     args: tuple[Any, ...] = (postgres_database, tmp_path / "copy", {}, {})
     assert refused(ErrorCode.UNAVAILABLE, backup.back_up, *args) == "pg-dump-missing"
+    assert not (tmp_path / "copy").exists(), "what failed does not stand in the way of the next attempt"
