@@ -153,7 +153,7 @@ meets every lie in tests/story/test_liar.py.
 _UNCOSIGNED = {"cosigned: withheld": 0} | {f"audit cosignatures: {what}": 0 for what in NO_QUORUM}
 """A copy that no quorum has cosigned yet is a copy all the same, and says nothing else of itself."""
 _AHEAD = {f"{log}: of the future": WITHHELD for log in COSIGNATURES}
-"""Only here somebody asks when."""
+"""Only these ask when."""
 _PACKS = {
     "cosigned pack": FALSE,
     **{
@@ -181,7 +181,7 @@ _BELOW = frozenset(
 _ELSEWHERE = {"long log: leaves across bundles": 0}
 """Not of this referral: what is shown of it is true."""
 WITNESSED: dict[str, Row] = {
-    "audit verify": Row("auditor", ("audit", "verify"), (*_LONG, *_COSIGNED)),
+    "audit verify": Row("auditor", ("audit", "verify"), (*_LONG, *_COSIGNED), ends=_AHEAD),
     "audit mirror": Row("auditor", ("audit", "mirror", "OUT"), (*_LONG, *_COSIGNED), ends=_UNCOSIGNED),
     "audit records": Row(
         "auditor", ("audit", "records", "--limit", "1000"), (*_LONG, "cosignatures"), untold=_KEYS_TILES
