@@ -59,13 +59,12 @@ def demand_auditor(client: Client) -> None:
 @contextmanager
 def judged(call: Invocation, client: Client, evidence: Path | None) -> Iterator[None]:
     """Run a verb whose failed verification is a finding: its evidence is written, and the exit code is 1; 3 where a
-    record is missing.
+    record or receipt is missing.
     """
     try:
         yield
     except ReferralError as error:
-        if error.code is ErrorCode.NOT_FOUND and error.facts.get("what") == "record" and "status" not in error.facts:
-            # A record behind a leaf that is there was not handed out: nothing false was shown, and not all.
+        if _is_withheld(error):
             call.screen.fail(error, INCOMPLETE)
             raise typer.Exit(int(INCOMPLETE)) from None
         # What cannot even be read is as false as what does not verify; a refusal has a status, and is neither.
@@ -75,6 +74,17 @@ def judged(call: Invocation, client: Client, evidence: Path | None) -> Iterator[
         folder = exhibits.write_error(client.session, error, evidence)
         call.screen.fail(ReferralError(error.code, **{**error.facts, "evidence": str(folder)}), FALSE)
         raise typer.Exit(int(FALSE)) from None
+
+
+def _is_withheld(error: ReferralError) -> bool:
+    """Whether something was not to be had: a part of a log, what stands behind a leaf, an act's receipt, a quorum.
+
+    Then nothing false was shown, and not all.
+    """
+    if error.code is ErrorCode.NOT_WITNESSED:
+        return True
+    of_a_log = error.code is ErrorCode.NOT_FOUND and error.facts.get("what") in ("record", "checkpoint", "tile")
+    return of_a_log or (error.code is ErrorCode.RECEIPT_MISMATCH and error.facts.get("member") == "absent")
 
 
 @contextmanager

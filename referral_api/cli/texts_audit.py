@@ -343,4 +343,28 @@ AUDIT: Final[Mapping[str, tuple[str, str]]] = {
         "Pida el registro al operador; si no lo tiene, es una supresión ilícita: referral audit verify --full",
         "Ask the operator for the record; if there is none, it was deleted unlawfully: referral audit verify --full",
     ),
+    "fault.log-absent.what": (
+        "Falta una parte de un registro de auditoría o de claves.",
+        "A part of an audit log or of the keys log is missing.",
+    ),
+    "fault.log-absent.why": (
+        "Se pidió algo de {log} ({what}) que debe existir, y no se entregó.",
+        "Something of {log} was asked for ({what}) that must be there, and was not handed out.",
+    ),
+    "fault.log-absent.do": (
+        "Pídalo al operador; lo que usted guardó antes sigue valiendo: referral audit verify --mirror CARPETA",
+        "Ask the operator for it; what you have kept before still counts: referral audit verify --mirror FOLDER",
+    ),
+    "fault.receipt-absent.what": (
+        "Falta un acuse: el intercambio mostró un acto sin el acuse que le dio.",
+        "A receipt is missing: the exchange showed an act without the receipt that it gave for it.",
+    ),
+    "fault.receipt-absent.why": (
+        "Todo acto de una parte tiene su acuse firmado; sin él no se ve en qué lugar del registro está ni qué cambió.",
+        "Every act of a party has its signed receipt; without it nobody sees where in the log it is or what changed.",
+    ),
+    "fault.receipt-absent.do": (
+        "Pida el acuse al operador o a quien firmó el acto, que guarda el suyo: referral receipt show",
+        "Ask the operator for the receipt, or whoever signed the act and keeps his own: referral receipt show",
+    ),
 }

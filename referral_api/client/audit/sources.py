@@ -10,8 +10,8 @@ Implements: R-52 (our own reads), R-95; C2SP tlog-tiles (a mirror's folder); des
 from __future__ import annotations
 
 import shutil
-from collections.abc import Container, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,8 @@ class HttpSource:
         if log not in self._checkpoints:
             if self._session.keymap.witness_policy is not None:
                 self._cosigned[log] = self._find_cosigned(log)  # First, because a log only grows.
-            self._checkpoints[log] = self._session.read(exchange.checkpoint(log))
+            with _named("checkpoint", log):
+                self._checkpoints[log] = self._session.read(exchange.checkpoint(log))
         return self._checkpoints[log]
 
     def cosigned(self, log: str) -> bytes:
@@ -69,7 +70,8 @@ class HttpSource:
 
     def tile(self, log: str, name: TileName) -> bytes:
         """A tile or entry bundle."""
-        return self._session.read(exchange.tile(log, name.path()))
+        with _named("tile", log):
+            return self._session.read(exchange.tile(log, name.path()))
 
     def records(self, term: Term, start: int, count: int) -> list[RawRecord]:
         """The records behind so many leaves."""
@@ -77,15 +79,16 @@ class HttpSource:
         for first in range(start, start + count, RECORDS_A_CALL):
             limit = min(RECORDS_A_CALL, start + count - first)
             answer = self._session.read_json(exchange.records(term, first, limit))
-            found += parse_records(answer.get("records"))
+            found += parse_records(answer.get("records"), within=range(first, first + limit))
         return found
 
     def tail(self, term: Term, first: int) -> list[RawRecord]:
         """Whatever stands beyond a size, up to the record of this very reading, which nobody else has (R-97)."""
         found: list[RawRecord] = []
         while True:
-            answer = self._session.read_json(exchange.records(term, first + len(found), RECORDS_A_CALL))
-            page = parse_records(answer.get("records"))
+            start = first + len(found)
+            answer = self._session.read_json(exchange.records(term, start, RECORDS_A_CALL))
+            page = parse_records(answer.get("records"), within=range(start, start + RECORDS_A_CALL))
             found += page
             if len(page) < RECORDS_A_CALL:
                 if "reading" not in answer:
@@ -209,11 +212,33 @@ def parse_block(target: Path) -> list[RawRecord]:
     return parse_records(parse(read_handed(target, _MAX_BLOCK_BYTES), max_bytes=_MAX_BLOCK_BYTES))
 
 
-def parse_records(value: Any) -> list[RawRecord]:
-    """Records as the exchange gives them and a mirror keeps them. Raises MALFORMED (`members`)."""
+def parse_records(value: Any, *, within: range | None = None) -> list[RawRecord]:
+    """Records as the exchange gives them and a mirror keeps them.
+
+    Raises MALFORMED (`members`), and TAMPERED (`record`, `reason` `index`, `index`) for one that is not `within` what
+    was asked for, or not in its place: what somebody lays under another number is no answer.
+    """
     if not isinstance(value, list):
         raise ReferralError(ErrorCode.MALFORMED, reason="members")
-    return [_record(one) for one in value]
+    found = [_record(one) for one in value]
+    if within is not None:
+        before = -1
+        for one in found:
+            if one.index not in within or one.index <= before:
+                raise ReferralError(ErrorCode.TAMPERED, what="record", reason="index", index=one.index)
+            before = one.index
+    return found
+
+
+@contextmanager
+def _named(what: str, log: str) -> Iterator[None]:
+    """Say of which log something is not to be had: an exchange's own answer names nothing."""
+    try:
+        yield
+    except ReferralError as error:
+        if error.code is not ErrorCode.NOT_FOUND:
+            raise
+        raise ReferralError(error.code, **{**error.facts, "what": what, "log": log}) from error
 
 
 def _near(source: MirrorSource, term: Term, start: int, count: int) -> list[RawRecord]:

@@ -50,10 +50,13 @@ from referral_api.formats.strict_json import unb64u
 def mirror(session: Session, path: Path, terms: Sequence[Term], progress: OnProgress = unheard) -> dict[str, int]:
     """Copy the keys log and the audit logs of these years, or bring a copy up to date (mirroring.py); sizes by log.
 
+    Raises as `mirroring.mirror`, to which what is pinned here counts like an older mirror.
+
     Beside the newest year lies what its checkpoint does not cover yet, for recovery (R-97).
     """
     source, newest = HttpSource(session), max(terms)
-    sizes = mirroring.mirror(source, session.keymap, path, terms, progress)
+    # The folder may be new; what this machine has seen of the logs is not.
+    sizes = mirroring.mirror(source, session.keymap, path, terms, progress, _pinned(session, terms))
     put(path / f"audit/{newest}" / TAIL, encode_records(source.tail(newest, sizes[f"audit/{newest}"])))
     for term in terms:
         if term != newest:
@@ -138,7 +141,7 @@ def _named(session: Session, term: Term) -> Term | None:
     """The term that continues this one, as its last leaf says; None where it is not closed."""
     size = verify_checkpoint(session.read(exchange.checkpoint(term.log)), audit_policy(session.keymap, term)).size
     answer = session.read_json(exchange.records(term, size - 1, 1))
-    for one in parse_records(answer.get("records")):
+    for one in parse_records(answer.get("records"), within=range(size - 1, size)):
         closed = parse_record(one.record) if b'"kind":"log.closed"' in one.record else None
         if isinstance(closed, LogClosed):
             with suppress(ReferralError):
@@ -165,8 +168,7 @@ def _verify(
 ) -> Report:
     directory, profile = session.directory, session.profile
     logs = {issuer_origin(profile.issuer, log): log for log in ("keys", *(term.log for term in terms))}
-    pins = {origin: pin for origin in logs if (pin := directory.find_pin(origin)) is not None}
-    heads = {origin: Head(origin, pin.size, pin.root) for origin, pin in pins.items()}
+    heads = _pinned(session, terms)
     # This machine's own time: the exchange, which may be at fault, has no say in it.
     now = int(session.ambient.now())
     report = verify_full(
@@ -181,8 +183,17 @@ def _verify(
             kept.keep_checkpoint(logs[origin], source.checkpoint(logs[origin]))
             # The keys log is pinned together with its replica (Session.sync_keys), never without it.
             if logs[origin] != "keys":
-                directory.advance_pin(origin, Pin(head.size, head.root), seen=pins.get(origin))
+                seen = heads.get(origin)
+                pin = None if seen is None else Pin(seen.size, seen.root)
+                directory.advance_pin(origin, Pin(head.size, head.root), seen=pin)
     return report
+
+
+def _pinned(session: Session, terms: Sequence[Term]) -> dict[str, Head]:
+    """What this machine has pinned of these years' logs and the keys log, by origin."""
+    origins = [issuer_origin(session.profile.issuer, log) for log in ("keys", *(term.log for term in terms))]
+    pins = {origin: session.directory.find_pin(origin) for origin in origins}
+    return {origin: Head(origin, pin.size, pin.root) for origin, pin in pins.items() if pin is not None}
 
 
 def _note_stale(report: Report, source: Source, trusted: TrustPolicy, log: str, now: int) -> None:
