@@ -305,7 +305,7 @@ class Liar:
                 for at in range(len(body)):
                     self.wfile.write(body[at : at + 1])
                     self.wfile.flush()
-                    time.sleep(0.05)
+                    time.sleep(0.2)
 
             do_GET = do_PUT = do_POST = do_HEAD = _handle  # noqa: N815 - the library's names
 

@@ -254,8 +254,9 @@ def _tiles(
 
 
 def _neighbour(liar: Liar, asked: Asked, _raw: bytes) -> bytes:
-    """What stands in the other full tile or bundle: of the right width, and every hash in it true."""
-    return liar.tree(asked.log).tile(TileName(asked.tile.level, 1 - asked.tile.index, TILE_WIDTH))
+    """What stands in another full tile or bundle: of the right width, and every hash in it true."""
+    beside = asked.tile.index - 1 if asked.tile.index else 1
+    return liar.tree(asked.log).tile(TileName(asked.tile.level, beside, TILE_WIDTH))
 
 
 def _crossed(liar: Liar) -> list[bytes]:

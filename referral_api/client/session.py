@@ -108,12 +108,12 @@ class Session:
 
         A larger difference is for a person to mend: whoever claims it could have us sign in another year.
         """
-        return self.ambient.now() + (self.skew_s if abs(self.skew_s) <= MAX_CORRECTION_S else 0)
+        return self.ambient.now() - (self.skew_s if abs(self.skew_s) <= MAX_CORRECTION_S else 0)
 
     # Calls.
 
     def read(self, request: Request) -> bytes:
-        """The body of a successful answer. Raises as `exchange.judge` does, and UNREACHABLE."""
+        """The body of a successful answer. Raises as `exchange.judge` does, UNREACHABLE, CLOCK_SKEW (`skew_s`)."""
         return self.call(request, exchange.judge)
 
     def read_json(self, request: Request) -> dict[str, Any]:
@@ -149,7 +149,8 @@ class Session:
     def _take_skew(self, response: Response) -> None:
         told = exchange.parse_problem(response).facts.get("skew_s")
         if type(told) is int:
-            self.skew_s = told
+            # It speaks of the proof, whose time was corrected already by what we knew.
+            self.skew_s = told + self.ambient.now() - self.now()
 
     def _exchange(self, request: Request, token: Token | None, nonce: str | None) -> Response:
         headers = {"Accept": f"{request.accept}, {exchange.PROBLEM}", **dict(request.headers)}
@@ -208,6 +209,9 @@ class Session:
             if nonce is None:
                 return exchange.judge_token(request, response)
             self._take_skew(response)
+            if abs(self.skew_s) > MAX_CORRECTION_S:
+                # The assertion has no nonce to help it: nobody is let in by a clock like this, and must know why.
+                raise ReferralError(ErrorCode.CLOCK_SKEW, skew_s=self.skew_s)
         raise ReferralError(ErrorCode.INVALID_TOKEN, reason="nonce")
 
     def _forget_token(self) -> None:

