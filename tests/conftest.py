@@ -9,15 +9,18 @@ import ipaddress
 import itertools
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from referral_api.auditlog.policy import format_policy, policy_of
+from tests.lying_witness import NAMES, LyingWitness, policy_at
 from tests.postgres import create_database, drop_database, start_postgres
-from tests.world import Founded, World, check_database, found
+from tests.world import WITNESSES, Founded, World, check_database, found
 
 # Machines that run the tests are shared: time says nothing about correctness.
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
@@ -127,4 +130,29 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
 def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """One served exchange for a whole file, on each engine."""
     with _serving(request, request.param, tmp_path_factory.mktemp("served") / "world") as world:
+        yield world
+
+
+@pytest.fixture(scope="module")
+def witnessed(tmp_path_factory: pytest.TempPathFactory) -> Founded:
+    """An exchange whose genesis act names three witnesses, two of whom must cosign."""
+    policy = policy_of(2, [LyingWitness(name).key for name in NAMES])
+    # Nobody is there yet; where they are is written into the file before each test's exchange starts.
+    nowhere = tuple(replace(witness, url="http://127.0.0.1:9") for witness in policy.witnesses)
+    return found(tmp_path_factory.mktemp("witnessed"), policy=replace(policy, witnesses=nowhere))
+
+
+@pytest.fixture
+def three() -> Iterator[list[LyingWitness]]:
+    """Its witnesses, which answer whatever a test wants."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(LyingWitness(name)) for name in NAMES]
+
+
+@pytest.fixture
+def witnessed_world(witnessed: Founded, three: list[LyingWitness], tmp_path: Path) -> Iterator[World]:
+    """A copy of that exchange, served, that knows where its witnesses are."""
+    world = World(witnessed, tmp_path / "exchange")
+    (world.folder / WITNESSES).write_bytes(format_policy(policy_at(three)))
+    with world:
         yield world

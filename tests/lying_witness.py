@@ -22,6 +22,8 @@ from referral_api.auditlog.policy import Policy, Witness, policy_of
 from referral_api.auditlog.witnessing import format_answer, monitoring_path, parse_request
 from tests.listening import Listening
 
+NAMES = ("w1.example", "w2.example", "w3.example")
+"""The three whom a witnessed exchange of the tests names."""
 Said = tuple[int, str, bytes]
 """Status, media type, body."""
 

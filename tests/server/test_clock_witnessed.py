@@ -3,45 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from referral_api.auditlog.checkpoint import Checkpoint, verify_checkpoint
-from referral_api.auditlog.policy import format_policy, policy_of
 from referral_api.auditlog.witnessing import format_answer
 from referral_api.server.service.clock_watch import DAY_S, OFF_S
 from referral_api.server.storage.logbook import KEYS
-from tests.lying_witness import LyingWitness, Said, policy_at
+from tests.lying_witness import LyingWitness, Said
 from tests.server.test_clock import closed, newest_s
-from tests.world import WITNESSES, Founded, World, found
+from tests.world import World
 
 HOUR_S = 3600
-NAMES = ("w1.example", "w2.example", "w3.example")
-
-
-@pytest.fixture(scope="module")
-def witnessed(tmp_path_factory: pytest.TempPathFactory) -> Founded:
-    policy = policy_of(2, [LyingWitness(name).key for name in NAMES])
-    nowhere = tuple(replace(witness, url="http://127.0.0.1:9") for witness in policy.witnesses)
-    return found(tmp_path_factory.mktemp("witnessed"), policy=replace(policy, witnesses=nowhere))
 
 
 @pytest.fixture
-def three() -> Iterator[list[LyingWitness]]:
-    with ExitStack() as stack:
-        yield [stack.enter_context(LyingWitness(name)) for name in NAMES]
-
-
-@pytest.fixture
-def world(witnessed: Founded, three: list[LyingWitness], tmp_path: Path) -> Iterator[World]:
-    world = World(witnessed, tmp_path / "exchange")
-    (world.folder / WITNESSES).write_bytes(format_policy(policy_at(three)))
-    with world:
-        yield world
+def world(witnessed_world: World) -> World:
+    return witnessed_world
 
 
 def cosigned_s(world: World) -> list[int]:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
@@ -18,32 +15,13 @@ from referral_api.auditlog.witnessing import monitoring_path
 from referral_api.client.audit.witnesses import standing
 from referral_api.server.storage.keyfiles import load_signers
 from tests.cli.shell import Ran, Shell
-from tests.lying_witness import LyingWitness, policy_at
-from tests.world import WITNESSES, Founded, World, found
-
-NAMES = ("w1.example", "w2.example", "w3.example")
-
-
-@pytest.fixture(scope="module")
-def witnessed(tmp_path_factory: pytest.TempPathFactory) -> Founded:
-    """An exchange whose genesis act names three witnesses, two of whom must cosign."""
-    with ExitStack() as stack:
-        keys = [stack.enter_context(LyingWitness(name)) for name in NAMES]
-        return found(tmp_path_factory.mktemp("witnessed"), policy=policy_at(keys))
+from tests.lying_witness import NAMES, LyingWitness, policy_at
+from tests.world import World
 
 
 @pytest.fixture
-def three() -> Iterator[list[LyingWitness]]:
-    with ExitStack() as stack:
-        yield [stack.enter_context(LyingWitness(name)) for name in NAMES]
-
-
-@pytest.fixture
-def world(witnessed: Founded, three: list[LyingWitness], tmp_path: Path) -> Iterator[World]:
-    world = World(witnessed, tmp_path / "exchange")
-    (world.folder / WITNESSES).write_bytes(format_policy(policy_at(three)))
-    with world:
-        yield world
+def world(witnessed_world: World) -> World:
+    return witnessed_world
 
 
 @pytest.fixture

@@ -8,8 +8,7 @@ import json
 import resource
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
@@ -19,7 +18,7 @@ import pytest
 
 from referral_api.auditlog.checkpoint import Checkpoint
 from referral_api.auditlog.note import parse_note
-from referral_api.auditlog.policy import format_policy, policy_of
+from referral_api.auditlog.policy import format_policy
 from referral_api.auditlog.proof import parse_proof
 from referral_api.auditlog.witnessing import format_answer
 from referral_api.client import exchange, trust
@@ -32,25 +31,8 @@ from referral_api.server.service.witnesses import Witnessing
 from referral_api.server.service.writer import Writer
 from tests.auditlog.refusals import refused
 from tests.cli.shell import EXAMPLES, Shell
-from tests.lying_witness import LyingWitness, Said, policy_at
-from tests.world import OTHER_UNIT, UNIT, WITNESSES, Founded, World, composition, found
-
-NAMES = ("w1.example", "w2.example", "w3.example")
-
-
-@pytest.fixture(scope="module")
-def witnessed(tmp_path_factory: pytest.TempPathFactory) -> Founded:
-    """An exchange whose genesis act names three witnesses, two of whom must cosign."""
-    policy = policy_of(2, [LyingWitness(name).key for name in NAMES])
-    # Nobody is there yet; where they are is written into the file before each test's exchange starts.
-    nowhere = tuple(replace(witness, url="http://127.0.0.1:9") for witness in policy.witnesses)
-    return found(tmp_path_factory.mktemp("witnessed"), policy=replace(policy, witnesses=nowhere))
-
-
-@pytest.fixture
-def three() -> Iterator[list[LyingWitness]]:
-    with ExitStack() as stack:
-        yield [stack.enter_context(LyingWitness(name)) for name in NAMES]
+from tests.lying_witness import NAMES, LyingWitness, Said, policy_at
+from tests.world import OTHER_UNIT, UNIT, WITNESSES, Founded, World, composition
 
 
 @pytest.fixture
@@ -103,11 +85,8 @@ def slow(request: pytest.FixtureRequest, three: list[LyingWitness]) -> LyingWitn
 
 
 @pytest.fixture
-def world(witnessed: Founded, three: list[LyingWitness], tmp_path: Path) -> Iterator[World]:
-    world = World(witnessed, tmp_path / "exchange")
-    (world.folder / WITNESSES).write_bytes(format_policy(policy_at(three)))
-    with world:
-        yield world
+def world(witnessed_world: World) -> World:
+    return witnessed_world
 
 
 def line(world: World) -> Witnessing:
