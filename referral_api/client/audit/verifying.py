@@ -202,7 +202,8 @@ def _note_stale(report: Report, source: Source, trusted: TrustPolicy, log: str, 
     another one follows, and a mirror is as old as it is.
     """
     try:
-        checkpoint = verify_checkpoint(source.cosigned(log), trusted)
+        raw = source.cosigned(log)
+        checkpoint = verify_checkpoint(raw, trusted)
     except ReferralError as error:
         if error.code is ErrorCode.UNREACHABLE:
             raise
@@ -212,7 +213,7 @@ def _note_stale(report: Report, source: Source, trusted: TrustPolicy, log: str, 
         trusted.verify_quorum({key for key, at in times.items() if -FRESH_S <= at - now <= AHEAD_S})
     except ReferralError as error:
         stale = ReferralError(error.code, **error.facts, reason="stale", cosigned_at=max(times.values()))
-        report.exhibits = {"cosigned": source.cosigned(log)}
+        report.exhibits = {"cosigned": raw}
         report.note(Check.WITNESSES, log, None, stale, missing=True)
 
 
