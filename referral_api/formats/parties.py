@@ -19,6 +19,8 @@ EXCHANGE = PartyId("exchange")
 """The party id of the exchange itself; no statement may claim it."""
 GRACE_S = 7 * 24 * 3600
 """How long after its end an act signed with a key before that end may still arrive (R-33)."""
+OBJECTION_S = 24 * 3600
+"""How long a party's persons have to object before somebody else's keys become its own (R-32 e)."""
 SKEW_S = 60
 """How far two honest clocks may differ, where a key's beginning is compared (R-05)."""
 
@@ -150,6 +152,21 @@ class Approver(StrEnum):
     REGISTRAR = "registrar"
     EXCHANGE = "exchange"
     KEYHOLDER = "keyholder"
+    REGISTRARS = "registrars"
+    """Two registrar persons, the second a day after the first: a party that has lost its keyholders' keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class FirstApproval:
+    """The first of the two registrar persons whom a recovery takes, and when, in the time of the fold."""
+
+    by: CredentialId
+    at: int
+
+    @property
+    def opens_at(self) -> int:
+        """From when on the second one may approve."""
+        return self.at + OBJECTION_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,3 +179,5 @@ class Pending:
     signer: CredentialId
     index: int
     waits_for: Approver
+    first: FirstApproval | None = None
+    """Of a recovery: who has approved it already."""

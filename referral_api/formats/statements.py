@@ -36,6 +36,7 @@ from referral_api.formats.parties import (
     Approver,
     Credential,
     EncKey,
+    FirstApproval,
     KeyRecord,
     Party,
     Pending,
@@ -43,7 +44,7 @@ from referral_api.formats.parties import (
     SealKeys,
 )
 from referral_api.formats.roster import Roster, not_valid
-from referral_api.formats.statement_rules import adds, check_statement, required_algs
+from referral_api.formats.statement_rules import adds, check_statement, recovers, rekeys, renews, required_algs
 
 _FOREVER = 2**53 - 1
 
@@ -204,8 +205,17 @@ class KeyMap(Roster):
         if before is None:
             self._check_first_signer(act, body, now, verify=verify)
             return Approver.EXCHANGE if body.entry.role is Role.REGISTRAR else Approver.REGISTRAR
-        self._check_signer(act, now, keyholder=True, verify=verify)
-        return Approver.KEYHOLDER if len(before.keyholders(now)) > 1 and adds(body, before.body) else None
+        short, owners = act.iss.partition(".")[2], self.owners_of(act.party)
+        if act.iss not in self._credentials and recovers(body, before.body):
+            self._check_first_signer(act, body, now, verify=verify)
+            return Approver.REGISTRARS
+        if renews(body, before.body, short, self.find_key, owners):
+            self._check_signer(act, now, keyholder=False, verify=verify)
+            return None
+        own = rekeys(body, before.body, short, self.find_key, owners)
+        signer = self._check_signer(act, now, keyholder=not own, verify=verify)
+        waits = not signer.keyholder or (len(before.keyholders(now)) > 1 and adds(body, before.body))
+        return Approver.KEYHOLDER if waits else None
 
     def _check_first_signer(self, act: RawAct, body: Statement, now: int, *, verify: bool) -> None:
         entry = next((one for one in body.credentials if body.credential_id(one) == act.iss), None)
@@ -243,13 +253,25 @@ class KeyMap(Roster):
         signer = self._check_signer(act, now, keyholder=pending.waits_for is Approver.KEYHOLDER, verify=verify)
         if pending.waits_for is Approver.EXCHANGE:
             allowed = signer.id == self._exchange
-        elif pending.waits_for is Approver.REGISTRAR:
+        elif pending.waits_for in (Approver.REGISTRAR, Approver.REGISTRARS):
             allowed = signer.role is Role.REGISTRAR and self._has_registrars(now)
         else:
             allowed = signer.party == pending.party and signer.id != pending.signer
         if not allowed:
             raise ReferralError(ErrorCode.NOT_PERMITTED, needs=pending.waits_for.value)
+        if pending.waits_for is Approver.REGISTRARS and pending.first is None:
+            self._pending[body.party] = replace(pending, first=FirstApproval(signer.id, now))
+            return
+        if pending.first is not None:
+            self._check_second(pending.first, signer, act.iat)
         self._take_effect(pending, now)
+
+    def _check_second(self, first: FirstApproval, signer: Credential, iat: int) -> None:
+        """A recovery's second approval: another person's where there must be two, and a day after the first."""
+        if first.by == signer.id and self.genesis.registrars_required > 1:
+            raise ReferralError(ErrorCode.NOT_PERMITTED, needs="second-registrar")
+        if iat < first.opens_at:
+            raise ReferralError(ErrorCode.STATEMENT_OUT_OF_SEQUENCE, reason="objection-window", opens_at=first.opens_at)
 
     def _apply_revocation(self, act: RawAct, body: Revoke, now: int, *, verify: bool) -> None:
         record = self.get_key(body.kid)
