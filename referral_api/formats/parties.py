@@ -152,21 +152,8 @@ class Approver(StrEnum):
     REGISTRAR = "registrar"
     EXCHANGE = "exchange"
     KEYHOLDER = "keyholder"
-    REGISTRARS = "registrars"
-    """Two registrar persons, the second a day after the first: a party that has lost its keyholders' keys."""
-
-
-@dataclass(frozen=True, slots=True)
-class FirstApproval:
-    """The first of the two registrar persons whom a recovery takes, and when, in the time of the fold."""
-
-    by: CredentialId
-    at: int
-
-    @property
-    def opens_at(self) -> int:
-        """From when on the second one may approve."""
-        return self.at + OBJECTION_S
+    SECOND_REGISTRAR = "second_registrar"
+    """Of a party that has lost its keyholders: a registrar person has signed for it, another one must a day later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,5 +166,5 @@ class Pending:
     signer: CredentialId
     index: int
     waits_for: Approver
-    first: FirstApproval | None = None
-    """Of a recovery: who has approved it already."""
+    opens_at: int = 0
+    """From when on it may be approved: of a recovery a day after it reached the log, in the time of the fold."""

@@ -33,10 +33,10 @@ from referral_api.formats.keys import Alg, PublicKey, parse_public_key
 from referral_api.formats.parties import (
     EXCHANGE,
     GRACE_S,
+    OBJECTION_S,
     Approver,
     Credential,
     EncKey,
-    FirstApproval,
     KeyRecord,
     Party,
     Pending,
@@ -174,7 +174,8 @@ class KeyMap(Roster):
             raise ReferralError(ErrorCode.ACT_SCHEMA, where="/act", reason="not-in-list")
 
     def _apply_statement(self, act: RawAct, body: Statement, now: int, *, verify: bool) -> None:
-        before = self._parties.get(act.party)
+        party = self._whose(act, body)
+        before = self._parties.get(party)
         expected = (1, None) if before is None else (before.seq + 1, before.statement)
         if (body.seq, body.prev_statement) != expected:
             raise ReferralError(
@@ -182,16 +183,21 @@ class KeyMap(Roster):
             )
         if before is None:
             self._check_newcomer(act.party, body)
-        check_statement(
-            act.party, body, None if before is None else before.body, self.find_key, self.owners_of(act.party)
-        )
+        check_statement(party, body, None if before is None else before.body, self.find_key, self.owners_of(party))
         waits_for = self._sign_off(act, body, before, now, verify=verify)
-        pending = Pending(act.party, body, act.digest, act.iss, self.size, waits_for or Approver.KEYHOLDER)
+        opens_at = now + OBJECTION_S if waits_for is Approver.SECOND_REGISTRAR else 0
+        pending = Pending(party, body, act.digest, act.iss, self.size, waits_for or Approver.KEYHOLDER, opens_at)
         if waits_for is None:
             self._take_effect(pending, now)
         else:
             # A newer proposal replaces an older one that nobody approved: an approval names the one it means.
-            self._pending[act.party] = pending
+            self._pending[party] = pending
+
+    def _whose(self, act: RawAct, body: Statement) -> PartyId:
+        """The party whose statement it is: the signer's, or one that exists and that a registrar person recovers."""
+        named, signer = PartyId(body.entry.id), self._credentials.get(act.iss)
+        foreign = named != act.party and named in self._parties
+        return named if foreign and signer is not None and signer.role is Role.REGISTRAR else act.party
 
     def _check_newcomer(self, party: PartyId, body: Statement) -> None:
         if party == EXCHANGE or body.entry.role is Role.EXCHANGE:
@@ -205,10 +211,12 @@ class KeyMap(Roster):
         if before is None:
             self._check_first_signer(act, body, now, verify=verify)
             return Approver.EXCHANGE if body.entry.role is Role.REGISTRAR else Approver.REGISTRAR
+        if before.id != act.party:
+            self._check_signer(act, now, keyholder=False, verify=verify)
+            if not (recovers(body, before.body) and self._has_registrars(now)):
+                raise ReferralError(ErrorCode.NOT_PERMITTED, needs="keyholder")
+            return Approver.SECOND_REGISTRAR
         short, owners = act.iss.partition(".")[2], self.owners_of(act.party)
-        if act.iss not in self._credentials and recovers(body, before.body):
-            self._check_first_signer(act, body, now, verify=verify)
-            return Approver.REGISTRARS
         if renews(body, before.body, short, self.find_key, owners):
             self._check_signer(act, now, keyholder=False, verify=verify)
             return None
@@ -253,25 +261,19 @@ class KeyMap(Roster):
         signer = self._check_signer(act, now, keyholder=pending.waits_for is Approver.KEYHOLDER, verify=verify)
         if pending.waits_for is Approver.EXCHANGE:
             allowed = signer.id == self._exchange
-        elif pending.waits_for in (Approver.REGISTRAR, Approver.REGISTRARS):
-            allowed = signer.role is Role.REGISTRAR and self._has_registrars(now)
-        else:
+        elif pending.waits_for is Approver.KEYHOLDER:
             allowed = signer.party == pending.party and signer.id != pending.signer
+        else:
+            # In a sandbox with one registrar person that one is also the second.
+            another = signer.id != pending.signer or self.genesis.registrars_required == 1
+            allowed = signer.role is Role.REGISTRAR and self._has_registrars(now) and another
         if not allowed:
             raise ReferralError(ErrorCode.NOT_PERMITTED, needs=pending.waits_for.value)
-        if pending.waits_for is Approver.REGISTRARS and pending.first is None:
-            self._pending[body.party] = replace(pending, first=FirstApproval(signer.id, now))
-            return
-        if pending.first is not None:
-            self._check_second(pending.first, signer, act.iat)
+        if act.iat < pending.opens_at:
+            raise ReferralError(
+                ErrorCode.STATEMENT_OUT_OF_SEQUENCE, reason="objection-window", opens_at=pending.opens_at
+            )
         self._take_effect(pending, now)
-
-    def _check_second(self, first: FirstApproval, signer: Credential, iat: int) -> None:
-        """A recovery's second approval: another person's where there must be two, and a day after the first."""
-        if first.by == signer.id and self.genesis.registrars_required > 1:
-            raise ReferralError(ErrorCode.NOT_PERMITTED, needs="second-registrar")
-        if iat < first.opens_at:
-            raise ReferralError(ErrorCode.STATEMENT_OUT_OF_SEQUENCE, reason="objection-window", opens_at=first.opens_at)
 
     def _apply_revocation(self, act: RawAct, body: Revoke, now: int, *, verify: bool) -> None:
         record = self.get_key(body.kid)
