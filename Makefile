@@ -43,7 +43,7 @@ generate: $(VENV)/.runtime ## Write openapi.yaml, schemas/ and the generated pag
 bench: $(VENV)/.test ## Measure speed against bare and naive twins (docs/performance.md)
 	@$(PYTHON) -m bench
 
-faults: $(VENV)/.test ## Kill the server a thousand times (REFERRAL_KILLS=n for another number)
+faults: $(VENV)/.test ## Kill the server a thousand times, and at every statement (REFERRAL_KILLS=n for another number)
 	@REFERRAL_KILLS=$${REFERRAL_KILLS:-1000} $(PYTHON) -m pytest -q -m faults $(or $(T),tests)
 
 interop: $(VENV)/.test ## Talk to other people's implementations (needs Node 20 or later, and npm once)
@@ -51,8 +51,8 @@ interop: $(VENV)/.test ## Talk to other people's implementations (needs Node 20 
 	@cd tests/interop && npm ci --no-audit --no-fund --ignore-scripts --loglevel=error
 	@$(PYTHON) -m pytest -q -m interop $(or $(T),tests)
 
-mutate: $(VENV)/.test ## Remove each step of the door in turn; a test must notice every time
-	@$(PYTHON) tests/mutate.py
+mutate: $(VENV)/.test ## Remove what must not be removed, one thing at a time; a test must notice (M="word word" narrows)
+	@$(PYTHON) tests/mutate.py $(M)
 
 # The in-between locks build on each other, so that one version of a package serves all of them.
 COMPILE = $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \

@@ -4,6 +4,9 @@ The HTTP library bounds every read by itself, so that whoever sends a byte a sec
 the head of an answer as in its body. Here one moment ends the whole call: what is connected then is cut, whatever
 waits for it. Only the look-up of a name and the dialling of its addresses have the ends of their own.
 
+So it is with a file of a folder that somebody else has made, such as a mirror: a pipe would be waited for, and a device
+read, without end.
+
 Must never: send a credential, follow a redirect, keep a connection, or read without an end.
 
 Implements: R-96, R-101; design §9.
@@ -11,12 +14,15 @@ Implements: R-96, R-101; design §9.
 
 from __future__ import annotations
 
+import os
 import socket
+import stat
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from time import monotonic
 from types import TracebackType
 from typing import Any, Self
@@ -27,6 +33,23 @@ from referral_api.domain.errors import ErrorCode, ReferralError
 
 tls = cache(httpx2.create_ssl_context)
 """The machine's trusted authorities: reading them takes longer than a call, so every line of a process shares them."""
+
+
+def read_handed(path: Path, most: int) -> bytes:
+    """A file of a folder that somebody else has made, whole.
+
+    Raises NOT_FOUND (`what`) for what is no file, or cannot be read; TOO_LARGE (`limit`, in bytes).
+    """
+    try:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as handle:
+            if not stat.S_ISREG(os.fstat(handle.fileno()).st_mode):
+                raise ReferralError(ErrorCode.NOT_FOUND, what=path.name)
+            raw = handle.read(most + 1)
+    except OSError:
+        raise ReferralError(ErrorCode.NOT_FOUND, what=path.name) from None
+    if len(raw) > most:
+        raise ReferralError(ErrorCode.TOO_LARGE, limit=most)
+    return raw
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,14 +164,14 @@ class _End:
         with self._guard:
             self._lines.append(line)
             if self._has_come:
-                _hang_up(line)
+                hang_up(line)
 
     def come(self) -> None:
         """Cut the call now."""
         with self._guard:
             self._has_come = True
             for line in self._lines:
-                _hang_up(line)
+                hang_up(line)
 
     def verify(self) -> None:
         """Raise UNREACHABLE where the call is over."""
@@ -164,8 +187,10 @@ class _End:
             self._lines.clear()
 
 
-def _hang_up(line: socket.socket) -> None:
+def hang_up(line: socket.socket) -> None:
+    """Cut a connection, whoever waits for it, and leave the handle as it is."""
     try:
-        line.shutdown(socket.SHUT_RDWR)
+        # Of TLS too it is the connection that is cut: the library's own end of it would say nothing to who is waiting.
+        socket.socket.shutdown(line, socket.SHUT_RDWR)
     except OSError:
         return  # The other side was quicker.

@@ -18,11 +18,11 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
@@ -33,6 +33,7 @@ from referral_api.auditlog.tiles import ENTRIES, TILE_WIDTH, TileName, encode_en
 from referral_api.cli.output import Exit
 from referral_api.formats.keys import SigningKey
 from referral_api.server.storage.keyfiles import load_signers
+from tests.listening import Listening
 from tests.wire import Answer
 from tests.world import World
 
@@ -215,8 +216,7 @@ class Liar:
         return f"http://127.0.0.1:{self._http.server_address[1]}"
 
     def __enter__(self) -> Self:
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._http.daemon_threads = True
+        self._http = Listening(("127.0.0.1", 0), self._handler())
         threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         return self
 
@@ -291,22 +291,21 @@ class Liar:
                     answer, slow = liar.answer(Asked(self.command, self.path, body), given)
                 except Exception as error:
                     liar.broken.append(error)
-                    raise
+                    raise RuntimeError("the liar itself has failed") from error
                 self.send_response_only(answer.status)
                 for name, text in answer.headers.items():
                     if name not in ("content-length", "transfer-encoding", "connection"):
                         self.send_header(name, text)
                 self.send_header("content-length", str(len(answer.body)))
                 self.end_headers()
-                with suppress(OSError):
-                    self._dribble(answer.body) if slow else self.wfile.write(answer.body)
-                    self.wfile.flush()
+                self._dribble(answer.body) if slow else self.wfile.write(answer.body)
+                self.wfile.flush()
 
             def _dribble(self, body: bytes) -> None:
                 for at in range(len(body)):
                     self.wfile.write(body[at : at + 1])
                     self.wfile.flush()
-                    time.sleep(0.05)
+                    time.sleep(0.2)
 
             do_GET = do_PUT = do_POST = do_HEAD = _handle  # noqa: N815 - the library's names
 

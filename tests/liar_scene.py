@@ -90,7 +90,7 @@ class Scene:
         world = self.world
         self.keep("none")
         first = world.client("operator").submit(composition())
-        self.ref = str(first.outgoing.ref)
+        self.ref = self.quiet = str(first.outgoing.ref)
         officer = world.client("officer")
         officer.acknowledge(officer.open(self.ref))
         officer.act(self.ref, Act.ACCEPT, {}, note="expediente abierto", case_number="7")

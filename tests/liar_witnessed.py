@@ -23,9 +23,11 @@ from referral_api.auditlog.tiles import TILE_WIDTH
 from referral_api.client import exchange
 from referral_api.domain.errors import ErrorCode
 from referral_api.domain.words import Act, CredentialId, PartyId
+from referral_api.formats.act import build_act, parse_act
 from referral_api.server.service.batch import Batch, Done, Job
 from referral_api.server.storage.keyfiles import load_signers
 from referral_api.witness.keys import cosigning_keys
+from tests.forgery import payload_of
 from tests.liar import Liar
 from tests.liar_scene import SEATS, Scene, answer_of
 from tests.witnesses import WitnessProcess, make_witness, new_seeds, policy_of_witnesses
@@ -33,6 +35,8 @@ from tests.world import UNIT, WITNESSES, World, composition, found, settings_of
 
 NAMES = tuple(f"testigo.example/{at}" for at in (1, 2, 3))
 QUORUM = 2
+STATEMENTS = 212
+"""So many leaves the keys log grows by, to have more than one bundle."""
 LEAVES = 2 * TILE_WIDTH + 8
 """How many leaves the audit log has at the least: two full bundles, and a partial one."""
 
@@ -56,6 +60,8 @@ class WitnessedScene(Scene):
         officer.acknowledge(officer.open(self.ref))
         kept["receipt"] = answer_of(officer.act(self.ref, Act.NOTE, {}, note="leído"))
         kept["twin"] = answer_of(world.client("operator").act(self.ref, Act.NOTE, {}, unit=UNIT, note="sigue ahí"))
+        # Nothing more happens to this one, so that what a quorum cosigns covers all of it.
+        self.quiet = str(world.client("operator").submit(composition()).outgoing.ref)
         for seat in SEATS:
             world.client(seat).sync_keys()
         assert world.client("auditor").audit_since(trust_first=True).complete
@@ -70,11 +76,38 @@ class WitnessedScene(Scene):
 
     def _grow(self) -> None:
         world = self.world
+        self._state_anew(STATEMENTS)
         self.revoke_two()
         caller = world.client("officer").keys.credential
         world.server.runtime.writer.run(_refusals(caller, LEAVES - len(self.liar.leaves(self.log))))
         world.client("officer").act(self.ref, Act.ACCEPT, {})
         assert world.client("auditor").audit_since().complete
+
+    def _state_anew(self, count: int) -> None:
+        """Let a party say of its keys what it has said, so many times: the keys log grows, and nothing changes."""
+        client, caller = self.world.client("stranger"), self.world.caller("stranger")
+        session, keys = client.session, client.keys
+        session.sync_keys()
+        party = session.keymap.find_party(client.profile.party)
+        assert party is not None
+        body, before = payload_of(session.replica.leaves[party.index].decode())["body"], party.statement
+        for seq in range(party.seq + 1, party.seq + 1 + count):
+            act_id = session.ambient.act_id()
+            raw = build_act(
+                act_id=act_id,
+                iss=keys.credential,
+                aud=session.profile.issuer,
+                iat=session.now(),
+                act=Act.STATEMENT,
+                ref=None,
+                unit=None,
+                prev=None,
+                body=body | {"seq": seq, "prev_statement": before},
+                signers=keys.signers(),
+            )
+            answer = caller.call("PUT", f"/v1/directory/acts/{act_id}", {"act": raw.decode()})
+            assert answer.status == 201, answer
+            before = parse_act(raw).digest
 
     def witnessed(self, log: str) -> bytes:
         """A log's checkpoint, once a quorum has cosigned all that there is now; the whole of it, with its lines."""

@@ -15,7 +15,9 @@ from hashlib import sha256
 from typing import Any
 
 from referral_api.auditlog.checkpoint import Checkpoint, cosign_checkpoint, parse_checkpoint
+from referral_api.auditlog.container import read_archive
 from referral_api.auditlog.note import NoteSignature, SignedNote, VerifierKey, parse_note
+from referral_api.auditlog.pack import MANIFEST, read_manifest, seal_pack
 from referral_api.auditlog.proof import format_proof, parse_proof
 from referral_api.auditlog.tiles import ENTRIES, TILE_WIDTH, TileName
 from tests.forgery import body, bundle_of, changed, flipped, forked, log_of, one_leaf_less
@@ -146,9 +148,9 @@ def _withheld(_liar: Liar, _asked: Asked, answer: Answer) -> Answer:
     return Answer(404, {**answer.headers, "content-type": "application/problem+json"}, problem)
 
 
-def _of_witnesses() -> Iterator[Lie]:
-    own, count, root = "the witness's key", "the quorum counts witnesses", "the leaves at hand, and the pin"
-    rows: tuple[tuple[str, str, str, Tell], ...] = (
+def _forgeries() -> Iterator[tuple[str, str, str, Tell]]:
+    own, count = "the witness's key", "the quorum counts witnesses"
+    yield from (
         ("forged", "one byte of one of them", own, with_lines(_forged)),
         ("strangers'", "of witnesses that no policy names", count, with_lines(_strangers)),
         ("in their names", "by other keys of the same names", count, with_lines(_in_their_names)),
@@ -163,8 +165,15 @@ def _of_witnesses() -> Iterator[Lie]:
         ("without time", "two who state nothing: time 0", count, with_lines(_at(lambda: 0))),
         ("of the future", "two whose clocks are ahead", "the clock", with_lines(_at(lambda: int(time.time()) + FAR_S))),
     )
-    for what, says, noticed, tell in rows:
+
+
+def _of_witnesses() -> Iterator[Lie]:
+    root = "the leaves at hand, and the pin"
+    for what, says, noticed, tell in _forgeries():
         yield Lie(f"cosignatures: {what}", says, noticed, COSIGNED, tell, family="cosignatures")
+        # Whoever reads both logs notices it in the keys log, and then nobody has looked at the other.
+        name, about = f"audit cosignatures: {what}", frozenset({K.AUDIT_COSIGNED})
+        yield Lie(name, says, noticed, about, tell, family="audit cosignatures")
     past = cosigned(lambda liar, log, _note: liar.kept["old cosigned"][log])
     yield Lie("cosigned: long ago", "what was newest once", "nobody", SHOWN, past, family="cosigned")
     yield Lie("cosigned: withheld", "there is none yet", "nobody", SHOWN, _withheld, family="cosigned")
@@ -174,27 +183,88 @@ def _of_witnesses() -> Iterator[Lie]:
     )  # fmt: skip
 
 
+# Evidence packs whose manifests are made again, as whoever forges one would.
+
+
+def repacked(change: Callable[[Liar, dict[str, bytes]], object]) -> Tell:
+    """A pack with other files, and a manifest that lists them."""
+
+    def tell(liar: Liar, _asked: Asked, answer: Answer) -> Answer | None:
+        if answer.status != 200:
+            return None
+        contents = read_archive(answer.body)
+        manifest = read_manifest(contents.pop(MANIFEST)).wire()
+        del manifest["files"]
+        change(liar, contents)
+        return body(answer, seal_pack(manifest, contents))
+
+    return tell
+
+
+def cosigned_within(lines: Lines) -> Tell:
+    """A pack whose checkpoints stand under other cosignatures, within its proofs too."""
+
+    def change(liar: Liar, contents: dict[str, bytes]) -> None:
+        for name in [name for name in contents if name.endswith("/checkpoint")]:
+            before, part = contents[name], name.partition("/")[0]
+            note = parse_note(before)
+            found = lines(liar, liar.kept["audit"] if part.startswith("audit") else "keys", note)
+            after = SignedNote(note.text, (*_own(note), *(found or ()))).to_bytes()
+            for other in [other for other in contents if other.startswith(f"{part}/")]:
+                contents[other] = contents[other].replace(before, after)
+
+    return repacked(change)
+
+
+def _act_altered(_liar: Liar, contents: dict[str, bytes]) -> None:
+    """One signature of one act is another; only its leaf and the signature itself can tell."""
+    name = next(name for name, raw in contents.items() if raw.startswith(b'{"payload"'))
+    contents[name] = flipped(contents[name], contents[name].rindex(b'"signature":"') + 40)
+
+
+def _of_packs() -> Iterator[Lie]:
+    own, count = "the witness's key", "the quorum counts witnesses"
+    rows: tuple[tuple[str, str, str, Tell], ...] = (
+        ("cosignatures forged", "one byte of one of them", own, cosigned_within(_forged)),
+        ("cosignatures under their keys", "by another key under theirs", own, cosigned_within(_under_their_keys)),
+        ("cosignatures of the other log", "true, of another tree", own, cosigned_within(_of_the_other_log)),
+        ("cosignatures by strangers", "of no policy", count, cosigned_within(_strangers)),
+        ("cosignatures in their names", "by other keys", count, cosigned_within(_in_their_names)),
+        ("cosignatures of one", "both keys of one witness", count, cosigned_within(lambda _l, _log, n: _of_one(n))),
+        ("cosignatures taken away", "the log's own alone", count, cosigned_within(lambda _l, _log, _n: [])),
+        ("act altered", "one byte of its signature", "its leaf", repacked(_act_altered)),
+    )
+    for what, says, noticed, tell in rows:
+        yield Lie(f"cosigned pack: {what}", says, noticed, frozenset({K.EVIDENCE}), tell, family="cosigned pack")
+
+
 # Logs of several bundles.
 
 
-def _tiles(level: int, change: Callable[[Liar, Asked, bytes], bytes | None], *, full: bool = True) -> Tell:
-    """Other bytes for the tiles of one level; `full`: for the full ones."""
+def _tiles(
+    level: int, change: Callable[[Liar, Asked, bytes], bytes | None], *, full: bool = True, keys: bool = False
+) -> Tell:
+    """Other bytes for the tiles of one level of the audit log, or of the `keys` log; `full`: for the full ones."""
 
     def only(liar: Liar, asked: Asked, raw: bytes) -> bytes | None:
         fits = asked.tile.level == level and (asked.tile.width == TILE_WIDTH or not full)
-        return change(liar, asked, raw) if fits else None
+        return change(liar, asked, raw) if fits and (asked.log == "keys") is keys else None
 
     return bundle_of(only)
 
 
 def _neighbour(liar: Liar, asked: Asked, _raw: bytes) -> bytes:
-    """What stands in the other full tile or bundle: of the right width, and every hash in it true."""
-    return liar.tree(asked.log).tile(TileName(asked.tile.level, 1 - asked.tile.index, TILE_WIDTH))
+    """What stands in another full tile or bundle: of the right width, and every hash in it true."""
+    beside = asked.tile.index - 1 if asked.tile.index else 1
+    return liar.tree(asked.log).tile(TileName(asked.tile.level, beside, TILE_WIDTH))
 
 
 def _crossed(liar: Liar) -> list[bytes]:
     """The leaves, one of each full bundle in the other's place."""
-    leaves = liar.leaves(liar.kept["audit"])
+    return _with_two_crossed(liar.leaves(liar.kept["audit"]))
+
+
+def _with_two_crossed(leaves: list[bytes]) -> list[bytes]:
     leaves[7], leaves[TILE_WIDTH + 7] = leaves[TILE_WIDTH + 7], leaves[7]
     return leaves
 
@@ -203,7 +273,7 @@ def _crossed_at(*levels: int) -> Tell:
     """The tiles of these levels as such a log would have them; checkpoint, and all else, the true ones."""
 
     def told(liar: Liar, asked: Asked, raw: bytes) -> bytes | None:
-        if asked.tile.level not in levels:
+        if asked.tile.level not in levels or asked.log == "keys":
             return None
         other = liar.tree(asked.log, _crossed(liar)).tile(asked.tile)
         return None if other == raw else other
@@ -246,5 +316,26 @@ def _of_many_leaves() -> Iterator[Lie]:
     yield lie("records of another bundle", "each 256 further", leaf, frozenset({K.RECORDS}), paged)
 
 
-WITNESSED: dict[str, Lie] = {lie.name: lie for lie in _of_witnesses()}
-LONG: dict[str, Lie] = {lie.name: lie for lie in _of_many_leaves()}
+def _of_many_keys() -> Iterator[Lie]:
+    """The same of a keys log of more than one bundle."""
+    tree, width = "the leaves must hash to the signed root", "its width"
+    entries, tiles = frozenset({K.KEYS_ENTRIES}), frozenset({K.AUDIT_TILES})
+
+    def crossed(liar: Liar, asked: Asked, raw: bytes) -> bytes | None:
+        other = liar.tree("keys", _with_two_crossed(liar.leaves("keys"))).tile(asked.tile)
+        return None if other == raw else other
+
+    def lie(what: str, says: str, noticed: str, about: frozenset[Kind], level: int, change: Any, memory: str) -> Lie:
+        tell = _tiles(level, change, keys=True, full=what != "leaves across bundles")
+        return Lie(f"long keys log: {what}", says, noticed, about, tell, memory, family="long keys log")
+
+    yield lie("partial bundle at a full path", "a leaf less", width, entries, ENTRIES, one_leaf_less, "none")
+    yield lie("full bundle swapped", "with a leaf of another", tree, entries, ENTRIES, crossed, "none")
+    yield lie("leaves across bundles", "two have changed places", tree, entries, ENTRIES, crossed, "none")
+    yield lie("partial tile at a full path", "a hash less", width, tiles, 0, lambda _l, _a, raw: raw[:-32], "new")
+    yield lie("full tile swapped", "of another tree, as full", tree, tiles, 0, crossed, "new")
+    yield lie("full tile emptied", "no bytes", width, tiles, 0, lambda _l, _a, _raw: b"", "new")
+
+
+WITNESSED: dict[str, Lie] = {lie.name: lie for lie in (*_of_witnesses(), *_of_packs())}
+LONG: dict[str, Lie] = {lie.name: lie for lie in (*_of_many_leaves(), *_of_many_keys())}

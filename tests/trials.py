@@ -12,10 +12,10 @@ from typing import Any
 
 from referral_api.auditlog.report import Report
 from referral_api.cli.output import EXIT_OF, Exit
-from referral_api.client.audit.witnesses import Standing
 from referral_api.client.outbox import Entry, Progress
 from referral_api.client.sdk import Client
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.words import ReferralId
 from tests.liar import Kind, Lie
 from tests.liar_scene import Scene, held
 from tests.world import composition
@@ -51,11 +51,11 @@ def stale(client: Client, _scene: Scene) -> Any:
     return client.outbox.needs_resealing(entry.outgoing.id, ErrorCode.RECIPIENT_KEY_STALE)
 
 
-def mirrored(client: Client, _scene: Scene, _ready: Any) -> object:
-    """A copy, and what it is worth."""
-    path = client.directory.path / "mirror"
-    client.mirror(path)
-    return client.audit(path)
+def packed(client: Client, scene: Scene, _ready: Any) -> None:
+    """A pack that may be kept."""
+    _raw, report = client.evidence_pack(ReferralId(scene.quiet))
+    if report.faults:
+        raise ReferralError(ErrorCode.TAMPERED, what="pack") from report.faults[0].error
 
 
 @dataclass(frozen=True)
@@ -117,9 +117,6 @@ class Trials:
             return int(EXIT_OF[error.code])
         if isinstance(result, Report):
             return int(Exit.OK if result.complete else Exit.VERIFICATION_FAILED)
-        if isinstance(result, Standing):
-            lacking = Exit.UNREACHABLE if result.lacking() else Exit.OK
-            return int(Exit.VERIFICATION_FAILED if result.faults() else lacking)
         sent = [one for one in (result if isinstance(result, list) else [result]) if isinstance(one, Entry)]
         return int(Exit.PARTLY if any(one.state is Progress.SENDING for one in sent) else Exit.OK)
 

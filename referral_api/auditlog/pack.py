@@ -203,9 +203,9 @@ def bundles_of(contents: Mapping[str, bytes]) -> list[Bundle]:
 
 
 def terms_of(contents: Mapping[str, bytes]) -> list[Term]:
-    """The terms of which a pack holds anything."""
-    logs = {name.partition("/")[0] for name in contents if name.startswith("audit-") and "/" in name}
-    return sorted(Term.parse(log.removeprefix("audit-")) for log in logs)
+    """The terms of which a pack holds anything; a name that is none of a pack's says nothing (`verify_listed`)."""
+    found = {match[1] for name in contents if (match := _PLACE.fullmatch(name) or _OF_LOG.fullmatch(name))}
+    return sorted(Term.parse(log.removeprefix("audit-")) for log in found - {KEYS})
 
 
 def stated_policy(directory: Roster, log: str) -> Policy:

@@ -87,7 +87,7 @@ class Unchecked(StrEnum):
     WITNESSES = "witnesses"
     """No witnesses are named: that the exchange shows everybody the same log, nobody else has confirmed."""
     OMISSION = "omission"
-    """That nothing of the referral is missing at the end, or is kept from who reads: only the whole log can show."""
+    """That nothing is missing on which nothing else builds, or is kept from who reads: only the whole log can show."""
     SEALED = "sealed"
     """What was sealed: the bundle, notes and attachments are not in a pack."""
     ORDER = "order"

@@ -131,6 +131,21 @@ class PackRead(_Reading):
     digest: Sha256
 
 
+class UnloggedRead(_Reading):
+    """While writes were closed, something about a referral was handed out that was on no log, nor is so far.
+
+    The database that it came from was not the one that was signed. Logged behind a `writes_closed` record alone, in the
+    place of `retrieved`, `viewed` or `pack_read`; moves no delivery. `act` is that which the ciphertext (`bundle`,
+    `beside`) belongs to, `digest` the ciphertext's or the pack's own.
+    """
+
+    kind: Literal["unlogged_read"] = "unlogged_read"
+    ref: Referral
+    what: Literal["bundle", "beside", "view", "pack"]
+    act: Sha256 | None
+    digest: Sha256 | None
+
+
 class StatisticsRead(_Reading):
     """The fixed annual tables were handed out."""
 
@@ -260,6 +275,7 @@ ServerRecord: TypeAlias = (
     | RecordRead
     | ProofRead
     | PackRead
+    | UnloggedRead
     | StatisticsRead
     | AuditSession
     | Tokens

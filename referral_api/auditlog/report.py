@@ -121,6 +121,8 @@ class Report:
     """Per log, up to which size a quorum of witnesses has cosigned it; None where the genesis act names no witness."""
     erased: int = 0
     """How many leaves do not open because an `erase` act of the exchange names them."""
+    unlogged: int = 0
+    """How many reads, while writes were closed, were of something that is on no log (closed_reads.py)."""
     final_states: dict[str, tuple[FinalState, ...]] = field(default_factory=dict)
     """Of referrals of which something was erased: how each delivery ended, as the act says."""
 

@@ -26,6 +26,7 @@ from referral_api.formats.strict_json import malformed
 TILE_WIDTH: Final = 256
 MAX_ENTRY_BYTES: Final = 65_535
 """What the length prefix of an entry bundle can say."""
+_LENGTH_BYTES: Final = 2
 ENTRIES: Final = -1
 """The pseudo-level of entry bundles: as wide and numbered as tiles of level 0."""
 _PATH: Final = re.compile(
@@ -48,6 +49,11 @@ class TileName:
     def reach(self) -> int:
         """The size of the smallest tree that has it: what it commits to ends before this leaf."""
         return (self.index * TILE_WIDTH + self.width) << (STORED_LEVELS * max(self.level, 0))
+
+    @property
+    def most_bytes(self) -> int:
+        """How large it can be."""
+        return self.width * (HASH_BYTES if self.level != ENTRIES else _LENGTH_BYTES + MAX_ENTRY_BYTES)
 
     def path(self) -> str:
         """The path below a log's prefix, as in `tile/0/x001/234.p/17`."""

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from referral_api.auditlog.closed_reads import ClosedReads
 from referral_api.auditlog.erasures import Erasures, Place, check_erasable
 from referral_api.auditlog.evidence import Chronicle, event_of
 from referral_api.auditlog.leaf import Leaf, LeafKind, parse_leaf
@@ -63,6 +64,7 @@ class Trail:
         """The closing leaves that were met, by log: nothing may follow one."""
         self._kept: dict[str, TreeHead | None] = {}
         """How far the log before was held, by the log that follows because that one has lost leaves."""
+        self._closed_reads = ClosedReads()
         self._relied = False
         self._lost = False
         self._in_doubt: frozenset[ErrorCode] = frozenset()
@@ -71,6 +73,7 @@ class Trail:
     def lack(self) -> None:
         """Note that something was not there: keys, states and the other log's acts may depend on it."""
         self._in_doubt = _FROM_GAPS
+        self._closed_reads.lack()
 
     def leaf(
         self,
@@ -205,6 +208,8 @@ class Trail:
         record = parse_record(raw)
         if kind_of(record) is not leaf.kind or record.t != leaf.logged_s:
             raise ReferralError(ErrorCode.TAMPERED, what="leaf-of-record")
+        self._closed_reads.take(record, self._sealed, self._report.chronicles)
+        self._report.unlogged = self._closed_reads.count
         if self._lost:
             return
         if (place[1] == 1 and place[0] in self._kept) != isinstance(record, LogLost):
@@ -223,6 +228,7 @@ class Trail:
             self._chronicle(record.ref).retrieved(record.unit, record.t)
 
     def _act(self, log: str, index: int, leaf: Leaf, found: RawRecord) -> None:
+        self._closed_reads.pass_act()
         parsed: list[RawAct] = []
         kinds: list[CredentialKind] = []
         receipts: list[Receipt] = []

@@ -155,7 +155,7 @@ def reconcile(
     data = {"imported": outcome.imported, "lost": outcome.lost, "invited": outcome.invited, "closed": outcome.closed}
     if outcome.opened is not None:
         data["opened"] = asdict(outcome.opened) | {"witnesses": list(outcome.opened.witnesses)}
-    call.show(Shown(data, lines, [follow]))
+    call.show(Shown(data, lines, [follow], Exit.OK if outcome.closed is None else Exit.PARTLY))
 
 
 def _opening(runtime: server.Runtime, found: salvage.Salvager, note: bytes) -> new_term.Opening:

@@ -59,13 +59,12 @@ def demand_auditor(client: Client) -> None:
 @contextmanager
 def judged(call: Invocation, client: Client, evidence: Path | None) -> Iterator[None]:
     """Run a verb whose failed verification is a finding: its evidence is written, and the exit code is 1; 3 where a
-    record is missing.
+    record or receipt is missing.
     """
     try:
         yield
     except ReferralError as error:
-        if error.code is ErrorCode.NOT_FOUND and error.facts.get("what") == "record" and "status" not in error.facts:
-            # A record behind a leaf that is there was not handed out: nothing false was shown, and not all.
+        if _is_withheld(error):
             call.screen.fail(error, INCOMPLETE)
             raise typer.Exit(int(INCOMPLETE)) from None
         # What cannot even be read is as false as what does not verify; a refusal has a status, and is neither.
@@ -75,6 +74,17 @@ def judged(call: Invocation, client: Client, evidence: Path | None) -> Iterator[
         folder = exhibits.write_error(client.session, error, evidence)
         call.screen.fail(ReferralError(error.code, **{**error.facts, "evidence": str(folder)}), FALSE)
         raise typer.Exit(int(FALSE)) from None
+
+
+def _is_withheld(error: ReferralError) -> bool:
+    """Whether something was not to be had: a part of a log, what stands behind a leaf, an act's receipt, a quorum.
+
+    Then nothing false was shown, and not all.
+    """
+    if error.code is ErrorCode.NOT_WITNESSED:
+        return True
+    of_a_log = error.code is ErrorCode.NOT_FOUND and error.facts.get("what") in ("record", "checkpoint", "tile")
+    return of_a_log or (error.code is ErrorCode.RECEIPT_MISMATCH and error.facts.get("member") == "absent")
 
 
 @contextmanager
@@ -126,6 +136,7 @@ def report_data(client: Client, report: Report, *, mode: str, evidence: Path | N
         "referrals": len(report.chronicles),
         "witnessed": report.witnessed,
         "erased": report.erased,
+        "unlogged": report.unlogged,
         "final_states": {
             ref: [one.model_dump(mode="json") for one in states] for ref, states in sorted(report.final_states.items())
         },
@@ -168,10 +179,13 @@ def witnessed_lines(screen: Screen, data: Mapping[str, Any]) -> list[str]:
 
 
 def erased_lines(screen: Screen, data: Mapping[str, Any]) -> list[str]:
-    """What was lawfully erased, and how each delivery of it ended (R-99); nothing where nothing was."""
+    """What was lawfully erased, and how each delivery of it ended (R-99); and how often, while writes were closed,
+    something was read that is on no log (R-97). Nothing where nothing was.
+    """
+    lines = [screen.say("audit.unlogged", count=data["unlogged"])] if data["unlogged"] else []
     if not data["erased"]:
-        return []
-    lines = [screen.say("audit.erased", count=data["erased"])]
+        return lines
+    lines.append(screen.say("audit.erased", count=data["erased"]))
     for ref, states in data["final_states"].items():
         for one in states:
             state = screen.say(f"state.{one['state']}")

@@ -37,17 +37,20 @@ from referral_api.client.audit import verifying
 from referral_api.client.audit.kept import Kept
 from referral_api.client.sdk import Client
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.terms import TERM
 from referral_api.domain.words import Role, State
 from referral_api.formats.strict_json import canonical, parse
 
 _MAX_REPORT_BYTES = 1 << 20
 _REF, _SLUG = re.compile("[0-9a-f-]{36}"), re.compile("[a-z0-9-]{1,64}")
+_LOG = re.compile(rf"audit/{TERM}")
 _RESULTS = {"intact": Exit.OK, "false": FALSE, "incomplete": INCOMPLETE}
 _BY_WHAT = {
     "kept-copy": "kept",
     "record": "record",
     "leaf-of-record": "record",
     "retrieved": "record",
+    "unlogged-read": "record",
     "act": "twice",
     "leaves": "leaves",
     "tile": "leaves",
@@ -58,6 +61,8 @@ _BY_WHAT = {
     "gate": "gate",
     "keys-log": "both_logs",
 }
+_BY_REASON = {"lost": "lost", "late": "stale", "stale": "stale"}
+"""Of what is missing."""
 _BY_CHECK = {
     Check.KEYS_LOG: "keys_log",
     Check.CHECKPOINT: "checkpoint",
@@ -170,7 +175,7 @@ def kind_of(fault: Mapping[str, Any]) -> str:
     if fault["kept"]:
         return "kept"
     if fault["missing"]:
-        return "lost" if facts.get("reason") == "lost" else "missing"
+        return _BY_REASON.get(str(facts.get("reason")), "missing")
     if facts.get("reason") in ("shrunk", "forked"):
         return str(facts["reason"])
     return _BY_WHAT.get(str(facts.get("what")), _BY_CHECK[Check(fault["check"])])
@@ -196,7 +201,8 @@ def _is_report(document: Any) -> bool:
         return (
             document["schema"] == SCHEMA
             and isinstance(document["issuer"], str)
-            and 0 <= int(document["at"]) < 1 << 40
+            and type(document["at"]) is int
+            and 0 <= document["at"] < 1 << 40
             and document["result"] in _RESULTS
             and (document["result"] == "intact") == (document["complete"] is True and not document["faults"])
             and all(
@@ -208,7 +214,13 @@ def _is_report(document: Any) -> bool:
             and all(int(size) for size in document["relied"].values())
             and {"referrals", "witnesses"} <= document.keys()
             and all(int(size) >= 0 for size in (document["witnessed"] or {}).values())
-            and int(document["erased"]) >= 0
+            and min(int(document["erased"]), int(document["unlogged"])) >= 0
+            and all(
+                _LOG.fullmatch(one["log"])
+                and all(type(one[name]) is int for name in ("kept", "signed", "absent", "checkpoint"))
+                and all(isinstance(name, str) for name in one["witnesses"])
+                for one in document.get("lost", ())
+            )
             and all(
                 _REF.fullmatch(ref) and _SLUG.fullmatch(one["unit"]) and State(one["state"])
                 for ref, states in document["final_states"].items()

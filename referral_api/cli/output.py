@@ -271,6 +271,12 @@ def _own_words(code: ErrorCode, facts: Mapping[str, Any]) -> str | None:
         return "log-lost"
     if code is ErrorCode.NOT_FOUND and facts.get("what") == "record" and {"log", "index"} <= facts.keys():
         return "record-absent"
+    if code is ErrorCode.UNAVAILABLE and isinstance(facts.get("reason"), str) and "status" not in facts:
+        return "host-refused"
+    if code is ErrorCode.NOT_FOUND and facts.get("what") in ("checkpoint", "tile") and "log" in facts:
+        return "log-absent"
+    if code is ErrorCode.RECEIPT_MISMATCH and facts.get("member") == "absent":
+        return "receipt-absent"
     return None
 
 

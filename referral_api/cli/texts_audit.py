@@ -21,6 +21,10 @@ AUDIT: Final[Mapping[str, tuple[str, str]]] = {
         "  Borrado conforme a ley, y así consta: {count} hojas; el último estado, según el acto que las borró:",
         "  Lawfully erased, and on the record as such: {count} leaves; the last state, as the erasing act says:",
     ),
+    "audit.unlogged": (
+        "  Con las escrituras cerradas se leyó {count} veces algo que no está en ningún registro (unlogged_read)",
+        "  While writes were closed, something that is on no log was read {count} times (unlogged_read)",
+    ),
     "audit.final": ("    {ref}  {unit}: {state}", "    {ref}  {unit}: {state}"),
     "audit.evidence": ("Evidencia guardada en {path}", "Evidence kept in {path}"),
     "record.retrieved": ("paquete entregado", "bundle handed out"),
@@ -29,6 +33,10 @@ AUDIT: Final[Mapping[str, tuple[str, str]]] = {
     "record.record_read": ("registros leídos", "records read"),
     "record.proof_read": ("recibo y prueba leídos", "receipt and proof read"),
     "record.pack_read": ("legajo entregado", "evidence pack handed out"),
+    "record.unlogged_read": (
+        "con las escrituras cerradas se leyó algo que no está en ningún registro",
+        "while writes were closed, something on no log was read",
+    ),
     "record.statistics_read": ("estadísticas leídas", "statistics read"),
     "record.audit_session": ("registro leído por un auditor", "log read by an auditor"),
     "record.tokens": ("accesos en una hora", "accesses in one hour"),
@@ -132,8 +140,8 @@ AUDIT: Final[Mapping[str, tuple[str, str]]] = {
         "Each log has only grown since the last time",
     ),
     "explain.check.witnesses": (
-        "Los testigos vieron la misma historia, y todo lo que no es de la última hora",
-        "The witnesses have seen the same history, and all of it but for the last hour",
+        "Los testigos vieron la misma historia en la última hora, y todo lo que no es de esa hora",
+        "The witnesses have seen the same history, within the last hour, and all of it but for that hour",
     ),
     "explain.check.leaves": (
         "Cada hoja está en el árbol que se firmó, en orden y con su hora",
@@ -169,6 +177,10 @@ AUDIT: Final[Mapping[str, tuple[str, str]]] = {
     "explain.means.kept": (
         "La copia guardada en este equipo ya no es la que se comprobó: cambió aquí, no en el servidor",
         "The copy kept on this machine is not the one that was verified: it changed here, not at the exchange",
+    ),
+    "explain.means.stale": (
+        "Ningún quórum refrendó en la última hora lo que se muestra: puede ser una vista vieja, o de otra historia",
+        "No quorum has cosigned within the hour what is shown: it may be an old view, or of another history",
     ),
     "explain.means.missing": (
         "Falta algo que debía estar; puede ser una avería o una ocultación",
@@ -242,6 +254,10 @@ AUDIT: Final[Mapping[str, tuple[str, str]]] = {
     "explain.do.kept": (
         "Averigüe quién tocó este equipo; luego, en otro, compruebe de nuevo: referral audit verify --full",
         "Find out who touched this machine; then verify again on another one: referral audit verify --full",
+    ),
+    "explain.do.stale": (
+        "Revise la hora de este equipo; pregunte a cada testigo qué refrendó (referral audit witnesses)",
+        "Check this machine's clock; ask each witness what it cosigned (referral audit witnesses)",
     ),
     "explain.do.missing": (
         "Repita en una hora. Si sigue faltando, pida por escrito al operador qué falta y por qué",
@@ -326,5 +342,29 @@ AUDIT: Final[Mapping[str, tuple[str, str]]] = {
     "fault.record-absent.do": (
         "Pida el registro al operador; si no lo tiene, es una supresión ilícita: referral audit verify --full",
         "Ask the operator for the record; if there is none, it was deleted unlawfully: referral audit verify --full",
+    ),
+    "fault.log-absent.what": (
+        "Falta una parte de un registro de auditoría o de claves.",
+        "A part of an audit log or of the keys log is missing.",
+    ),
+    "fault.log-absent.why": (
+        "Se pidió algo de {log} ({what}) que debe existir, y no se entregó.",
+        "Something of {log} was asked for ({what}) that must be there, and was not handed out.",
+    ),
+    "fault.log-absent.do": (
+        "Pídalo al operador; lo que usted guardó antes sigue valiendo: referral audit verify --mirror CARPETA",
+        "Ask the operator for it; what you have kept before still counts: referral audit verify --mirror FOLDER",
+    ),
+    "fault.receipt-absent.what": (
+        "Falta un acuse: el intercambio mostró un acto sin el acuse que le dio.",
+        "A receipt is missing: the exchange showed an act without the receipt that it gave for it.",
+    ),
+    "fault.receipt-absent.why": (
+        "Todo acto de una parte tiene su acuse firmado; sin él no se ve en qué lugar del registro está ni qué cambió.",
+        "Every act of a party has its signed receipt; without it nobody sees where in the log it is or what changed.",
+    ),
+    "fault.receipt-absent.do": (
+        "Pida el acuse al operador o a quien firmó el acto, que guarda el suyo: referral receipt show",
+        "Ask the operator for the receipt, or whoever signed the act and keeps his own: referral receipt show",
     ),
 }

@@ -48,8 +48,8 @@ EVIDENCE = {
         "that others see the same log: no policy names witnesses",
     ),
     "unchecked.omission": (
-        "que no falte nada al final: eso sólo lo muestra el registro entero (referral audit verify)",
-        "that nothing is missing at the end: only the whole log shows that (referral audit verify)",
+        "que no falte nada sobre lo que nada se apoya, al final o en medio: sólo el registro entero (audit verify)",
+        "that nothing is missing on which nothing builds, at the end or in between: only the whole log (audit verify)",
     ),
     "unchecked.sealed": (
         "lo sellado: el contenido, las notas y los adjuntos no van en el paquete",

@@ -90,4 +90,16 @@ RECOVERY: Final[Mapping[str, tuple[str, str]]] = {
         "¿Firmar aquí desde ahora {logs}? El equipo anterior ya no podrá.",
         "Sign {logs} here from now on? The former host will not be able to.",
     ),
+    "fault.host-refused.what": (
+        "Este equipo no pudo hacerlo: {reason}.",
+        "This host could not do it: {reason}.",
+    ),
+    "fault.host-refused.why": (
+        "Le falta un archivo, un programa o una base de datos que pueda usarse; no se cambió nada.",
+        "It lacks a file, a program or a database that can be used; nothing was changed.",
+    ),
+    "fault.host-refused.do": (
+        "Busque «{reason}» en docs/runbooks.md, al final.",
+        "Look for “{reason}” in docs/runbooks.md, at its end.",
+    ),
 }

@@ -222,8 +222,8 @@ _RESULTS: Final[Mapping[str, tuple[str, str]]] = {
         "Root: {root}. Write it down: it is what every machine pins.",
     ),
     "init.files": (
-        "Configuración {config} · claves {keys} · firmante {signer} (cópielas a otro disco).",
-        "Settings {config} · keys {keys} · signer {signer} (copy them to another disk).",
+        "Configuración {config} · claves {keys} (guarde copia) · firmante {signer} (a otro disco; nunca una copia).",
+        "Settings {config} · keys {keys} (keep a copy) · signer {signer} (move to another disk; never a copy).",
     ),
     "init.invitation": (
         "Invitación de {party}: {path}, con su ficha {entry}",

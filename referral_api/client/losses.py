@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from referral_api.auditlog.checkpoint import Checkpoint
+from referral_api.auditlog.checkpoint import Checkpoint, verify_checkpoint
 from referral_api.auditlog.leaf import encode_leaf
 from referral_api.auditlog.losses import LEAVES_TO_TELL, LostLog, read_lost
 from referral_api.auditlog.proof import verify_proof
@@ -71,16 +71,39 @@ def fetch_lost(caller: Caller, following: Term) -> LostLog:
 
 
 def enter(caller: Caller, term: Term) -> None:
-    """See what was lost before this term, of which nothing is pinned yet. Raises as `settle`."""
+    """See what was lost before this term, of which nothing is pinned yet, or that nothing was. Raises as `settle`."""
     pinned = [one for one in _pinned(caller) if one < term]
     if term.number == 1:
         # Whoever comes from another year was perhaps told in its last term that leaves were lost.
         after = find_following(caller, pinned[-1]) if pinned else None
         if after is not None:
             settle(caller, fetch_lost(caller, after))
+        elif pinned:
+            _demand_kept(caller, pinned[-1])
         return
     for number in range(2, term.number + 1):
         settle(caller, fetch_lost(caller, Term(term.year, number)))
+
+
+def _demand_kept(caller: Caller, term: Term) -> None:
+    """See that the log of a year which has ended still contains what was seen of it: no receipt would ask again.
+
+    That the new year's log continues this very end, auditors see (R-92). Raises INCONSISTENT.
+    """
+    pin = caller.directory.find_pin(trust.issuer_origin(caller.profile.issuer, term.log))
+    if pin is None:
+        return
+    try:
+        answer = caller.read_json(exchange.consistency(term.log, 1, 1))
+    except ReferralError as error:
+        if error.code is not ErrorCode.NOT_FOUND:
+            raise
+        raise ReferralError(ErrorCode.INCONSISTENT, reason="shrunk", pinned=pin.size, found=0) from None
+    with exchange.told():
+        end = verify_checkpoint(str(answer.get("checkpoint")).encode(), trust.audit_policy(caller.keymap, term))
+    if end.size < pin.size:
+        raise ReferralError(ErrorCode.INCONSISTENT, reason="shrunk", pinned=pin.size, found=end.size)
+    trust.verify_growth(pin, end, growth(caller, term.log, pin, end))
 
 
 def settle(caller: Caller, lost: LostLog) -> None:

@@ -1,7 +1,7 @@
 """The protocol with sockets: calls of one credential, retried where that is safe, and the replica kept up to date.
 
 A session authenticates (token, proof of possession, nonce), repeats what may be repeated, and lets nothing through that
-trust.py has not verified. Beside it only public.py opens connections.
+trust.py has not verified. Only line.py opens its connections.
 
 Must never: follow a redirect, send a body twice that is not `repeatable`, retry a failed verification, or print.
 
@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from time import monotonic
 from typing import Any, TypeVar
 
 import httpx2
@@ -25,6 +24,7 @@ from referral_api.client import access, exchange, freshness, losses, trust
 from referral_api.client.ambient import Ambient
 from referral_api.client.exchange import Request, Response
 from referral_api.client.keystore import CredentialKeys
+from referral_api.client.line import Line
 from referral_api.client.profile import Pin, Profile, ProfileDir, Token, read_private, write_private
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.terms import Term, is_audit
@@ -34,16 +34,13 @@ from referral_api.formats.contents import KeysLogView
 from referral_api.formats.keys import SigningKey
 from referral_api.formats.statements import KeyMap
 from referral_api.formats.strict_json import b64u, unb64u
-from referral_api.outside import tls
 
 T = TypeVar("T")
 
-CONNECT_S, ANSWER_S = 10.0, 30.0
+ANSWER_S = 30.0
 ATTEMPTS, PATIENCE_S = 4, 45.0
 MAX_CORRECTION_S = 3600
 LATEST = 6
-SLOWEST_BYTES_PER_S = 4096
-"""What a line carries at the least; a slower answer is none."""
 
 _REPEAT = frozenset(
     {
@@ -71,7 +68,7 @@ def is_repeatable(error: Exception) -> bool | float:
 class Session:
     """Calls of one credential to one exchange. `keys` None: only what needs no authentication.
 
-    `answer_s` is how long an answer may take, beyond the time for which the exchange was asked to hold it back.
+    `answer_s` is how long an answer may take (line.py).
     """
 
     def __init__(
@@ -94,17 +91,8 @@ class Session:
         self.latest: deque[tuple[str, Response]] = deque(maxlen=LATEST)
         """The last answers to calls that carried a token, oldest first: evidence, where one of them is a lie."""
         self._keys = keys
-        self._answer_s = answer_s
         self._replica: trust.Replica | None = None
-        self._http = httpx2.Client(
-            base_url=profile.server.rstrip("/"),
-            transport=transport,
-            verify=tls(),
-            timeout=httpx2.Timeout(answer_s, connect=min(CONNECT_S, answer_s)),
-            follow_redirects=False,
-            # A compressed answer could be a thousand times larger than it looks.
-            headers={"Accept-Encoding": "identity", "Accept-Language": profile.lang},
-        )
+        self._line = Line(profile.server, profile.lang, transport, answer_s)
 
     @property
     def credential(self) -> CredentialId | None:
@@ -113,19 +101,19 @@ class Session:
 
     def close(self) -> None:
         """Close the connections."""
-        self._http.close()
+        self._line.close()
 
     def now(self) -> int:
         """Unix seconds, in the exchange's time where it has told us by how little ours is off (R-43, R-82).
 
         A larger difference is for a person to mend: whoever claims it could have us sign in another year.
         """
-        return self.ambient.now() + (self.skew_s if abs(self.skew_s) <= MAX_CORRECTION_S else 0)
+        return self.ambient.now() - (self.skew_s if abs(self.skew_s) <= MAX_CORRECTION_S else 0)
 
     # Calls.
 
     def read(self, request: Request) -> bytes:
-        """The body of a successful answer. Raises as `exchange.judge` does, and UNREACHABLE."""
+        """The body of a successful answer. Raises as `exchange.judge` does, UNREACHABLE, CLOCK_SKEW (`skew_s`)."""
         return self.call(request, exchange.judge)
 
     def read_json(self, request: Request) -> dict[str, Any]:
@@ -161,7 +149,8 @@ class Session:
     def _take_skew(self, response: Response) -> None:
         told = exchange.parse_problem(response).facts.get("skew_s")
         if type(told) is int:
-            self.skew_s = told
+            # It speaks of the proof, whose time was corrected already by what we knew.
+            self.skew_s = told + self.ambient.now() - self.now()
 
     def _exchange(self, request: Request, token: Token | None, nonce: str | None) -> Response:
         headers = {"Accept": f"{request.accept}, {exchange.PROBLEM}", **dict(request.headers)}
@@ -170,7 +159,7 @@ class Session:
         if token is not None:
             headers["Authorization"] = f"DPoP {token.value}"
             headers["DPoP"] = self._proof(request, access.proof_key(token.dpop_secret), token.value, nonce)
-        response = self._transmit(request, headers)
+        response = self._line.transmit(request, headers)
         if token is not None:
             self.latest.append((f"{request.method} {request.target}", response))
         return response
@@ -185,27 +174,6 @@ class Session:
             token=token,
             nonce=nonce,
         )
-
-    def _transmit(self, request: Request, headers: Mapping[str, str]) -> Response:
-        ends = monotonic() + self._answer_s + request.wait_s
-        timeout = httpx2.Timeout(self._answer_s + request.wait_s, connect=min(CONNECT_S, self._answer_s))
-        try:
-            with self._http.stream(
-                request.method, request.target, content=request.body or None, headers=dict(headers), timeout=timeout
-            ) as answer:
-                body = bytearray()
-                for chunk in answer.iter_raw():
-                    body += chunk
-                    if len(body) > request.max_answer:
-                        raise ReferralError(ErrorCode.UNAVAILABLE, status=answer.status_code, reason="too-large")
-                    if monotonic() > ends + len(body) / SLOWEST_BYTES_PER_S:
-                        raise ReferralError(ErrorCode.UNREACHABLE, reason="too-slow")
-                return Response(
-                    answer.status_code, {name.lower(): text for name, text in answer.headers.items()}, bytes(body)
-                )
-        except (httpx2.TransportError, httpx2.InvalidURL):
-            # The library's message can hold addresses of the network; that nobody answered is all there is to say.
-            raise ReferralError(ErrorCode.UNREACHABLE) from None
 
     # Tokens.
 
@@ -234,11 +202,16 @@ class Session:
             )
             request = exchange.token(access.token_form(assertion))
             proof = self._proof(request, access.proof_key(secret), None, nonce)
-            response = self._transmit(request, {"Accept": exchange.JSON, "Content-Type": exchange.FORM, "DPoP": proof})
+            response = self._line.transmit(
+                request, {"Accept": exchange.JSON, "Content-Type": exchange.FORM, "DPoP": proof}
+            )
             nonce = exchange.wants_nonce(response)
             if nonce is None:
                 return exchange.judge_token(request, response)
             self._take_skew(response)
+            if abs(self.skew_s) > MAX_CORRECTION_S:
+                # The assertion has no nonce to help it: nobody is let in by a clock like this, and must know why.
+                raise ReferralError(ErrorCode.CLOCK_SKEW, skew_s=self.skew_s)
         raise ReferralError(ErrorCode.INVALID_TOKEN, reason="nonce")
 
     def _forget_token(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 
 import pytest
@@ -141,6 +141,23 @@ def test_one_leaf_at_a_time_across_tile_boundaries_equals_one_batch(size: int) -
     ]
     crossed = {level for level in (1, 2) if (size - 3) >> (8 * level) != size >> (8 * level)}
     assert {run.level for run in batch.runs} == {0} | crossed
+
+
+@pytest.mark.parametrize("sizes", [range(SMALL), (254, 255, 256, 257, 511, 512), (65_534, 65_535, 65_536)])
+def test_a_lone_leaf_yields_exactly_what_the_naive_tree_says(sizes: Sequence[int]) -> None:
+    for size in sizes:
+        growth = append(grown(size), hashes(size, size + 1))
+        completed = [level for level in (0, 8, 16) if (size + 1) % (1 << level) == 0]
+        assert growth.root == naive.root(size + 1)
+        assert growth.proofs == (tuple(naive.path(size, 0, size + 1)),)
+        assert growth.frontier.nodes() == {
+            (level, ((size + 1) >> level) - 1): naive.subtree(level, ((size + 1) >> level) - 1)
+            for level in range(size.bit_length() + 1)
+            if (size + 1) >> level & 1
+        }
+        assert growth.runs == tuple(
+            TileRun(level // 8, size >> level, (naive.subtree(level, size >> level),)) for level in completed
+        )
 
 
 def test_an_empty_append_changes_nothing() -> None:

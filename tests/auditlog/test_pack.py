@@ -122,6 +122,22 @@ def test_every_missing_file_is_found(good: bytes) -> None:
             assert verified(spoiled(good, partial(_leave_out, name))).verdict is not Verdict.OK, name
 
 
+def test_what_the_manifest_does_not_say_of_a_file_is_found_by_the_manifest_alone(good: bytes) -> None:
+    """Whole archives, in which nothing else would tell: a page's bytes, a file too many, one listed and not there."""
+    page, proof = PAGES[0], names(read_archive(good), ".tlog-proof")[0]
+    changed = read_archive(good)
+    changed[page] = changed[page][:-1] + b" "
+    added = read_archive(good)
+    added[proof.replace("/0", "/9")] = added[proof]
+    strange = read_archive(spoiled(good, lambda contents: contents.update({"more.html": b"<!doctype html>"})))
+    for contents, reason in ((changed, None), (added, "unlisted"), (strange, "archive-name")):
+        report = verified(write_archive(contents))
+        assert Step.MANIFEST in failed(report)
+        (fault,) = (one for one in report.faults if one.step is Step.MANIFEST)
+        assert fault.error.facts.get("reason") == reason
+        assert fault.error.code is (ErrorCode.DIGEST_MISMATCH if reason is None else ErrorCode.MALFORMED)
+
+
 def test_a_page_that_is_not_ours_is_told_and_condemns_nothing(good: bytes) -> None:
     def other(contents: Contents) -> None:
         contents["verificador.html"] = b"<!doctype html>"
@@ -148,8 +164,23 @@ def a_file_more(contents: Contents) -> None:
 
 
 @spoils(Step.MANIFEST)
+def a_file_of_a_term_that_cannot_be(contents: Contents) -> None:
+    contents["audit-9999/checkpoint"] = b"more"
+
+
+@spoils(Step.MANIFEST)
 def a_manifest_with_another_member(contents: Contents) -> dict[str, Any]:
     return {"also": 1}
+
+
+@spoils(Step.MANIFEST)
+def a_manifest_for_nobody(contents: Contents) -> dict[str, Any]:
+    return {"relation": "judge"}
+
+
+@spoils(Step.MANIFEST)
+def a_manifest_of_a_recipient_without_a_unit(contents: Contents) -> dict[str, Any]:
+    return {"relation": "recipient"}
 
 
 @spoils(Step.KEYS_LOG)
@@ -231,6 +262,19 @@ def forge_head(contents: Contents, note: bytes) -> None:
     before = contents[f"{LOG}/checkpoint"]
     for name in (f"{LOG}/checkpoint", *names(contents, ".tlog-proof")):
         contents[name] = contents[name].replace(before, note)
+
+
+def test_what_nothing_builds_on_can_be_left_out_unseen_and_every_pack_says_so(good: bytes) -> None:
+    for ending in (".record.json", ".act.json"):
+        last = names(read_archive(good), ending)[-1].partition(".")[0]
+
+        def leave_out(contents: Contents, last: str = last) -> None:
+            for name in [name for name in contents if name.startswith(last)]:
+                del contents[name]
+
+        report = verified(spoiled(good, leave_out))
+        assert report.verdict is Verdict.OK
+        assert Unchecked.OMISSION in report.unchecked
 
 
 @pytest.mark.parametrize("name", SPOILS)

@@ -28,10 +28,13 @@ class Verifier:
     folder: Path
     requests: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    checked: int = 0
 
     def check(self, pack: bytes, root: str = "") -> str:
         """Hand the page a pack; the class of its verdict."""
-        file = self.folder / "pack.zip"
+        # A browser takes a file of the same name for the same file, and would leave the old result standing.
+        self.checked += 1
+        file = self.folder / f"pack-{self.checked}.zip"
         file.write_bytes(pack)
         self.page.fill("#root", root)
         self.page.set_input_files("#file", str(file))

@@ -47,6 +47,22 @@ def test_a_good_pack_is_intact_and_the_page_says_what_it_did_not_check(verifier:
     assert verifier.page.evaluate("document.activeElement.id") == "verdict"
 
 
+def test_each_pack_gets_a_result_of_its_own(verifier: Verifier, good: bytes) -> None:
+    assert [verifier.check(raw, ROOT) for raw in (good, good[:-1], good)] == ["ok", "failed", "ok"]
+
+
+def test_a_file_that_is_chosen_again_is_read_again(verifier: Verifier, good: bytes) -> None:
+    file = verifier.folder / "pack.zip"
+    for raw, verdict in ((good, "ok"), (good[:-1], "failed")):
+        file.write_bytes(raw)
+        verifier.page.fill("#root", ROOT)
+        with verifier.page.expect_file_chooser() as chosen:
+            verifier.page.click("#file")
+        chosen.value.set_files(str(file))
+        verifier.page.wait_for_selector("#result:not([hidden])")
+        assert verifier.page.get_attribute("#verdict", "class") == verdict
+
+
 def test_the_same_in_english_and_the_button_changes_the_language_of_a_result(english: Verifier, good: bytes) -> None:
     assert english.check(good, ROOT) == "ok"
     assert "✔ INTACT" in english.words
@@ -92,6 +108,19 @@ def test_an_act_that_is_left_out_is_missed_by_what_builds_on_it(verifier: Verifi
     (name,) = UNSEEN
     assert verifier.check(spoiled(good, SPOILS[name][0]), ROOT) == "incomplete"
     assert "se apoya en un acto que no está" in verifier.words
+
+
+def test_a_pack_that_calls_itself_no_auditors_does_not_hide_what_is_left_out(verifier: Verifier, good: bytes) -> None:
+    (name,) = UNSEEN
+
+    def leave_out(contents: Contents) -> dict[str, str]:
+        SPOILS[name][0](contents)
+        return {"relation": "sender"}
+
+    verifier.check(spoiled(good, leave_out), ROOT)
+    assert "Que no falte otro acto en medio" in verifier.words
+    verifier.check(good, ROOT)
+    assert "Que no falte otro acto en medio" not in verifier.words
 
 
 def test_changed_bytes_are_found_in_every_file_under_a_manifest_that_fits(english: Verifier, good: bytes) -> None:

@@ -137,7 +137,7 @@ def test_an_audit_says_of_each_check_how_often_it_was_made(shell: Shell, ref: st
     report = shell.run("auditor", "audit", "verify", "--full", "--json")
     assert members(report) == {
         *("complete", "result", "checks", "faults", "heads", "referrals", "witnesses"),
-        *("issuer", "at", "mode", "relied", "evidence", "erased", "final_states", "witnessed", "lost"),
+        *("issuer", "at", "mode", "relied", "evidence", "erased", "unlogged", "final_states", "witnessed", "lost"),
     }
     assert report.json["result"] == "intact"
     assert all(set(one) == {"verdict", "count"} for one in report.json["checks"].values())

@@ -10,6 +10,7 @@ import pytest
 
 from referral_api.cli.main import run
 from referral_api.server.settings import Settings
+from tests.postgres import create_database, drop_database, programs
 from tests.story.test_recovery import receipt_file
 from tests.world import World
 
@@ -30,6 +31,7 @@ def config_of(world: World) -> Path:
         "data_dir": str(settings.data_dir),
         "keys_dir": str(settings.keys_dir),
         "signer_dir": str(settings.signer_dir),
+        "database_url": settings.database_url,
     }
     path.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in members.items()))
     return path
@@ -68,6 +70,52 @@ def test_backup_restore_and_reconcile_bring_an_exchange_back(
     code, told = referral(capsys, "admin", "reconcile", "--receipts", last, "--config", config)
     assert (code, told["imported"]) == (0, {})
     world.server.start()
+
+
+@pytest.mark.postgres
+def test_the_same_on_postgresql_with_its_own_programs(
+    postgres_world: World, postgres_url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """docs/runbooks.md, the usual way back, word for word."""
+    monkeypatch.setenv("PATH", programs())
+    world = postgres_world
+    world.submit()
+    config, folder = config_of(world), world.folder / "copy"
+    assert referral(capsys, "admin", "backup", "--to", folder, "--config", config)[0] == 0
+    scratch = create_database(postgres_url, "drill")
+    proved = referral(capsys, "admin", "restore", "--from", folder, "--verify", "--scratch", scratch)
+    assert (proved[0], proved[1]["whole"]) == (0, True)
+    drop_database(postgres_url, "drill")
+    last = receipt_file(world.submit(), world.folder / "last.json")
+    world.server.stop()
+    code, told = referral(capsys, "admin", "restore", "--from", folder, "--config", config)
+    assert (code != 0, told["error"]["facts"]["reason"]) == (True, "database-exists")
+    name = world.settings.database_url.partition("?")[0].rpartition("/")[2]
+    drop_database(postgres_url, name)
+    create_database(postgres_url, name)
+    code, told = referral(capsys, "admin", "restore", "--from", folder, "--config", config)
+    assert code == 0, told
+    code, told = referral(capsys, "admin", "reconcile", "--config", config)
+    assert told["error"]["code"] == "writes-closed"
+    code, told = referral(capsys, "admin", "reconcile", "--receipts", last, "--config", config)
+    assert (code, list(told["imported"].values()), told["closed"], len(told["lost"])) == (0, [1], None, 1)
+    world.server.start()
+
+
+def test_an_exchange_that_stays_closed_after_reconciling_is_no_success(
+    sqlite_world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world = sqlite_world
+    world.submit()
+    world.server.stop()
+    (state,) = world.settings.signer_dir.glob("audit-*.signer")
+    moved = state.rename(world.folder / state.name)
+    config = config_of(world)
+    code, told = referral(capsys, "admin", "reconcile", "--config", config)
+    assert (code, told["closed"]) == (8, "signer-state-missing")
+    moved.rename(state)
+    code, told = referral(capsys, "admin", "reconcile", "--config", config)
+    assert (code, told["closed"]) == (0, None)
 
 
 def test_a_signer_is_adopted_by_command(sqlite_world: World, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -131,3 +133,37 @@ def test_a_mirror_copies_only_what_the_logs_key_has_signed(
     exchange.lies[f"/{log}/checkpoint"] = lambda status, answer: (status, (answer[0], claimed))
     with refused(ErrorCode.SIGNATURE_INVALID):
         auditor.mirror(tmp_path / "mirror")
+
+
+def a_huge_file(target: Path) -> None:
+    with target.open("wb") as handle:
+        handle.truncate(1 << 40)
+
+
+NO_FILES: dict[str, Callable[[Path], object]] = {
+    "a pipe": os.mkfifo,
+    "a device": lambda target: target.symlink_to("/dev/zero"),
+    "a folder": Path.mkdir,
+    "itself": lambda target: target.symlink_to(target),
+    "a huge file": a_huge_file,
+}
+
+
+def test_a_mirror_that_is_no_mirror_ends_and_is_never_verified(clients: Clients, tmp_path: Path) -> None:
+    """A mirror comes from somebody else: what lies in a file's place is read neither for ever nor without an end."""
+    story(clients)
+    auditor, path = clients.auditor(), tmp_path / "mirror"
+    auditor.mirror(path)
+    edge = len(clients.exchange.audit)
+    for name in ("checkpoint", f"tile/0/000.p/{edge}", f"tile/entries/000.p/{edge}", "records/000"):
+        target = path / AUDIT / name
+        whole = target.read_bytes()
+        for what, put in NO_FILES.items():
+            target.unlink()
+            put(target)
+            report = auditor.audit(path)
+            assert {ErrorCode.NOT_FOUND, ErrorCode.TOO_LARGE} & {one.error.code for one in report.faults}, (name, what)
+            assert not report.complete
+            target.rmdir() if target.is_dir() else target.unlink()
+            target.write_bytes(whole)
+    assert auditor.audit(path).complete

@@ -303,6 +303,24 @@ def test_a_mirror_keeps_no_byte_that_does_not_belong_to_the_signed_tree(
     assert not written
 
 
+def test_a_full_tile_is_kept_only_where_the_one_above_it_has_its_root(
+    clients: Clients, exchange: SimulatedExchange, tmp_path: Path
+) -> None:
+    story(clients)
+    for number in range(TILE_WIDTH):
+        record = b"%d" % number
+        exchange.append(record, None, encode_leaf(leaf_of(record, LeafKind.SYSTEM, NOW)))
+    auditor, full = clients.auditor(), f"{AUDIT}/tile/0/000"
+    auditor.sync_keys()
+    exchange.lies[f"/{full}"] = lambda status, answer: (status, (answer[0], bytes([answer[1][0] ^ 1]) + answer[1][1:]))
+    with refused(ErrorCode.TAMPERED, "tile"):
+        auditor.mirror(tmp_path)
+    assert full not in mirrored(tmp_path)
+    exchange.lies.clear()
+    auditor.mirror(tmp_path)
+    assert full in mirrored(tmp_path)
+
+
 def test_a_second_signed_checkpoint_of_one_size_is_evidence(exchange: SimulatedExchange, auditor: Client) -> None:
     root = Frontier().extend([leaf_hash(b"x")] * len(exchange.audit)).root()
     forged = sign_checkpoint(ORIGIN, len(exchange.audit), root, key("exchange/log"))

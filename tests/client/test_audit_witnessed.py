@@ -14,6 +14,7 @@ from referral_api.auditlog.merkle import Frontier, leaf_hash
 from referral_api.auditlog.note import VerifierKey
 from referral_api.auditlog.report import Check, Report
 from referral_api.client.audit.sources import COSIGNED, MirrorSource
+from referral_api.client.audit.witnesses import AHEAD_S, FRESH_S
 from referral_api.client.sdk import Client
 from referral_api.domain.errors import ErrorCode
 from tests.client.clients import Clients, refused
@@ -121,9 +122,33 @@ def test_what_no_quorum_has_seen_for_an_hour_is_incomplete(
     report = auditor.audit()
     assert report.complete is complete, report.faults
     if not complete:
-        (fault,) = report.faults
+        assert {one.error.facts["reason"] for one in report.faults} == {"late", "stale"}
+        (fault,) = (one for one in report.faults if one.error.facts["reason"] == "late")
         assert (fault.check, fault.index, fault.missing) == (Check.WITNESSES, size, True)
-        assert fault.error.facts["reason"] == "late"
+
+
+@pytest.mark.parametrize("since", [False, True])
+def test_an_exchange_that_shows_what_it_was_an_hour_ago_is_incomplete(
+    auditor: Client, exchange: SimulatedExchange, tmp_path: Path, *, since: bool
+) -> None:
+    """Everything that a frozen exchange shows verifies; only the witnesses' times tell."""
+
+    def audit(path: Path | None = None) -> Report:
+        return auditor.audit_since(path, trust_first=True) if since else auditor.audit(path)
+
+    auditor.mirror(tmp_path / "mirror")
+    exchange.now += FRESH_S
+    assert audit().complete
+    exchange.now += 1
+    report = audit()
+    assert {(one.check, one.log, one.missing) for one in report.faults} == {
+        (Check.WITNESSES, log, True) for log in ("keys", AUDIT)
+    }
+    assert {one.error.facts["reason"] for one in report.faults} == {"stale"}
+    assert not report.failed
+    assert audit(tmp_path / "mirror").complete, "a mirror is as old as it is"
+    exchange.now -= FRESH_S + AHEAD_S + 2
+    assert {one.error.facts.get("reason") for one in audit().faults} >= {"stale"}, "dated ahead is not fresh"
 
 
 def test_a_mirror_keeps_what_the_quorum_had_cosigned_and_is_verified_by_it(

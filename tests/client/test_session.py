@@ -107,7 +107,15 @@ def test_a_nonce_is_answered_once_with_a_new_proof_and_tells_by_how_much_the_clo
     assert made.session.read_json(exchange.ping()) == {"party": "x"}
     assert [made.claims(at).get("nonce") for at in (0, 1)] == [None, "n1"]
     assert made.claims(0)["jti"] != made.claims(1)["jti"]
-    assert (made.session.skew_s, made.session.now()) == (-90, NOW - 90)
+    assert (made.session.skew_s, made.session.now()) == (-90, NOW + 90), "ours is behind: theirs is later"
+
+
+def test_a_difference_that_is_told_again_is_of_what_was_corrected_already(calls: Made) -> None:
+    asked = [problem(401, "use_dpop_nonce", {"DPoP-Nonce": f"n{at}"}, skew_s=told) for at, told in ((1, 90), (2, -20))]
+    made = calls(asked[0], render(200, {}), asked[1], render(200, {}))
+    made.session.read_json(exchange.ping())
+    made.session.read_json(exchange.ping())
+    assert (made.session.skew_s, made.session.now()) == (70, NOW - 70)
 
 
 def test_a_clock_difference_beyond_an_hour_is_told_and_not_followed(calls: Made) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 
 import pytest
 
@@ -39,7 +40,9 @@ def settle(world: World, left_open: list[Parcel], step: str) -> list[int]:
 
 
 @pytest.mark.faults
-def test_kills_at_every_step_lose_nothing_that_had_a_receipt(nursery: tuple[World, Nursery]) -> None:
+def test_kills_at_every_step_lose_nothing_that_had_a_receipt(
+    nursery: tuple[World, Nursery], progress: Callable[[int, int], None]
+) -> None:
     world, exchange = nursery
     taken: list[Parcel] = []
     left_open: list[Parcel] = []
@@ -65,6 +68,7 @@ def test_kills_at_every_step_lose_nothing_that_had_a_receipt(nursery: tuple[Worl
             if answer is not None and answer.status == 201:
                 one.receipt = answer.json["receipt"]
         assert exchange.ended() == -signal.SIGKILL
+        progress(kill + 1, KILLS)
     assert len(taken) == KILLS * len(SENDERS)
     assert all(one.receipt is not None for one in taken)
     rows = {row["id"]: row["receipt"] for row in Rows(world)["act"] if row["act"] == "submit"}

@@ -13,6 +13,7 @@ import signal
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -118,12 +119,15 @@ def recorded(world: World) -> Counter[Read]:
 
 
 @pytest.mark.faults
-def test_every_byte_that_was_read_before_a_kill_is_on_the_record(nursery: tuple[World, Nursery]) -> None:
+def test_every_byte_that_was_read_before_a_kill_is_on_the_record(
+    nursery: tuple[World, Nursery], progress: Callable[[int, int], None]
+) -> None:
     world, exchange = nursery
     reading = Reading(world, begun(world, exchange))
     chance = random.Random(SEED)  # noqa: S311
-    for _ in range(KILLS):
+    for kill in range(1, KILLS + 1):
         reading.during(chance.randrange(5, 90), exchange)
+        progress(kill, KILLS)
         missing = reading.handed - recorded(world)
         assert not missing, f"read and not on the record: {missing}"
     assert exchange.end() == -signal.SIGTERM
@@ -133,7 +137,7 @@ def test_every_byte_that_was_read_before_a_kill_is_on_the_record(nursery: tuple[
 
 @pytest.mark.faults
 def test_every_byte_that_a_closed_exchange_gave_before_a_kill_is_on_the_record_once_it_opens(
-    nursery: tuple[World, Nursery],
+    nursery: tuple[World, Nursery], progress: Callable[[int, int], None]
 ) -> None:
     world, exchange = nursery
     reading = Reading(world, begun(world, exchange))
@@ -144,8 +148,9 @@ def test_every_byte_that_a_closed_exchange_gave_before_a_kill_is_on_the_record_o
     chance = random.Random(SEED + 1)  # noqa: S311
     before = recorded(world)
     exchange.begin()
-    for _ in range(KILLS):
+    for kill in range(1, KILLS + 1):
         reading.during(chance.randrange(5, 90), exchange)
+        progress(kill, KILLS)
     assert exchange.end() == -signal.SIGTERM
     assert recorded(world) == before, "it is closed"
     here.rmdir()

@@ -68,6 +68,7 @@ def prepared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         drop_database(server, "statements")
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("what", ["submit", "ack", "read"])
 def test_a_kill_at_every_statement_and_signer_step_leaves_a_log_that_verifies(
     prepared: Prepared, what: str, tmp_path: Path

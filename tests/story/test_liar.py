@@ -14,13 +14,13 @@ import stamina
 
 from referral_api.client.sdk import Client
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.words import Act, CredentialKind, PartyId, ReferralId
+from referral_api.domain.words import Act, CredentialKind, PartyId
 from tests.forgery import changed, log_of, receipt_with, shortened
 from tests.liar import Kind, Liar, Lie
 from tests.liar_scene import NEWCOMER, Scene
 from tests.lies import LIES
 from tests.story.test_liar_witnessed import CALLS as WITNESSED
-from tests.trials import UNDONE, WAITS, Call, Trials, flushed, mirrored, stale
+from tests.trials import UNDONE, WAITS, Call, Trials, flushed, packed, stale
 from tests.world import ENTRIES, UNIT, Founded, World, composition
 
 
@@ -67,18 +67,9 @@ def inviting(client: Client, _scene: Scene, _ready: Any) -> object:
     return client.invite(ENTRIES[UNIT] | {"id": "nueva-unidad"}, [CredentialKind.PERSON])
 
 
-def packed(client: Client, scene: Scene, _ready: Any) -> None:
-    """A pack that may be kept."""
-    _raw, report = client.evidence_pack(ReferralId(scene.ref))
-    if report.faults:
-        raise ReferralError(ErrorCode.TAMPERED, what="pack") from report.faults[0].error
-
-
 CALLS: dict[str, Call] = {
     # Auditors first: what they read grows with every trial of the others.
     "audit_since": Call("auditor", lambda c, s, r: c.audit_since(trust_first=True), also=UNDONE),
-    "audit": Call("auditor", lambda c, s, r: c.audit(), also=UNDONE),
-    "mirror": Call("auditor", mirrored, also=UNDONE | {6}),
     "evidence_pack": Call("officer", packed, also=UNDONE),
     "ping": Call("operator", lambda c, s, r: c.ping()),
     "sync_keys": Call("operator", lambda c, s, r: c.sync_keys()),
@@ -109,6 +100,7 @@ ELSEWHERE = {
     "keep": "writes the cursor; in `next_page` here",
     "verify_receipt": "judges documents that are at hand; `parties` has the one call that it may need",
     "revoke": "sends its act as `invite` does",
+    "audit": "as a command, with every lie: tests/cli/test_liar.py", "mirror": "as `audit`",
     "audited": "names what `audit` and `audit_since` read",
     "accept_loss": "after a loss alone: tests/story/test_next_term.py",
 }  # fmt: skip

@@ -25,7 +25,7 @@ from referral_api.server.service.batch import Batch, Done, Place
 from tests.conftest import ENGINES
 from tests.faults.submissions import Parcel, parcel
 from tests.postgres import create_database
-from tests.world import AUDIT, ISSUER, UNIT, Clock, World, enrol, found, settings_of
+from tests.world import AUDIT, ISSUER, UNIT, Clock, World, composition, enrol, found, settings_of
 from tests.world_check import Rows
 
 HOST = ISSUER.partition("://")[2]
@@ -238,3 +238,31 @@ def test_a_year_that_a_host_begins_which_does_not_sign_is_claimed_by_the_one_tha
     assert isinstance(genesis, LogGenesis)
     assert genesis.previous is not None
     eve.restart()
+
+
+@pytest.mark.parametrize("eve", ENGINES[:1], indirect=True)
+@pytest.mark.parametrize(("more", "reason"), [(10**6, "shrunk"), (0, "old-root")])
+def test_whoever_saw_more_of_the_old_year_than_is_shown_in_the_new_one_is_alarmed(
+    eve: World, more: int, reason: str
+) -> None:
+    """R-94: nobody would ask again about a log that has ended, and what was dropped of its end would be forgotten."""
+    operator, origin = eve.operator, f"{HOST}/v1/log/audit/{YEAR}"
+    eve.submit()
+    honest = operator.directory.find_pin(origin)
+    assert honest is not None
+    pins = operator.directory.path / "pins.json"
+    before = pins.read_text()
+    root = honest.root if more else bytes(32)
+    pins.write_text(
+        before.replace(f'"root":"{honest.root.hex()}","size":{honest.size}', "@", 1).replace(
+            "@", f'"root":"{root.hex()}","size":{honest.size + more}', 1
+        )
+    )
+    set_clock(eve.clock, moment(YEAR + 1, 1, 1, 8))
+    with pytest.raises(ReferralError) as caught:
+        operator.submit(composition())
+    assert (caught.value.code, caught.value.facts["reason"]) == (ErrorCode.INCONSISTENT, reason)
+    assert operator.directory.find_pin(f"{HOST}/v1/log/audit/{YEAR + 1}") is None
+    pins.write_text(before)
+    operator.submit(composition())
+    assert operator.directory.find_pin(f"{HOST}/v1/log/audit/{YEAR + 1}") is not None

@@ -7,9 +7,10 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from queue import Queue
 
 import pytest
 from psycopg.conninfo import conninfo_to_dict
@@ -21,9 +22,16 @@ from referral_api.domain.terms import Term
 from referral_api.domain.words import Act
 from referral_api.server import app
 from referral_api.server.service import new_term, reconcile, salvage
+from referral_api.server.service.batch import Place
+from referral_api.server.service.second_host import SigningHost
+from referral_api.server.storage import logbook
+from referral_api.server.storage.database import Database
+from referral_api.server.storage.gate import gate_beside
+from referral_api.server.storage.signer import SignedCheckpoint
 from referral_api.server.storage.signer_state import state_path
 from tests.auditlog.refusals import refused
 from tests.postgres import create_database
+from tests.server.storage.ledger import roll_back
 from tests.story.test_closed import logged, ready
 from tests.story.test_recovery import back_up, die, lose_disk, run_reconcile
 from tests.world import UNIT, World, check_database, composition, settings_of
@@ -403,3 +411,36 @@ def test_a_mirror_brings_back_a_term_and_what_it_follows(sqlite_world: World, tm
     world.server.start()
     assert len(Rows(world).logs[log]) == kept
     assert world.auditor.audit().stands
+
+
+def test_a_host_that_does_not_sign_goes_on_behind_a_loss(sqlite_world: World, tmp_path: Path) -> None:
+    """R-93, R-97: the checkpoint that is kept of the lost log covers what nobody has; its next term says how far."""
+    world = sqlite_world
+    log, kept, note = lose(world, lambda: live(world))
+    assert run_new_origin(world, note).closed is None
+    runtime = app.open_runtime(world.settings, recovering=True)
+    doubts: list[ReferralError] = []
+    answers: Queue[Mapping[str, SignedCheckpoint] | None] = Queue()
+    database, trust = runtime.exchange.database, runtime.log_signers.trust
+    checkpoints, shut = gate_beside(database, trust)
+    assert (shut, log in checkpoints) == (None, False)
+    signed = runtime.log_signers.newest(f"{log}.2")
+    assert signed is not None
+    host = SigningHost(database, trust, checkpoints, lambda _: None)
+    host.wait_for([Place(f"{log}.2", signed.size - 1, b"")], answers.put)
+    host.start(doubts.append)
+    with database.write() as tx:
+        logbook.save_checkpoint(tx, f"{log}.2", signed.size, signed.note, int(world.clock()))
+    answer = answers.get(timeout=60)
+    host.stop()
+    runtime.log_signers.close()
+    database.close()
+    assert doubts == []
+    assert answer == {f"{log}.2": signed}
+    # A lost log that is not as long as its next term says is no such log.
+    copied = f"sqlite:///{shutil.copy(world.settings.data_dir / 'exchange.sqlite', tmp_path / 'shorter.sqlite')}"
+    roll_back(copied, kept - 1, log)
+    with Database.open(copied) as shorter:
+        refusal = gate_beside(shorter, trust)[1]
+    assert refusal is not None
+    assert refusal.facts == {"reason": "database-differs", "log": log}

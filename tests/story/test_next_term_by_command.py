@@ -15,6 +15,7 @@ from referral_api.domain.terms import Term
 from referral_api.domain.words import Act
 from tests.cli.shell import Shell
 from tests.cli.test_recovery import config_of
+from tests.server.storage.ledger import tamper
 from tests.story.test_next_term import audit_of
 from tests.story.test_witness_processes import Country, country, world
 from tests.story.test_witnesses import eventually, is_witnessed
@@ -118,6 +119,14 @@ def test_the_drill_from_the_lost_disk_to_the_auditors_report(
     assert (data["complete"], data["result"]) == (False, "incomplete")
     assert [(one["log"], one["absent"]) for one in data["lost"]] == [(log, size - kept)]
     assert shell.run("auditor", "audit", "explain").exit == 3
+    # An exchange that says that witnesses vouch for the lost log's end must show what they have signed.
+    world.server.stop()
+    whole = next(row["note"] for row in Rows(world)["log_checkpoint"] if (row["log"], row["size"]) == (log, size))
+    strip = "UPDATE log_checkpoint SET note = {0} WHERE note = {1}"
+    tamper(world.settings.database, strip, (bare.read_text(), whole))
+    world.server.start()
+    data = shell.run("auditor", "audit", "verify", "--json")
+    assert (data.exit, data.json["result"]) == (1, "false")
 
 
 def resubmit(shell: Shell, ref: str) -> None:

@@ -178,6 +178,13 @@ def test_what_cannot_be_had_is_refused_and_nothing_is_written(sqlite_world: Worl
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
         assert refused(mirror, receipts)["code"] in (ErrorCode.TAMPERED, ErrorCode.MALFORMED)
         path.write_bytes(whole)
+    # One that has only another time fits its record still: the signed root alone tells.
+    path = next(one for one in (mirror / audit_of(world) / "tile/entries").rglob("*") if one.is_file())
+    whole = path.read_bytes()
+    at = whole.rindex(b'"t":') + 13
+    path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+    assert refused(mirror, receipts)["reason"] == "database-differs"
+    path.write_bytes(whole)
     keys = next(one for one in (mirror / "keys/tile/entries").rglob("*") if one.is_file())
     keys.write_bytes(keys.read_bytes()[:-1] + b"?")
     assert run_reconcile(world, mirror, receipts).closed is None
@@ -274,6 +281,11 @@ def test_a_signer_is_adopted_only_over_what_was_signed(sqlite_world: World) -> N
         # Without witnesses nobody but the state can vouch.
         adoption.authority_of_checkpoint(note.note, runtime.exchange, ["keys"])
     assert caught.value.code is ErrorCode.NOT_WITNESSED
+    # What was promised must be there, and be the same.
+    other = adoption.Authority("keys", 2, bytes(32), 1, "state")
+    with pytest.raises(ReferralError) as caught:
+        adoption.adopt(runtime.exchange, runtime.log_signers, [other], clock=world.clock)
+    assert caught.value.facts["reason"] == "database-differs"
     runtime.log_signers.close()
     runtime.exchange.database.close()
     # The submission that the backup lacks is its sender's alone to bring back.

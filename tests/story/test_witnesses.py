@@ -27,6 +27,7 @@ from referral_api.client.outbox import Entry
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Digest
 from referral_api.formats.act import parse_act
+from referral_api.server.service.clock_watch import OFF_S
 from referral_api.server.service.witnesses import Witnessing
 from referral_api.server.service.writer import Writer
 from tests.auditlog.refusals import refused
@@ -372,6 +373,31 @@ def test_a_witness_that_knows_more_or_something_else_is_an_alarm_with_evidence(
     assert evidence
     assert all(b"text/" in path.read_bytes() for path in evidence)
     assert not is_witnessed(world, "keys")
+
+
+@pytest.fixture
+def hasty(three: list[LyingWitness]) -> LyingWitness:
+    """A witness whose clock is a month ahead."""
+    witness = three[0]
+    witness.says = lambda checkpoint, _old: (
+        200, "text/plain", format_answer([witness.line(checkpoint, int(time.time() + OFF_S))])
+    )  # fmt: skip
+    return witness
+
+
+def test_one_witness_whose_clock_is_ahead_does_not_vouch_for_ours(hasty: LyingWitness, world: World) -> None:
+    """R-97: an exchange that was off for long believes its clock only where the whole quorum has seen that time."""
+    world.submit()
+
+    def lines() -> set[str]:
+        raw = world.client("auditor").session.read(exchange.checkpoint("keys", cosigned=True))
+        return {one.name for one in parse_note(raw).signatures}
+
+    eventually(world, lambda: is_witnessed(world, "keys") and set(NAMES) <= lines())
+    world.server.stop()
+    world.clock.ahead_s += OFF_S + 3600
+    world.server.start()
+    assert httpx2.get(f"{world.server.url}/readyz").json()["closed"] == "clock-ahead"
 
 
 @pytest.fixture

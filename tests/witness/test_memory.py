@@ -153,6 +153,21 @@ def test_two_processes_on_one_file_wait_for_each_other(path: Path, memory: Memor
     assert order == ["commits", "sees 5"]
 
 
+def test_whoever_begins_second_may_not_even_compare(path: Path, memory: Memory) -> None:
+    """R-96: else two requests could both be held against the same old tree before either is remembered."""
+    beside = Memory.open(path)
+    beside._connection.execute("PRAGMA busy_timeout = 0")
+
+    def begin() -> Held:
+        with beside.changing() as changes:
+            return changes.held(ORIGIN)
+
+    with memory.changing():
+        assert refused(ErrorCode.UNAVAILABLE, begin) == "witness-busy"
+    assert begin() == Held()
+    beside.close()
+
+
 def test_a_disk_that_refuses_closes_the_witness_for_good(path: Path, memory: Memory, cosigner: Cosigner) -> None:
     """What this process reads back after a failed write proves nothing about the disk."""
     cosigner.add_checkpoint(LOG.request(0, 5), NOW)

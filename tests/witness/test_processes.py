@@ -185,7 +185,7 @@ def test_two_requests_that_were_both_verified_before_either_began(tmp_path: Path
 
     def verified(step: str) -> None:
         if step == "verified":
-            both.wait(10)
+            both.wait(60)
 
     def push(memory: Memory, log: History) -> str:
         try:

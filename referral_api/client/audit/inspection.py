@@ -11,6 +11,7 @@ Implements: R-52, R-92, R-95, R-98 (what is searched for); design §9.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -156,15 +157,16 @@ def _verified(
     found: Sequence[RawRecord],
     wanted: Mapping[str, str],
 ) -> Iterator[Item]:
-    """The items of one look at these indices, in log order, up to the proved head."""
-    given = {one.index: one for one in found if one.index < proven.head.size}
+    """The items of one look at these indices, in log order, up to the proved head.
+
+    All that was given is verified before anything is said of what was not: what is false must not pass for missing.
+    """
+    given = {one.index: verify_item(session, proven, one) for one in found if one.index < proven.head.size}
     for index in sorted(given) if wanted else looked:
         if index not in given:
             gaps.judge(proven.log, index)
-            continue
-        item = verify_item(session, proven, given[index])
-        if item.fits(wanted):
-            yield item
+        elif given[index].fits(wanted):
+            yield given[index]
 
 
 def verify_item(session: Session, proven: Proven, raw: RawRecord) -> Item:
@@ -193,10 +195,12 @@ def dossier(session: Session, ref: str, terms: list[Term]) -> Dossier:
     shown = fetch_referral(session, ReferralId(ref))
     items = tuple(item for term in terms for item in search(session, term, 0, {"ref": ref}))
     told = [one for item in items if (one := _told(session, item)) is not None]
-    known = {item.act.digest for item in items if item.act is not None and _accepted(item)}
+    known = {item.act.digest: item for item in items if item.act is not None and _accepted(item)}
     for act in shown.acts:
         if act.accepted and act.act.digest not in known:
             raise ReferralError(ErrorCode.TAMPERED, what="view", reason="omitted", digest=act.act.digest)
+        if act.accepted and (act.term, act.index) != (known[act.act.digest].term, known[act.act.digest].index):
+            raise ReferralError(ErrorCode.TAMPERED, what="view", reason="place", digest=act.act.digest)
     # What happened after the exchange had shown the referral is in its log already.
     last = max([(one.term, one.index) for one in shown.acts] + [(one.term, one.index) for one in shown.retrievals])
     then = fold_told([one for one in told if (one.term, one.index) <= last])
@@ -236,12 +240,13 @@ def _key_event(index: int, leaf: bytes) -> KeyEvent:
 
 
 def _page(session: Session, term: Term, start: int, wanted: Mapping[str, str]) -> tuple[list[RawRecord], int | None]:
-    """One page of what is wanted, and where the next one begins. Raises MALFORMED (`members`)."""
+    """One page of what is wanted, and where the next one begins. Raises MALFORMED (`members`), TAMPERED (`index`)."""
     answer = session.read_json(exchange.records(term, start, RECORDS_A_CALL, **wanted))
     following = answer.get("next", ...)
     if not isinstance(following, (int, type(None))):
         raise ReferralError(ErrorCode.MALFORMED, reason="members")
-    return parse_records(answer.get("records")), following
+    within = range(start, sys.maxsize if following is None else following)
+    return parse_records(answer.get("records"), within=within), following
 
 
 def _act(session: Session, proven: Proven, leaf: Leaf, term: Term, raw: RawRecord) -> Item:
@@ -259,7 +264,7 @@ def _act(session: Session, proven: Proven, leaf: Leaf, term: Term, raw: RawRecor
         if (place.origin, place.index, receipt.payload.time) != (proven.head.origin, raw.index, leaf.logged_s):
             raise ReferralError(ErrorCode.RECEIPT_MISMATCH, member="log")
     elif act.party != EXCHANGE:
-        raise ReferralError(ErrorCode.RECEIPT_MISMATCH, member="absent")
+        raise ReferralError(ErrorCode.RECEIPT_MISMATCH, member="absent", log=proven.log, index=raw.index)
     return Item(term, raw.index, leaf.logged_s, act=act, receipt=receipt, signer=seal.kind)
 
 

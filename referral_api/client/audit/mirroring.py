@@ -16,13 +16,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 
 from referral_api.auditlog.checkpoint import Checkpoint, TrustPolicy, verify_checkpoint
 from referral_api.auditlog.erasures import Erasing, Erasures, Place, erasing_leaves
-from referral_api.auditlog.leaf import parse_leaf
+from referral_api.auditlog.leaf import LeafKind, parse_leaf
 from referral_api.auditlog.losses import LostLog, read_lost
 from referral_api.auditlog.merkle import HASH_BYTES, Frontier, leaf_hash, verify_consistency
-from referral_api.auditlog.report import OnProgress, RawRecord, Source, is_absent, unheard
+from referral_api.auditlog.report import Head, OnProgress, RawRecord, Source, is_absent, unheard
 from referral_api.auditlog.tiles import (
     ENTRIES,
     TILE_WIDTH,
@@ -33,10 +34,13 @@ from referral_api.auditlog.tiles import (
     tile_width,
     tiles_of,
 )
+from referral_api.auditlog.trail import verify_logged_receipt
 from referral_api.client.audit.sources import COSIGNED, MirrorSource, block_path, encode_records, parse_block, put
 from referral_api.client.trust import audit_policy, entry_bundles, keys_policy, policy_of
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.terms import Term
+from referral_api.formats.act import parse_act
+from referral_api.formats.parties import EXCHANGE
 from referral_api.formats.statements import KeyMap
 from referral_api.formats.strict_json import sha256_b64u
 
@@ -47,20 +51,27 @@ def policies(keymap: KeyMap, terms: Sequence[Term]) -> Mapping[str, TrustPolicy]
 
 
 def mirror(
-    source: Source, keymap: KeyMap, path: Path, terms: Sequence[Term], progress: OnProgress = unheard
+    source: Source,
+    keymap: KeyMap,
+    path: Path,
+    terms: Sequence[Term],
+    progress: OnProgress = unheard,
+    pins: Mapping[str, Head] = MappingProxyType({}),
 ) -> dict[str, int]:
     """Copy the keys log and the audit logs of these years, or bring a copy up to date; sizes by log.
 
-    `progress` is told of `leaves` and `records`. Raises what `verify_checkpoint` raises; INCONSISTENT (`shrunk`,
-    `forked`, or as `verify_consistency`) where the source does not continue this mirror, TAMPERED (`tile`, `leaves`,
-    `record`) and NOT_FOUND for what does not belong to the signed tree or is not to be had.
+    `progress` is told of `leaves` and `records`; `pins` are heads seen before, by origin, of which a folder may be
+    older. Raises what `verify_checkpoint` raises; INCONSISTENT (`shrunk`, `forked`, or as `verify_consistency`) where
+    the source does not continue this mirror and the pins, TAMPERED (`tile`, `leaves`, `record`), RECEIPT_MISMATCH and
+    NOT_FOUND for what does not belong to the signed tree or is not to be had.
     """
     copies: dict[str, _Copy] = {}
     absent: set[Place] = set()
     # The newest first: how far a log is held that has lost leaves, its next term says once it is here and verified.
     for log, policy in reversed(list(policies(keymap, terms).items())):
         lost = _lost(path, log, policy.log.name) if log != "keys" and Term.of_log(log).following in terms else None
-        copy = copies[log] = _Copy(source, log, path / log, policy, lost)
+        copy = copies[log] = _Copy(source, log, path / log, policy, lost, keymap)
+        copy.pin(pins.get(policy.log.name), lost)
         if copy.rests:
             continue
         copy.hashes()
@@ -70,10 +81,13 @@ def mirror(
     named = find_erasures(MirrorSource(path), keymap, {log: copy.size for log, copy in copies.items()}).named
     for log, index in sorted(absent - named.keys()):
         raise ReferralError(ErrorCode.NOT_FOUND, what="record", log=log, index=index)
-    sizes = {log: copies[log].finish() for log in policies(keymap, terms)}
+    cosigned: dict[str, bytes | None] = {}
     if keymap.witness_policy is not None:
-        for log, copy in copies.items():
-            copy.keep_cosigned(policy_of(keymap, log, witnessed=True))
+        cosigned = {log: copy.cosigned(policy_of(keymap, log, witnessed=True)) for log, copy in copies.items()}
+    sizes = {log: copies[log].finish() for log in policies(keymap, terms)}
+    for log, raw in cosigned.items():
+        if raw is not None:
+            put(path / log / COSIGNED, raw)
     # Only now do the acts that name them belong to this mirror.
     _drop(path, named)
     return sizes
@@ -124,17 +138,32 @@ def _drop(path: Path, named: Collection[Place]) -> None:
 class _Copy:
     """One log on its way from a source to a folder."""
 
-    def __init__(self, source: Source, log: str, folder: Path, policy: TrustPolicy, lost: LostLog | None) -> None:
+    def __init__(
+        self, source: Source, log: str, folder: Path, policy: TrustPolicy, lost: LostLog | None, keymap: KeyMap
+    ) -> None:
         self._source = source
         self._log = log
         self._folder = folder
+        self._keymap = keymap
         self._raw = source.checkpoint(log)
         self._new: Checkpoint = verify_checkpoint(self._raw, policy)
         if lost is not None:
             lost.admit(self._new.size, self._new.root)
             self._new = Checkpoint(lost.origin, lost.kept, lost.kept_root)
         self._old = self._held(policy, lost)
+        self._pinned: Head | None = None
         self._fetched: dict[tuple[int, int], bytes] = {}
+
+    def pin(self, head: Head | None, lost: LostLog | None) -> None:
+        """Continue this head too. Raises INCONSISTENT (`shrunk`), and as `LostLog.admit`."""
+        if head is None:
+            return
+        if lost is not None:
+            lost.admit(head.size, head.root)
+        elif head.size > self.size:
+            raise ReferralError(ErrorCode.INCONSISTENT, reason="shrunk", pinned=head.size, found=self.size)
+        if head.size <= self.size:
+            self._pinned = head
 
     @property
     def size(self) -> int:
@@ -167,9 +196,11 @@ class _Copy:
     def hashes(self) -> None:
         """Every hash tile of the new tree, once it is seen to continue the mirror's."""
         self._edge()
-        if self._old is not None and 0 < self._old.size < self.size:
-            proof = TileReader(self.size, self._tile).consistency_proof(self._old.size)
-            verify_consistency(self._old.size, self._old.root, self.size, self._new.root, proof)
+        for old in (self._old, self._pinned):
+            if old is not None and old.size > 0:
+                grown = old.size < self.size
+                proof = TileReader(self.size, self._tile).consistency_proof(old.size) if grown else ()
+                verify_consistency(old.size, old.root, self.size, self._new.root, proof)
         for name in tiles_of(self.size):
             target = self._folder / name.path()
             if not target.exists():
@@ -245,6 +276,8 @@ class _Copy:
                 )
                 found = {one.index: one for one in (*held, *more)}
                 absent += verify_records(start, leaves, list(found.values()))
+                for index, one in found.items():
+                    _verify_receipt(self._log, index, leaves[index - start], one, self._keymap)
                 put(target, encode_records([found[index] for index in sorted(found)]))
             progress(f"records {self._log}", start + name.width, self.size)
         return absent
@@ -263,26 +296,26 @@ class _Copy:
                         target.parent.rmdir()
         return self.size
 
-    def keep_cosigned(self, trusted: TrustPolicy) -> None:
-        """The newest checkpoint with a quorum, beside the newest: for it is what others have been shown, too.
+    def cosigned(self, trusted: TrustPolicy) -> bytes | None:
+        """The newest checkpoint with a quorum, to lie beside the newest: for it is what others have been shown, too.
 
-        Raises what `verify_checkpoint` and `verify_consistency` raise; nothing where there is none yet.
+        None where there is none yet. Raises what `verify_checkpoint` and `verify_consistency` raise.
         """
         if self._ended:
-            return
+            return None
         try:
             raw = self._source.cosigned(self._log)
             found = verify_checkpoint(raw, trusted)
         except ReferralError as error:
             if error.code is ErrorCode.UNREACHABLE or not (is_absent(error) or error.code is ErrorCode.NOT_WITNESSED):
                 raise
-            return
+            return None
         if found.size > self.size:
             raise ReferralError(ErrorCode.INCONSISTENT, reason="shrunk", pinned=found.size, found=self.size)
         reader = TileReader(self.size, lambda level, index, width: self._read(TileName(level, index, width)))
         proof = reader.consistency_proof(found.size) if found.size < self.size else ()
         verify_consistency(found.size, found.root, self.size, self._new.root, proof)
-        put(self._folder / COSIGNED, raw)
+        return raw
 
 
 def _partial(size: int) -> list[TileName]:
@@ -302,6 +335,20 @@ def _held(target: Path) -> list[RawRecord]:
 def _is_behind(one: RawRecord, start: int, leaves: Sequence[bytes]) -> bool:
     at = one.index - start
     return 0 <= at < len(leaves) and sha256_b64u(one.record) == parse_leaf(leaves[at]).digest
+
+
+def _verify_receipt(log: str, index: int, leaf: bytes, found: RawRecord, keymap: KeyMap) -> None:
+    """That an act's receipt is the exchange's, and of this place. Raises as `verify_logged_receipt`; RECEIPT_MISMATCH
+    (`absent`) where it is withheld.
+    """
+    told = parse_leaf(leaf)
+    if told.kind not in (LeafKind.ACT, LeafKind.ERASE):
+        return
+    act = parse_act(found.record)
+    if found.receipt is not None:
+        verify_logged_receipt(log, index, act, told, found.receipt, keymap)
+    elif act.party != EXCHANGE:
+        raise ReferralError(ErrorCode.RECEIPT_MISMATCH, member="absent", log=log, index=index)
 
 
 def verify_records(start: int, leaves: Sequence[bytes], found: Sequence[RawRecord]) -> list[int]:

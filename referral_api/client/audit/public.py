@@ -7,7 +7,8 @@ Implements: R-96 (monitors); design §9.
 
 from __future__ import annotations
 
-from referral_api.client.session import ANSWER_S, CONNECT_S
+from referral_api.client.line import CONNECT_S
+from referral_api.client.session import ANSWER_S
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.outside import Outside
 

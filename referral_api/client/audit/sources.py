@@ -10,12 +10,13 @@ Implements: R-52 (our own reads), R-95; C2SP tlog-tiles (a mirror's folder); des
 from __future__ import annotations
 
 import shutil
-from collections.abc import Container, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from referral_api.auditlog.erasures import Place
+from referral_api.auditlog.note import MAX_NOTE_BYTES
 from referral_api.auditlog.report import RawRecord, Source
 from referral_api.auditlog.tiles import ENTRIES, TILE_WIDTH, TileName
 from referral_api.client import exchange
@@ -24,6 +25,7 @@ from referral_api.client.session import Session
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.terms import Term
 from referral_api.formats.strict_json import canonical, parse
+from referral_api.outside import read_handed
 
 RECORDS_A_CALL = 200  # R-05
 TAIL = "tail.json"
@@ -46,7 +48,8 @@ class HttpSource:
         if log not in self._checkpoints:
             if self._session.keymap.witness_policy is not None:
                 self._cosigned[log] = self._find_cosigned(log)  # First, because a log only grows.
-            self._checkpoints[log] = self._session.read(exchange.checkpoint(log))
+            with _named("checkpoint", log):
+                self._checkpoints[log] = self._session.read(exchange.checkpoint(log))
         return self._checkpoints[log]
 
     def cosigned(self, log: str) -> bytes:
@@ -67,7 +70,8 @@ class HttpSource:
 
     def tile(self, log: str, name: TileName) -> bytes:
         """A tile or entry bundle."""
-        return self._session.read(exchange.tile(log, name.path()))
+        with _named("tile", log):
+            return self._session.read(exchange.tile(log, name.path()))
 
     def records(self, term: Term, start: int, count: int) -> list[RawRecord]:
         """The records behind so many leaves."""
@@ -75,15 +79,16 @@ class HttpSource:
         for first in range(start, start + count, RECORDS_A_CALL):
             limit = min(RECORDS_A_CALL, start + count - first)
             answer = self._session.read_json(exchange.records(term, first, limit))
-            found += parse_records(answer.get("records"))
+            found += parse_records(answer.get("records"), within=range(first, first + limit))
         return found
 
     def tail(self, term: Term, first: int) -> list[RawRecord]:
         """Whatever stands beyond a size, up to the record of this very reading, which nobody else has (R-97)."""
         found: list[RawRecord] = []
         while True:
-            answer = self._session.read_json(exchange.records(term, first + len(found), RECORDS_A_CALL))
-            page = parse_records(answer.get("records"))
+            start = first + len(found)
+            answer = self._session.read_json(exchange.records(term, start, RECORDS_A_CALL))
+            page = parse_records(answer.get("records"), within=range(start, start + RECORDS_A_CALL))
             found += page
             if len(page) < RECORDS_A_CALL:
                 if "reading" not in answer:
@@ -99,16 +104,16 @@ class MirrorSource:
 
     def checkpoint(self, log: str) -> bytes:
         """The checkpoint that the mirror was made for."""
-        return _read(self._path / log / "checkpoint")
+        return read_handed(self._path / log / "checkpoint", MAX_NOTE_BYTES)
 
     def cosigned(self, log: str) -> bytes:
         """The one that a quorum had cosigned when the mirror was made; else the checkpoint itself, which may be one."""
         target = self._path / log / COSIGNED
-        return _read(target) if target.exists() else self.checkpoint(log)
+        return read_handed(target, MAX_NOTE_BYTES) if target.exists() else self.checkpoint(log)
 
     def tile(self, log: str, name: TileName) -> bytes:
         """A tile or entry bundle."""
-        return _read(self._path / log / name.path())
+        return read_handed(self._path / log / name.path(), name.most_bytes)
 
     def records(self, term: Term, start: int, count: int) -> list[RawRecord]:
         """The records behind so many leaves."""
@@ -125,7 +130,7 @@ class ContinuedSource:
         self._kept = MirrorSource(kept)
         self._folder = incoming
         self._incoming = MirrorSource(incoming)
-        self._upstream = upstream
+        self.upstream = upstream
         self._withheld: Container[Place] = frozenset()
         self._absent: set[Place] = set()
         """What was asked for and not had: it is asked for once."""
@@ -140,18 +145,18 @@ class ContinuedSource:
 
     def checkpoint(self, log: str) -> bytes:
         """The newest checkpoint, never the kept one."""
-        return self._upstream.checkpoint(log)
+        return self.upstream.checkpoint(log)
 
     def cosigned(self, log: str) -> bytes:
         """As `checkpoint`."""
-        return self._upstream.cosigned(log)
+        return self.upstream.cosigned(log)
 
     def tile(self, log: str, name: TileName) -> bytes:
         """A tile or entry bundle: the kept one where it is as wide."""
         for near in (self._kept, self._incoming):
             with suppress(ReferralError):
                 return near.tile(log, name)
-        raw = self._upstream.tile(log, name)
+        raw = self.upstream.tile(log, name)
         put(self._folder / log / name.path(), raw)
         return raw
 
@@ -170,9 +175,7 @@ class ContinuedSource:
             for index in (*sorted(erased), *range(following, start + count))
             if index not in found and (log, index) not in self._absent
         ]
-        fetched = {
-            one.index: one for first, many in _runs(lacking) for one in self._upstream.records(term, first, many)
-        }
+        fetched = {one.index: one for first, many in _runs(lacking) for one in self.upstream.records(term, first, many)}
         self._absent.update((log, index) for index in lacking if index not in fetched)
         if fetched:
             put(block_path(self._folder, term, block), encode_records(_in_order(incoming | fetched)))
@@ -181,6 +184,11 @@ class ContinuedSource:
     def forget(self) -> None:
         """Drop what was laid by: it is in the copy now, or was not worth keeping."""
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def is_live(source: Source) -> bool:
+    """Whether what is read is the exchange itself, as it is now."""
+    return isinstance(source, HttpSource) or (isinstance(source, ContinuedSource) and is_live(source.upstream))
 
 
 def block_path(path: Path, term: Term, block: int) -> Path:
@@ -201,14 +209,36 @@ def encode_records(records: Sequence[RawRecord]) -> bytes:
 
 def parse_block(target: Path) -> list[RawRecord]:
     """The records of a mirror's block. Raises NOT_FOUND, MALFORMED."""
-    return parse_records(parse(_read(target), max_bytes=_MAX_BLOCK_BYTES))
+    return parse_records(parse(read_handed(target, _MAX_BLOCK_BYTES), max_bytes=_MAX_BLOCK_BYTES))
 
 
-def parse_records(value: Any) -> list[RawRecord]:
-    """Records as the exchange gives them and a mirror keeps them. Raises MALFORMED (`members`)."""
+def parse_records(value: Any, *, within: range | None = None) -> list[RawRecord]:
+    """Records as the exchange gives them and a mirror keeps them.
+
+    Raises MALFORMED (`members`), and TAMPERED (`record`, `reason` `index`, `index`) for one that is not `within` what
+    was asked for, or not in its place: what somebody lays under another number is no answer.
+    """
     if not isinstance(value, list):
         raise ReferralError(ErrorCode.MALFORMED, reason="members")
-    return [_record(one) for one in value]
+    found = [_record(one) for one in value]
+    if within is not None:
+        before = -1
+        for one in found:
+            if one.index not in within or one.index <= before:
+                raise ReferralError(ErrorCode.TAMPERED, what="record", reason="index", index=one.index)
+            before = one.index
+    return found
+
+
+@contextmanager
+def _named(what: str, log: str) -> Iterator[None]:
+    """Say of which log something is not to be had: an exchange's own answer names nothing."""
+    try:
+        yield
+    except ReferralError as error:
+        if error.code is not ErrorCode.NOT_FOUND:
+            raise
+        raise ReferralError(error.code, **{**error.facts, "what": what, "log": log}) from error
 
 
 def _near(source: MirrorSource, term: Term, start: int, count: int) -> list[RawRecord]:
@@ -237,13 +267,6 @@ def put(target: Path, raw: bytes) -> None:
     """Write a file of a mirror, as a whole."""
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_private(target, raw)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        raise ReferralError(ErrorCode.NOT_FOUND, what=path.name) from None
 
 
 def _record(value: Any) -> RawRecord:

@@ -15,18 +15,28 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from referral_api.auditlog.checkpoint import Checkpoint, parse_checkpoint, verify_checkpoint
+from referral_api.auditlog.checkpoint import Checkpoint, TrustPolicy, parse_checkpoint, verify_checkpoint
 from referral_api.auditlog.erasures import Place
 from referral_api.auditlog.losses import LEAVES_TO_TELL, LostLog, read_lost
 from referral_api.auditlog.note import parse_note
 from referral_api.auditlog.records import LogClosed, parse_record
 from referral_api.auditlog.report import Check, Fault, Head, OnProgress, Report, Source, unheard
+from referral_api.auditlog.trail import AHEAD_S
 from referral_api.auditlog.verification import verify_full
 from referral_api.client import exchange
 from referral_api.client.audit import mirroring
 from referral_api.client.audit.kept import Kept
 from referral_api.client.audit.proven import verify_link
-from referral_api.client.audit.sources import TAIL, ContinuedSource, HttpSource, encode_records, parse_records, put
+from referral_api.client.audit.sources import (
+    TAIL,
+    ContinuedSource,
+    HttpSource,
+    encode_records,
+    is_live,
+    parse_records,
+    put,
+)
+from referral_api.client.freshness import FRESH_S
 from referral_api.client.losses import find_following
 from referral_api.client.profile import Pin
 from referral_api.client.session import Session
@@ -40,10 +50,13 @@ from referral_api.formats.strict_json import unb64u
 def mirror(session: Session, path: Path, terms: Sequence[Term], progress: OnProgress = unheard) -> dict[str, int]:
     """Copy the keys log and the audit logs of these years, or bring a copy up to date (mirroring.py); sizes by log.
 
+    Raises as `mirroring.mirror`, to which what is pinned here counts like an older mirror.
+
     Beside the newest year lies what its checkpoint does not cover yet, for recovery (R-97).
     """
     source, newest = HttpSource(session), max(terms)
-    sizes = mirroring.mirror(source, session.keymap, path, terms, progress)
+    # The folder may be new; what this machine has seen of the logs is not.
+    sizes = mirroring.mirror(source, session.keymap, path, terms, progress, _pinned(session, terms))
     put(path / f"audit/{newest}" / TAIL, encode_records(source.tail(newest, sizes[f"audit/{newest}"])))
     for term in terms:
         if term != newest:
@@ -128,7 +141,7 @@ def _named(session: Session, term: Term) -> Term | None:
     """The term that continues this one, as its last leaf says; None where it is not closed."""
     size = verify_checkpoint(session.read(exchange.checkpoint(term.log)), audit_policy(session.keymap, term)).size
     answer = session.read_json(exchange.records(term, size - 1, 1))
-    for one in parse_records(answer.get("records")):
+    for one in parse_records(answer.get("records"), within=range(size - 1, size)):
         closed = parse_record(one.record) if b'"kind":"log.closed"' in one.record else None
         if isinstance(closed, LogClosed):
             with suppress(ReferralError):
@@ -155,21 +168,52 @@ def _verify(
 ) -> Report:
     directory, profile = session.directory, session.profile
     logs = {issuer_origin(profile.issuer, log): log for log in ("keys", *(term.log for term in terms))}
-    pins = {origin: pin for origin in logs if (pin := directory.find_pin(origin)) is not None}
-    heads = {origin: Head(origin, pin.size, pin.root) for origin, pin in pins.items()}
+    heads = _pinned(session, terms)
     # This machine's own time: the exchange, which may be at fault, has no say in it.
     now = int(session.ambient.now())
     report = verify_full(
         source, unb64u(profile.root), terms, heads, issuer=profile.issuer, relied=relied, progress=progress, now=now
     )
+    if session.keymap.witness_policy is not None and is_live(source):
+        for log in ("keys", max(terms).log):
+            _note_stale(report, source, policy_of(session.keymap, log, witnessed=True), log, now)
     if report.stands:
         kept = Kept(directory)
         for origin, head in report.heads.items():
             kept.keep_checkpoint(logs[origin], source.checkpoint(logs[origin]))
             # The keys log is pinned together with its replica (Session.sync_keys), never without it.
             if logs[origin] != "keys":
-                directory.advance_pin(origin, Pin(head.size, head.root), seen=pins.get(origin))
+                seen = heads.get(origin)
+                pin = None if seen is None else Pin(seen.size, seen.root)
+                directory.advance_pin(origin, Pin(head.size, head.root), seen=pin)
     return report
+
+
+def _pinned(session: Session, terms: Sequence[Term]) -> dict[str, Head]:
+    """What this machine has pinned of these years' logs and the keys log, by origin."""
+    origins = [issuer_origin(session.profile.issuer, log) for log in ("keys", *(term.log for term in terms))]
+    pins = {origin: session.directory.find_pin(origin) for origin in origins}
+    return {origin: Head(origin, pin.size, pin.root) for origin, pin in pins.items() if pin is not None}
+
+
+def _note_stale(report: Report, source: Source, trusted: TrustPolicy, log: str, now: int) -> None:
+    """Note as missing that no quorum has cosigned within the hour what an exchange shows as its newest, by this
+    machine's own time: it may be as it was long ago, and everything in it would verify. Nobody cosigns a log again that
+    another one follows, and a mirror is as old as it is.
+    """
+    try:
+        checkpoint = verify_checkpoint(source.cosigned(log), trusted)
+    except ReferralError as error:
+        if error.code is ErrorCode.UNREACHABLE:
+            raise
+        return  # That there is none, or a false one, has been found.
+    times = {one.key: one.cosigned_s for one in checkpoint.cosignatures if one.cosigned_s}
+    try:
+        trusted.verify_quorum({key for key, at in times.items() if -FRESH_S <= at - now <= AHEAD_S})
+    except ReferralError as error:
+        stale = ReferralError(error.code, **error.facts, reason="stale", cosigned_at=max(times.values()))
+        report.exhibits = {"cosigned": source.cosigned(log)}
+        report.note(Check.WITNESSES, log, None, stale, missing=True)
 
 
 def _erased(session: Session, source: Source, terms: Sequence[Term]) -> Mapping[Place, Place]:

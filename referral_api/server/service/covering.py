@@ -14,12 +14,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import TypeAlias
 
-from referral_api.auditlog.merkle import Frontier
+from referral_api.auditlog.checkpoint import parse_checkpoint
+from referral_api.auditlog.merkle import Frontier, Proof, leaf_hash, verify_inclusion
+from referral_api.auditlog.note import parse_note
 from referral_api.auditlog.proof import format_proof
-from referral_api.domain.errors import ReferralError
+from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.server.service.batch import Place
 from referral_api.server.storage import lease, logbook
-from referral_api.server.storage.database import Database, Transaction
+from referral_api.server.storage.database import Connection, Database, Transaction
 from referral_api.server.storage.logbook import Appended
 from referral_api.server.storage.signer import LogSigner, SignedCheckpoint
 
@@ -119,3 +121,17 @@ class Covering:
                 return logbook.leaf_hashes(conn, log, start, end)
 
         return self._signers(log).extend(first, leaf_hashes, read_missing, expected=expected)
+
+
+def path_under(conn: Connection, log: str, index: int, head: tuple[int, bytes]) -> tuple[bytes, Proof]:
+    """A leaf and its path to the root of a signed checkpoint (size and note) that this database is long enough for.
+
+    Raises CHECKPOINT_PENDING where it leads elsewhere: these leaves are not those that were signed (R-97).
+    """
+    size, note = head
+    try:
+        leaf, path = logbook.leaf(conn, log, index), logbook.inclusion(conn, log, index, size)
+        verify_inclusion(index, size, leaf_hash(leaf), path, parse_checkpoint(parse_note(note).text).root)
+    except ReferralError as error:
+        raise ReferralError(ErrorCode.CHECKPOINT_PENDING) from error
+    return leaf, path

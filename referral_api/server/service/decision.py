@@ -26,6 +26,7 @@ from referral_api.formats.statements import KeyMap
 from referral_api.server.service import directory
 from referral_api.server.service.batch import Asks, Batch, Committed, Done, Place
 from referral_api.server.service.callers import Caller, check_access
+from referral_api.server.service.covering import path_under
 from referral_api.server.service.exchange import Exchange
 from referral_api.server.service.ledger import Entry, carry_out, store
 from referral_api.server.service.reading import brought_by, path_to
@@ -99,7 +100,8 @@ def proof_of(conn: Connection, exchange: Exchange, pos: int) -> str:
     """A tlog-proof of the audit leaf at `pos` as of the newest checkpoint, of those that a quorum has cosigned if one
     covers it.
 
-    Raises CHECKPOINT_PENDING while no checkpoint covers it: no receipt leaves without one (R-18).
+    Raises CHECKPOINT_PENDING while no checkpoint covers it, as far as this database tells: no receipt leaves without
+    one (R-18).
     """
     term, index = logbook.term_index(pos)
     log = term.log
@@ -108,9 +110,8 @@ def proof_of(conn: Connection, exchange: Exchange, pos: int) -> str:
         newest = exchange.newest_checkpoint(conn, log, provable=True)
     if newest is None or newest[0] <= index:
         raise ReferralError(ErrorCode.CHECKPOINT_PENDING)
-    size, note = newest
-    path = logbook.inclusion(conn, log, index, size)
-    return format_proof(index, path, note, extra=logbook.leaf(conn, log, index)).decode("utf-8")
+    leaf, path = path_under(conn, log, index, newest)
+    return format_proof(index, path, newest[1], extra=leaf).decode("utf-8")
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from referral_api.auditlog.checkpoint import TrustPolicy, log_key
+from referral_api.auditlog.checkpoint import TrustPolicy, log_key, parse_checkpoint
+from referral_api.auditlog.note import parse_note
 from referral_api.auditlog.policy import Policy
 from referral_api.domain.errors import ReferralError
 from referral_api.domain.terms import Term
@@ -79,6 +80,20 @@ class Directory:
         self.advance(grown)
 
 
+def _is_foreign(conn: Connection, log: str, stored: StoredCheckpoint | None, signed: SignedCheckpoint | None) -> bool:
+    """Whether a stored checkpoint is of a history that somebody else has signed into this database: as large as what
+    this host has signed and another, or larger, and these leaves do not continue that one.
+    """
+    if stored is None or signed is None or stored.size < signed.size:
+        return False
+    try:
+        if stored.size == signed.size:
+            return parse_checkpoint(parse_note(stored.note).text).root != signed.root
+        return logbook.frontier_at(conn, log, signed.size).root() != signed.root
+    except ReferralError:
+        return True
+
+
 @dataclass(frozen=True, slots=True)
 class Exchange:
     """What the services share."""
@@ -137,9 +152,11 @@ class Exchange:
         While writes are closed it may have signed more than the database holds; `provable` leaves such a one out.
         """
         size = logbook.size(conn, log) if provable else logbook.MAX_SIZE
-        known: list[StoredCheckpoint | SignedCheckpoint | None] = [logbook.latest_checkpoint(conn, log, size)]
+        stored = logbook.latest_checkpoint(conn, log, size)
+        known: list[StoredCheckpoint | SignedCheckpoint | None] = [stored]
         if logbook.following(conn, log) is None:
-            known += [self.checkpoints.get(log), self._signed(log)]
+            signed = self._signed(log)
+            known = [None if _is_foreign(conn, log, stored, signed) else stored, self.checkpoints.get(log), signed]
         # What its next term names as signed last is the end of a log that has lost leaves, whatever else was signed.
         found = [(one.size, one.note) for one in known if one is not None and one.size <= size]
         return max(found, key=lambda one: one[0], default=None)

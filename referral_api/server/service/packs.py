@@ -15,6 +15,9 @@ from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, get_args
 
+from referral_api.auditlog.checkpoint import parse_checkpoint
+from referral_api.auditlog.merkle import Frontier, leaf_hash
+from referral_api.auditlog.note import parse_note
 from referral_api.auditlog.pack import Evidence, Piece, Relation, build_pack
 from referral_api.auditlog.records import PackRead, Retrieved, ServerRecord, encode_salt, parse_record
 from referral_api.domain.errors import ErrorCode, ReferralError
@@ -23,6 +26,7 @@ from referral_api.domain.terms import Term
 from referral_api.domain.words import Role
 from referral_api.formats.strict_json import sha256_b64u
 from referral_api.server.service.callers import Caller
+from referral_api.server.service.covering import path_under
 from referral_api.server.service.exchange import Exchange
 from referral_api.server.service.reading import Access, access
 from referral_api.server.service.recorded import RecordedRead, Shown
@@ -60,12 +64,20 @@ def build(exchange: Exchange, ref: str, caller: Caller) -> bytes:
             ref=ref,
             relation=_RELATIONS[caller.role],
             unit=caller.party if caller.role is Role.POLICE_UNIT else None,
-            keys_leaves=logbook.leaves(conn, KEYS, 0, size),
+            keys_leaves=_keys_leaves(conn, size, keys_checkpoint),
             keys_checkpoint=keys_checkpoint,
             checkpoints={term: note for term, (_, note) in checkpoints.items()},
             pieces=[piece for one in found if (piece := one.prove(conn, checkpoints)) is not None],
         )
     return build_pack(evidence, exchange.keymap)
+
+
+def _keys_leaves(conn: Connection, size: int, note: bytes) -> list[bytes]:
+    """The whole keys log as a checkpoint signs it. Raises CHECKPOINT_PENDING where these leaves are others (R-97)."""
+    leaves = logbook.leaves(conn, KEYS, 0, size)
+    if Frontier().extend([leaf_hash(leaf) for leaf in leaves]).root() != parse_checkpoint(parse_note(note).text).root:
+        raise ReferralError(ErrorCode.CHECKPOINT_PENDING)
+    return leaves
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +114,9 @@ class _Found:
 
     def prove(self, conn: Connection, checkpoints: Mapping[Term, tuple[int, bytes]]) -> Piece | None:
         term, index = logbook.term_index(self.pos)
-        log, (size, _) = term.log, checkpoints[term]
-        if index >= size:
+        if index >= checkpoints[term][0]:
             return None
-        hashes = logbook.inclusion(conn, log, index, size)
-        leaf = logbook.leaf(conn, log, index)
+        leaf, hashes = path_under(conn, term.log, index, checkpoints[term])
         return Piece(term, index, leaf, hashes, self.content, is_act=self.is_act, receipt=self.receipt)
 
 

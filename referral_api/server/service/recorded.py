@@ -14,12 +14,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Container
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from referral_api.auditlog.leaf import parse_leaf
-from referral_api.auditlog.records import Retrieved, ServerRecord
+from referral_api.auditlog.records import PackRead, Retrieved, ServerRecord, UnloggedRead, Viewed
 from referral_api.domain import fold, lifecycle
 from referral_api.domain.fold import Delivery
+from referral_api.domain.words import Act
 from referral_api.server.service.batch import Batch, Committed, Done, Place
 from referral_api.server.service.callers import Caller, check_access
 from referral_api.server.service.exchange import Exchange
@@ -93,6 +94,9 @@ class LogSpool:
     def _log(batch: Batch, record: ServerRecord) -> None:
         """One record, with the time of its reading as far as the log's order allows it: time never runs backwards."""
         record = record.model_copy(update={"t": min(max(record.t, _floor(batch)), batch.now)})
+        if (unlogged := _unlogged(batch.tx, record)) is not None:
+            keep(batch, unlogged)
+            return
         if not isinstance(record, Retrieved) or record.sealed != "bundle" or record.unit is None:
             keep(batch, record)
             return
@@ -105,6 +109,26 @@ class LogSpool:
         place = keep(batch, record)
         if own.retrieved_at is None:
             _step(batch, record, own, place)
+
+
+def _unlogged(conn: Connection, record: ServerRecord) -> UnloggedRead | None:
+    """What to write down of a read of something that this database has not: the one it came from was not what was
+    signed. None where the log knows of it, be it that it has been erased since.
+    """
+    act = digest = None
+    what: Literal["bundle", "beside", "view", "pack"]
+    if isinstance(record, Retrieved):
+        what, act, digest = record.sealed, record.act, record.digest
+        known = queries.prev_places(conn, record.ref, act) is not None
+    elif isinstance(record, Viewed | PackRead):
+        what, digest = ("pack", record.digest) if isinstance(record, PackRead) else ("view", None)
+        known = queries.find_referral(conn, record.ref) is not None
+    else:
+        return None
+    if known or queries.acts_of_kind(conn, record.ref, Act.ERASE):
+        return None
+    told: dict[str, Any] = record.model_dump(include={"t", "salt", "party", "credential", "ref"})
+    return UnloggedRead(**told, what=what, act=act, digest=digest)
 
 
 def _floor(batch: Batch) -> int:

@@ -18,6 +18,7 @@ from typing import Any
 from referral_api.auditlog.checkpoint import Checkpoint, TrustPolicy, log_key, verify_checkpoint
 from referral_api.auditlog.leaf import Leaf, LeafKind, encode_leaf, leaf_of, parse_leaf
 from referral_api.auditlog.losses import LEAVES_TO_TELL, LostLog, read_lost
+from referral_api.auditlog.note import MAX_NOTE_BYTES
 from referral_api.auditlog.proof import verify_proof
 from referral_api.auditlog.records import leaf_of_record, parse_record
 from referral_api.auditlog.tiles import ENTRIES, TILE_WIDTH, TileName, parse_entries
@@ -27,6 +28,7 @@ from referral_api.domain.words import Act, KeyUse
 from referral_api.formats.act import parse_act
 from referral_api.formats.receipt import match_receipt, verify_receipt
 from referral_api.formats.strict_json import malformed, parse
+from referral_api.outside import read_handed
 from referral_api.server.service.exchange import Exchange
 from referral_api.server.storage.logbook import KEYS
 from referral_api.server.storage.signer import LogSigners, state_path
@@ -91,7 +93,7 @@ class Salvager:
     def mirror(self, path: Path) -> None:
         """Take in a mirror. Raises NOT_FOUND, MALFORMED, TAMPERED, WRONG_ORIGIN, SIGNATURE_INVALID."""
         for log in _logs_in(path):
-            note = _read(path / log / "checkpoint")
+            note = read_handed(path / log / "checkpoint", MAX_NOTE_BYTES)
             checkpoint: Checkpoint = verify_checkpoint(note, self._policy(log))
             if (lost := self._lost(path, log)) is not None and checkpoint.size > lost.kept:
                 # Its last checkpoint covers what nobody has; how far it is held, its next term says, which comes along.
@@ -100,14 +102,15 @@ class Salvager:
             self.found.promise(log, checkpoint.size, checkpoint.root)
             for first in range(0, checkpoint.size, TILE_WIDTH):
                 width = min(TILE_WIDTH, checkpoint.size - first)
-                bundle = TileName(ENTRIES, first // TILE_WIDTH, width).path()
-                for at, leaf in enumerate(parse_entries(_read(path / log / bundle), width)):
+                bundle = TileName(ENTRIES, first // TILE_WIDTH, width)
+                raw = read_handed(path / log / bundle.path(), bundle.most_bytes)
+                for at, leaf in enumerate(parse_entries(raw, width)):
                     self.found.add(log, first + at, leaf)
                 if log != KEYS:
                     block = TileName(ENTRIES, first // TILE_WIDTH).path().removeprefix("tile/entries/")
-                    self._records(log, _read(path / log / "records" / block))
+                    self._records(log, read_handed(path / log / "records" / block, _MAX_BLOCK_BYTES))
             if (path / log / TAIL).exists():
-                self._records(log, _read(path / log / TAIL))
+                self._records(log, read_handed(path / log / TAIL, _MAX_BLOCK_BYTES))
 
     def receipt(self, raw: bytes) -> None:
         """Take in one party's evidence of one act. Raises what verifying it raises."""
@@ -141,7 +144,8 @@ class Salvager:
         if after is None or not (path / after.log / "checkpoint").exists():
             return None
         first = TileName(ENTRIES, 0).path().removeprefix("tile/entries/")
-        block = _list(parse(_read(path / after.log / "records" / first), max_bytes=_MAX_BLOCK_BYTES))
+        raw = read_handed(path / after.log / "records" / first, _MAX_BLOCK_BYTES)
+        block = _list(parse(raw, max_bytes=_MAX_BLOCK_BYTES))
         try:
             genesis, second = (block[index]["record"].encode() for index in range(LEAVES_TO_TELL))
         except (LookupError, TypeError, AttributeError):
@@ -183,13 +187,6 @@ def _logs_in(path: Path) -> Iterable[str]:
     yield KEYS
     for folder in sorted((path / "audit").glob("[0-9]*")):
         yield Term.parse(folder.name).log
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError:
-        raise ReferralError(ErrorCode.NOT_FOUND, what=path.name) from None
 
 
 def _list(value: Any) -> list[Any]:

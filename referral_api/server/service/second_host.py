@@ -172,19 +172,25 @@ class SigningHost:
     def _look(self, conn: Connection, log: str) -> None:
         """Take the newest checkpoint that is kept of a log, if it is new, signed, and of this database."""
         stored = logbook.latest_checkpoint(conn, log)
-        if stored is None or stored.size <= self._size(log):
-            return
-        checkpoint = verify_checkpoint(stored.note, self._trust(log))
-        try:
-            root = logbook.frontier_at(conn, log, checkpoint.size).root()
-        except ReferralError:
-            root = b""
-        if root != checkpoint.root:
+        if stored is None or stored.size <= self._size(log) or logbook.following(conn, log) is not None:
+            return  # Of a log that has lost leaves the newest covers what nobody has, and none will come.
+        checkpoint = self._fitting(conn, log, stored)
+        if checkpoint is None:
             doubt = closed("database-differs", log)
             self._on_doubt(doubt)
             raise doubt
-        self._checkpoints[log] = SignedCheckpoint(checkpoint.size, checkpoint.root, stored.note)
+        self._checkpoints[log] = checkpoint
         self._heard_at = self._clock()
+
+    def _fitting(self, conn: Connection, log: str, stored: logbook.StoredCheckpoint) -> SignedCheckpoint | None:
+        """A checkpoint that is kept, where the log's key has signed it and this database produces it."""
+        try:
+            found = verify_checkpoint(stored.note, self._trust(log))
+            root = logbook.frontier_at(conn, log, found.size).root()
+        except ReferralError:
+            return None
+        fits = (found.size, found.root) == (stored.size, root)
+        return SignedCheckpoint(found.size, found.root, stored.note) if fits else None
 
     def _size(self, log: str) -> int:
         known = self._checkpoints.get(log)

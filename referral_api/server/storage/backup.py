@@ -37,6 +37,7 @@ MANIFEST: Final = "manifest.json"
 FILES: Final[Mapping[str, str]] = {"sqlite": "exchange.sqlite", "postgresql": "exchange.dump"}
 MAX_MANIFEST_BYTES: Final = 1 << 20
 _LEAVES_A_READ: Final = 4096
+_MAX_WORDS: Final = 500
 _ENVIRONMENT: Final = {
     "host": "PGHOST",
     "port": "PGPORT",
@@ -57,6 +58,15 @@ def back_up(url: str, folder: Path, extra: Mapping[str, bytes], facts: Mapping[s
         folder.mkdir(mode=0o700, parents=True)
     except FileExistsError:
         raise refuse("backup-exists") from None
+    try:
+        return _fill(url, folder, extra, facts)
+    except BaseException:
+        # It was made for this backup; what is left of it would stand in the way of the next attempt.
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _fill(url: str, folder: Path, extra: Mapping[str, bytes], facts: Mapping[str, Any]) -> dict[str, Any]:
     engine = "sqlite" if url.startswith("sqlite") else "postgresql"
     target = folder / FILES[engine]
     logs = _copy_sqlite(_file_of(url), target) if engine == "sqlite" else _dump_postgres(url, target)
@@ -72,7 +82,8 @@ def back_up(url: str, folder: Path, extra: Mapping[str, bytes], facts: Mapping[s
         "logs": logs,
     }
     _write(folder / MANIFEST, canonical(manifest) + b"\n")
-    sync_folder(folder)
+    for made in {folder, *((folder / name).parent for name in names)}:
+        sync_folder(made)
     return manifest
 
 
@@ -85,7 +96,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     manifest = parse(raw, max_bytes=MAX_MANIFEST_BYTES)
     if not isinstance(manifest, dict) or manifest.get("v") != 1 or manifest.get("engine") not in FILES:
         raise ReferralError(ErrorCode.MALFORMED, reason="members")
-    for name, digest in manifest["files"].items():
+    files, logs = manifest.get("files"), manifest.get("logs")
+    if not isinstance(files, dict) or FILES[manifest["engine"]] not in files or not isinstance(logs, list):
+        raise ReferralError(ErrorCode.MALFORMED, reason="members")
+    if not all(isinstance(one, dict) and one.keys() == {"log", "size", "root"} for one in logs):
+        raise ReferralError(ErrorCode.MALFORMED, reason="members")
+    for name, digest in files.items():
         if not (folder / name).is_file() or _digest(folder / name) != digest:
             raise ReferralError(ErrorCode.TAMPERED, what="backup", file=name)
     return manifest
@@ -204,6 +220,8 @@ def _dump_postgres(url: str, target: Path) -> list[dict[str, Any]]:
     except psycopg.Error as error:
         raise refuse("database-unreachable") from error
     target.chmod(0o600)
+    with target.open("rb") as handle:
+        os.fsync(handle.fileno())
     return _logs(rows)
 
 
@@ -234,7 +252,8 @@ def _run(command: list[str], url: str) -> None:
     environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", **_environment(url)}
     done = subprocess.run(command, env=environment, capture_output=True, check=False)  # noqa: S603 - found above
     if done.returncode:
-        raise refuse(f"{Path(command[0]).name.replace('_', '-')}-failed")
+        words = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        raise refuse(f"{Path(command[0]).name.replace('_', '-')}-failed", said=" ".join(words)[:_MAX_WORDS])
 
 
 def _environment(url: str) -> dict[str, str]:

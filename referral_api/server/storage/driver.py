@@ -106,14 +106,14 @@ REFUSALS: Final = frozenset(
         "pg-restore-failed",
     }
 )
-"""Why a database is not opened: the `reason` of UNAVAILABLE, each with a paragraph in the operator's guide."""
+"""Why a database is not opened: the `reason` of UNAVAILABLE, each with its row in docs/runbooks.md."""
 
 
-def refuse(reason: str) -> ReferralError:
+def refuse(reason: str, **facts: str) -> ReferralError:
     """The error for a database that must not be opened or created as asked."""
     if reason not in REFUSALS:
         raise ValueError(reason)
-    return ReferralError(ErrorCode.UNAVAILABLE, reason=reason)
+    return ReferralError(ErrorCode.UNAVAILABLE, reason=reason, **facts)
 
 
 def begin_explicitly(engine: Engine, statement: str) -> None:

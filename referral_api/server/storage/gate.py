@@ -86,6 +86,10 @@ def gate_beside(
         with db.read() as conn:
             found = {*logbook.names(conn), *promised}
         for name in sorted(found):
+            with db.read(snapshot=True) as conn:
+                if (after := logbook.following(conn, name)) is not None:
+                    _check_lost(conn, name, after)
+                    continue
             for size, root in promised.get(name, ()):
                 check_promise(db, name, size, root)
             with db.read(snapshot=True) as conn:
@@ -160,7 +164,8 @@ def _judge(db: Database, name: str, signer: LogSigner) -> SignedCheckpoint:
         if stored is not None and stored.size > edge.size:
             raise closed("database-shorter", name)
         if edge.size:
-            lease.check(conn, signer, name)
+            # What was signed first: a history that somebody else has signed on would look like an older state.
+            lease.check(conn, signer, name, edge=edge)
 
     def read_missing(first: int, last: int) -> list[bytes]:
         with db.read() as fresh:

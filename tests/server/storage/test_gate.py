@@ -118,6 +118,22 @@ def test_the_lost_leaves_brought_back_bit_by_bit_pass(database_url: str, tmp_pat
     assert run_gate(database_url, tmp_path / "signer") == {AUDIT: 300}
 
 
+def test_an_older_copy_of_the_state_is_told_by_what_it_never_signed(database_url: str, tmp_path: Path) -> None:
+    here, copied = tmp_path / "signer", tmp_path / "copied"
+    grow(database_url, here, 300, signed=300)
+    shutil.copytree(here, copied)
+    with Database.open(database_url) as database:
+        signers = signers_in(here)
+        newest = sign(database, signers(AUDIT), append(database, leaves_of(300, 310)))
+        with database.write() as tx:
+            logbook.save_checkpoint(tx, AUDIT, newest.size, newest.note, 1)
+        signers.close()
+    before = state_path(copied, AUDIT).read_bytes()
+    assert closed_because(database_url, copied) == "signer-state-rolled-back"
+    assert state_path(copied, AUDIT).read_bytes() == before
+    assert run_gate(database_url, here) == {AUDIT: 310}
+
+
 def test_a_lost_database_is_noticed(database_url: str, tmp_path: Path) -> None:
     grow(database_url, tmp_path / "signer", 3, signed=3)
     signers = signers_in(tmp_path / "signer")
