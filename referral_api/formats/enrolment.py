@@ -51,7 +51,7 @@ _TYPED_CODE = re.compile(rf"[0-9]{{{CODE_DIGITS}}}")
 KeyEntryText = Annotated[str, Field(min_length=1, max_length=12 * 1024)]
 ActText = Annotated[str, Field(min_length=1, max_length=32 * 1024)]
 
-APPROVERS = frozenset({"registrar", "keyholder", "second_keyholder"})
+APPROVERS = frozenset({"registrar", "keyholder", "second_keyholder", "second_registrar"})
 TURNS = APPROVERS | {"exchange", "invitee", "done", "void", "expired"}
 """Whose turn an enrolment can be (R-36)."""
 

@@ -19,6 +19,8 @@ EXCHANGE = PartyId("exchange")
 """The party id of the exchange itself; no statement may claim it."""
 GRACE_S = 7 * 24 * 3600
 """How long after its end an act signed with a key before that end may still arrive (R-33)."""
+OBJECTION_S = 24 * 3600
+"""How long a party's persons have to object before somebody else's keys become its own (R-32 e)."""
 SKEW_S = 60
 """How far two honest clocks may differ, where a key's beginning is compared (R-05)."""
 
@@ -150,6 +152,8 @@ class Approver(StrEnum):
     REGISTRAR = "registrar"
     EXCHANGE = "exchange"
     KEYHOLDER = "keyholder"
+    SECOND_REGISTRAR = "second_registrar"
+    """Of a party that has lost its keyholders: a registrar person has signed for it, another one must a day later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,3 +166,5 @@ class Pending:
     signer: CredentialId
     index: int
     waits_for: Approver
+    opens_at: int = 0
+    """From when on it may be approved: of a recovery a day after it reached the log, in the time of the fold."""

@@ -83,6 +83,56 @@ def adds(statement: Statement, before: Statement) -> bool:
     )
 
 
+def renews(statement: Statement, before: Statement, signer: str, keys: KeyLookup, owners: Mapping[Kid, str]) -> bool:
+    """Whether it changes nothing but the encryption keys of workstations that `signer`, a credential's id within the
+    party, keeps: for that, those keys' own person suffices (R-32 d). Whoever can sign as that person reads there anyway.
+    """
+    as_before = (statement.entry, statement.credentials) == (before.entry, before.credentials)
+    return as_before and statement.enc != before.enc and _keeps(statement, before, signer, keys, owners)
+
+
+def rekeys(statement: Statement, before: Statement, signer: str, keys: KeyLookup, owners: Mapping[Kid, str]) -> bool:
+    """Whether it changes nothing but the keys of the credential `signer` itself, and of the workstations that it keeps:
+    its person may propose that, and a keyholder decides (R-32 d). It gains neither rights nor time.
+    """
+    own = next((one for one in statement.credentials if one.id == signer), None)
+    was = next((one for one in before.credentials if one.id == signer), None)
+    if own is None or was is None or own == was:
+        return False
+    if not set(required_algs(was, keys)) <= set(required_algs(own, keys)):
+        return False
+    if own.model_copy(update={"access": was.access, "seal": was.seal}) != was:
+        return False
+    as_before = tuple(was if one.id == signer else one for one in statement.credentials)
+    if (statement.entry, as_before) != (before.entry, before.credentials):
+        return False
+    return _keeps(statement, before, signer, keys, owners)
+
+
+def _keeps(statement: Statement, before: Statement, signer: str, keys: KeyLookup, owners: Mapping[Kid, str]) -> bool:
+    """Whether every encryption key that differs is of a workstation that `signer` keeps, and every workstation stays."""
+    if {key.station for key in statement.enc} != {key.station for key in before.enc}:
+        return False
+    changed = [(key, keys(key.kid)) for key in set(before.enc).symmetric_difference(statement.enc)]
+    return all(
+        key.station is not None and record is not None and _keeper(statement, record, owners) == signer
+        for key, record in changed
+    )
+
+
+def recovers(statement: Statement, before: Statement) -> bool:
+    """Whether it does no more than give a party that has lost its keyholders new ones: the entry as it was, everything
+    else listed as it was, dropped, or new (R-32 e).
+    """
+    known = {one.id: one for one in before.credentials}
+    held = {key.kid: key for key in before.enc}
+    return (
+        statement.entry == before.entry
+        and all(known.get(one.id, one) == one for one in statement.credentials)
+        and all(held.get(key.kid, key) == key for key in statement.enc)
+    )
+
+
 def _drops_signature(new: CredentialEntry, was: CredentialEntry) -> bool:
     # Fewer seal keys, or a list of required algorithms that is shorter or newly given, lets a signature be left out.
     if new.require is None:

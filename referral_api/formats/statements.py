@@ -33,6 +33,7 @@ from referral_api.formats.keys import Alg, PublicKey, parse_public_key
 from referral_api.formats.parties import (
     EXCHANGE,
     GRACE_S,
+    OBJECTION_S,
     Approver,
     Credential,
     EncKey,
@@ -43,7 +44,7 @@ from referral_api.formats.parties import (
     SealKeys,
 )
 from referral_api.formats.roster import Roster, not_valid
-from referral_api.formats.statement_rules import adds, check_statement, required_algs
+from referral_api.formats.statement_rules import adds, check_statement, recovers, rekeys, renews, required_algs
 
 _FOREVER = 2**53 - 1
 
@@ -173,7 +174,8 @@ class KeyMap(Roster):
             raise ReferralError(ErrorCode.ACT_SCHEMA, where="/act", reason="not-in-list")
 
     def _apply_statement(self, act: RawAct, body: Statement, now: int, *, verify: bool) -> None:
-        before = self._parties.get(act.party)
+        party = self._whose(act, body)
+        before = self._parties.get(party)
         expected = (1, None) if before is None else (before.seq + 1, before.statement)
         if (body.seq, body.prev_statement) != expected:
             raise ReferralError(
@@ -181,16 +183,21 @@ class KeyMap(Roster):
             )
         if before is None:
             self._check_newcomer(act.party, body)
-        check_statement(
-            act.party, body, None if before is None else before.body, self.find_key, self.owners_of(act.party)
-        )
+        check_statement(party, body, None if before is None else before.body, self.find_key, self.owners_of(party))
         waits_for = self._sign_off(act, body, before, now, verify=verify)
-        pending = Pending(act.party, body, act.digest, act.iss, self.size, waits_for or Approver.KEYHOLDER)
+        opens_at = now + OBJECTION_S if waits_for is Approver.SECOND_REGISTRAR else 0
+        pending = Pending(party, body, act.digest, act.iss, self.size, waits_for or Approver.KEYHOLDER, opens_at)
         if waits_for is None:
             self._take_effect(pending, now)
         else:
             # A newer proposal replaces an older one that nobody approved: an approval names the one it means.
-            self._pending[act.party] = pending
+            self._pending[party] = pending
+
+    def _whose(self, act: RawAct, body: Statement) -> PartyId:
+        """The party whose statement it is: the signer's, or one that exists and that a registrar person recovers."""
+        named, signer = PartyId(body.entry.id), self._credentials.get(act.iss)
+        foreign = named != act.party and named in self._parties
+        return named if foreign and signer is not None and signer.role is Role.REGISTRAR else act.party
 
     def _check_newcomer(self, party: PartyId, body: Statement) -> None:
         if party == EXCHANGE or body.entry.role is Role.EXCHANGE:
@@ -204,8 +211,19 @@ class KeyMap(Roster):
         if before is None:
             self._check_first_signer(act, body, now, verify=verify)
             return Approver.EXCHANGE if body.entry.role is Role.REGISTRAR else Approver.REGISTRAR
-        self._check_signer(act, now, keyholder=True, verify=verify)
-        return Approver.KEYHOLDER if len(before.keyholders(now)) > 1 and adds(body, before.body) else None
+        if before.id != act.party:
+            self._check_signer(act, now, keyholder=False, verify=verify)
+            if not (recovers(body, before.body) and self._has_registrars(now)):
+                raise ReferralError(ErrorCode.NOT_PERMITTED, needs="keyholder")
+            return Approver.SECOND_REGISTRAR
+        short, owners = act.iss.partition(".")[2], self.owners_of(act.party)
+        if renews(body, before.body, short, self.find_key, owners):
+            self._check_signer(act, now, keyholder=False, verify=verify)
+            return None
+        own = rekeys(body, before.body, short, self.find_key, owners)
+        signer = self._check_signer(act, now, keyholder=not own, verify=verify)
+        waits = not signer.keyholder or (len(before.keyholders(now)) > 1 and adds(body, before.body))
+        return Approver.KEYHOLDER if waits else None
 
     def _check_first_signer(self, act: RawAct, body: Statement, now: int, *, verify: bool) -> None:
         entry = next((one for one in body.credentials if body.credential_id(one) == act.iss), None)
@@ -243,12 +261,18 @@ class KeyMap(Roster):
         signer = self._check_signer(act, now, keyholder=pending.waits_for is Approver.KEYHOLDER, verify=verify)
         if pending.waits_for is Approver.EXCHANGE:
             allowed = signer.id == self._exchange
-        elif pending.waits_for is Approver.REGISTRAR:
-            allowed = signer.role is Role.REGISTRAR and self._has_registrars(now)
-        else:
+        elif pending.waits_for is Approver.KEYHOLDER:
             allowed = signer.party == pending.party and signer.id != pending.signer
+        else:
+            # In a sandbox with one registrar person that one is also the second.
+            another = signer.id != pending.signer or self.genesis.registrars_required == 1
+            allowed = signer.role is Role.REGISTRAR and self._has_registrars(now) and another
         if not allowed:
             raise ReferralError(ErrorCode.NOT_PERMITTED, needs=pending.waits_for.value)
+        if act.iat < pending.opens_at:
+            raise ReferralError(
+                ErrorCode.STATEMENT_OUT_OF_SEQUENCE, reason="objection-window", opens_at=pending.opens_at
+            )
         self._take_effect(pending, now)
 
     def _apply_revocation(self, act: RawAct, body: Revoke, now: int, *, verify: bool) -> None:

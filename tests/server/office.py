@@ -147,6 +147,8 @@ class Desk:
     invitation: Invitation
     people: list[Someone]
     stations: tuple[str, ...] = ()
+    keeper: Someone | None = None
+    """Who vouches for the workstations: the first of `people`, or whoever only renews a key."""
     enrolment: str = ""
     body: dict[str, Any] = field(default_factory=dict)
 
@@ -169,11 +171,11 @@ class Desk:
             private.public.kid: answer_challenge(private, unb64u(challenge["sealed"]))
             for private, challenge in zip(self.enc, answer["challenges"], strict=True)
         }
-        self.body = self.written(nonces, voucher or self.people[0])
+        self.body = self.written(nonces, voucher or self.keeper or self.people[0])
 
     def written(self, nonces: dict[Any, bytes], voucher: Someone) -> dict[str, Any]:
         listed = [
-            enc_listed("", f"{self.people[0].short}{at}") | {"kid": private.public.kid}
+            enc_listed("", f"{(self.keeper or self.people[0]).short}{at}") | {"kid": private.public.kid}
             for at, private in enumerate(self.enc, 1)
         ]
         is_new = self.office.log.keymap.find_party(self.party) is None
@@ -236,6 +238,9 @@ class Desk:
         )
 
     def approval(self, digits: str | None = None) -> dict[str, Any]:
-        code = (digits or self.digits()).replace(" ", "").encode()
         statement = parse_act(self.body["statement"].encode())
-        return {"party": self.party, "statement": statement.digest, "code_sha256": sha256_b64u(code)}
+        return {"party": self.party, "statement": statement.digest, "code_sha256": self.typed(digits)}
+
+    def typed(self, digits: str | None = None) -> str:
+        """What an approval says of the digits: those of the screen, or others."""
+        return sha256_b64u((digits or self.digits()).replace(" ", "").encode())

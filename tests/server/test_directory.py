@@ -203,7 +203,8 @@ def invitation(party: str, role: str, **changes: Any) -> dict[str, Any]:
         (REGISTRAR, "linea", "hotline", None),
         (REGISTRAR, "registro", "registrar", None),
         (LUIS, "divtrata", "police_unit", None),
-        (REGISTRAR, "divtrata", "police_unit", "party"),
+        (REGISTRAR, "divtrata", "police_unit", None),
+        (REGISTRAR, "divtrata", "hotline", "party"),
         (REGISTRAR, "registro-dos", "registrar", "registrar"),
         (REGISTRAR, "exchange", "auditor", "party"),
         (REGISTRAR, "linea", "exchange", "party"),
@@ -225,13 +226,16 @@ def test_who_may_invite_whom(unit: Office, who: Someone | None, party: str, role
         assert refusal(unit, raw) == (ErrorCode.NOT_PERMITTED, needs)
 
 
-def test_a_person_who_is_no_keyholder_and_a_service_invite_nobody(unit: Office) -> None:
+def test_a_person_who_is_no_keyholder_invites_persons_at_most_and_a_service_nobody(unit: Office) -> None:
     desk = joining(unit)
     statement = LUIS.sign(Act.STATEMENT, following(unit, desk))
     unit.accept(statement, desk.enrolment)
     unit.accept(ROSA.sign(Act.APPROVE_STATEMENT, {"party": "divtrata", "statement": digest(statement)}))
     body = invitation("divtrata", "police_unit")
-    assert refusal(unit, NOA.sign(Act.INVITE, body)) == (ErrorCode.NOT_PERMITTED, "keyholder")
+    for more in (["service"], ["person", "service"]):
+        with_service = NOA.sign(Act.INVITE, body | {"credential_kinds": more})
+        assert refusal(unit, with_service) == (ErrorCode.NOT_PERMITTED, "keyholder")
+    unit.accept(NOA.sign(Act.INVITE, body))
     by_service = act(Act.INVITE, DESK.id, body, [LUIS.access])
     assert refusal(unit, by_service) == (ErrorCode.NOT_PERMITTED, "person")
 
@@ -331,6 +335,83 @@ def test_the_same_keys_cannot_come_in_through_two_enrolments(unit: Office) -> No
     with pytest.raises(ReferralError) as caught:
         third.begin()
     assert caught.value.code is ErrorCode.KEY_REUSED
+
+
+# Renewal by its own person, and a party that has lost its keyholders (R-32 d, e).
+
+
+def listed_noa(office: Office) -> Desk:
+    desk = joining(office)
+    statement = LUIS.sign(Act.STATEMENT, following(office, desk))
+    office.accept(statement, desk.enrolment)
+    office.accept(ROSA.sign(Act.APPROVE_STATEMENT, {"party": "divtrata", "statement": digest(statement)}))
+    return desk
+
+
+def test_a_person_renews_its_workstations_key_with_an_invitation_of_its_own(unit: Office) -> None:
+    listed_noa(unit)
+    invited = unit.invite(NOA, "divtrata", "police_unit", credential_kinds=["person"])
+    renewal = Desk(unit, invited, [], ("noa-ws, a month later",), keeper=NOA)
+    renewal.enrol()
+    assert unit.status(renewal.invitation, renewal.enrolment)["turn"] == "keyholder"
+    effects = unit.accept(NOA.sign(Act.STATEMENT, following(unit, renewal)), renewal.enrolment)
+    assert kinds(effects.keys_log) == ["enc", "statement"]
+    assert unit.status(renewal.invitation, renewal.enrolment)["turn"] == "done"
+    assert [key.kid for key in renewal.enc][0] in {key.kid for key in unit.log.keymap.sealable("divtrata", NOW)}
+
+
+LENA = person("divtrata", "lena", keyholder=True, algs=BOTH)
+
+
+def recovering(office: Office) -> tuple[Desk, bytes]:
+    """A unit whose only keyholders have lost their keys; a new one has enrolled, and a registrar person has signed."""
+    desk = Desk(office, office.invite(REGISTRAR, "divtrata", "police_unit"), [LENA], ("lena-ws",))
+    desk.enrol()
+    body = following(office, desk)
+    body |= {"credentials": [one for one in body["credentials"] if one["id"] not in (LUIS.short, ROSA.short)]}
+    return desk, REGISTRAR.sign(Act.STATEMENT, body)
+
+
+def second(desk: Desk, statement: bytes, digits: str | None = None, iat: int = NOW + DAY) -> bytes:
+    body = {"party": "divtrata", "statement": digest(statement), "code_sha256": desk.typed(digits)}
+    return REGISTRAR.sign(Act.APPROVE_STATEMENT, body, iat=iat)
+
+
+def test_a_registrar_recovers_a_unit_and_nothing_holds_before_the_day_is_over(unit: Office) -> None:
+    desk, statement = recovering(unit)
+    assert unit.status(desk.invitation, desk.enrolment)["turn"] == "registrar"
+    assert [one["id"] for one in unit.pending_for(REGISTRAR)] == [desk.enrolment]
+    assert unit.pending_for(LUIS) == [], "nothing of a recovery is a keyholder's to sign"
+    effects = unit.accept(statement, desk.enrolment)
+    assert kinds(effects.keys_log) == ["access", "seal", "seal", "enc", "statement"]
+    assert unit.status(desk.invitation, desk.enrolment)["turn"] == "second_registrar"
+    assert unit.log.keymap.find_credential(LENA.id) is None
+    early = second(desk, statement, iat=NOW + DAY - 1)
+    assert refusal(unit, early, now=NOW + DAY) == (ErrorCode.STATEMENT_OUT_OF_SEQUENCE, "objection-window")
+    wrong = second(desk, statement, digits="0" * 30)
+    assert refusal(unit, wrong, now=NOW + DAY) == (ErrorCode.CODE_MISMATCH, "differs")
+    unit.accept(second(desk, statement), now=NOW + DAY)
+    assert unit.status(desk.invitation, desk.enrolment)["turn"] == "done"
+    assert [one.id for one in unit.log.keymap.find_party("divtrata").keyholders(NOW + DAY)] == [LENA.id]  # type: ignore[union-attr]
+
+
+def test_a_recovery_that_is_objected_to_is_void(unit: Office) -> None:
+    desk, statement = recovering(unit)
+    unit.accept(statement, desk.enrolment)
+    unit.accept(ROSA.sign(Act.OBJECT, {"statement": digest(statement), "reason": "not_authorised"}))
+    assert unit.status(desk.invitation, desk.enrolment)["turn"] == "void"
+    gone = refusal(unit, second(desk, statement), now=NOW + DAY)
+    assert gone == (ErrorCode.STATEMENT_OUT_OF_SEQUENCE, "not-pending")
+
+
+def test_no_keyholder_takes_in_what_a_registrar_recovers(unit: Office) -> None:
+    """Nor the other way round: an enrolment that a keyholder began is no registrar's."""
+    desk, _ = recovering(unit)
+    own = LUIS.sign(Act.STATEMENT, following(unit, desk))
+    assert refusal(unit, own, desk.enrolment) == (ErrorCode.CODE_VOID, "registrar")
+    joined = joining(unit)
+    foreign = REGISTRAR.sign(Act.STATEMENT, following(unit, joined))
+    assert refusal(unit, foreign, joined.enrolment) == (ErrorCode.CODE_VOID, "keyholder")
 
 
 # Revocation and rights.

@@ -22,7 +22,7 @@ from referral_api.domain.words import Act, CredentialKind, Role
 from referral_api.formats.act import RawAct
 from referral_api.formats.directory_bodies import ApproveStatement, Invite, Object, Statement
 from referral_api.formats.enrolment import code_digest
-from referral_api.formats.parties import EXCHANGE, SKEW_S, Credential
+from referral_api.formats.parties import EXCHANGE, SKEW_S, Approver, Credential
 from referral_api.formats.statements import KeyMap
 from referral_api.server.service.enrolment import (
     ENROLMENT_LIFE_S,
@@ -120,12 +120,19 @@ def invitation_row(act: RawAct, body: Invite) -> StoredInvitation:
 
 
 def _check_may_invite(keymap: KeyMap, body: Invite, signer: Credential) -> None:
-    """A keyholder invites into its own party; a registrar person invites new parties; the exchange, the registrar."""
+    """A keyholder invites into its own party, another person a person (itself, with new keys: R-32 d); a registrar person
+    new parties, and those that have lost their keyholders (R-32 e); the exchange, the registrar.
+    """
     wanted, role = body.party.id, body.party.role
     existing = keymap.find_party(wanted)
     if wanted == signer.party and existing is not None:
-        if not signer.keyholder or role is not existing.role:
+        persons_only = set(body.credential_kinds) == {CredentialKind.PERSON}
+        if not (signer.keyholder or persons_only) or role is not existing.role:
             raise ReferralError(ErrorCode.NOT_PERMITTED, needs="keyholder")
+        return
+    if existing is not None and signer.role is Role.REGISTRAR and role is existing.role:
+        if CredentialKind.PERSON not in body.credential_kinds:
+            raise ReferralError(ErrorCode.ACT_SCHEMA, where="/body/credential_kinds", reason="no-keyholder")
         return
     if existing is not None or wanted == EXCHANGE or role is Role.EXCHANGE:
         raise ReferralError(ErrorCode.NOT_PERMITTED, needs="party")
@@ -140,7 +147,7 @@ def _state(tx: Transaction, keymap: KeyMap, act: RawAct, body: Statement, enrolm
     """A statement of a party that exists, with the key entries of the enrolment that it takes in, if any (R-32 b)."""
     if enrolment is None:
         return _alone(tx, keymap, act, now)
-    waiting = _get_waiting(tx, keymap, act, enrolment, now)
+    waiting = _get_waiting(tx, keymap, act, body, enrolment, now)
     listed = {credential.id: credential for credential in body.credentials}
     listed_enc = {key.kid: key for key in body.enc}
     proposal = waiting.proposal
@@ -155,18 +162,30 @@ def _state(tx: Transaction, keymap: KeyMap, act: RawAct, body: Statement, enrolm
     return effects
 
 
-def _get_waiting(tx: Transaction, keymap: KeyMap, act: RawAct, enrolment: str, now: int) -> Waiting:
+def _get_waiting(
+    tx: Transaction, keymap: KeyMap, act: RawAct, body: Statement, enrolment: str, now: int
+) -> Waiting:
+    """The enrolment that a statement takes in: of the signer's own party, or one that a registrar person recovers."""
     stored = enrolments.find_enrolment(tx, enrolment)
-    if stored is None or stored.party != act.party:
+    if stored is None or stored.party != body.entry.id:
         raise ReferralError(ErrorCode.NOT_FOUND)
-    if turn_of(keymap, stored, now) is not Turn.KEYHOLDER:
-        raise ReferralError(ErrorCode.CODE_VOID, reason=turn_of(keymap, stored, now).value)
+    turn = turn_of(keymap, stored, now)
+    if stored.party == act.party:
+        mine = turn is Turn.KEYHOLDER
+    elif keymap.get_credential(act.iss).role is Role.REGISTRAR:
+        mine = stored.state is EnrolmentState.RECOVERING and turn is Turn.REGISTRAR
+    else:
+        raise ReferralError(ErrorCode.NOT_FOUND)
+    if not mine:
+        raise ReferralError(ErrorCode.CODE_VOID, reason=turn.value)
     return read_waiting(stored)
 
 
 def _approve(tx: Transaction, keymap: KeyMap, act: RawAct, body: ApproveStatement, now: int) -> Effects:
     """An approval of what is on the log already, or of a new party's statement that waits in its enrolment (R-32 a)."""
     pending = keymap.find_pending(body.party)
+    if pending is not None and pending.waits_for is Approver.SECOND_REGISTRAR:
+        return _recover(tx, keymap, act, body, now)
     own = partial(enrolments.enrolments_of, tx, body.party)
     waiting = None if pending is not None else _find_held(own(EnrolmentState.COMPLETED), body.statement)
     if waiting is None or waiting.statement is None:
@@ -179,6 +198,16 @@ def _approve(tx: Transaction, keymap: KeyMap, act: RawAct, body: ApproveStatemen
     if act.iss != keymap.exchange_credential and body.code_sha256 != code_digest(digits_of(keymap, waiting)):
         raise ReferralError(ErrorCode.CODE_MISMATCH, reason="differs")
     _become(tx, waiting.stored, EnrolmentState.DONE, now)
+    return effects
+
+
+def _recover(tx: Transaction, keymap: KeyMap, act: RawAct, body: ApproveStatement, now: int) -> Effects:
+    """The second registrar person's approval of a recovery. It has compared the digits too (R-32 e)."""
+    effects = _try(keymap, (act.jws.raw,))
+    for stored in enrolments.enrolments_of(tx, body.party, EnrolmentState.LISTED):
+        if body.code_sha256 != code_digest(digits_of(keymap, read_waiting(stored))):
+            raise ReferralError(ErrorCode.CODE_MISMATCH, reason="differs")
+    _settle(tx, effects.keymap, now)
     return effects
 
 

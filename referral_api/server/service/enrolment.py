@@ -56,6 +56,7 @@ class Turn(StrEnum):
     REGISTRAR = "registrar"
     KEYHOLDER = "keyholder"
     SECOND_KEYHOLDER = "second_keyholder"
+    SECOND_REGISTRAR = "second_registrar"
     DONE = "done"
     VOID = "void"
     EXPIRED = "expired"
@@ -141,9 +142,10 @@ def complete(
         raise ReferralError(ErrorCode.INVITE_USED)
     if now >= stored.created_at + ENROLMENT_LIFE_S:
         raise ReferralError(ErrorCode.INVITE_EXPIRED)
-    done = replace(stored, state=EnrolmentState.COMPLETED, body=body, updated_at=now)
+    act, invite = _get_invite(tx, stored)
+    state = EnrolmentState.RECOVERING if _recovers(keymap, act, invite) else EnrolmentState.COMPLETED
+    done = replace(stored, state=state, body=body, updated_at=now)
     waiting = read_waiting(done)
-    invite = _get_invite(tx, stored)
     _check_entries(waiting, stored, completion, now)
     _check_invited(keymap, invite, waiting, now)
     trial = keymap.copy()
@@ -169,11 +171,14 @@ def pending_for(conn: Connection, keymap: KeyMap, credential: str, now: int) -> 
     caller = keymap.get_credential(credential)
     policy.demand(policy.Read.ENROLMENTS, caller.role, caller.kind, policy.Relation.OWN)
     shown: list[dict[str, Any]] = []
-    completed = enrolments.enrolments_in(conn, EnrolmentState.COMPLETED, since=now - ENROLMENT_LIFE_S)
-    for stored in (*completed, *enrolments.enrolments_in(conn, EnrolmentState.LISTED)):
+    since = now - ENROLMENT_LIFE_S
+    unsigned = (EnrolmentState.COMPLETED, EnrolmentState.RECOVERING)
+    waiting = [one for state in unsigned for one in enrolments.enrolments_in(conn, state, since=since)]
+    for stored in (*waiting, *enrolments.enrolments_in(conn, EnrolmentState.LISTED)):
         turn = turn_of(keymap, stored, now)
         own = stored.party == caller.party and caller.keyholder and turn in (Turn.KEYHOLDER, Turn.SECOND_KEYHOLDER)
-        if stored.body is not None and (own or (turn is Turn.REGISTRAR and caller.role is Role.REGISTRAR)):
+        registrars = caller.role is Role.REGISTRAR and turn in (Turn.REGISTRAR, Turn.SECOND_REGISTRAR)
+        if stored.body is not None and (own or registrars):
             shown.append(
                 {
                     "id": stored.id,
@@ -196,11 +201,15 @@ def turn_of(keymap: KeyMap, stored: StoredEnrolment, now: int) -> Turn:
     if stored.state is EnrolmentState.VOID:
         return Turn.VOID
     if stored.state is EnrolmentState.LISTED:
-        return Turn.SECOND_KEYHOLDER
+        pending = keymap.find_pending(stored.party)
+        recovers = pending is not None and pending.waits_for is Approver.SECOND_REGISTRAR
+        return Turn.SECOND_REGISTRAR if recovers else Turn.SECOND_KEYHOLDER
     if now >= stored.created_at + ENROLMENT_LIFE_S:
         return Turn.EXPIRED
     if stored.state is EnrolmentState.BEGUN:
         return Turn.INVITEE
+    if stored.state is EnrolmentState.RECOVERING:
+        return Turn.REGISTRAR
     if stored.body is None or stored.body["statement"] is None:
         return Turn.KEYHOLDER
     entry = stored.body["proposal"]["entry"]
@@ -262,16 +271,21 @@ def _get_enrolment(conn: Connection, secret: str, enrolment: str) -> StoredEnrol
     return stored
 
 
-def _get_invite(conn: Connection, stored: StoredEnrolment) -> Invite:
-    """The `invite` act's body behind an enrolment; the row holds only what is looked up by."""
+def _get_invite(conn: Connection, stored: StoredEnrolment) -> tuple[RawAct, Invite]:
+    """The `invite` act behind an enrolment, and its body; the row holds only what is looked up by."""
     invitation = enrolments.find_invitation(conn, stored.nonce)
     act = None if invitation is None else queries.find_act_by_digest(conn, invitation.act_digest)
     if act is None:
         raise ReferralError(ErrorCode.INVITE_UNKNOWN)
-    body = parse_act(act.jws.encode("ascii")).body
-    if not isinstance(body, Invite):
+    invite = parse_act(act.jws.encode("ascii"))
+    if not isinstance(invite.body, Invite):
         raise TypeError("an invitation row names an act of another kind")
-    return body
+    return invite, invite.body
+
+
+def _recovers(keymap: KeyMap, act: RawAct, invite: Invite) -> bool:
+    """Whether somebody else's party was invited though it exists: a registrar person alone can have done that."""
+    return act.party != invite.party.id and keymap.find_party(invite.party.id) is not None
 
 
 def _fresh_encryption_keys(keymap: KeyMap, request: Begin) -> dict[Kid, dict[str, str]]:
@@ -328,7 +342,11 @@ def _check_proposal(trial: KeyMap, waiting: Waiting, now: int) -> None:
     party = trial.find_party(waiting.stored.party)
     if party is None:
         raise _contradiction("/statement")
-    statement = Statement.parse(next_statement(party, waiting.proposal, now), code=ErrorCode.ACT_SCHEMA)
+    body = next_statement(party, waiting.proposal, now)
+    if waiting.stored.state is EnrolmentState.RECOVERING:
+        # How much of the rest is lost, the registrar person says who signs; it may be all of it.
+        body |= {name: waiting.proposal.wire()[name] for name in ("credentials", "enc")}
+    statement = Statement.parse(body, code=ErrorCode.ACT_SCHEMA)
     check_statement(party.id, statement, party.body, trial.find_key, trial.owners_of(party.id))
 
 
@@ -342,6 +360,7 @@ def settled(keymap: KeyMap, stored: StoredEnrolment, proposed: Sequence[Kid]) ->
     if party is not None and set(proposed) <= set(party.body.kids()):
         return EnrolmentState.DONE
     pending = keymap.find_pending(PartyId(stored.party))
-    if pending is not None and pending.waits_for is Approver.KEYHOLDER and set(proposed) <= set(pending.body.kids()):
+    waits = pending is not None and pending.waits_for in (Approver.KEYHOLDER, Approver.SECOND_REGISTRAR)
+    if pending is not None and waits and set(proposed) <= set(pending.body.kids()):
         return EnrolmentState.LISTED
     return EnrolmentState.VOID

@@ -371,7 +371,7 @@ class Reconciliation:
         """Enrolments that the backup still holds open, and whose keys the keys log lists by now."""
         if batch.keymap is None:
             return
-        for state in (EnrolmentState.COMPLETED, EnrolmentState.LISTED):
+        for state in (EnrolmentState.COMPLETED, EnrolmentState.RECOVERING, EnrolmentState.LISTED):
             for stored in enrolments.enrolments_in(batch.tx, state):
                 kids = enrolment.read_waiting(stored).proposal.kids()
                 became = enrolment.settled(batch.keymap, stored, kids)

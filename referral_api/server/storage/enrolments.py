@@ -28,8 +28,12 @@ class EnrolmentState(StrEnum):
     """Challenges are out; nothing has come back."""
     COMPLETED = "completed"
     """Keys, proofs and proposal are here; somebody of the party or the registrar has to act."""
+    RECOVERING = "recovering"
+    """The same for a party that has lost its keyholders, to whom a registrar person gave the invitation: one has to
+    act.
+    """
     LISTED = "listed"
-    """A statement that lists the keys is on the log and waits for a second keyholder."""
+    """A statement that lists the keys is on the log and waits for a second signer."""
     DONE = "done"
     VOID = "void"
 

@@ -47,11 +47,13 @@ class Register:
         self._places = {sha256_b64u(leaf): index for index, leaf in enumerate(keys_leaves)}
         self._keymap = KeyMap.start(keys_leaves[0])
         self._invitations: dict[str, dict[str, Any]] = {}
+        self._inviters: dict[str, str] = {}
         self._enrolments = [one for row in inventory.every(conn, "enrolment") if (one := self._read(row)) is not None]
 
     def accept(self, act: RawAct) -> None:
         """Take an accepted directory act."""
         if isinstance(act.body, Invite):
+            self._inviters[act.body.nonce] = act.party
             self._invitations[act.body.nonce] = {
                 "nonce": act.body.nonce,
                 "party": act.body.party.id,
@@ -125,6 +127,11 @@ class Register:
         if not listed or not all(one in body.enc for one in proposal.enc):
             self._findings.note("enrolment", one.row["id"], "body", "differs")
 
+    def _unsigned(self, one: _Under, party: str) -> EnrolmentState:
+        """Its state, where the log knows who has to sign for it: of a party that exists, whoever invited (R-32 e)."""
+        joins = one.state is EnrolmentState.COMPLETED and one.waiting is not None and one.waiting.statement is None
+        return EnrolmentState.RECOVERING if joins and self._inviters[one.row["nonce"]] != party else one.state
+
     def _enrolment(self, one: _Under) -> None:
         row, waiting = one.row, one.waiting
         invitation = self._invitations.get(row["nonce"])
@@ -135,7 +142,7 @@ class Register:
             self._findings.note("enrolment", row["id"], None, "extra")
             return
         invitation["enrolment"] = row["id"]
-        expected = {"party": invitation["party"], "state": one.state.value}
+        expected = {"party": invitation["party"], "state": self._unsigned(one, invitation["party"]).value}
         self._findings.compare("enrolment", row["id"], row, expected)
         if waiting is None:
             return
