@@ -96,7 +96,7 @@ class Referral:
     def latest(self, unit: str) -> Digest:
         """The newest act that everybody on this unit's delivery has seen: what a fact builds on (R-65)."""
         seen = [one for one in self.acts if one.accepted and one.act.unit in (None, unit)]
-        return [one for one in seen if one.act.act is not Act.ROUTE][-1].act.digest
+        return [one for one in seen if policy.is_common(one.act.act)][-1].act.digest
 
 
 def fetch_referral(session: Session, ref: ReferralId, known: Mapping[Digest, bytes] = MappingProxyType({})) -> Referral:
