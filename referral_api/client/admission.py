@@ -104,10 +104,11 @@ def approve(session: Session, keys: CredentialKeys, applicant: Applicant, typed_
     if applicant.statement is not None:
         body = {"party": applicant.party, "statement": applicant.statement.digest, "code_sha256": code_sha256}
         return send_directory_act(session, keys, Act.APPROVE_STATEMENT, body, act_id)
-    party = session.sync_keys().keymap.find_party(applicant.party)
+    keymap = session.sync_keys().keymap
+    party = keymap.find_party(applicant.party)
     if party is None or party.id != session.profile.party:
         raise ReferralError(ErrorCode.NOT_PERMITTED, needs="keyholder")
-    body = next_statement(party, applicant.proposal, session.now())
+    body = next_statement(party, applicant.proposal, session.now(), keymap.find_key)
     return send_directory_act(session, keys, Act.STATEMENT, body, act_id, enrolment=applicant.enrolment)
 
 

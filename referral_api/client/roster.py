@@ -28,7 +28,7 @@ from referral_api.domain.words import Act, ActId, CredentialId, Digest, Kid
 from referral_api.formats.act import RawAct
 from referral_api.formats.directory_bodies import ApproveStatement, CredentialEntry, EncryptionEntry, Statement
 from referral_api.formats.parties import Approver, Party, Pending
-from referral_api.formats.statement_rules import check_statement
+from referral_api.formats.statement_rules import check_statement, standing
 from referral_api.formats.statements import KeyMap, parse_keys_leaf
 
 ENDS_SOON_S = 60 * 24 * 3600
@@ -195,13 +195,14 @@ def _removal(
     signer = session.keymap.find_credential(keys.credential)
     if signer is None or not signer.keyholder:
         raise ReferralError(ErrorCode.NOT_PERMITTED, act=Act.STATEMENT.value, needs="keyholder")
-    kept = [one for one in party.body.credentials if one.id not in gone]
+    credentials, enc = standing(party.body, session.keymap.find_key)
+    kept = [one for one in credentials if one.id not in gone]
     body = {
         "seq": party.seq + 1,
         "prev_statement": party.statement,
         "entry": party.entry.wire(),
         "credentials": [one.wire() | ({"until": until[one.id]} if one.id in until else {}) for one in kept],
-        "enc": [one.wire() for one in _kept_keys(session.keymap, party, gone, now)],
+        "enc": [one.wire() for one in enc if _station_name(one) not in gone and one.until_at.timestamp() > now],
     }
     keyholders = tuple(one.id for one in party.keyholders(now) if one.id.partition(".")[2] not in gone)
     if not keyholders:
@@ -210,13 +211,6 @@ def _removal(
     check_statement(party.id, statement, party.body, session.keymap.find_key, session.keymap.owners_of(party.id))
     stations = sorted({one.station or str(one.kid) for one in statement.enc if one.use != BACKUP})
     return Removal(party, body, ends, tuple(stations), keyholders, found.pending)
-
-
-def _kept_keys(keymap: KeyMap, party: Party, gone: Collection[str], now: int) -> Iterator[EncryptionEntry]:
-    for one in party.body.enc:
-        is_over = one.until_at.timestamp() <= now or keymap.get_key(one.kid).revoked
-        if not is_over and _station_name(one) not in gone:
-            yield one
 
 
 def _credential_line(
