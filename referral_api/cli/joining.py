@@ -78,6 +78,7 @@ def enrol(
     operator: Annotated[str | None, typer.Option()] = None,
     keyholder: Annotated[bool, typer.Option("--keyholder")] = False,  # noqa: FBT002 - an option of the command line
     no_service: Annotated[bool, typer.Option("--no-service")] = False,  # noqa: FBT002 - as above
+    no_station: Annotated[bool, typer.Option("--no-station")] = False,  # noqa: FBT002 - as above
     resume: Annotated[bool, typer.Option("--resume")] = False,  # noqa: FBT002 - as above
     qr: Annotated[bool, typer.Option("--qr")] = False,  # noqa: FBT002 - as above
 ) -> None:
@@ -95,6 +96,7 @@ def enrol(
         keyholder=keyholder,
         operator=operator,
         station=station,
+        opens=not no_station,
         server=call.server,
         lang=call.screen.lang,
     )

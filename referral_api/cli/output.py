@@ -277,7 +277,20 @@ def _own_words(code: ErrorCode, facts: Mapping[str, Any]) -> str | None:
         return "log-absent"
     if code is ErrorCode.RECEIPT_MISMATCH and facts.get("member") == "absent":
         return "receipt-absent"
-    return None
+    return _BY_REASON.get((code, str(facts.get("reason"))))
+
+
+_BY_REASON: Mapping[tuple[ErrorCode, str], str] = {
+    (_E.ACT_SCHEMA, "too-many-keys"): "too-many-keys",
+    (_E.ACT_SCHEMA, "station-taken"): "station-taken",
+    (_E.ACT_SCHEMA, "no-keyholder"): "last-keyholder",
+    (_E.NOT_PERMITTED, "last-keyholder"): "last-keyholder",
+    (_E.NOT_PERMITTED, "oneself"): "oneself",
+    (_E.NOT_PERMITTED, "not-a-review"): "not-a-review",
+    (_E.MALFORMED, "unanswered"): "unanswered",
+    (_E.MALFORMED, "answered-twice"): "answered-twice",
+}
+"""The same, by code and reason."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,15 +125,15 @@ def reviewed(session: Session, keys: CredentialKeys, here: Collection[str], gone
 
     Every line must be answered for; a workstation goes with its keeper, unasked. The key of a workstation is not
     prolonged: it is renewed by the workstation itself. Raises as `removal`, and MALFORMED (`reason` unanswered or
-    contradiction, `names`).
+    answered-twice, `names`).
     """
     found = roster(session)
     ends = _ending(found, keys, gone)
     ending = {line.name for line in ends}
     both, open_ = sorted({*here} & ending), sorted({line.name for line in found.lines} - ending - {*here})
     if both or open_:
-        reason = "contradiction" if both else "unanswered"
-        raise ReferralError(ErrorCode.MALFORMED, reason=reason, names=both or open_)
+        reason = "answered-twice" if both else "unanswered"
+        raise ReferralError(ErrorCode.MALFORMED, reason=reason, names=", ".join(both or open_))
     until = session.now() + CREDENTIAL_TERM_S
     return _removal(session, keys, found, ends, dict.fromkeys(here, until))
 

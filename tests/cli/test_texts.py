@@ -111,7 +111,7 @@ def test_every_value_that_a_screen_can_show_has_its_words(family: str, values: l
 def test_every_kind_of_progress_that_the_floors_below_tell_has_its_words() -> None:
     below = [path for floor in ("client", "auditlog") for path in (CLI.parent / floor).rglob("*.py")]
     told = {kind for path in below for kind in re.findall(r'progress\(f?"([a-z]+)', path.read_text())}
-    assert {f"busy.{kind}" for kind in told} == {key for key in texts.SCREENS if key.startswith("busy.")}
+    assert {f"busy.{kind}" for kind in told} == {key for key in texts.TEXTS if key.startswith("busy.")}
 
 
 def members(model: type[Document], seen: set[type]) -> typing.Iterator[str]:
@@ -150,8 +150,8 @@ def test_every_command_and_option_has_its_help_in_the_language_of_the_screen(lan
         for parameter in command.params:
             assert parameter.help == texts.find(lang, f"option.{parameter.name}"), (path, parameter.name)
             options.add(f"option.{parameter.name}")
-    assert paths == {key for key in texts.HELP if key.startswith("help")}
-    assert options | {"option.help"} == {key for key in texts.HELP if key.startswith("option.")}
+    assert paths == {key for key in texts.TEXTS if key.startswith("help")}
+    assert options | {"option.help"} == {key for key in texts.TEXTS if key.startswith("option.")}
 
 
 def test_verbs_hold_no_prose_of_their_own() -> None:
