@@ -287,6 +287,7 @@ _BY_REASON: Mapping[tuple[ErrorCode, str], str] = {
     (_E.NOT_PERMITTED, "last-keyholder"): "last-keyholder",
     (_E.NOT_PERMITTED, "oneself"): "oneself",
     (_E.NOT_PERMITTED, "not-a-review"): "not-a-review",
+    (_E.TARGET_NOT_ALLOWED, "too-many-recipients"): "too-many-recipients",
     (_E.MALFORMED, "unanswered"): "unanswered",
     (_E.MALFORMED, "answered-twice"): "answered-twice",
 }

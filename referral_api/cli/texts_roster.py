@@ -144,6 +144,19 @@ _FAULTS: Final[Mapping[str, tuple[str, str]]] = {
         ),
     ),
     **_fault(
+        "too-many-recipients",
+        (
+            "SON DEMASIADOS DESTINATARIOS: {found} CLAVES.",
+            "Un sobre se sella como mucho para {limit} claves: las de cada equipo de cada unidad. Nada se envió.",
+            "Informe a menos unidades ahora (--inform), y a las demás con otra derivación.",
+        ),
+        (
+            "THERE ARE TOO MANY RECIPIENTS: {found} KEYS.",
+            "An envelope is sealed to {limit} keys at most, those of every workstation of each unit. Nothing was sent.",
+            "Inform fewer units now (--inform), and the others with another referral.",
+        ),
+    ),
+    **_fault(
         "last-keyholder",
         (
             "NO QUEDARÍA NINGÚN CUSTODIO.",

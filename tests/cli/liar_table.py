@@ -115,7 +115,6 @@ AUDITOR: dict[str, Row] = {
 """An auditor's verbs, which are told every lie of these families; `audit explain` goes over each report again."""
 _NEW = frozenset({"view: acknowledgement left out", "view: receipt of another act"})
 """Of a referral that nobody has acknowledged yet there is one receipt."""
-_HELD: Mapping[str, int] = {}
 ROWS: dict[str, Row] = {
     "audit pack": Row(
         "operator", ("audit", "pack", "REF", "--out", "OUT"), ("no answer", "pack"), ends={"pack": FALSE}
@@ -143,9 +142,7 @@ ROWS: dict[str, Row] = {
     "units list": Row("operator", ("units", "list"), KEYS),
     "units show": Row("operator", ("units", "show", UNIT), KEYS),
     "keys show": Row("operator", ("keys", "show"), KEYS),
-    "keys rewrap": Row(
-        "officer", ("keys", "rewrap", "REF"), ("no answer", "keys log", "view", "bundle"), untold=_NEW, ends=_HELD
-    ),
+    "keys rewrap": Row("officer", ("keys", "rewrap", "REF"), ("no answer", "keys log", "view", "bundle"), untold=_NEW),
     "keys remove": Row("officer", ("keys", "remove", "--station", "st2"), KEYS),
     "keys review": Row("officer", ("keys", "review"), KEYS),
     "invite": Row("registrar", ("invite", "--entry", "entidad.json", "--out", "OUT"), ("no answer", "receipt")),
