@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from referral_api.client import sdk
+from referral_api.client.compartment import InsecureKdfForTests
 from referral_api.client.enrolment import Joining
-from referral_api.client.keystore import InsecureKdfForTests
 from referral_api.client.profile import ProfileDir
 from referral_api.client.rewrapping import Outcome
 from referral_api.domain.errors import ErrorCode, ReferralError

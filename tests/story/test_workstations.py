@@ -12,8 +12,8 @@ import httpx2
 import pytest
 
 from referral_api.client import sdk
+from referral_api.client.compartment import InsecureKdfForTests
 from referral_api.client.enrolment import Joined, Joining
-from referral_api.client.keystore import InsecureKdfForTests
 from referral_api.client.outbox import Progress
 from referral_api.client.rewrapping import Outcome
 from referral_api.client.sdk import Client
