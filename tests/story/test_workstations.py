@@ -32,12 +32,12 @@ class Unit:
         self.world = world
         self.opened: list[Client] = []
 
-    def join(self, name: str, *, by: str = "officer", **more: Any) -> tuple[Joined, Client]:
+    def join(self, name: str, *, by: str = "officer", party: str = UNIT, **more: Any) -> tuple[Joined, Client]:
         """Invited, enrolled and approved by a keyholder; the second keyholder, where there is one, comes later."""
         world = self.world
         keyholder = world.client(by)
         keyholder.sync_keys()
-        invitation = parse_invitation(world.after(keyholder.invite(ENTRIES[UNIT], [CredentialKind.PERSON])))
+        invitation = parse_invitation(world.after(keyholder.invite(ENTRIES[party], [CredentialKind.PERSON])))
         what = Joining(
             invitation, PASSPHRASE, kdf=InsecureKdfForTests(), server=world.server.url, **{"station": name} | more
         )
