@@ -51,8 +51,8 @@ class Line:
     """One credential, or one workstation with its newest key. Times are unix seconds.
 
     `keeper` is the person whose keystore holds a workstation's key; `vouched_by` who signed for it first, and approved
-    that where it took two. `own`: of whoever looks. `revoked`: it may not be used any more and ends with the next
-    statement, whatever that says.
+    that where it took two. `own`: of whoever looks. `revoked`: a key of it (or of its keeper) is, and it ends with the
+    next statement, whatever that says.
     """
 
     name: str
@@ -240,6 +240,8 @@ def _station_lines(
     own: Collection[CredentialId | None],
 ) -> Iterator[Line]:
     """One line a workstation, of its newest key; its age is that of its oldest."""
+    left, _ = standing(party.body, keymap.find_key)
+    revoked = {one.id for one in party.body.credentials} - {one.id for one in left}
     newest: dict[str, EncryptionEntry] = {}
     for one in sorted(party.body.enc, key=lambda one: one.from_at):
         newest[_station_name(one)] = one
@@ -253,7 +255,8 @@ def _station_lines(
             vouched_by=vouched[name][1],
             keeper=keeper or None,
             own=f"{party.id}.{keeper}" in own,
-            revoked=all(keymap.get_key(key.kid).revoked for key in party.body.enc if _station_name(key) == name),
+            revoked=keeper in revoked
+            or all(keymap.get_key(key.kid).revoked for key in party.body.enc if _station_name(key) == name),
         )
 
 

@@ -185,3 +185,21 @@ def test_an_outbox_of_several_tells_how_far_it_is_and_of_one_does_not(shell: She
             assert terminal.end() == 0, terminal.screen
             assert ("Enviando la bandeja de salida" in terminal.screen) is (waiting > 1)
             assert "recibido por el servidor" in terminal.screen
+
+
+def test_a_review_at_the_terminal_asks_of_every_line_but_one_s_own(shell: Shell) -> None:
+    """Who answers no is gone, and so is the workstation with them, unasked; nothing is signed before the last yes."""
+    lines = shell.run("officer", "keys", "review", "--json").json["lines"]
+    (other,) = [one["name"] for one in lines if one["kind"] == "person" and not one["own"]]
+    with at_terminal(shell, "officer", "keys", "review", "--sign", with_file=True) as terminal:
+        terminal.wait(f"¿{other} sigue aquí?")
+        terminal.type("n")
+        terminal.wait("¿station/st1 sigue aquí?")
+        terminal.type("s")
+        terminal.wait("Termina: persona")
+        terminal.wait("¿Firmar:")
+        terminal.type("n")
+        assert terminal.end() == 2, terminal.screen
+        assert "¿station/st2" not in terminal.screen
+        assert "Firmado y registrado" not in terminal.screen
+    assert shell.run("officer", "keys", "review", "--json").json["lines"] == lines

@@ -18,11 +18,13 @@ from referral_api.client.outbox import Progress
 from referral_api.client.rewrapping import Outcome
 from referral_api.client.sdk import Client
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.words import Act, CredentialKind, State
+from referral_api.domain.words import Act, CredentialKind, Digest, State
 from referral_api.formats.enrolment import parse_invitation
 from tests.auditlog.refusals import refused
 from tests.wire import Answer, Wire
-from tests.world import CANARY, ENTRIES, PASSPHRASE, UNIT, World
+from tests.world import CANARY, ENTRIES, NATIONAL, PASSPHRASE, UNIT, World, composition
+
+DAY_S = 24 * 3600
 
 
 class Unit:
@@ -193,3 +195,74 @@ def test_nobody_signs_away_the_last_keyholder_or_oneself(world: World) -> None:
         world.second_officer.identity.removal(["station/st1"])
     assert caught.value.facts["needs"] == "keyholder"
     refused(ErrorCode.NOT_FOUND, officer.removal, ["station/nowhere"])
+
+
+def test_what_waits_for_a_second_keyholder_falls_with_a_removal_and_that_is_said(world: World, unit: Unit) -> None:
+    """R-32 b: a newer statement takes the place of one that waits; who takes somebody away must know of whom else."""
+    _, second = unit.join("st3", keyholder=True)
+    joined, newcomer = unit.join("st4")  # One keyholder has signed; the second has not.
+    refused(ErrorCode.STATEMENT_OUT_OF_SEQUENCE, world.officer.identity.confirm_review, Digest("A" * 43))
+    what = world.officer.identity.removal(["station/st2"])
+    assert what.overtakes is not None
+    assert what.overtakes.signer == world.officer.keys.credential
+    world.after(world.officer.identity.sign(what))
+    assert unit.stations(world.operator) == {"st1", "st3"}
+    assert newcomer.joining().turn == "void"
+    assert joined.turn == "keyholder"
+    # Nothing waits any more, and the next removal says so.
+    assert second.identity.removal(["station/st1"]).overtakes is None
+
+
+def test_a_review_confirms_nothing_that_adds_keys(world: World, unit: Unit) -> None:
+    """What is new is compared by thirty digits; a review prolongs and drops, and only that is confirmed without."""
+    _, second = unit.join("st3", keyholder=True)
+    joined, _ = unit.join("st4")
+    pending = second.identity.roster().pending
+    assert pending is not None
+    assert refused(ErrorCode.NOT_PERMITTED, second.identity.confirm_review, pending.digest) == "not-a-review"
+    assert refused(ErrorCode.NOT_PERMITTED, world.officer.identity.confirm_review, pending.digest) == "oneself"
+    (applicant,) = second.applicants()
+    world.after(second.approve(applicant, joined.code))
+    assert unit.stations(world.operator) == {"st1", "st2", "st3", "st4"}
+
+
+def test_a_review_prolongs_who_is_here_and_ends_who_is_not(world: World, unit: Unit) -> None:
+    """One keyholder alone: it acts at once. Workstations keep their own ends; who left takes theirs along."""
+    world.clock.ahead_s += 200 * DAY_S
+    world.close_clients()
+    before = {line.name: line for line in world.officer.identity.roster().lines}
+    leaver = short(world.second_officer)
+    assert before[leaver].until - int(world.clock()) < 170 * DAY_S
+    assert before[leaver].vouched_by == (world.officer.keys.credential,)
+    assert before[short(world.officer)].vouched_by[1].startswith("registro.")
+    here = [name for name, line in before.items() if leaver not in (name, line.keeper)]
+    what = world.officer.identity.review(here, [leaver])
+    assert [line.name for line in what.ends] == [leaver, "station/st2"]
+    world.after(world.officer.identity.sign(what))
+    after = {line.name: line for line in world.officer.identity.roster().lines}
+    assert after.keys() == before.keys() - {leaver, "station/st2"} - {"station/st1"}, "its own key had ended long ago"
+    assert all(after[name].until - before[name].until >= 199 * DAY_S for name in after)
+    assert all(after[name].since == before[name].since for name in after)
+
+
+def test_a_key_that_was_revoked_ends_with_the_next_statement_whatever_that_says(world: World, unit: Unit) -> None:
+    _, night = unit.join("noche")
+    world.officer.sync_keys()
+    credential = world.officer.session.keymap.get_credential(night.keys.credential)
+    world.after(world.officer.revoke(credential.access, "lost", int(world.clock())))
+    lines = {line.name: line for line in world.officer.identity.roster().lines}
+    assert lines[short(night)].revoked
+    what = world.officer.identity.removal(["station/st2"])
+    assert {line.name for line in what.ends} == {"station/st2", short(night), "station/noche"}
+    world.after(world.officer.identity.sign(what))
+    assert unit.stations(world.operator) == {"st1"}
+
+
+def test_a_unit_without_a_workstation_is_passed_over_loudly(world: World) -> None:
+    """Design §5: nobody seals to it; senders are told who can be reached instead."""
+    what = world.officer.identity.removal(["station/st1", "station/st2"])
+    assert (what.stations_left, len(what.keyholders_left)) == ((), 1)
+    world.after(world.officer.identity.sign(what))
+    with pytest.raises(ReferralError) as caught:
+        world.operator.submit(composition())
+    assert (caught.value.code, caught.value.facts["instead"]) == (ErrorCode.NO_USABLE_KEY, [NATIONAL])
