@@ -1,12 +1,9 @@
 """Sealing open bundles again for workstations of one's own unit that came later, or whose keys did (design §6).
 
-A bundle is sealed to the workstations that a unit has when it is sent. Whoever can open it seals what it holds, the
-first sender's signed document verbatim, to the keys that it does not address yet: a `rewrap` act with a new envelope
-beside it, which goes by way of the outbox like every act. Which keys an envelope addresses stands in its routing
-header, so a call that was interrupted goes on where it ended.
-
-A key counts as served only where an envelope names that very key: a workstation that lost its keys has new ones under
-the same name, and it is the one that must not be passed over.
+Whoever can open a bundle seals what it holds, the first sender's signed document verbatim, to the keys that it does not
+address: a `rewrap` act with a new envelope beside it, by way of the outbox. Which keys an envelope addresses stands in
+its header, so an interrupted call goes on where it ended. Only the very key counts: a workstation that lost its keys
+has new ones under the same name.
 
 Must never: seal to a key of another party, or to one that the keys log does not vouch for; count what merely waits in
 the outbox as done; or leave out a delivery without saying so.
