@@ -111,7 +111,7 @@ def removal(session: Session, keys: CredentialKeys, gone: Collection[str]) -> Re
     last-keyholder, oneself).
     """
     found = roster(session)
-    ends = _ending(found, keys, gone)
+    ends = _ending(found, keys, gone, session.now())
     return _removal(session, keys, found, ends, {})
 
 
@@ -128,7 +128,7 @@ def reviewed(session: Session, keys: CredentialKeys, here: Collection[str], gone
     answered-twice, `names`).
     """
     found = roster(session)
-    ends = _ending(found, keys, gone)
+    ends = _ending(found, keys, gone, session.now())
     ending = {line.name for line in ends}
     both, open_ = sorted({*here} & ending), sorted({line.name for line in found.lines} - ending - {*here})
     if both or open_:
@@ -177,14 +177,16 @@ def changes(found: Roster, statement: Statement) -> tuple[list[Line], list[tuple
     return ends, longer
 
 
-def _ending(found: Roster, keys: CredentialKeys, gone: Collection[str]) -> tuple[Line, ...]:
+def _ending(found: Roster, keys: CredentialKeys, gone: Collection[str], now: int) -> tuple[Line, ...]:
     """The lines that end with these names, their workstations among them."""
     names = {name.removeprefix(f"{found.party.id}.") for name in gone}
     if names - {line.name for line in found.lines}:
         raise ReferralError(ErrorCode.NOT_FOUND)
     if keys.credential.partition(".")[2] in names:
         # Whoever has signed away the own credential could not even fetch what came of it.
-        raise ReferralError(ErrorCode.NOT_PERMITTED, act=Act.STATEMENT.value, reason="oneself")
+        others = any(one.id != keys.credential for one in found.party.keyholders(now))
+        reason = "oneself" if others else "last-keyholder"
+        raise ReferralError(ErrorCode.NOT_PERMITTED, act=Act.STATEMENT.value, reason=reason)
     return tuple(line for line in found.lines if line.name in names or line.keeper in names or line.revoked)
 
 
@@ -205,8 +207,6 @@ def _removal(
         "enc": [one.wire() for one in enc if _station_name(one) not in gone and one.until_at.timestamp() > now],
     }
     keyholders = tuple(one.id for one in party.keyholders(now) if one.id.partition(".")[2] not in gone)
-    if not keyholders:
-        raise ReferralError(ErrorCode.NOT_PERMITTED, act=Act.STATEMENT.value, reason="last-keyholder")
     statement = Statement.parse(body, code=ErrorCode.ACT_SCHEMA)
     check_statement(party.id, statement, party.body, session.keymap.find_key, session.keymap.owners_of(party.id))
     stations = sorted({one.station or str(one.kid) for one in statement.enc if one.use != BACKUP})

@@ -85,7 +85,7 @@ def test_a_workstation_is_taken_away_and_nothing_else(shell: Shell) -> None:
     assert shell.run("officer", "keys", "remove").exit == 2
     own = next(one for one in lines(shell.run("officer", "keys", "review", "--json")).values() if one["own"])
     refused = shell.run("officer", "keys", "remove", "--person", own["name"])
-    assert (refused.exit, "ESO LO FIRMA OTRO CUSTODIO" in refused.err) == (7, True)
+    assert (refused.exit, "NO QUEDARÍA NINGÚN CUSTODIO" in refused.err) == (7, True)
 
 
 def test_a_person_without_a_workstation_signs_and_opens_nothing(shell: Shell) -> None:

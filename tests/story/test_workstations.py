@@ -188,13 +188,20 @@ def test_a_workstation_is_removed_and_its_officer_stays(world: World, unit: Unit
     assert world.act("second_officer", ref, Act.ACCEPT).state is Progress.RECEIVED
 
 
-def test_nobody_signs_away_the_last_keyholder_or_oneself(world: World) -> None:
+def test_nobody_signs_away_the_last_keyholder_or_oneself(world: World, unit: Unit) -> None:
     officer = world.officer.identity
-    assert refused(ErrorCode.NOT_PERMITTED, officer.removal, [short(world.officer)]) == "oneself"
+    assert refused(ErrorCode.NOT_PERMITTED, officer.removal, [short(world.officer)]) == "last-keyholder"
     with pytest.raises(ReferralError) as caught:
         world.second_officer.identity.removal(["station/st1"])
     assert caught.value.facts["needs"] == "keyholder"
     refused(ErrorCode.NOT_FOUND, officer.removal, ["station/nowhere"])
+    # With another keyholder there is somebody to sign it: the other one.
+    _, second = unit.join("st3", keyholder=True)
+    assert refused(ErrorCode.NOT_PERMITTED, officer.removal, [short(world.officer)]) == "oneself"
+    what = second.identity.removal([short(world.officer)])
+    assert what.keyholders_left == (second.keys.credential,)
+    world.after(second.identity.sign(what))
+    assert unit.stations(world.operator) == {"st2", "st3"}
 
 
 def test_what_waits_for_a_second_keyholder_falls_with_a_removal_and_that_is_said(world: World, unit: Unit) -> None:
