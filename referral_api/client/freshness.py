@@ -55,7 +55,7 @@ def stale_since(directory: ProfileDir, replica: Replica, now: int) -> int | None
 
 
 def sealing_map(directory: ProfileDir, replica: Replica, now: int) -> KeyMap:
-    """Whose keys may be sealed to now (`Replica.sealing_map`): of a log that is not freshly cosigned, only those that it
+    """Whose keys may be sealed to now (`Replica.sealing_map`): of a log that is not freshly cosigned only those that it
     had when it last was. Raises NOT_WITNESSED where nothing is cosigned yet.
     """
     issuer = replica.keymap.issuer

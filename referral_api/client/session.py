@@ -327,6 +327,9 @@ class Session:
     def confirm(self, request: Request, raw_act: bytes) -> trust.Confirmed:
         """Send an act and believe the answer, or raise: receipt, inclusion, growth of the log (R-16, R-18, R-94)."""
         act = parse_act(raw_act)
+        if act.ref is None:
+            # Before it is sent: whoever watches the keys log must know it for ours (client/watching.py).
+            self.directory.note_made(act.digest)
         return self.believe(self.call(request, exchange.judge_receipted), act)
 
     def believe_view(self, view: KeysLogView) -> None:
