@@ -122,6 +122,8 @@ class Judge:
         elif isinstance(act.body, ApproveStatement) and statement in self.made:
             self.held |= next_mine
             return None
+        elif kid is not None and not _lives(before, kid, act.iat):
+            return None  # A key that is spent, whose destruction its owner has receipted.
         else:
             cause = Cause.COLLEAGUE
         was, will = (set() if one is None else set(one.kids()) for one in (before, body))
@@ -159,6 +161,13 @@ class Judge:
             and (key.station is None or key.station not in stations)
             for key in before.enc
         )  # fmt: skip
+
+
+def _lives(statement: Statement | None, kid: Kid, at: int) -> bool:
+    """Whether a statement lists a key, and as an encryption key beyond this time."""
+    listed = () if statement is None else statement.enc
+    ends = next((key.until_at.timestamp() for key in listed if key.kid == kid), None)
+    return statement is not None and kid in set(statement.kids()) and (ends is None or ends > at)
 
 
 def ours(body: Statement, keymap: KeyMap, party: PartyId, own: Iterable[CredentialId]) -> set[str]:

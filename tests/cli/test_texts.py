@@ -150,8 +150,8 @@ def test_every_command_and_option_has_its_help_in_the_language_of_the_screen(lan
         for parameter in command.params:
             assert parameter.help == texts.find(lang, f"option.{parameter.name}"), (path, parameter.name)
             options.add(f"option.{parameter.name}")
-    assert paths == {key for key in texts.HELP if key.startswith("help")}
-    assert options | {"option.help"} == {key for key in texts.HELP if key.startswith("option.")}
+    assert paths == {key for key in texts.TEXTS if key.startswith("help")}
+    assert options | {"option.help"} == {key for key in texts.TEXTS if key.startswith("option.")}
 
 
 def test_verbs_hold_no_prose_of_their_own() -> None:

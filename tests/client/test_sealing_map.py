@@ -68,6 +68,10 @@ def sealed_to(client: Client, **changes: Any) -> set[str]:
     return {str(one.kid) for one in parse_bundle(entry.outgoing.beside).routing.to if one.party == UNIT}
 
 
+def stale(client: Client) -> int | None:
+    return client.session.stale_since
+
+
 OLD = str(enc_key("piura").kid)
 NEW = pw.enc_kid("renewed")
 
@@ -81,7 +85,7 @@ def test_a_key_that_no_quorum_has_cosigned_is_not_sealed_to(exchange: SimulatedE
     state(
         exchange,
         OFFICER,
-        [*enc_of(UNIT, exchange.log), pw.enc_listed("renewed", "st1", **{"from": NOW + 1})],
+        [*enc_of(UNIT, exchange.log), pw.enc_listed("renewed", "st1") | {"from": NOW + 1}],
         named="renewed",
     )
     assert sealed_to(hotline) == {OLD}
@@ -147,16 +151,16 @@ def test_by_an_old_log_a_unit_is_sealed_to_by_the_keys_that_a_fresh_one_had(
     exchange: SimulatedExchange, hotline: Client
 ) -> None:
     hotline.sync_keys()
-    renewed = pw.enc_listed("renewed", "st1", **{"from": NOW + 1})
+    renewed = pw.enc_listed("renewed", "st1") | {"from": NOW + 1}
     state(exchange, OFFICER, [*enc_of(UNIT, exchange.log), renewed], named="renewed")
     freeze(exchange, len(exchange.log.leaves), at=NOW + 10)
     exchange.now = NOW + 10 + FRESH_S + 1
     assert sealed_to(hotline) == {OLD}
-    assert hotline.session.stale_since == NOW + 10
+    assert stale(hotline) == NOW + 10
     # Cosigned again, it is known: the newest key of the workstation is the one.
     freeze(exchange, len(exchange.log.leaves), at=exchange.now)
     assert sealed_to(hotline) == {NEW}
-    assert hotline.session.stale_since is None
+    assert stale(hotline) is None
     # And it stays known for as long as nothing takes it away, however old the log becomes.
     exchange.now += 5 * FRESH_S
     assert sealed_to(hotline) == {NEW}

@@ -11,7 +11,7 @@ from referral_api.client.freshness import FRESH_S
 from referral_api.client.sdk import Client
 from referral_api.client.watching import LOOK_S, REMIND_S, RETRY_S, KeysReport, Watch
 from referral_api.domain.errors import ErrorCode
-from referral_api.domain.words import Act, CredentialId
+from referral_api.domain.words import Act, CredentialId, CredentialKind
 from tests.client.clients import Clients, refused
 from tests.client.world import OFFICER, REGISTRAR, SimulatedExchange, cosign, enc_key, keys_of, witnessed
 from tests.formats import parties_world as pw
@@ -94,7 +94,7 @@ def test_whoever_is_not_admitted_yet_is_told_nothing_and_remembers_nothing(
 
 
 def test_our_own_doing_is_not_told(exchange: SimulatedExchange, officer: Client) -> None:
-    renewed = pw.enc_listed("renewed", "st1", **{"from": NOW + 1})
+    renewed = pw.enc_listed("renewed", "st1") | {"from": NOW + 1}
     exchange.log.put(pw.enc_entry(UNIT, "renewed", OFFICER.seals))
     statement = OFFICER.sign(Act.STATEMENT, body(exchange, OFFICER, ROSA, enc=[renewed, listed(exchange, HERS)]))
     officer.directory.note_made(pw.digest(statement))
@@ -194,6 +194,16 @@ def test_whoever_approves_here_has_answered(exchange: SimulatedExchange, officer
     assert look(officer) == []
 
 
+def test_a_spent_key_that_a_colleague_says_is_destroyed_is_nothing_to_ask_about(
+    exchange: SimulatedExchange, officer: Client
+) -> None:
+    revoked = {"kid": HERS, "reason": "destroyed", "at": NOW + 75 * pw.DAY}
+    exchange.log.put(ROSA.sign(Act.REVOKE, revoked, iat=NOW + 75 * pw.DAY))
+    assert look(officer) == []
+    exchange.log.put(ROSA.sign(Act.REVOKE, revoked | {"kid": MINE}, iat=NOW + 75 * pw.DAY))
+    assert only(officer).cause is Cause.OWN_KEYS, "ours is for us to destroy"
+
+
 # What becomes of this workstation's own keys.
 
 
@@ -202,7 +212,7 @@ def own_key_changes(exchange: SimulatedExchange) -> dict[str, bytes]:
     other = pw.Someone(UNIT, OFFICER.short, algs=OFFICER.algs, keyholder=True, generation=2)
     exchange.log.put(*other.entries(), pw.enc_entry(UNIT, "foreign", OFFICER.seals))
     mine, hers = listed(exchange, MINE), listed(exchange, HERS)
-    enc = [mine, hers, pw.enc_listed("foreign", "st1", **{"from": NOW + 1})]
+    enc = [mine, hers, pw.enc_listed("foreign", "st1") | {"from": NOW + 1}]
     return {
         "dropped": ROSA.sign(Act.STATEMENT, body(exchange, ROSA, enc=[hers])),
         "re-keyed": ROSA.sign(Act.STATEMENT, body(exchange, other, ROSA)),
@@ -266,7 +276,7 @@ def test_what_is_open_stays_open_over_a_restart_until_a_person_answers(
 def test_a_service_answers_for_nobody(exchange: SimulatedExchange, clients: Clients) -> None:
     exchange.found()
     client = clients.unit()
-    client.session.profile = client.session.profile.enrolled(pw.CredentialKind.PERSON, CredentialId(f"{UNIT}.other1"))
+    client.session.profile = client.session.profile.enrolled(CredentialKind.PERSON, CredentialId(f"{UNIT}.other1"))
     with refused(ErrorCode.NOT_PERMITTED, "person"):
         client.identity.answer("A" * 43)
 
