@@ -264,6 +264,13 @@ class ProfileDir:
             raise corrupt("contents")
         return made
 
+    @contextmanager
+    def keys_locked(self) -> Iterator[None]:
+        """While the private keys are changed: one process at a time."""
+        with (self.path / ".keys.lock").open("ab") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+
     def _read_pins(self) -> dict[str, Pin]:
         try:
             raw = read_private(self._pins)

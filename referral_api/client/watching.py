@@ -180,7 +180,9 @@ class Watch:
             same = seen.pin.size == replica.size
             keymap = replica.keymap if same else known.copy() if known is not None else replica.fold(seen.pin.size)
         made = self.session.directory.made()
-        judge = Judge(party, own, made, set(seen.held | self._unlocked()), list(seen.open))
+        judge = Judge(
+            party, own, made, set(seen.held if self.keys is None else seen.held | kids_of(self.keys)), list(seen.open)
+        )
         for index in range(seen.pin.size, replica.size):
             judge.take(keymap, replica.leaves[index], index)
         pin = Pin(replica.size, replica.frontier.root())
@@ -198,12 +200,11 @@ class Watch:
         same = seen.lags_since is not None and seen.cosigned == cosigned
         return cosigned, seen.lags_since if same else self.session.now()
 
-    def _unlocked(self) -> frozenset[str]:
-        """The thumbprints of the keys that are at hand: those are held here whatever is noted."""
-        if self.keys is None:
-            return frozenset()
-        kids = {one.kid for one in (self.keys.access.signing_key(), *self.keys.signers())}
-        return frozenset(kids | {sealing.enc_private_key(one.alg, one.secret).kid for one in self.keys.enc})
+
+def kids_of(keys: CredentialKeys) -> frozenset[str]:
+    """The thumbprints of all keys of a credential, those among them that are still to come."""
+    signing = {one.signing_key().kid for one in (keys.access, *keys.seal, *keys.coming)}
+    return frozenset(signing | {sealing.enc_private_key(one.alg, one.secret).kid for one in keys.enc})
 
 
 def answer(directory: ProfileDir, *digests: str) -> tuple[Change, ...]:

@@ -234,7 +234,8 @@ def next_statement(
     """The body of the statement that adds a proposal to a party as it stands: what its keyholder signs.
 
     A credential of the same id is replaced. Left out is what a revoked key belongs to, encryption keys that have ended,
-    and those of a workstation beyond its two newest. A `renewal` by one person (R-32 d) leaves other workstations alone.
+    and those of a workstation beyond its two newest. A `renewal` by one person (R-32 d) leaves other workstations as
+    they are.
     """
     credentials, listed = standing(party.body, keys)
     renewed = {credential.id for credential in proposal.credentials}
@@ -261,6 +262,25 @@ def next_statement(
         "entry": party.entry.wire(),
         "credentials": [credential.wire() for credential in (*kept, *added_credentials)],
         "enc": [key.wire() for key in enc],
+    }
+
+
+def recovery_statement(party: parties.Party, proposal: Proposal, keys: KeyLookup) -> dict[str, Any]:
+    """The body of the statement that gives a party new keyholders: what a registrar person signs for it (R-32 e).
+
+    Its former keyholders are dropped, for they are lost; so is what a revoked key belongs to, and every encryption key
+    that nobody who stays has vouched for.
+    """
+    credentials, listed = standing(party.body, keys)
+    kept = [credential for credential in credentials if not credential.keyholder]
+    seals = {kid for credential in kept for kid in credential.seal}
+    enc = [key for key in listed if (record := keys(key.kid)) is not None and set(record.signed_by) <= seals]
+    return {
+        "seq": party.seq + 1,
+        "prev_statement": party.statement,
+        "entry": party.entry.wire(),
+        "credentials": [credential.wire() for credential in (*kept, *proposal.credentials)],
+        "enc": [key.wire() for key in (*enc, *proposal.enc)],
     }
 
 

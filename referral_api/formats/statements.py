@@ -289,7 +289,7 @@ class KeyMap(Roster):
         record = self.get_key(body.kid)
         signer = self._check_signer(act, now, keyholder=False, verify=verify)
         own = record.party == signer.party and (signer.keyholder or self._keeps(record, signer))
-        # Revoking only ever takes away, and waits for nobody: the exchange may do it at night, when no registrar is there.
+        # Revoking only ever takes away, and waits for nobody: the exchange may do it while no registrar is awake.
         if record.party == EXCHANGE or not (own or signer.role is Role.REGISTRAR or signer.id == self._exchange):
             raise ReferralError(ErrorCode.NOT_PERMITTED, needs="keyholder")
         if record.revoked:
