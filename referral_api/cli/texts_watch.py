@@ -93,12 +93,12 @@ WATCH: Final[Mapping[str, tuple[str, str]]] = {
         "Telephone your colleagues now, to revoke the keys of {by}, and the registrar ({phone} is listed).",
     ),
     "keys.own_call_own_keys": (
-        "Pregunte a {by} en persona o por teléfono; si no fue así, llame al registro (figura {phone}).",
-        "Ask {by} in person or by telephone; if it was not so, telephone the registrar ({phone} is listed).",
+        "Pregunte a {by} en persona o por teléfono si fue así; si no, llame al registro (figura {phone}).",
+        "Ask {by} in person or by telephone whether it was so; if not, telephone the registrar ({phone} is listed).",
     ),
     "keys.own_call_colleague": (
-        "Pregunte a {by} en persona o por teléfono si lo hizo; si no, llame al registro (figura {phone}).",
-        "Ask {by} in person or by telephone; if not, telephone the registrar ({phone} is listed).",
+        "Pregunte a {by} en persona o por teléfono si fue así; si no, llame al registro (figura {phone}).",
+        "Ask {by} in person or by telephone whether it was so; if not, telephone the registrar ({phone} is listed).",
     ),
     "keys.own_call_exchange": (
         "Pregunte al operador del servidor por teléfono si lo anunció.",
