@@ -15,6 +15,7 @@ from referral_api.cli import watching
 from referral_api.cli.directory import follow_keys, party_data
 from referral_api.cli.invocation import invocation
 from referral_api.cli.output import Shown
+from referral_api.cli.renewing import add_renewing
 from referral_api.domain.errors import ErrorCode, ReferralError
 
 
@@ -23,6 +24,7 @@ def register(app: typer.Typer) -> None:
     keys = typer.Typer(no_args_is_help=True)
     keys.command("show")(show)
     watching.register(keys)
+    add_renewing(keys)
     app.add_typer(keys, name="keys")
 
 
