@@ -73,7 +73,7 @@ WATCH: Final[Mapping[str, tuple[str, str]]] = {
         "NOT IN EFFECT YET. It is YOUR turn: object before {at}; from then on another registrar person suffices.",
     ),
     "keys.own_waits_keyholder": (
-        "Todavía no vale: le toca a otra persona con poder sobre las claves de la entidad, que la apruebe o la objete.",
+        "Todavía no vale: le toca a otro custodio de la entidad, que la apruebe o la objete.",
         "Not in effect yet: it is another keyholder's turn, to approve it or to object.",
     ),
     "keys.own_waits_registrar": (
@@ -89,8 +89,8 @@ WATCH: Final[Mapping[str, tuple[str, str]]] = {
         "Telephone your colleagues and the registrar ({phone} is listed; use a number you know from elsewhere).",
     ),
     "keys.own_call_not_here": (
-        "Llame ya a los demás de su entidad, que revoquen las claves de {by}, y al registro (figura {phone}).",
-        "Telephone your colleagues now, to revoke the keys of {by}, and the registrar ({phone} is listed).",
+        "Llame ya a otro custodio de su entidad, que haga «referral keys revoke {by}», y al registro (figura {phone}).",
+        "Telephone another keyholder now, to run “referral keys revoke {by}”, and the registrar ({phone} is listed).",
     ),
     "keys.own_call_own_keys": (
         "Pregunte a {by} en persona o por teléfono si fue así; si no, llame al registro (figura {phone}).",
