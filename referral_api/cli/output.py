@@ -275,6 +275,8 @@ def _own_words(code: ErrorCode, facts: Mapping[str, Any]) -> str | None:
         return "host-refused"
     if code is ErrorCode.NOT_FOUND and facts.get("what") in ("checkpoint", "tile") and "log" in facts:
         return "log-absent"
+    if code is ErrorCode.NO_USABLE_KEY and facts.get("reason") == "changed" and {"unit", "phone"} <= facts.keys():
+        return "keys-changed"
     if code is ErrorCode.RECEIPT_MISMATCH and facts.get("member") == "absent":
         return "receipt-absent"
     if code is ErrorCode.STATEMENT_OUT_OF_SEQUENCE and facts.get("reason") == "objection-window":

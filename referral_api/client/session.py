@@ -240,12 +240,12 @@ class Session:
 
     @property
     def sealing_keymap(self) -> KeyMap:
-        """The key map by which this client seals: of what a quorum of witnesses has cosigned (`Replica.sealing_map`).
+        """The key map by which this client seals: of what a quorum of witnesses has cosigned (`freshness.sealing_map`).
 
         Raises NOT_WITNESSED where there is a policy, and nothing cosigned yet.
         """
         self.stale_since = freshness.stale_since(self.directory, self.replica, self.now())
-        return self.replica.sealing_map(self.directory.find_pin(trust.witnessed_pin(self.profile.issuer)))
+        return freshness.sealing_map(self.directory, self.replica, self.now())
 
     @exchange.told()
     def sync_keys(self, *, patient: bool = True) -> trust.Replica:
@@ -269,7 +269,7 @@ class Session:
             pin = self.directory.find_pin(trust.keys_origin(replica.keymap))
             advanced = replica.conclude(raw_checkpoint, pin)
             if cosigned is not None:
-                self._pin_witnessed(replica, cosigned)
+                freshness.note_cosigned(self.directory, replica, cosigned, self.now())
             if advanced == pin and self.directory.keys_log.exists():
                 self._replica = replica
                 return replica
@@ -287,17 +287,6 @@ class Session:
             if error.code is not ErrorCode.NOT_FOUND:
                 raise
             return None
-
-    def _pin_witnessed(self, replica: trust.Replica, raw_checkpoint: bytes) -> None:
-        """Pin how far a quorum has cosigned the keys log.
-
-        That the exchange shows an older one than before is a delay and no finding: sealing goes on by what is pinned.
-        """
-        found, name = replica.conclude_witnessed(raw_checkpoint), trust.witnessed_pin(self.profile.issuer)
-        while (pin := self.directory.find_pin(name)) is None or pin.size < found.size:
-            replica.verify_pin(pin)
-            self.directory.advance_pin(name, found, seen=pin)
-        freshness.note_cosigned(self.directory, replica, raw_checkpoint)
 
     def _grow(self, replica: trust.Replica | None, size: int) -> trust.Replica:
         have = 0 if replica is None else replica.size
@@ -344,6 +333,9 @@ class Session:
     def confirm(self, request: Request, raw_act: bytes) -> trust.Confirmed:
         """Send an act and believe the answer, or raise: receipt, inclusion, growth of the log (R-16, R-18, R-94)."""
         act = parse_act(raw_act)
+        if act.ref is None:
+            # Before it is sent: whoever watches the keys log must know it for ours (client/watching.py).
+            self.directory.note_made(act.digest)
         return self.believe(self.call(request, exchange.judge_receipted), act)
 
     def believe_view(self, view: KeysLogView) -> None:

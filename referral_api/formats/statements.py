@@ -94,14 +94,24 @@ class KeyMap(Roster):
         twin._pending, twin._owners = dict(self._pending), dict(self._owners)
         return twin
 
-    def take_revocations(self, newer: KeyMap) -> None:
-        """Take over what a longer map of the same log has revoked, for who relies on this size: revocations never wait.
+    def narrow(self, other: KeyMap) -> None:
+        """Let this map seal to no key that `other`, of another size of the same log, does not seal to: what is revoked
+        there, not listed there, or ends earlier there. What else `other` knows stays unknown here (design §5).
 
-        What else the longer one knows stays unknown here (design §5).
+        A longer map takes away so, at once, what it no longer vouches for; a shorter one, what it does not yet know.
         """
         for kid in self._keys:
-            if (record := newer.get_key(kid)).revoked:
+            if (record := other.find_key(kid)) is not None and record.revoked:
                 self._keys[kid] = record
+        for party in self._parties.values():
+            twin = other.find_party(party.id)
+            listed = {} if twin is None else {key.kid: key.valid_until for key in twin.enc}
+            enc = [
+                replace(key, valid_until=min(key.valid_until, listed[key.kid]))
+                for key in party.enc
+                if key.kid in listed
+            ]
+            self._parties[party.id] = replace(party, enc=tuple(enc))
 
     def extend(self, leaf: bytes, *, verify: bool = True) -> None:
         """Fold in the next leaf. `verify=False` leaves signatures alone and is for the exchange's own stored log only.
