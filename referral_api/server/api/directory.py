@@ -47,11 +47,15 @@ async def get_configuration(site: Site, call: Call) -> Reply:
 
 async def post_token(site: Site, call: Call) -> Reply:
     """The token endpoint (R-40)."""
-    answer = await site.issue(lambda: site.tokens.issue(call.body, call.headers, call.now))
-    if answer.credential is not None:
+    answer = site.tokens.turn_away(call.body, call.headers, call.now)
+    if answer is None:
+        answer = await site.issue(lambda: site.tokens.issue(call.body, call.headers, call.now))
+    if answer.status == 200 and answer.credential is not None:
         site.recording.count_token(answer.credential, call.now)
     elif answer.refusal in REFUSALS:
-        site.recording.count_refusal(Refusal(None, None, answer.refusal), call.now)
+        party = None if answer.credential is None else answer.credential.partition(".")[0]
+        site.recording.count_refusal(Refusal(party, answer.credential, answer.refusal), call.now)
+        site.refused.note(site.clock(), code=answer.refusal.value, reason="token-request")
     return json_reply(answer.document, status=answer.status, headers=answer.headers)
 
 

@@ -92,7 +92,7 @@ def test_postgres_gets_what_only_it_knows(postgres_database: str) -> None:
         kinds = session.execute(
             "SELECT data_type FROM information_schema.columns WHERE table_name = 'act' AND column_name = 'pos'"
         ).fetchone()
-    assert sorted(unlogged) == [("replay",), ("replay_epoch",)]
+    assert sorted(unlogged) == [("quota",), ("replay",), ("replay_epoch",)]
     assert sorted(external) == [("log_tile", "data"), ("sealed", "body")]
     assert options == (["fillfactor=20"],)
     assert kinds == ("bigint",)
