@@ -70,7 +70,7 @@ class TokenAnswer(NamedTuple):
     @property
     def refusal(self) -> ErrorCode | None:
         """Why there is none, in the exchange's own words."""
-        error = str(self.document.get("error", "")).replace("_", "-")
+        error = str(self.document.get("error", ""))
         if self.status < 400:
             return None
         return ErrorCode(error) if error in set(ErrorCode) else _REFUSALS.get(self.status, ErrorCode.MALFORMED)
