@@ -72,6 +72,9 @@ class Roll:
     def find_credential(self, credential_id: CredentialId, /) -> Credential | None:
         return self.credentials.get(credential_id)
 
+    def find_key(self, kid: str, /) -> PublicKey | None:
+        return next((public for public in self.keys.values() if public.kid == kid), None)
+
     def access_key(self, credential_id: CredentialId, now: int, /) -> PublicKey:
         if credential_id not in self.keys or now >= self.valid_until.get(credential_id, 2**40):
             raise ReferralError(ErrorCode.KEY_NOT_VALID, reason="ended")

@@ -134,7 +134,7 @@ def test_calls_at_one_process_count_at_the_other_within_seconds(postgres_world: 
     with processes(postgres_world, tmp_path, calls_a_minute=LOW) as both, ExitStack() as lines:
         here, there = (lines.enter_context(closing(Caller(postgres_world.officer, one.url, []))) for one in both)
         early_in_a_minute()
-        statuses = []
+        statuses: list[int] = []
         while 429 not in statuses and len(statuses) < LOW + 2:
             statuses.append(here.call("GET", "/v1/ping").status)
         assert statuses.count(200) <= LOW

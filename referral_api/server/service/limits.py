@@ -115,8 +115,11 @@ class LocalLimit:
         self._elsewhere: dict[str, int] = {}
 
     def check(self, name: str, now: int) -> None:
-        """Raises RATE_LIMITED (`retry_after_s`) where the limit is reached already; counts nothing."""
-        if _is_same(self._minute, now) and self._taken.get(name, 0) + self._elsewhere.get(name, 0) >= self._most:
+        """Raises RATE_LIMITED (`retry_after_s`) where one too many has been counted already; counts nothing.
+
+        That one has proved whose it is, so that its record says so; of the others it need not be known.
+        """
+        if _is_same(self._minute, now) and self._taken.get(name, 0) + self._elsewhere.get(name, 0) > self._most:
             raise rate_limited(now)
 
     def take(self, name: str, now: int) -> None:

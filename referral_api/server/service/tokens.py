@@ -249,9 +249,15 @@ class TokenService:
             raise
 
     def _names_a_key(self, claimed: Claimed, now: int) -> bool:
-        """Whether there is this credential and this is the key that it authenticates with."""
+        """Whether there is this credential and this is the key that it authenticates with.
+
+        The key is looked for first: who knows none of ours learns nothing about names by how long this takes.
+        """
+        directory = self._directory()
+        if directory.find_key(claimed.kid) is None:
+            return False
         try:
-            return self._directory().access_key(CredentialId(claimed.name), now).kid == claimed.kid
+            return directory.access_key(CredentialId(claimed.name), now).kid == claimed.kid
         except ReferralError:
             return False
 
