@@ -112,7 +112,6 @@ def vendor(exchange: World) -> Iterator[Vendor]:
     client.http.close()
 
 
-PRIVATE = {"kty": "EC", "crv": "P-256", "d": "A" * 43}
 PROOFS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "typ is missing": ({"typ": None}, {}, "typ"),
     "alg is missing": ({"alg": None}, {}, "alg"),
@@ -125,7 +124,7 @@ PROOFS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "signed with RS256": ({"alg": "RS256"}, {}, "alg"),
     "signed with none": ({"alg": "none"}, {}, "alg"),
     "signed with HS256": ({"alg": "HS256"}, {}, "alg"),
-    "jwk is a private key": ({"jwk": PRIVATE}, {}, "private-key"),
+    "jwk is a private key": ({"jwk": {"d": "A" * 43}}, {}, "private-key"),
     "htm is another": ({}, {"htm": "PUT"}, "htm"),
     "htu is another": ({}, {"htu": "https://other.example/oauth/token"}, "htu"),
     "jti is very long": ({}, {"jti": "j" * 65}, "jti"),

@@ -1,13 +1,8 @@
 """How often: calls and tokens of a credential, and attempts in somebody's name that fail (R-46, R-47).
 
-Everything is counted by the minute of the exchange's clock, by all its processes together. What is rare (tokens,
-failed token requests) is told to the others as it is counted. Calls are counted in memory alone, and every SHARE_S
-seconds the processes tell each other of those credentials that have come near their limit: a hotline that polls never
-costs the database a statement. So a credential may get at most its limit, and for each process a tenth of it and what
-it asks for in SHARE_S seconds beyond that.
-
-Whoever fails is slowed by how often *that name* has failed, and only while failing: what stands on a good key is
-answered as ever, lest somebody silence a hotline by naming it (docs/decisions/0026).
+Counted by the minute of the exchange's clock, by all its processes. What is rare is told to the others as it is
+counted; calls are counted in memory, and who comes near the limit is told of every SHARE_S seconds. A failure costs
+only whoever fails: what stands on a good key is answered as ever, lest naming a hotline silence it (decision 0026).
 
 Must never: refuse a call that has proved its key because others failed in its name, remember a name as it was sent, or
 touch the durable writer.
