@@ -278,3 +278,18 @@ def test_what_strangers_send_is_kept_for_a_minute_and_never_as_they_sent_it(worl
     kept = world.counts._counts  # type: ignore[attr-defined]
     assert len(kept) == 2
     assert "nobody.else" not in str(kept)
+
+
+def test_whoever_goes_on_failing_costs_the_database_nothing_more(tmp_path: Path) -> None:
+    class Asked(MemoryCounts):
+        times = 0
+
+        def add(self, name: str, by: int, minute: int) -> int:
+            self.times += 1
+            return super().add(name, by, minute)
+
+    counts = Asked()
+    world = AccessWorld(tmp_path, counts=counts)
+    # Under the right kid, as one who knows the keys log can do it: each is looked at.
+    assert fail(world, FAILURES_A_MINUTE + 100, kid=world.hotline.access.kid)[-1].status == 429
+    assert counts.times == 2 * FAILURES_A_MINUTE

@@ -158,9 +158,13 @@ class Limits:
 
         Where the processes' common counts do not answer, nothing is too many: a refusal is a refusal all the same.
         """
+        key = sha256_b64u(name.encode())
+        if name and self._failures.is_spent(key, now):
+            return True
         with suppress(ReferralError):
-            self._in_all.take("", now)
-            return bool(name) and not self._failures.take(sha256_b64u(name.encode()), now)
+            if not self._in_all.is_spent("", now):
+                self._in_all.take("", now)
+            return bool(name) and not self._failures.take(key, now)
         return False
 
     def is_failing(self, now: int) -> bool:
