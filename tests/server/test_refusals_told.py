@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
+from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx2
@@ -17,6 +21,7 @@ from referral_api.formats.keys import Alg
 from referral_api.formats.strict_json import b64u
 from referral_api.server import observe
 from referral_api.server.observe import MAX_KINDS, REPEATED_S, Repeated
+from referral_api.server.service.limits import FAILURES_A_MINUTE
 from tests.server.test_recording import end_hour, leaves, records
 from tests.world import ISSUER, World
 
@@ -165,3 +170,41 @@ def test_too_many_calls_are_429_with_the_time_to_wait_and_counted_by_whose_they_
     counted = [one for one in records(world, Refusals) if one.code is ErrorCode.RATE_LIMITED]
     assert sum(one.count for one in counted) == sum(one.status == 429 for one in answers)
     assert [one.count for one in counted if one.credential == world.officer.keys.credential] == [1]
+
+
+def test_a_hotline_gets_its_token_in_the_middle_of_a_flood_in_its_name(sqlite_world: World) -> None:
+    """R-47: strangers who name it are answered, and never stand before it."""
+    world = sqlite_world
+    world.clock.ahead_s += 180
+    world.clock.stopped_at = float(int(world.clock() - world.clock.ahead_s))
+    keys, thief = world.operator.keys, new_signing_secret(Alg.ED25519, 0).signing_key()
+    world.operator.ping()
+    now, url = int(world.clock()), f"{world.server.url}/oauth/token"
+    proof = access.build_proof(thief, "POST", f"{ISSUER}/oauth/token", jti="flood", now=now)
+    form = access.token_form(access.build_assertion(thief, keys.credential, ISSUER, jti="flood", now=now))
+    headers, stop = {"DPoP": proof, "Content-Type": "application/x-www-form-urlencoded"}, threading.Event()
+
+    def flood() -> Counter[int]:
+        answers: Counter[int] = Counter()
+        with httpx2.Client(timeout=30) as client:
+            while not stop.is_set():
+                answers[client.post(url, content=form, headers=headers).status_code] += 1
+        return answers
+
+    took = []
+    with ThreadPoolExecutor(8) as strangers:
+        flooding = [strangers.submit(flood) for _ in range(8)]
+        time.sleep(1)
+        for _ in range(5):
+            began = time.monotonic()
+            world.operator.session._ask_for_token(keys, world.operator.session.ambient.random(32))
+            took.append(time.monotonic() - began)
+        stop.set()
+    answers = sum((one.result() for one in flooding), Counter[int]())
+    assert answers.keys() == {401, 429}
+    # Eight may have been looked at when the limit was reached; all others were turned away.
+    assert FAILURES_A_MINUTE <= answers[401] <= FAILURES_A_MINUTE + 8
+    assert answers[429] > 20
+    print(f"\n{sum(answers.values())} strangers' requests; a token took {max(took):.3f} s at most")
+    assert max(took) < 5
+    world.clock.stopped_at = None
