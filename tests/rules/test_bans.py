@@ -26,6 +26,7 @@ OWNERS: dict[str, set[str]] = {
     "referral_api/client/keystore.py": CLOCK | RANDOMNESS | {"cryptography.hazmat.primitives.ciphers"},
     "referral_api/client/sdk.py": CLOCK | RANDOMNESS | IDS,
     "referral_api/client/sealing.py": CLOCK | RANDOMNESS | OPENING,
+    "referral_api/client/self_test.py": {"cryptography.cobblestone"},
     "referral_api/formats/possession.py": {"cryptography.hazmat.primitives.hpke"},
     "referral_api/formats/strict_json.py": {"json.loads"},
     "referral_api/server/app.py": CLOCK | RANDOMNESS,
