@@ -85,7 +85,12 @@ def test_a_token_serves_every_process_of_the_exchange(world: AccessWorld, token:
 def test_a_token_of_the_key_before_serves_while_that_key_is_trusted(world: AccessWorld, token: str) -> None:
     def service(**more: Any) -> TokenService:
         return TokenService(
-            issuer=ISSUER, token_key=key("next token"), directory=lambda: world.roll, replay=world.replay, **more
+            issuer=ISSUER,
+            token_key=key("next token"),
+            directory=lambda: world.roll,
+            replay=world.replay,
+            limits=world.service.limits,
+            **more,
         )
 
     world.service = service(earlier_token_keys=[world.token_key.public])

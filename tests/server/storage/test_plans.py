@@ -39,6 +39,7 @@ from tests.world_check import Rows
 STORAGE = Path("referral_api/server/storage")
 ELSEWHERE = {
     "replay.py": "claims of several processes, on PostgreSQL alone",
+    "quotas.py": "counts of several processes, on PostgreSQL alone",
     "notices.py": "notices between processes, on PostgreSQL alone",
     "postgres.py": "PostgreSQL alone",
     "recovery.py": "what recovery alone writes and asks, by key (tests/story/test_recovery.py)",
