@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from referral_api.cli.texts_audit import AUDIT
+from referral_api.cli.texts_doctor import DOCTOR
 from referral_api.cli.texts_evidence import EVIDENCE
 from referral_api.cli.texts_faults import FAULTS
 from referral_api.cli.texts_fields import FIELDS
@@ -22,7 +23,7 @@ from referral_api.cli.texts_screens import SCREENS
 from referral_api.domain.catalogue import Language
 
 __all__ = ["FAULTS", "FIELDS", "HELP", "PARTS", "SCREENS", "TEXTS", "find", "say"]
-PARTS: Final = (SCREENS, AUDIT, FAULTS, HELP, FIELDS, RECOVERY, EVIDENCE, LOSS)
+PARTS: Final = (SCREENS, AUDIT, FAULTS, HELP, FIELDS, RECOVERY, EVIDENCE, LOSS, DOCTOR)
 TEXTS: Final[Mapping[str, tuple[str, str]]] = {key: words for part in PARTS for key, words in part.items()}
 _PLACE: Final[Mapping[Language, int]] = {"es": 0, "en": 1}
 
