@@ -26,6 +26,8 @@ _MARKS: Final = {Level.OK: "✔", Level.NOTE: "·", Level.UNKNOWN: "?", Level.WA
 _UNITS: Final = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 _SHOWN_UNITS: Final = 2
 _MOST_NEXT: Final = 5
+_FACTS: Final = ("reason", "why", "use")
+"""What words may say of an error, which may lack it."""
 
 
 def register(app: typer.Typer) -> None:
@@ -67,17 +69,21 @@ def _status(asking: Sequence[Finding]) -> Exit:
 def _lines(screen: Screen, one: Finding) -> list[str]:
     lines = [f"{_MARKS[one.level]} {words_of(screen, one)}"]
     remedy = remedy_of(screen, one)
-    if remedy:
-        lines.append(screen.say("doctor.do", words=remedy, command=one.command).rstrip(" :"))
+    if remedy or one.command:
+        between = "" if not one.command else ": " if remedy and remedy[-1] not in ".?" else " "
+        lines.append(screen.say("doctor.do", words=f"{remedy}{between}{one.command}".strip()))
     return lines
 
 
 def words_of(screen: Screen, one: Finding) -> str:
-    """What was seen, in words and figures; of a check that failed, why."""
-    values = {name: text for fact, seen in one.seen.items() for name, text in _told(screen, fact, seen)}
-    if one.error is None:
-        return screen.say(f"doctor.{one.code}", **values)
-    return screen.say(f"doctor.{one.code}.failed", **values, title=text_of(one.error, screen.lang).title)
+    """What was seen, in words and figures; of a check that failed, why. What is well may have shorter words."""
+    if one.error is not None:
+        return screen.say(
+            f"doctor.{one.code}.failed", **_values(screen, one), title=text_of(one.error, screen.lang).title
+        )
+    well = f"doctor.{one.code}.ok"
+    is_well = one.level is Level.OK and find(screen.lang, well) is not None
+    return screen.say(well if is_well else f"doctor.{one.code}", **_values(screen, one))
 
 
 def remedy_of(screen: Screen, one: Finding) -> str:
@@ -85,8 +91,13 @@ def remedy_of(screen: Screen, one: Finding) -> str:
     if one.level in (Level.OK, Level.NOTE):
         return ""
     if find(screen.lang, f"doctor.{one.code}.do") is not None:
-        return screen.say(f"doctor.{one.code}.do")
+        return screen.say(f"doctor.{one.code}.do", **_values(screen, one)).rstrip(":")
     return "" if one.error is None else text_of(one.error, screen.lang).hint
+
+
+def _values(screen: Screen, one: Finding) -> dict[str, str]:
+    unsaid = {} if one.error is None else dict.fromkeys(_FACTS, "—")
+    return unsaid | {name: text for fact, seen in one.seen.items() for name, text in _told(screen, fact, seen)}
 
 
 def _told(screen: Screen, fact: str, seen: Seen) -> Iterable[tuple[str, str]]:

@@ -11,23 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-DOCTOR_HELP: Final[Mapping[str, tuple[str, str]]] = {
-    "help.doctor": (
-        "Revisar este equipo, sus claves y el camino al servidor. Salida: 0 nada que hacer, 10 hay algo que hacer.",
-        "Examine this machine, its keys and the way to the exchange. Exit: 0 nothing to do, 10 something to do.",
-    ),
-    "help.admin.doctor": (
-        "Revisar el servidor, en marcha o parado, sin estorbarlo. Salida: 0 nada que hacer, 10 hay algo que hacer.",
-        "Examine the exchange, running or stopped, without disturbing it. Exit: 0 nothing to do, 10 something to do.",
-    ),
-    "option.person": (
-        "Abrir también las claves de la persona (pide la frase de paso).",
-        "Open the person's keys too (asks for the passphrase).",
-    ),
-}
-
 _MACHINE: Final[Mapping[str, tuple[str, str]]] = {
-    "doctor.do": ("    Qué hacer: {words} {command}", "    What to do: {words} {command}"),
+    "doctor.do": ("    Qué hacer: {words}", "    What to do: {words}"),
     "doctor.healthy": (
         "✔ Nada que hacer. Sin ver: {unknown}.",
         "✔ Nothing to do. Not seen: {unknown}.",
@@ -54,6 +39,7 @@ _MACHINE: Final[Mapping[str, tuple[str, str]]] = {
     "doctor.folder.missing": ("No hay carpeta de perfil.", "There is no profile folder."),
     "doctor.folder.missing.do": ("Indique otra con -p, o inscríbase:", "Name another with -p, or enrol:"),
     "doctor.files": ("Archivos que otros pueden leer: {exposed}.", "Files that others may read: {exposed}."),
+    "doctor.files.ok": ("Nadie más lee los archivos.", "Nobody else can read the files."),
     "doctor.files.do": (
         "Ciérrelos, y cambie las claves si alguien pudo copiarlas:",
         "Close them, and replace the keys if somebody may have copied them:",
@@ -103,7 +89,8 @@ _MACHINE: Final[Mapping[str, tuple[str, str]]] = {
         "Indíquela con --service-key, o póngala en la carpeta del perfil (service.key).",
         "Name it with --service-key, or put it into the profile folder (service.key).",
     ),
-    "doctor.passphrase": ("Claves de la persona: la frase de paso.", "The person's keys: the passphrase."),
+    "doctor.passphrase": ("Las claves de la persona están cerradas.", "The person's keys are shut."),
+    "doctor.passphrase.ok": ("La frase de paso abre las claves.", "The passphrase opens the keys."),
     "doctor.passphrase.do": (
         "Sin ella no se ve si estas claves son las del directorio:",
         "Without it nobody sees whether these keys are the directory's:",
@@ -122,6 +109,7 @@ _MACHINE: Final[Mapping[str, tuple[str, str]]] = {
         "En la bandeja de salida esperan {waiting}; el más viejo, {oldest}.",
         "In the outbox {waiting} wait; the oldest for {oldest}.",
     ),
+    "doctor.outbox.ok": ("Nada espera en la bandeja de salida.", "Nothing waits in the outbox."),
     "doctor.outbox.do": (
         "NADIE LOS HA RECIBIDO. Llame por teléfono si urge, y envíelos:",
         "NOBODY HAS RECEIVED THEM. Telephone what is urgent, and send them:",
@@ -231,6 +219,7 @@ _WAY: Final[Mapping[str, tuple[str, str]]] = {
         "El servidor y lo que está delante de él se llevan {apart_s} s (límite {limit_s} s).",
         "The exchange and what stands before it are {apart_s} s apart (limit {limit_s} s).",
     ),
+    "doctor.clock.sources.ok": ("Quienes dan la hora coinciden.", "Those who tell the time agree."),
     "doctor.clock.sources.do": (
         "Quizá el reloj equivocado es el del servidor: dígaselo al operador.",
         "Perhaps the wrong clock is the exchange's: tell the operator.",
@@ -245,6 +234,10 @@ _WAY: Final[Mapping[str, tuple[str, str]]] = {
     "doctor.losses": (
         "El servidor perdió {leaves} hojas vistas aquí, sin aceptar ({open} registros; aceptados {agreed}).",
         "The exchange has lost {leaves} leaves seen here, not accepted ({open} logs; accepted {agreed}).",
+    ),
+    "doctor.losses.ok": (
+        "El servidor no perdió nada que falte aceptar.",
+        "The exchange has lost nothing that waits for consent.",
     ),
     "doctor.losses.do": ("Vea qué se perdió antes de aceptarlo:", "See what is lost before you accept it:"),
     "doctor.losses.failed": ("No se sabe si el servidor perdió algo: {title}", "Whether anything is lost: {title}"),
@@ -344,6 +337,7 @@ _STANDING: Final[Mapping[str, tuple[str, str]]] = {
         "Claves del directorio que están en el lugar de las de aquí: {strange}.",
         "Keys of the directory that stand in the place of those here: {strange}.",
     ),
+    "doctor.keys.own.ok": ("Las claves del directorio son las de aquí.", "The directory's keys are those here."),
     "doctor.keys.own.do": (
         "Si nadie de aquí las cambió, otra persona puede abrir lo suyo: revoque y llame. Vea cuáles:",
         "If nobody here replaced them, somebody else can open what is for you: revoke and call. See which:",
@@ -357,10 +351,15 @@ _STANDING: Final[Mapping[str, tuple[str, str]]] = {
         "Claves privadas de más de {limit_days} días sin destruir: {count} ({days} días).",
         "Private keys older than {limit_days} days, not destroyed: {count} ({days} days).",
     ),
+    "doctor.keys.destroy.ok": ("No queda ninguna clave privada vieja.", "No old private key is left."),
     "doctor.keys.destroy.do": ("Se destruyen al cambiar las claves:", "They are destroyed when keys are replaced:"),
     "doctor.parties.unreachable": (
         "Entidades a las que no se puede sellar: {count} de {total}: {parties}.",
         "Parties that cannot be sealed to: {count} of {total}: {parties}.",
+    ),
+    "doctor.parties.unreachable.ok": (
+        "Se puede sellar para las {total} entidades.",
+        "All {total} parties can be sealed to.",
     ),
     "doctor.parties.unreachable.do": (
         "Sus claves se acabaron o fueron revocadas. Llámelas por teléfono; los suplentes reciben por ellas:",
@@ -370,10 +369,15 @@ _STANDING: Final[Mapping[str, tuple[str, str]]] = {
         "Entidades cuya declaración espera aprobación: {count}: {parties}.",
         "Parties whose statement waits for approval: {count}: {parties}.",
     ),
+    "doctor.parties.waiting.ok": ("Ninguna declaración espera.", "No statement waits."),
     "doctor.parties.waiting.do": ("Vea cuáles esperan por usted:", "See which wait for you:"),
     "doctor.parties.escalation": (
         "Entidades que nombran suplentes que no existen: {count}: {parties}.",
         "Parties that name escalation parties that do not exist: {count}: {parties}.",
+    ),
+    "doctor.parties.escalation.ok": (
+        "Los suplentes que se nombran existen.",
+        "The escalation parties that are named exist.",
     ),
     "doctor.parties.escalation.do": (
         "Si no contestan, nadie más recibe. Pídales que lo corrijan:",

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
 
-from referral_api.domain.errors import ErrorCode
+from referral_api.domain.errors import ErrorCode, ReferralError
 
 Seen: TypeAlias = str | int | bool | Sequence[str] | None
 
@@ -51,6 +51,12 @@ class Finding:
 def found(code: str, level: Level, command: str = "", /, **seen: Seen) -> Finding:
     """A finding; of one that asks for nothing the command is left out."""
     return Finding(code, level, seen, "" if level in (Level.OK, Level.NOTE) else command)
+
+
+def failed(code: str, error: ReferralError, command: str = "", /, **seen: Seen) -> Finding:
+    """The finding of a check that ended in an error: its code, and those of its facts that are plain."""
+    facts = {name: value for name, value in error.facts.items() if isinstance(value, (str, int))}
+    return Finding(code, Level.PROBLEM, {**facts, **seen}, command, error.code)
 
 
 def at_most(value: float, *, warning: float, problem: float) -> Level:

@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from referral_api.client.doctor import calls, machine, standing
-from referral_api.client.doctor.machine import Room, failed
+from referral_api.client.doctor.machine import Room
 from referral_api.client.doctor.way import Way, look_at_way
 from referral_api.client.keystore import CredentialKeys, Keystore
 from referral_api.client.profile import ProfileDir
 from referral_api.client.sdk import Client
 from referral_api.client.session import ANSWER_S
 from referral_api.domain.errors import ReferralError
-from referral_api.domain.findings import Finding, Level, found
+from referral_api.domain.findings import Finding, Level, failed, found
 from referral_api.domain.words import CredentialKind
 
 __all__ = ["Means", "Room", "examine"]

@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from referral_api.client import exchange, losses
-from referral_api.client.doctor.machine import failed
 from referral_api.client.session import Session
 from referral_api.domain.errors import ReferralError
-from referral_api.domain.findings import Finding, Level, found
+from referral_api.domain.findings import Finding, Level, failed, found
 from referral_api.domain.words import CredentialId
 
 

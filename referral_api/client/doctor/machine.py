@@ -28,7 +28,7 @@ from referral_api.client.outbox import Entry, Outbox, Progress
 from referral_api.client.profile import ProfileDir, write_private
 from referral_api.client.sealing import self_test
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.findings import Finding, Level, Seen, at_least, at_most, found
+from referral_api.domain.findings import Finding, Level, at_least, at_most, failed, found
 from referral_api.domain.words import CredentialKind
 
 OLD_S: Final = 24 * 3600
@@ -44,12 +44,6 @@ class Room:
 
     warning: int = 2 << 30
     problem: int = 200 << 20
-
-
-def failed(code: str, error: ReferralError, command: str = "", /, **seen: Seen) -> Finding:
-    """The finding of a check that ended in an error: its code, and those of its facts that are plain."""
-    facts = {name: value for name, value in error.facts.items() if isinstance(value, (str, int))}
-    return Finding(code, Level.PROBLEM, {**facts, **seen}, command, error.code)
 
 
 def look_at_programs() -> Iterator[Finding]:

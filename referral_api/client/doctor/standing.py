@@ -14,14 +14,13 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from referral_api.client import freshness, trust
-from referral_api.client.doctor.machine import failed
 from referral_api.client.enrolment import SEALABLE_TERM_S, SEALED_TO
 from referral_api.client.keystore import CredentialKeys
 from referral_api.client.profile import Profile, ProfileDir, read_private
 from referral_api.client.sealing import enc_private_key
 from referral_api.client.trust import Replica
 from referral_api.domain.errors import ReferralError
-from referral_api.domain.findings import Finding, Level, at_least, at_most, found
+from referral_api.domain.findings import Finding, Level, at_least, at_most, failed, found
 from referral_api.domain.words import CredentialId, KeyUse, Kid, Role
 from referral_api.formats.act import RawAct
 from referral_api.formats.directory_bodies import Object, Statement

@@ -20,11 +20,10 @@ from urllib.parse import urlsplit
 
 from referral_api import __version__
 from referral_api.client import exchange
-from referral_api.client.doctor.machine import failed
 from referral_api.client.exchange import Request, Response
 from referral_api.client.session import MAX_CORRECTION_S, Session
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.findings import Finding, Level, at_least, at_most, found
+from referral_api.domain.findings import Finding, Level, at_least, at_most, failed, found
 from referral_api.domain.words import PROFILE
 from referral_api.outside import LOOPBACK, dial, is_clock_kept
 
