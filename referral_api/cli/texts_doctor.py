@@ -115,6 +115,11 @@ _MACHINE: Final[Mapping[str, tuple[str, str]]] = {
         "NOBODY HAS RECEIVED THEM. Telephone what is urgent, and send them:",
     ),
     "doctor.outbox.failed": ("La bandeja de salida no se puede leer: {title}", "The outbox cannot be read: {title}"),
+    "doctor.outbox.unreadable": (
+        "La bandeja de salida no se puede abrir (errno {errno}).",
+        "The outbox cannot be opened (errno {errno}).",
+    ),
+    "doctor.outbox.unreadable.do": ("Revise el disco:", "Look at the disk:"),
     "doctor.outbox.reseal": ("{count} hay que sellar de nuevo.", "{count} must be sealed again."),
     "doctor.outbox.reseal.do": (
         "Una clave cambió; nadie los recibirá así:",

@@ -49,7 +49,8 @@ def examine(means: Means) -> Iterator[Finding]:
     """Every finding, in the order in which things depend on each other. Raises only what `passphrase` raises."""
     directory = ProfileDir(means.profile_dir)
     yield from machine.look_at_programs()
-    yield from machine.look_at_folder(directory, means.room)
+    place = list(machine.look_at_folder(directory, means.room))
+    yield from place
     keystore, findings = machine.look_at_keystore(directory)
     yield from findings
     if keystore is None:
@@ -59,7 +60,9 @@ def examine(means: Means) -> Iterator[Finding]:
     person, findings = _open_person(keystore, means.passphrase)
     yield from findings
     with Client(means.profile_dir, person or service, **means.options) as client:
-        yield from _examine_client(client, person, float(means.options.get("answer_s", ANSWER_S)))
+        # What a call brings has to be kept: a folder that takes nothing would end it in the midst.
+        writes = all(one.code != "unwritable" for one in place)
+        yield from _examine_client(client, person, float(means.options.get("answer_s", ANSWER_S)), writes=writes)
 
 
 def _open_person(
@@ -75,13 +78,15 @@ def _open_person(
         return None, [failed("passphrase", error, WITH_KEYS)]
 
 
-def _examine_client(client: Client, person: CredentialKeys | None, answer_s: float) -> Iterator[Finding]:
+def _examine_client(
+    client: Client, person: CredentialKeys | None, answer_s: float, *, writes: bool
+) -> Iterator[Finding]:
     session, directory, profile = client.session, client.directory, client.profile
     pins = machine.look_at_pins(directory)
     yield pins
     way = Way()
     yield from look_at_way(session, way, answer_s)
-    if pins.level is Level.OK and way.answers:
+    if pins.level is Level.OK and way.answers and writes:
         yield from _examine_calls(client)
     now = session.now()
     yield from machine.look_at_outbox(directory, session.ambient.now())

@@ -81,7 +81,7 @@ def look_at_folder(directory: ProfileDir, room: Room) -> Iterator[Finding]:
         yield found("disk", at_least(free, warning=room.warning, problem=room.problem), "df -h", free_bytes=free)
         begun = monotonic()
         probe = directory.path / ".doctor"
-        write_private(probe, b"")
+        write_private(probe, b"\n")
         probe.unlink()
         took = int((monotonic() - begun) * 1000)
         yield found("durable", at_most(took, warning=SLOW_MS, problem=10 * SLOW_MS), "df -h", milliseconds=took)
@@ -145,6 +145,9 @@ def look_at_outbox(directory: ProfileDir, now: int) -> Iterator[Finding]:
             entries = outbox.entries()
     except ReferralError as error:
         yield failed("outbox", error)
+        return
+    except OSError as error:
+        yield found("outbox.unreadable", Level.PROBLEM, "df -h", errno=error.errno)
         return
     waiting = _those(entries, Progress.QUEUED, Progress.SENDING)
     oldest = max((now - one.queued_at for one in waiting), default=0)

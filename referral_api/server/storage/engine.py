@@ -22,11 +22,11 @@ _DURABLE: Final = frozenset({"on", "remote_apply"})
 
 
 def ask_engine(database: Database) -> dict[str, str]:
-    """The engine's version and settings by name; of SQLite what every connection of ours demands at its start."""
+    """The engine's version and settings by name. Raises RolledBack."""
     with database.read() as conn:
         if database.dialect == "sqlite":
-            row = conn.one("SELECT sqlite_version()")
-            return {"version": "" if row is None else str(row[0])}
+            (version,), (mode,) = (conn.one(one) or ("",) for one in ("SELECT sqlite_version()", "PRAGMA journal_mode"))
+            return {"version": str(version), "journal_mode": str(mode)}
         asked = ", ".join(f"current_setting('{name}')" for name in ("server_version", *_POSTGRES))
         row = conn.one(f"SELECT {asked}") or ()
         return dict(zip(("version", *_POSTGRES), (str(one) for one in row), strict=True))
@@ -34,7 +34,9 @@ def ask_engine(database: Database) -> dict[str, str]:
 
 def is_durable(settings: dict[str, str]) -> bool:
     """Whether what these settings commit survives a power cut."""
-    return all(settings.get(name, "on") in _DURABLE for name in _POSTGRES)
+    return settings.get("journal_mode", "wal") == "wal" and all(
+        settings.get(name, "on") in _DURABLE for name in _POSTGRES
+    )
 
 
 def look_at_file(path: Path) -> tuple[bool, int]:

@@ -39,6 +39,7 @@ QUORUM_WARNING_S: Final = 900
 QUORUM_PROBLEM_S: Final = 3600
 """A running exchange shows every log to its witnesses each ten minutes (R-101)."""
 MOST_NAMES: Final = 16
+ANOTHER_PERSON: Final = "referral invite --kind person --out invitation.json"
 _SEALED_TO: Final = frozenset({Role.HOTLINE, Role.POLICE_UNIT})
 _OPEN: Final = (EnrolmentState.COMPLETED, EnrolmentState.RECOVERING, EnrolmentState.LISTED)
 _NEWEST: Final = 64
@@ -187,11 +188,12 @@ def look_at_directory(keymap: KeyMap, now: int) -> Iterator[Finding]:
     ]
     required = keymap.genesis.registrars_required
     level = at_least(len(registrars), warning=required, problem=required)
-    yield found("registrars", level, "referral invite --kind person", persons=len(registrars), required=required)
+    first = "referral admin approve" if not registrars else ANOTHER_PERSON
+    yield found("registrars", level, first, persons=len(registrars), required=required)
     holders = {party.id: len(party.keyholders(now)) for party in parties}
     none, one = ([party for party, count in holders.items() if count == wanted] for wanted in (0, 1))
     yield _named("keyholders.none", none, Level.PROBLEM, "referral keys recover")
-    yield _named("keyholders.one", one, Level.WARNING, "referral invite --kind person", total=len(parties))
+    yield _named("keyholders.one", one, Level.WARNING, ANOTHER_PERSON, total=len(parties))
     away = [one.id for one in parties if one.role in _SEALED_TO and not keymap.sealable(one.id, now)]
     yield _named("parties.unreachable", away, Level.PROBLEM, "referral keys rotate", total=len(parties))
     ending = sorted(
