@@ -13,7 +13,7 @@ import json
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -96,6 +96,19 @@ def _accepting(carry: Callable[[socket.socket], None]) -> Iterator[int]:
 def portal() -> Iterator[str]:
     """A network's portal, which answers every call with its own page."""
     with _handling(lambda handler: _send(handler, 200, "text/html", b"<h1>Bienvenido</h1>", None)) as url:
+        yield url
+
+
+@contextmanager
+def answering(documents: Mapping[str, Any]) -> Iterator[str]:
+    """A program that answers these paths with these documents, and every other with 404."""
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        known = handler.path in documents
+        body = json.dumps(documents.get(handler.path, {})).encode()
+        _send(handler, 200 if known else 404, "application/json", body, None)
+
+    with _handling(answer) as url:
         yield url
 
 

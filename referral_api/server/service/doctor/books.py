@@ -146,7 +146,8 @@ def match_genesis(premises: Premises, keymap: KeyMap) -> Finding:
     stated = genesis_policy(keymap.genesis)
     wrong = [name for name in ("issuer", "environment") if getattr(premises, name) != getattr(keymap, name)]
     given = premises.policy
-    if (stated.rule() is None) != (given is None) or (given is not None and not states_the_same(given, stated)):
+    named = given is not None and given.rule() is not None
+    if named != (stated.rule() is not None) or (given is not None and named and not states_the_same(given, stated)):
         wrong.append("witness_policy")
     code = "settings.differ" if wrong else "settings"
     return found(code, Level.PROBLEM if wrong else Level.OK, differs=wrong, environment=keymap.environment)

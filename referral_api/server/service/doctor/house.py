@@ -25,6 +25,7 @@ from referral_api.domain.words import KeyUse
 from referral_api.formats.signed import self_test
 from referral_api.formats.statements import KeyMap
 from referral_api.server.storage.keyfiles import Signers, load_signers
+from referral_api.server.storage.spool import SUFFIX
 
 _SERVER_LIBRARIES: Final = ("cryptography", "fastapi", "uvicorn", "sqlalchemy", "joserfc", "authlib")
 
@@ -118,7 +119,7 @@ def match_keys(signers: Signers, keymap: KeyMap) -> Finding:
 
 def look_at_spools(premises: Premises, now: int) -> Finding:
     """Reads of a closed time that the next start logs."""
-    spools = list(premises.data_dir.glob("reads-*.spool"))
+    spools = list(premises.data_dir.glob(f"*{SUFFIX}"))
     ages = [now - int(path.stat().st_mtime) for path in spools]
     size = sum(path.stat().st_size for path in spools)
     level = Level.WARNING if spools else Level.OK
