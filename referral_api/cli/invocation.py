@@ -21,7 +21,8 @@ import typer
 import yaml
 
 from referral_api.cli.output import Exit, Fault, Screen, Shown
-from referral_api.client.keystore import MIN_PASSPHRASE_CHARACTERS, Keystore, read_service_secret
+from referral_api.client.compartment import MIN_PASSPHRASE_CHARACTERS
+from referral_api.client.keystore import Keystore, read_service_secret
 from referral_api.client.profile import Profile, ProfileDir
 from referral_api.client.sdk import Client
 from referral_api.domain.errors import ErrorCode, ReferralError

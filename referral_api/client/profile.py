@@ -224,6 +224,13 @@ class ProfileDir:
         """Remember how far the inbox was read."""
         write_private(self._cursor, canonical({"cursor": cursor}))
 
+    @contextmanager
+    def keys_locked(self) -> Iterator[None]:
+        """While the private keys are changed: one process at a time."""
+        with (self.path / ".keys.lock").open("ab") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+
     def _read_pins(self) -> dict[str, Pin]:
         try:
             raw = read_private(self._pins)

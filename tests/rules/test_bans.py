@@ -22,6 +22,7 @@ OWNERS: dict[str, set[str]] = {
     "referral_api/cli/admin_doctor.py": {"time.time"},
     "referral_api/cli/admin_recovery.py": {"time.time"},
     "referral_api/cli/witness.py": CLOCK | RANDOMNESS,
+    "referral_api/client/compartment.py": CLOCK | RANDOMNESS | {"cryptography.hazmat.primitives.ciphers"},
     "referral_api/client/keystore.py": CLOCK | RANDOMNESS | {"cryptography.hazmat.primitives.ciphers"},
     "referral_api/client/sdk.py": CLOCK | RANDOMNESS | IDS,
     "referral_api/client/sealing.py": CLOCK | RANDOMNESS | OPENING,

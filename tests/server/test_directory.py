@@ -73,7 +73,9 @@ def joining(office: Office, who: Someone = NOA, stations: tuple[str, ...] = ("no
 def following(office: Office, desk: Desk) -> dict[str, Any]:
     party = office.log.keymap.find_party(desk.party)
     assert party is not None
-    return next_statement(party, Proposal.parse(desk.body["proposal"], code=ErrorCode.ACT_SCHEMA), NOW)
+    return next_statement(
+        party, Proposal.parse(desk.body["proposal"], code=ErrorCode.ACT_SCHEMA), NOW, office.log.keymap.find_key
+    )
 
 
 def refusal(office: Office, raw: bytes, enrolment: str | None = None, now: int = NOW) -> tuple[ErrorCode, Any]:

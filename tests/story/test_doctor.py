@@ -20,8 +20,9 @@ from typing import Any
 import pytest
 
 from referral_api import outside
+from referral_api.client.compartment import Kdf
 from referral_api.client.doctor import Means, Room, examine
-from referral_api.client.keystore import Kdf, Keystore
+from referral_api.client.keystore import Keystore
 from referral_api.client.profile import ProfileDir
 from referral_api.domain.errors import ErrorCode
 from referral_api.domain.findings import Finding, Level
@@ -381,8 +382,8 @@ def test_what_waits_in_the_outbox_is_counted_with_its_age(machine: Callable[[str
     shutil.copy(client.directory.outbox, operator.path)
     for part in ("-wal", "-shm"):
         shutil.copy(f"{client.directory.outbox}{part}", operator.path)
-    found = operator.examine(server=AWAY)["outbox"]
-    assert (found.level, found.seen["waiting"], found.command) == (Level.WARNING, 1, "referral outbox flush")
+    waits = operator.examine(server=AWAY)["outbox"]
+    assert (waits.level, waits.seen["waiting"], waits.command) == (Level.WARNING, 1, "referral outbox flush")
     later = operator.examine(server=AWAY, clock=lambda: time.time() + 2 * DAY)["outbox"]
     assert (later.level, int(str(later.seen["oldest_s"])) >= 2 * DAY) == (Level.PROBLEM, True)
     client.outbox.sending(entry_.outgoing.id, int(time.time()))

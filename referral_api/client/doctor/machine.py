@@ -23,7 +23,8 @@ from time import monotonic
 from typing import Final
 
 from referral_api import __version__
-from referral_api.client.keystore import CredentialKeys, Kdf, Keystore, read_service_secret
+from referral_api.client.compartment import Kdf
+from referral_api.client.keystore import CredentialKeys, Keystore, read_service_secret
 from referral_api.client.outbox import Entry, Outbox, Progress
 from referral_api.client.profile import ProfileDir, write_private
 from referral_api.client.sealing import self_test

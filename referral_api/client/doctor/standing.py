@@ -17,6 +17,7 @@ from referral_api.client import freshness, trust
 from referral_api.client.enrolment import SEALABLE_TERM_S, SEALED_TO
 from referral_api.client.keystore import CredentialKeys
 from referral_api.client.profile import Profile, ProfileDir, read_private
+from referral_api.client.renewal import DAY_S, DESTROY_AFTER_S, ROTATE_AFTER_S
 from referral_api.client.sealing import enc_private_key
 from referral_api.client.trust import Replica
 from referral_api.domain.errors import ReferralError
@@ -27,10 +28,6 @@ from referral_api.formats.directory_bodies import Object, Statement
 from referral_api.formats.parties import EncKey, Party
 from referral_api.formats.statements import KeyMap, parse_keys_leaf
 
-DAY_S: Final = 24 * 3600
-ROTATE_AFTER_S: Final = 30 * DAY_S
-DESTROY_AFTER_S: Final = 75 * DAY_S
-"""When an encryption key is replaced, and when its private half is destroyed (design §5)."""
 ENDS_SOON_S: Final = 30 * DAY_S
 """How long before the end of a credential or backup key somebody is told: its renewal takes other people's time."""
 OBJECTED_S: Final = 30 * DAY_S
@@ -170,7 +167,7 @@ def look_at_own_keys(keys: CredentialKeys, keymap: KeyMap, profile: Profile, now
     if party is None or listed is None:
         return  # `party` and `credential` have told.
     held = {enc_private_key(one.alg, one.secret).kid: one for one in keys.enc}
-    acts = {keys.access.signing_key().kid, *(one.signing_key().kid for one in keys.seal)}
+    acts = {one.signing_key().kid for one in (keys.access, *keys.seal, *keys.coming)}
     strange = len({listed.access, *listed.seal} - acts)
     strange += len(_in_place_of(party.enc, set(held)))
     yield found("keys.own", Level.PROBLEM if strange else Level.OK, "referral keys watch", strange=strange)
@@ -179,11 +176,18 @@ def look_at_own_keys(keys: CredentialKeys, keymap: KeyMap, profile: Profile, now
         opens = len(usable & set(held))
         level = Level.OK if opens else Level.PROBLEM
         yield found("keys.open", level, "referral keys rotate", usable=opens, others=len(usable) - opens)
-        old = [one for one in held.values() if now - one.created_at > DESTROY_AFTER_S]
+        spent = [one for kid, one in held.items() if kid not in usable and _is_a_workstation_s(keymap, kid)]
+        old = [one for one in spent if now - one.created_at >= DESTROY_AFTER_S]
         days = max((now - one.created_at for one in old), default=0) // DAY_S
         level = Level.WARNING if old else Level.OK
         limit = DESTROY_AFTER_S // DAY_S
         yield found("keys.destroy", level, "referral keys rotate", count=len(old), days=days, limit_days=limit)
+
+
+def _is_a_workstation_s(keymap: KeyMap, kid: Kid) -> bool:
+    """Whether a key was ever offered as a workstation's; what a paper backup brought back is not of this machine."""
+    record = keymap.find_key(kid)
+    return record is not None and record.use is KeyUse.ENC
 
 
 def _in_place_of(listed: Sequence[EncKey], held: set[Kid]) -> list[EncKey]:

@@ -23,8 +23,8 @@ from sqlalchemy import event
 from sqlalchemy.pool import Pool
 
 from referral_api.client import sdk
+from referral_api.client.compartment import InsecureKdfForTests
 from referral_api.client.enrolment import Joining
-from referral_api.client.keystore import InsecureKdfForTests
 from referral_api.domain.terms import Term
 from referral_api.domain.words import Act, CredentialKind
 from referral_api.formats.enrolment import parse_invitation
@@ -44,6 +44,7 @@ ELSEWHERE = {
     "recovery.py": "what recovery alone writes and asks, by key (tests/story/test_recovery.py)",
     "lease.py": "of which adoption alone speaks the last (tests/story/test_recovery.py)",
     "backup.py": "what is asked of a copy beside the exchange, never by a call of it",
+    "engine.py": "what the doctor asks of the engine itself, never of a table",
     "inventory.py": "the audit of the database alone, which goes through all of it, by the page",
 }
 """Files whose statements SQLite never meets in the life of an exchange."""
