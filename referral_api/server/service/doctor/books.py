@@ -149,8 +149,12 @@ def match_genesis(premises: Premises, keymap: KeyMap) -> Finding:
     named = given is not None and given.rule() is not None
     if named != (stated.rule() is not None) or (given is not None and named and not states_the_same(given, stated)):
         wrong.append("witness_policy")
-    code = "settings.differ" if wrong else "settings"
-    return found(code, Level.PROBLEM if wrong else Level.OK, differs=wrong, environment=keymap.environment)
+    return found(
+        "settings.differ" if wrong else "settings",
+        Level.PROBLEM if wrong else Level.OK,
+        differs=wrong,
+        environment=keymap.environment,
+    )
 
 
 def look_at_quorum(conn: Connection, premises: Premises, keymap: KeyMap, now: int) -> Iterator[Finding]:
