@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import http.client
 import json
+import os
 import socket
 import ssl
 import threading
@@ -25,6 +26,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from tests.listening import Listening
+
+
+def kept_clock(folder: Path, does: str = "echo yes") -> str:
+    """A PATH on which `timedatectl` does this: what the system of a test's machine says must not decide the test."""
+    program = folder / "bin" / "timedatectl"
+    program.parent.mkdir(exist_ok=True)
+    program.write_text(f"#!/bin/sh\n{does}\n")
+    program.chmod(0o755)
+    return f"{program.parent}:{os.environ['PATH']}"
 
 
 def certificate(folder: Path, *, days: float, name: str = "localhost") -> Path:

@@ -25,6 +25,7 @@ from referral_api.domain.words import CredentialKind
 from referral_api.formats.enrolment import parse_invitation
 from tests.cli.shell import Shell
 from tests.cli.test_admin import Exchange, init, referral
+from tests.front import kept_clock
 from tests.rules.tree import PACKAGE
 from tests.world import CANARY, PASSPHRASE
 
@@ -36,6 +37,11 @@ SOURCES = [
     *(PACKAGE / "server/service/doctor").glob("*.py"),
     PACKAGE / "cli/admin_doctor.py",
 ]
+
+
+@pytest.fixture(autouse=True)
+def _kept_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", kept_clock(tmp_path))
 
 
 def codes(kind: str) -> set[str]:

@@ -25,7 +25,7 @@ from referral_api.server.service.doctor.street import look_at_process
 from referral_api.server.storage.keyfiles import create_signers
 from tests.client.world import OFFICER, REGISTRAR, directory
 from tests.formats import parties_world as pw
-from tests.front import answering, certificate, encrypting
+from tests.front import answering, certificate, encrypting, kept_clock
 from tests.lying_witness import LyingWitness, policy_at
 from tests.server.storage.ledger import roll_back, tamper
 from tests.story.test_closed import closed
@@ -68,6 +68,21 @@ def served(founded: Founded, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield made
 
 
+@pytest.fixture(autouse=True)
+def _kept_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", kept_clock(tmp_path))
+
+
+def test_a_clock_that_nothing_sets_is_a_problem_and_one_not_known_is_no_good_news(
+    served: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert found(served)["clock.kept"].level is Level.OK
+    monkeypatch.setenv("PATH", kept_clock(tmp_path, "echo no"))
+    assert found(served)["clock.kept"].level is Level.PROBLEM
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert found(served)["clock.unseen"].level is Level.UNKNOWN
+
+
 @pytest.fixture
 def resting(founded: Founded, tmp_path: Path) -> World:
     """An exchange at rest, for what is done to its files."""
@@ -93,7 +108,7 @@ def test_a_running_exchange_is_examined_without_a_lock_and_goes_on_as_it_was(ser
     served.submit()
     # Of the world of tests, which hangs on single persons and is not reached under its public name.
     asked = {code for code, one in examined.items() if one.asks}
-    assert asked == {"keyholders.one", "issuer"} | ({"clock.kept"} & asked)
+    assert asked == {"keyholders.one", "issuer"}
     assert examined["process.version"].seen == {"runs": __version__, "installed": __version__}
     assert examined["process"].seen["signs"] == "here"
     assert examined["signer"].seen["size"] == examined["signer"].seen["signed"]

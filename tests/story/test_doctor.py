@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import resource
 import shutil
-import stat
 import subprocess
 import sys
 import time
@@ -28,7 +26,7 @@ from referral_api.domain.errors import ErrorCode
 from referral_api.domain.findings import Finding, Level
 from referral_api.domain.words import CredentialKind
 from referral_api.server import app
-from tests.front import certificate, encrypting, portal, relaying
+from tests.front import certificate, encrypting, kept_clock, portal, relaying
 from tests.world import PASSPHRASE, Founded, Office, Server, World, composition, entry, settings_of
 
 AWAY = "http://127.0.0.1:9"
@@ -66,6 +64,11 @@ def world(founded: Founded, tmp_path_factory: pytest.TempPathFactory) -> Iterato
                 key.write_bytes(seat.secret)
                 key.chmod(0o600)
         yield made
+
+
+@pytest.fixture(autouse=True)
+def _kept_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", kept_clock(tmp_path))
 
 
 @pytest.fixture
@@ -364,11 +367,7 @@ def test_whether_the_network_sets_the_clock_is_the_system_s_word_and_never_guess
     code: str,
     level: Level,
 ) -> None:
-    program = tmp_path / "bin" / "timedatectl"
-    program.parent.mkdir()
-    program.write_text(f"#!/bin/sh\n{says}\n")
-    program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("PATH", kept_clock(tmp_path, says))
     assert machine("officer").examine()[code].level is level
 
 

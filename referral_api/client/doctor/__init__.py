@@ -87,7 +87,11 @@ def _examine_client(
     way = Way()
     yield from look_at_way(session, way, answer_s)
     if pins.level is Level.OK and way.answers and writes:
-        yield from _examine_calls(client)
+        try:
+            yield from _examine_calls(client)
+        except OSError as error:
+            # The disk was good a moment ago, and what a call brought could not be kept.
+            yield found("unwritable", Level.PROBLEM, "df -h", errno=error.errno)
     now = session.now()
     yield from machine.look_at_outbox(directory, session.ambient.now())
     if pins.level is not Level.OK:
