@@ -391,11 +391,5 @@ _KINDS: Final[Mapping[str, tuple[str, str]]] = {
     **{f"done.{name}": (f"✔ {es}: {{ref}}", f"✔ {en}: {{ref}}") for name, (es, en) in _ACTS.items()},
 }
 
-HELP: Final[Mapping[str, tuple[str, str]]] = {
-    **_COMMANDS,
-    **_OPTIONS,
-    **_STATES,
-    **_KINDS,
-    **WITNESS_HELP,
-    **DOCTOR_HELP,
-}
+_ELSEWHERE: Final = {**WITNESS_HELP, **DOCTOR_HELP}
+HELP: Final[Mapping[str, tuple[str, str]]] = {**_COMMANDS, **_OPTIONS, **_STATES, **_KINDS, **_ELSEWHERE}

@@ -18,6 +18,7 @@ from referral_api.client.keystore import CredentialKeys, Keystore
 from referral_api.client.renewal import Renewed, Spent
 from referral_api.client.session import Session
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.words import Kid
 
 
 class Identity:
@@ -47,6 +48,13 @@ class Identity:
         """The workstations of ours whose encryption key is 30 days old, as far as this machine knows."""
         party = self.session.keymap.find_party(self.session.profile.party)
         return [] if party is None else list(renewal.due(self.keys, party, self.session.now()))
+
+    def past(self) -> list[Kid]:
+        """The encryption keys that are due to be destroyed, or of which that has not been receipted yet."""
+        party, keys = self.session.keymap.find_party(self.session.profile.party), self.keys
+        if party is None:
+            return []
+        return [*renewal.past_their_time(self.session.keymap, keys, party, self.session.now()), *keys.destroyed]
 
     def rotate(
         self, passphrase: str, *, stations: Sequence[str] | None = None, kdf: Kdf | None = None

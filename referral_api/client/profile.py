@@ -150,6 +150,8 @@ class ProfileDir:
         """The checkpoint of the keys log that a quorum of witnesses has cosigned last, as far as it was seen here."""
         self.enrolment = path / "enrolment.json"
         self.audit = path / "audit"
+        self.opened = path / "opened"
+        """The content keys of envelopes that were opened here (opened.py)."""
         self.lost = path / "lost"
         """Receipts in leaves that the exchange has lost, one file an act, as `referral receipt show` writes it."""
         self._pins = path / "pins.json"

@@ -192,14 +192,14 @@ def _own_statement(
     for entry in entries:
         keymap.extend(entry)
     owners, short = keymap.owners_of(party.id), keys.credential.partition(".")[2]
-    body = next_statement(party, proposal, session.now(), keymap.find_key, renewal=True)
+    body = next_statement(party, proposal, keymap.find_key, session.now(), renewal=True)
     statement = Statement.parse(body, code=ErrorCode.ACT_SCHEMA)
     for allowed in (renews, rekeys):
         if allowed(statement, party.body, short, keymap.find_key, owners):
             return body
     me = keymap.find_credential(keys.credential)
     if me is not None and me.keyholder:
-        return next_statement(party, proposal, session.now(), keymap.find_key)
+        return next_statement(party, proposal, keymap.find_key, session.now())
     return None
 
 
@@ -209,7 +209,7 @@ def destroy(session: Session, keys: CredentialKeys, keep: Keep) -> Spent:
     Nothing is destroyed whose public half may still be sealed to, or that anything pending in our inbox may name.
     """
     party, now = own_party(session), session.now()
-    old = _past_their_time(session, keys, party, now)
+    old = past_their_time(session.keymap, keys, party, now)
     oldest = min((one.time for one in _pending(session)), default=now) if old else now
     needed = {kid for kid, made_at in old.items() if oldest <= made_at + enrolment.SEALABLE_TERM_S + SKEW_S}
     gone = {kid for kid in old if kid not in needed}
@@ -228,12 +228,12 @@ def destroy(session: Session, keys: CredentialKeys, keep: Keep) -> Spent:
     return Spent(told, tuple(sorted(needed)), keys)
 
 
-def _past_their_time(session: Session, keys: CredentialKeys, party: Party, now: int) -> dict[Kid, int]:
+def past_their_time(keymap: KeyMap, keys: CredentialKeys, party: Party, now: int) -> dict[Kid, int]:
     """The encryption keys of ours that are due to be destroyed, by thumbprint, and when each was made."""
-    usable = {key.kid for key in session.keymap.usable_enc(party.id, now)}
+    usable = {key.kid for key in keymap.usable_enc(party.id, now)}
     found: dict[Kid, int] = {}
     for one in keys.enc:
-        record = session.keymap.find_key(kid := _kid(one))
+        record = keymap.find_key(kid := _kid(one))
         # A key that is on no log was never offered to anybody; one of the paper backup is not of this machine.
         ours = record is not None and record.use is KeyUse.ENC
         if ours and kid not in usable and now - one.created_at >= DESTROY_AFTER_S:

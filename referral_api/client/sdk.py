@@ -35,7 +35,8 @@ from referral_api.client.keystore import CredentialKeys, Keystore
 from referral_api.client.outbox import Entry, Outbox, Outgoing, Progress
 from referral_api.client.profile import ProfileDir
 from referral_api.client.renewal import in_effect
-from referral_api.client.sealing import OpenedBundle, self_test
+from referral_api.client.sealing import OpenedBundle
+from referral_api.client.self_test import self_test
 from referral_api.client.session import ANSWER_S, Session
 from referral_api.client.submission import Composition, Ids
 from referral_api.client.trust import Confirmed

@@ -229,7 +229,7 @@ def code_digest(code: str) -> Digest:
 
 
 def next_statement(
-    party: parties.Party, proposal: Proposal, now: int, keys: KeyLookup, *, renewal: bool = False
+    party: parties.Party, proposal: Proposal, keys: KeyLookup, now: int, *, renewal: bool = False
 ) -> dict[str, Any]:
     """The body of the statement that adds a proposal to a party as it stands: what its keyholder signs.
 

@@ -199,12 +199,12 @@ def test_the_next_statement_adds_replaces_and_leaves_out_what_has_ended() -> Non
     proposal = Proposal.parse(
         {"credentials": [renewed, noa.listed()], "enc": [fresh], "entry": None}, code=ErrorCode.ACT_SCHEMA
     )
-    body = next_statement(party, proposal, later, log.keymap.find_key)
+    body = next_statement(party, proposal, log.keymap.find_key, later)
     statement = Statement.parse(body, code=ErrorCode.ACT_SCHEMA)
     assert (statement.seq, statement.prev_statement) == (2, party.statement)
     assert [one.wire() for one in statement.credentials] == [LUIS.listed(), renewed, noa.listed()]
     assert {one.kid for one in statement.enc} == {enc_kid(f"divtrata/{name}") for name in ("1", "2", "1b")}
-    assert [one["kid"] for one in next_statement(party, proposal, later + 20 * DAY, log.keymap.find_key)["enc"]] == [
+    assert [one["kid"] for one in next_statement(party, proposal, log.keymap.find_key, later + 20 * DAY)["enc"]] == [
         fresh["kid"]
     ]
     log.put(*noa.entries(), enc_entry("divtrata", "divtrata/1b", LUIS.seals))
@@ -224,7 +224,7 @@ def test_of_one_workstation_the_next_statement_keeps_the_two_newest() -> None:
         log.put(enc_entry("divtrata", f"divtrata/{name}", LUIS.seals))
         proposal = Proposal.parse({"credentials": [], "enc": [fresh], "entry": None}, code=ErrorCode.ACT_SCHEMA)
         log.put(
-            LUIS.sign(Act.STATEMENT, next_statement(party, proposal, NOW, log.keymap.find_key), iat=NOW + day * DAY)
+            LUIS.sign(Act.STATEMENT, next_statement(party, proposal, log.keymap.find_key, NOW), iat=NOW + day * DAY)
         )
         party = log.keymap.find_party("divtrata")
         assert party is not None

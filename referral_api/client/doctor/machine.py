@@ -27,7 +27,7 @@ from referral_api.client.compartment import Kdf
 from referral_api.client.keystore import CredentialKeys, Keystore, read_service_secret
 from referral_api.client.outbox import Entry, Outbox, Progress
 from referral_api.client.profile import ProfileDir, write_private
-from referral_api.client.sealing import self_test
+from referral_api.client.self_test import self_test
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.findings import Finding, Level, at_least, at_most, failed, found
 from referral_api.domain.words import CredentialKind
