@@ -27,6 +27,8 @@ from referral_api.server.settings import Settings
 
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}  # noqa: S104 - where a call goes, not a server
 _SQLITE = "sqlite:///"
+_OURS = "referral admin "
+"""What the operator does himself; the other commands that findings name are other people's."""
 
 
 def doctor(ctx: typer.Context, config: ConfigFile = Path(SETTINGS)) -> None:
@@ -37,11 +39,13 @@ def doctor(ctx: typer.Context, config: ConfigFile = Path(SETTINGS)) -> None:
         policy = None if settings.witness_policy is None else parse_policy(settings.read_witness_policy())
     except Fault as fault:
         reason = str(fault.values.get("name", fault.name))
-        show_findings(call, [found("settings.unusable", Level.PROBLEM, reason=reason)])
+        show_findings(call, [found("settings.unusable", Level.PROBLEM, reason=reason)], _OURS)
     except ReferralError as error:
-        show_findings(call, [failed("settings.policy", error)])
+        show_findings(call, [failed("settings.policy", error)], _OURS)
     else:
-        show_findings(call, [*_file(config, settings), *examine(_premises(settings, policy, config), time.time())])
+        show_findings(
+            call, [*_file(config, settings), *examine(_premises(settings, policy, config), time.time())], _OURS
+        )
 
 
 def _premises(settings: Settings, policy: Policy | None, config: Path) -> Premises:

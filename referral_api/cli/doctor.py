@@ -47,14 +47,17 @@ def doctor(
     show_findings(call, examine(means))
 
 
-def show_findings(call: Invocation, findings: Iterable[Finding]) -> None:
-    """Print findings with their words, and end the call with the exit code that the worst of them asks for."""
+def show_findings(call: Invocation, findings: Iterable[Finding], ours: str = "referral ") -> None:
+    """Print findings with their words, and end the call with the exit code that the worst of them asks for.
+
+    Commands that begin like `ours` are what whoever asks can do himself: they are named as what is next.
+    """
     screen, all_found = call.screen, list(findings)
     asking = [one for one in all_found if one.asks]
     counts = {level.value: sum(one.level is level for one in all_found) for level in Level}
     lines = [line for one in all_found for line in _lines(screen, one)]
     lines.append(screen.say("doctor.sick" if asking else "doctor.healthy", **counts))
-    commands = dict.fromkeys(one.command for one in asking if one.command.startswith("referral "))
+    commands = dict.fromkeys(one.command for one in asking if one.command.startswith(ours))
     data = {"healthy": not asking, "counts": counts, "findings": [_data(screen, one) for one in all_found]}
     call.show(Shown(data, lines, list(commands)[:_MOST_NEXT], _status(asking)))
 

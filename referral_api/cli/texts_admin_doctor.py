@@ -181,8 +181,8 @@ _BOOKS: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "doctor.keyholders.none.ok": ("Cada entidad tiene a alguien con llave.", "Every party has a keyholder."),
     "doctor.keyholders.none.do": (
-        "Nadie puede cambiar sus claves. Dos personas del registro las recuperan:",
-        "Nobody can change their keys. Two registrar persons recover them:",
+        "Nadie puede cambiar sus claves. Dos personas del registro las recuperan, una así:",
+        "Nobody can change their keys. Two registrar persons recover them, one like this:",
     ),
     "doctor.keyholders.one": (
         "Entidades con una sola persona con llave: {count} de {total}: {parties}.",

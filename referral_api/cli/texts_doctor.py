@@ -75,8 +75,8 @@ _MACHINE: Final[Mapping[str, tuple[str, str]]] = {
         "The passphrase costs {memory_kib} KiB and {passes} passes (least {least_memory_kib} and {least_passes}).",
     ),
     "doctor.kdf.do": (
-        "Un llavero robado se adivina más rápido. Séllelo de nuevo, al cambiar las claves:",
-        "A stolen keystore is guessed sooner. Seal it anew, by replacing the keys:",
+        "Un llavero robado se adivina más rápido. Séllelo de nuevo, al cambiar la firma:",
+        "A stolen keystore is guessed sooner. Seal it anew, by replacing the keys that sign:",
     ),
     "doctor.service-key": ("La clave del servicio abre su parte.", "The service's key opens its compartment."),
     "doctor.service-key.failed": ("La clave del servicio no sirve: {title}", "The service's key is no use: {title}"),
@@ -306,16 +306,19 @@ _STANDING: Final[Mapping[str, tuple[str, str]]] = {
         "{credential} vale {days} días más (hasta {ends}).",
         "{credential} holds for {days} more days (until {ends}).",
     ),
-    "doctor.credential.until.do": ("Renuévela antes:", "Renew it before:"),
+    "doctor.credential.until.do": (
+        "Antes, inscríbase de nuevo con una invitación de quien tiene llave en su entidad, que la hace así:",
+        "Before that, enrol anew with an invitation of your party's keyholder, who makes it like this:",
+    ),
     "doctor.credential.unlisted": ("{credential} no está en el directorio.", "{credential} is not in the directory."),
     "doctor.credential.unlisted.do": (
-        "Si nadie aprobó aún, espere; si estaba, alguien la quitó: llame a otra persona con llave, o recupérela:",
-        "If nobody has approved yet, wait; if it was there, somebody removed it: call a keyholder, or recover it:",
+        "Si nadie aprobó aún, espere; si estaba, inscríbase de nuevo; la clave de respaldo abre lo que espera:",
+        "If nobody has approved yet, wait; if it was there, enrol anew; the backup key opens what waits:",
     ),
     "doctor.credential.revoked": ("{credential} está REVOCADA.", "{credential} is REVOKED."),
     "doctor.credential.revoked.do": (
-        "Nada de lo que firme vale. Si no fue usted, dé la alarma; después recupere las claves:",
-        "Nothing that it signs counts. If it was not you, sound the alarm; then recover the keys:",
+        "Si no fue usted, dé la alarma. Inscríbase de nuevo; la clave de respaldo abre lo que espera:",
+        "If it was not you, sound the alarm. Enrol anew; the backup key opens what waits:",
     ),
     "doctor.keys.age": (
         "Claves de {workstations} equipos: la más vieja, {days} días (cambio {rotate_days}, fin {sealable_days}).",

@@ -115,7 +115,7 @@ def test_a_service_key_is_enough_for_what_takes_a_credential(machine: Callable[[
 
 def test_a_cheaply_sealed_keystore_is_a_problem_with_its_figures(machine: Callable[[str], Machine]) -> None:
     found = machine("officer").examine()["kdf"]
-    assert (found.level, found.command) == (Level.PROBLEM, "referral keys rotate")
+    assert (found.level, found.command) == (Level.PROBLEM, "referral keys rotate --seal")
     assert (found.seen["memory_kib"], found.seen["least_memory_kib"]) == (64, 256 * 1024)
 
 

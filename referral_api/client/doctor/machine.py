@@ -111,7 +111,7 @@ def look_at_keystore(directory: ProfileDir) -> tuple[Keystore | None, list[Findi
         weak = kdf.memory_kib < least.memory_kib or kdf.passes < least.passes
         seen = {"memory_kib": kdf.memory_kib, "passes": kdf.passes, "lanes": kdf.lanes}
         seen |= {"least_memory_kib": least.memory_kib, "least_passes": least.passes}
-        findings.append(found("kdf", Level.PROBLEM if weak else Level.OK, "referral keys rotate", **seen))
+        findings.append(found("kdf", Level.PROBLEM if weak else Level.OK, "referral keys rotate --seal", **seen))
     return keystore, findings
 
 

@@ -100,7 +100,7 @@ def _credential(keymap: KeyMap, named: CredentialId, now: int) -> Finding:
     left = credential.valid_until - now
     level = at_least(left, warning=ENDS_SOON_S, problem=1)
     seen = {"ends_at": credential.valid_until, "days": left // DAY_S}
-    return found("credential.until", level, "referral keys rotate", credential=named, **seen)
+    return found("credential.until", level, "referral invite --out invitation.json", credential=named, **seen)
 
 
 def _encryption(keymap: KeyMap, party: Party, now: int) -> Iterator[Finding]:

@@ -197,7 +197,8 @@ def look_at_directory(keymap: KeyMap, now: int) -> Iterator[Finding]:
     yield found("registrars", level, first, persons=len(registrars), required=required)
     holders = {party.id: len(party.keyholders(now)) for party in parties}
     none, one = ([party for party, count in holders.items() if count == wanted] for wanted in (0, 1))
-    yield _named("keyholders.none", none, Level.PROBLEM, "referral keys recover")
+    recover = f"referral invite --recover {none[0]} --out invitation.json" if none else ""
+    yield _named("keyholders.none", none, Level.PROBLEM, recover)
     yield _named("keyholders.one", one, Level.WARNING, ANOTHER_PERSON, total=len(parties))
     away = [one.id for one in parties if one.role in _SEALED_TO and not keymap.sealable(one.id, now)]
     yield _named("parties.unreachable", away, Level.PROBLEM, "referral keys rotate", total=len(parties))
