@@ -39,7 +39,7 @@ def found(log: Log, now: int = NOW, someone: Someone = OFFICER, keys: Credential
     findings = [
         *standing.look_at_party(profile, replica, now),
         *standing.look_at_own_keys(keys, replica.keymap, profile, now),
-        *standing.look_at_others(replica.keymap, profile, now),
+        *standing.look_at_others(replica.keymap, replica.keymap, profile, now),
     ]
     return {one.code: one for one in findings}
 

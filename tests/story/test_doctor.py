@@ -485,3 +485,11 @@ def test_witnesses_that_have_not_been_seen_for_hours_are_told(witnessed_world: W
     assert (found.level, found.seen) == (Level.OK, {"quorum": 2, "witnesses": 3})
     found = machine.examine(server=AWAY, clock=lambda: time.time() + 2 * 3600)["witnesses.stale"]
     assert (found.level, abs(int(str(found.seen["since_at"])) - time.time()) < 120) == (Level.WARNING, True)
+
+
+def test_a_key_that_no_quorum_has_seen_reaches_nobody_yet(witnessed: Founded, tmp_path: Path) -> None:
+    """R-101: what the log lists counts for senders once the witnesses have cosigned it; here none of them answers."""
+    with World(witnessed, tmp_path / "world") as world:
+        world.client("officer").sync_keys()
+        found = Machine(world.folder / "profiles" / "officer", world.server.url).examine()
+    assert (found["witnesses"].level, found["witnesses"].error) == (Level.PROBLEM, ErrorCode.NOT_WITNESSED)

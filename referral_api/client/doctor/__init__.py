@@ -104,7 +104,7 @@ def _examine_client(
     yield from standing.look_at_party(profile, replica, now)
     if person is not None:
         yield from standing.look_at_own_keys(person, replica.keymap, profile, now)
-    yield from standing.look_at_others(replica.keymap, profile, now)
+    yield from standing.look_at_others(replica.keymap, standing.sealing_map(directory, replica), profile, now)
 
 
 def _examine_calls(client: Client) -> Iterator[Finding]:

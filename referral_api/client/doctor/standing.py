@@ -141,11 +141,19 @@ def _objections(replica: Replica, party: Party, now: int) -> int:
     return len(own & objected)
 
 
-def look_at_others(keymap: KeyMap, profile: Profile, now: int) -> Iterator[Finding]:
+def sealing_map(directory: ProfileDir, replica: Replica) -> KeyMap:
+    """Whose keys this client would seal to; where no quorum has seen any, as `witnesses` tells, the log as it is."""
+    try:
+        return replica.sealing_map(directory.find_pin(trust.witnessed_pin(replica.keymap.issuer)))
+    except ReferralError:
+        return replica.keymap
+
+
+def look_at_others(keymap: KeyMap, sealing: KeyMap, profile: Profile, now: int) -> Iterator[Finding]:
     """Who of the directory cannot be sealed to now, whose statement waits, and who names nobody's escalation."""
     parties = keymap.parties()
     sealed_to = [one for one in parties if one.role in SEALED_TO]
-    away = [one.id for one in sealed_to if not keymap.sealable(one.id, now)]
+    away = [one.id for one in sealed_to if not sealing.sealable(one.id, now)]
     yield _named("parties.unreachable", away, Level.WARNING, "referral units list", total=len(sealed_to))
     own = keymap.find_party(profile.party)
     admits = own is not None and own.role is Role.REGISTRAR
