@@ -9,6 +9,7 @@ from typing import Any
 
 from referral_api import __version__
 from referral_api.domain import clocks
+from referral_api.domain.words import PROFILE
 from referral_api.formats.strict_json import b64u
 from referral_api.server.api import problems
 from referral_api.server.api.call import MAX_BODY_BYTES, MAX_HEADER_BYTES, MAX_PUT_BYTES
@@ -49,6 +50,7 @@ def configuration(exchange: Exchange, contact: str, calls_a_minute: int) -> dict
         "clocks": terms,
         "log_origins": {"audit": exchange.origin("audit"), "keys": exchange.origin("keys")},
         "witnesses": "none" if exchange.keymap.witness_policy is None else "policy",
+        "profile": PROFILE,
         "problems": sorted(code.value for code in problems.TABLE),
         "version": __version__,
     }

@@ -45,6 +45,7 @@ ELSEWHERE = {
     "recovery.py": "what recovery alone writes and asks, by key (tests/story/test_recovery.py)",
     "lease.py": "of which adoption alone speaks the last (tests/story/test_recovery.py)",
     "backup.py": "what is asked of a copy beside the exchange, never by a call of it",
+    "engine.py": "what the doctor asks of the engine itself, never of a table",
     "inventory.py": "the audit of the database alone, which goes through all of it, by the page",
 }
 """Files whose statements SQLite never meets in the life of an exchange."""
