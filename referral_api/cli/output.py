@@ -269,6 +269,8 @@ def _own_words(code: ErrorCode, facts: Mapping[str, Any]) -> str | None:
     """The fault that says it better than the catalogue, whose words are for whoever asked the exchange."""
     if code is ErrorCode.INCONSISTENT and facts.get("reason") == "lost":
         return "log-lost"
+    if code is ErrorCode.CODE_MISMATCH and facts.get("left") == 0:
+        return "code-tries"
     if code is ErrorCode.NOT_FOUND and facts.get("what") == "record" and {"log", "index"} <= facts.keys():
         return "record-absent"
     if code is ErrorCode.UNAVAILABLE and isinstance(facts.get("reason"), str) and "status" not in facts:

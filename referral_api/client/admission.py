@@ -39,6 +39,8 @@ from referral_api.formats.parties import Approver
 from referral_api.formats.strict_json import sha256_b64u, unb64u
 
 INVITATION_TERM_S = 72 * 3600
+MAX_TRIES = 3
+"""How often the thirty digits may be typed wrong for one enrolment before it is void (design §5)."""
 _FOLLOWED = frozenset({Act.STATEMENT, Act.APPROVE_STATEMENT, Act.REVOKE})
 """What always stands on the keys log once it is accepted (R-30)."""
 
@@ -98,9 +100,9 @@ def approve(session: Session, keys: CredentialKeys, applicant: Applicant, typed_
     """Sign for an applicant, once the typed digits are those computed here.
 
     A registrar approves a new party's statement; a keyholder writes the statement that takes the applicant in. Raises
-    CODE_MISMATCH before anything is signed.
+    CODE_MISMATCH as `compare_code` before anything is signed.
     """
-    code_sha256 = verify_code(typed_code, applicant.code)
+    code_sha256 = compare_code(session, keys, applicant, typed_code)
     if applicant.statement is not None:
         body = {"party": applicant.party, "statement": applicant.statement.digest, "code_sha256": code_sha256}
         return send_directory_act(session, keys, Act.APPROVE_STATEMENT, body, act_id)
@@ -114,10 +116,10 @@ def approve(session: Session, keys: CredentialKeys, applicant: Applicant, typed_
 def second(session: Session, keys: CredentialKeys, applicant: Applicant, typed_code: str, act_id: ActId) -> Confirmed:
     """Approve, as a second keyholder, the statement that another keyholder wrote for an applicant.
 
-    The statement on the keys log must list exactly what the digits cover. Raises CODE_MISMATCH,
+    The statement on the keys log must list exactly what the digits cover. Raises CODE_MISMATCH as `compare_code`,
     STATEMENT_OUT_OF_SEQUENCE.
     """
-    code_sha256 = verify_code(typed_code, applicant.code)
+    code_sha256 = compare_code(session, keys, applicant, typed_code)
     pending = session.sync_keys().keymap.find_pending(applicant.party)
     if pending is None or pending.waits_for is not Approver.KEYHOLDER:
         raise ReferralError(ErrorCode.STATEMENT_OUT_OF_SEQUENCE, reason="not-pending")
@@ -128,6 +130,48 @@ def second(session: Session, keys: CredentialKeys, applicant: Applicant, typed_c
         raise ReferralError(ErrorCode.CODE_MISMATCH, reason="differs")
     body = {"party": applicant.party, "statement": pending.digest, "code_sha256": code_sha256}
     return send_directory_act(session, keys, Act.APPROVE_STATEMENT, body, act_id)
+
+
+def compare_code(session: Session, keys: CredentialKeys, applicant: Applicant, typed_code: str) -> Digest:
+    """The `code_sha256` of the typed digits, once they are those computed here; the third wrong ones void the enrolment.
+
+    What is typed wrong is counted in the profile, by invitation, so that starting again gives no further try; what is
+    not thirty digits is a slip, and counts for nothing. With the third, and whenever this enrolment is
+    shown again after it, this person's objection is signed and sent (R-36): then it is void for everybody.
+
+    Raises CODE_MISMATCH with `reason` (`digits`, `differs`), `party` and `left`, the tries that are left; with `left` 0
+    it is void. Raises what sending an act raises where the objection did not arrive: it is sent with the next attempt.
+    """
+    tries = session.directory.tries(applicant.nonce)
+    if tries < MAX_TRIES:
+        try:
+            return verify_code(typed_code, applicant.code)
+        except ReferralError as error:
+            reason = str(error.facts["reason"])
+        if reason == "differs":
+            tries = session.directory.count_try(applicant.nonce)
+        if tries < MAX_TRIES:
+            raise ReferralError(ErrorCode.CODE_MISMATCH, reason=reason, party=applicant.party, left=MAX_TRIES - tries)
+    _void(session, keys, applicant)
+    raise ReferralError(ErrorCode.CODE_MISMATCH, reason="differs", party=applicant.party, left=0)
+
+
+def _void(session: Session, keys: CredentialKeys, applicant: Applicant) -> None:
+    """Object to an enrolment: to its statement where that is on the keys log, else to what its invitation brought."""
+    pending = session.sync_keys().keymap.find_pending(applicant.party)
+    listed = pending is not None and set(applicant.proposal.kids()) <= set(pending.body.kids())
+    named = pending.digest if pending is not None and listed else applicant.nonce
+    body = {"statement": named, "reason": "suspected_compromise"}
+    try:
+        confirmed = send_directory_act(session, keys, Act.OBJECT, body, session.ambient.act_id())
+    except ReferralError as error:
+        if error.code is not ErrorCode.STATEMENT_OUT_OF_SEQUENCE:
+            raise
+        return  # Somebody else was faster, or its time is over.
+    still = session.keymap.find_pending(applicant.party)
+    if still is not None and still.digest == named:
+        # Accepted, and kept from whoever goes by the keys log.
+        raise ReferralError(ErrorCode.NOT_INCLUDED, reason="keys-log", digest=confirmed.receipt.payload.act)
 
 
 def send_directory_act(
