@@ -85,7 +85,7 @@ def adds(statement: Statement, before: Statement) -> bool:
 
 def renews(statement: Statement, before: Statement, signer: str, keys: KeyLookup, owners: Mapping[Kid, str]) -> bool:
     """Whether it changes nothing but the encryption keys of workstations that `signer`, a credential's id within the
-    party, keeps: for that, those keys' own person suffices (R-32 d). Whoever can sign as that person reads there anyway.
+    party, keeps: for that, those keys' own person suffices (R-32 d). Whoever signs as that person reads there anyway.
     """
     as_before = (statement.entry, statement.credentials) == (before.entry, before.credentials)
     return as_before and statement.enc != before.enc and _keeps(statement, before, signer, keys, owners)
@@ -110,7 +110,7 @@ def rekeys(statement: Statement, before: Statement, signer: str, keys: KeyLookup
 
 
 def _keeps(statement: Statement, before: Statement, signer: str, keys: KeyLookup, owners: Mapping[Kid, str]) -> bool:
-    """Whether every encryption key that differs is of a workstation that `signer` keeps, and every workstation stays."""
+    """Whether each encryption key that differs is of a workstation that `signer` keeps, and every workstation stays."""
     if {key.station for key in statement.enc} != {key.station for key in before.enc}:
         return False
     changed = [(key, keys(key.kid)) for key in set(before.enc).symmetric_difference(statement.enc)]

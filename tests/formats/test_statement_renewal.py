@@ -78,7 +78,8 @@ def test_whoever_keeps_a_workstation_renews_its_key_alone_and_at_once(log: Log, 
     assert seq(log) == 2
     assert enc_kid("new") in {one.kid for one in log.keymap.sealable("divtrata", NOW + DAY)}
     old = STATIONS[int(place[2]) - 1]
-    log.put(state(log, who, ALL, (*(one for one in STATIONS if one is not old), enc_listed("new", place, **{"from": NOW + DAY}))))
+    others = (one for one in STATIONS if one is not old)
+    log.put(state(log, who, ALL, (*others, enc_listed("new", place, **{"from": NOW + DAY}))))
     assert old["kid"] not in {one.kid for one in log.keymap.usable_enc("divtrata", NOW + DAY)}
 
 

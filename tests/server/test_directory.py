@@ -357,7 +357,7 @@ def test_a_person_renews_its_workstations_key_with_an_invitation_of_its_own(unit
     effects = unit.accept(NOA.sign(Act.STATEMENT, following(unit, renewal)), renewal.enrolment)
     assert kinds(effects.keys_log) == ["enc", "statement"]
     assert unit.status(renewal.invitation, renewal.enrolment)["turn"] == "done"
-    assert [key.kid for key in renewal.enc][0] in {key.kid for key in unit.log.keymap.sealable("divtrata", NOW)}
+    assert next(key.kid for key in renewal.enc) in {key.kid for key in unit.log.keymap.sealable("divtrata", NOW)}
 
 
 LENA = person("divtrata", "lena", keyholder=True, algs=BOTH)

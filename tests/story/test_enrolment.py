@@ -15,7 +15,7 @@ from referral_api.domain.words import Act, CredentialKind, State
 from referral_api.formats.enrolment import Invitation, parse_invitation
 from tests.auditlog.refusals import refused
 from tests.wire import Wire
-from tests.world import ENTRIES, HOTLINE, PASSPHRASE, UNIT, World, composition, entry
+from tests.world import ENTRIES, PASSPHRASE, UNIT, World, composition, entry
 
 PERSON = CredentialKind.PERSON
 NEW = entry("pnp-trata-cusco", "police_unit", area=["08"], duty_phone="+51842345678")
@@ -112,9 +112,10 @@ def test_an_invitation_of_another_exchange_pins_another_root(world: World) -> No
 
 
 def test_only_a_registrar_invites_a_new_party_and_only_a_keyholder_into_his_own(world: World) -> None:
-    """R-60."""
-    for by, described in (("operator", NEW), ("registrar", ENTRIES[HOTLINE]), ("second_officer", ENTRIES[UNIT])):
-        refused(ErrorCode.NOT_PERMITTED, world.client(by).invite, described, [PERSON])
+    """R-60. A person who is no keyholder may invite a person (itself, with new keys: R-32 d), and no service."""
+    service = CredentialKind.SERVICE
+    for by, described, kind in (("operator", NEW, PERSON), ("second_officer", ENTRIES[UNIT], service)):
+        refused(ErrorCode.NOT_PERMITTED, world.client(by).invite, described, [kind])
         world.check()
 
 

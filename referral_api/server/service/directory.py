@@ -120,8 +120,8 @@ def invitation_row(act: RawAct, body: Invite) -> StoredInvitation:
 
 
 def _check_may_invite(keymap: KeyMap, body: Invite, signer: Credential) -> None:
-    """A keyholder invites into its own party, another person a person (itself, with new keys: R-32 d); a registrar person
-    new parties, and those that have lost their keyholders (R-32 e); the exchange, the registrar.
+    """A keyholder invites into its own party, another person a person (itself, with new keys: R-32 d); a registrar
+    person new parties, and those that have lost their keyholders (R-32 e); the exchange, the registrar.
     """
     wanted, role = body.party.id, body.party.role
     existing = keymap.find_party(wanted)
