@@ -133,7 +133,7 @@ def second(session: Session, keys: CredentialKeys, applicant: Applicant, typed_c
 
 
 def compare_code(session: Session, keys: CredentialKeys, applicant: Applicant, typed_code: str) -> Digest:
-    """The `code_sha256` of the typed digits, once they are those computed here; the third wrong ones void the enrolment.
+    """The `code_sha256` of typed digits, once they are those computed here; the third wrong ones void the enrolment.
 
     What is typed wrong is counted in the profile, by invitation, so that starting again gives no further try; what is
     not thirty digits is a slip, and counts for nothing. With the third, and whenever this enrolment is
