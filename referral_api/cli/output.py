@@ -279,7 +279,16 @@ def _own_words(code: ErrorCode, facts: Mapping[str, Any]) -> str | None:
         return "log-absent"
     if code is ErrorCode.RECEIPT_MISMATCH and facts.get("member") == "absent":
         return "receipt-absent"
-    return None
+    return _FALSE.get(str(facts.get("shown")))
+
+
+_FALSE: Mapping[str, str] = {
+    "keys-log": "keys-false",
+    "enrolment": "enrolment-false",
+    "referral": "referral-false",
+    "view": "views-differ",
+}
+"""What the exchange shows falsely (client/alarms.py): what happened, and what an officer does about it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,4 +27,52 @@ THREAT: Final[Mapping[str, tuple[str, str]]] = {
         "No acepte otra lectura. Llame usted a {party}, a un número que ya conocía; después, una invitación nueva.",
         "Accept no other reading. Telephone {party} yourself, at a number that you knew before; then invite them anew.",
     ),
+    "fault.keys-false.what": (
+        "EL SERVIDOR MUESTRA UN REGISTRO DE CLAVES FALSO: no se usó ninguna clave de él.",
+        "THE EXCHANGE SHOWS A FALSE KEYS LOG: no key of it was used.",
+    ),
+    "fault.keys-false.why": (
+        "No continúa lo que este equipo ya verificó, o alguna clave no está firmada por su propia institución.",
+        "It does not continue what this machine has verified, or some key is not signed for by its own institution.",
+    ),
+    "fault.keys-false.do": (
+        "No envíe nada. Llame a la unidad y al auditor, a números que ya conocía; conserve este equipo: es prueba.",
+        "Send nothing. Telephone unit and auditor, at numbers you knew before; keep this machine: it is evidence.",
+    ),
+    "fault.enrolment-false.what": (
+        "EL SERVIDOR MUESTRA UNA INSCRIPCIÓN FALSA: no se aprobó nada.",
+        "THE EXCHANGE SHOWS A FALSE ENROLMENT: nothing was approved.",
+    ),
+    "fault.enrolment-false.why": (
+        "Una clave es inadmisible o ya está en uso, o los documentos no son los que firmó quien se inscribe.",
+        "A key is unsuitable or in use already, or the documents are not those that the newcomer signed.",
+    ),
+    "fault.enrolment-false.do": (
+        "No apruebe ninguna inscripción. Llame usted a quien invitó, a un número que ya conocía, y avise al auditor.",
+        "Approve no enrolment. Telephone whom you invited, at a number that you knew before, and tell the auditor.",
+    ),
+    "fault.referral-false.what": (
+        "LO QUE EL SERVIDOR MUESTRA DE ESTA DERIVACIÓN ES FALSO.",
+        "WHAT THE EXCHANGE SHOWS OF THIS REFERRAL IS FALSE.",
+    ),
+    "fault.referral-false.why": (
+        "Una firma, un acuse o un estado no concuerda con las claves y los actos que este equipo puede verificar.",
+        "A signature, a receipt or a state does not agree with the keys and acts that this machine can verify.",
+    ),
+    "fault.referral-false.do": (
+        "No actúe con base en ello. Llame a la otra parte y al auditor, a números que ya conocía; conserve este equipo.",
+        "Do not act on it. Telephone the other side and the auditor, at numbers you knew before; keep this machine.",
+    ),
+    "fault.views-differ.what": (
+        "EL REMITENTE Y USTED VEN REGISTROS DE CLAVES DISTINTOS: el sobre no se muestra.",
+        "THE SENDER AND YOU SEE DIFFERENT KEYS LOGS: the bundle is not shown.",
+    ),
+    "fault.views-differ.why": (
+        "El sobre firmado dice qué registro vio su remitente, y no es el que el servidor le muestra a usted.",
+        "The signed bundle says which log its sender saw, and it is not the one that the exchange shows to you.",
+    ),
+    "fault.views-differ.do": (
+        "Llame ya al remitente, a un número que ya conocía: que le cuente el caso. Avise al auditor; guarde este equipo.",
+        "Telephone the sender now, at a number you knew before, about the case. Tell the auditor; keep this machine.",
+    ),
 }

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from referral_api.client import exchange
+from referral_api.client import alarms, exchange
 from referral_api.client.keystore import CredentialKeys
 from referral_api.client.session import Session
 from referral_api.client.trust import Confirmed
@@ -84,6 +84,7 @@ def invite(
     return file, confirmed
 
 
+@alarms.shown("enrolment")
 @exchange.told()
 def applicants(session: Session) -> list[Applicant]:
     """The enrolments that wait for this person, each verified: every key entry, and the statement of a new party.
