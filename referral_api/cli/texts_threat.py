@@ -36,7 +36,7 @@ THREAT: Final[Mapping[str, tuple[str, str]]] = {
         "It does not continue what this machine has verified, or some key is not signed for by its own institution.",
     ),
     "fault.keys-false.do": (
-        "No envíe nada. Llame a la unidad y al auditor, a números que ya conocía; conserve este equipo: es prueba.",
+        "No envíe nada. Llame a la unidad y al auditor, a números que ya conocía; guarde este equipo: es prueba.",
         "Send nothing. Telephone unit and auditor, at numbers you knew before; keep this machine: it is evidence.",
     ),
     "fault.enrolment-false.what": (
@@ -60,7 +60,7 @@ THREAT: Final[Mapping[str, tuple[str, str]]] = {
         "A signature, a receipt or a state does not agree with the keys and acts that this machine can verify.",
     ),
     "fault.referral-false.do": (
-        "No actúe con base en ello. Llame a la otra parte y al auditor, a números que ya conocía; conserve este equipo.",
+        "No actúe con base en ello. Llame a la otra parte y al auditor, a números que ya conocía; guarde este equipo.",
         "Do not act on it. Telephone the other side and the auditor, at numbers you knew before; keep this machine.",
     ),
     "fault.views-differ.what": (
@@ -72,7 +72,7 @@ THREAT: Final[Mapping[str, tuple[str, str]]] = {
         "The signed bundle says which log its sender saw, and it is not the one that the exchange shows to you.",
     ),
     "fault.views-differ.do": (
-        "Llame ya al remitente, a un número que ya conocía: que le cuente el caso. Avise al auditor; guarde este equipo.",
+        "Llame ya al remitente, a un número que ya conocía: que le cuente. Avise al auditor; guarde este equipo.",
         "Telephone the sender now, at a number you knew before, about the case. Tell the auditor; keep this machine.",
     ),
 }

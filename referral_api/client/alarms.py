@@ -30,7 +30,7 @@ ALARMS: Final = frozenset(
 def shown(what: str) -> Iterator[None]:
     """Around whatever verifies what the exchange shows: an alarm says as `shown` what it was about.
 
-    `what`: `keys-log`, `enrolment`, `referral`, or `view` (of the keys log, in somebody's bundle). The innermost counts.
+    `what`: `keys-log`, `enrolment`, `referral`, or `view` (of the keys log, by a bundle). The innermost counts.
     """
     try:
         yield

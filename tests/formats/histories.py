@@ -148,6 +148,8 @@ class Author:
             leaf, said = enc_entry(actor.party, str(how), actor.short, self._generation(actor))
             if flaw == "stranger" and other.seals:
                 seals = someone(other.party, other.short, self._generation(other)).seals
+                if how > NAMES:  # One of them is somebody's of the party, the other nobody's.
+                    seals = [actor.seals[0], pw.key("nobody/seal", Alg.ML_DSA_65)]
                 leaf = pw.enc_entry(actor.party, f"{actor.party}/{how}", seals)
                 said = replace(said, signed_by=tuple(one.kid for one in seals))
             yield self._flawed(leaf, said, flaw)
@@ -247,8 +249,10 @@ class Author:
         one = people[at]
         if change == "drop":
             people.pop(at)
-        elif change == "rekey":
-            generation = min(self._generation(subject) + 1, GENERATIONS - 1)
+        elif change in ("rekey", "return"):
+            # Keys that come back have been somebody's once, and never are again.
+            later = 1 if change == "rekey" else -1
+            generation = max(min(self._generation(subject) + later, GENERATIONS - 1), 0)
             new = someone(subject.party, subject.short, generation)
             one |= {"access": new.access.kid, "seal": [key.kid for key in new.seals]}
             return list(own_entries(subject.party, subject.short, generation))
