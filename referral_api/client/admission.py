@@ -141,8 +141,9 @@ def compare_code(session: Session, keys: CredentialKeys, applicant: Applicant, t
     shown again after it, this person's objection is signed and sent (R-36): then it is void for everybody.
 
     Raises CODE_MISMATCH with `reason` (`digits`, `differs`), `party` and `left`, the tries that are left; with `left` 0
-    it is void. Raises what sending an act raises where the objection did not arrive: it is sent with the next attempt.
+    it is void. Raises as `sync_keys` before anything else. Raises what sending an act raises where the objection did not arrive: it is sent with the next attempt.
     """
+    session.sync_keys()  # Who approves by a false directory signs nothing: better an alarm before than after.
     tries = session.directory.tries(applicant.nonce)
     if tries < MAX_TRIES:
         try:
