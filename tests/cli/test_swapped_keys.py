@@ -121,8 +121,8 @@ def test_a_false_keys_log_ends_a_command_with_5_and_says_whom_to_telephone(
     seat, words = COMMANDS[command]
     lang = LANGS[(list(OF_KEYS).index(name) + list(COMMANDS).index(command)) % 2]
     ran = lied_to(scene, OF_KEYS[name], seat, lang, *words)
-    # The registrar's machine has known the true log since the founding; there it does not even begin otherwise.
-    other = name == "another exchange: whole" and seat != "registrar"
+    # Who has admitted somebody has known the true log since the founding; there it need not even begin otherwise.
+    other = name == "another exchange: whole" and seat == "operator"
     verify_told(ran, OTHER_EXCHANGE if other else KEYS_FALSE, lang)
     assert UNIT not in ran.out, "a unit is shown on the strength of false keys"
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from referral_api.domain.words import Act, CredentialKind, KeyUse
 from referral_api.formats.keys import Alg, SoftwareSigningKey
-from referral_api.formats.strict_json import b64u, canonical, parse
+from referral_api.formats.strict_json import b64u, canonical, parse, sha256_b64u, unb64u
 from tests.formats import parties_world as pw
 from tests.formats.naive_directory import DAY, Directory, Entered, Said
 from tests.formats.parties_world import NOW, Someone
@@ -37,7 +37,7 @@ PEOPLE = (
     Someone("otra", "anna", keyholder=True),
     Someone("otra", "benj"),
 )
-LATER = (0, 0, 60, DAY // 24, DAY, DAY + 60, 8 * DAY, 31 * DAY, 200 * DAY, -90)
+LATER = (0, 0, 60, DAY // 24, DAY, DAY + 60, 8 * DAY, 31 * DAY, 200 * DAY, -90, -DAY)
 FLAWS = ("", "", "", "", "", "", "", "forged", "stranger", "elsewhere", "sequence", "stripped", "old-keys")
 WHAT = (
     "enter",
@@ -51,8 +51,8 @@ WHAT = (
     "exchange",
 )
 CHANGES = (
-    "add", "add", "drop", "rekey", "keyholder", "until", "enc", "enc", "renew-enc", "drop-enc", "phone", "nothing",
-    "move-enc", "return", "steal", "require",
+    "add", "add", "drop", "rekey", "rekey", "keyholder", "until", "enc", "enc", "renew-enc", "drop-enc", "phone",
+    "nothing", "move-enc", "return", "return", "steal", "require",
 )  # fmt: skip
 
 
@@ -60,6 +60,12 @@ CHANGES = (
 def someone(party: str, short: str, generation: int) -> Someone:
     """A person or service with the keys of one generation."""
     return replace(next(one for one in PEOPLE if (one.party, one.short) == (party, short)), generation=generation)
+
+
+@cache
+def seals_of(party: str, short: str, generation: int) -> list[SoftwareSigningKey]:
+    """Its seal keys."""
+    return someone(party, short, generation).seals
 
 
 @cache
@@ -76,7 +82,7 @@ def own_entries(party: str, short: str, generation: int) -> tuple[Entry, ...]:
 @cache
 def enc_entry(party: str, name: str, short: str, generation: int) -> Entry:
     """An encryption key's, vouched for by a person."""
-    seals = someone(party, short, generation).seals
+    seals = seals_of(party, short, generation)
     kid = pw.enc_kid(f"{party}/{name}")
     leaf = pw.enc_entry(party, f"{party}/{name}", seals)
     return leaf, Entered(party, "enc", kid, Alg.HPKE_9.value, tuple(one.kid for one in seals))
@@ -147,7 +153,7 @@ class Author:
         if how % 2 and actor.seals:
             leaf, said = enc_entry(actor.party, str(how), actor.short, self._generation(actor))
             if flaw == "stranger" and other.seals:
-                seals = someone(other.party, other.short, self._generation(other)).seals
+                seals = seals_of(other.party, other.short, self._generation(other))
                 if how > NAMES:  # One of them is somebody's of the party, the other nobody's.
                     seals = [actor.seals[0], pw.key("nobody/seal", Alg.ML_DSA_65)]
                 leaf = pw.enc_entry(actor.party, f"{actor.party}/{how}", seals)
@@ -225,7 +231,8 @@ class Author:
         if change == "add" and at is None:
             generation = how // len(CHANGES) % GENERATIONS
             one = someone(subject.party, subject.short, generation)
-            more = {"keyholder": True} if keyholder or (how % 3 == 0 and one.kind is CredentialKind.PERSON) else {}
+            is_person = one.kind is CredentialKind.PERSON
+            more = {"keyholder": True} if is_person and (keyholder or how % 3 == 0) else {}
             listed = replace(one, keyholder=False).listed(until=iat + pw.YEAR)
             people.append(listed | more)
             return list(own_entries(one.party, one.short, generation))
@@ -296,7 +303,7 @@ class Author:
         keys = [pw.EXCHANGE_ACT] if actor is None else self._keys(actor, body, flaw)
         aud = "https://other.example" if flaw == "elsewhere" else pw.ISSUER
         raw = pw.act(kind, iss, body, keys, iat=iat, aud=aud)
-        digest = pw.digest(raw)
+        digest = sha256_b64u(unb64u(parse(raw, max_bytes=64 * 1024)["payload"]))
         if kind is Act.STATEMENT:
             self.replaced = digest
         said = Said(kind.value, iss, iat, body, digest, tuple(one.kid for one in keys), here=flaw != "elsewhere")
@@ -311,5 +318,5 @@ class Author:
             generation = 0 if listed is None else who_is(listed["access"])[2]
         if flaw == "stranger" or not actor.seals:
             return [pw.key("nobody/seal")]
-        seals = someone(actor.party, actor.short, generation).seals
+        seals = seals_of(actor.party, actor.short, generation)
         return seals[:1] if flaw == "stripped" else seals
