@@ -10,6 +10,7 @@ Must never: sign with a party's key.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from referral_api.domain.words import Act, KeyUse
@@ -25,7 +26,7 @@ from tests.formats import parties_world as pw
 from tests.liar import Asked, Kind, Liar, Lie, Tell, Tree
 from tests.lies import KEYS
 from tests.wire import Answer
-from tests.world import UNIT
+from tests.world import ISSUER, UNIT
 
 K = Kind
 NONCE = sha256_b64u(b"invented by the exchange")
@@ -218,62 +219,84 @@ WEAK: dict[str, tuple[str, dict[str, str], str]] = {
 """Keys that must not be anybody's: what they would be used for, and the reason with which they are refused."""
 
 
-def weak_entry(name: str, party: str, nonce: str, iat: int, vouchers: Sequence[SoftwareSigningKey] = ()) -> bytes:
+Weak = tuple[str, dict[str, str]]
+"""What such a key would be used for, and its JWK."""
+
+
+def weak_entry(key: Weak, party: str, nonce: str, iat: int, vouchers: Sequence[SigningKey] = ()) -> bytes:
     """The entry that brings such a key, signed as well as it can be: the small-order one so that it verifies."""
-    use, jwk, _reason = WEAK[name]
-    payload = canonical(
-        {
-            "iat": iat, "jwk": jwk, "nonce": nonce, "party": party, "possession": NONCE if use == "enc" else None,
-            "use": use, "v": 1,
-        }
-    )  # fmt: skip
+    use, jwk = key
+    possession = NONCE if use == "enc" else None
+    said = {"iat": iat, "jwk": jwk, "nonce": nonce, "party": party, "possession": possession, "use": use, "v": 1}
+    payload = canonical(said)
     if use == "enc":
         return signed.sign_jws(payload, typ=signed.KEY, signers=vouchers)
-    header = canonical({"alg": jwk["alg"], "kid": weak_kid(name), "typ": signed.KEY})
+    header = canonical({"alg": jwk["alg"], "kid": thumbprint(jwk), "typ": signed.KEY})
     signature = {"protected": b64u(header), "signature": b64u(ONE_FOR_ALL)}
     return canonical({"payload": b64u(payload), "signatures": [signature]})
 
 
-def weak_kid(name: str) -> str:
-    """The thumbprint of such a key."""
-    return str(thumbprint(WEAK[name][1]))
+def forged_completion(key: Weak | None, shown: dict[str, Any], iat: int) -> dict[str, Any]:
+    """The documents of an applicant whose keys somebody has made, with such a key in the place of one of them.
 
-
-def forged_applicant(name: str, shown: dict[str, Any], iat: int) -> dict[str, Any]:
-    """An applicant in place of the true one, whose keys the exchange has made, one of them such a key."""
-    use, party, nonce = WEAK[name][0], shown["party"], shown["nonce"]
-    access, seal = own("applicant/access"), own("applicant/seal")
+    `shown` names `party`, `nonce` and the `entry` that it describes itself with.
+    """
+    party, nonce, use = shown["party"], shown["nonce"], "" if key is None else key[0]
+    access, seal = own(f"{nonce}/access"), own(f"{nonce}/seal")
     entries = {
         key_use.value: build_key_entry(
-            party=party, use=key_use, jwk=key.public.jwk, nonce=nonce, iat=iat, possession=None, signers=[key]
+            party=party, use=key_use, jwk=one.public.jwk, nonce=nonce, iat=iat, possession=None, signers=[one]
         )
-        for key_use, key in ((KeyUse.ACCESS, access), (KeyUse.SEAL, seal))
+        for key_use, one in ((KeyUse.ACCESS, access), (KeyUse.SEAL, seal))
     }
-    entries[use] = weak_entry(name, party, nonce, iat, [seal])
-    kids = {"access": access.kid, "seal": seal.kid} | ({} if use == "enc" else {use: weak_kid(name)})
+    kids = {"access": str(access.kid), "seal": str(seal.kid)}
+    if key is not None:
+        entries[use] = weak_entry(key, party, nonce, iat, [seal])
+        kids[use] = str(thumbprint(key[1]))
     person = {"id": "forged1", "kind": "person", "access": kids["access"], "seal": [kids["seal"]], "keyholder": True}
     person["until"] = iat + pw.YEAR
-    listed = [{"kid": weak_kid(name), "use": "enc", "station": "st1", "from": iat, "until": iat + 45 * pw.DAY}]
-    enc = listed if use == "enc" else []
-    entry = shown["proposal"]["entry"]
-    said = {"seq": 1, "prev_statement": None, "entry": entry, "credentials": [person], "enc": enc}
-    statement = pw.act(Act.STATEMENT, f"{party}.forged1", said, [seal], iat=iat, aud="http://localhost:8440")
-    proposal = {"credentials": [person], "enc": enc, "entry": entry}
-    return shown | {
-        "keys": [one.decode() for one in entries.values()], "proposal": proposal, "statement": statement.decode(),
-    }  # fmt: skip
+    station = {"use": "enc", "station": "st1", "from": iat, "until": iat + 45 * pw.DAY}
+    enc = [station | {"kid": kids["enc"]}] if use == "enc" else []
+    said = {"seq": 1, "prev_statement": None, "entry": shown["entry"], "credentials": [person], "enc": enc}
+    statement = pw.act(Act.STATEMENT, f"{party}.forged1", said, [seal], iat=iat, aud=ISSUER)
+    proposal = {"credentials": [person], "enc": enc, "entry": shown["entry"]}
+    keys = [one.decode() for one in entries.values()]
+    return {"keys": keys, "proposal": proposal, "statement": statement.decode()}
 
 
-def _weak(name: str) -> Lie:
+def _applicant(what: str, says: str, noticed: str, key: Callable[[Liar], Weak]) -> Lie:
     def tell(liar: Liar, told: dict[str, Any]) -> object:
         if not told.get("enrolments"):
             return False
-        told["enrolments"] = [forged_applicant(name, one, int(liar.world.clock())) for one in told["enrolments"]]
+        now = int(liar.world.clock())
+        told["enrolments"] = [
+            one | forged_completion(key(liar), one | {"entry": one["proposal"]["entry"]}, now)
+            for one in told["enrolments"]
+        ]
         return None
 
-    noticed = "no such key is one (R-07)"
     about = frozenset({K.ENROLMENTS})
-    return Lie(f"applicant: {name}", f"a key that is {name}", noticed, about, changed(tell), family="applicant")
+    return Lie(f"applicant: {what}", says, noticed, about, changed(tell), family="applicant")
 
 
-OF_APPLICANTS: dict[str, Lie] = {lie.name: lie for lie in map(_weak, WEAK)}
+def _always(key: Weak, _liar: Liar) -> Weak:
+    return key
+
+
+def _of_another(liar: Liar) -> Weak:
+    """The encryption key of a unit: whoever lists it as his own would have its bundles sealed for both."""
+    return "enc", keymap_of(liar).sealable(UNIT, int(liar.world.clock()))[0].public.jwk
+
+
+def _of_applicants() -> Iterator[Lie]:
+    for name, (use, jwk, _reason) in WEAK.items():
+        yield _applicant(name, f"a key that is {name}", "no such key is one (R-07)", partial(_always, (use, jwk)))
+    yield _applicant("a unit's own key", "another's key, as the applicant's", "it is on the keys log", _of_another)
+
+
+OF_APPLICANTS: dict[str, Lie] = {lie.name: lie for lie in _of_applicants()}
+REFUSED_FOR: dict[str, tuple[str, str | None]] = {
+    **{f"applicant: {name}": ("key-unsuitable", reason) for name, (_use, _jwk, reason) in WEAK.items()},
+    "applicant: a unit's own key": ("key-reused", None),
+}
+"""By lie: the code, and the reason."""

@@ -41,6 +41,8 @@ from referral_api.formats.strict_json import sha256_b64u, unb64u
 INVITATION_TERM_S = 72 * 3600
 MAX_TRIES = 3
 """How often the thirty digits may be typed wrong for one enrolment before it is void (design §5)."""
+_UNLISTED = frozenset({"registrar", "keyholder"})
+"""Whose turn it is while an applicant's keys are on no log yet."""
 _FOLLOWED = frozenset({Act.STATEMENT, Act.APPROVE_STATEMENT, Act.REVOKE})
 """What always stands on the keys log once it is accepted (R-30)."""
 
@@ -141,7 +143,8 @@ def compare_code(session: Session, keys: CredentialKeys, applicant: Applicant, t
     shown again after it, this person's objection is signed and sent (R-36): then it is void for everybody.
 
     Raises CODE_MISMATCH with `reason` (`digits`, `differs`), `party` and `left`, the tries that are left; with `left` 0
-    it is void. Raises as `sync_keys` before anything else. Raises what sending an act raises where the objection did not arrive: it is sent with the next attempt.
+    it is void. Raises as `sync_keys` before anything else, and what sending an act raises where the objection did not
+    arrive: it is sent with the next attempt.
     """
     session.sync_keys()  # Who approves by a false directory signs nothing: better an alarm before than after.
     tries = session.directory.tries(applicant.nonce)
@@ -225,6 +228,9 @@ def _verify_applicant(session: Session, one: Mapping[str, Any]) -> Applicant:
     # A key that is proposed and has no entry here would not be in the digits.
     if set(proposal.kids()) != known.keys():
         raise ReferralError(ErrorCode.CODE_MISMATCH, reason="keys")
+    if whose in _UNLISTED and (taken := next((kid for kid in known if session.keymap.find_key(kid)), None)):
+        # Possession of a key that another holds too proves nothing: what is sealed to it would be read by both.
+        raise ReferralError(ErrorCode.KEY_REUSED, kid=taken)
     statement = None
     if completion.statement is not None:
         statement = _verify_first_statement(session, completion.statement, party, proposal, known)
