@@ -14,6 +14,7 @@ import typer
 from referral_api.cli.directory import follow_keys, party_data
 from referral_api.cli.invocation import invocation
 from referral_api.cli.output import Shown
+from referral_api.cli.renewing import add_renewing
 from referral_api.domain.errors import ErrorCode, ReferralError
 
 
@@ -21,6 +22,7 @@ def register(app: typer.Typer) -> None:
     """Add these verbs to the command."""
     keys = typer.Typer(no_args_is_help=True)
     keys.command("show")(show)
+    add_renewing(keys)
     app.add_typer(keys, name="keys")
 
 

@@ -150,6 +150,8 @@ class ProfileDir:
         """The checkpoint of the keys log that a quorum of witnesses has cosigned last, as far as it was seen here."""
         self.enrolment = path / "enrolment.json"
         self.audit = path / "audit"
+        self.opened = path / "opened"
+        """The content keys of envelopes that were opened here (opened.py)."""
         self.lost = path / "lost"
         """Receipts in leaves that the exchange has lost, one file an act, as `referral receipt show` writes it."""
         self._pins = path / "pins.json"
@@ -247,6 +249,13 @@ class ProfileDir:
         if not isinstance(tries, dict) or not all(type(count) is int and count > 0 for count in tries.values()):
             raise corrupt("contents")
         return tries
+
+    @contextmanager
+    def keys_locked(self) -> Iterator[None]:
+        """While the private keys are changed: one process at a time."""
+        with (self.path / ".keys.lock").open("ab") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
 
     def _read_pins(self) -> dict[str, Pin]:
         try:

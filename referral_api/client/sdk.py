@@ -34,7 +34,9 @@ from referral_api.client.identity import Identity
 from referral_api.client.keystore import CredentialKeys, Keystore
 from referral_api.client.outbox import Entry, Outbox, Outgoing, Progress
 from referral_api.client.profile import ProfileDir
-from referral_api.client.sealing import OpenedBundle, self_test
+from referral_api.client.renewal import in_effect
+from referral_api.client.sealing import OpenedBundle
+from referral_api.client.self_test import self_test
 from referral_api.client.session import ANSWER_S, Session
 from referral_api.client.submission import Composition, Ids
 from referral_api.client.trust import Confirmed
@@ -126,7 +128,12 @@ class Client:
         """The unlocked keys. Raises LOCKED for a client opened without."""
         if self._keys is None:
             raise ReferralError(ErrorCode.LOCKED, reason="no-keys")
+        if self._keys.coming:
+            self._take_keys(in_effect(self._keys, self.session.keymap))
         return self._keys
+
+    def _take_keys(self, keys: CredentialKeys) -> None:
+        self._keys = keys
 
     @property
     def outbox(self) -> Outbox:
@@ -138,7 +145,7 @@ class Client:
     @property
     def identity(self) -> Identity:
         """The keys of one's own party and workstation: renewing, losing, getting back."""
-        return Identity(self.session, self.keystore, self._keys)
+        return Identity(self.session, None if self._keys is None else self.keys, self._take_keys)
 
     # Everybody.
 
@@ -329,7 +336,7 @@ class Client:
     def approve(self, applicant: admission.Applicant, typed_code: str) -> Confirmed:
         """Sign for an applicant with the digits that were read out. Raises CODE_MISMATCH."""
         act_id = self.session.ambient.act_id()
-        if applicant.turn == "second_keyholder":
+        if applicant.turn in ("second_keyholder", "second_registrar"):
             return admission.second(self.session, self.keys, applicant, typed_code, act_id)
         return admission.approve(self.session, self.keys, applicant, typed_code, act_id)
 

@@ -278,12 +278,19 @@ class KeyMap(Roster):
     def _apply_revocation(self, act: RawAct, body: Revoke, now: int, *, verify: bool) -> None:
         record = self.get_key(body.kid)
         signer = self._check_signer(act, now, keyholder=False, verify=verify)
-        own = record.party == signer.party and (signer.keyholder or body.kid in (signer.access, *signer.seal))
-        if record.party == EXCHANGE or not (own or signer.role is Role.REGISTRAR):
+        own = record.party == signer.party and (signer.keyholder or self._keeps(record, signer))
+        # Revoking only ever takes away, and waits for nobody: the exchange may do it while no registrar is awake.
+        if record.party == EXCHANGE or not (own or signer.role is Role.REGISTRAR or signer.id == self._exchange):
             raise ReferralError(ErrorCode.NOT_PERMITTED, needs="keyholder")
         if record.revoked:
             raise ReferralError(ErrorCode.KEY_NOT_VALID, reason="revoked", kid=body.kid)
         self._keys[body.kid] = replace(record, revoked_index=self.size)
+
+    def _keeps(self, record: KeyRecord, signer: Credential) -> bool:
+        """Whether it is a key of this very credential, or an encryption key that it has vouched for."""
+        if record.use in ENCRYPTION_USES:
+            return self.owners_of(signer.party).get(record.signed_by[0]) == signer.id.partition(".")[2]
+        return record.kid in (signer.access, *signer.seal)
 
     def _apply_objection(self, act: RawAct, body: Object, now: int, *, verify: bool) -> None:
         pending = next((one for one in self._pending.values() if one.digest == body.statement), None)

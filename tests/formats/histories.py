@@ -144,7 +144,7 @@ class Author:
                 kid = theirs[how % len(theirs)] if theirs else pw.enc_kid("nobody")
                 body = {"kid": kid, "reason": "lost", "at": iat}
             kinds = {"approve": Act.APPROVE_STATEMENT, "object": Act.OBJECT, "revoke": Act.REVOKE}
-            as_exchange = what == "approve" and (party == "registro" or how == 0)
+            as_exchange = (what == "approve" and party == "registro") or how == 0
             yield self._sign(kinds[what], None if as_exchange else actor, body, iat, flaw)
 
     def _enter(self, actor: Someone, other: Someone, how: int, flaw: str) -> Iterator[Written]:
@@ -183,7 +183,7 @@ class Author:
         if before is None:
             body, fresh = self._first(party, theirs, how)
         else:
-            body, fresh = self._next(before), []
+            body, fresh = self._next(before, whole=how % 2 == 0), []
             if recovers:
                 subject, change = self._newcomer(theirs, before) or subject, "add"
                 body["credentials"] = [one for one in body["credentials"] if not one.get("keyholder")]
@@ -206,10 +206,14 @@ class Author:
         fresh = [leaf for one in chosen for leaf in own_entries(party, one.short, 0)]
         return pw.statement_body(party, PARTIES[party], [someone(party, one.short, 0) for one in chosen]), fresh
 
-    @staticmethod
-    def _next(before: dict[str, Any]) -> dict[str, Any]:
+    def _next(self, before: dict[str, Any], *, whole: bool) -> dict[str, Any]:
+        """What a party says next where nothing changes; not `whole`: without what a revoked key belongs to."""
         body = before["body"]
         copy = {name: [dict(one) for one in body[name]] for name in ("credentials", "enc")}
+        if not whole:
+            gone = {kid for kid, key in self.known.keys.items() if key["revoked"]}
+            copy["credentials"] = [one for one in copy["credentials"] if not gone & {one["access"], *one["seal"]}]
+            copy["enc"] = [one for one in copy["enc"] if one["kid"] not in gone]
         return {"seq": body["seq"] + 1, "prev_statement": before["digest"], "entry": dict(body["entry"]), **copy}
 
     def _change(

@@ -190,7 +190,7 @@ class Directory:
         return "exchange" if role == "registrar" else "registrar"
 
     def _sign_off(self, said: Said, body: dict[str, Any], before: dict[str, Any], now: int) -> str:
-        was, signer, short = before["body"], self._signer(said, now), said.iss.partition(".")[2]
+        was, signer, short = self._standing(before["body"]), self._signer(said, now), said.iss.partition(".")[2]
         same_people = (body["entry"], body["credentials"]) == (was["entry"], was["credentials"])
         if same_people and body["enc"] != was["enc"] and self._keeps(body, was, said.party, short):
             return ""
@@ -198,7 +198,17 @@ class Directory:
             demand(self._rekeys(body, was, said.party, short))
             return "keyholder"
         keyholders = [one for one in before["people"].values() if one.get("keyholder") and holds(one, now)]
-        return "keyholder" if len(keyholders) > 1 and adds(body, was) else ""
+        return "keyholder" if len(keyholders) > 1 and adds(body, before["body"]) else ""
+
+    def _standing(self, was: dict[str, Any]) -> dict[str, Any]:
+        """What may go on being listed: everything of which no key is revoked."""
+        people = [
+            one
+            for one in was["credentials"]
+            if not any(self.keys[kid]["revoked"] for kid in (one["access"], *one["seal"]))
+        ]
+        enc = [one for one in was["enc"] if not self.keys[one["kid"]]["revoked"]]
+        return {"entry": was["entry"], "credentials": people, "enc": enc}
 
     def _rekeys(self, body: dict[str, Any], was: dict[str, Any], party: str, short: str) -> bool:
         """Nothing but the signer's own keys, and those of its workstations."""
@@ -305,10 +315,12 @@ class Directory:
         demand(key is not None and key["party"] != "exchange" and not key["revoked"])
         assert key is not None
         signer = self._signer(said, now)
-        theirs = key["party"] == said.party and (
-            signer["keyholder"] or said.body["kid"] in (signer.get("access"), *signer["kids"])
-        )
-        demand(theirs or signer["role"] == "registrar")
+        kid, short = said.body["kid"], said.iss.partition(".")[2]
+        own = kid in (signer.get("access"), *signer["kids"])
+        if key["use"] == "enc":
+            own = self.ever.get(said.party, {}).get(key["signed_by"][0]) == short
+        theirs = key["party"] == said.party and (signer["keyholder"] or own)
+        demand(theirs or signer["role"] in ("registrar", "exchange"))
         self.keys[said.body["kid"]] = key | {"revoked": True}
 
     def _effect(self, party: str, found: dict[str, Any], now: int) -> None:

@@ -73,7 +73,8 @@ def joining(office: Office, who: Someone = NOA, stations: tuple[str, ...] = ("no
 def following(office: Office, desk: Desk) -> dict[str, Any]:
     party = office.log.keymap.find_party(desk.party)
     assert party is not None
-    return next_statement(party, Proposal.parse(desk.body["proposal"], code=ErrorCode.ACT_SCHEMA), NOW)
+    proposal = Proposal.parse(desk.body["proposal"], code=ErrorCode.ACT_SCHEMA)
+    return next_statement(party, proposal, office.log.keymap.find_key, NOW)
 
 
 def refusal(office: Office, raw: bytes, enrolment: str | None = None, now: int = NOW) -> tuple[ErrorCode, Any]:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from referral_api.client import sdk
+from referral_api.client.compartment import InsecureKdfForTests
 from referral_api.client.enrolment import Joined, Joining
-from referral_api.client.keystore import InsecureKdfForTests
 from referral_api.client.sdk import Client
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act, CredentialKind, State
