@@ -14,7 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from referral_api.client.keystore import Kdf, Keystore, new_credential_keys
+from referral_api.client.compartment import Kdf
+from referral_api.client.keystore import Keystore, new_credential_keys
 from referral_api.client.profile import Profile, ProfileDir
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import CredentialId, CredentialKind, Digest, PartyId

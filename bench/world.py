@@ -17,8 +17,8 @@ from typing import Any
 import uvicorn
 
 from referral_api.client import admission, sdk
-from referral_api.client.enrolment import Joining
 from referral_api.client.compartment import InsecureKdfForTests
+from referral_api.client.enrolment import Joining
 from referral_api.client.keystore import CredentialKeys, Keystore
 from referral_api.client.profile import ProfileDir
 from referral_api.client.session import Session

@@ -17,8 +17,8 @@ import pytest
 from referral_api.auditlog.policy import format_policy
 from referral_api.cli.output import EXIT_OF, Exit
 from referral_api.client import sdk
+from referral_api.client.compartment import InsecureKdfForTests
 from referral_api.client.enrolment import Joining
-from referral_api.client.keystore import InsecureKdfForTests
 from referral_api.client.sdk import Client
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act, CredentialKind

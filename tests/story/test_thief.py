@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from referral_api.client import access, delivery
-from referral_api.client.keystore import CredentialKeys, InsecureKdfForTests, Kdf, Keystore
+from referral_api.client.compartment import InsecureKdfForTests, Kdf
+from referral_api.client.keystore import CredentialKeys, Keystore
 from referral_api.client.profile import ProfileDir
 from referral_api.client.sdk import Client
 from referral_api.domain.errors import ErrorCode

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
 from referral_api.client.admission import MAX_TRIES, Applicant
+from referral_api.client.compartment import InsecureKdfForTests
 from referral_api.client.enrolment import Joined, Joining
-from referral_api.client.keystore import InsecureKdfForTests
 from referral_api.client.sdk import Client, join
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import CredentialKind
@@ -129,7 +130,7 @@ def test_what_is_not_thirty_digits_is_a_slip_and_counts_for_nothing(sqlite_world
     joined = enrolled(world, "registrar", NEW, is_new=True)
     applicant = waiting(world.registrar)
     for typed in ("", "12345", WRONG[:-1], WRONG + "0", WRONG.replace("0", "o")):
-        assert mistaken(lambda typed=typed: world.registrar.approve(applicant, typed)) == ("digits", MAX_TRIES)
+        assert mistaken(partial(world.registrar.approve, applicant, typed)) == ("digits", MAX_TRIES)
     assert mistaken(lambda: world.registrar.approve(applicant, WRONG)) == ("differs", 2)
     assert mistaken(lambda: world.registrar.approve(applicant, "12345")) == ("digits", 2)
     world.after(world.registrar.approve(applicant, joined.code))
@@ -141,7 +142,7 @@ def test_starting_again_gives_no_further_try_and_each_enrolment_has_its_own(sqli
     enrolled(world, "registrar", NEW, is_new=True)
     for left in (2, 1):
         applicant = waiting(world.registrar)
-        assert mistaken(lambda one=applicant: world.registrar.approve(one, WRONG)) == ("differs", left)
+        assert mistaken(partial(world.registrar.approve, applicant, WRONG)) == ("differs", left)
         world.close_clients()
     other = enrolled(world, "registrar", NEW | {"id": "pnp-trata-puno"}, is_new=True, name="puno")
     puno = next(one for one in world.registrar.applicants() if one.party == "pnp-trata-puno")
