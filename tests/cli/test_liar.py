@@ -200,6 +200,7 @@ def verify_told(lang: Language, lie: Lie, ran: Ran) -> None:
     ]
     titles += [text_of(ErrorCode.NOT_WITNESSED, lang).title] if ran.exit == WITHHELD else []
     titles += [say(lang, f"fault.{one}-absent.what") for one in ("record", "receipt", "log")]
+    titles += [say(lang, f"fault.{one}.what") for one in ("keys-false", "enrolment-false", "referral-false")]
     reds = [say(lang, key)[:9] for key in ("audit.red", "pack.failed")]
     reds += [say(lang, f"explain.result.{result}") for result in ("false", "incomplete")]
     reds += ["? keys:", "? audit/", "✖ keys:", "✖ audit/"]
