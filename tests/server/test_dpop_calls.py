@@ -10,9 +10,10 @@ import pytest
 
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import CredentialKind, Role
-from referral_api.formats.keys import Alg
+from referral_api.formats.keys import Alg, PublicKey, SigningKey
 from referral_api.formats.strict_json import b64u, unb64u
 from referral_api.server.service.proofs import MAX_PROOF_BYTES, NONCE_S, Nonces
+from referral_api.server.service.token_keys import OneTokenKey
 from referral_api.server.service.tokens import Caller, TokenService, challenge_headers
 from tests.server.access import ISSUER, START, AccessWorld, claims_of, compact, header_of, key
 
@@ -82,13 +83,24 @@ def test_a_token_serves_every_process_of_the_exchange(world: AccessWorld, token:
     assert world.hotline.call(token).credential == world.hotline.id
 
 
+class Both(OneTokenKey):
+    """A token key that follows another, which still counts."""
+
+    def __init__(self, newer: SigningKey, older: SigningKey) -> None:
+        super().__init__(newer)
+        self.older = OneTokenKey(older)
+
+    def verifier(self, kid: str, now: int) -> PublicKey | None:
+        return super().verifier(kid, now) or self.older.verifier(kid, now)
+
+
 def test_a_token_of_the_key_before_serves_while_that_key_is_trusted(world: AccessWorld, token: str) -> None:
     def service(**more: Any) -> TokenService:
         return TokenService(
             issuer=ISSUER, token_key=key("next token"), directory=lambda: world.roll, replay=world.replay, **more
         )
 
-    world.service = service(earlier_token_keys=[world.token_key.public])
+    world.service = service(keys=Both(key("next token"), world.token_key))
     assert world.hotline.call(token).credential == world.hotline.id
     world.service = service()
     with pytest.raises(ReferralError) as error:

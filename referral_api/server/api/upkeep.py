@@ -9,11 +9,13 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from referral_api.domain.errors import ReferralError
 from referral_api.server.api.site import Site
 from referral_api.server.service.exchange import Exchange
+from referral_api.server.service.rekeying import LOOKED_FOR_EVERY_S, take_asked
 
 if TYPE_CHECKING:
     from referral_api.server.storage.notices import Notice
@@ -34,6 +36,15 @@ async def keep_directory(site: Site) -> None:
         # While the database does not answer, calls are refused on their own account.
         with suppress(ReferralError):
             await site.work(lambda: _refresh(site.exchange))
+
+
+async def keep_keys(site: Site, keys_dir: Path) -> None:
+    """Now and then: look whether the exchange's next key is asked for, and put it on the keys log (R-37)."""
+    while True:
+        await asyncio.sleep(LOOKED_FOR_EVERY_S)
+        # Beside the lane: it waits for the writer, whose answers come over this loop.
+        with suppress(ReferralError, OSError):
+            await asyncio.to_thread(take_asked, site.exchange, site.writer, keys_dir)
 
 
 def heard(site: Site, loop: asyncio.AbstractEventLoop, notice: Notice) -> None:

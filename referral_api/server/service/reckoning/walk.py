@@ -11,13 +11,14 @@ Implements: R-30, R-90 to R-95; design §9.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from referral_api.auditlog.checkpoint import TrustPolicy, log_key
+from referral_api.auditlog.checkpoint import TrustPolicy
 from referral_api.auditlog.erasures import Erasures
 from referral_api.auditlog.evidence import event_of
+from referral_api.auditlog.keyslog import log_keys
 from referral_api.auditlog.leaf import Leaf, LeafKind, parse_leaf
 from referral_api.auditlog.policy import genesis_policy
 from referral_api.auditlog.records import Reconciled, Retrieved, TreeHead, parse_record
@@ -26,7 +27,7 @@ from referral_api.auditlog.trail import Trail, role_of, tree_head
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.fold import Delivery
 from referral_api.domain.terms import Term
-from referral_api.domain.words import Act, KeyUse
+from referral_api.domain.words import Act
 from referral_api.formats.act import RawAct, parse_act
 from referral_api.formats.receipt import Receipt, parse_receipt
 from referral_api.formats.statements import KeyMap
@@ -165,10 +166,8 @@ class _Walk:
     @staticmethod
     def _policy(keymap: KeyMap) -> PolicyOf:
         def policy(log: str) -> tuple[TrustPolicy, TrustPolicy]:
-            demanding = genesis_policy(keymap.genesis).trust(
-                log_key(_origin(keymap, log), keymap.exchange_keys(KeyUse.LOG)[0].public)
-            )
-            return TrustPolicy(demanding.log, demanding.known_witnesses), demanding
+            demanding = genesis_policy(keymap.genesis).trust(*log_keys(keymap, log))
+            return replace(demanding, quorum=0), demanding
 
         return policy
 
