@@ -67,8 +67,7 @@ def back_up(
         # For information: a state that was copied is another signer's, and opens nothing by itself.
         extra[f"signer/{path.name}"] = path.read_bytes()
     if with_keys:
-        files = [*settings.keys_dir.glob("*.pem"), *settings.keys_dir.glob("*.json")]
-        extra |= {f"keys/{path.name}": path.read_bytes() for path in sorted(files)}
+        extra |= {f"keys/{path.name}": path.read_bytes() for path in sorted(settings.keys_dir.glob("*.pem"))}
     facts = {"created_at": int(time.time()), "version": __version__, "issuer": settings.issuer}
     manifest = backup.back_up(settings.database, target, extra, facts)
     lines = [call.screen.say("backup.done", path=target)]
@@ -282,5 +281,5 @@ def _restore_keys(source: Path, settings: Settings) -> None:
     if settings.keys_dir.exists() or not (source / "keys").is_dir():
         return
     settings.keys_dir.mkdir(mode=0o700, parents=True)
-    for path in sorted((source / "keys").iterdir()):
+    for path in sorted((source / "keys").glob("*.pem")):
         write_private_file(settings.keys_dir / path.name, path.read_bytes())

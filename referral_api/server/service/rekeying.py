@@ -2,10 +2,9 @@
 
 Whoever holds the key files asks with a file beside them: the new key as `<use>.<thumbprint>.pem`, and what is wanted as
 `<use>.<thumbprint>.asked`. The process that writes finds it, has its writer put the key's entry and the `rekey` act on
-the log, and answers in `<use>.<thumbprint>.json`: when what begins and ends. Nobody has to stop for it.
+the log, and takes the question away, or says in `<use>.<thumbprint>.refused` why not. Nobody has to stop.
 
-Must never: announce a key that is not here whole, take the place of a key that the asker did not mean, or say that a key
-may be deleted while anything counts that it signs.
+Must never: announce a key that is not here whole, or say that a key may be deleted while anything counts that it signs.
 
 Implements: docs/protocol.md R-37; docs/decisions/0025.
 """
@@ -15,7 +14,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act, KeyUse
@@ -24,7 +23,7 @@ from referral_api.formats.key_entry import build_key_entry
 from referral_api.formats.keys import SigningKey
 from referral_api.formats.parties import EXCHANGE, Tenure
 from referral_api.formats.rekeying import FOREVER
-from referral_api.formats.statements import KeyMap
+from referral_api.formats.roster import Roster
 from referral_api.formats.strict_json import b64u, canonical, parse
 from referral_api.server import observe
 from referral_api.server.service.batch import Batch, Done
@@ -32,7 +31,7 @@ from referral_api.server.service.exchange import Exchange
 from referral_api.server.service.founding import exchange_act
 from referral_api.server.service.ledger import Entry, store
 from referral_api.server.service.writer import Writer
-from referral_api.server.storage.keyfiles import load_signers
+from referral_api.server.storage.keyfiles import USES, Signers, load_signers
 from referral_api.server.storage.logbook import KEYS
 
 LOOKED_FOR_EVERY_S: Final = 2
@@ -55,9 +54,9 @@ class Asked:
         """Where it is asked."""
         return keys_dir / f"{self.use.value}.{self.kid}{_ASKED}"
 
-    def answer(self, keys_dir: Path) -> Path:
-        """Where it is answered."""
-        return self.path(keys_dir).with_suffix(".json")
+    def refusal(self, keys_dir: Path) -> Path:
+        """Where it is said why not, if the fold refuses it."""
+        return self.path(keys_dir).with_suffix(".refused")
 
     def ask(self, keys_dir: Path) -> None:
         """Leave it where the exchange looks. Raises OSError."""
@@ -81,13 +80,13 @@ class Rekeying:
         self._asked = asked
         self._key = key
 
-    def __call__(self, batch: Batch) -> Done[dict[str, Any]]:
-        """Announce the key; what is answered. Raises what the fold raises."""
+    def __call__(self, batch: Batch) -> Done[Tenure]:
+        """Announce the key. Raises what the fold raises."""
         use, exchange = self._asked.use, self._exchange
         keymap = batch.keymap or exchange.keymap
         known = next((one for one in keymap.tenures(use) if one.key.kid == self._key.kid), None)
         if known is not None:
-            return Done(_described(keymap, use, known))
+            return Done(known)
         # Other acts may be dated by a clock that is a little ahead of ours, and the fold's time is the latest of them.
         begins_at = max(batch.now, keymap.clock) + self._asked.notice_s
         entry = build_key_entry(
@@ -110,7 +109,7 @@ class Rekeying:
         for leaf in (entry, act.jws.raw):
             batch.append_leaf(KEYS, leaf)
         batch.keymap = grown
-        return Done(_described(grown, use, grown.tenures(use)[-1]), also=(place,))
+        return Done(grown.tenures(use)[-1], also=(place,))
 
 
 def take_asked(exchange: Exchange, writer: Writer, keys_dir: Path) -> None:
@@ -125,18 +124,34 @@ def take_asked(exchange: Exchange, writer: Writer, keys_dir: Path) -> None:
             observe.log("rekey_unreadable", fault=type(error).__name__)
             continue
         try:
-            said = writer.run(Rekeying(exchange, asked, _key(keys_dir, asked))).result
+            writer.run(Rekeying(exchange, asked, _key(keys_dir, asked)))
             observe.log("rekey_announced", use=asked.use.value, kid=asked.kid)
         except ReferralError as refusal:
+            observe.log("rekey_refused", use=asked.use.value, fault=refusal.code.value)
             if refusal.code not in _REFUSALS:
                 # The database, the writer or the files are not ready: the next look is as good as this one.
-                observe.log("rekey_waits", use=asked.use.value, fault=refusal.code.value)
                 continue
-            said = {"refused": refusal.code.value, "facts": dict(refusal.facts)}
-            observe.log("rekey_refused", use=asked.use.value, fault=refusal.code.value)
+            said = {"code": refusal.code.value, "facts": dict(refusal.facts), "v": 1}
+            with suppress(OSError):
+                _write(asked.refusal(keys_dir), canonical(said))
         with suppress(OSError):
-            _write(asked.answer(keys_dir), canonical({**said, "kid": asked.kid, "use": asked.use.value, "v": 1}))
             path.unlink(missing_ok=True)
+
+
+def _key(keys_dir: Path, asked: Asked) -> SigningKey:
+    key = load_signers(keys_dir).find(asked.use, asked.kid)
+    if key is None:
+        raise ReferralError(ErrorCode.UNAVAILABLE, reason="keys-missing", use=asked.use.value)
+    return key
+
+
+def spent(directory: Roster, signers: Signers, now: int) -> list[tuple[KeyUse, str]]:
+    """The keys at hand of which nothing counts that they sign from now on; but for the first token key, from which
+    cursors and nonces are derived.
+    """
+    first = directory.exchange_keys(KeyUse.TOKEN)[0].kid
+    ended = [(use, one.key.kid) for use in USES for one in directory.tenures(use) if one.ends_at <= now]
+    return [(use, kid) for use, kid in ended if kid != first and signers.find(use, kid) is not None]
 
 
 _REFUSALS: Final = frozenset(
@@ -149,46 +164,6 @@ _REFUSALS: Final = frozenset(
     }
 )
 """What the fold says of the change itself: asking again would change nothing."""
-
-
-def _key(keys_dir: Path, asked: Asked) -> SigningKey:
-    key = load_signers(keys_dir).find(asked.use, asked.kid)
-    if key is None:
-        raise ReferralError(ErrorCode.UNAVAILABLE, reason="keys-missing", use=asked.use.value)
-    return key
-
-
-def spent(keys_dir: Path, now: int) -> list[tuple[KeyUse, str]]:
-    """The keys of which nothing counts any more that they sign from now on, by what was answered; but for the first
-    token key, from which cursors and nonces are derived.
-
-    Raises MALFORMED for an answer that is none, OSError.
-    """
-    found: list[tuple[KeyUse, str]] = []
-    signers = load_signers(keys_dir)
-    for one in answers(keys_dir):
-        use, kid = KeyUse(one["use"]), one.get("replaces")
-        is_kept = use is KeyUse.TOKEN and one["first"] == kid
-        if kid is not None and not is_kept and one["until"] <= now and signers.find(use, kid) is not None:
-            found.append((use, kid))
-    return found
-
-
-def answers(keys_dir: Path) -> list[dict[str, Any]]:
-    """What was answered to every change that was asked for here. Raises MALFORMED, OSError."""
-    found: list[dict[str, Any]] = []
-    for path in sorted(keys_dir.glob("*.json")):
-        members = parse(path.read_bytes(), max_bytes=MAX_BYTES)
-        if not isinstance(members, dict) or not {"kid", "use", "v"} <= members.keys() or members["v"] != 1:
-            raise ReferralError(ErrorCode.MALFORMED, reason="members")
-        found.append(members)
-    return found
-
-
-def _described(keymap: KeyMap, use: KeyUse, tenure: Tenure) -> dict[str, Any]:
-    held = keymap.tenures(use)
-    until = next(one.ends_at for one in held if one.key.kid == tenure.replaces)
-    return {"first": held[0].key.kid, "from": tenure.begins_at, "replaces": tenure.replaces, "until": until}
 
 
 def _write(path: Path, raw: bytes) -> None:

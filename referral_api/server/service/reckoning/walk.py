@@ -11,6 +11,7 @@ Implements: R-30, R-90 to R-95; design §9.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -119,9 +120,16 @@ class _Walk:
         tree = Tree(self._conn, self._findings, KEYS)
         leaves: list[bytes] = []
         start: list[KeyMap] = []
-        for page in tree.pages(lambda: self._policy(start[0]) if start else None):
+        announced: list[KeyMap] = []
+        for page in tree.pages(lambda: self._policy(announced[0]) if announced else None):
             if not leaves and page[0][0] == 0:
                 self._report.hold(Check.KEYS_LOG, KEYS, 0, partial(self._start, page[0][1], root, start))
+                announced += [one.copy() for one in start]
+            # By which keys checkpoints may be signed: the exchange's own keys are verified even so.
+            with suppress(ReferralError):
+                for index, leaf in page:
+                    if announced and index == announced[0].size:
+                        announced[0].extend(leaf, verify=False)
             leaves += [leaf for _, leaf in page]
             self._progress("leaves keys", tree.size, tree.size)
         tree.edge(state)
