@@ -20,6 +20,7 @@ import typer
 from pydantic import ValidationError
 
 from referral_api.cli.admin_clock import clock
+from referral_api.cli.admin_keys import add_keys
 from referral_api.cli.admin_recovery import add_recovery
 from referral_api.cli.admin_settings import SETTINGS, ConfigFile, load_settings, setting_fault
 from referral_api.cli.invocation import Invocation, invocation, write_private_file
@@ -45,6 +46,7 @@ DEFAULT_PORT = 8440
 
 app = typer.Typer(no_args_is_help=True)
 add_recovery(app)
+add_keys(app)
 app.command("clock")(clock)
 
 
