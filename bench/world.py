@@ -18,7 +18,8 @@ import uvicorn
 
 from referral_api.client import admission, sdk
 from referral_api.client.enrolment import Joining
-from referral_api.client.keystore import CredentialKeys, InsecureKdfForTests, Keystore
+from referral_api.client.compartment import InsecureKdfForTests
+from referral_api.client.keystore import CredentialKeys, Keystore
 from referral_api.client.profile import ProfileDir
 from referral_api.client.session import Session
 from referral_api.domain.words import Act, CredentialKind

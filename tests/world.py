@@ -24,9 +24,10 @@ from typing import Any, Self, TypeVar
 
 from referral_api.auditlog.policy import Policy, format_policy
 from referral_api.client import sdk
+from referral_api.client.compartment import InsecureKdfForTests
 from referral_api.client.delivery import Opened
 from referral_api.client.enrolment import Joined, Joining
-from referral_api.client.keystore import InsecureKdfForTests, new_service_secret
+from referral_api.client.keystore import new_service_secret
 from referral_api.client.outbox import Entry
 from referral_api.client.sdk import Client
 from referral_api.client.submission import Composition

@@ -22,6 +22,7 @@ from pydantic import ValidationError
 from referral_api.cli.admin_clock import clock
 from referral_api.cli.admin_keys import add_keys
 from referral_api.cli.admin_recovery import add_recovery
+from referral_api.cli.admin_revoke import revoke
 from referral_api.cli.admin_settings import SETTINGS, ConfigFile, load_settings, setting_fault
 from referral_api.cli.invocation import Invocation, invocation, write_private_file
 from referral_api.cli.output import Fault, Shown
@@ -48,6 +49,7 @@ app = typer.Typer(no_args_is_help=True)
 add_recovery(app)
 add_keys(app)
 app.command("clock")(clock)
+app.command("revoke")(revoke)
 
 
 @app.command("init")

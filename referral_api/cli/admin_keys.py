@@ -129,7 +129,7 @@ def prune(ctx: typer.Context, config: ConfigFile = Path(SETTINGS)) -> None:
 
 
 def _await(settings: Settings, asked: Asked) -> tuple[KeyMap, Tenure] | None:
-    """The key as it was announced; None where no exchange took up the question in time. Raises what the fold refused."""
+    """The key as it was announced; None where no exchange took up the question in time. Raises the fold's refusal."""
     ends = time.monotonic() + WAIT_S
     refusal = asked.refusal(settings.keys_dir)
     while time.monotonic() < ends:

@@ -1,4 +1,4 @@
-"""Who is who: `whoami`, `units`, `keys`. Read from the replicated keys log, never from what the exchange says of it.
+"""Who is who: `whoami`, `units`. Read from the replicated keys log, never from what the exchange says of it.
 
 Must never: show a key as usable that the keys log does not vouch for.
 
@@ -28,9 +28,6 @@ def register(app: typer.Typer) -> None:
     units.command("list")(units_list)
     units.command("show")(units_show)
     app.add_typer(units, name="units")
-    keys = typer.Typer(no_args_is_help=True)
-    keys.command("show")(keys_show)
-    app.add_typer(keys, name="keys")
 
 
 def whoami(ctx: typer.Context) -> None:
@@ -72,8 +69,8 @@ def units_list(ctx: typer.Context) -> None:
     """The units of the directory, and which of them can be sealed to now."""
     call = invocation(ctx)
     with call.anyone() as client:
-        _follow_keys(client)
-        rows = [_party_data(client, party) for party in client.parties() if party.role is Role.POLICE_UNIT]
+        follow_keys(client)
+        rows = [party_data(client, party) for party in client.parties() if party.role is Role.POLICE_UNIT]
     screen = call.screen
     cells = [
         [
@@ -94,11 +91,11 @@ def units_show(ctx: typer.Context, unit: Annotated[str, typer.Argument()]) -> No
     """One party of the directory."""
     call = invocation(ctx)
     with call.anyone() as client:
-        _follow_keys(client)
+        follow_keys(client)
         party = next((one for one in client.parties() if one.id == unit), None)
         if party is None:
             raise ReferralError(ErrorCode.NOT_FOUND)
-        data = _party_data(client, party)
+        data = party_data(client, party)
     call.show(
         Shown(
             {"unit": data}, _party_lines(call, data), [f"referral send {call.screen.say('place.file')} --unit {unit}"]
@@ -106,44 +103,15 @@ def units_show(ctx: typer.Context, unit: Annotated[str, typer.Argument()]) -> No
     )
 
 
-def keys_show(ctx: typer.Context) -> None:
-    """The credentials and keys of one's own party."""
-    call = invocation(ctx)
-    with call.anyone() as client:
-        _follow_keys(client)
-        party = client.session.keymap.find_party(client.profile.party)
-        if party is None:
-            raise ReferralError(ErrorCode.NOT_ENROLLED)
-        own = {client.profile.person, client.profile.service}
-        data = _party_data(client, party)
-    screen = call.screen
-    rows = [
-        [
-            one["id"],
-            one["kind"],
-            screen.say("yes" if one["keyholder"] else "no"),
-            screen.at(one["until"]),
-            one["access"],
-        ]
-        for one in data["credentials"]
-    ]
-    columns = ("col.credential", "col.kind", "col.keyholder", "col.until", "col.key")
-    lines: list[Any] = [screen.table(columns, rows)]
-    enc = [[one["use"], one["station"] or "—", screen.at(one["until"]), one["kid"]] for one in data["enc"]]
-    if enc:
-        lines += ["", screen.table(("col.use", "col.station", "col.until", "col.key"), enc)]
-    mine = [one["id"] for one in data["credentials"] if one["id"] in own]
-    call.show(Shown({"party": data, "mine": mine}, lines, ["referral whoami"]))
-
-
-def _follow_keys(client: Client) -> None:
+def follow_keys(client: Client) -> None:
     """The newest keys, and how old it is what this client would seal by."""
     client.sync_keys()
     session = client.session
     session.stale_since = freshness.stale_since(client.directory, session.replica, session.now())
 
 
-def _party_data(client: Client, party: Party) -> dict[str, Any]:
+def party_data(client: Client, party: Party) -> dict[str, Any]:
+    """A party as `--json` shows it, by the replicated keys log."""
     sealable = client.session.keymap.sealable(party.id, client.session.now())
     return {
         "id": party.id,

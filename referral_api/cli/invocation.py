@@ -21,7 +21,9 @@ import typer
 import yaml
 
 from referral_api.cli.output import Exit, Fault, Screen, Shown
-from referral_api.client.keystore import MIN_PASSPHRASE_CHARACTERS, Keystore, read_service_secret
+from referral_api.cli.upkeep import KeepingClient
+from referral_api.client.compartment import MIN_PASSPHRASE_CHARACTERS
+from referral_api.client.keystore import Keystore, read_service_secret
 from referral_api.client.profile import Profile, ProfileDir
 from referral_api.client.sdk import Client
 from referral_api.domain.errors import ErrorCode, ReferralError
@@ -50,6 +52,7 @@ class Invocation:
     passphrase_file: Path | None
     service_key: Path | None
     _clients: list[Client] = field(default_factory=list)
+    _passphrase: str | None = field(default=None, repr=False)
 
     @property
     def directory(self) -> ProfileDir:
@@ -68,7 +71,9 @@ class Invocation:
         """The person of this profile, asked for the passphrase. Raises NOT_ENROLLED, LOCKED."""
         if not Keystore.open(self.directory).has(CredentialKind.PERSON):
             raise ReferralError(ErrorCode.NOT_ENROLLED, kind=CredentialKind.PERSON.value)
-        return self._made(Client.person(self.profile_dir, self.passphrase(), **self._options()))
+        client = KeepingClient.person(self.profile_dir, self.passphrase(), **self._options())
+        client.keep_up_with(self.screen, self.passphrase())
+        return self._made(client)
 
     def service(self) -> Client:
         """The service of this profile, with its key file. Raises NOT_ENROLLED, LOCKED."""
@@ -106,11 +111,14 @@ class Invocation:
             raise Fault("service-key-missing", Exit.NOT_ENROLLED, path=path) from None
 
     def passphrase(self) -> str:
-        """The person's passphrase, from its file or from the terminal."""
-        if self.passphrase_file is not None:
-            return read_line(self.passphrase_file)
-        self._demand_terminal("passphrase-not-asked", Exit.NOT_ENROLLED)
-        return getpass.getpass(self.screen.say("ask.passphrase") + " ")
+        """The person's passphrase, from its file or from the terminal, asked for once a call."""
+        if self._passphrase is None:
+            if self.passphrase_file is not None:
+                self._passphrase = read_line(self.passphrase_file)
+            else:
+                self._demand_terminal("passphrase-not-asked", Exit.NOT_ENROLLED)
+                self._passphrase = getpass.getpass(self.screen.say("ask.passphrase") + " ")
+        return self._passphrase
 
     def new_passphrase(self) -> str:
         """A passphrase for a new keystore: typed twice alike, or from its file. Raises LOCKED (`too-short`)."""

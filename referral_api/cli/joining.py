@@ -32,7 +32,8 @@ from referral_api.client.sdk import Client
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import CredentialKind
 from referral_api.formats.directory_bodies import Entry
-from referral_api.formats.enrolment import MAX_INVITATION_BYTES, parse_invitation
+from referral_api.formats.enrolment import MAX_INVITATION_BYTES, parse_invitation, recovery_statement
+from referral_api.formats.parties import Approver
 
 QR_SCHEME = "referral-code:1"
 """How the text of the QR code begins: what it is, and its form; party and thirty digits follow."""
@@ -50,14 +51,15 @@ def invite(
     out: Annotated[Path, typer.Option("--out", "-o")],
     entry: EntryFile = None,
     kind: Annotated[list[CredentialKind] | None, typer.Option("--kind")] = None,
+    recover: Annotated[str | None, typer.Option("--recover")] = None,
 ) -> None:
-    """Invite a new party (`--entry`), or somebody into one's own; writes the invitation file."""
+    """Invite a new party (`--entry`), one that has lost its keyholders (`--recover`), or somebody into one's own."""
     call = invocation(ctx)
-    kinds = kind or list(CredentialKind)
+    kinds = kind or ([CredentialKind.PERSON] if recover is not None else list(CredentialKind))
     if out.exists():
         raise Fault("file-exists", path=out)
     with call.person() as client:
-        party = read_document(entry) if entry is not None else _own_entry(client)
+        party = read_document(entry) if entry is not None else _entry_of(client, recover or client.profile.party)
         raw = client.invite(party, kinds)
     write_private_file(out, raw)
     invitation = parse_invitation(raw)
@@ -66,6 +68,7 @@ def invite(
         call.screen.say("turn.invitee"),
     ]
     follow = f"referral enrol {out.name}" + ("" if entry is None else f" --entry {entry.name}")
+    follow += " --keyholder" if recover is not None else ""
     data = {"party": invitation.party, "file": str(out), "expires_at": _s(invitation), "turn": "invitee"}
     call.show(Shown(data, lines, [follow]))
 
@@ -133,10 +136,12 @@ def approve(
         applicant = _applicant(client, enrolment)
         call.screen.talk("approve.who", party=applicant.party, asks=_kinds(applicant))
         _show_entry(call, applicant.proposal.entry)
+        _show_recovery(call, client, applicant)
         confirmed = client.approve(applicant, call.typed_code(applicant.code, code_file))
         pending = client.session.keymap.find_pending(applicant.party)
     place = confirmed.receipt.payload.log
-    turn = "second_keyholder" if pending is not None else "done"
+    waits = {Approver.KEYHOLDER: "second_keyholder", Approver.SECOND_REGISTRAR: "second_registrar"}
+    turn = "done" if pending is None else waits.get(pending.waits_for, "done")
     lines = [
         call.screen.say("approve.done", party=applicant.party, log=place.origin, index=place.index),
         call.screen.say(f"turn.{turn}"),
@@ -156,7 +161,7 @@ def _show_joined(call: Invocation, joined: Joined, *, qr: bool) -> None:
     lines: list[Any] = [screen.say("enrol.done", party=profile.party, path=call.profile_dir)]
     if joined.turn == "done":
         lines = [screen.say("enrol.in_effect", party=profile.party)]
-    elif joined.turn in ("exchange", "registrar", "keyholder", "second_keyholder"):
+    elif joined.turn in ("exchange", "registrar", "keyholder", "second_keyholder", "second_registrar"):
         lines += [screen.say("enrol.code"), f"    {joined.code}"]
         if qr or screen.is_looked_at:
             lines.append(qr_code(f"{QR_SCHEME}:{profile.party}:{joined.code.replace(' ', '')}"))
@@ -192,11 +197,12 @@ def _service_secret(call: Invocation) -> bytes:
     return secret
 
 
-def _own_entry(client: Client) -> dict[str, Any]:
+def _entry_of(client: Client, named: str) -> dict[str, Any]:
+    """How a party stands in the directory. Raises NOT_ENROLLED, NOT_FOUND."""
     client.sync_keys()
-    party = client.session.keymap.find_party(client.profile.party)
+    party = client.session.keymap.find_party(named)
     if party is None:
-        raise ReferralError(ErrorCode.NOT_ENROLLED)
+        raise ReferralError(ErrorCode.NOT_ENROLLED if named == client.profile.party else ErrorCode.NOT_FOUND)
     return party.entry.wire()
 
 
@@ -227,6 +233,21 @@ def _show_entry(call: Invocation, entry: Entry | None) -> None:
             escalation=", ".join(entry.escalation) or "-",
         )
         call.screen.talk("approve.compare")
+
+
+def _show_recovery(call: Invocation, client: Client, applicant: Applicant) -> None:
+    """Who is dropped, where registrar persons give a party new keyholders."""
+    party = client.session.keymap.find_party(applicant.party)
+    if party is None or applicant.turn not in ("registrar", "second_registrar"):
+        return
+    pending = client.session.keymap.find_pending(applicant.party)
+    if pending is not None:
+        kept = {one.id for one in pending.body.credentials}
+    else:
+        body = recovery_statement(party, applicant.proposal, client.session.keymap.find_key)
+        kept = {str(one["id"]) for one in body["credentials"]}
+    dropped = [f"{party.id}.{one.id}" for one in party.body.credentials if one.id not in kept]
+    call.screen.talk("approve.recovery", party=party.id, dropped=", ".join(dropped) or "-")
 
 
 def _kinds(one: Applicant) -> str:

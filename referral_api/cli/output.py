@@ -277,6 +277,10 @@ def _own_words(code: ErrorCode, facts: Mapping[str, Any]) -> str | None:
         return "log-absent"
     if code is ErrorCode.RECEIPT_MISMATCH and facts.get("member") == "absent":
         return "receipt-absent"
+    if code is ErrorCode.STATEMENT_OUT_OF_SEQUENCE and facts.get("reason") == "objection-window":
+        return "objection-window"
+    if code is ErrorCode.MALFORMED and facts.get("reason") in ("words", "word", "checksum"):
+        return "words-wrong"
     return None
 
 

@@ -16,6 +16,7 @@ from referral_api.cli.texts_evidence import EVIDENCE
 from referral_api.cli.texts_faults import FAULTS
 from referral_api.cli.texts_fields import FIELDS
 from referral_api.cli.texts_help import HELP
+from referral_api.cli.texts_keys import KEYS
 from referral_api.cli.texts_loss import LOSS
 from referral_api.cli.texts_recovery import RECOVERY
 from referral_api.cli.texts_screens import SCREENS
@@ -23,7 +24,7 @@ from referral_api.cli.texts_serverkeys import SERVER_KEYS
 from referral_api.domain.catalogue import Language
 
 __all__ = ["FAULTS", "FIELDS", "HELP", "PARTS", "SCREENS", "TEXTS", "find", "say"]
-PARTS: Final = (SCREENS, AUDIT, FAULTS, HELP, FIELDS, RECOVERY, EVIDENCE, LOSS, SERVER_KEYS)
+PARTS: Final = (SCREENS, AUDIT, FAULTS, HELP, FIELDS, RECOVERY, EVIDENCE, LOSS, KEYS, SERVER_KEYS)
 TEXTS: Final[Mapping[str, tuple[str, str]]] = {key: words for part in PARTS for key, words in part.items()}
 _PLACE: Final[Mapping[Language, int]] = {"es": 0, "en": 1}
 

@@ -26,7 +26,7 @@ SERVER_KEYS: Final[Mapping[str, tuple[str, str]]] = {
         "It is in {path}. Take it into your backups; where there are other hosts, bring it to them before then.",
     ),
     "rekey.pinned": (
-        "Quien fijó la clave de los registros (testigos, otros programas) debe agregar estas antes de que acabe la otra:",
+        "Quien fijó la clave de los registros (testigos, otros programas) debe agregar éstas antes de que acabe:",
         "Whoever pinned the logs' key (witnesses, other programs) must add these before the other one ends:",
     ),
     "rekey.waits": (

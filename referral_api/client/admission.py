@@ -11,7 +11,7 @@ Implements: R-32, R-34 to R-36 (the approver's side); design §5.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,11 +31,12 @@ from referral_api.formats.enrolment import (
     enrolment_code,
     next_statement,
     parse_turn,
+    recovery_statement,
     verify_code,
 )
 from referral_api.formats.key_entry import ENCRYPTION_USES, RawKeyEntry, parse_key_entry, verify_key_entry
 from referral_api.formats.keys import Alg
-from referral_api.formats.parties import Approver
+from referral_api.formats.parties import Approver, Party
 from referral_api.formats.strict_json import sha256_b64u, unb64u
 
 INVITATION_TERM_S = 72 * 3600
@@ -88,6 +89,7 @@ def applicants(session: Session) -> list[Applicant]:
 
     Raises what their verification raises: one false document in the list is an alarm, not a line to leave out.
     """
+    session.sync_keys()
     answer = session.read_json(exchange.enrolments()).get("enrolments")
     if not isinstance(answer, list):
         raise ReferralError(ErrorCode.MALFORMED, reason="members")
@@ -97,35 +99,41 @@ def applicants(session: Session) -> list[Applicant]:
 def approve(session: Session, keys: CredentialKeys, applicant: Applicant, typed_code: str, act_id: ActId) -> Confirmed:
     """Sign for an applicant, once the typed digits are those computed here.
 
-    A registrar approves a new party's statement; a keyholder writes the statement that takes the applicant in. Raises
-    CODE_MISMATCH before anything is signed.
+    A registrar approves a new party's statement; a keyholder writes the statement that takes the applicant in, and a
+    registrar person the one that gives a party new keyholders (R-32 e). Raises CODE_MISMATCH before anything is signed.
     """
     code_sha256 = verify_code(typed_code, applicant.code)
     if applicant.statement is not None:
         body = {"party": applicant.party, "statement": applicant.statement.digest, "code_sha256": code_sha256}
         return send_directory_act(session, keys, Act.APPROVE_STATEMENT, body, act_id)
-    party = session.sync_keys().keymap.find_party(applicant.party)
-    if party is None or party.id != session.profile.party:
+    keymap = session.sync_keys().keymap
+    party = keymap.find_party(applicant.party)
+    if party is not None and applicant.turn == "registrar":
+        body = recovery_statement(party, applicant.proposal, keymap.find_key)
+    elif party is not None and party.id == session.profile.party:
+        body = next_statement(party, applicant.proposal, keymap.find_key, session.now())
+    else:
         raise ReferralError(ErrorCode.NOT_PERMITTED, needs="keyholder")
-    body = next_statement(party, applicant.proposal, session.now())
     return send_directory_act(session, keys, Act.STATEMENT, body, act_id, enrolment=applicant.enrolment)
 
 
 def second(session: Session, keys: CredentialKeys, applicant: Applicant, typed_code: str, act_id: ActId) -> Confirmed:
-    """Approve, as a second keyholder, the statement that another keyholder wrote for an applicant.
+    """Approve the statement that another person wrote for an applicant: as second keyholder, or second registrar.
 
     The statement on the keys log must list exactly what the digits cover. Raises CODE_MISMATCH,
-    STATEMENT_OUT_OF_SEQUENCE.
+    STATEMENT_OUT_OF_SEQUENCE (`not-pending`; `objection-window` with `opens_at`: a recovery may not take effect yet).
     """
     code_sha256 = verify_code(typed_code, applicant.code)
     pending = session.sync_keys().keymap.find_pending(applicant.party)
-    if pending is None or pending.waits_for is not Approver.KEYHOLDER:
+    if pending is None or pending.waits_for not in (Approver.KEYHOLDER, Approver.SECOND_REGISTRAR):
         raise ReferralError(ErrorCode.STATEMENT_OUT_OF_SEQUENCE, reason="not-pending")
     listed = {credential.id: credential for credential in pending.body.credentials}
     if any(listed.get(credential.id) != credential for credential in applicant.proposal.credentials):
         raise ReferralError(ErrorCode.CODE_MISMATCH, reason="differs")
     if not {key.kid for key in applicant.proposal.enc} <= {key.kid for key in pending.body.enc}:
         raise ReferralError(ErrorCode.CODE_MISMATCH, reason="differs")
+    if session.now() < pending.opens_at:
+        raise ReferralError(ErrorCode.STATEMENT_OUT_OF_SEQUENCE, reason="objection-window", opens_at=pending.opens_at)
     body = {"party": applicant.party, "statement": pending.digest, "code_sha256": code_sha256}
     return send_directory_act(session, keys, Act.APPROVE_STATEMENT, body, act_id)
 
@@ -176,9 +184,7 @@ def _verify_applicant(session: Session, one: Mapping[str, Any]) -> Applicant:
     entries = _verify_entries(completion, party, nonce)
     known = {entry.kid: entry for entry in entries}
     proposal = completion.proposal
-    # A key that is proposed and has no entry here would not be in the digits.
-    if set(proposal.kids()) != known.keys():
-        raise ReferralError(ErrorCode.CODE_MISMATCH, reason="keys")
+    _check_covered(session.keymap.find_party(party), proposal, known.keys())
     statement = None
     if completion.statement is not None:
         statement = _verify_first_statement(session, completion.statement, party, proposal, known)
@@ -193,6 +199,18 @@ def _verify_applicant(session: Session, one: Mapping[str, Any]) -> Applicant:
         entry=proposal.entry,
     )
     return Applicant(enrolment, party, whose, Digest(nonce), entries, proposal, statement, code)
+
+
+def _check_covered(party: Party | None, proposal: Proposal, entries: Collection[Kid]) -> None:
+    """Every key proposed has its entry here, or is listed already for the very credential that goes on with it.
+
+    Another one would not be among the keys of the digits. Raises CODE_MISMATCH (`keys`).
+    """
+    held = {one.id: {one.access, *one.seal} for one in (party.body.credentials if party is not None else ())}
+    kept = {kid for one in proposal.credentials for kid in held.get(one.id, set())}
+    proposed = set(proposal.kids())
+    if not set(entries) <= proposed or not proposed <= {*entries, *kept}:
+        raise ReferralError(ErrorCode.CODE_MISMATCH, reason="keys")
 
 
 def _verify_entries(completion: Completion, party: str, nonce: str) -> tuple[RawKeyEntry, ...]:

@@ -211,7 +211,8 @@ def _open(
     """Open what a verified act names by digest, and hold it against that act and against what we know ourselves."""
     # What is passed on was first sealed beside the submit or a supplement.
     first = [one for one in referral.acts if one.accepted and one.act.act in (Act.SUBMIT, Act.SUPPLEMENT)]
-    opened = sealing.open_bundle(raw, private_keys, _find_sender(session, [shown]), _find_sender(session, first))
+    senders = (_find_sender(session, [shown]), _find_sender(session, first))
+    opened = sealing.open_bundle(raw, private_keys, *senders, kept=session.opened)
     named = sealed_of(shown.act.body)
     if named is None or (opened.sealed.sha256, opened.sealed.size) != (named.sha256, named.size):
         raise ReferralError(ErrorCode.DIGEST_MISMATCH, reason="bundle")

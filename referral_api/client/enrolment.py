@@ -16,7 +16,8 @@ from typing import Any
 
 from referral_api.client import exchange, sealing
 from referral_api.client.ambient import Ambient
-from referral_api.client.keystore import CredentialKeys, Kdf, Keystore, Secret, new_credential_keys
+from referral_api.client.compartment import Kdf
+from referral_api.client.keystore import CredentialKeys, Keystore, Secret, new_credential_keys
 from referral_api.client.profile import Language, Profile, ProfileDir, read_private, write_private
 from referral_api.client.session import Session
 from referral_api.domain.errors import ErrorCode, ReferralError
@@ -104,13 +105,7 @@ def _propose(ambient: Ambient, directory: ProfileDir, what: Joining, session: Se
     person, service = _make_keys(ambient, what, now)
     private = [sealing.enc_private_key(secret.alg, secret.secret) for secret in person.enc]
     secret_text = what.invitation.secret
-    answer = session.read_json(exchange.begin_enrolment(secret_text, [key.public.jwk for key in private]))
-    with exchange.told():
-        begun = Begun.parse(answer, code=ErrorCode.MALFORMED)
-    sealed = {challenge.kid: unb64u(challenge.sealed) for challenge in begun.challenges}
-    if sealed.keys() != {key.kid for key in private}:
-        raise ReferralError(ErrorCode.POSSESSION_NOT_PROVED, reason="challenges")
-    nonces = {key.kid: sealing.answer_challenge(key, sealed[key.kid]) for key in private}
+    begun, nonces = begin(session, secret_text, private)
     entries = _own_entries(what, person, service, now) + [
         _entry(what, KeyUse.ENC, key.public.jwk, person.signers(), sha256_b64u(nonces[key.kid]), now) for key in private
     ]
@@ -132,8 +127,23 @@ def _propose(ambient: Ambient, directory: ProfileDir, what: Joining, session: Se
         keystore.keep_service(service, what.service_secret)
     write_private(
         directory.enrolment,
-        canonical({"completion": completion, "enrolment": begun.enrolment, "secret": secret_text, "v": 1}),
+        canonical({"completion": completion, "enrolment": begun, "secret": secret_text, "v": 1}),
     )
+
+
+def begin(session: Session, secret: str, private: Sequence[sealing.EncPrivateKey]) -> tuple[str, dict[Kid, bytes]]:
+    """Begin an enrolment with an invitation's secret: its id, and the nonces that prove who holds these keys (R-35).
+
+    Raises INVITE_UNKNOWN, INVITE_EXPIRED, INVITE_USED; KEY_UNSUITABLE, KEY_REUSED; POSSESSION_NOT_PROVED (`challenges`)
+    where the exchange asks for something else, DECRYPT_FAILED.
+    """
+    answer = session.read_json(exchange.begin_enrolment(secret, [key.public.jwk for key in private]))
+    with exchange.told():
+        begun = Begun.parse(answer, code=ErrorCode.MALFORMED)
+    sealed = {challenge.kid: unb64u(challenge.sealed) for challenge in begun.challenges}
+    if sealed.keys() != {key.kid for key in private}:
+        raise ReferralError(ErrorCode.POSSESSION_NOT_PROVED, reason="challenges")
+    return begun.enrolment, {key.kid: sealing.answer_challenge(key, sealed[key.kid]) for key in private}
 
 
 def resume(directory: ProfileDir, session: Session) -> Joined:
@@ -153,7 +163,7 @@ def turn(directory: ProfileDir, session: Session) -> Joined:
 def _joined(session: Session, state: Mapping[str, Any], completion: Completion, answer: Mapping[str, Any]) -> Joined:
     with exchange.told():
         turn = parse_turn(answer, TURNS)
-    return Joined(state["enrolment"], _code(session.profile, state["secret"], completion), turn)
+    return Joined(state["enrolment"], code_of(session.profile, state["secret"], completion), turn)
 
 
 def profile_of(what: Joining) -> Profile:
@@ -273,7 +283,8 @@ def _state(directory: ProfileDir) -> tuple[dict[str, Any], Completion]:
     return state, Completion.parse(state["completion"], code=ErrorCode.KEYSTORE_CORRUPT)
 
 
-def _code(profile: Profile, secret: str, completion: Completion) -> str:
+def code_of(profile: Profile, secret: str, completion: Completion) -> str:
+    """The thirty digits of what this completion proposes (R-36)."""
     return enrolment_code(
         root=unb64u(profile.root),
         issuer=profile.issuer,

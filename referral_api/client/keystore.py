@@ -3,18 +3,16 @@
 *service* holds what polls and submits with nobody there, and opens with 32 bytes of a key file or systemd credential;
 *person* holds what binds a human being, and opens with a passphrase through Argon2id. Each is AES-256-GCM under its own
 key, and authenticates the exact bytes of its header: derivation parameters, credential, issuer and root. A damaged file
-says so (KEYSTORE_CORRUPT) and a wrong secret says that (LOCKED), because people act differently on the two. Parameters
-are capped before anything is derived: a foreign file cannot make us burn a machine.
+says so and so does a wrong secret; compartment.py seals and opens.
 
-Must never: write a secret unsealed, take weaker derivation parameters from a file or the environment, or sign or open.
+Must never: write a secret unsealed, or sign or open.
 
-Implements: design §5 (two compartments), §12; RFC 9106 (Argon2id), RFC 5869 (HKDF), NIST SP 800-38D (GCM).
+Implements: design §5 (two compartments), §12.
 """
 
 from __future__ import annotations
 
 import secrets
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,10 +20,17 @@ from typing import Any
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from referral_api.client.compartment import (
+    Compartment,
+    Kdf,
+    open_compartment,
+    parse_compartment,
+    parse_header,
+    passphrase_bytes,
+    seal_with_key,
+    seal_with_passphrase,
+)
 from referral_api.client.profile import (
     MAX_FILE_BYTES,
     Profile,
@@ -36,34 +41,13 @@ from referral_api.client.profile import (
     write_private,
 )
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.words import CredentialId, CredentialKind
+from referral_api.domain.words import CredentialId, CredentialKind, Kid
 from referral_api.formats.keys import ENCRYPTION_ALGS, SIGNATURE_ALGS, Alg, SoftwareSigningKey, signing_key
 from referral_api.formats.strict_json import b64u, canonical, parse, sha256_b64u, unb64u
 
 SERVICE_SECRET_BYTES = 32
-MIN_PASSPHRASE_CHARACTERS = 12
-_SALT_BYTES, _KEY_BYTES, _NONCE_BYTES, _TAG_BYTES = 16, 32, 12, 16
-_MAX_KIB, _MAX_PASSES, _MAX_LANES = 1 << 20, 10, 8
-_MIN_KIB = 8
-_HKDF_INFO = b"referral-1/keystore-service"
-
-
-@dataclass(frozen=True, slots=True)
-class Kdf:
-    """Argon2id parameters: memory in KiB, passes, lanes. The default takes 0.7 s of a 2026 office machine."""
-
-    memory_kib: int = 256 * 1024
-    passes: int = 3
-    lanes: int = 2
-
-
-@dataclass(frozen=True, slots=True)
-class InsecureKdfForTests(Kdf):
-    """Parameters so weak that a test suite can afford them. Only code that names this class gets them."""
-
-    memory_kib: int = 64
-    passes: int = 1
-    lanes: int = 1
+_KEY_BYTES, _NONCE_BYTES = 32, 12
+_BOUND = frozenset({"credential", "issuer", "root"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +65,19 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class CredentialKeys:
-    """Everything secret of one credential. `storage` re-seals on this machine what was opened on it."""
+    """Everything secret of one credential. `storage` re-seals on this machine what was opened on it.
+
+    `coming` are seal keys that are to follow these, once a statement with them is in effect; `destroyed` encryption
+    keys whose private halves are gone from here, while the exchange has not been told yet.
+    """
 
     credential: CredentialId
     access: Secret
     seal: tuple[Secret, ...]
     enc: tuple[Secret, ...]
     storage: bytes = field(repr=False)
+    coming: tuple[Secret, ...] = ()
+    destroyed: tuple[Kid, ...] = ()
 
     def signers(self) -> tuple[SoftwareSigningKey, ...]:
         """The seal keys, in the order in which an act carries their signatures."""
@@ -139,19 +129,12 @@ def new_service_secret() -> bytes:
     return secrets.token_bytes(SERVICE_SECRET_BYTES)
 
 
-@dataclass(frozen=True, slots=True)
-class _Sealed:
-    """One compartment as it stands in the file. `header` is authenticated exactly as written."""
-
-    header: bytes
-    nonce: bytes
-    ciphertext: bytes
-
-
 class Keystore:
     """The file, read once. Every change replaces it as a whole; `profile` is what it says in clear."""
 
-    def __init__(self, directory: ProfileDir, profile: Profile, compartments: dict[CredentialKind, _Sealed]) -> None:
+    def __init__(
+        self, directory: ProfileDir, profile: Profile, compartments: dict[CredentialKind, Compartment]
+    ) -> None:
         self._directory = directory
         self._compartments = compartments
         self.profile = profile
@@ -186,7 +169,7 @@ class Keystore:
         if document.pop("sha256") != sha256_b64u(canonical(document)) or document["v"] != 1:
             raise corrupt("checksum")
         compartments = {
-            kind: _parse_sealed(document[kind.value]) for kind in CredentialKind if document[kind.value] is not None
+            kind: parse_compartment(document[kind.value]) for kind in CredentialKind if document[kind.value] is not None
         }
         return cls(directory, parse_profile(document["profile"]), compartments)
 
@@ -203,39 +186,34 @@ class Keystore:
 
     def keep_person(self, keys: CredentialKeys, passphrase: str, kdf: Kdf | None = None) -> None:
         """Seal the person's compartment with a passphrase. Raises LOCKED (`too-short`, `minimum`)."""
-        if len(passphrase) < MIN_PASSPHRASE_CHARACTERS:
-            raise ReferralError(ErrorCode.LOCKED, reason="too-short", minimum=MIN_PASSPHRASE_CHARACTERS)
-        kdf = kdf or Kdf()
-        parameters = {"kdf": "argon2id", "lanes": kdf.lanes, "memory_kib": kdf.memory_kib, "passes": kdf.passes}
-        self._keep(CredentialKind.PERSON, keys, parameters, _passphrase_bytes(passphrase))
+        bound = self._bound(CredentialKind.PERSON, keys)
+        sealed = seal_with_passphrase(bound, _encode_keys(keys), passphrase, kdf)
+        self._keep(CredentialKind.PERSON, keys, sealed)
 
     def keep_service(self, keys: CredentialKeys, secret: bytes) -> None:
         """Seal the service's compartment with the 32 bytes of its key file."""
-        self._keep(CredentialKind.SERVICE, keys, {"kdf": "hkdf-sha256"}, _service_secret(secret))
+        bound = self._bound(CredentialKind.SERVICE, keys)
+        sealed = seal_with_key(bound, _encode_keys(keys), _service_secret(secret))
+        self._keep(CredentialKind.SERVICE, keys, sealed)
 
     def unlock_person(self, passphrase: str) -> CredentialKeys:
         """Open the person's compartment. Raises NOT_ENROLLED, LOCKED (`wrong-secret`), KEYSTORE_CORRUPT."""
-        return self._unlock(CredentialKind.PERSON, _passphrase_bytes(passphrase))
+        return self._unlock(CredentialKind.PERSON, passphrase_bytes(passphrase))
 
     def unlock_service(self, secret: bytes) -> CredentialKeys:
         """Open the service's compartment. Raises NOT_ENROLLED, LOCKED (`wrong-secret`, `length`), KEYSTORE_CORRUPT."""
         return self._unlock(CredentialKind.SERVICE, _service_secret(secret))
 
-    def _keep(self, kind: CredentialKind, keys: CredentialKeys, parameters: dict[str, Any], secret: bytes) -> None:
-        header = canonical(
-            parameters
-            | {
-                "compartment": kind.value,
-                "credential": keys.credential,
-                "issuer": self.profile.issuer,
-                "root": self.profile.root,
-                "salt": b64u(secrets.token_bytes(_SALT_BYTES)),
-                "v": 1,
-            }
-        )
-        nonce = secrets.token_bytes(_NONCE_BYTES)
-        key = _derive(_parse_header(header, kind), secret)
-        self._compartments[kind] = _Sealed(header, nonce, AESGCM(key).encrypt(nonce, _encode_keys(keys), header))
+    def _bound(self, kind: CredentialKind, keys: CredentialKeys) -> dict[str, Any]:
+        return {
+            "compartment": kind.value,
+            "credential": keys.credential,
+            "issuer": self.profile.issuer,
+            "root": self.profile.root,
+        }
+
+    def _keep(self, kind: CredentialKind, keys: CredentialKeys, sealed: Compartment) -> None:
+        self._compartments[kind] = sealed
         self.profile = self.profile.enrolled(kind, keys.credential)
         self._write()
 
@@ -243,13 +221,13 @@ class Keystore:
         sealed = self._compartments.get(kind)
         if sealed is None:
             raise ReferralError(ErrorCode.NOT_ENROLLED, kind=kind.value)
-        header = _parse_header(sealed.header, kind)
+        header = parse_header(sealed.header, kind.value, _BOUND, passphrase=kind is CredentialKind.PERSON)
         if (header["issuer"], header["root"]) != (self.profile.issuer, self.profile.root):
             raise corrupt("profile")
         try:
-            raw = AESGCM(_derive(header, secret)).decrypt(sealed.nonce, sealed.ciphertext, sealed.header)
-        except InvalidTag:
-            raise ReferralError(ErrorCode.LOCKED, reason="wrong-secret", kind=kind.value) from None
+            raw = open_compartment(sealed, header, secret)
+        except ReferralError as error:
+            raise ReferralError(error.code, **error.facts, kind=kind.value) from None
         keys = _decode_keys(raw)
         if keys.credential != header["credential"] or keys.credential != self.profile.credential(kind):
             raise corrupt("contents")
@@ -258,11 +236,7 @@ class Keystore:
     def _write(self) -> None:
         document: dict[str, Any] = {"person": None, "profile": self.profile.wire(), "service": None, "v": 1}
         for kind, sealed in self._compartments.items():
-            document[kind.value] = {
-                "ciphertext": b64u(sealed.ciphertext),
-                "header": b64u(sealed.header),
-                "nonce": b64u(sealed.nonce),
-            }
+            document[kind.value] = sealed.wire()
         write_private(self._directory.keystore, canonical(document | {"sha256": sha256_b64u(canonical(document))}))
 
 
@@ -282,62 +256,6 @@ def _service_secret(secret: bytes) -> bytes:
     return secret
 
 
-def _passphrase_bytes(passphrase: str) -> bytes:
-    # One passphrase may be typed composed on one keyboard and decomposed on another (RFC 8265 §4.2).
-    return unicodedata.normalize("NFC", passphrase).encode("utf-8")
-
-
-def _parse_sealed(value: Any) -> _Sealed:
-    if not isinstance(value, dict) or value.keys() != {"header", "nonce", "ciphertext"}:
-        raise corrupt("members")
-    try:
-        sealed = _Sealed(
-            unb64u(value["header"]), unb64u(value["nonce"], exact=_NONCE_BYTES), unb64u(value["ciphertext"])
-        )
-    except (ReferralError, AttributeError):
-        raise corrupt("members") from None
-    if len(sealed.ciphertext) <= _TAG_BYTES:
-        raise corrupt("members")
-    return sealed
-
-
-_BOUND = {"compartment", "credential", "issuer", "root", "salt", "v", "kdf"}
-
-
-def _parse_header(raw: bytes, kind: CredentialKind) -> dict[str, Any]:
-    """The header of a compartment, with parameters that may be spent."""
-    try:
-        header = parse(raw, max_bytes=4096)
-        unb64u(header["salt"], exact=_SALT_BYTES)
-    except (ReferralError, LookupError, TypeError, AttributeError):
-        raise corrupt("header") from None
-    limits = {"memory_kib": (_MIN_KIB, _MAX_KIB), "passes": (1, _MAX_PASSES), "lanes": (1, _MAX_LANES)}
-    costs = limits.keys() if kind is CredentialKind.PERSON else set()
-    expected = {"kdf": "argon2id" if costs else "hkdf-sha256", "compartment": kind.value, "v": 1}
-    if header.keys() != _BOUND | costs or any(header[name] != value for name, value in expected.items()):
-        raise corrupt("header")
-    for name in costs:
-        least, most = limits[name]
-        if type(header[name]) is not int or not least <= header[name] <= most:
-            raise corrupt("parameters")
-    if costs and header["memory_kib"] < 8 * header["lanes"]:
-        raise corrupt("parameters")
-    return dict(header)
-
-
-def _derive(header: dict[str, Any], secret: bytes) -> bytes:
-    salt = unb64u(header["salt"])
-    if header["kdf"] == "hkdf-sha256":
-        return HKDF(algorithm=SHA256(), length=_KEY_BYTES, salt=salt, info=_HKDF_INFO).derive(secret)
-    return Argon2id(
-        salt=salt,
-        length=_KEY_BYTES,
-        iterations=header["passes"],
-        lanes=header["lanes"],
-        memory_cost=header["memory_kib"],
-    ).derive(secret)
-
-
 def _encode_keys(keys: CredentialKeys) -> bytes:
     def entry(secret: Secret) -> dict[str, Any]:
         return {"alg": secret.alg.value, "created_at": secret.created_at, "secret": b64u(secret.secret)}
@@ -345,7 +263,9 @@ def _encode_keys(keys: CredentialKeys) -> bytes:
     return canonical(
         {
             "access": entry(keys.access),
+            "coming": [entry(secret) for secret in keys.coming],
             "credential": keys.credential,
+            "destroyed": list(keys.destroyed),
             "enc": [entry(secret) for secret in keys.enc],
             "seal": [entry(secret) for secret in keys.seal],
             "storage": b64u(keys.storage),
@@ -369,6 +289,8 @@ def _decode_keys(raw: bytes) -> CredentialKeys:
             tuple(entry(secret, SIGNATURE_ALGS) for secret in value["seal"]),
             tuple(entry(secret, ENCRYPTION_ALGS) for secret in value["enc"]),
             unb64u(value["storage"], exact=_KEY_BYTES),
+            tuple(entry(secret, SIGNATURE_ALGS) for secret in value.get("coming", [])),
+            tuple(Kid(kid) for kid in value.get("destroyed", [])),
         )
     except (ReferralError, LookupError, TypeError, ValueError, AttributeError):
         raise corrupt("contents") from None

@@ -150,6 +150,8 @@ class ProfileDir:
         """The checkpoint of the keys log that a quorum of witnesses has cosigned last, as far as it was seen here."""
         self.enrolment = path / "enrolment.json"
         self.audit = path / "audit"
+        self.opened = path / "opened"
+        """The content keys of envelopes that were opened here (opened.py)."""
         self.lost = path / "lost"
         """Receipts in leaves that the exchange has lost, one file an act, as `referral receipt show` writes it."""
         self._pins = path / "pins.json"
@@ -223,6 +225,13 @@ class ProfileDir:
     def keep_cursor(self, cursor: str) -> None:
         """Remember how far the inbox was read."""
         write_private(self._cursor, canonical({"cursor": cursor}))
+
+    @contextmanager
+    def keys_locked(self) -> Iterator[None]:
+        """While the private keys are changed: one process at a time."""
+        with (self.path / ".keys.lock").open("ab") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
 
     def _read_pins(self) -> dict[str, Pin]:
         try:

@@ -26,22 +26,25 @@ from referral_api.auditlog.losses import LostLog
 from referral_api.auditlog.pack_verification import PackReport
 from referral_api.auditlog.policy import Policy
 from referral_api.auditlog.report import OnProgress, Report, Source, unheard
-from referral_api.client import admission, delivery, enrolment, exchange, resending, submission
+from referral_api.client import admission, delivery, enrolment, exchange, receipts, resending, submission
 from referral_api.client.ambient import Ambient
 from referral_api.client.audit import packs, sources, verifying
 from referral_api.client.delivery import InboxEntry, InboxPage, Opened
+from referral_api.client.identity import Identity
 from referral_api.client.keystore import CredentialKeys, Keystore
 from referral_api.client.outbox import Entry, Outbox, Outgoing, Progress
 from referral_api.client.profile import ProfileDir
-from referral_api.client.sealing import OpenedBundle, self_test
+from referral_api.client.renewal import in_effect
+from referral_api.client.sealing import OpenedBundle
+from referral_api.client.self_test import self_test
 from referral_api.client.session import ANSWER_S, Session
 from referral_api.client.submission import Composition, Ids
-from referral_api.client.trust import Confirmed, verify_answer
+from referral_api.client.trust import Confirmed
 from referral_api.client.view import Referral, ShownAct, fetch_referral
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.terms import Term
 from referral_api.domain.words import Act, CredentialKind, DeliveryRole, Kid, PartyId, ReferralId, Role
-from referral_api.formats.act import parse_act, verify_act
+from referral_api.formats.act import parse_act
 from referral_api.formats.contents import NoteBody
 from referral_api.formats.parties import Party
 
@@ -125,7 +128,12 @@ class Client:
         """The unlocked keys. Raises LOCKED for a client opened without."""
         if self._keys is None:
             raise ReferralError(ErrorCode.LOCKED, reason="no-keys")
+        if self._keys.coming:
+            self._take_keys(in_effect(self._keys, self.session.keymap))
         return self._keys
+
+    def _take_keys(self, keys: CredentialKeys) -> None:
+        self._keys = keys
 
     @property
     def outbox(self) -> Outbox:
@@ -133,6 +141,11 @@ class Client:
         if self._outbox is None:
             self._outbox = Outbox.open(self.directory.outbox)
         return self._outbox
+
+    @property
+    def identity(self) -> Identity:
+        """The keys of one's own party and workstation: renewing, losing, getting back."""
+        return Identity(self.session, None if self._keys is None else self.keys, self._take_keys)
 
     # Everybody.
 
@@ -160,34 +173,18 @@ class Client:
     def verify_receipt(self, act: bytes, receipt: bytes, proof: bytes) -> Confirmed:
         """Believe an act, its receipt and its proof offline, against the replicated keys log (R-10, R-16, R-18).
 
-        Raises as `trust.verify_answer`; ACT_SIGNATURE_INVALID, KEY_NOT_VALID, WRONG_AUDIENCE: that the exchange took
-        something says nothing about who signed it.
+        Raises as `receipts.verify`.
         """
-        raw_act, answer = parse_act(act), {"receipt": receipt.decode("utf-8"), "proof": proof.decode("utf-8")}
-        confirmed = verify_answer(answer, raw_act, self.session.keymap)
-        if raw_act.aud != self.profile.issuer:
-            raise ReferralError(ErrorCode.WRONG_AUDIENCE)
-        kids = [signature.kid for signature in raw_act.jws.signatures]
-        seal = self.session.replica.seal_keys_at(raw_act.iss, raw_act.iat, confirmed.receipt.payload.time, kids)
-        verify_act(raw_act, seal.keys, required=seal.require)
-        return confirmed
+        return receipts.verify(self.session, act, receipt, proof)
 
     def cosign_receipt(self, entry: Entry, *, wait_s: int = COSIGN_WAIT_S) -> Confirmed:
         """The proof of an act of ours as a quorum of witnesses has cosigned it; it takes the older one's place (R-101).
 
-        Raises NOT_WITNESSED (`cosigned`, `quorum`) while too few have, or where there are none by declared choice
-        (`reason` `no-policy`); NOT_FOUND for an act without receipt, RECEIPT_MISMATCH for another receipt than ours.
+        Raises as `receipts.cosigned`.
         """
-        if entry.receipt is None:
-            raise ReferralError(ErrorCode.NOT_FOUND, what="receipt")
-        if self.session.keymap.witness_policy is None:
-            raise ReferralError(ErrorCode.NOT_WITNESSED, reason="no-policy")
-        act = parse_act(entry.outgoing.jws)
-        answer = self.session.read_json(exchange.receipt(act.digest, wait_s=wait_s))
-        if answer.get("receipt") != entry.receipt.decode("utf-8"):
-            raise ReferralError(ErrorCode.RECEIPT_MISMATCH, member="receipt")
-        confirmed = self.session.believe(answer, act, witnessed=True)
-        self.outbox.cosigned(entry.outgoing.id, entry.receipt, confirmed.raw_proof)
+        confirmed = receipts.cosigned(self.session, entry, wait_s)
+        if entry.receipt is not None:
+            self.outbox.cosigned(entry.outgoing.id, entry.receipt, confirmed.raw_proof)
         return confirmed
 
     # A hotline.
@@ -339,7 +336,7 @@ class Client:
     def approve(self, applicant: admission.Applicant, typed_code: str) -> Confirmed:
         """Sign for an applicant with the digits that were read out. Raises CODE_MISMATCH."""
         act_id = self.session.ambient.act_id()
-        if applicant.turn == "second_keyholder":
+        if applicant.turn in ("second_keyholder", "second_registrar"):
             return admission.second(self.session, self.keys, applicant, typed_code, act_id)
         return admission.approve(self.session, self.keys, applicant, typed_code, act_id)
 

@@ -7,7 +7,7 @@ contents, actual recipients), the header's digest is the signed one, and every s
 Must never: try keys one after the other, seal to a key that is not hybrid, tell one decryption failure from another,
 hand out contents that failed a check, or write plaintext anywhere.
 
-Implements: R-23, R-25, R-26, R-27 (design §6, bundle; §5, possession; §15, self-test); RFC 7516 §5 with the key
+Implements: R-23, R-25, R-26, R-27 (design §6, bundle; §5, possession); RFC 7516 §5 with the key
 encryption of draft-ietf-jose-hpke-encrypt-22 (Recipient_structure "JOSE-HPKE rcpt").
 """
 
@@ -19,18 +19,16 @@ import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from importlib.resources import files
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
-from cryptography.cobblestone import Cobblestone256Decryptor
-from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric import ec, mlkem, x25519
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hpke import MLKEM768X25519PrivateKey, MLKEM1024P384PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.words import CredentialId, Kid, PartyId, ReferralId
+from referral_api.domain.words import CredentialId, Digest, Kid, PartyId, ReferralId
 from referral_api.formats.bundle import (
     EK_BYTES,
     ENC,
@@ -48,7 +46,6 @@ from referral_api.formats.bundle import (
     parse_bundle,
 )
 from referral_api.formats.contents import (
-    ATTACHMENT_CIPHER,
     MAX_JWS_BYTES,
     SALT_BYTES,
     Body,
@@ -58,17 +55,15 @@ from referral_api.formats.contents import (
     KeysLogView,
     parse_contents,
 )
-from referral_api.formats.keys import ENCRYPTION_ALGS, Alg, PublicKey, SigningKey, parse_public_key
+from referral_api.formats.keys import Alg, PublicKey, SigningKey, parse_public_key
 from referral_api.formats.possession import NONCE_BYTES, POSSESSION_INFO, SUITES, seal_to
 from referral_api.formats.signed import BUNDLE, RawJws, parse_jws, sign_jws, verify_jws
-from referral_api.formats.signed import self_test as signature_self_test
-from referral_api.formats.strict_json import b64u, canonical, parse, sha256_b64u, unb64u
+from referral_api.formats.strict_json import b64u, canonical, sha256_b64u, unb64u
 
 RECIPIENT_INFO = b"JOSE-HPKE rcpt\xff" + ENC.encode("ascii") + b"\xff"
 COMMITMENT_LABEL = b"referral-1/cek-commit"
 SEED_BYTES = 32
 _CEK_BYTES = 32
-_SELF_TEST_BYTES = 64 * 1024
 
 _HpkePrivateKey: TypeAlias = MLKEM768X25519PrivateKey | MLKEM1024P384PrivateKey
 
@@ -119,6 +114,16 @@ FindSender: TypeAlias = Callable[[CredentialId, PartyId, Collection[Kid]], Trust
 raises what it likes when there is none."""
 
 
+class ContentKeys(Protocol):
+    """Where a reader keeps the content keys of what it has opened, for when the key it was sealed to is destroyed."""
+
+    def find(self, bundle: Digest) -> bytes | None:
+        """The content key of an envelope by the digest of its bytes, if it was ever opened here."""
+
+    def keep(self, bundle: Digest, key: bytes) -> None:
+        """Keep it, sealed for this machine alone."""
+
+
 @dataclass(frozen=True, slots=True)
 class OpenedDocument:
     """Verified contents with the exact JWS that proves them: what a unit keeps as evidence."""
@@ -133,7 +138,8 @@ class OpenedBundle:
 
     sealed: SealedBundle
     document: OpenedDocument
-    opened_with: Kid
+    opened_with: Kid | None
+    """None: with the content key that was kept when it was first opened."""
     original: OpenedDocument | None = None
 
     @property
@@ -166,7 +172,7 @@ def enc_private_key(alg: Alg, seed: bytes) -> EncPrivateKey:
 
 def answer_challenge(private: EncPrivateKey, sealed: bytes) -> bytes:
     """The nonce that formats/possession.py challenge sealed to this key; raises DECRYPT_FAILED."""
-    nonce = _decapsulate(private, sealed, POSSESSION_INFO)
+    nonce = decapsulate(private, sealed, POSSESSION_INFO)
     if len(nonce) != NONCE_BYTES:
         raise _failed()
     return nonce
@@ -210,10 +216,12 @@ def open_bundle(
     private_keys: Mapping[Kid, EncPrivateKey],
     find_sender: FindSender,
     find_first_sender: FindSender | None = None,
+    kept: ContentKeys | None = None,
 ) -> OpenedBundle:
     """Open an envelope with one of the reader's own keys and verify everything that it claims.
 
     `find_first_sender` tells the keys of whoever signed the original inside a forward; by default `find_sender` does.
+    What opens leaves its content key in `kept`, and opens with that where none of `private_keys` is meant any more.
 
     Raises as `parse_bundle`, and: NO_USABLE_KEY (sealed to none of these keys), DECRYPT_FAILED (of whatever cause),
     BUNDLE_MALFORMED (`contents`), RECIPIENT_MISMATCH (`signed`), DIGEST_MISMATCH (`header`, `ref`, `attachments`),
@@ -221,56 +229,32 @@ def open_bundle(
     """
     sealed = parse_bundle(raw)
     mine = next((recipient for recipient in sealed.recipients if recipient.kid in private_keys), None)
-    if mine is None:
+    cek = None if kept is None or mine is not None else kept.find(sealed.sha256)
+    if mine is not None:
+        cek = _content_key(mine, private_keys[mine.kid])
+    if cek is None:
         raise ReferralError(ErrorCode.NO_USABLE_KEY)
-    text = _decrypt(sealed, mine, private_keys[mine.kid])
+    text, kid = _decrypt(sealed, cek), None if mine is None else mine.kid
+    if kept is not None and mine is not None:
+        kept.keep(sealed.sha256, cek)
     jws, contents = _read(text, sealed.cty)
     _check_envelope(sealed, contents)
     _verify(jws, contents, find_sender)
     document = OpenedDocument(contents, jws)
     if not isinstance(contents.body, ForwardBody):
         _check_attachments(sealed, contents)
-        return OpenedBundle(sealed, document, mine.kid)
+        return OpenedBundle(sealed, document, kid)
     original_jws, original = _read(contents.body.original, BUNDLE)
     if original.ref != contents.ref:
         raise ReferralError(ErrorCode.DIGEST_MISMATCH, reason="ref")
     _verify(original_jws, original, find_first_sender or find_sender)
     _check_attachments(sealed, original)
-    return OpenedBundle(sealed, document, mine.kid, OpenedDocument(original, original_jws))
+    return OpenedBundle(sealed, document, kid, OpenedDocument(original, original_jws))
 
 
 def commitment(cek: bytes, ref: ReferralId) -> bytes:
     """HMAC-SHA-256 of the content key: without it AES-GCM would let one ciphertext open differently for two units."""
     return hmac.digest(cek, COMMITMENT_LABEL + b"\x00" + ref.encode("ascii") + b"\x01", hashlib.sha256)
-
-
-def self_test() -> None:
-    """Prove on known answers that this machine's library verifies, decapsulates and opens attachments; run at start.
-
-    Raises SELF_TEST_FAILED (`what`: `signatures`, `HPKE-9-KE`, `HPKE-10-KE`, `cobblestone-256`).
-    """
-    signature_self_test()
-    known = files("referral_api.client").joinpath("self_test.json").read_bytes()
-    _check_known_answers(parse(known, max_bytes=_SELF_TEST_BYTES))
-
-
-def _check_known_answers(known: Mapping[str, Mapping[str, str]]) -> None:
-    for alg in sorted(ENCRYPTION_ALGS):
-        sealed, seed, secret = (unb64u(known[alg][name]) for name in ("sealed", "seed", "secret"))
-        try:
-            opened = _decapsulate(enc_private_key(alg, seed), sealed, RECIPIENT_INFO)
-        except (ReferralError, UnsupportedAlgorithm):
-            opened = b""
-        if opened != secret:
-            raise ReferralError(ErrorCode.SELF_TEST_FAILED, what=alg.value)
-    key, context, text, plaintext = (unb64u(known["cobblestone"][n]) for n in ("key", "context", "text", "plaintext"))
-    try:
-        decryptor = Cobblestone256Decryptor(key, context)
-        opened = decryptor.update(text) + decryptor.finalize()
-    except InvalidTag:
-        opened = b""
-    if opened != plaintext:
-        raise ReferralError(ErrorCode.SELF_TEST_FAILED, what=ATTACHMENT_CIPHER)
 
 
 def _sign(contents: Contents, signers: Sequence[SigningKey]) -> bytes:
@@ -307,10 +291,13 @@ def _encrypt(jws: bytes, cek: bytes, routing: bytes, keys: Sequence[PublicKey], 
     )
 
 
-def _decrypt(sealed: SealedBundle, recipient: SealedRecipient, private: EncPrivateKey) -> bytes:
+def _content_key(recipient: SealedRecipient, private: EncPrivateKey) -> bytes:
     # One error for every cause: ML-KEM answers a damaged encapsulation with another key, so the cause is unknowable,
     # and an attacker who feeds envelopes to a unit must learn nothing from how they fail.
-    cek = _decapsulate(private, unb64u(recipient.ek_text) + unb64u(recipient.encrypted_key_text), RECIPIENT_INFO)
+    return decapsulate(private, unb64u(recipient.ek_text) + unb64u(recipient.encrypted_key_text), RECIPIENT_INFO)
+
+
+def _decrypt(sealed: SealedBundle, cek: bytes) -> bytes:
     if not hmac.compare_digest(commitment(cek, sealed.routing.ref), sealed.routing.commitment):
         raise _failed()
     associated = _associated_data(sealed.protected_text, sealed.aad_text)
@@ -321,7 +308,8 @@ def _decrypt(sealed: SealedBundle, recipient: SealedRecipient, private: EncPriva
     return padded.rstrip(b" ")
 
 
-def _decapsulate(private: EncPrivateKey, sealed: bytes, info: bytes) -> bytes:
+def decapsulate(private: EncPrivateKey, sealed: bytes, info: bytes) -> bytes:
+    """What was sealed to this key (`ek`, then ciphertext) under this `info`. Raises DECRYPT_FAILED."""
     try:
         return SUITES[private.public.alg].decrypt(sealed, private.native, info=info)
     except (InvalidTag, ValueError):

@@ -25,6 +25,7 @@ from referral_api.client.ambient import Ambient
 from referral_api.client.exchange import Request, Response
 from referral_api.client.keystore import CredentialKeys
 from referral_api.client.line import Line
+from referral_api.client.opened import OpenedKeys
 from referral_api.client.profile import Pin, Profile, ProfileDir, Token, read_private, write_private
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.terms import Term, is_audit
@@ -98,6 +99,11 @@ class Session:
     def credential(self) -> CredentialId | None:
         """Whose calls these are; None where they need no authentication."""
         return None if self._keys is None else self._keys.credential
+
+    @property
+    def opened(self) -> OpenedKeys | None:
+        """Where the content keys of what was opened here are kept; None for a client without keys."""
+        return None if self._keys is None else OpenedKeys(self.directory, self._keys)
 
     def close(self) -> None:
         """Close the connections."""

@@ -122,6 +122,7 @@ RIGHTS: tuple[Right, ...] = (
     *_rights((Act.PURGED, Act.ERASE, Act.APPROVE, Act.GENESIS, Act.REKEY), X, frozenset({SERVICE}), OWN),
     Right(Act.APPROVE_STATEMENT, X, frozenset({SERVICE}), OWN),
     Right(Act.INVITE, X, frozenset({SERVICE}), OWN),
+    Right(Act.REVOKE, X, frozenset({SERVICE}), OWN),
     # Directory: a party's keyholders speak for its keys; the registrar admits new parties.
     *(Right(Act.STATEMENT, role, ONLY_PERSON, OWN) for role in (H, U, A, R)),
     *(Right(Act.APPROVE_STATEMENT, role, ONLY_PERSON, OWN) for role in (H, U, A, R)),

@@ -34,7 +34,7 @@ from referral_api.formats.fields import (
     Version1,
     broken,
 )
-from referral_api.formats.statement_rules import MAX_KEYS_A_STATION
+from referral_api.formats.statement_rules import MAX_KEYS_A_STATION, KeyLookup, standing
 from referral_api.formats.strict_json import b64u, canonical, parse, sha256_b64u, unb64u
 
 SECRET_BYTES = 16
@@ -228,30 +228,65 @@ def code_digest(code: str) -> Digest:
     return sha256_b64u(parse_code(code).encode("ascii"))
 
 
-def next_statement(party: parties.Party, proposal: Proposal, now: int) -> dict[str, Any]:
+def next_statement(
+    party: parties.Party, proposal: Proposal, keys: KeyLookup, now: int, *, renewal: bool = False
+) -> dict[str, Any]:
     """The body of the statement that adds a proposal to a party as it stands: what its keyholder signs.
 
-    A credential of the same id is replaced; encryption keys that have ended, and those of a workstation beyond its two
-    newest, are left out.
+    A credential of the same id is replaced. Left out is what a revoked key belongs to, encryption keys that have ended,
+    and those of a workstation beyond its two newest. A `renewal` by one person (R-32 d) leaves other workstations as
+    they are.
     """
+    credentials, listed = standing(party.body, keys)
     renewed = {credential.id for credential in proposal.credentials}
     added = {key.kid for key in proposal.enc}
+    mine = {_place(key) for key in proposal.enc}
     held: Counter[str] = Counter()
     enc: list[EncryptionEntry] = []
-    before = [key for key in party.body.enc if key.kid not in added and key.until_at.timestamp() > now]
+    before = [key for key in listed if key.kid not in added]
     for key in sorted([*before, *proposal.enc], key=lambda one: (one.from_at, one.kid in added), reverse=True):
-        place = key.use if key.use == "backup" else key.station or key.kid
+        place = _place(key)
         held[place] += 1
-        if held[place] <= MAX_KEYS_A_STATION:
+        fits = held[place] <= MAX_KEYS_A_STATION and (key.kid in added or key.until_at.timestamp() > now)
+        if fits or (renewal and place not in mine):
             enc.insert(0, key)
-    kept = [credential for credential in party.body.credentials if credential.id not in renewed]
+    kept = [credential for credential in credentials if credential.id not in renewed]
+    if renewal:
+        # Nobody else's line may move, or it would be no renewal.
+        own = {credential.id: credential for credential in proposal.credentials}
+        kept = [own.get(credential.id, credential) for credential in credentials]
+    added_credentials = () if renewal else proposal.credentials
+    return {
+        "seq": party.seq + 1,
+        "prev_statement": party.statement,
+        "entry": party.entry.wire(),
+        "credentials": [credential.wire() for credential in (*kept, *added_credentials)],
+        "enc": [key.wire() for key in enc],
+    }
+
+
+def recovery_statement(party: parties.Party, proposal: Proposal, keys: KeyLookup) -> dict[str, Any]:
+    """The body of the statement that gives a party new keyholders: what a registrar person signs for it (R-32 e).
+
+    Its former keyholders are dropped, for they are lost; so is what a revoked key belongs to, and every encryption key
+    that nobody who stays has vouched for.
+    """
+    credentials, listed = standing(party.body, keys)
+    kept = [credential for credential in credentials if not credential.keyholder]
+    seals = {kid for credential in kept for kid in credential.seal}
+    enc = [key for key in listed if (record := keys(key.kid)) is not None and set(record.signed_by) <= seals]
     return {
         "seq": party.seq + 1,
         "prev_statement": party.statement,
         "entry": party.entry.wire(),
         "credentials": [credential.wire() for credential in (*kept, *proposal.credentials)],
-        "enc": [key.wire() for key in enc],
+        "enc": [key.wire() for key in (*enc, *proposal.enc)],
     }
+
+
+def _place(key: EncryptionEntry) -> str:
+    """What the newest key stands for: its workstation, the backup, or itself."""
+    return key.use if key.use == "backup" else key.station or key.kid
 
 
 def parse_turn(answer: Mapping[str, Any], turns: Collection[str]) -> str:

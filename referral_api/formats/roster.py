@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.words import CredentialId, CredentialKind, KeyUse, Kid, PartyId
+from referral_api.domain.words import CredentialId, CredentialKind, KeyUse, Kid, PartyId, Role
 from referral_api.formats.directory_bodies import Genesis, WitnessPolicy
 from referral_api.formats.keys import PublicKey
 from referral_api.formats.parties import (
@@ -198,6 +198,19 @@ class Roster:
         """
         known = {record.kid for record in self.exchange_keys(KeyUse.ACT)}
         return self.seal_keys(self._exchange, now, now, kids=[kid for kid in kids if kid in known])
+
+    def _registrar(self) -> Party | None:
+        return next((party for party in self._parties.values() if party.role is Role.REGISTRAR), None)
+
+    def _has_registrars(self, now: int) -> bool:
+        """Whether the registrar party has as many persons as the genesis act demands before it admits anybody."""
+        registrar = self._registrar()
+        persons = [
+            credential
+            for credential in (registrar.credentials if registrar is not None else ())
+            if credential.kind is CredentialKind.PERSON and credential.holds_at(now)
+        ]
+        return len(persons) >= self.genesis.registrars_required
 
     def usable_enc(self, party: str, now: int) -> list[EncKey]:
         """Every encryption key of this party that a bundle arriving at `now` may be sealed to (R-64).

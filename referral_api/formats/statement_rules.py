@@ -11,7 +11,7 @@ Implements: docs/protocol.md R-32, R-33; design §5 (limits of workstations and 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 
 from referral_api.domain.errors import ErrorCode, ReferralError
@@ -85,18 +85,20 @@ def adds(statement: Statement, before: Statement) -> bool:
 
 def renews(statement: Statement, before: Statement, signer: str, keys: KeyLookup, owners: Mapping[Kid, str]) -> bool:
     """Whether it changes nothing but the encryption keys of workstations that `signer`, a credential's id within the
-    party, keeps: for that, those keys' own person suffices (R-32 d). Whoever can sign as that person reads there anyway.
+    party, keeps: for that, those keys' own person suffices (R-32 d). Whoever signs as that person reads there anyway.
     """
-    as_before = (statement.entry, statement.credentials) == (before.entry, before.credentials)
-    return as_before and statement.enc != before.enc and _keeps(statement, before, signer, keys, owners)
+    credentials, enc = standing(before, keys)
+    as_before = (statement.entry, statement.credentials) == (before.entry, credentials)
+    return as_before and statement.enc != enc and _keeps(statement, enc, signer, keys, owners)
 
 
 def rekeys(statement: Statement, before: Statement, signer: str, keys: KeyLookup, owners: Mapping[Kid, str]) -> bool:
     """Whether it changes nothing but the keys of the credential `signer` itself, and of the workstations that it keeps:
     its person may propose that, and a keyholder decides (R-32 d). It gains neither rights nor time.
     """
+    credentials, enc = standing(before, keys)
     own = next((one for one in statement.credentials if one.id == signer), None)
-    was = next((one for one in before.credentials if one.id == signer), None)
+    was = next((one for one in credentials if one.id == signer), None)
     if own is None or was is None or own == was:
         return False
     if not set(required_algs(was, keys)) <= set(required_algs(own, keys)):
@@ -104,16 +106,33 @@ def rekeys(statement: Statement, before: Statement, signer: str, keys: KeyLookup
     if own.model_copy(update={"access": was.access, "seal": was.seal}) != was:
         return False
     as_before = tuple(was if one.id == signer else one for one in statement.credentials)
-    if (statement.entry, as_before) != (before.entry, before.credentials):
+    if (statement.entry, as_before) != (before.entry, credentials):
         return False
-    return _keeps(statement, before, signer, keys, owners)
+    return _keeps(statement, enc, signer, keys, owners)
 
 
-def _keeps(statement: Statement, before: Statement, signer: str, keys: KeyLookup, owners: Mapping[Kid, str]) -> bool:
-    """Whether every encryption key that differs is of a workstation that `signer` keeps, and every workstation stays."""
-    if {key.station for key in statement.enc} != {key.station for key in before.enc}:
+def standing(before: Statement, keys: KeyLookup) -> tuple[tuple[CredentialEntry, ...], tuple[EncryptionEntry, ...]]:
+    """What the next statement may go on listing: the credentials and encryption keys of which no key is revoked."""
+
+    def stands(kid: Kid) -> bool:
+        record = keys(kid)
+        return record is not None and not record.revoked
+
+    credentials = tuple(one for one in before.credentials if all(map(stands, (one.access, *one.seal))))
+    return credentials, tuple(key for key in before.enc if stands(key.kid))
+
+
+def _keeps(
+    statement: Statement,
+    before: Sequence[EncryptionEntry],
+    signer: str,
+    keys: KeyLookup,
+    owners: Mapping[Kid, str],
+) -> bool:
+    """Whether each encryption key that differs is of a workstation that `signer` keeps, and every workstation stays."""
+    if {key.station for key in statement.enc} != {key.station for key in before}:
         return False
-    changed = [(key, keys(key.kid)) for key in set(before.enc).symmetric_difference(statement.enc)]
+    changed = [(key, keys(key.kid)) for key in set(before).symmetric_difference(statement.enc)]
     return all(
         key.station is not None and record is not None and _keeper(statement, record, owners) == signer
         for key, record in changed

@@ -287,12 +287,19 @@ class KeyMap(Roster):
     def _apply_revocation(self, act: RawAct, body: Revoke, now: int, *, verify: bool) -> None:
         record = self.get_key(body.kid)
         signer = self._check_signer(act, now, keyholder=False, verify=verify)
-        own = record.party == signer.party and (signer.keyholder or body.kid in (signer.access, *signer.seal))
-        if record.party == EXCHANGE or not (own or signer.role is Role.REGISTRAR):
+        own = record.party == signer.party and (signer.keyholder or self._keeps(record, signer))
+        # Revoking only ever takes away, and waits for nobody: the exchange may do it while no registrar is awake.
+        if record.party == EXCHANGE or not (own or signer.role is Role.REGISTRAR or signer.id == self._exchange):
             raise ReferralError(ErrorCode.NOT_PERMITTED, needs="keyholder")
         if record.revoked:
             raise ReferralError(ErrorCode.KEY_NOT_VALID, reason="revoked", kid=body.kid)
         self._keys[body.kid] = replace(record, revoked_index=self.size)
+
+    def _keeps(self, record: KeyRecord, signer: Credential) -> bool:
+        """Whether it is a key of this very credential, or an encryption key that it has vouched for."""
+        if record.use in ENCRYPTION_USES:
+            return self.owners_of(signer.party).get(record.signed_by[0]) == signer.id.partition(".")[2]
+        return record.kid in (signer.access, *signer.seal)
 
     def _apply_objection(self, act: RawAct, body: Object, now: int, *, verify: bool) -> None:
         pending = next((one for one in self._pending.values() if one.digest == body.statement), None)
@@ -315,19 +322,6 @@ class KeyMap(Roster):
             before = self._credentials[act.iss]
             self._credentials[act.iss] = replace(before, seal=tuple(newest.keys), require=newest.require)
             self._sealing[act.iss] = held
-
-    def _registrar(self) -> Party | None:
-        return next((party for party in self._parties.values() if party.role is Role.REGISTRAR), None)
-
-    def _has_registrars(self, now: int) -> bool:
-        """Whether the registrar party has as many persons as the genesis act demands before it admits anybody."""
-        registrar = self._registrar()
-        persons = [
-            credential
-            for credential in (registrar.credentials if registrar is not None else ())
-            if credential.kind is CredentialKind.PERSON and credential.holds_at(now)
-        ]
-        return len(persons) >= self.genesis.registrars_required
 
     def _take_effect(self, pending: Pending, now: int) -> None:
         body, party = pending.body, pending.party

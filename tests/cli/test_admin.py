@@ -20,8 +20,8 @@ from referral_api.auditlog.note import parse_vkey
 from referral_api.auditlog.policy import parse_policy
 from referral_api.cli.main import run
 from referral_api.client import sdk
+from referral_api.client.compartment import InsecureKdfForTests
 from referral_api.client.enrolment import Joining
-from referral_api.client.keystore import InsecureKdfForTests
 from referral_api.formats.enrolment import parse_invitation
 from referral_api.server.app import open_runtime
 from referral_api.server.settings import Settings

@@ -81,6 +81,7 @@ def scene(founded: Founded, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         made.live()
         shutil.copy(EXAMPLES / "emergencia-piura.json", world.folder / "emergencia.json")
         (world.folder / "digits").write_text(made.code)
+        (world.folder / "palabras").write_text(" ".join(["abandon"] * 23 + ["art"]))
         (world.folder / "entidad.json").write_text(
             '{"id":"otra-mas","role":"police_unit","name":"Otra","area":[],"escalation":[],"duty_phone":"+51731234569"}'
         )

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from referral_api.client.keystore import CredentialKeys, InsecureKdfForTests, Keystore
+from referral_api.client.compartment import InsecureKdfForTests
+from referral_api.client.keystore import CredentialKeys, Keystore
 from referral_api.client.profile import Profile, ProfileDir
 from referral_api.client.sdk import Client
 from referral_api.client.submission import Composition

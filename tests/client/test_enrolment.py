@@ -12,8 +12,9 @@ import pytest
 
 from referral_api.client import sdk
 from referral_api.client.admission import Applicant
+from referral_api.client.compartment import InsecureKdfForTests
 from referral_api.client.enrolment import Joining
-from referral_api.client.keystore import CredentialKeys, InsecureKdfForTests, Keystore
+from referral_api.client.keystore import CredentialKeys, Keystore
 from referral_api.client.profile import Profile, ProfileDir
 from referral_api.client.sdk import Client
 from referral_api.domain.errors import ErrorCode, ReferralError

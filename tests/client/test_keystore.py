@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from referral_api.client import keystore as module
+from referral_api.client import compartment as module
+from referral_api.client.compartment import InsecureKdfForTests, Kdf
 from referral_api.client.keystore import (
-    InsecureKdfForTests,
-    Kdf,
     Keystore,
     Secret,
     new_credential_keys,

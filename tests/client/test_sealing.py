@@ -12,13 +12,12 @@ from hypothesis import strategies as st
 
 from referral_api.client.sealing import (
     Recipient,
-    _check_known_answers,
     answer_challenge,
     enc_private_key,
     generate_enc_key,
     open_bundle,
-    self_test,
 )
+from referral_api.client.self_test import _check_known_answers, self_test
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Digest, PartyId
 from referral_api.formats.bundle import LADDER, MAX_BUNDLE_BYTES, Address, PartsNotice, SealRole, parse_bundle

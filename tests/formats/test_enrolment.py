@@ -199,12 +199,14 @@ def test_the_next_statement_adds_replaces_and_leaves_out_what_has_ended() -> Non
     proposal = Proposal.parse(
         {"credentials": [renewed, noa.listed()], "enc": [fresh], "entry": None}, code=ErrorCode.ACT_SCHEMA
     )
-    body = next_statement(party, proposal, later)
+    body = next_statement(party, proposal, log.keymap.find_key, later)
     statement = Statement.parse(body, code=ErrorCode.ACT_SCHEMA)
     assert (statement.seq, statement.prev_statement) == (2, party.statement)
     assert [one.wire() for one in statement.credentials] == [LUIS.listed(), renewed, noa.listed()]
     assert {one.kid for one in statement.enc} == {enc_kid(f"divtrata/{name}") for name in ("1", "2", "1b")}
-    assert [one["kid"] for one in next_statement(party, proposal, later + 20 * DAY)["enc"]] == [fresh["kid"]]
+    assert [one["kid"] for one in next_statement(party, proposal, log.keymap.find_key, later + 20 * DAY)["enc"]] == [
+        fresh["kid"]
+    ]
     log.put(*noa.entries(), enc_entry("divtrata", "divtrata/1b", LUIS.seals))
     log.put(LUIS.sign(Act.STATEMENT, body, iat=later))
     assert len(log.keymap.usable_enc("divtrata", later)) == 3
@@ -221,7 +223,9 @@ def test_of_one_workstation_the_next_statement_keeps_the_two_newest() -> None:
         fresh = enc_listed(f"divtrata/{name}") | {"from": NOW + day * DAY}
         log.put(enc_entry("divtrata", f"divtrata/{name}", LUIS.seals))
         proposal = Proposal.parse({"credentials": [], "enc": [fresh], "entry": None}, code=ErrorCode.ACT_SCHEMA)
-        log.put(LUIS.sign(Act.STATEMENT, next_statement(party, proposal, NOW), iat=NOW + day * DAY))
+        log.put(
+            LUIS.sign(Act.STATEMENT, next_statement(party, proposal, log.keymap.find_key, NOW), iat=NOW + day * DAY)
+        )
         party = log.keymap.find_party("divtrata")
         assert party is not None
     assert [one.kid for one in party.enc] == [enc_kid("divtrata/a"), enc_kid("divtrata/b")]

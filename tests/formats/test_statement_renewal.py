@@ -78,7 +78,8 @@ def test_whoever_keeps_a_workstation_renews_its_key_alone_and_at_once(log: Log, 
     assert seq(log) == 2
     assert enc_kid("new") in {one.kid for one in log.keymap.sealable("divtrata", NOW + DAY)}
     old = STATIONS[int(place[2]) - 1]
-    log.put(state(log, who, ALL, (*(one for one in STATIONS if one is not old), enc_listed("new", place, **{"from": NOW + DAY}))))
+    others = (one for one in STATIONS if one is not old)
+    log.put(state(log, who, ALL, (*others, enc_listed("new", place, **{"from": NOW + DAY}))))
     assert old["kid"] not in {one.kid for one in log.keymap.usable_enc("divtrata", NOW + DAY)}
 
 
@@ -294,3 +295,38 @@ def test_in_production_one_registrar_person_alone_recovers_nobody(log: Log) -> N
     assert registrar is not None
     log.put(MARA.sign(Act.STATEMENT, log.next_body("registro", [MARA])))
     assert refusal(log, recovery(log)) == NEEDS_KEYHOLDER
+
+
+# What was revoked stays out of everybody's way.
+
+
+def revoked(log: Log, who: Someone, kid: str) -> None:
+    log.put(who.sign(Act.REVOKE, {"kid": kid, "reason": "lost", "at": NOW}, iat=NOW + DAY))
+
+
+def test_a_person_says_of_its_own_workstations_key_that_it_is_destroyed(log: Log) -> None:
+    """And of nobody else's: only a keyholder or a registrar person does that."""
+    revoked(log, NORA, enc_kid("d/3"))
+    assert log.keymap.get_key(enc_kid("d/3")).revoked
+    act = NORA.sign(Act.REVOKE, {"kid": enc_kid("d/2"), "reason": "lost", "at": NOW}, iat=NOW + DAY)
+    assert refusal(log, act) == NEEDS_KEYHOLDER
+
+
+def test_a_renewal_leaves_out_what_has_been_revoked_and_must(log: Log) -> None:
+    """Else one revoked colleague would stop everybody's renewal until a keyholder has cleaned up."""
+    revoked(log, MARA, ROSA.seals[0].kid)
+    revoked(log, MARA, enc_kid("d/2"))
+    log.put(enc_entry("divtrata", "new", NORA.seals))
+    renewed = (STATIONS[0], STATIONS[2], enc_listed("new", "st3", **{"from": NOW + DAY}))
+    with_rosa = refusal(log, state(log, NORA, ALL, renewed))
+    assert with_rosa == (ErrorCode.KEY_NOT_VALID, "revoked")
+    assert refusal(log, state(log, NORA, (LUIS, NORA), renewed)) == NEEDS_KEYHOLDER
+    log.put(state(log, NORA, (LUIS, NORA, DESK), renewed))
+    assert seq(log) == 2
+
+
+def test_a_workstation_whose_only_key_was_revoked_is_a_keyholders_to_bring_back(log: Log) -> None:
+    revoked(log, NORA, enc_kid("d/3"))
+    log.put(enc_entry("divtrata", "new", NORA.seals))
+    again = (*STATIONS[:2], enc_listed("new", "st3", **{"from": NOW + DAY}))
+    assert refusal(log, state(log, NORA, ALL, again)) == NEEDS_KEYHOLDER

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from tests.rules.tree import TOP, python
 
-OPENERS = {"referral_api/client/sealing.py", "referral_api/client/keystore.py"}
+OPENERS = {"referral_api/client/sealing.py", "referral_api/client/keystore.py", "referral_api/client/compartment.py"}
 OPENING_CALLS = {"decapsulate", "decrypt", "decryptor", "unwrap"}
 OPENING_CLASSES = {
     "AESCCM", "AESGCM", "AESGCMSIV", "AESOCB3", "AESSIV", "ChaCha20Poly1305", "Cipher", "Fernet", "MLKEM768PrivateKey",

@@ -73,7 +73,8 @@ def joining(office: Office, who: Someone = NOA, stations: tuple[str, ...] = ("no
 def following(office: Office, desk: Desk) -> dict[str, Any]:
     party = office.log.keymap.find_party(desk.party)
     assert party is not None
-    return next_statement(party, Proposal.parse(desk.body["proposal"], code=ErrorCode.ACT_SCHEMA), NOW)
+    proposal = Proposal.parse(desk.body["proposal"], code=ErrorCode.ACT_SCHEMA)
+    return next_statement(party, proposal, office.log.keymap.find_key, NOW)
 
 
 def refusal(office: Office, raw: bytes, enrolment: str | None = None, now: int = NOW) -> tuple[ErrorCode, Any]:
@@ -357,7 +358,7 @@ def test_a_person_renews_its_workstations_key_with_an_invitation_of_its_own(unit
     effects = unit.accept(NOA.sign(Act.STATEMENT, following(unit, renewal)), renewal.enrolment)
     assert kinds(effects.keys_log) == ["enc", "statement"]
     assert unit.status(renewal.invitation, renewal.enrolment)["turn"] == "done"
-    assert [key.kid for key in renewal.enc][0] in {key.kid for key in unit.log.keymap.sealable("divtrata", NOW)}
+    assert next(key.kid for key in renewal.enc) in {key.kid for key in unit.log.keymap.sealable("divtrata", NOW)}
 
 
 LENA = person("divtrata", "lena", keyholder=True, algs=BOTH)

@@ -7,15 +7,15 @@ from collections.abc import Iterator
 import pytest
 
 from referral_api.client import sdk
+from referral_api.client.compartment import InsecureKdfForTests
 from referral_api.client.enrolment import Joined, Joining
-from referral_api.client.keystore import InsecureKdfForTests
 from referral_api.client.sdk import Client
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act, CredentialKind, State
 from referral_api.formats.enrolment import Invitation, parse_invitation
 from tests.auditlog.refusals import refused
 from tests.wire import Wire
-from tests.world import ENTRIES, HOTLINE, PASSPHRASE, UNIT, World, composition, entry
+from tests.world import ENTRIES, PASSPHRASE, UNIT, World, composition, entry
 
 PERSON = CredentialKind.PERSON
 NEW = entry("pnp-trata-cusco", "police_unit", area=["08"], duty_phone="+51842345678")
@@ -112,9 +112,10 @@ def test_an_invitation_of_another_exchange_pins_another_root(world: World) -> No
 
 
 def test_only_a_registrar_invites_a_new_party_and_only_a_keyholder_into_his_own(world: World) -> None:
-    """R-60."""
-    for by, described in (("operator", NEW), ("registrar", ENTRIES[HOTLINE]), ("second_officer", ENTRIES[UNIT])):
-        refused(ErrorCode.NOT_PERMITTED, world.client(by).invite, described, [PERSON])
+    """R-60. A person who is no keyholder may invite a person (itself, with new keys: R-32 d), and no service."""
+    service = CredentialKind.SERVICE
+    for by, described, kind in (("operator", NEW, PERSON), ("second_officer", ENTRIES[UNIT], service)):
+        refused(ErrorCode.NOT_PERMITTED, world.client(by).invite, described, [kind])
         world.check()
 
 

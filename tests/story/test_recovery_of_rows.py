@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from referral_api.client import sdk
+from referral_api.client.compartment import InsecureKdfForTests
 from referral_api.client.enrolment import Joined, Joining
-from referral_api.client.keystore import InsecureKdfForTests
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act
 from referral_api.formats.act import parse_act

@@ -120,8 +120,8 @@ def invitation_row(act: RawAct, body: Invite) -> StoredInvitation:
 
 
 def _check_may_invite(keymap: KeyMap, body: Invite, signer: Credential) -> None:
-    """A keyholder invites into its own party, another person a person (itself, with new keys: R-32 d); a registrar person
-    new parties, and those that have lost their keyholders (R-32 e); the exchange, the registrar.
+    """A keyholder invites into its own party, another person a person (itself, with new keys: R-32 d); a registrar
+    person new parties, and those that have lost their keyholders (R-32 e); the exchange, the registrar.
     """
     wanted, role = body.party.id, body.party.role
     existing = keymap.find_party(wanted)
@@ -162,9 +162,7 @@ def _state(tx: Transaction, keymap: KeyMap, act: RawAct, body: Statement, enrolm
     return effects
 
 
-def _get_waiting(
-    tx: Transaction, keymap: KeyMap, act: RawAct, body: Statement, enrolment: str, now: int
-) -> Waiting:
+def _get_waiting(tx: Transaction, keymap: KeyMap, act: RawAct, body: Statement, enrolment: str, now: int) -> Waiting:
     """The enrolment that a statement takes in: of the signer's own party, or one that a registrar person recovers."""
     stored = enrolments.find_enrolment(tx, enrolment)
     if stored is None or stored.party != body.entry.id:

@@ -23,8 +23,8 @@ from sqlalchemy import event
 from sqlalchemy.pool import Pool
 
 from referral_api.client import sdk
+from referral_api.client.compartment import InsecureKdfForTests
 from referral_api.client.enrolment import Joining
-from referral_api.client.keystore import InsecureKdfForTests
 from referral_api.domain.terms import Term
 from referral_api.domain.words import Act, CredentialKind
 from referral_api.formats.enrolment import parse_invitation

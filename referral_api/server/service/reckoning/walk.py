@@ -124,7 +124,7 @@ class _Walk:
         for page in tree.pages(lambda: self._policy(announced[0]) if announced else None):
             if not leaves and page[0][0] == 0:
                 self._report.hold(Check.KEYS_LOG, KEYS, 0, partial(self._start, page[0][1], root, start))
-                announced += [one.copy() for one in start]
+                announced.extend(one.copy() for one in start)
             # By which keys checkpoints may be signed: the exchange's own keys are verified even so.
             with suppress(ReferralError):
                 for index, leaf in page:

@@ -1,0 +1,290 @@
+"""Renewing one's own keys: encryption keys every month, seal keys when it is time, and destroying what is spent.
+
+A new private key is in the keystore before its public half leaves this machine, and an old one leaves the keystore
+before anybody is told that it is destroyed: whatever is interrupted, nothing that was promised is missing, and running
+again goes on where it stopped.
+
+Must never: send a key that is not kept, destroy one that something pending may name, or sign for another workstation.
+
+Implements: R-32 (b, d), R-35; design §5 (encryption keys: 30 days, 15 of overlap, destroyed after 75).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from referral_api.client import admission, delivery, enrolment, exchange, sealing
+from referral_api.client.keystore import CredentialKeys, Secret, new_signing_secret
+from referral_api.client.session import Session
+from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.words import Act, CredentialKind, Digest, KeyUse, Kid
+from referral_api.formats.directory_bodies import Statement
+from referral_api.formats.enrolment import TURNS as _TURNS
+from referral_api.formats.enrolment import (
+    Completion,
+    Invitation,
+    Proposal,
+    next_statement,
+    parse_invitation,
+    parse_turn,
+)
+from referral_api.formats.key_entry import build_key_entry
+from referral_api.formats.keys import Alg
+from referral_api.formats.parties import SKEW_S, EncKey, Party
+from referral_api.formats.statement_rules import rekeys, renews
+from referral_api.formats.statements import KeyMap
+from referral_api.formats.strict_json import b64u, sha256_b64u
+
+DAY_S: Final = 24 * 3600
+ROTATE_AFTER_S: Final = 30 * DAY_S
+"""How long a workstation's encryption key is its newest one."""
+DESTROY_AFTER_S: Final = 75 * DAY_S
+"""How old a private half becomes, unless something pending may name it: what a thief of today can read at most."""
+DESTROYED: Final = "destroyed"
+"""The reason of the `revoke` act that says so."""
+
+Keep = Callable[[CredentialKeys], None]
+"""Seals the person's compartment again with these keys; returns once they are durable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """What became of a renewal. `turn` is `done`, or whose approval it waits for with these thirty digits.
+
+    `kids` are the new keys, `keys` the credential's keys as they are kept now.
+    """
+
+    kids: tuple[Kid, ...]
+    turn: str
+    code: str
+    keys: CredentialKeys
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Encryption keys that are destroyed, and those past their time that something pending may still name."""
+
+    destroyed: tuple[Kid, ...]
+    needed: tuple[Kid, ...]
+    keys: CredentialKeys
+
+
+def own_party(session: Session) -> Party:
+    """Our party by the newest keys log. Raises NOT_ENROLLED."""
+    party = session.sync_keys().keymap.find_party(session.profile.party)
+    if party is None:
+        raise ReferralError(ErrorCode.NOT_ENROLLED)
+    return party
+
+
+def in_effect(keys: CredentialKeys, keymap: KeyMap) -> CredentialKeys:
+    """The keys to sign with: those that were to come, once the statement in effect lists them."""
+    found = keymap.find_credential(keys.credential)
+    if not keys.coming or found is None or {one.signing_key().kid for one in keys.coming} != set(found.seal):
+        return keys
+    return replace(keys, seal=keys.coming, coming=())
+
+
+def own_stations(keys: CredentialKeys, party: Party) -> dict[str, EncKey]:
+    """The workstations of which this keystore holds the newest listed key, by code, and that key."""
+    mine = delivery.private_keys(keys).keys()
+    newest: dict[str, EncKey] = {}
+    for key in party.enc:
+        if key.use is KeyUse.ENC and key.station is not None:
+            other = newest.get(key.station)
+            if other is None or (key.valid_from, key.kid) > (other.valid_from, other.kid):
+                newest[key.station] = key
+    return {station: key for station, key in newest.items() if key.kid in mine}
+
+
+def due(keys: CredentialKeys, party: Party, now: int) -> dict[str, EncKey]:
+    """Those of them whose key is old enough for another."""
+    return {
+        station: key for station, key in own_stations(keys, party).items() if now - key.valid_from >= ROTATE_AFTER_S
+    }
+
+
+def rotate(session: Session, keys: CredentialKeys, keep: Keep, stations: Sequence[str]) -> Renewed:
+    """Give each of these workstations a new encryption key. Alone and at once where R-32 (d) allows it.
+
+    Raises NOT_PERMITTED (`needs`), KEY_NOT_VALID, what an enrolment raises, and alarms.
+    """
+    party, now = own_party(session), session.now()
+    unused = [one for one in keys.enc if _never_logged(session, one)]
+    fresh = [sealing.generate_enc_key(Alg.HPKE_9) for _ in stations[len(unused) :]]
+    made = [*unused, *(Secret(Alg.HPKE_9, key.seed, now) for key in fresh)][: len(stations)]
+    keys = replace(keys, enc=(*keys.enc, *(one for one in made if one not in unused)))
+    keep(keys)
+    private = [sealing.enc_private_key(one.alg, one.secret) for one in made]
+    listed = [_enc_listed(key.kid, station, now) for key, station in zip(private, stations, strict=True)]
+    turn, code = propose(session, keys, party, private, {"credentials": [], "enc": listed})
+    return Renewed(tuple(key.kid for key in private), turn, code, keys)
+
+
+def rotate_seal(session: Session, keys: CredentialKeys, keep: Keep) -> Renewed:
+    """Give this credential new seal keys, of the same algorithms; the old ones sign for them.
+
+    A person who is no keyholder, and one of several keyholders, waits for a keyholder. Raises as `rotate`.
+    """
+    party, now = own_party(session), session.now()
+    entry = next((one for one in party.body.credentials if party.body.credential_id(one) == keys.credential), None)
+    if entry is None:
+        raise ReferralError(ErrorCode.KEY_NOT_VALID, reason="unknown", credential=keys.credential)
+    if not keys.coming or any(not _never_logged(session, one) for one in keys.coming):
+        keys = replace(keys, coming=tuple(new_signing_secret(one.alg, now) for one in keys.seal))
+        keep(keys)
+    signers = [one.signing_key() for one in keys.coming]
+    listed = entry.wire() | {"seal": [one.kid for one in signers]}
+    turn, code = propose(session, keys, party, [], {"credentials": [listed], "enc": []}, signers)
+    session.sync_keys()
+    renewed = in_effect(keys, session.keymap)
+    if renewed is not keys:
+        keep(renewed)
+    return Renewed(tuple(one.kid for one in signers), turn, code, renewed)
+
+
+def propose(
+    session: Session,
+    keys: CredentialKeys,
+    party: Party,
+    private: Sequence[sealing.EncPrivateKey],
+    proposal: Mapping[str, Any],
+    signers: Sequence[Any] = (),
+    use: KeyUse = KeyUse.ENC,
+) -> tuple[str, str]:
+    """Invite ourselves, enrol these keys, and sign the statement that lists them, where we may: turn and digits.
+
+    `private` are encryption keys (of this `use`), `signers` new seal keys. Where a keyholder has to sign, the enrolment
+    waits for one.
+    """
+    invitation = _invitation(session, keys, party)
+    enrolled, nonces = enrolment.begin(session, invitation.secret, private)
+    now = session.now()
+    entries = [_entry(invitation, KeyUse.SEAL, one.public.jwk, [one], None, now) for one in signers]
+    entries += [
+        _entry(invitation, use, key.public.jwk, keys.signers(), sha256_b64u(nonces[key.kid]), now) for key in private
+    ]
+    document = {
+        "keys": [entry.decode("ascii") for entry in entries],
+        "possession": [{"kid": kid, "nonce": b64u(nonce)} for kid, nonce in nonces.items()],
+        "proposal": {**proposal, "entry": None},
+        "statement": None,
+    }
+    completion = Completion.parse(document, code=ErrorCode.ACT_SCHEMA)
+    session.read_json(exchange.complete_enrolment(invitation.secret, enrolled, document))
+    code = enrolment.code_of(session.profile, invitation.secret, completion)
+    body = _own_statement(session, keys, party, completion.proposal, entries)
+    if body is not None:
+        act_id = session.ambient.act_id()
+        admission.send_directory_act(session, keys, Act.STATEMENT, body, act_id, enrolment=enrolled)
+    answer = session.read_json(exchange.enrolment_turn(invitation.secret, enrolled))
+    with exchange.told():
+        return parse_turn(answer, _TURNS), code
+
+
+def _own_statement(
+    session: Session, keys: CredentialKeys, party: Party, proposal: Proposal, entries: Sequence[bytes]
+) -> dict[str, Any] | None:
+    """The statement that we may sign ourselves, if there is one: a renewal, or as a keyholder anything."""
+    keymap = session.keymap.copy()
+    for entry in entries:
+        keymap.extend(entry)
+    owners, short = keymap.owners_of(party.id), keys.credential.partition(".")[2]
+    body = next_statement(party, proposal, keymap.find_key, session.now(), renewal=True)
+    statement = Statement.parse(body, code=ErrorCode.ACT_SCHEMA)
+    for allowed in (renews, rekeys):
+        if allowed(statement, party.body, short, keymap.find_key, owners):
+            return body
+    me = keymap.find_credential(keys.credential)
+    if me is not None and me.keyholder:
+        return next_statement(party, proposal, keymap.find_key, session.now())
+    return None
+
+
+def destroy(session: Session, keys: CredentialKeys, keep: Keep) -> Spent:
+    """Destroy the private halves that are past their time, and have it receipted that they are (a `revoke` act each).
+
+    Nothing is destroyed whose public half may still be sealed to, or that anything pending in our inbox may name.
+    """
+    party, now = own_party(session), session.now()
+    old = past_their_time(session.keymap, keys, party, now)
+    oldest = min((one.time for one in _pending(session)), default=now) if old else now
+    needed = {kid for kid, made_at in old.items() if oldest <= made_at + enrolment.SEALABLE_TERM_S + SKEW_S}
+    gone = {kid for kid in old if kid not in needed}
+    if gone:
+        left = tuple(one for one in keys.enc if _kid(one) not in gone)
+        keys = replace(keys, enc=left, destroyed=(*keys.destroyed, *sorted(gone)))
+        keep(keys)
+    told = keys.destroyed
+    for kid in told:
+        if not session.keymap.get_key(kid).revoked:
+            body = {"kid": kid, "reason": DESTROYED, "at": now}
+            admission.send_directory_act(session, keys, Act.REVOKE, body, session.ambient.act_id())
+        keys = replace(keys, destroyed=tuple(one for one in keys.destroyed if one != kid))
+    if told:
+        keep(keys)
+    return Spent(told, tuple(sorted(needed)), keys)
+
+
+def past_their_time(keymap: KeyMap, keys: CredentialKeys, party: Party, now: int) -> dict[Kid, int]:
+    """The encryption keys of ours that are due to be destroyed, by thumbprint, and when each was made."""
+    usable = {key.kid for key in keymap.usable_enc(party.id, now)}
+    found: dict[Kid, int] = {}
+    for one in keys.enc:
+        record = keymap.find_key(kid := _kid(one))
+        # A key that is on no log was never offered to anybody; one of the paper backup is not of this machine.
+        ours = record is not None and record.use is KeyUse.ENC
+        if ours and kid not in usable and now - one.created_at >= DESTROY_AFTER_S:
+            found[kid] = one.created_at
+    return found
+
+
+def _pending(session: Session) -> list[delivery.InboxEntry]:
+    after: str | None = None
+    found: list[delivery.InboxEntry] = []
+    while True:
+        page = delivery.fetch_inbox(session, after, pending=True)
+        found += page.entries
+        if not page.more:
+            return found
+        after = page.cursor
+
+
+def _invitation(session: Session, keys: CredentialKeys, party: Party) -> Invitation:
+    kinds = [CredentialKind.PERSON]
+    raw, _ = admission.invite(session, keys, party.entry.wire(), kinds, session.ambient.act_id())
+    return parse_invitation(raw)
+
+
+def _never_logged(session: Session, secret: Secret) -> bool:
+    kid = _kid(secret) if secret.alg in (Alg.HPKE_9, Alg.HPKE_10) else secret.signing_key().kid
+    return session.keymap.find_key(kid) is None
+
+
+def _kid(secret: Secret) -> Kid:
+    return sealing.enc_private_key(secret.alg, secret.secret).kid
+
+
+def _entry(
+    invitation: Invitation,
+    use: KeyUse,
+    jwk: Mapping[str, str],
+    signers: Sequence[Any],
+    possession: Digest | None,
+    now: int,
+) -> bytes:
+    return build_key_entry(
+        party=invitation.party,
+        use=use,
+        jwk=jwk,
+        nonce=invitation.nonce,
+        iat=now,
+        possession=possession,
+        signers=signers,
+    )
+
+
+def _enc_listed(kid: Kid, station: str, now: int) -> dict[str, Any]:
+    return {"from": now, "kid": kid, "station": station, "until": now + enrolment.SEALABLE_TERM_S, "use": "enc"}

@@ -1,0 +1,175 @@
+"""Keys renewed, revoked, put on paper and put back by command; and renewed after a command that was about else."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import redirect_stderr
+
+import pytest
+
+from referral_api.cli.output import Screen
+from referral_api.cli.texts import say
+from referral_api.cli.upkeep import KeepingClient
+from referral_api.domain.errors import ErrorCode
+from tests.cli.shell import Ran, Shell
+from tests.story.test_renewal import later
+from tests.world import PASSPHRASE, UNIT, World
+
+FILE_PASSPHRASE = "una frase para el cajón"
+NOTHING = " ".join(["abandon"] * 23 + ["art"])
+"""Twenty-four words that check, and name a key of nobody."""
+
+
+def done(ran: Ran) -> Ran:
+    assert ran.exit == 0, ran
+    return ran
+
+
+def enrol(shell: Shell, name: str, *more: str, by: str = "officer") -> str:
+    """A newcomer of the unit, admitted command by command; the credential."""
+    done(shell.run(by, "invite", "--kind", "person", "--out", f"{name}.json"))
+    told = done(shell.run(name, "enrol", f"{name}.json", "--no-service", "--json", *more)).json
+    (shell.folder / f"{name}.digits").write_text(told["code"] + "\n")
+    done(shell.run(by, "approve", told["enrolment"], "--code-file", f"{name}.digits"))
+    return str(told["person"])
+
+
+@pytest.fixture
+def frase(shell: Shell) -> str:
+    (shell.folder / "frase").write_text(FILE_PASSPHRASE + "\n", encoding="utf-8")
+    return "frase"
+
+
+def test_nothing_is_renewed_before_its_time_unless_somebody_insists(shell: Shell) -> None:
+    told = done(shell.run("officer", "keys", "rotate"))
+    assert say("es", "rotate.nothing") in told.out
+    before = {one["kid"] for one in done(shell.run("officer", "keys", "show", "--json")).json["party"]["enc"]}
+    renewed = done(shell.run("officer", "keys", "rotate", "--now", "--json")).json
+    assert (len(renewed["renewed"]), renewed["turn"], renewed["code"]) == (1, "done", None)
+    after = {one["kid"] for one in done(shell.run("officer", "keys", "show", "--json")).json["party"]["enc"]}
+    assert after - before == set(renewed["renewed"])
+    strange = shell.run("officer", "keys", "rotate", "--station", "st2")
+    assert (strange.exit, "Traceback" in strange.err) == (7, False)
+
+
+def test_new_seal_keys_of_a_second_officer_show_the_digits_to_read_out(shell: Shell) -> None:
+    told = done(shell.run("second_officer", "keys", "rotate", "--seal", "--json")).json
+    assert told["turn"] == "second_keyholder"
+    assert len(told["code"].replace(" ", "")) == 30
+    (shell.folder / "seal.digits").write_text(told["code"] + "\n")
+    done(shell.run("officer", "approve", UNIT, "--code-file", "seal.digits"))
+    shown = done(shell.run("officer", "keys", "show", "--json")).json["party"]["credentials"]
+    assert any(one["seal"] == told["renewed"] for one in shown)
+
+
+def test_a_stolen_workstation_is_revoked_with_all_that_belongs_to_it(shell: Shell) -> None:
+    """The runbook, command by command."""
+    person = enrol(shell, "robado", "--station", "robado")
+    told = done(shell.run("officer", "keys", "revoke", person, "--reason", "compromised", "--json")).json
+    assert len(told["revoked"]) == 4, "its encryption key, its access key, and the two that sign"
+    assert shell.run("robado", "whoami").exit == 4
+    assert shell.run("officer", "keys", "revoke", person).exit == 0, (
+        "all of it is revoked: nothing to do, nothing wrong"
+    )
+    wrong = shell.run("officer", "keys", "revoke", "pnp-trata-piura.nadie1")
+    assert (wrong.exit, "Traceback" in wrong.err) == (6, False)
+    badly = shell.run("officer", "keys", "revoke", told["revoked"][0]["kid"], "--reason", "porque sí")
+    assert badly.exit == 2
+
+
+def test_nobody_cuts_off_the_branch_on_which_they_sit(shell: Shell) -> None:
+    own = done(shell.run("officer", "whoami", "--json")).json["person"]
+    for lang in ("es", "en"):
+        ran = shell.run("officer", "keys", "revoke", own, "--lang", lang)
+        assert ran.exit == 2
+        assert say(lang, "fault.revoke-own.what") in ran.err
+
+
+@pytest.mark.parametrize("form", ["words", "file"])
+def test_a_backup_comes_back_on_another_workstation(shell: Shell, frase: str, form: str) -> None:
+    how = ["--words"] if form == "words" else ["--out", "respaldo.json", "--backup-passphrase-file", frase]
+    made = done(shell.run("officer", "keys", "backup", *how, "--json")).json
+    assert made["turn"] == "done"
+    ref = done(shell.run("operator", "send", "emergencia.json", "--unit", UNIT, "--json")).json["ref"]
+    name = f"nuevo-{form}"
+    enrol(shell, name, "--station", form)
+    assert shell.run(name, "show", ref).exit == 7
+    if form == "words":
+        (shell.folder / "papel").write_text(" ".join(made["words"]).upper() + "\n", encoding="utf-8")
+        back = ["--words-file", "papel"]
+    else:
+        listed = done(shell.run("officer", "keys", "show", "--json")).json["party"]["enc"]
+        assert "backup" in {one["use"] for one in listed}
+        back = ["respaldo.json", "--backup-passphrase-file", frase]
+    assert done(shell.run(name, "keys", "recover", *back, "--json")).json["kid"] == made["kid"]
+    done(shell.run(name, "ack", ref))
+
+
+def test_what_is_wrong_with_words_and_files_is_said_and_changes_nothing(shell: Shell, frase: str) -> None:
+    (shell.folder / "palabras").write_text(NOTHING + "\n")
+    nobodys = shell.run("officer", "keys", "recover", "--words-file", "palabras", "--json")
+    assert (nobodys.exit, nobodys.json["error"]["code"]) == (5, ErrorCode.KEY_NOT_VALID.value)
+    for wrong in ("abandon art", NOTHING.replace("art", "arte"), " ".join(["abandon"] * 24)):
+        (shell.folder / "palabras").write_text(wrong + "\n")
+        ran = shell.run("officer", "keys", "recover", "--words-file", "palabras")
+        assert ran.exit == 2
+        assert say("es", "fault.words-wrong.what") in ran.err
+    done(shell.run("officer", "keys", "backup", "--out", "otro.json", "--backup-passphrase-file", frase))
+    assert shell.run("officer", "keys", "recover", "otro.json", "--backup-passphrase-file", "passphrase").exit == 4
+    assert shell.run("officer", "keys", "backup", "--out", "otro.json").exit == 2, "nothing is overwritten"
+    assert shell.run("officer", "keys", "backup").exit == 2
+    (shell.folder / "roto.json").write_text("{}")
+    assert shell.run("officer", "keys", "recover", "roto.json", "--backup-passphrase-file", frase).exit == 4
+
+
+def test_a_recovery_shows_the_registrar_who_loses_and_when_it_may_hold(shell: Shell) -> None:
+    done(shell.run("registrar", "invite", "--recover", "pnp-nacional", "--out", "nacional.json"))
+    told = done(
+        shell.run("heredera", "enrol", "nacional.json", "--keyholder", "--no-service", "--station", "h1", "--json")
+    ).json
+    assert told["turn"] == "registrar"
+    (shell.folder / "h.digits").write_text(told["code"] + "\n")
+    first = done(shell.run("registrar", "approve", "pnp-nacional", "--code-file", "h.digits"))
+    assert "ATENCIÓN: es una recuperación. Pierden sus derechos en pnp-nacional: pnp-nacional." in first.err
+    assert say("es", "turn.second_registrar") in first.out
+    second = shell.run("second_registrar", "approve", "pnp-nacional", "--code-file", "h.digits")
+    assert second.exit == 7
+    assert say("es", "fault.objection-window.what") in second.err
+    assert shell.run("registrar", "invite", "--recover", "nadie-aqui", "--out", "x.json").exit == 6
+
+
+# Without being asked.
+
+
+@pytest.fixture
+def aged(world: World) -> Iterator[World]:
+    later(world, 30)
+    yield world
+    world.check()
+
+
+def after_a_command(world: World, server: str = "") -> str:
+    """What an officer's command says beside its own business."""
+    told = io.StringIO()
+    profile = world.folder / "profiles" / "officer"
+    with redirect_stderr(told):
+        client = KeepingClient.person(profile, PASSPHRASE, server=server or world.server.url, clock=world.clock)
+        client.keep_up_with(Screen("es", as_json=False, quiet=False, verbose=False, color=False), PASSPHRASE)
+        with client:
+            client.sync_keys()
+            list(client.inbox())
+            if server:
+                world.server.stop()
+    return told.getvalue()
+
+
+def test_a_persons_command_renews_what_is_due_and_the_next_one_finds_nothing_to_do(aged: World) -> None:
+    assert say("es", "upkeep.renewed") in after_a_command(aged)
+    assert after_a_command(aged) == ""
+
+
+def test_a_renewal_that_fails_is_one_line_and_no_failure_of_the_command(aged: World) -> None:
+    """The exchange goes away while the command ends."""
+    assert "No se pudo renovar" in after_a_command(aged, aged.server.url)
+    aged.server.start()
