@@ -17,6 +17,9 @@ SERVER_KEYS: Final[Mapping[str, tuple[str, str]]] = {
         "¿Borrar {count} claves privadas que ya no sirven? No se pueden recuperar.",
         "Delete {count} private keys that serve no more? They cannot be had back.",
     ),
+    "act.rekey": ("cambio de clave del servidor", "change of the exchange's key"),
+    "done.rekey": ("✔ cambio de clave del servidor: {ref}", "✔ change of the exchange's key: {ref}"),
+    "keys.rekey": ("cambio de clave", "change of key"),
     "rekey.announced": (
         "Clave «{use}» {kid} anunciada: se usa desde {begins}; la anterior vale hasta {ends}.",
         "The {use} key {kid} is announced: used from {begins}; the one before counts until {ends}.",
