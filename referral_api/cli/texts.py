@@ -23,13 +23,15 @@ from referral_api.cli.texts_loss import LOSS
 from referral_api.cli.texts_recovery import RECOVERY
 from referral_api.cli.texts_roster import ROSTER
 from referral_api.cli.texts_screens import SCREENS
+from referral_api.cli.texts_serverkeys import SERVER_KEYS
 from referral_api.cli.texts_threat import THREAT
 from referral_api.cli.texts_watch import WATCH
 from referral_api.domain.catalogue import Language
 
 __all__ = ["FAULTS", "FIELDS", "HELP", "PARTS", "SCREENS", "TEXTS", "find", "say"]
 PARTS: Final = (
-    SCREENS, AUDIT, FAULTS, HELP, FIELDS, RECOVERY, EVIDENCE, LOSS, KEYS, ROSTER, WATCH, DOCTOR, ADMIN_DOCTOR, THREAT
+    SCREENS, AUDIT, FAULTS, HELP, FIELDS, RECOVERY, EVIDENCE, LOSS, KEYS, ROSTER, WATCH, DOCTOR, ADMIN_DOCTOR, THREAT,
+    SERVER_KEYS,
 )  # fmt: skip
 TEXTS: Final[Mapping[str, tuple[str, str]]] = {key: words for part in PARTS for key, words in part.items()}
 _PLACE: Final[Mapping[Language, int]] = {"es": 0, "en": 1}

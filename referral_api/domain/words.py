@@ -169,9 +169,12 @@ class Act(StrEnum):
     APPROVE_STATEMENT = "approve_statement"
     REVOKE = "revoke"
     OBJECT = "object"
+    REKEY = "rekey"
 
 
-DIRECTORY_ACTS = frozenset({Act.GENESIS, Act.INVITE, Act.STATEMENT, Act.APPROVE_STATEMENT, Act.REVOKE, Act.OBJECT})
+DIRECTORY_ACTS = frozenset(
+    {Act.GENESIS, Act.INVITE, Act.STATEMENT, Act.APPROVE_STATEMENT, Act.REVOKE, Act.OBJECT, Act.REKEY}
+)
 EXCHANGE_ACTS = frozenset(
     {
         Act.OVERDUE,

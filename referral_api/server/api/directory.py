@@ -34,11 +34,14 @@ async def get_metadata(site: Site, _call: Call) -> Reply:
     return json_reply(oauth.server_metadata(site.exchange.issuer))
 
 
-async def get_jwks(site: Site, _call: Call) -> Reply:
-    """The exchange's public keys for tokens, receipts and log checkpoints."""
-    uses = (KeyUse.TOKEN, KeyUse.RECEIPT, KeyUse.LOG)
-    keys = [record.public for use in uses for record in site.exchange.keymap.exchange_keys(use)]
-    return json_reply(oauth.key_set(keys))
+async def get_jwks(site: Site, call: Call) -> Reply:
+    """The exchange's public keys for tokens, receipts and log checkpoints: from the announcement of each until nothing
+    counts any more that it signed, which for receipts and checkpoints is never (R-37).
+    """
+    keymap = site.exchange.keymap
+    tokens = [one.key.public for one in keymap.tenures(KeyUse.TOKEN) if call.now < one.ends_at]
+    lasting = [record.public for use in (KeyUse.RECEIPT, KeyUse.LOG) for record in keymap.exchange_keys(use)]
+    return json_reply(oauth.key_set([*tokens, *lasting]))
 
 
 async def get_configuration(site: Site, call: Call) -> Reply:

@@ -9,12 +9,14 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from referral_api.domain.errors import ReferralError
 from referral_api.server.api.site import Site
 from referral_api.server.service.exchange import Exchange
 from referral_api.server.service.limits import SHARE_S
+from referral_api.server.service.rekeying import LOOKED_FOR_EVERY_S, take_asked
 from referral_api.server.service.waiters import turn
 
 if TYPE_CHECKING:
@@ -23,9 +25,15 @@ if TYPE_CHECKING:
 POLLS_SAVED_EVERY_S = 30
 
 
-def begin(site: Site, loop: asyncio.AbstractEventLoop, *, beside_others: bool) -> Sequence[asyncio.Task[None]]:
+def begin(
+    site: Site, loop: asyncio.AbstractEventLoop, keys_dir: Path, *, beside_others: bool
+) -> Sequence[asyncio.Task[None]]:
     """Begin what goes on until `end`; with `beside_others` also what several processes over one database need."""
-    work = [turn(site.waiters, partial(keep, site)), turn(site.quorums, lambda _second: None)]
+    work = [
+        turn(site.waiters, partial(keep, site)),
+        turn(site.quorums, lambda _second: None),
+        keep_keys(site, keys_dir),
+    ]
     if beside_others:
         work += [keep_directory(site), share_limits(site)]
     return [loop.create_task(one) for one in work]
@@ -63,6 +71,15 @@ async def share_limits(site: Site) -> None:
         # Where the counts do not answer, each process counts alone meanwhile.
         with suppress(ReferralError):
             await site.work(site.tokens.limits.share)
+
+
+async def keep_keys(site: Site, keys_dir: Path) -> None:
+    """Now and then: look whether the exchange's next key is asked for, and put it on the keys log (R-37)."""
+    while True:
+        await asyncio.sleep(LOOKED_FOR_EVERY_S)
+        # Beside the lane: it waits for the writer, whose answers come over this loop.
+        with suppress(ReferralError, OSError):
+            await asyncio.to_thread(take_asked, site.exchange, site.writer, keys_dir)
 
 
 def heard(site: Site, loop: asyncio.AbstractEventLoop, notice: Notice) -> None:

@@ -30,11 +30,12 @@ from joserfc.jwk import ECKey, OKPKey, import_key
 from joserfc.jws import JWSRegistry
 
 from referral_api.domain.errors import ReferralError
-from referral_api.domain.words import CredentialId, Kid
-from referral_api.formats.keys import Alg, PublicKey, SigningKey, signing_key
+from referral_api.domain.words import CredentialId, KeyUse, Kid
+from referral_api.formats.keys import Alg, PublicKey, signing_key
 from referral_api.formats.strict_json import b64u, canonical, parse
 from referral_api.server.service.callers import Directory, DirectoryCredential
 from referral_api.server.service.proofs import PROCESS_SKEW_S, PROOF_ALGS, is_seconds, parse_compact
+from referral_api.server.service.token_keys import TokenKeys
 
 TOKEN_S = 300
 """How long an access token lives."""
@@ -71,7 +72,7 @@ class TokenIssuer:
 
     issuer: str
     api_url: str
-    token_key: SigningKey
+    token_keys: TokenKeys
     directory: Callable[[], Directory]
     decoys: Mapping[Alg, PublicKey]
     """A key of each algorithm that stands in for whatever does not fit: its work is done and always fails."""
@@ -287,7 +288,7 @@ class _Generator(JWTBearerTokenGenerator):  # type: ignore[misc]
     """DPoP-bound `at+jwt` of five minutes. Signed through `SigningKey`, so that the key may live in an HSM."""
 
     def __init__(self, exchange: _Exchange) -> None:
-        super().__init__(exchange.issuer.issuer, alg=exchange.issuer.token_key.alg.value, expires_generator=TOKEN_S)
+        super().__init__(exchange.issuer.issuer, alg=Alg.ED25519.value, expires_generator=TOKEN_S)
         self._exchange = exchange
 
     def generate(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -319,7 +320,7 @@ class _Generator(JWTBearerTokenGenerator):  # type: ignore[misc]
             "access_kid": key.kid,
             "cnf": {"jkt": self._exchange.jkt},
         }
-        signer = self._exchange.issuer.token_key
+        signer = self._exchange.issuer.token_keys.signer(KeyUse.TOKEN, now)
         header = {"alg": signer.alg.value, "kid": signer.kid, "typ": "at+jwt"}
         signing_input = f"{b64u(canonical(header))}.{b64u(canonical(claims))}"
         return f"{signing_input}.{b64u(signer.sign(signing_input.encode('ascii')))}"

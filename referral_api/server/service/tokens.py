@@ -24,7 +24,7 @@ from joserfc.errors import JoseError
 
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import CredentialId, Kid
-from referral_api.formats.keys import Alg, PublicKey, SigningKey
+from referral_api.formats.keys import Alg, SigningKey
 from referral_api.formats.strict_json import b64u, parse
 from referral_api.server.service.callers import Caller, Directory, DirectoryCredential
 from referral_api.server.service.limits import TOKENS_A_MINUTE, Limits, rate_limited
@@ -46,6 +46,7 @@ from referral_api.server.service.proofs import (
 )
 from referral_api.server.service.replay import ReplayStore
 from referral_api.server.service.token_form import Claimed, FormError, read_claimed, read_form
+from referral_api.server.service.token_keys import OneTokenKey, TokenKeys
 
 __all__ = ["Caller", "Headers", "TokenAnswer", "TokenService", "challenge_headers"]
 
@@ -88,6 +89,7 @@ class _Session:
     jkt: Kid
     expires_at: int
     ath: str
+    token_kid: str
     seen: DirectoryCredential | None = None
     caller: Caller | None = None
 
@@ -100,33 +102,32 @@ class TokenService:
         *,
         issuer: str,
         token_key: SigningKey,
-        earlier_token_keys: Sequence[PublicKey] = (),
+        keys: TokenKeys | None = None,
         directory: Callable[[], Directory],
         replay: ReplayStore,
         limits: Limits,
     ) -> None:
         """`issuer` is the public base URL of the exchange, the same in every process and in the keys log.
 
-        `earlier_token_keys` still verify: tokens of a key that was just replaced live five minutes more.
+        What all processes share is derived from `token_key`; `keys` says which sign and verify (None: this one).
         """
         if token_key.alg is not Alg.ED25519:
             # The secret below is the same in every process only because Ed25519 signs deterministically.
             raise ValueError("the token key is an Ed25519 key")
         self._issuer = issuer.rstrip("/")
         self._api_url = self._issuer + "/v1"
-        self._directory = directory
-        self._replay = replay
+        self._directory, self._replay = directory, replay
+        self._keys = keys or OneTokenKey(token_key)
         # A signing input of a JWS holds one full stop and no blank, so this text is never one.
         secret = hashlib.sha256(token_key.sign(b"referral-1 secret of the token service")).digest()
         self._proofs = ProofReader(self._issuer, Nonces(secret), replay.epoch)
         self._tokens = TokenIssuer(
             issuer=self._issuer,
             api_url=self._api_url,
-            token_key=token_key,
+            token_keys=self._keys,
             directory=directory,
             decoys=TokenIssuer.make_decoys(secret),
         )
-        self._verifiers = {key.kid: joserfc_key(key) for key in (token_key.public, *earlier_token_keys)}
         self._sessions: dict[bytes, _Session] = {}
         self._sessions_lock = threading.Lock()
         self.limits = limits
@@ -290,6 +291,8 @@ class TokenService:
                 self._sessions[digest] = session
         if now >= session.expires_at:
             _refuse_token("expired")
+        if self._keys.verifier(session.token_kid, now) is None:
+            _refuse_token("signature")  # Its key has ended (R-37), perhaps because somebody else has it.
         return session
 
     def _verified(self, token: bytes, digest: bytes, now: int) -> _Session:
@@ -304,11 +307,11 @@ class TokenService:
         if not isinstance(header, dict) or header.keys() != {"alg", "kid", "typ"}:
             _refuse_token("malformed")
         kid = header["kid"]
-        verifier = self._verifiers.get(Kid(kid)) if isinstance(kid, str) else None
-        if verifier is None:
+        public = self._keys.verifier(kid, now) if isinstance(kid, str) else None
+        if public is None:
             _refuse_token("signature")
         try:
-            claims = jwt.decode(token, verifier, registry=one_algorithm(Alg.ED25519)).claims
+            claims = jwt.decode(token, joserfc_key(public), registry=one_algorithm(Alg.ED25519)).claims
         except JoseError:
             raise ReferralError(ErrorCode.INVALID_TOKEN, reason="signature") from None
         bound = claims.get("cnf")
@@ -335,6 +338,7 @@ class TokenService:
             jkt=Kid(claims["cnf"]["jkt"]),
             expires_at=claims["exp"],
             ath=b64u(digest),
+            token_kid=public.kid,
         )
 
     def _make_room(self, now: int) -> None:
