@@ -70,7 +70,7 @@ class Replica:
         self.bytes = len(genesis)
         """How much the leaves take."""
         self._roots = {1: self.frontier.root()}
-        self._sealing_map: tuple[tuple[int, int], KeyMap] | None = None
+        self._sealing_map: tuple[tuple[int, int, int | None], KeyMap] | None = None
 
     @property
     def size(self) -> int:
@@ -112,10 +112,11 @@ class Replica:
         self.verify_pin(witnessed)
         return witnessed
 
-    def sealing_map(self, witnessed: Pin | None) -> KeyMap:
-        """Whose keys may be sealed to: what the quorum has cosigned, less what has been revoked since (design §5).
+    def sealing_map(self, witnessed: Pin | None, known: int | None = None) -> KeyMap:
+        """Whose keys may be sealed to: what the quorum has cosigned, less what has been taken away since (design §5).
 
-        Without a witness policy that is the key map itself. Raises NOT_WITNESSED where nothing is cosigned yet.
+        `known`: and only those keys that are among as many leaves already. Without a witness policy that is the key map
+        itself. Raises NOT_WITNESSED where nothing is cosigned yet.
         """
         policy = keys_policy(self.keymap, witnessed=True)
         if policy.rule is None:
@@ -123,13 +124,21 @@ class Replica:
         if witnessed is None:
             raise ReferralError(ErrorCode.NOT_WITNESSED, cosigned=0, quorum=policy.rule.threshold)
         self.verify_pin(witnessed)
-        if self._sealing_map is None or self._sealing_map[0] != (witnessed.size, self.size):
-            older = KeyMap.start(self.leaves[0])
-            for leaf in self.leaves[1 : witnessed.size]:
-                older.extend(leaf, verify=False)
-            older.take_revocations(self.keymap)
-            self._sealing_map = ((witnessed.size, self.size), older)
+        sizes = (witnessed.size, self.size, known)
+        if self._sealing_map is None or self._sealing_map[0] != sizes:
+            sealing = self.fold(witnessed.size)
+            sealing.narrow(self.keymap)
+            if known is not None:
+                sealing.narrow(self.fold(known))
+            self._sealing_map = (sizes, sealing)
         return self._sealing_map[1]
+
+    def fold(self, size: int) -> KeyMap:
+        """The key map of the first `size` leaves, one at least, which have been verified."""
+        keymap = KeyMap.start(self.leaves[0])
+        for leaf in self.leaves[1:size]:
+            keymap.extend(leaf, verify=False)
+        return keymap
 
     def verify_pin(self, pin: Pin | None) -> None:
         """Raise INCONSISTENT unless what was pinned is a beginning of these leaves."""
@@ -272,6 +281,11 @@ def claimed_size(raw_checkpoint: bytes) -> int:
 def witnessed_pin(issuer: str) -> str:
     """Under which name the head of the keys log is pinned that a quorum has cosigned; no origin holds a space."""
     return issuer_origin(issuer, "keys") + " witnessed"
+
+
+def fresh_pin(issuer: str) -> str:
+    """Under which name the newest of those heads is pinned that had been cosigned within the hour when it was seen."""
+    return issuer_origin(issuer, "keys") + " fresh"
 
 
 def issuer_origin(issuer: str, log: str) -> str:

@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import Any
 
 from referral_api.auditlog.evidence import Chronicle, Told, event_of, fold_told, passed_on
-from referral_api.client import exchange, losses
+from referral_api.client import alarms, exchange, losses
 from referral_api.client.session import Session
 from referral_api.client.trust import issuer_origin, names_no_known_key
 from referral_api.domain import clocks, lifecycle, policy
@@ -96,9 +96,10 @@ class Referral:
     def latest(self, unit: str) -> Digest:
         """The newest act that everybody on this unit's delivery has seen: what a fact builds on (R-65)."""
         seen = [one for one in self.acts if one.accepted and one.act.unit in (None, unit)]
-        return [one for one in seen if one.act.act is not Act.ROUTE][-1].act.digest
+        return [one for one in seen if policy.is_common(one.act.act)][-1].act.digest
 
 
+@alarms.shown("referral")
 def fetch_referral(session: Session, ref: ReferralId, known: Mapping[Digest, bytes] = MappingProxyType({})) -> Referral:
     """A referral with everything verified that this party may see of it.
 

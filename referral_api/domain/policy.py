@@ -203,6 +203,11 @@ def may_see(act: Act, *, viewer: Viewer, own_delivery: bool) -> bool:
     return viewer in SEES.get(act, frozenset()) and (viewer is not Viewer.UNIT or own_delivery)
 
 
+def is_common(act: Act) -> bool:
+    """Whether both sides of a delivery see acts of this kind: what the one may build on and the other can follow."""
+    return {Viewer.SENDER, Viewer.UNIT} <= SEES.get(act, frozenset())
+
+
 def role_at_delivery(role: DeliveryRole) -> frozenset[Act]:
     """Acts that a delivery's role rules out: who is only informed decides nothing."""
     if role is DeliveryRole.INFORMATION:

@@ -101,14 +101,24 @@ class KeyMap(Roster):
         twin._tenures = dict(self._tenures)
         return twin
 
-    def take_revocations(self, newer: KeyMap) -> None:
-        """Take over what a longer map of the same log has revoked, for who relies on this size: revocations never wait.
+    def narrow(self, other: KeyMap) -> None:
+        """Let this map seal to no key that `other`, of another size of the same log, does not seal to: what is revoked
+        there, not listed there, or ends earlier there. What else `other` knows stays unknown here (design §5).
 
-        What else the longer one knows stays unknown here (design §5).
+        A longer map takes away so, at once, what it no longer vouches for; a shorter one, what it does not yet know.
         """
         for kid in self._keys:
-            if (record := newer.get_key(kid)).revoked:
+            if (record := other.find_key(kid)) is not None and record.revoked:
                 self._keys[kid] = record
+        for party in self._parties.values():
+            twin = other.find_party(party.id)
+            listed = {} if twin is None else {key.kid: key.valid_until for key in twin.enc}
+            enc = [
+                replace(key, valid_until=min(key.valid_until, listed[key.kid]))
+                for key in party.enc
+                if key.kid in listed
+            ]
+            self._parties[party.id] = replace(party, enc=tuple(enc))
 
     def extend(self, leaf: bytes, *, verify: bool = True) -> None:
         """Fold in the next leaf. `verify=False` leaves signatures alone and is for the exchange's own stored log only;
@@ -294,12 +304,6 @@ class KeyMap(Roster):
         if record.revoked:
             raise ReferralError(ErrorCode.KEY_NOT_VALID, reason="revoked", kid=body.kid)
         self._keys[body.kid] = replace(record, revoked_index=self.size)
-
-    def _keeps(self, record: KeyRecord, signer: Credential) -> bool:
-        """Whether it is a key of this very credential, or an encryption key that it has vouched for."""
-        if record.use in ENCRYPTION_USES:
-            return self.owners_of(signer.party).get(record.signed_by[0]) == signer.id.partition(".")[2]
-        return record.kid in (signer.access, *signer.seal)
 
     def _apply_objection(self, act: RawAct, body: Object, now: int, *, verify: bool) -> None:
         pending = next((one for one in self._pending.values() if one.digest == body.statement), None)

@@ -26,25 +26,26 @@ from referral_api.domain.terms import Term
 from referral_api.formats.statements import KeyMap
 from referral_api.formats.strict_json import canonical
 from referral_api.server import observe
+from referral_api.server.api import upkeep
 from referral_api.server.api.cold import cold_app
 from referral_api.server.api.configuration import configuration
 from referral_api.server.api.edge import Edge
 from referral_api.server.api.evidence import ANY_LOG
 from referral_api.server.api.serving import HttpServer
 from referral_api.server.api.site import Lane, Site
-from referral_api.server.api.upkeep import heard, hop_to, keep, keep_directory, keep_keys
 from referral_api.server.service import feed, founding, opening
 from referral_api.server.service.acts import Door
 from referral_api.server.service.batch import Batch
 from referral_api.server.service.clock_watch import ClockWatch, steady
 from referral_api.server.service.exchange import Directory, Exchange, term_of, year_of
 from referral_api.server.service.keyring import Keyring
+from referral_api.server.service.limits import Limits, MemoryCounts
 from referral_api.server.service.promises import promised
 from referral_api.server.service.recording import Configured, Recording
 from referral_api.server.service.replay import MemoryReplayStore, ReplayStore
 from referral_api.server.service.second_host import SigningHere, SigningHost
 from referral_api.server.service.tokens import TokenService
-from referral_api.server.service.waiters import Waiters, turn
+from referral_api.server.service.waiters import Waiters
 from referral_api.server.service.witnesses import Witnessing
 from referral_api.server.service.writer import Gathering, Writer
 from referral_api.server.settings import Settings
@@ -53,6 +54,7 @@ from referral_api.server.storage.database import Database
 from referral_api.server.storage.gate import NOTHING, Promises, gate_beside, pass_gate
 from referral_api.server.storage.keyfiles import create_signers, load_signers
 from referral_api.server.storage.logbook import KEYS
+from referral_api.server.storage.quotas import SharedCounts
 from referral_api.server.storage.replay import SharedReplayStore
 from referral_api.server.storage.signer import LogKeys, LogSigners
 from referral_api.server.storage.signer_state import read_host
@@ -312,25 +314,17 @@ def create_app(runtime: Runtime) -> Edge:
             await asyncio.to_thread(opening.log_spools, runtime.writer, settings.data_dir)
             with suppress(ReferralError):  # It serves ciphertext even so, and says so at /readyz.
                 await site.run(Configured(exchange, __version__, canonical(site.configuration), settings.shared))
-        tasks = [
-            loop.create_task(turn(site.waiters, partial(keep, site))),
-            loop.create_task(turn(site.quorums, lambda _second: None)),
-            loop.create_task(keep_keys(site, settings.keys_dir)),
-        ]
+        tasks = upkeep.begin(site, loop, beside_others=runtime.notices is not None, keys_dir=settings.keys_dir)
         # A closed exchange cannot keep what they would answer, and has nothing new to show.
         if runtime.witnessing is not None and runtime.writer.closed is None:
-            runtime.witnessing.start(lambda: hop_to(loop, partial(site.quorums.wake, [ANY_LOG])))
+            runtime.witnessing.start(lambda: upkeep.hop_to(loop, partial(site.quorums.wake, [ANY_LOG])))
         if runtime.notices is not None:
-            tasks.append(loop.create_task(keep_directory(site)))
-            runtime.notices.start(lambda notice: heard(site, loop, notice))
+            runtime.notices.start(lambda notice: upkeep.heard(site, loop, notice))
         observe.log("serving", issuer=exchange.issuer, environment=exchange.environment, version=__version__)
         try:
             yield
         finally:
-            for task in tasks:
-                task.cancel()
-            site.waiters.close()
-            site.quorums.close()
+            upkeep.end(site, tasks)
             await asyncio.to_thread(site.desk.stop)
             await asyncio.to_thread(site.lane.stop)
             await asyncio.to_thread(site.recording.finish)
@@ -356,6 +350,7 @@ def _site(runtime: Runtime) -> Site:
             keys=exchange.keyring,
             directory=lambda: exchange.keymap,
             replay=_replay_store(runtime),
+            limits=Limits(MemoryCounts() if on_sqlite else SharedCounts(exchange.database), settings.calls_a_minute),
         ),
         cursors=feed.Cursors(token_key.sign(b"referral-1 secret of the cursors")),
         waiters=Waiters(shared=not on_sqlite),
@@ -364,7 +359,7 @@ def _site(runtime: Runtime) -> Site:
         desk=Lane(1),
         clock=runtime.clock,
         version=__version__,
-        configuration=configuration(exchange, settings.contact),
+        configuration=configuration(exchange, settings.contact, settings.calls_a_minute),
         recording=Recording(exchange, runtime.writer),
         witnessing=runtime.witnessing,
         polled=runtime.polled,

@@ -99,7 +99,12 @@ class Both:
 def test_a_token_of_the_key_before_serves_while_that_key_is_trusted(world: AccessWorld, token: str) -> None:
     def service(**more: Any) -> TokenService:
         return TokenService(
-            issuer=ISSUER, token_key=key("next token"), directory=lambda: world.roll, replay=world.replay, **more
+            issuer=ISSUER,
+            token_key=key("next token"),
+            directory=lambda: world.roll,
+            replay=world.replay,
+            limits=world.service.limits,
+            **more,
         )
 
     world.service = service(keys=Both(key("next token"), world.token_key))

@@ -48,10 +48,10 @@ GRANT = "client_credentials"
 AUTH_METHOD = "private_key_jwt"
 TOKEN_PATH = "/oauth/token"
 
-_MAX_ASSERTION_BYTES = 8192
+MAX_ASSERTION_BYTES = 8192
 _ASSERTION_TYPES = ("JWT", "client-authentication+jwt")
 _ASSERTION_ALGS = PROOF_ALGS
-_UNREADABLE = f"The assertion is not a compact JWS over a JSON object, of {_MAX_ASSERTION_BYTES} characters at most."
+_UNREADABLE = f"The assertion is not a compact JWS over a JSON object, of {MAX_ASSERTION_BYTES} characters at most."
 _UNPROVED = "Client authentication failed."
 
 
@@ -139,7 +139,7 @@ def joserfc_key(key: PublicKey) -> OKPKey | ECKey:
 def one_algorithm(alg: Alg) -> JWSRegistry:
     """Joserfc's rules for a JWT of one algorithm; members of the header that mean nothing here are ignored."""
     registry = JWSRegistry(algorithms=[alg.value], strict_check_header=False)
-    registry.max_header_length = registry.max_payload_length = _MAX_ASSERTION_BYTES
+    registry.max_header_length = registry.max_payload_length = MAX_ASSERTION_BYTES
     return registry
 
 
@@ -214,13 +214,13 @@ class _Assertion(JWTBearerClientAssertion):  # type: ignore[misc]
     def extract_assertion(self, assertion: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """Read strictly what Authlib would read with the last duplicate winning; form alone is judged."""
         try:
-            compact = parse_compact(assertion.encode("utf-8")[: _MAX_ASSERTION_BYTES + 1])
+            compact = parse_compact(assertion.encode("utf-8")[: MAX_ASSERTION_BYTES + 1])
             header, claims = (
-                parse(part, max_bytes=_MAX_ASSERTION_BYTES, floats=True) for part in (compact.header, compact.payload)
+                parse(part, max_bytes=MAX_ASSERTION_BYTES, floats=True) for part in (compact.header, compact.payload)
             )
         except ReferralError:
             _refuse(_UNREADABLE)
-        if len(assertion) > _MAX_ASSERTION_BYTES or not isinstance(header, dict) or not isinstance(claims, dict):
+        if len(assertion) > MAX_ASSERTION_BYTES or not isinstance(header, dict) or not isinstance(claims, dict):
             _refuse(_UNREADABLE)
         if header.get("typ", "JWT") not in _ASSERTION_TYPES or not _JOSE_EXTENSIONS.isdisjoint(header):
             _refuse("The assertion's header is not that of a client assertion.")
