@@ -16,6 +16,7 @@ from dataclasses import replace
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import CredentialId, CredentialKind, KeyUse, Kid, PartyId, Role
 from referral_api.formats.directory_bodies import Genesis, WitnessPolicy
+from referral_api.formats.key_entry import ENCRYPTION_USES
 from referral_api.formats.keys import PublicKey
 from referral_api.formats.parties import (
     EXCHANGE,
@@ -231,6 +232,12 @@ class Roster:
             if credential.kind is CredentialKind.PERSON and credential.holds_at(now)
         ]
         return len(persons) >= self.genesis.registrars_required
+
+    def _keeps(self, record: KeyRecord, signer: Credential) -> bool:
+        """Whether it is a key of this very credential, or an encryption key that it has vouched for."""
+        if record.use in ENCRYPTION_USES:
+            return self.owners_of(signer.party).get(record.signed_by[0]) == signer.id.partition(".")[2]
+        return record.kid in (signer.access, *signer.seal)
 
     def usable_enc(self, party: str, now: int) -> list[EncKey]:
         """Every encryption key of this party that a bundle arriving at `now` may be sealed to (R-64).

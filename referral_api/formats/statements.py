@@ -286,12 +286,6 @@ class KeyMap(Roster):
             raise ReferralError(ErrorCode.KEY_NOT_VALID, reason="revoked", kid=body.kid)
         self._keys[body.kid] = replace(record, revoked_index=self.size)
 
-    def _keeps(self, record: KeyRecord, signer: Credential) -> bool:
-        """Whether it is a key of this very credential, or an encryption key that it has vouched for."""
-        if record.use in ENCRYPTION_USES:
-            return self.owners_of(signer.party).get(record.signed_by[0]) == signer.id.partition(".")[2]
-        return record.kid in (signer.access, *signer.seal)
-
     def _apply_objection(self, act: RawAct, body: Object, now: int, *, verify: bool) -> None:
         pending = next((one for one in self._pending.values() if one.digest == body.statement), None)
         if pending is None:
