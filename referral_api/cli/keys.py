@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from referral_api.cli import roster
+from referral_api.cli import roster, watching
 from referral_api.cli.directory import follow_keys, party_data
 from referral_api.cli.invocation import invocation
 from referral_api.cli.output import Shown
@@ -23,6 +23,7 @@ def register(app: typer.Typer) -> None:
     """Add these verbs to the command."""
     keys = typer.Typer(no_args_is_help=True)
     keys.command("show")(show)
+    watching.register(keys)
     add_renewing(keys)
     roster.register(keys)
     app.add_typer(keys, name="keys")

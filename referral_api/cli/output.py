@@ -269,19 +269,23 @@ def _own_words(code: ErrorCode, facts: Mapping[str, Any]) -> str | None:
     """The fault that says it better than the catalogue, whose words are for whoever asked the exchange."""
     if code is ErrorCode.INCONSISTENT and facts.get("reason") == "lost":
         return "log-lost"
+    if code is ErrorCode.CODE_MISMATCH and facts.get("left") == 0:
+        return "code-tries"
     if code is ErrorCode.NOT_FOUND and facts.get("what") == "record" and {"log", "index"} <= facts.keys():
         return "record-absent"
     if code is ErrorCode.UNAVAILABLE and isinstance(facts.get("reason"), str) and "status" not in facts:
         return "host-refused"
     if code is ErrorCode.NOT_FOUND and facts.get("what") in ("checkpoint", "tile") and "log" in facts:
         return "log-absent"
+    if code is ErrorCode.NO_USABLE_KEY and facts.get("reason") == "changed" and {"unit", "phone"} <= facts.keys():
+        return "keys-changed"
     if code is ErrorCode.RECEIPT_MISMATCH and facts.get("member") == "absent":
         return "receipt-absent"
     if code is ErrorCode.STATEMENT_OUT_OF_SEQUENCE and facts.get("reason") == "objection-window":
         return "objection-window"
     if code is ErrorCode.MALFORMED and facts.get("reason") in ("words", "word", "checksum"):
         return "words-wrong"
-    return _BY_REASON.get((code, str(facts.get("reason"))))
+    return _BY_REASON.get((code, str(facts.get("reason")))) or _FALSE.get(str(facts.get("shown")))
 
 
 _BY_REASON: Mapping[tuple[ErrorCode, str], str] = {
@@ -296,6 +300,13 @@ _BY_REASON: Mapping[tuple[ErrorCode, str], str] = {
     (_E.MALFORMED, "answered-twice"): "answered-twice",
 }
 """The same, by code and reason."""
+_FALSE: Mapping[str, str] = {
+    "keys-log": "keys-false",
+    "enrolment": "enrolment-false",
+    "referral": "referral-false",
+    "view": "views-differ",
+}
+"""What the exchange shows falsely (client/alarms.py): what happened, and what an officer does about it."""
 
 
 @dataclass(frozen=True, slots=True)

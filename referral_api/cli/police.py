@@ -5,7 +5,7 @@ that binds the unit takes a person's passphrase.
 
 Must never: acknowledge what did not open, show a number before how it may be used, or move past an entry not shown.
 
-Implements: R-55, R-69, R-71 to R-76; design §10, §12.
+Implements: R-55, R-69, R-71 to R-76, R-102; design §10, §12.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from referral_api.cli import acting, notes, reading
+from referral_api.cli import acting, notes, reading, watching
 from referral_api.cli.invocation import Invocation, group_meaning, invocation, read_file
 from referral_api.cli.output import Exit, Shown
 from referral_api.client.delivery import InboxEntry
@@ -77,7 +77,9 @@ def inbox_watch(
     most, seen = (1 if once else count), 0
     with call.anyone() as client:
         call.screen.talk("watch.begins", party=client.profile.party)
+        keys = client.identity.watch()
         while most is None or seen < most:
+            watching.announce(call, client, keys)
             page = client.next_page(wait_s=wait, limit=INBOX_LIMIT if most is None else min(INBOX_LIMIT, most - seen))
             for entry in page.entries:
                 _announce(call, entry)

@@ -2,7 +2,7 @@
 
 Must never: hold a rule of the protocol, or send a key before its private half is kept on disk.
 
-Implements: design §5, §12.
+Implements: R-32 c, R-102; design §5, §12.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from referral_api.auditlog.report import OnProgress, unheard
+from referral_api.client import admission, renewal, rewrapping, roster
 from referral_api.client import backup as backups
-from referral_api.client import renewal, rewrapping, roster
 from referral_api.client.backup import Backup
+from referral_api.client.changes import Change
 from referral_api.client.compartment import Kdf
 from referral_api.client.keystore import CredentialKeys, Keystore
 from referral_api.client.outbox import Outbox
@@ -21,8 +22,9 @@ from referral_api.client.renewal import Renewed, Spent
 from referral_api.client.roster import Removal, Roster
 from referral_api.client.session import Session
 from referral_api.client.trust import Confirmed
+from referral_api.client.watching import Watch, answer, find_waiting, kids_of
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.words import Digest, Kid
+from referral_api.domain.words import Act, Digest, Kid
 
 
 class Identity:
@@ -128,6 +130,37 @@ class Identity:
         """Approve another keyholder's review as the second one. Raises as `roster.confirm`."""
         return roster.confirm(self.session, self.keys, statement, self.session.ambient.act_id())
 
+    # What was not done here.
+
+    def watch(self) -> Watch:
+        """A watch over this party's keys (R-102): what of the keys log was not done here."""
+        return Watch(self.session, self._keys)
+
+    def answer(self, *digests: str) -> tuple[Change, ...]:
+        """Close changes that a person has looked into, by the digests of their acts; those that were open.
+
+        Raises NOT_PERMITTED (`needs` person) for a service, which cannot telephone anybody.
+        """
+        if self.keys.credential != self.session.profile.person:
+            raise ReferralError(ErrorCode.NOT_PERMITTED, needs="person")
+        return answer(self.session.directory, *digests)
+
+    def object_to(self, statement: str, reason: str) -> Confirmed:
+        """Object to a statement of this party that waits (a registrar person: of any), so that it never takes effect.
+
+        `reason` is a code of `object_reason`. What was told of the statement is answered by this. Raises as
+        `send_directory_act`: STATEMENT_OUT_OF_SEQUENCE (`not-pending`) where nothing waits any more, NOT_PERMITTED;
+        NOT_INCLUDED (`keys-log`) where the keys log is shown without the objection.
+        """
+        session = self.session
+        waited = find_waiting(session.sync_keys().keymap, statement) is not None
+        body = {"statement": statement, "reason": reason}
+        confirmed = admission.send_directory_act(session, self.keys, Act.OBJECT, body, session.ambient.act_id())
+        if waited and find_waiting(session.keymap, statement) is not None:
+            raise ReferralError(ErrorCode.NOT_INCLUDED, reason="keys-log", digest=confirmed.receipt.payload.act)
+        answer(session.directory, statement)
+        return confirmed
+
     @contextmanager
     def _changing(self, passphrase: str, kdf: Kdf | None) -> Iterator[tuple[CredentialKeys, renewal.Keep]]:
         """The keys as they are on disk, and how changed ones are kept, while no other process changes them.
@@ -140,6 +173,8 @@ class Identity:
             keys = renewal.in_effect(keystore.unlock_person(passphrase), self.session.keymap)
 
             def keep(changed: CredentialKeys) -> None:
+                # Whoever lists them, they are ours (R-102).
+                directory.note_made(*kids_of(changed))
                 keystore.keep_person(changed, passphrase, kdf)
                 self._keys = changed
                 self._changed(changed)

@@ -28,6 +28,8 @@ from referral_api.formats.strict_json import canonical, parse, unb64u
 MAX_FILE_BYTES = 1 << 20
 _READ_BY_OTHERS = 0o077
 _DIGEST_BYTES = 32
+MAX_MADE = 4096
+"""Of what was made here the newest so many are remembered; it is asked for within minutes."""
 
 Language = Literal["es", "en"]
 
@@ -150,6 +152,8 @@ class ProfileDir:
         """The checkpoint of the keys log that a quorum of witnesses has cosigned last, as far as it was seen here."""
         self.enrolment = path / "enrolment.json"
         self.audit = path / "audit"
+        self.keys_watch = path / "keys-watch.json"
+        """How far the keys log was looked at for changes of one's own party, and what of it waits for a person."""
         self.opened = path / "opened"
         """The content keys of envelopes that were opened here (opened.py)."""
         self.lost = path / "lost"
@@ -157,6 +161,8 @@ class ProfileDir:
         self._pins = path / "pins.json"
         self._tokens = path / "tokens.json"
         self._cursor = path / "cursor.json"
+        self._made = path / "made-here.json"
+        self._tries = path / "tries.json"
 
     def create(self) -> None:
         """Make the directory, 0700. One open to others is refused: KEYSTORE_CORRUPT (`permissions`)."""
@@ -225,6 +231,64 @@ class ProfileDir:
     def keep_cursor(self, cursor: str) -> None:
         """Remember how far the inbox was read."""
         write_private(self._cursor, canonical({"cursor": cursor}))
+
+    def swap(self, path: Path, seen: bytes | None, raw: bytes) -> bool:
+        """Replace one of these files, which was read as `seen` (None: it was not there); False if that has changed."""
+        with self._locked():
+            try:
+                found = read_private(path)
+            except FileNotFoundError:
+                found = None
+            if found != seen:
+                return False
+            write_private(path, raw)
+        return True
+
+    def note_made(self, *names: str) -> None:
+        """Remember directory acts (by digest) and keys (by thumbprint) as made on this workstation, before any is sent:
+        what the keys log holds in our name and is not among them was made elsewhere.
+        """
+        with self._locked():
+            made = [one for one in self._read_made() if one not in names]
+            write_private(self._made, canonical({"made": [*made, *names][-MAX_MADE:], "v": 1}))
+
+    def made(self) -> frozenset[str]:
+        """What was noted as made here. Raises KEYSTORE_CORRUPT."""
+        return frozenset(self._read_made())
+
+    def _read_made(self) -> list[str]:
+        try:
+            made = parse(read_private(self._made), max_bytes=MAX_FILE_BYTES)["made"]
+        except FileNotFoundError:
+            return []
+        except (ReferralError, LookupError, TypeError):
+            raise corrupt("contents") from None
+        if not isinstance(made, list) or not all(isinstance(one, str) for one in made):
+            raise corrupt("contents")
+        return made
+
+    def tries(self, nonce: str) -> int:
+        """How often wrong digits were typed here for the enrolment of this invitation."""
+        return self._read_tries().get(nonce, 0)
+
+    def count_try(self, nonce: str) -> int:
+        """Count one more, durably, before anything else is done about it; how many there are now."""
+        with self._locked():
+            tries = self._read_tries()
+            tries[nonce] = tries.get(nonce, 0) + 1
+            write_private(self._tries, canonical({"tries": tries, "v": 1}))
+        return tries[nonce]
+
+    def _read_tries(self) -> dict[str, int]:
+        try:
+            tries = parse(read_private(self._tries), max_bytes=MAX_FILE_BYTES)["tries"]
+        except FileNotFoundError:
+            return {}
+        except (ReferralError, LookupError, TypeError):
+            raise corrupt("contents") from None
+        if not isinstance(tries, dict) or not all(type(count) is int and count > 0 for count in tries.values()):
+            raise corrupt("contents")
+        return tries
 
     @contextmanager
     def keys_locked(self) -> Iterator[None]:

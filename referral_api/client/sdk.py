@@ -41,6 +41,7 @@ from referral_api.client.session import ANSWER_S, Session
 from referral_api.client.submission import Composition, Ids
 from referral_api.client.trust import Confirmed
 from referral_api.client.view import Referral, ShownAct, fetch_referral
+from referral_api.client.watching import KeysReport
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.terms import Term
 from referral_api.domain.words import Act, CredentialKind, DeliveryRole, Kid, PartyId, ReferralId, Role
@@ -95,8 +96,7 @@ class Client:
     ) -> None:
         self.directory = ProfileDir(profile_dir)
         self.keystore = Keystore.open(self.directory)
-        profile = self.keystore.profile
-        self.profile = profile if server is None else replace(profile, server=server)
+        self.profile = replace(self.keystore.profile, server=server or self.keystore.profile.server)
         self.session = Session(self.directory, self.profile, keys, ambient(clock), transport, answer_s=answer_s)
         self._keys = keys
         self._outbox: Outbox | None = None
@@ -237,13 +237,16 @@ class Client:
                 return
             after = page.cursor
 
-    def watch(self, *, wait_s: int = exchange.INBOX_WAIT_S) -> Iterator[InboxEntry | None]:
+    def watch(self, *, wait_s: int = exchange.INBOX_WAIT_S) -> Iterator[InboxEntry | KeysReport | None]:
         """What arrives, for ever, from the kept cursor on; None after each wait in which nothing did.
 
-        The cursor advances only after every entry of a page was taken: at least once, never lost.
+        The cursor advances only after every entry of a page was taken: at least once, never lost. In between comes what
+        is to be said of this party's own keys (R-102).
         """
-        after = self.directory.find_cursor()
+        after, keys = self.directory.find_cursor(), self.identity.watch()
         while True:
+            if (report := keys.news()) is not None:
+                yield report
             page = delivery.fetch_inbox(self.session, after, wait_s=wait_s)
             yield from page.entries or (None,)
             if page.cursor != after:

@@ -20,7 +20,7 @@ import stamina
 
 from referral_api.auditlog.checkpoint import Checkpoint
 from referral_api.auditlog.tiles import TILE_WIDTH, TileName, parse_entries
-from referral_api.client import access, exchange, freshness, losses, trust
+from referral_api.client import access, alarms, exchange, freshness, losses, trust
 from referral_api.client.ambient import Ambient
 from referral_api.client.exchange import Request, Response
 from referral_api.client.keystore import CredentialKeys
@@ -240,13 +240,14 @@ class Session:
 
     @property
     def sealing_keymap(self) -> KeyMap:
-        """The key map by which this client seals: of what a quorum of witnesses has cosigned (`Replica.sealing_map`).
+        """The key map by which this client seals: of what a quorum of witnesses has cosigned (`freshness.sealing_map`).
 
         Raises NOT_WITNESSED where there is a policy, and nothing cosigned yet.
         """
         self.stale_since = freshness.stale_since(self.directory, self.replica, self.now())
-        return self.replica.sealing_map(self.directory.find_pin(trust.witnessed_pin(self.profile.issuer)))
+        return freshness.sealing_map(self.directory, self.replica, self.now())
 
+    @alarms.shown("keys-log")
     @exchange.told()
     def sync_keys(self, *, patient: bool = True) -> trust.Replica:
         """Follow the keys log to its newest checkpoint, verify all that is new, and pin it (R-30, R-94).
@@ -269,7 +270,7 @@ class Session:
             pin = self.directory.find_pin(trust.keys_origin(replica.keymap))
             advanced = replica.conclude(raw_checkpoint, pin)
             if cosigned is not None:
-                self._pin_witnessed(replica, cosigned)
+                freshness.note_cosigned(self.directory, replica, cosigned, self.now())
             if advanced == pin and self.directory.keys_log.exists():
                 self._replica = replica
                 return replica
@@ -287,17 +288,6 @@ class Session:
             if error.code is not ErrorCode.NOT_FOUND:
                 raise
             return None
-
-    def _pin_witnessed(self, replica: trust.Replica, raw_checkpoint: bytes) -> None:
-        """Pin how far a quorum has cosigned the keys log.
-
-        That the exchange shows an older one than before is a delay and no finding: sealing goes on by what is pinned.
-        """
-        found, name = replica.conclude_witnessed(raw_checkpoint), trust.witnessed_pin(self.profile.issuer)
-        while (pin := self.directory.find_pin(name)) is None or pin.size < found.size:
-            replica.verify_pin(pin)
-            self.directory.advance_pin(name, found, seen=pin)
-        freshness.note_cosigned(self.directory, replica, raw_checkpoint)
 
     def _grow(self, replica: trust.Replica | None, size: int) -> trust.Replica:
         have = 0 if replica is None else replica.size
@@ -344,8 +334,12 @@ class Session:
     def confirm(self, request: Request, raw_act: bytes) -> trust.Confirmed:
         """Send an act and believe the answer, or raise: receipt, inclusion, growth of the log (R-16, R-18, R-94)."""
         act = parse_act(raw_act)
+        if act.ref is None:
+            # Before it is sent: whoever watches the keys log must know it for ours (client/watching.py).
+            self.directory.note_made(act.digest)
         return self.believe(self.call(request, exchange.judge_receipted), act)
 
+    @alarms.shown("view")
     def believe_view(self, view: KeysLogView) -> None:
         """That another party's keys log is ours too, as far as that party saw it (R-26, R-30).
 
@@ -360,7 +354,14 @@ class Session:
     @exchange.told()
     def believe(self, answer: Mapping[str, Any], act: RawAct, *, witnessed: bool = False) -> trust.Confirmed:
         """The verified answer for an act, its log's pin advanced. Raises as `trust.verify_answer`, INCONSISTENT."""
-        confirmed = trust.verify_answer(answer, act, self.keymap, witnessed=witnessed)
+        try:
+            confirmed = trust.verify_answer(answer, act, self.keymap, witnessed=witnessed)
+        except ReferralError as error:
+            # The exchange may sign by a key that it announced after the keys log was last replicated (R-37).
+            known = self.keymap.size
+            if not trust.names_no_known_key(error) or self.sync_keys().size == known:
+                raise
+            confirmed = trust.verify_answer(answer, act, self.keymap, witnessed=witnessed)
         self.follow(confirmed.log, confirmed.included.checkpoint)
         return confirmed
 

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from referral_api.auditlog.verification import OnProgress, unheard
-from referral_api.client import exchange, resending, sealing
+from referral_api.client import exchange, freshness, resending, sealing
 from referral_api.client.exchange import Request
 from referral_api.client.keystore import CredentialKeys
 from referral_api.client.outbox import Entry, Outbox, Outgoing, pause_s
@@ -94,10 +94,11 @@ def compose(session: Session, keys: CredentialKeys, what: Composition, ids: Ids)
     """Check, seal and sign one referral. Nothing is sent or stored yet.
 
     Raises MALFORMED (`where`, `reason`) and ACT_SCHEMA for the body and the codes; FLOOR_NOT_MET (`least`);
-    CONSENT_GATE (`findings`); NO_USABLE_KEY (`unit`, `instead`: escalation parties that can be reached);
-    TARGET_NOT_ALLOWED (`unit`, or `too-many-recipients` for units that have more keys together than a bundle holds);
-    NOT_PERMITTED (`needs`) for who is no hotline; KEY_NOT_VALID if this credential may not sign; NOT_WITNESSED (`unit`)
-    for a unit whose admission no quorum of witnesses has cosigned yet.
+    CONSENT_GATE (`findings`); NO_USABLE_KEY (`unit`, `instead`: escalation parties that can be reached; `reason`
+    changed, `phone`: its keys are newer than what was last seen freshly cosigned); TARGET_NOT_ALLOWED (`unit`, or
+    `too-many-recipients` for units that have more keys together than a bundle holds); NOT_PERMITTED (`needs`) for who
+    is no hotline; KEY_NOT_VALID if this credential may not sign; NOT_WITNESSED (`unit`) for a unit whose admission no
+    quorum of witnesses has cosigned yet.
     """
     now = session.now()
     own = session.keymap.find_party(session.profile.party)
@@ -110,6 +111,7 @@ def compose(session: Session, keys: CredentialKeys, what: Composition, ids: Ids)
     for unit in (what.action, *what.information):
         if keymap.find_party(unit) is None and session.keymap.find_party(unit) is not None:
             raise ReferralError(ErrorCode.NOT_WITNESSED, unit=unit)
+        _demand_known(session, keymap, unit, what.excluded, now)
     to = addressees(keymap, body, what, now)
     members = _submit_members(body, what, to, now)
     check_referral(body, _parse_submit(members | {"bundle": {"sha256": sha256_b64u(b""), "size": 1}}))
@@ -180,11 +182,20 @@ def escalation(keymap: KeyMap, unit: str, now: int) -> list[PartyId]:
     return [one for one in units if keymap.sealable(one, now)]
 
 
+def _demand_known(session: Session, keymap: KeyMap, unit: str, excluded: Sequence[str], now: int) -> None:
+    """Refuse a unit whose only keys have changed since the keys log was last seen freshly cosigned (R-101)."""
+    facts = freshness.changed(session.directory, session.replica, unit, now)
+    if facts is not None:
+        instead = [one for one in escalation(keymap, unit, now) if one not in excluded]
+        raise ReferralError(ErrorCode.NO_USABLE_KEY, unit=unit, instead=instead, **facts)
+
+
 def recipients_for(session: Session, party: str, now: int) -> list[Recipient]:
     """Whom a sealed note is for: the other side's keys, and our own so that we can read it again."""
     keymap = session.sealing_keymap
     others = _recipients(keymap, PartyId(party), SealRole.INFORMATION, now)
     if not others:
+        _demand_known(session, keymap, party, (), now)
         raise ReferralError(ErrorCode.NO_USABLE_KEY, unit=party, instead=[])
     return others + _own(keymap, session.profile.party, now)
 

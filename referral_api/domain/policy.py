@@ -119,7 +119,7 @@ RIGHTS: tuple[Right, ...] = (
         frozenset({SERVICE}),
         OWN,
     ),
-    *_rights((Act.PURGED, Act.ERASE, Act.APPROVE, Act.GENESIS), X, frozenset({SERVICE}), OWN),
+    *_rights((Act.PURGED, Act.ERASE, Act.APPROVE, Act.GENESIS, Act.REKEY), X, frozenset({SERVICE}), OWN),
     Right(Act.APPROVE_STATEMENT, X, frozenset({SERVICE}), OWN),
     Right(Act.INVITE, X, frozenset({SERVICE}), OWN),
     Right(Act.REVOKE, X, frozenset({SERVICE}), OWN),

@@ -19,6 +19,7 @@ from tests.world import UNIT
 FALSE, WITHHELD = int(Exit.UNEXPECTED), int(Exit.UNREACHABLE)
 NOT_VERIFIED, AWAY, NO_TOKEN = int(Exit.VERIFICATION_FAILED), int(Exit.UNREACHABLE), int(Exit.NOT_ENROLLED)
 WAITS = int(Exit.PARTLY)
+UNWELL = int(Exit.PROBLEMS)
 
 COSIGNATURES = ("cosignatures", "audit cosignatures")
 NO_QUORUM = ("strangers'", "in their names", "fewer", "none", "one twice", "one line twice", "without time")
@@ -128,7 +129,7 @@ ROWS: dict[str, Row] = {
     "outbox reseal": Row("operator", ("outbox", "reseal", "ACT"), ("no answer", "keys log", "receipt"), "stale"),
     "outbox resend": Row("operator", ("outbox", "resend", "REF"), ("no answer", "receipt")),
     "inbox list": Row("officer", ("inbox", "list"), ("no answer", "inbox")),
-    "inbox watch": Row("officer", ("inbox", "watch", "--once", "--wait", "0"), ("no answer", "inbox")),
+    "inbox watch": Row("officer", ("inbox", "watch", "--once", "--wait", "0"), ("no answer", "keys log", "inbox")),
     "show": Row("officer", ("show", "REF"), ("no answer", "view", "bundle"), untold=_NEW),
     "ack": Row("officer", ("ack", "REF"), ("no answer", "view", "bundle", "receipt"), untold=_NEW),
     "accept": Row("officer", ("accept", "REF"), ACT, "acknowledged"),
@@ -137,6 +138,17 @@ ROWS: dict[str, Row] = {
     "receipt-failed": Row("officer", ("receipt-failed", "REF", "--reason", "cannot_decrypt"), ACT, untold=_NEW),
     "note": Row("officer", ("note", "REF", "passphrase"), ACT, "accepted"),
     "close": Row("officer", ("close", "REF", "--outcome", "not_located"), ACT, "accepted"),
+    # What cannot be reached is a finding like any other; what is false ends it as it ends every command.
+    "doctor": Row(
+        "operator",
+        ("doctor", "--person"),
+        ("no answer", "token", "ping", "keys log"),
+        ends={
+            **dict.fromkeys(("no answer", "no answer: nonsense"), UNWELL),
+            **dict.fromkeys(("token: a portal's page", "token: a redirect"), UNWELL),
+            **dict.fromkeys(("token: nonsense", "token: a bearer token"), UNWELL),
+        },
+    ),
     "loss": Row("operator", ("loss",), ("no answer", "token")),
     "whoami": Row("operator", ("whoami",), ("no answer", "token", "ping")),
     "units list": Row("operator", ("units", "list"), KEYS),
@@ -145,6 +157,8 @@ ROWS: dict[str, Row] = {
     "keys rewrap": Row("officer", ("keys", "rewrap", "REF"), ("no answer", "keys log", "view", "bundle"), untold=_NEW),
     "keys remove": Row("officer", ("keys", "remove", "--station", "st2"), KEYS),
     "keys review": Row("officer", ("keys", "review"), KEYS),
+    "keys watch": Row("officer", ("keys", "watch", "--once"), KEYS),
+    "keys object": Row("officer", ("keys", "object", "A" * 43, "--reason", "not_ours"), KEYS),
     "keys rotate": Row("officer", ("keys", "rotate", "--now"), KEYS),
     "keys revoke": Row("officer", ("keys", "revoke", "A" * 43), KEYS),
     "keys backup": Row("officer", ("keys", "backup", "--out", "OUT", "--backup-passphrase-file", "passphrase"), KEYS),

@@ -63,6 +63,7 @@ def test_every_key_that_the_code_names_has_its_text_and_every_text_is_named() ->
         "busy.",
         "explain.",
         "loss.by.",
+        "doctor.",
         "keys.",
         "record.",
         "seen.",

@@ -53,6 +53,7 @@ def test_it_is_remembered_across_calls_and_told_without_the_exchange(
 def test_new_cosignatures_of_the_same_tree_end_it(
     exchange: SimulatedExchange, hotline: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    hotline.sync_keys()
     assert stale_after(exchange, hotline, 2 * FRESH_S) == NOW
     honest = exchange.log_answer
 

@@ -21,8 +21,9 @@ from referral_api.auditlog.note import parse_note
 from referral_api.auditlog.policy import format_policy
 from referral_api.auditlog.proof import parse_proof
 from referral_api.auditlog.witnessing import format_answer
-from referral_api.client import exchange, trust
+from referral_api.client import exchange, freshness, trust
 from referral_api.client.outbox import Entry
+from referral_api.client.sdk import Client
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Digest
 from referral_api.formats.act import parse_act
@@ -450,12 +451,25 @@ def behind(three: list[LyingWitness]) -> list[LyingWitness]:
     return three
 
 
+def see_then(client: Client) -> None:
+    """Let a client have seen what is cosigned two hours ago, when that was fresh."""
+    client.sync_keys()
+    cosigned = client.directory.keys_cosigned.read_bytes()
+    freshness.note_cosigned(client.directory, client.session.replica, cosigned, int(time.time()) - 7200)
+
+
 def test_who_seals_by_a_directory_that_no_witness_has_seen_for_an_hour_is_told(
     behind: list[LyingWitness], world: World
 ) -> None:
     shutil.copy(EXAMPLES / "emergencia-piura.json", world.folder / "referral.json")
     shell = Shell(world.folder, world.server.url)
     eventually(world, lambda: is_witnessed(world, "keys"))
+    refused_to = shell.run("operator", "send", "referral.json", "--unit", UNIT, "--lang", "en")
+    assert refused_to.exit == 7
+    assert f"Nothing is sealed to {UNIT}: its keys are newer" in refused_to.err
+    assert "Telephone the unit's duty phone (— was known)" in refused_to.err
+    for seat in (world.operator, world.officer):
+        see_then(seat)
     sent = shell.run("operator", "send", "referral.json", "--unit", UNIT, "--lang", "en")
     assert sent.exit == 0
     assert "WARNING: the witnesses last saw" in sent.err
