@@ -239,8 +239,8 @@ class Client:
             after = page.cursor
 
     def watch(self, *, wait_s: int = exchange.INBOX_WAIT_S) -> Iterator[InboxEntry | KeysReport | None]:
-        """What arrives, for ever, from the kept cursor on, and in between what is to be said of our own keys (R-102); None
-        after each wait in which nothing arrived.
+        """What arrives, for ever, from the kept cursor on, and what is to be said of our keys (R-102); None after each
+        wait in which nothing arrived.
 
         The cursor advances only after every entry of a page was taken: at least once, never lost.
         """
