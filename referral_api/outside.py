@@ -5,7 +5,7 @@ the head of an answer as in its body. Here one moment ends the whole call: what 
 waits for it. Only the look-up of a name and the dialling of its addresses have the ends of their own.
 
 So it is with a file of a folder that somebody else has made, such as a mirror: a pipe would be waited for, and a device
-read, without end.
+read, without end. And `dial` says how far a call would come, for whoever looks for the reason why one does not.
 
 Must never: send a credential, follow a redirect, keep a connection, or read without an end.
 
@@ -15,8 +15,11 @@ Implements: R-96, R-101; design §9.
 from __future__ import annotations
 
 import os
+import shutil
 import socket
+import ssl
 import stat
+import subprocess
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,7 +28,8 @@ from functools import cache
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
+from urllib.parse import urlsplit
 
 import httpx2
 
@@ -185,6 +189,77 @@ class _End:
             for line in self._lines:
                 line.close()
             self._lines.clear()
+
+
+LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+_TIMEDATECTL_S: Final = 5
+_X509: Final = {9: "not-yet", 10: "ended", 62: "name", 64: "name"}
+"""OpenSSL's reasons for refusing a certificate, by number; every other one is that nobody here trusts who issued it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dialled:
+    """How far a call would come, and how long that took. `tls` is its version, `ends_at` when the certificate
+    ends (unix seconds); "" and None without TLS.
+    """
+
+    addresses: int
+    milliseconds: int
+    tls: str
+    ends_at: int | None
+
+
+def dial(url: str, *, answer_s: float) -> Dialled:
+    """Look up a name, connect, and agree on TLS as every call of ours does; then hang up.
+
+    Raises UNREACHABLE with `reason`: `name` (it is not known), `connection` (nobody accepts it there, or in time),
+    `tls` (no agreement), `certificate` with `why`: `ended`, `not-yet`, `name` (another's), `issuer` (not trusted here).
+    """
+    parts = urlsplit(url)
+    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        addresses = len({one[4][0] for one in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)})
+    except (OSError, UnicodeError):
+        raise ReferralError(ErrorCode.UNREACHABLE, reason="name") from None
+    begun = monotonic()
+    try:
+        line = socket.create_connection((host, port), timeout=answer_s)
+    except OSError:
+        raise ReferralError(ErrorCode.UNREACHABLE, reason="connection") from None
+    with line:
+        if parts.scheme != "https":
+            return Dialled(addresses, int((monotonic() - begun) * 1000), "", None)
+        # Whoever sends a byte a second of the handshake is not waited for without end.
+        twin = line.dup()
+        end = threading.Timer(answer_s, hang_up, [twin])
+        end.daemon = True
+        end.start()
+        try:
+            with tls().wrap_socket(line, server_hostname=host) as secured:
+                certificate, version = secured.getpeercert() or {}, secured.version() or ""
+        except ssl.SSLCertVerificationError as error:
+            why = _X509.get(error.verify_code, "issuer")
+            raise ReferralError(ErrorCode.UNREACHABLE, reason="certificate", why=why) from None
+        except OSError:
+            raise ReferralError(ErrorCode.UNREACHABLE, reason="tls") from None
+        finally:
+            end.cancel()
+            twin.close()
+    ends_at = ssl.cert_time_to_seconds(str(certificate["notAfter"])) if "notAfter" in certificate else None
+    return Dialled(addresses, int((monotonic() - begun) * 1000), version, ends_at)
+
+
+def is_clock_kept() -> bool | None:
+    """Whether this machine's clock is set by the network's time, as `timedatectl` says; None where nothing says so."""
+    program = shutil.which("timedatectl")
+    if program is None:
+        return None
+    command = [program, "show", "--property=NTPSynchronized", "--value"]
+    try:
+        told = subprocess.run(command, capture_output=True, check=True, timeout=_TIMEDATECTL_S)  # noqa: S603 - found above
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return {b"yes": True, b"no": False}.get(told.stdout.strip())
 
 
 def hang_up(line: socket.socket) -> None:

@@ -130,19 +130,19 @@ class Scene:
         self.code = office.join(NEWCOMER, invitation, described).code
 
     def revoke_two(self) -> None:
-        """Two keys are revoked, in an order on which nothing hangs; and a record is invented."""
+        """Two keys are revoked, in an order on which nothing hangs."""
         world, kept = self.world, self.liar.kept
         kept["pair"] = len(self.liar.leaves("keys"))
         for seat, party in (("stranger", OTHER_UNIT), ("colleague", OTHER_HOTLINE)):
             session = world.client(seat).session
             kid = session.keymap.sealable(party, session.now())[0].kid
             world.client(seat).revoke(kid, "lost", session.now())
-        kept["invented"] = self._invent()
 
     def _grow(self) -> None:
         """What happened since: two keys revoked, and more acts."""
         world = self.world
         self.revoke_two()
+        self.invent()
         world.client("operator").act(self.ref, Act.NOTE, {}, unit=UNIT, note="sigue ahí")
         world.client("officer").act(self.ref, Act.STATUS, {"code": "under_investigation"})
         for seat in SEATS:
@@ -150,13 +150,13 @@ class Scene:
         world.client("operator").referral(self.ref)
         assert world.client("auditor").audit().complete
 
-    def _invent(self) -> tuple[int, bytes, bytes]:
+    def invent(self) -> None:
         """A record of the exchange's that it never made, in place of one that it did: index, record, leaf."""
         told = self.world.caller("auditor").call("GET", f"/v1/records/{self.year}?from=0&limit=200").json["records"]
         one = next(one for one in told if '"kind":"viewed"' in one["record"])
         record = parse_record(one["record"].encode()).model_copy(update={"salt": encode_salt(b"\x07" * 16)})
         raw = encode_record(record)
-        return one["index"], raw, encode_leaf(leaf_of_record(record, raw))
+        self.liar.kept["invented"] = one["index"], raw, encode_leaf(leaf_of_record(record, raw))
 
     def keep(self, memory: str) -> None:
         """Keep everybody's profile as it is now."""

@@ -78,6 +78,7 @@ class WitnessedScene(Scene):
         world = self.world
         self._state_anew(STATEMENTS)
         self.revoke_two()
+        self.invent()
         caller = world.client("officer").keys.credential
         world.server.runtime.writer.run(_refusals(caller, LEAVES - len(self.liar.leaves(self.log))))
         world.client("officer").act(self.ref, Act.ACCEPT, {})

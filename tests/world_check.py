@@ -24,7 +24,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from referral_api.auditlog.checkpoint import TrustPolicy, VerifiedCheckpoint, log_key, verify_checkpoint
+from referral_api.auditlog.checkpoint import TrustPolicy, VerifiedCheckpoint, verify_checkpoint
 from referral_api.auditlog.evidence import Chronicle
 from referral_api.auditlog.leaf import LeafKind, parse_leaf
 from referral_api.auditlog.tiles import ENTRIES, TILE_WIDTH, TileName, encode_entries
@@ -32,11 +32,12 @@ from referral_api.auditlog.verification import Check, RawRecord, Report, verify_
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.fold import Delivery
 from referral_api.domain.terms import Term
-from referral_api.domain.words import Act, DeliveryRole, State
+from referral_api.domain.words import Act, DeliveryRole, KeyUse, State
 from referral_api.formats.act import parse_act
 from referral_api.formats.bodies import sealed_of
+from referral_api.formats.keys import PublicKey, SigningKey
+from referral_api.formats.statements import KeyMap
 from referral_api.formats.strict_json import b64u
-from referral_api.server.storage.keyfiles import load_signers
 from referral_api.server.storage.signer import LogSigners
 from referral_api.server.storage.signer_state import read_host
 from tests.auditlog.naive import mth
@@ -135,12 +136,27 @@ def check(world: World) -> Report:
     return report
 
 
+class Announced:
+    """The log's keys as its leaves name them, whatever became of the files."""
+
+    def __init__(self, leaves: list[bytes]) -> None:
+        self.keymap = KeyMap.start(leaves[0])
+        for leaf in leaves[1:]:
+            self.keymap.extend(leaf)
+
+    def signing(self) -> list[SigningKey]:
+        raise AssertionError("a check signs nothing")
+
+    def known(self) -> list[PublicKey]:
+        return [record.public for record in self.keymap.exchange_keys(KeyUse.LOG)]
+
+
 def check_logs(world: World, rows: Rows) -> dict[str, bytes]:
     """Every checkpoint that was ever signed covers a beginning of the log; the newest covers all of it (R-92, R-93)."""
     signers = LogSigners(
         world.settings.signer_dir,
         f"{world.settings.issuer_host}/v1/log",
-        load_signers(world.settings.keys_dir).log,
+        Announced(rows.logs["keys"]),
         token_bytes=secrets.token_bytes,
         host=read_host(),
     )
@@ -151,8 +167,7 @@ def check_logs(world: World, rows: Rows) -> dict[str, bytes]:
                 signed = [row for row in rows["log_checkpoint"] if row["log"] == log]
                 notes[log] = max(signed, key=lambda row: int(row["size"]))["note"].encode()
                 continue
-            origin = f"{world.settings.issuer_host}/v1/log/{log}"
-            policy = TrustPolicy(log_key(origin, load_signers(world.settings.keys_dir).log.public))
+            policy = signers.trust(log)
             newest = signers(log)._load().note
             assert newest is not None, f"{log} has leaves and no checkpoint"
             notes[log] = newest

@@ -71,6 +71,8 @@ class VerifiedCheckpoint(Checkpoint):
     """A checkpoint that the log signed, and its cosignatures by known witnesses."""
 
     cosignatures: tuple[Cosignature, ...] = ()
+    signers: tuple[VerifierKey, ...] = ()
+    """Which of the log's keys signed it: while one is being replaced, both do."""
 
     def witnesses(self) -> frozenset[str]:
         """The names of the witnesses who stated that this was the largest tree at some time."""
@@ -106,18 +108,20 @@ class Quorum:
 class TrustPolicy:
     """Whom to believe about one log: its key (named like the origin), known witnesses, and which must have cosigned.
 
-    `quorum` is a rule over known witnesses, or a number: so many of them, counted by name. Keys that would let one key
-    count twice are a programmer's error (ValueError).
+    `others` are further keys of the same log, before or after it: any of them suffices. `quorum` is a rule over known
+    witnesses, or a number: so many of them, counted by name. Keys that would let one key count twice are a programmer's
+    error (ValueError).
     """
 
     log: VerifierKey
     known_witnesses: tuple[VerifierKey, ...] = ()
     quorum: int | Quorum = 0
+    others: tuple[VerifierKey, ...] = ()
 
     def __post_init__(self) -> None:
-        publics = [key.public for key in (self.log, *self.known_witnesses)]
-        if self.log.type is not SignatureType.ED25519:
-            raise ValueError("a log signs with Ed25519")
+        publics = [key.public for key in (*self.logs, *self.known_witnesses)]
+        if any((key.name, key.type) != (self.log.name, SignatureType.ED25519) for key in self.logs):
+            raise ValueError("a log signs with Ed25519, under one name")
         if not {key.type for key in self.known_witnesses} <= _COSIGNATURE_TYPES:
             raise ValueError("a witness has a cosignature key")
         # An Ed25519 cosignature does not say whose it is: one key under two names would count as two witnesses.
@@ -129,6 +133,11 @@ class TrustPolicy:
                 raise ValueError("a quorum counts each known witness once")
         elif not 0 <= self.quorum <= len(self._by_name()):
             raise ValueError("the quorum must be reachable")
+
+    @property
+    def logs(self) -> tuple[VerifierKey, ...]:
+        """Every key by which this log may have signed."""
+        return (self.log, *self.others)
 
     @property
     def rule(self) -> Quorum | None:
@@ -185,19 +194,19 @@ def parse_claim(text: str) -> Checkpoint:
     return Checkpoint(origin, size, root)
 
 
-def sign_checkpoint(origin: str, size: int, root: bytes, signer: SigningKey) -> bytes:
-    """The signed note of a checkpoint, to be released only after what it covers is durable (R-93).
+def sign_checkpoint(origin: str, size: int, root: bytes, *signers: SigningKey) -> bytes:
+    """The signed note of a checkpoint, to be released only after what it covers is durable (R-93), a line a signer.
 
     Raises MALFORMED for values that no reader would accept, KEY_UNSUITABLE for a key that is not Ed25519.
     """
     text = Checkpoint(origin, size, root).text()
     parse_checkpoint(text)
-    key = log_key(origin, signer.public)
-    return SignedNote(text, (NoteSignature(origin, key.key_id, signer.sign(text.encode())),)).to_bytes()
+    lines = [NoteSignature(origin, log_key(origin, one.public).key_id, one.sign(text.encode())) for one in signers]
+    return SignedNote(text, tuple(lines)).to_bytes()
 
 
 def verify_checkpoint(raw: bytes, policy: TrustPolicy) -> VerifiedCheckpoint:
-    """Check a checkpoint note: origin as pinned, signed by the log's key, cosigned by enough known witnesses.
+    """Check a checkpoint note: origin as pinned, signed by a key of the log, cosigned by enough known witnesses.
 
     Raises MALFORMED, TOO_LARGE, WRONG_ORIGIN, SIGNATURE_INVALID (`reason` `absent`: no line of the log's key; `forged`:
     a line of the log or of a known witness does not verify), NOT_WITNESSED (`cosigned`, `quorum`).
@@ -206,18 +215,19 @@ def verify_checkpoint(raw: bytes, policy: TrustPolicy) -> VerifiedCheckpoint:
     checkpoint = parse_checkpoint(note.text)
     if checkpoint.origin != policy.log.name:
         raise ReferralError(ErrorCode.WRONG_ORIGIN, expected=policy.log.name, found=checkpoint.origin)
-    signatures = note.signed_by(policy.log)
-    if not signatures:
+    signers = tuple(key for key in policy.logs if note.signed_by(key))
+    if not signers:
         raise ReferralError(ErrorCode.SIGNATURE_INVALID, reason="absent", key=policy.log.name)
-    for signature in signatures:
-        policy.log.verify(note.text.encode(), signature)
+    for key in signers:
+        for signature in note.signed_by(key):
+            key.verify(note.text.encode(), signature)
     cosignatures = tuple(
         verify_cosignature(checkpoint, witness, raw_cosignature)
         for witness in policy.known_witnesses
         for raw_cosignature in note.signed_by(witness)
     )
     policy.verify_quorum({one.key for one in cosignatures if one.cosigned_s})
-    return VerifiedCheckpoint(checkpoint.origin, checkpoint.size, checkpoint.root, cosignatures)
+    return VerifiedCheckpoint(checkpoint.origin, checkpoint.size, checkpoint.root, cosignatures, signers)
 
 
 def cosign_checkpoint(

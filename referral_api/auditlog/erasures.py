@@ -18,7 +18,7 @@ from referral_api.auditlog.leaf import Leaf, LeafKind, parse_leaf
 from referral_api.auditlog.report import RawRecord, Source
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.terms import Term
-from referral_api.domain.words import Act, KeyUse
+from referral_api.domain.words import Act
 from referral_api.formats.act import RawAct, parse_act, verify_act
 from referral_api.formats.exchange_bodies import FinalState
 from referral_api.formats.parties import EXCHANGE
@@ -72,10 +72,10 @@ class Erasures:
         Raises what makes it no act of the exchange's act key; whoever walks the log finds the same and names it.
         """
         act = parse_act(found.record)
-        keys = {one.kid: one.public for one in self.keymap.exchange_keys(KeyUse.ACT)}
         if act.act is not Act.ERASE or act.party != EXCHANGE or sha256_b64u(found.record) != leaf.digest:
             raise ReferralError(ErrorCode.TAMPERED, what="erasure", reason="signer")
-        verify_act(act, keys)
+        seal = self.keymap.seal_keys(act.iss, act.iat, act.iat, kids=[one.kid for one in act.jws.signatures])
+        verify_act(act, seal.keys, required=seal.require)
         self.acts.add((log, found.index))
         self._read(log, found.index, act)
 

@@ -233,6 +233,8 @@ class Chronicle:
         kind, unit = place
         if event.unit is not None and event.prev in self._brought.get(event.unit, ()):
             return True
+        if viewer is Viewer.UNIT and not policy.is_common(kind):
+            return False  # The sender could not follow a unit that builds on what only the unit sees.
         own = viewer is Viewer.SENDER or unit in (None, event.party)
         return policy.may_see(kind, viewer=viewer, own_delivery=own) and (
             event.unit is None or unit in (None, event.unit)

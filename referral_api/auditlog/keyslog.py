@@ -4,7 +4,7 @@ Whoever holds the whole keys log can tell which keys a credential had at any tim
 
 Must never: verify a leaf (formats/statements.py does), or take a key that ended before an act reached the log.
 
-Implements: R-30, R-33, R-90.
+Implements: R-30, R-33, R-37, R-90.
 """
 
 from __future__ import annotations
@@ -12,11 +12,14 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Final
 
+from referral_api.auditlog.checkpoint import VerifiedCheckpoint, log_key
+from referral_api.auditlog.note import VerifierKey
 from referral_api.auditlog.tiles import TILE_WIDTH, encode_entries
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.words import Kid
+from referral_api.domain.words import KeyUse, Kid
 from referral_api.formats.act import parse_act
 from referral_api.formats.parties import SealKeys
+from referral_api.formats.roster import Roster
 from referral_api.formats.statements import KeyMap
 from referral_api.formats.strict_json import malformed
 
@@ -29,6 +32,27 @@ ENDED_TOLERANCE_S: Final = 3600
 def log_origin(issuer: str, log: str) -> str:
     """The origin of an exchange's log (R-90); `log` is `keys` or `audit/<year>`."""
     return f"{issuer.partition('://')[2]}/v1/log/{log}"
+
+
+def log_keys(directory: Roster, log: str) -> tuple[VerifierKey, ...]:
+    """Every key by which a log of this exchange may be signed, as verifiers name it: the genesis act's, then those that
+    followed (R-37). Which of them still counted when it signed, `demand_in_time` tells.
+    """
+    origin = log_origin(directory.issuer, log)
+    return tuple(log_key(origin, record.public) for record in directory.exchange_keys(KeyUse.LOG))
+
+
+def demand_in_time(directory: Roster, checkpoint: VerifiedCheckpoint, time: int) -> None:
+    """Raise SIGNATURE_INVALID (`reason` ended) for a checkpoint over something of this time, if every log key that
+    signed it had ended by then (R-37): a key that was given up, or stolen since, signs nothing new.
+    """
+    ends = {
+        tenure.ends_at
+        for tenure in directory.tenures(KeyUse.LOG)
+        if log_key(checkpoint.origin, tenure.key.public) in checkpoint.signers
+    }
+    if ends and time >= max(ends):
+        raise ReferralError(ErrorCode.SIGNATURE_INVALID, reason="ended", key=checkpoint.origin)
 
 
 def encode_leaves(leaves: Sequence[bytes]) -> bytes:

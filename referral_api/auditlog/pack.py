@@ -24,15 +24,13 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from referral_api.auditlog.checkpoint import log_key
 from referral_api.auditlog.container import write_archive
-from referral_api.auditlog.keyslog import encode_leaves, log_origin
+from referral_api.auditlog.keyslog import encode_leaves, log_keys
 from referral_api.auditlog.merkle import Proof
 from referral_api.auditlog.policy import Log, Policy, format_policy, genesis_policy
 from referral_api.auditlog.proof import format_proof
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.terms import TERM, Term
-from referral_api.domain.words import KeyUse
 from referral_api.formats.fields import Document, Party, Ref, Sha256, Version1, broken
 from referral_api.formats.roster import Roster
 from referral_api.formats.strict_json import b64u, canonical, malformed, parse
@@ -209,12 +207,11 @@ def terms_of(contents: Mapping[str, bytes]) -> list[Term]:
 
 
 def stated_policy(directory: Roster, log: str) -> Policy:
-    """Whom the genesis act tells to believe about a log: its key, and the quorum of witnesses if it names one.
+    """Whom the keys log tells to believe about a log: its keys, and the quorum of witnesses if there is one.
 
     A file for each log, because one key signs them all and a policy names no key twice.
     """
-    own = log_key(log_origin(directory.issuer, log), directory.exchange_keys(KeyUse.LOG)[0].public)
-    return replace(genesis_policy(directory.genesis), logs=(Log(own),))
+    return replace(genesis_policy(directory.genesis), logs=tuple(Log(own) for own in log_keys(directory, log)))
 
 
 @cache

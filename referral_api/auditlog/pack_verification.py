@@ -19,7 +19,7 @@ from functools import partial
 from referral_api.auditlog.checkpoint import TrustPolicy, VerifiedCheckpoint, verify_checkpoint
 from referral_api.auditlog.container import read_archive
 from referral_api.auditlog.evidence import Chronicle, event_of
-from referral_api.auditlog.keyslog import parse_leaves, seal_keys_at
+from referral_api.auditlog.keyslog import demand_in_time, parse_leaves, seal_keys_at
 from referral_api.auditlog.leaf import Leaf, LeafKind, parse_leaf
 from referral_api.auditlog.merkle import Frontier, leaf_hash, verify_inclusion
 from referral_api.auditlog.pack import (
@@ -246,7 +246,7 @@ class _Examination:
 
         def judge_policy() -> None:
             stated = stated_policy(keymap, log)
-            believed.append((self._policy or stated).trust(stated.logs[0].key))
+            believed.append((self._policy or stated).trust(*(one.key for one in stated.logs)))
             if self._file(f"{folder}/policy") != format_policy(stated):
                 raise ReferralError(ErrorCode.TAMPERED, what="policy")
 
@@ -256,6 +256,7 @@ class _Examination:
                 frontier = Frontier().extend([leaf_hash(leaf) for leaf in self._leaves])
                 if (checkpoint.size, checkpoint.root) != (frontier.size, frontier.root()):
                     raise ReferralError(ErrorCode.TAMPERED, what="keys-log")
+                demand_in_time(keymap, checkpoint, keymap.clock)
             report.heads[log] = checkpoint
 
         def judge_quorum() -> None:
@@ -276,7 +277,7 @@ class _Examination:
         report = self._report
         leaves: list[Leaf] = []
         proof_name = f"{bundle.place}.tlog-proof"
-        if not report.hold(Step.INCLUSION, proof_name, lambda: leaves.append(self._included(bundle))):
+        if not report.hold(Step.INCLUSION, proof_name, lambda: leaves.append(self._included(bundle, keymap))):
             return
         leaf = leaves[0]
         if bundle.record is not None:
@@ -287,7 +288,7 @@ class _Examination:
         elif bundle.act is not None:
             self._act(bundle, bundle.act, leaf, manifest, keymap)
 
-    def _included(self, bundle: Bundle) -> Leaf:
+    def _included(self, bundle: Bundle, keymap: KeyMap) -> Leaf:
         """The leaf, once it stands in its log and commits to what lies beside it."""
         content = bundle.record if bundle.act is None else bundle.act
         if content is None or bundle.proof is None:
@@ -311,6 +312,7 @@ class _Examination:
             raise ReferralError(ErrorCode.TAMPERED, what="record", digest=leaf.digest)
         if leaf.logged_s < self._time:
             raise ReferralError(ErrorCode.TAMPERED, what="time", reason="backwards")
+        demand_in_time(keymap, head, leaf.logged_s)
         self._time = leaf.logged_s
         return leaf
 

@@ -75,17 +75,19 @@ class Policy:
         found = known[self.quorum]
         return found if isinstance(found, Quorum) else Quorum(1, (found,))
 
-    def trust(self, log: VerifierKey) -> TrustPolicy:
-        """Whom to believe about this log under this policy.
+    def trust(self, *keys: VerifierKey) -> TrustPolicy:
+        """Whom to believe about the log that has these keys, under this policy.
 
-        Raises WRONG_ORIGIN where the policy lists logs and this key is none of them; KEY_REUSED where a witness has it.
+        Of a log whose keys were replaced a policy that lists logs may know some and not others: those that it lists
+        count. Raises WRONG_ORIGIN where it lists logs and none of these; KEY_REUSED where a witness has one.
         """
-        if self.logs and log not in {one.key for one in self.logs}:
-            raise ReferralError(ErrorCode.WRONG_ORIGIN, found=log.name)
-        if log.public in {witness.key.public for witness in self.witnesses}:
-            raise ReferralError(ErrorCode.KEY_REUSED, key=log.name)
-        rule = self.rule()
-        return TrustPolicy(log, tuple(witness.key for witness in self.witnesses), 0 if rule is None else rule)
+        known = [key for key in keys if not self.logs or key in {one.key for one in self.logs}]
+        if not known:
+            raise ReferralError(ErrorCode.WRONG_ORIGIN, found=keys[0].name)
+        if {key.public for key in known} & {witness.key.public for witness in self.witnesses}:
+            raise ReferralError(ErrorCode.KEY_REUSED, key=known[0].name)
+        rule, witnesses = self.rule(), tuple(witness.key for witness in self.witnesses)
+        return TrustPolicy(known[0], witnesses, 0 if rule is None else rule, tuple(known[1:]))
 
 
 def policy_of(quorum: int, witnesses: Sequence[VerifierKey], logs: Sequence[VerifierKey] = ()) -> Policy:

@@ -29,11 +29,11 @@ from referral_api.formats.act import RawAct, parse_act, verify_act
 from referral_api.formats.bodies import sealed_of
 from referral_api.formats.fields import LATEST_S
 from referral_api.formats.parties import EXCHANGE, SKEW_S
-from referral_api.formats.receipt import Receipt, match_receipt, verify_receipt
+from referral_api.formats.receipt import Receipt, match_receipt, verify_exchange_receipt
 from referral_api.formats.statements import KeyMap
 from referral_api.formats.strict_json import b64u, sha256_b64u
 
-_ON_KEYS_LOG = frozenset({Act.GENESIS, Act.STATEMENT, Act.APPROVE_STATEMENT, Act.REVOKE})
+_ON_KEYS_LOG = frozenset({Act.GENESIS, Act.STATEMENT, Act.APPROVE_STATEMENT, Act.REVOKE, Act.REKEY})
 """Directory acts that change the key map whenever they are accepted; an objection does where its statement waits."""
 AHEAD_S = 300
 """How far a leaf may be dated after its reader's own time: as far as an exchange lets its clock run ahead (R-97)."""
@@ -55,7 +55,7 @@ class Trail:
         self._keys_index = {sha256_b64u(leaf): index for index, leaf in enumerate(keys_leaves)}
         self._keymap = KeyMap.start(keys_leaves[0], root=root)
         self._met: set[int] = set()
-        self._logged_s = 0
+        self.logged_s = 0
         self._acts: set[tuple[str, str]] = set()
         self._sealed: dict[str, tuple[str | None, str]] = {}
         """For every accepted act with ciphertext beside it: its referral, and the ciphertext's digest."""
@@ -138,7 +138,7 @@ class Trail:
             record = parse_record(found.record)
             if not isinstance(record, LogGenesis):
                 raise ReferralError(ErrorCode.TAMPERED, what="log-genesis", reason="absent")
-            kid = self._keymap.exchange_keys(KeyUse.LOG)[0].kid
+            kid = next((key.kid for key in self._keymap.keys_in_use(KeyUse.LOG, record.t)), None)
             before = record.previous
             # Whether a lost log's last checkpoint is what it says, whoever has seen it says (verification.py).
             continues = before == previous
@@ -183,7 +183,7 @@ class Trail:
     def _check_time(self, log: str, leaf: Leaf) -> None:
         """The exchange's clock never runs backwards, and a log holds its own year and no other."""
         # One leaf that is dated ahead is one fault, not that of every leaf behind it.
-        before, self._logged_s = self._logged_s, leaf.logged_s
+        before, self.logged_s = self.logged_s, leaf.logged_s
         if leaf.logged_s > self._latest_s >= before:
             raise ReferralError(ErrorCode.TAMPERED, what="time", reason="ahead")
         if leaf.logged_s < before:
@@ -360,12 +360,11 @@ def _gate(act: RawAct, reason: str) -> ReferralError:
 def verify_logged_receipt(log: str, index: int, act: RawAct, leaf: Leaf, raw: bytes | None, keymap: KeyMap) -> Receipt:
     """The receipt of an act whose leaf stands at this place of a log, with this time (R-16, R-95).
 
-    Raises as `verify_receipt` and `match_receipt`, RECEIPT_MISMATCH (`log`, `time`), NOT_FOUND where there is none.
+    Raises as `verify_exchange_receipt`, `match_receipt`; RECEIPT_MISMATCH (`log`, `time`); NOT_FOUND: there is none.
     """
     if raw is None:
         raise ReferralError(ErrorCode.NOT_FOUND, what="receipt")
-    keys = {record.kid: record.public for record in keymap.exchange_keys(KeyUse.RECEIPT)}
-    receipt = verify_receipt(raw, keys, issuer=keymap.issuer)
+    receipt = verify_exchange_receipt(raw, keymap)
     match_receipt(receipt, act=act.digest, act_id=act.id, sub=act.iss, ref=act.ref, unit=act.unit)
     place = receipt.payload.log
     if (place.origin.rpartition("/v1/log/")[2], place.index) != (log, index):

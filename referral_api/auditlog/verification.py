@@ -14,23 +14,23 @@ Implements: R-92, R-94, R-95; design §9; C2SP tlog-tiles for what a source serv
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
 
+from referral_api.auditlog.announced import announced, read_genesis
 from referral_api.auditlog.checkpoint import (
     Checkpoint,
     Cosignature,
     TrustPolicy,
-    log_key,
-    parse_checkpoint,
+    VerifiedCheckpoint,
     verify_checkpoint,
 )
 from referral_api.auditlog.coverage import Coverage
 from referral_api.auditlog.erasures import Erasing, Erasures, erasing_leaves
+from referral_api.auditlog.keyslog import demand_in_time, log_keys
 from referral_api.auditlog.losses import LEAVES_TO_TELL, LostLog, read_lost
 from referral_api.auditlog.merkle import HASH_BYTES, Frontier, leaf_hash
-from referral_api.auditlog.note import parse_note
 from referral_api.auditlog.policy import genesis_policy
 from referral_api.auditlog.reading import Growing, Tiles
 from referral_api.auditlog.records import TreeHead
@@ -51,8 +51,6 @@ from referral_api.auditlog.tiles import ENTRIES, TILE_WIDTH, TileName, parse_ent
 from referral_api.auditlog.trail import Trail, tree_head
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.terms import Term
-from referral_api.domain.words import KeyUse
-from referral_api.formats.keys import PublicKey
 from referral_api.formats.statements import KeyMap
 
 __all__ = ["Check", "Fault", "Head", "OnProgress", "RawRecord", "Report", "Source", "Verdict", "unheard", "verify_full"]
@@ -86,7 +84,7 @@ class _Tree:
     """A log as its tree was read: its checkpoint, how many leaves there were to be had, and the root over these."""
 
     raw: bytes
-    checkpoint: Checkpoint
+    checkpoint: VerifiedCheckpoint
     size: int
     root: bytes
     expected: int
@@ -134,20 +132,13 @@ class _Walk:
         folded: list[KeyMap] = []
 
         def judge_genesis() -> None:
-            width = min(TILE_WIDTH, parse_checkpoint(parse_note(self._source.checkpoint("keys")).text).size)
-            if width == 0:
-                raise ReferralError(ErrorCode.INCONSISTENT, reason="empty")
-            first = parse_entries(self._source.tile("keys", TileName(ENTRIES, 0, width)), width)[0]
-            keymap = KeyMap.start(first, root=root)
-            if issuer is not None and keymap.issuer != issuer:
-                raise ReferralError(ErrorCode.WRONG_ROOT, reason="issuer")
-            folded.append(keymap)
+            folded.append(read_genesis(self._source, root, issuer))
 
         if not self._report.hold(Check.KEYS_LOG, "keys", 0, judge_genesis):
             return None
         keymap = folded[0]
         leaves: list[bytes] = []
-        tree = self._read("keys", keymap, lambda _, some: leaves.extend(some), None)
+        tree = self._read("keys", announced(self._source, keymap), lambda _, some: leaves.extend(some), None)
         if tree is None or not tree.whole:
             return None
         relied = self._report.relied.get("keys", 0)
@@ -156,8 +147,15 @@ class _Walk:
             self._report.exhibits["leaf"] = leaf
             if not self._report.hold(Check.KEYS_LOG, "keys", index, fold):
                 return None
+        self._demand_in_time("keys", keymap, tree.checkpoint, keymap.clock)
         into.extend(leaves)
         return keymap
+
+    def _demand_in_time(self, log: str, keymap: KeyMap, checkpoint: VerifiedCheckpoint, time: int) -> None:
+        try:
+            demand_in_time(keymap, checkpoint, time)
+        except ReferralError as error:
+            self._report.note(Check.CHECKPOINT, log, None, error)
 
     # Any log: checkpoint, growth, leaves, tiles. What is read is handed on at once: a log can be long.
 
@@ -168,7 +166,7 @@ class _Walk:
 
         Of a log that has lost leaves those are read that can be had, and the others noted.
         """
-        trusted = genesis_policy(keymap.genesis).trust(log_key(_origin(keymap, log), _log_public(keymap)))
+        trusted = genesis_policy(keymap.genesis).trust(*log_keys(keymap, log))
         checkpoint = self._checkpoint(log, trusted)
         if checkpoint is None:
             return None
@@ -241,7 +239,7 @@ class _Walk:
 
     def _cosigned(self, trusted: TrustPolicy) -> tuple[Cosignature, ...]:
         raw = self._report.exhibits["checkpoint"]
-        return verify_checkpoint(raw, TrustPolicy(trusted.log, trusted.known_witnesses)).cosignatures
+        return verify_checkpoint(raw, replace(trusted, quorum=0)).cosignatures
 
     def _has(self, log: str, size: int) -> bool:
         """Whether the last leaves of so many can be had: somebody else may still have what the exchange has lost."""
@@ -263,10 +261,10 @@ class _Walk:
         self._report.exhibits = shown
         return not tiles.faults
 
-    def _checkpoint(self, log: str, trusted: TrustPolicy) -> Checkpoint | None:
+    def _checkpoint(self, log: str, trusted: TrustPolicy) -> VerifiedCheckpoint | None:
         # Whatever a known witness is said to have signed must be so (R-90), be it enough or not.
-        policy = TrustPolicy(trusted.log, trusted.known_witnesses)
-        found: list[Checkpoint] = []
+        policy = replace(trusted, quorum=0)
+        found: list[VerifiedCheckpoint] = []
 
         def judge_checkpoint() -> None:
             raw = self._source.checkpoint(log)
@@ -356,6 +354,7 @@ class _Walk:
                 self._progress(f"verified {log}", start + len(leaves), tree.checkpoint.size)
             if frontier.root() != tree.root:
                 raise ReferralError(ErrorCode.TAMPERED, what="leaves", reason="read-twice")
+            self._demand_in_time(log, final, tree.checkpoint, trail.logged_s)
 
         self._report.exhibits = dict(shown)
         if not self._report.hold(Check.LEAVES, log, None, walk) or not tree.whole:
@@ -380,10 +379,6 @@ class _Walk:
             return tree_head(lost.origin, lost.kept, lost.kept_root)
         head = None if term is None else self._report.heads.get(_origin(keymap, term.log))
         return None if head is None else tree_head(head.origin, head.size, head.root)
-
-
-def _log_public(keymap: KeyMap) -> PublicKey:
-    return keymap.exchange_keys(KeyUse.LOG)[0].public
 
 
 def _exhibits(leaf: bytes, found: RawRecord | None) -> dict[str, bytes]:

@@ -20,6 +20,8 @@ import typer
 from pydantic import ValidationError
 
 from referral_api.cli.admin_clock import clock
+from referral_api.cli.admin_doctor import doctor
+from referral_api.cli.admin_keys import add_keys
 from referral_api.cli.admin_recovery import add_recovery
 from referral_api.cli.admin_revoke import revoke
 from referral_api.cli.admin_settings import SETTINGS, ConfigFile, load_settings, setting_fault
@@ -46,7 +48,9 @@ DEFAULT_PORT = 8440
 
 app = typer.Typer(no_args_is_help=True)
 add_recovery(app)
+add_keys(app)
 app.command("clock")(clock)
+app.command("doctor")(doctor)
 app.command("revoke")(revoke)
 
 

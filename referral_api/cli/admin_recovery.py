@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -20,12 +20,13 @@ from typing import Annotated, Any
 import typer
 
 from referral_api import __version__
+from referral_api.auditlog.checkpoint import TrustPolicy
+from referral_api.auditlog.keyslog import log_keys
+from referral_api.auditlog.policy import Policy
 from referral_api.cli.admin_settings import SETTINGS, ConfigFile, load_settings
 from referral_api.cli.invocation import invocation, read_file, write_private_file
 from referral_api.cli.output import Exit, Fault, Screen, Shown
 from referral_api.domain.errors import ReferralError
-from referral_api.domain.words import KeyUse
-from referral_api.formats.keys import PublicKey
 from referral_api.server import app as server
 from referral_api.server.service import adoption, clock_watch, new_term, salvage
 from referral_api.server.service.clock_watch import newest_leaf_s
@@ -209,9 +210,7 @@ def signer_adopt(
             # A log that has lost leaves has no signer any more.
             logs = [log for log in logbook.names(conn) if logbook.following(conn, log) is None]
         clock_watch.demand_right(settings.data_dir, newest_leaf_s(exchange.database), time.time())
-        given = [
-            adoption.authority_of_state(read_file(path, STATE_BYTES), exchange, signers, logs) for path in state or ()
-        ]
+        given = [adoption.authority_of_state(read_file(path, STATE_BYTES), signers, logs) for path in state or ()]
         cosigned = [read_file(path, MAX_NOTE_BYTES) for path in checkpoint or ()]
         given += adoption.authorities_of_checkpoints(cosigned, exchange, logs)
         call.confirm("ask.adopt", logs=", ".join(one.log for one in given))
@@ -259,23 +258,22 @@ def _standing(runtime: server.Runtime, log: str, holder: lease.Holder | None, si
 
 def _verify(source: Path, manifest: dict[str, Any], scratch: str) -> list[str]:
     """Restore into a scratch place, recompute everything, and remove it again."""
-    prefix = f"{str(manifest['issuer']).partition('://')[2]}/v1/log"
     if manifest["engine"] == "postgresql":
         if not scratch:
             raise Fault("scratch-missing")
         backup.restore(source, scratch, manifest)
-        return backup.verify(scratch, manifest, _log_key, prefix)
+        return backup.verify(scratch, manifest, _trust)
     with tempfile.TemporaryDirectory(prefix="referral-verify-") as folder:
         url = f"sqlite:///{folder}/exchange.sqlite"
         backup.restore(source, url, manifest)
-        return backup.verify(url, manifest, _log_key, prefix)
+        return backup.verify(url, manifest, _trust)
 
 
-def _log_key(database: Database) -> PublicKey:
-    """The log's key as the restored keys log names it, its signatures verified."""
+def _trust(database: Database) -> Callable[[str], TrustPolicy]:
+    """The logs' keys as the restored keys log names them, its signatures verified."""
     with database.read() as conn:
         keymap = Directory.load(conn, verify=True).current
-    return keymap.exchange_keys(KeyUse.LOG)[0].public
+    return lambda log: Policy().trust(*log_keys(keymap, log))
 
 
 def _restore_keys(source: Path, settings: Settings) -> None:

@@ -16,11 +16,13 @@ from typing import Annotated, Any
 import typer
 
 from referral_api.cli.invocation import (
+    CODE_ATTEMPTS,
     SERVICE_KEY,
     Invocation,
     invocation,
     read_document,
     read_file,
+    read_line,
     write_private_file,
 )
 from referral_api.cli.output import Fault, Shown, qr_code
@@ -29,6 +31,7 @@ from referral_api.client.admission import Applicant
 from referral_api.client.enrolment import Joined, Joining
 from referral_api.client.keystore import new_service_secret, read_service_secret, write_service_secret
 from referral_api.client.sdk import Client
+from referral_api.client.trust import Confirmed
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import CredentialKind
 from referral_api.formats.directory_bodies import Entry
@@ -81,6 +84,7 @@ def enrol(
     operator: Annotated[str | None, typer.Option()] = None,
     keyholder: Annotated[bool, typer.Option("--keyholder")] = False,  # noqa: FBT002 - an option of the command line
     no_service: Annotated[bool, typer.Option("--no-service")] = False,  # noqa: FBT002 - as above
+    no_station: Annotated[bool, typer.Option("--no-station")] = False,  # noqa: FBT002 - as above
     resume: Annotated[bool, typer.Option("--resume")] = False,  # noqa: FBT002 - as above
     qr: Annotated[bool, typer.Option("--qr")] = False,  # noqa: FBT002 - as above
 ) -> None:
@@ -98,6 +102,7 @@ def enrol(
         keyholder=keyholder,
         operator=operator,
         station=station,
+        opens=not no_station,
         server=call.server,
         lang=call.screen.lang,
     )
@@ -137,7 +142,7 @@ def approve(
         call.screen.talk("approve.who", party=applicant.party, asks=_kinds(applicant))
         _show_entry(call, applicant.proposal.entry)
         _show_recovery(call, client, applicant)
-        confirmed = client.approve(applicant, call.typed_code(applicant.code, code_file))
+        confirmed = _approve_typed(call, client, applicant, code_file)
         pending = client.session.keymap.find_pending(applicant.party)
     place = confirmed.receipt.payload.log
     waits = {Approver.KEYHOLDER: "second_keyholder", Approver.SECOND_REGISTRAR: "second_registrar"}
@@ -154,6 +159,25 @@ def approve(
     }
     follow = "referral enrolments" if pending is not None else f"referral units show {applicant.party}"
     call.show(Shown(data, lines, [follow]))
+
+
+def _approve_typed(call: Invocation, client: Client, applicant: Applicant, code_file: Path | None) -> Confirmed:
+    """Sign with the digits from a file, or typed here, where a slip may be put right; the third wrong ones void it.
+
+    Raises CODE_MISMATCH as `admission.compare_code`, and after the third line that is not thirty digits.
+    """
+    if code_file is not None:
+        return client.approve(applicant, read_line(code_file))
+    typed, slips = call.prompt("ask.code", "code-not-typed"), 0
+    while True:
+        try:
+            return client.approve(applicant, typed)
+        except ReferralError as error:
+            slips += error.facts.get("reason") == "digits"
+            if error.code is not ErrorCode.CODE_MISMATCH or not error.facts.get("left") or slips == CODE_ATTEMPTS:
+                raise
+            again = "ask.code_digits" if error.facts["reason"] == "digits" else "ask.code_again"
+            typed = call.prompt(again, "code-not-typed", left=error.facts["left"])
 
 
 def _show_joined(call: Invocation, joined: Joined, *, qr: bool) -> None:

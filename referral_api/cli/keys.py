@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from referral_api.cli import watching
+from referral_api.cli import roster, watching
 from referral_api.cli.directory import follow_keys, party_data
 from referral_api.cli.invocation import invocation
 from referral_api.cli.output import Shown
@@ -25,6 +25,7 @@ def register(app: typer.Typer) -> None:
     keys.command("show")(show)
     watching.register(keys)
     add_renewing(keys)
+    roster.register(keys)
     app.add_typer(keys, name="keys")
 
 

@@ -269,6 +269,8 @@ def _own_words(code: ErrorCode, facts: Mapping[str, Any]) -> str | None:
     """The fault that says it better than the catalogue, whose words are for whoever asked the exchange."""
     if code is ErrorCode.INCONSISTENT and facts.get("reason") == "lost":
         return "log-lost"
+    if code is ErrorCode.CODE_MISMATCH and facts.get("left") == 0:
+        return "code-tries"
     if code is ErrorCode.NOT_FOUND and facts.get("what") == "record" and {"log", "index"} <= facts.keys():
         return "record-absent"
     if code is ErrorCode.UNAVAILABLE and isinstance(facts.get("reason"), str) and "status" not in facts:
@@ -283,7 +285,28 @@ def _own_words(code: ErrorCode, facts: Mapping[str, Any]) -> str | None:
         return "objection-window"
     if code is ErrorCode.MALFORMED and facts.get("reason") in ("words", "word", "checksum"):
         return "words-wrong"
-    return None
+    return _BY_REASON.get((code, str(facts.get("reason")))) or _FALSE.get(str(facts.get("shown")))
+
+
+_BY_REASON: Mapping[tuple[ErrorCode, str], str] = {
+    (_E.ACT_SCHEMA, "too-many-keys"): "too-many-keys",
+    (_E.ACT_SCHEMA, "station-taken"): "station-taken",
+    (_E.ACT_SCHEMA, "no-keyholder"): "last-keyholder",
+    (_E.NOT_PERMITTED, "last-keyholder"): "last-keyholder",
+    (_E.NOT_PERMITTED, "oneself"): "oneself",
+    (_E.NOT_PERMITTED, "not-a-review"): "not-a-review",
+    (_E.TARGET_NOT_ALLOWED, "too-many-recipients"): "too-many-recipients",
+    (_E.MALFORMED, "unanswered"): "unanswered",
+    (_E.MALFORMED, "answered-twice"): "answered-twice",
+}
+"""The same, by code and reason."""
+_FALSE: Mapping[str, str] = {
+    "keys-log": "keys-false",
+    "enrolment": "enrolment-false",
+    "referral": "referral-false",
+    "view": "views-differ",
+}
+"""What the exchange shows falsely (client/alarms.py): what happened, and what an officer does about it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from referral_api.cli.texts_admin_doctor import ADMIN_DOCTOR
 from referral_api.cli.texts_audit import AUDIT
+from referral_api.cli.texts_doctor import DOCTOR
 from referral_api.cli.texts_evidence import EVIDENCE
 from referral_api.cli.texts_faults import FAULTS
 from referral_api.cli.texts_fields import FIELDS
@@ -19,12 +21,18 @@ from referral_api.cli.texts_help import HELP
 from referral_api.cli.texts_keys import KEYS
 from referral_api.cli.texts_loss import LOSS
 from referral_api.cli.texts_recovery import RECOVERY
+from referral_api.cli.texts_roster import ROSTER
 from referral_api.cli.texts_screens import SCREENS
+from referral_api.cli.texts_serverkeys import SERVER_KEYS
+from referral_api.cli.texts_threat import THREAT
 from referral_api.cli.texts_watch import WATCH
 from referral_api.domain.catalogue import Language
 
 __all__ = ["FAULTS", "FIELDS", "HELP", "PARTS", "SCREENS", "TEXTS", "find", "say"]
-PARTS: Final = (SCREENS, AUDIT, FAULTS, HELP, FIELDS, RECOVERY, EVIDENCE, LOSS, KEYS, WATCH)
+PARTS: Final = (
+    SCREENS, AUDIT, FAULTS, HELP, FIELDS, RECOVERY, EVIDENCE, LOSS, KEYS, ROSTER, WATCH, DOCTOR, ADMIN_DOCTOR, THREAT,
+    SERVER_KEYS,
+)  # fmt: skip
 TEXTS: Final[Mapping[str, tuple[str, str]]] = {key: words for part in PARTS for key, words in part.items()}
 _PLACE: Final[Mapping[Language, int]] = {"es": 0, "en": 1}
 

@@ -132,13 +132,13 @@ WITNESS_FAULTS: Final[Mapping[str, tuple[tuple[str, str, str], tuple[str, str, s
     "log-key-differs": (
         (
             "{origin} ya tiene otra clave.",
-            "Un registro que cambia de clave toma otro nombre.",
-            "Averigüe por qué, fuera del sistema, antes de confiar en ella.",
+            "Un registro puede pasar a otra clave; quien lo opera lo anuncia antes.",
+            "Pregúntele fuera del sistema; si es así, agréguela junto a la otra: --also",
         ),
         (
             "{origin} has another key already.",
-            "A log that changes its key takes another name.",
-            "Find out why, outside the system, before you trust it.",
+            "A log may go over to another key; whoever runs it announces that before.",
+            "Ask outside the system; if it is so, add it beside the other: --also",
         ),
     ),
     "log-unknown": (
@@ -176,6 +176,10 @@ WITNESS_HELP: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "option.log_vkey": ("Clave del registro.", "The log's key."),
     "option.yearly": ("La clave vale para todos los años del registro.", "The key is good for all years of the log."),
+    "option.also": (
+        "La clave es otra más de un registro que ya se refrenda.",
+        "The key is a further one of a log that is cosigned already.",
+    ),
     "option.origin": ("Nombre del registro.", "Name of the log."),
     "option.host": ("Dirección en que escucha.", "Address to listen on."),
     "option.url": ("Dirección con que otros lo alcanzan.", "URL by which others reach it."),

@@ -115,12 +115,13 @@ def add_log(
     log_vkey: Annotated[str, typer.Argument(metavar="VKEY")],
     witness_file: WitnessFile = Path(DEFAULT_FILE),
     yearly: Annotated[bool, typer.Option("--yearly")] = False,  # noqa: FBT002 - an option of the command line
+    also: Annotated[bool, typer.Option("--also")] = False,  # noqa: FBT002 - as above
 ) -> None:
-    """Cosign another log; a witness that serves learns of it at once."""
+    """Cosign another log, or a log by another key too; a witness that serves learns of it at once."""
     call = invocation(ctx)
     log = _log(log_vkey, yearly=yearly)
     with _opened(witness_file) as memory:
-        _trust(memory, log)
+        _trust(memory, log, also=also)
     call.show(Shown(_log_data(log), [call.screen.say("witness.trusted", origin=_shown_origin(call.screen, log))]))
 
 
@@ -182,11 +183,13 @@ def _log(vkey: str, *, yearly: bool) -> Trusted:
         raise Fault("log-key", key=vkey) from None
 
 
-def _trust(memory: Memory, log: Trusted) -> None:
+def _trust(memory: Memory, log: Trusted, *, also: bool = False) -> None:
     try:
         with memory.changing() as changes:
-            changes.trust(log)
+            (changes.trust_also if also else changes.trust)(log)
     except ReferralError as error:
+        if error.code is ErrorCode.NOT_FOUND:
+            raise Fault("log-unknown", Exit.NOT_FOUND, origin=log.origin) from None
         if error.code is ErrorCode.KEY_UNSUITABLE:
             raise Fault("log-key-differs", Exit.CONFLICT, origin=log.origin) from None
         raise

@@ -15,7 +15,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from referral_api.client import exchange
+from referral_api.client import alarms, exchange
 from referral_api.client.keystore import CredentialKeys
 from referral_api.client.session import Session
 from referral_api.client.trust import Confirmed
@@ -40,6 +40,10 @@ from referral_api.formats.parties import Approver, Party
 from referral_api.formats.strict_json import sha256_b64u, unb64u
 
 INVITATION_TERM_S = 72 * 3600
+MAX_TRIES = 3
+"""How often the thirty digits may be typed wrong for one enrolment before it is void (design §5)."""
+_UNLISTED = frozenset({"registrar", "keyholder"})
+"""Whose turn it is while an applicant's keys are on no log yet."""
 _FOLLOWED = frozenset({Act.STATEMENT, Act.APPROVE_STATEMENT, Act.REVOKE})
 """What always stands on the keys log once it is accepted (R-30)."""
 
@@ -83,6 +87,7 @@ def invite(
     return file, confirmed
 
 
+@alarms.shown("enrolment")
 @exchange.told()
 def applicants(session: Session) -> list[Applicant]:
     """The enrolments that wait for this person, each verified: every key entry, and the statement of a new party.
@@ -100,9 +105,10 @@ def approve(session: Session, keys: CredentialKeys, applicant: Applicant, typed_
     """Sign for an applicant, once the typed digits are those computed here.
 
     A registrar approves a new party's statement; a keyholder writes the statement that takes the applicant in, and a
-    registrar person the one that gives a party new keyholders (R-32 e). Raises CODE_MISMATCH before anything is signed.
+    registrar person the one that gives a party new keyholders (R-32 e). Raises CODE_MISMATCH as
+    `compare_code` before anything is signed.
     """
-    code_sha256 = verify_code(typed_code, applicant.code)
+    code_sha256 = compare_code(session, keys, applicant, typed_code)
     if applicant.statement is not None:
         body = {"party": applicant.party, "statement": applicant.statement.digest, "code_sha256": code_sha256}
         return send_directory_act(session, keys, Act.APPROVE_STATEMENT, body, act_id)
@@ -120,10 +126,10 @@ def approve(session: Session, keys: CredentialKeys, applicant: Applicant, typed_
 def second(session: Session, keys: CredentialKeys, applicant: Applicant, typed_code: str, act_id: ActId) -> Confirmed:
     """Approve the statement that another person wrote for an applicant: as second keyholder, or second registrar.
 
-    The statement on the keys log must list exactly what the digits cover. Raises CODE_MISMATCH,
+    The statement on the keys log must list exactly what the digits cover. Raises CODE_MISMATCH as `compare_code`,
     STATEMENT_OUT_OF_SEQUENCE (`not-pending`; `objection-window` with `opens_at`: a recovery may not take effect yet).
     """
-    code_sha256 = verify_code(typed_code, applicant.code)
+    code_sha256 = compare_code(session, keys, applicant, typed_code)
     pending = session.sync_keys().keymap.find_pending(applicant.party)
     if pending is None or pending.waits_for not in (Approver.KEYHOLDER, Approver.SECOND_REGISTRAR):
         raise ReferralError(ErrorCode.STATEMENT_OUT_OF_SEQUENCE, reason="not-pending")
@@ -136,6 +142,50 @@ def second(session: Session, keys: CredentialKeys, applicant: Applicant, typed_c
         raise ReferralError(ErrorCode.STATEMENT_OUT_OF_SEQUENCE, reason="objection-window", opens_at=pending.opens_at)
     body = {"party": applicant.party, "statement": pending.digest, "code_sha256": code_sha256}
     return send_directory_act(session, keys, Act.APPROVE_STATEMENT, body, act_id)
+
+
+def compare_code(session: Session, keys: CredentialKeys, applicant: Applicant, typed_code: str) -> Digest:
+    """The `code_sha256` of typed digits, once they are those computed here; the third wrong ones void the enrolment.
+
+    What is typed wrong is counted in the profile, by invitation, so that starting again gives no further try; what is
+    not thirty digits is a slip, and counts for nothing. With the third, and whenever this enrolment is
+    shown again after it, this person's objection is signed and sent (R-36): then it is void for everybody.
+
+    Raises CODE_MISMATCH with `reason` (`digits`, `differs`), `party` and `left`, the tries that are left; with `left` 0
+    it is void. Raises as `sync_keys` before anything else, and what sending an act raises where the objection did not
+    arrive: it is sent with the next attempt.
+    """
+    session.sync_keys()  # Who approves by a false directory signs nothing: better an alarm before than after.
+    tries = session.directory.tries(applicant.nonce)
+    if tries < MAX_TRIES:
+        try:
+            return verify_code(typed_code, applicant.code)
+        except ReferralError as error:
+            reason = str(error.facts["reason"])
+        if reason == "differs":
+            tries = session.directory.count_try(applicant.nonce)
+        if tries < MAX_TRIES:
+            raise ReferralError(ErrorCode.CODE_MISMATCH, reason=reason, party=applicant.party, left=MAX_TRIES - tries)
+    _void(session, keys, applicant)
+    raise ReferralError(ErrorCode.CODE_MISMATCH, reason="differs", party=applicant.party, left=0)
+
+
+def _void(session: Session, keys: CredentialKeys, applicant: Applicant) -> None:
+    """Object to an enrolment: to its statement where that is on the keys log, else to what its invitation brought."""
+    pending = session.sync_keys().keymap.find_pending(applicant.party)
+    listed = pending is not None and set(applicant.proposal.kids()) <= set(pending.body.kids())
+    named = pending.digest if pending is not None and listed else applicant.nonce
+    body = {"statement": named, "reason": "suspected_compromise"}
+    try:
+        confirmed = send_directory_act(session, keys, Act.OBJECT, body, session.ambient.act_id())
+    except ReferralError as error:
+        if error.code is not ErrorCode.STATEMENT_OUT_OF_SEQUENCE:
+            raise
+        return  # Somebody else was faster, or its time is over.
+    still = session.keymap.find_pending(applicant.party)
+    if still is not None and still.digest == named:
+        # Accepted, and kept from whoever goes by the keys log.
+        raise ReferralError(ErrorCode.NOT_INCLUDED, reason="keys-log", digest=confirmed.receipt.payload.act)
 
 
 def send_directory_act(
@@ -185,6 +235,9 @@ def _verify_applicant(session: Session, one: Mapping[str, Any]) -> Applicant:
     known = {entry.kid: entry for entry in entries}
     proposal = completion.proposal
     _check_covered(session.keymap.find_party(party), proposal, known.keys())
+    if whose in _UNLISTED and (taken := next((kid for kid in known if session.keymap.find_key(kid)), None)):
+        # Possession of a key that another holds too proves nothing: what is sealed to it would be read by both.
+        raise ReferralError(ErrorCode.KEY_REUSED, kid=taken)
     statement = None
     if completion.statement is not None:
         statement = _verify_first_statement(session, completion.statement, party, proposal, known)

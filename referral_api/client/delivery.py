@@ -38,9 +38,11 @@ from referral_api.domain.words import (
     ReferralId,
     Urgency,
 )
+from referral_api.formats import signed
 from referral_api.formats.act import build_act
 from referral_api.formats.bodies import Submit, sealed_of
-from referral_api.formats.bundle import SealRole
+from referral_api.formats.bundle import Address, SealedBundle, SealRole, parse_bundle
+from referral_api.formats.contents import ForwardBody, ForwardReason
 from referral_api.formats.fields import LATEST_S
 from referral_api.formats.referral_body import ReferralBody, parse_referral
 from referral_api.formats.referral_findings import check_referral
@@ -50,6 +52,16 @@ MAX_POLL_AFTER_S = 300
 _KIND = re.compile(r"[a-z][a-z_]{0,39}")
 _PATTERNS = {"act": DIGEST, "ref": UUID7, "unit": PARTY_ID, "from": PARTY_ID}
 _OWN_KEYS = frozenset({SealRole.SENDER, SealRole.ARCHIVE})
+
+
+_ONE_ENVELOPE = frozenset(
+    {
+        *(ErrorCode.NO_USABLE_KEY, ErrorCode.NOT_FOUND, ErrorCode.DECRYPT_FAILED, ErrorCode.DIGEST_MISMATCH),
+        *(ErrorCode.SIGNATURE_INVALID, ErrorCode.RECIPIENT_MISMATCH, ErrorCode.BUNDLE_MALFORMED),
+        *(ErrorCode.WRONG_TYPE, ErrorCode.KEY_NOT_VALID),
+    }
+)
+"""What is wrong with one envelope of several, and says nothing about the exchange or the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,16 +119,28 @@ def fetch_inbox(
 
 
 @exchange.told()
-def open_bundle(session: Session, private_keys: Mapping[Kid, EncPrivateKey], referral: Referral) -> Opened:
-    """Fetch and open this party's bundle of a referral. That it was handed out is on the record.
+def open_bundle(
+    session: Session, private_keys: Mapping[Kid, EncPrivateKey], referral: Referral, raw: bytes | None = None
+) -> Opened:
+    """Fetch and open this party's bundle of a referral, or what a colleague sealed again for this workstation (R-28).
+
+    That it was handed out is on the record. `raw` is the bundle where it has been fetched already.
 
     Raises as `sealing.open_bundle`; DIGEST_MISMATCH (`bundle`: not the one that the act names; `sender`: not sealed by
-    the party that signed the act), RECIPIENT_MISMATCH (`addressees`: sealed to others than the act addresses),
-    WRONG_AUDIENCE, and INCONSISTENT where the sender saw another keys log than we do. A floor or consent table that was
-    not kept is told in `Opened.warning`, because refusing to show an emergency would punish the wrong person.
+    the party that signed the act; `original`: a colleague sealed another one), RECIPIENT_MISMATCH (`addressees`: sealed
+    to others than the act addresses), WRONG_AUDIENCE, and INCONSISTENT where the sender saw another keys log than we
+    do. A floor or consent table that was not kept is told in `Opened.warning`, because refusing to show an emergency
+    would punish the wrong person.
     """
     shown, submit = referral.brought(session.profile.party), referral.submit()
-    opened = _open(session, private_keys, referral, shown, session.read(exchange.bundle(referral.ref)))
+    raw = session.read(exchange.bundle(referral.ref)) if raw is None else raw
+    brought_by = shown
+    try:
+        opened = _open(session, private_keys, referral, shown, raw)
+    except ReferralError as error:
+        if error.code is not ErrorCode.NO_USABLE_KEY:
+            raise
+        brought_by, opened = _open_rewrapped(session, private_keys, referral, shown, raw)
     if opened.referral.contents.party != submit.act.party:
         raise ReferralError(ErrorCode.DIGEST_MISMATCH, reason="sender")
     content: Any = opened.referral.contents.body
@@ -124,12 +148,24 @@ def open_bundle(session: Session, private_keys: Mapping[Kid, EncPrivateKey], ref
     warning = None
     if isinstance(submit.act.body, Submit):
         if shown is submit:
-            _check_addressees(opened, submit.act.body)
+            _check_addressees(opened.referral.contents.to, submit.act.body)
         try:
             check_referral(body, submit.act.body)
         except ReferralError as fault:
             warning = fault
-    return Opened(opened, body, shown.act.digest, warning)
+    return Opened(opened, body, brought_by.act.digest, warning)
+
+
+def rewraps(session: Session, referral: Referral, original: ShownAct) -> list[ShownAct]:
+    """The acts by which persons of our own party sealed again what `original` brought, newest first."""
+    party = session.profile.party
+    return [
+        one
+        for one in reversed(referral.acts)
+        if one.accepted
+        and (one.act.act, one.act.party, one.act.unit) == (Act.REWRAP, party, party)
+        and getattr(one.act.body, "original", None) == original.act.digest
+    ]
 
 
 @exchange.told()
@@ -224,6 +260,49 @@ def _open(
     return opened
 
 
+def _open_rewrapped(
+    session: Session,
+    private_keys: Mapping[Kid, EncPrivateKey],
+    referral: Referral,
+    original: ShownAct,
+    raw: bytes,
+) -> tuple[ShownAct, OpenedBundle]:
+    """Open what `original` brought (`raw`, sealed to none of our keys) out of a colleague's new envelope, if there is
+    one for us: the act that brought that, and the envelope. The first one that holds is the answer; one that does not
+    hides no other. Raises what the newest of them raised, or NO_USABLE_KEY.
+    """
+    first = parse_bundle(raw)
+    named = sealed_of(original.act.body)
+    if named is None or (first.sha256, first.size) != (named.sha256, named.size):
+        raise ReferralError(ErrorCode.DIGEST_MISMATCH, reason="bundle")
+    refused: ReferralError | None = None
+    for shown in rewraps(session, referral, original):
+        try:
+            envelope = session.read(exchange.sealed(referral.ref, shown.act.digest))
+            opened = _open(session, private_keys, referral, shown, envelope)
+            _check_rewrapped(opened, first)
+        except ReferralError as error:
+            if error.code not in _ONE_ENVELOPE:
+                raise
+            # Sealed for another of our workstations, it says nothing about this one.
+            refused = refused if error.code is ErrorCode.NO_USABLE_KEY else refused or error
+        else:
+            return shown, opened
+    raise refused or ReferralError(ErrorCode.NO_USABLE_KEY)
+
+
+def _check_rewrapped(opened: OpenedBundle, first: SealedBundle) -> None:
+    """That an envelope holds the very document that the first one does, for our own party (R-28)."""
+    body = opened.document.contents.body
+    if not isinstance(body, ForwardBody) or body.reason is not ForwardReason.REWRAP:
+        raise ReferralError(ErrorCode.WRONG_TYPE, expected=ForwardReason.REWRAP.value)
+    if any(address.role not in _OWN_KEYS for address in opened.sealed.routing.to):
+        raise ReferralError(ErrorCode.RECIPIENT_MISMATCH, reason="addressees")
+    # The signed original names the digest of the header that it was sealed under; a passed-on one, the first unit's.
+    if first.cty == signed.BUNDLE and opened.referral.contents.routing_digest != first.routing_digest:
+        raise ReferralError(ErrorCode.DIGEST_MISMATCH, reason="original")
+
+
 def _believe(session: Session, document: OpenedDocument) -> None:
     """Whom its author wrote it for, and that its author and we follow the same keys log (R-26).
 
@@ -235,8 +314,8 @@ def _believe(session: Session, document: OpenedDocument) -> None:
     session.believe_view(document.contents.keys_log)
 
 
-def _check_addressees(opened: OpenedBundle, submit: Submit) -> None:
-    sealed_to = {(one.party, one.role.value) for one in opened.sealed.routing.to if one.role not in _OWN_KEYS}
+def _check_addressees(signed_to: Sequence[Address], submit: Submit) -> None:
+    sealed_to = {(one.party, one.role.value) for one in signed_to if one.role not in _OWN_KEYS}
     if sealed_to != {(to.unit, to.role.value) for to in submit.to}:
         raise ReferralError(ErrorCode.RECIPIENT_MISMATCH, reason="addressees")
 

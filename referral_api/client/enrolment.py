@@ -53,6 +53,8 @@ class Joining:
 
     `service_secret` None makes no service credential; `passphrase` opens the person's compartment. `station` is the
     workstation's code within the party; by default the person's own, because two workstations must never share one.
+    Without `opens` there is no encryption key: a person who signs, and opens nothing on this machine (of workstations a
+    party has eight at most, of persons more).
     """
 
     invitation: Invitation
@@ -62,6 +64,7 @@ class Joining:
     keyholder: bool = False
     operator: str | None = None
     station: str | None = None
+    opens: bool = True
     server: str | None = None
     lang: Language = "es"
     kdf: Kdf | None = None
@@ -182,7 +185,7 @@ def profile_of(what: Joining) -> Profile:
 def _make_keys(ambient: Ambient, what: Joining, now: int) -> tuple[CredentialKeys, CredentialKeys | None]:
     role = what.invitation.role
     enc: list[Secret] = []
-    if role in SEALED_TO:
+    if role in SEALED_TO and what.opens:
         key = sealing.generate_enc_key(Alg.HPKE_9)
         enc.append(Secret(Alg.HPKE_9, key.seed, now))
     person = new_credential_keys(_credential(ambient, what, "p"), CredentialKind.PERSON, now, enc=enc)

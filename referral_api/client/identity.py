@@ -7,21 +7,24 @@ Implements: R-32 c, R-102; design §5, §12.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from referral_api.client import admission, renewal
+from referral_api.auditlog.report import OnProgress, unheard
+from referral_api.client import admission, renewal, rewrapping, roster
 from referral_api.client import backup as backups
 from referral_api.client.backup import Backup
 from referral_api.client.changes import Change
 from referral_api.client.compartment import Kdf
 from referral_api.client.keystore import CredentialKeys, Keystore
+from referral_api.client.outbox import Outbox
 from referral_api.client.renewal import Renewed, Spent
+from referral_api.client.roster import Removal, Roster
 from referral_api.client.session import Session
 from referral_api.client.trust import Confirmed
 from referral_api.client.watching import Watch, answer, find_waiting, kids_of
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.words import Act, Kid
+from referral_api.domain.words import Act, Digest, Kid
 
 
 class Identity:
@@ -96,6 +99,38 @@ class Identity:
         """Put a backup key into this keystore. Raises as `backup.restore`."""
         with self._changing(passphrase, kdf) as (keys, keep):
             backups.restore(self.session, keys, keep, backup)
+
+    # Workstations and officers.
+
+    def rewrap(self, refs: Iterable[str] = (), progress: OnProgress = unheard) -> rewrapping.Report:
+        """Seal open deliveries again for the workstations that came after them. Raises as `rewrapping.rewrap`."""
+        outbox = Outbox.open(self.session.directory.outbox)
+        try:
+            return rewrapping.rewrap(self.session, self.keys, outbox, refs, progress)
+        finally:
+            outbox.close()
+
+    def roster(self) -> Roster:
+        """Our own party, line by line."""
+        return roster.roster(self.session)
+
+    def removal(self, gone: Collection[str]) -> Removal:
+        """What it means to drop these lines of the roster: to be shown before `sign`. Raises as `roster.removal`."""
+        return roster.removal(self.session, self.keys, gone)
+
+    def review(self, here: Collection[str], gone: Collection[str]) -> Removal:
+        """What a review changes: to be shown before `sign`. Raises as `roster.reviewed`."""
+        return roster.reviewed(self.session, self.keys, here, gone)
+
+    def sign(self, what: Removal) -> Confirmed:
+        """Sign and send the statement of a removal or a review. Raises as `roster.remove`."""
+        return roster.remove(self.session, self.keys, what, self.session.ambient.act_id())
+
+    def confirm_review(self, statement: Digest) -> Confirmed:
+        """Approve another keyholder's review as the second one. Raises as `roster.confirm`."""
+        return roster.confirm(self.session, self.keys, statement, self.session.ambient.act_id())
+
+    # What was not done here.
 
     def watch(self) -> Watch:
         """A watch over this party's keys (R-102): what of the keys log was not done here."""

@@ -177,6 +177,14 @@ class Keystore:
         """Whether there is such a compartment."""
         return kind in self._compartments
 
+    def kdf(self) -> Kdf | None:
+        """What a guess at the passphrase costs; None without a person's compartment. Raises KEYSTORE_CORRUPT."""
+        sealed = self._compartments.get(CredentialKind.PERSON)
+        if sealed is None:
+            return None
+        header = parse_header(sealed.header, CredentialKind.PERSON.value, _BOUND, passphrase=True)
+        return Kdf(header["memory_kib"], header["passes"], header["lanes"])
+
     def keep_profile(self, profile: Profile) -> None:
         """Replace the public part. Issuer and root are part of every compartment and cannot change under them."""
         if self._compartments and (profile.issuer, profile.root) != (self.profile.issuer, self.profile.root):

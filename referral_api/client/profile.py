@@ -162,6 +162,7 @@ class ProfileDir:
         self._tokens = path / "tokens.json"
         self._cursor = path / "cursor.json"
         self._made = path / "made-here.json"
+        self._tries = path / "tries.json"
 
     def create(self) -> None:
         """Make the directory, 0700. One open to others is refused: KEYSTORE_CORRUPT (`permissions`)."""
@@ -265,6 +266,29 @@ class ProfileDir:
         if not isinstance(made, list) or not all(isinstance(one, str) for one in made):
             raise corrupt("contents")
         return made
+
+    def tries(self, nonce: str) -> int:
+        """How often wrong digits were typed here for the enrolment of this invitation."""
+        return self._read_tries().get(nonce, 0)
+
+    def count_try(self, nonce: str) -> int:
+        """Count one more, durably, before anything else is done about it; how many there are now."""
+        with self._locked():
+            tries = self._read_tries()
+            tries[nonce] = tries.get(nonce, 0) + 1
+            write_private(self._tries, canonical({"tries": tries, "v": 1}))
+        return tries[nonce]
+
+    def _read_tries(self) -> dict[str, int]:
+        try:
+            tries = parse(read_private(self._tries), max_bytes=MAX_FILE_BYTES)["tries"]
+        except FileNotFoundError:
+            return {}
+        except (ReferralError, LookupError, TypeError):
+            raise corrupt("contents") from None
+        if not isinstance(tries, dict) or not all(type(count) is int and count > 0 for count in tries.values()):
+            raise corrupt("contents")
+        return tries
 
     @contextmanager
     def keys_locked(self) -> Iterator[None]:

@@ -96,8 +96,7 @@ class Client:
     ) -> None:
         self.directory = ProfileDir(profile_dir)
         self.keystore = Keystore.open(self.directory)
-        profile = self.keystore.profile
-        self.profile = profile if server is None else replace(profile, server=server)
+        self.profile = replace(self.keystore.profile, server=server or self.keystore.profile.server)
         self.session = Session(self.directory, self.profile, keys, ambient(clock), transport, answer_s=answer_s)
         self._keys = keys
         self._outbox: Outbox | None = None

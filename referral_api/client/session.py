@@ -20,7 +20,7 @@ import stamina
 
 from referral_api.auditlog.checkpoint import Checkpoint
 from referral_api.auditlog.tiles import TILE_WIDTH, TileName, parse_entries
-from referral_api.client import access, exchange, freshness, losses, trust
+from referral_api.client import access, alarms, exchange, freshness, losses, trust
 from referral_api.client.ambient import Ambient
 from referral_api.client.exchange import Request, Response
 from referral_api.client.keystore import CredentialKeys
@@ -247,6 +247,7 @@ class Session:
         self.stale_since = freshness.stale_since(self.directory, self.replica, self.now())
         return freshness.sealing_map(self.directory, self.replica, self.now())
 
+    @alarms.shown("keys-log")
     @exchange.told()
     def sync_keys(self, *, patient: bool = True) -> trust.Replica:
         """Follow the keys log to its newest checkpoint, verify all that is new, and pin it (R-30, R-94).
@@ -338,6 +339,7 @@ class Session:
             self.directory.note_made(act.digest)
         return self.believe(self.call(request, exchange.judge_receipted), act)
 
+    @alarms.shown("view")
     def believe_view(self, view: KeysLogView) -> None:
         """That another party's keys log is ours too, as far as that party saw it (R-26, R-30).
 
@@ -352,7 +354,14 @@ class Session:
     @exchange.told()
     def believe(self, answer: Mapping[str, Any], act: RawAct, *, witnessed: bool = False) -> trust.Confirmed:
         """The verified answer for an act, its log's pin advanced. Raises as `trust.verify_answer`, INCONSISTENT."""
-        confirmed = trust.verify_answer(answer, act, self.keymap, witnessed=witnessed)
+        try:
+            confirmed = trust.verify_answer(answer, act, self.keymap, witnessed=witnessed)
+        except ReferralError as error:
+            # The exchange may sign by a key that it announced after the keys log was last replicated (R-37).
+            known = self.keymap.size
+            if not trust.names_no_known_key(error) or self.sync_keys().size == known:
+                raise
+            confirmed = trust.verify_answer(answer, act, self.keymap, witnessed=witnessed)
         self.follow(confirmed.log, confirmed.included.checkpoint)
         return confirmed
 

@@ -30,7 +30,7 @@ from referral_api.domain.errors import FINAL_REFUSALS, ErrorCode, ReferralError
 from referral_api.domain.words import Act, ActId, DeliveryRole, KeyUse, PartyId, ReferralId, Role
 from referral_api.formats.act import build_act, parse_act
 from referral_api.formats.bodies import Submit, parse_body
-from referral_api.formats.bundle import SealedBundle, SealRole
+from referral_api.formats.bundle import MAX_RECIPIENTS, SealedBundle, SealRole
 from referral_api.formats.contents import Body, BundleBody, KeysLogView
 from referral_api.formats.referral_body import ReferralBody, parse_referral
 from referral_api.formats.referral_findings import check_referral
@@ -95,9 +95,10 @@ def compose(session: Session, keys: CredentialKeys, what: Composition, ids: Ids)
 
     Raises MALFORMED (`where`, `reason`) and ACT_SCHEMA for the body and the codes; FLOOR_NOT_MET (`least`);
     CONSENT_GATE (`findings`); NO_USABLE_KEY (`unit`, `instead`: escalation parties that can be reached; `reason`
-    changed, `phone`: its keys are newer than what was last seen freshly cosigned); TARGET_NOT_ALLOWED; NOT_PERMITTED
-    (`needs`) for who is no hotline; KEY_NOT_VALID if this credential may not sign; NOT_WITNESSED (`unit`) for a unit
-    whose admission no quorum of witnesses has cosigned yet.
+    changed, `phone`: its keys are newer than what was last seen freshly cosigned); TARGET_NOT_ALLOWED (`unit`, or
+    `too-many-recipients` for units that have more keys together than a bundle holds); NOT_PERMITTED (`needs`) for who
+    is no hotline; KEY_NOT_VALID if this credential may not sign; NOT_WITNESSED (`unit`) for a unit whose admission no
+    quorum of witnesses has cosigned yet.
     """
     now = session.now()
     own = session.keymap.find_party(session.profile.party)
@@ -116,6 +117,10 @@ def compose(session: Session, keys: CredentialKeys, what: Composition, ids: Ids)
     check_referral(body, _parse_submit(members | {"bundle": {"sha256": sha256_b64u(b""), "size": 1}}))
     recipients = [one for unit, role in to for one in _recipients(keymap, unit, SealRole(role.value), now)]
     recipients += _own(keymap, session.profile.party, now)
+    if len(recipients) > MAX_RECIPIENTS:
+        raise ReferralError(
+            ErrorCode.TARGET_NOT_ALLOWED, reason="too-many-recipients", found=len(recipients), limit=MAX_RECIPIENTS
+        )
     sealed = sealing.seal(
         Draft(ids.ref, keys.credential, session.profile.issuer, keys_log_view(session), BundleBody(what.body)),
         recipients=recipients,

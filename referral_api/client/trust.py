@@ -17,8 +17,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from referral_api.auditlog.checkpoint import Checkpoint, TrustPolicy, log_key, parse_checkpoint, verify_checkpoint
-from referral_api.auditlog.keyslog import encode_leaves, log_origin, seal_keys_at
+from referral_api.auditlog.checkpoint import Checkpoint, TrustPolicy, parse_checkpoint, verify_checkpoint
+from referral_api.auditlog.keyslog import demand_in_time, encode_leaves, log_keys, log_origin, seal_keys_at
 from referral_api.auditlog.leaf import LeafKind, parse_leaf
 from referral_api.auditlog.merkle import Frontier, leaf_hash, verify_consistency
 from referral_api.auditlog.note import decode_base64, parse_note
@@ -28,11 +28,10 @@ from referral_api.auditlog.tiles import ENTRIES, TILE_WIDTH, TileName, parse_ent
 from referral_api.client.profile import Pin, Profile
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.terms import Term
-from referral_api.domain.words import Act, KeyUse, Kid
+from referral_api.domain.words import Act, Kid
 from referral_api.formats.act import RawAct
-from referral_api.formats.keys import PublicKey
 from referral_api.formats.parties import SealKeys
-from referral_api.formats.receipt import Receipt, match_receipt, verify_receipt
+from referral_api.formats.receipt import Receipt, match_receipt, verify_exchange_receipt
 from referral_api.formats.statements import KeyMap
 from referral_api.formats.strict_json import unb64u
 
@@ -93,12 +92,13 @@ class Replica:
     def conclude(self, raw_checkpoint: bytes, pin: Pin | None) -> Pin:
         """The pin to advance to, once these leaves are what the log's key signed and contain what was pinned before.
 
-        Raises as `verify_checkpoint`; TAMPERED (the leaves do not hash to the signed root), INCONSISTENT (`shrunk`,
-        `forked`).
+        Raises as `verify_checkpoint`, `demand_in_time`; TAMPERED (the leaves do not hash to the signed root),
+        INCONSISTENT (`shrunk`, `forked`).
         """
         checkpoint = verify_checkpoint(raw_checkpoint, keys_policy(self.keymap))
         if checkpoint.size != self.size or checkpoint.root != self.frontier.root():
             raise ReferralError(ErrorCode.TAMPERED, what="keys-log")
+        demand_in_time(self.keymap, checkpoint, self.keymap.clock)
         self.verify_pin(pin)
         return Pin(self.size, self.frontier.root())
 
@@ -185,19 +185,21 @@ def entry_bundles(have: int, size: int) -> Iterator[TileName]:
 
 def keys_policy(keymap: KeyMap, *, witnessed: bool = False) -> TrustPolicy:
     """Whom to believe about the keys log; `witnessed`: only together with the genesis act's quorum."""
-    return _policy(keymap, keys_origin(keymap), witnessed=witnessed)
+    return policy_of(keymap, "keys", witnessed=witnessed)
 
 
 def audit_policy(keymap: KeyMap, term: Term, *, witnessed: bool = False) -> TrustPolicy:
     """Whom to believe about the audit log of a term; `witnessed` as above."""
-    return _policy(keymap, issuer_origin(keymap.issuer, term.log), witnessed=witnessed)
+    return policy_of(keymap, term.log, witnessed=witnessed)
 
 
 def policy_of(keymap: KeyMap, log: str, *, witnessed: bool = False) -> TrustPolicy:
     """Whom to believe about a log by its name; `witnessed` as above. Raises MALFORMED (`log-name`)."""
-    if log == "keys":
-        return keys_policy(keymap, witnessed=witnessed)
-    return audit_policy(keymap, Term.of_log(log), witnessed=witnessed)
+    if log != "keys":
+        Term.of_log(log)
+    policy = genesis_policy(keymap.genesis).trust(*log_keys(keymap, log))
+    # Witnesses cosign what parties add to the directory; business never waits for them (design §9).
+    return policy if witnessed else replace(policy, quorum=0)
 
 
 def keys_origin(keymap: KeyMap) -> str:
@@ -208,20 +210,20 @@ def keys_origin(keymap: KeyMap) -> str:
 def verify_answer(answer: Mapping[str, Any], act: RawAct, keymap: KeyMap, *, witnessed: bool = False) -> Confirmed:
     """Believe a receipt and its proof, or raise: the whole of R-16 and R-18 for an act whose bytes are at hand.
 
-    `witnessed`: only if the genesis act's quorum has cosigned it, else NOT_WITNESSED. Raises as `verify_receipt`,
-    `match_receipt`, `verify_proof`; NOT_INCLUDED with `reason` `leaf` (the leaf proved is not this act's) or `index`
-    (not where the receipt says); WRONG_ORIGIN (another log than the receipt names, or one that is no audit log of this
-    exchange).
+    `witnessed`: only if the genesis act's quorum has cosigned it, else NOT_WITNESSED. Raises as
+    `verify_exchange_receipt`, `match_receipt`, `verify_proof`, `demand_in_time`; NOT_INCLUDED with `reason` `leaf` (the
+    leaf proved is not this act's) or `index` (not where the receipt says); WRONG_ORIGIN (another log than the receipt
+    names, or one that is no audit log of this exchange).
     """
-    receipt = verify_receipt(str(answer["receipt"]).encode(), receipt_keys(keymap), issuer=keymap.issuer)
+    receipt = verify_exchange_receipt(str(answer["receipt"]).encode(), keymap)
     match_receipt(receipt, act=act.digest, act_id=act.id, sub=act.iss, ref=act.ref, unit=act.unit)
     raw_proof = str(answer["proof"]).encode()
     return Confirmed(receipt, raw_proof, _verify_leaf(receipt, raw_proof, act, keymap, witnessed=witnessed))
 
 
-def receipt_keys(keymap: KeyMap) -> dict[Kid, PublicKey]:
-    """The keys that sign receipts."""
-    return {record.kid: record.public for record in keymap.exchange_keys(KeyUse.RECEIPT)}
+def names_no_known_key(error: ReferralError) -> bool:
+    """Whether something was refused because no key that is known here has signed it, which newer leaves may bring."""
+    return error.code is ErrorCode.SIGNATURE_INVALID and error.facts.get("reason") in ("unknown-key", "absent")
 
 
 def _verify_leaf(receipt: Receipt, raw_proof: bytes, act: RawAct, keymap: KeyMap, *, witnessed: bool) -> Included:
@@ -237,6 +239,7 @@ def _verify_leaf(receipt: Receipt, raw_proof: bytes, act: RawAct, keymap: KeyMap
     included = verify_proof(raw_proof, claimed_leaf, audit_policy(keymap, term, witnessed=witnessed))
     if included.index != place.index:
         raise ReferralError(ErrorCode.NOT_INCLUDED, reason="index")
+    demand_in_time(keymap, included.checkpoint, leaf.logged_s)
     return included
 
 
@@ -297,9 +300,3 @@ def audit_term(issuer: str, origin: str) -> Term:
         if prefix == issuer_origin(issuer, "audit"):
             return Term.parse(name)
     raise ReferralError(ErrorCode.WRONG_ORIGIN, found=origin)
-
-
-def _policy(keymap: KeyMap, origin: str, *, witnessed: bool) -> TrustPolicy:
-    policy = genesis_policy(keymap.genesis).trust(log_key(origin, keymap.exchange_keys(KeyUse.LOG)[0].public))
-    # Witnesses cosign what parties add to the directory; business never waits for them (design §9).
-    return policy if witnessed else replace(policy, quorum=0)

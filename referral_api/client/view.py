@@ -18,9 +18,9 @@ from types import MappingProxyType
 from typing import Any
 
 from referral_api.auditlog.evidence import Chronicle, Told, event_of, fold_told, passed_on
-from referral_api.client import exchange, losses
+from referral_api.client import alarms, exchange, losses
 from referral_api.client.session import Session
-from referral_api.client.trust import issuer_origin, receipt_keys
+from referral_api.client.trust import issuer_origin, names_no_known_key
 from referral_api.domain import clocks, lifecycle, policy
 from referral_api.domain.clocks import Due
 from referral_api.domain.errors import ErrorCode, ReferralError
@@ -31,7 +31,7 @@ from referral_api.domain.words import Act, CredentialKind, Digest, ReferralId, R
 from referral_api.formats.act import RawAct, parse_act, verify_act
 from referral_api.formats.fields import LATEST_S
 from referral_api.formats.parties import EXCHANGE, SKEW_S
-from referral_api.formats.receipt import Receipt, match_receipt, verify_receipt
+from referral_api.formats.receipt import Receipt, match_receipt, verify_exchange_receipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +96,10 @@ class Referral:
     def latest(self, unit: str) -> Digest:
         """The newest act that everybody on this unit's delivery has seen: what a fact builds on (R-65)."""
         seen = [one for one in self.acts if one.accepted and one.act.unit in (None, unit)]
-        return [one for one in seen if one.act.act is not Act.ROUTE][-1].act.digest
+        return [one for one in seen if policy.is_common(one.act.act)][-1].act.digest
 
 
+@alarms.shown("referral")
 def fetch_referral(session: Session, ref: ReferralId, known: Mapping[Digest, bytes] = MappingProxyType({})) -> Referral:
     """A referral with everything verified that this party may see of it.
 
@@ -117,9 +118,9 @@ def fetch_referral(session: Session, ref: ReferralId, known: Mapping[Digest, byt
     try:
         found = _verify_view(session, ref, answer)
     except ReferralError as error:
-        if error.code is not ErrorCode.KEY_NOT_VALID:
+        if error.code is not ErrorCode.KEY_NOT_VALID and not names_no_known_key(error):
             raise
-        # Somebody may have joined since the keys log was last replicated.
+        # Somebody may have joined, or the exchange changed a key, since the keys log was last replicated.
         session.sync_keys()
         found = _verify_view(session, ref, answer)
     shown = {one.act.digest: one.receipt for one in found.acts if one.accepted}
@@ -217,7 +218,7 @@ def _verify_shown(session: Session, ref: ReferralId, one: Mapping[str, Any]) -> 
 
 def _verify_receipt(session: Session, act: RawAct, raw: bytes, term: Term, index: int) -> Receipt:
     issuer = session.profile.issuer
-    receipt = verify_receipt(raw, receipt_keys(session.keymap), issuer=issuer)
+    receipt = verify_exchange_receipt(raw, session.keymap)
     match_receipt(receipt, act=act.digest, act_id=act.id, sub=act.iss, ref=act.ref, unit=act.unit)
     place = receipt.payload.log
     # The order of everything follows from the places, so they are the receipts' and not the view's.

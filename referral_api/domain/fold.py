@@ -156,7 +156,8 @@ def _on_one(event: Event, delivery: Delivery, deliveries: Mapping[str, Delivery]
     if move is None:
         raise RuntimeError("step() accepted what find_move() did not")
     after = replace(delivery, state=state, questions=_questions(event, move, delivery))
-    if event.by is not Role.EXCHANGE and _moves_head(event.act):
+    # Only what both sides see moves a head; else a decision could be stale by an act that its signer may not see.
+    if event.by is not Role.EXCHANGE and policy.is_common(event.act):
         after = replace(after, head=event.digest)
     after = _stamp(event, after, before=delivery)
     changed = {after.unit: after}
@@ -187,11 +188,6 @@ def _new_unit(event: Event, delivery: Delivery, deliveries: Mapping[str, Deliver
     if len(event.targets) != 1 or event.targets[0][0] in deliveries:
         raise ReferralError(ErrorCode.TARGET_NOT_ALLOWED, reason="transfer-names-one-new-unit")
     return event.targets[0][0]
-
-
-def _moves_head(act: Act) -> bool:
-    """Only what both sides see moves a head; else a decision could be stale by an act that its signer may not see."""
-    return {policy.Viewer.SENDER, policy.Viewer.UNIT} <= policy.SEES.get(act, frozenset())
 
 
 def _questions(event: Event, move: lifecycle.Move, delivery: Delivery) -> tuple[Question, ...]:

@@ -119,7 +119,7 @@ RIGHTS: tuple[Right, ...] = (
         frozenset({SERVICE}),
         OWN,
     ),
-    *_rights((Act.PURGED, Act.ERASE, Act.APPROVE, Act.GENESIS), X, frozenset({SERVICE}), OWN),
+    *_rights((Act.PURGED, Act.ERASE, Act.APPROVE, Act.GENESIS, Act.REKEY), X, frozenset({SERVICE}), OWN),
     Right(Act.APPROVE_STATEMENT, X, frozenset({SERVICE}), OWN),
     Right(Act.INVITE, X, frozenset({SERVICE}), OWN),
     Right(Act.REVOKE, X, frozenset({SERVICE}), OWN),
@@ -201,6 +201,11 @@ def may_see(act: Act, *, viewer: Viewer, own_delivery: bool) -> bool:
     `own_delivery` says for a unit that the act names its own delivery or the whole referral; another unit's are hidden.
     """
     return viewer in SEES.get(act, frozenset()) and (viewer is not Viewer.UNIT or own_delivery)
+
+
+def is_common(act: Act) -> bool:
+    """Whether both sides of a delivery see acts of this kind: what the one may build on and the other can follow."""
+    return {Viewer.SENDER, Viewer.UNIT} <= SEES.get(act, frozenset())
 
 
 def role_at_delivery(role: DeliveryRole) -> frozenset[Act]:

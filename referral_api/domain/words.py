@@ -23,6 +23,8 @@ Kid = NewType("Kid", str)
 Digest = NewType("Digest", str)
 """SHA-256, base64url without padding: 43 characters."""
 
+PROFILE = "referral-1"
+"""The profile of the protocol that this code speaks: its formats, algorithms and calls (docs/protocol.md)."""
 PARTY_ID = r"[a-z][a-z0-9-]{1,39}"
 CREDENTIAL_ID = PARTY_ID + r"\.[a-z0-9]{4,12}"
 UUID4 = r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
@@ -167,9 +169,12 @@ class Act(StrEnum):
     APPROVE_STATEMENT = "approve_statement"
     REVOKE = "revoke"
     OBJECT = "object"
+    REKEY = "rekey"
 
 
-DIRECTORY_ACTS = frozenset({Act.GENESIS, Act.INVITE, Act.STATEMENT, Act.APPROVE_STATEMENT, Act.REVOKE, Act.OBJECT})
+DIRECTORY_ACTS = frozenset(
+    {Act.GENESIS, Act.INVITE, Act.STATEMENT, Act.APPROVE_STATEMENT, Act.REVOKE, Act.OBJECT, Act.REKEY}
+)
 EXCHANGE_ACTS = frozenset(
     {
         Act.OVERDUE,

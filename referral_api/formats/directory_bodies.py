@@ -1,4 +1,5 @@
-"""The bodies of the acts about parties and keys: genesis, invitation, key statement, approval, revocation, objection.
+"""The bodies of the acts about parties and keys: genesis, invitation, key statement, approval, revocation, objection,
+and the change of one of the exchange's own keys.
 
 A statement is the complete set of a party's keys by thumbprint (the keys themselves are leaves of the keys log), what
 each credential may do, and what senders rely on. It holds no person's name: `name` is the institution's. Member names
@@ -290,6 +291,27 @@ class Object(Document):
     reason: Annotated[str, Coded(("object_reason",))]
 
 
+class Rekey(Document):
+    """The exchange goes over from one of its own keys to another of the same use, whose key entry stands before this.
+
+    `from` is when it begins to use the new one, `until` when nothing new that the old one signed counts any more.
+    """
+
+    use: Literal["token", "receipt", "act", "log"]
+    kid: KeyId
+    replaces: KeyId
+    from_at: Instant = Field(alias="from")
+    until_at: Instant = Field(alias="until")
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        if self.kid == self.replaces:
+            raise broken("refers-to-itself")
+        if self.until_at < self.from_at:
+            raise broken("ends-before-it-begins")
+        return self
+
+
 BODIES: Mapping[Act, type[Document]] = {
     Act.GENESIS: Genesis,
     Act.INVITE: Invite,
@@ -297,4 +319,5 @@ BODIES: Mapping[Act, type[Document]] = {
     Act.APPROVE_STATEMENT: ApproveStatement,
     Act.REVOKE: Revoke,
     Act.OBJECT: Object,
+    Act.REKEY: Rekey,
 }

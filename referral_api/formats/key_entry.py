@@ -2,7 +2,8 @@
 
 A signing or access key signs its own entry, so nobody can enrol a key that is not theirs. An encryption key cannot
 sign: the enrolling credential's seal keys vouch for it, and `possession` is the SHA-256 of the nonce that the exchange
-had sealed to it and got back. `nonce` is the digest of the invitation that the key was made for.
+had sealed to it and got back. `nonce` is the digest of the invitation that the key was made for; of the exchange's own
+keys (R-37) it is the root, so that a key is proved for this exchange and no other.
 
 Must never: decide whether a key may be used (formats/statements.py), hold a private key beyond the caller's signers.
 
@@ -31,9 +32,15 @@ ALGS: Mapping[KeyUse, frozenset[Alg]] = {
     KeyUse.SEAL: frozenset({Alg.ED25519, Alg.ES256, Alg.ML_DSA_65}),
     KeyUse.ENC: ENCRYPTION_ALGS,
     KeyUse.BACKUP: ENCRYPTION_ALGS,
+    KeyUse.TOKEN: frozenset({Alg.ED25519}),
+    KeyUse.RECEIPT: frozenset({Alg.ED25519}),
+    KeyUse.ACT: frozenset({Alg.ED25519, Alg.ES256, Alg.ML_DSA_65}),
+    KeyUse.LOG: frozenset({Alg.ED25519}),
 }
 """Which algorithms suit which use; access keys authenticate to the exchange, where ML-DSA-65 has no standard (R-41)."""
 ENCRYPTION_USES = frozenset({KeyUse.ENC, KeyUse.BACKUP})
+EXCHANGE_USES = frozenset({KeyUse.TOKEN, KeyUse.RECEIPT, KeyUse.ACT, KeyUse.LOG})
+"""What the exchange's own keys are for; the entry of such a key has the exchange as its party and no invitation."""
 
 
 class KeyEntryPayload(fields.Document):
@@ -41,7 +48,7 @@ class KeyEntryPayload(fields.Document):
 
     v: fields.Version1
     party: fields.Party
-    use: Literal["access", "seal", "enc", "backup"]
+    use: Literal["access", "seal", "enc", "backup", "token", "receipt", "act", "log"]
     jwk: dict[str, str]
     nonce: fields.Sha256
     iat: Annotated[int, Field(ge=fields.EARLIEST_S, le=fields.LATEST_S)]

@@ -51,6 +51,23 @@ class KeyRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Tenure:
+    """One key of the exchange over the time in which it is in use: from `begins_at`; what it signed counts until
+    `ends_at` (R-37). Of two that overlap the one that began later is the one that the exchange prefers.
+    """
+
+    key: KeyRecord
+    begins_at: int
+    ends_at: int
+    replaces: Kid | None = None
+    """The key that it followed; None for one of the genesis act."""
+
+    def holds_at(self, time: int) -> bool:
+        """Whether what it signed at this time counts, give or take the skew of two clocks at its beginning."""
+        return self.begins_at - SKEW_S <= time < self.ends_at
+
+
+@dataclass(frozen=True, slots=True)
 class Credential:
     """One person's or service's keys and rights, as its party's statement in effect lists them.
 

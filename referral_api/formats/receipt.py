@@ -17,11 +17,12 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from referral_api.domain.errors import FINAL_REFUSALS, ErrorCode, ReferralError
-from referral_api.domain.words import UUID4, Digest, Kid
+from referral_api.domain.words import UUID4, Digest, KeyUse, Kid
 from referral_api.formats import signed
 from referral_api.formats.exchange_bodies import LogOrigin
 from referral_api.formats.fields import Credential, Document, Many, Party, Ref, Sha256, State, Version1, broken
 from referral_api.formats.keys import Alg, PublicKey, SigningKey
+from referral_api.formats.roster import Roster
 from referral_api.formats.strict_json import canonical, parse
 
 MAX_RECEIPT_BYTES = 16 * 1024
@@ -73,6 +74,8 @@ class Receipt:
 
     raw: bytes
     payload: ReceiptPayload
+    kids: tuple[Kid, ...]
+    """The keys that its signatures name."""
 
     @property
     def accepted(self) -> bool:
@@ -130,7 +133,8 @@ def parse_receipt(raw: bytes) -> Receipt:
     """Read a receipt's form. Raises TOO_LARGE, MALFORMED, WRONG_TYPE; RECEIPT_MISMATCH for unknown content."""
     jws = signed.parse_jws(raw, typ=signed.RECEIPT, max_bytes=MAX_RECEIPT_BYTES)
     document = parse(jws.payload, max_bytes=MAX_RECEIPT_BYTES)
-    return Receipt(raw, ReceiptPayload.parse(document, code=ErrorCode.RECEIPT_MISMATCH))
+    payload = ReceiptPayload.parse(document, code=ErrorCode.RECEIPT_MISMATCH)
+    return Receipt(raw, payload, tuple(signature.kid for signature in jws.signatures))
 
 
 def verify_receipt(raw: bytes, keys: Mapping[Kid, PublicKey] | Sequence[PublicKey], *, issuer: str) -> Receipt:
@@ -143,6 +147,19 @@ def verify_receipt(raw: bytes, keys: Mapping[Kid, PublicKey] | Sequence[PublicKe
     receipt = parse_receipt(raw)
     if receipt.payload.iss != issuer:
         raise ReferralError(ErrorCode.WRONG_AUDIENCE)
+    return receipt
+
+
+def verify_exchange_receipt(raw: bytes, directory: Roster) -> Receipt:
+    """The receipt once it verifies under a receipt key that the exchange used at the time that it states (R-16, R-37):
+    for ever, however often that key was replaced since.
+
+    Raises as `verify_receipt`, and KEY_NOT_VALID (`not-yet`, `ended`) for a key that was not in use then.
+    """
+    keys = {record.kid: record.public for record in directory.exchange_keys(KeyUse.RECEIPT)}
+    receipt = verify_receipt(raw, keys, issuer=directory.issuer)
+    for kid in receipt.kids:
+        directory.demand_standing(KeyUse.RECEIPT, kid, receipt.payload.time)
     return receipt
 
 

@@ -5,16 +5,18 @@ every act, so each is a look-up in what the fold prepared.
 
 Must never: read a clock (`now` is an argument, integer Unix seconds), verify a signature, or change by being asked.
 
-Implements: docs/protocol.md R-33, R-45, R-64; design §5.
+Implements: docs/protocol.md R-33, R-37, R-45, R-64; design §5.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.words import CredentialId, CredentialKind, KeyUse, Kid, PartyId
+from referral_api.domain.words import CredentialId, CredentialKind, KeyUse, Kid, PartyId, Role
 from referral_api.formats.directory_bodies import Genesis, WitnessPolicy
+from referral_api.formats.key_entry import ENCRYPTION_USES
 from referral_api.formats.keys import PublicKey
 from referral_api.formats.parties import (
     EXCHANGE,
@@ -26,6 +28,7 @@ from referral_api.formats.parties import (
     Pending,
     Sealing,
     SealKeys,
+    Tenure,
 )
 
 
@@ -33,8 +36,8 @@ class Roster:
     """The directory as of one size of the keys log. Made by `KeyMap`; not thread-safe while that extends it."""
 
     __slots__ = (
-        "_clock", "_credentials", "_exchange", "_keys", "_owners", "_parties", "_pending", "_sealing", "environment",
-        "genesis", "issuer", "root", "size",
+        "_clock", "_credentials", "_exchange", "_keys", "_owners", "_parties", "_pending", "_sealing", "_tenures",
+        "environment", "genesis", "issuer", "root", "size",
     )  # fmt: skip
 
     issuer: str
@@ -60,6 +63,12 @@ class Roster:
         self._sealing: dict[CredentialId, tuple[Sealing, ...]] = {}
         self._pending: dict[PartyId, Pending] = {}
         self._owners: dict[PartyId, dict[Kid, str]] = {}
+        self._tenures: dict[KeyUse, tuple[Tenure, ...]] = {}
+
+    @property
+    def clock(self) -> int:
+        """The time of the fold: the latest `iat` of the acts so far, unix seconds."""
+        return self._clock
 
     @property
     def exchange_credential(self) -> CredentialId:
@@ -79,6 +88,25 @@ class Roster:
     def parties(self) -> list[Party]:
         """All parties in effect, by id."""
         return [self._parties[party] for party in sorted(self._parties)]
+
+    def narrow(self, other: Roster) -> None:
+        """Let this map seal to no key that `other`, of another size of the same log, does not seal to: what is revoked
+        there, not listed there, or ends earlier there. What else `other` knows stays unknown here (design §5).
+
+        A longer map takes away so, at once, what it no longer vouches for; a shorter one, what it does not yet know.
+        """
+        for kid in self._keys:
+            if (record := other.find_key(kid)) is not None and record.revoked:
+                self._keys[kid] = record
+        for party in self._parties.values():
+            twin = other.find_party(party.id)
+            listed = {} if twin is None else {key.kid: key.valid_until for key in twin.enc}
+            enc = [
+                replace(key, valid_until=min(key.valid_until, listed[key.kid]))
+                for key in party.enc
+                if key.kid in listed
+            ]
+            self._parties[party.id] = replace(party, enc=tuple(enc))
 
     def find_pending(self, party: str) -> Pending | None:
         """The party's statement that waits for approval, if there is one."""
@@ -124,8 +152,30 @@ class Roster:
         return self._owners.get(PartyId(party), {})
 
     def exchange_keys(self, use: KeyUse) -> list[KeyRecord]:
-        """The exchange's keys of one use, in the genesis act's order."""
-        return [record for record in self._keys.values() if record.party == EXCHANGE and record.use is use]
+        """Every key of the exchange's of one use that was ever announced: those of the genesis act in its order, then
+        those that followed them.
+        """
+        return [tenure.key for tenure in self._tenures.get(use, ())]
+
+    def tenures(self, use: KeyUse) -> tuple[Tenure, ...]:
+        """The same with the times in which they are in use (R-37)."""
+        return self._tenures.get(use, ())
+
+    def keys_in_use(self, use: KeyUse, now: int) -> list[KeyRecord]:
+        """The exchange's keys of one use that it signs with at `now`, the one that it prefers first: one, or both where
+        a key has been replaced and still counts.
+        """
+        begun = [one for one in self._tenures.get(use, ()) if one.begins_at <= now < one.ends_at]
+        return [one.key for one in sorted(begun, key=lambda one: -one.begins_at)]
+
+    def demand_standing(self, use: KeyUse, kid: str, time: int) -> None:
+        """Raise KEY_NOT_VALID (`reason` no-entry, not-yet, ended; `kid`) unless what this key of the exchange signed at
+        `time` counts.
+        """
+        found = next((one for one in self._tenures.get(use, ()) if one.key.kid == kid), None)
+        if found is None or not found.holds_at(time):
+            reason = "no-entry" if found is None else "ended" if time >= found.ends_at else "not-yet"
+            raise ReferralError(ErrorCode.KEY_NOT_VALID, reason=reason, kid=kid)
 
     def access_key(self, credential: str, now: int) -> PublicKey:
         """The key that this credential authenticates with at `now` (R-45).
@@ -161,6 +211,33 @@ class Roster:
             # The newest set that was meant tells why; older ones could only say "ended".
             refused = reason if refused == "unknown" else refused
         raise not_valid(refused, credential)
+
+    def exchange_seal(self, kids: Collection[Kid], now: int) -> SealKeys:
+        """The act keys by which the exchange may have signed with `kids` at `now`; kids that are none of its pick none.
+
+        Raises KEY_NOT_VALID (not-yet, ended) as `seal_keys`.
+        """
+        known = {record.kid for record in self.exchange_keys(KeyUse.ACT)}
+        return self.seal_keys(self._exchange, now, now, kids=[kid for kid in kids if kid in known])
+
+    def _registrar(self) -> Party | None:
+        return next((party for party in self._parties.values() if party.role is Role.REGISTRAR), None)
+
+    def _has_registrars(self, now: int) -> bool:
+        """Whether the registrar party has as many persons as the genesis act demands before it admits anybody."""
+        registrar = self._registrar()
+        persons = [
+            credential
+            for credential in (registrar.credentials if registrar is not None else ())
+            if credential.kind is CredentialKind.PERSON and credential.holds_at(now)
+        ]
+        return len(persons) >= self.genesis.registrars_required
+
+    def _keeps(self, record: KeyRecord, signer: Credential) -> bool:
+        """Whether it is a key of this very credential, or an encryption key that it has vouched for."""
+        if record.use in ENCRYPTION_USES:
+            return self.owners_of(signer.party).get(record.signed_by[0]) == signer.id.partition(".")[2]
+        return record.kid in (signer.access, *signer.seal)
 
     def usable_enc(self, party: str, now: int) -> list[EncKey]:
         """Every encryption key of this party that a bundle arriving at `now` may be sealed to (R-64).

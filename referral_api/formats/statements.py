@@ -7,7 +7,7 @@ Time inside the fold is the latest `iat` of the acts so far: it never runs backw
 
 Must never: read a clock, skip a leaf, or keep half of a leaf that it refused.
 
-Implements: docs/protocol.md R-30, R-32, R-33; design §5. Content rules: formats/statement_rules.py.
+Implements: docs/protocol.md R-30, R-32, R-33, R-37; design §5. Content rules: formats/statement_rules.py.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import hashlib
 from dataclasses import replace
 
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.words import CredentialId, CredentialKind, KeyUse, Kid, PartyId, Role
+from referral_api.domain.words import CredentialId, CredentialKind, KeyUse, PartyId, Role
 from referral_api.formats import signed
 from referral_api.formats.act import RawAct, parse_act, verify_act
 from referral_api.formats.directory_bodies import (
@@ -25,11 +25,17 @@ from referral_api.formats.directory_bodies import (
     EncryptionEntry,
     Genesis,
     Object,
+    Rekey,
     Revoke,
     Statement,
 )
-from referral_api.formats.key_entry import ENCRYPTION_USES, RawKeyEntry, parse_key_entry, verify_key_entry
-from referral_api.formats.keys import Alg, PublicKey, parse_public_key
+from referral_api.formats.key_entry import (
+    ENCRYPTION_USES,
+    EXCHANGE_USES,
+    RawKeyEntry,
+    parse_key_entry,
+    verify_key_entry,
+)
 from referral_api.formats.parties import (
     EXCHANGE,
     GRACE_S,
@@ -43,10 +49,10 @@ from referral_api.formats.parties import (
     Sealing,
     SealKeys,
 )
+from referral_api.formats.rekeying import FOREVER, founded, rekeyed, resealed
 from referral_api.formats.roster import Roster, not_valid
 from referral_api.formats.statement_rules import adds, check_statement, recovers, rekeys, renews, required_algs
-
-_FOREVER = 2**53 - 1
+from referral_api.formats.strict_json import b64u
 
 
 def parse_keys_leaf(leaf: bytes) -> RawAct | RawKeyEntry:
@@ -92,29 +98,12 @@ class KeyMap(Roster):
         twin._keys, twin._parties = dict(self._keys), dict(self._parties)
         twin._credentials, twin._sealing = dict(self._credentials), dict(self._sealing)
         twin._pending, twin._owners = dict(self._pending), dict(self._owners)
+        twin._tenures = dict(self._tenures)
         return twin
 
-    def narrow(self, other: KeyMap) -> None:
-        """Let this map seal to no key that `other`, of another size of the same log, does not seal to: what is revoked
-        there, not listed there, or ends earlier there. What else `other` knows stays unknown here (design §5).
-
-        A longer map takes away so, at once, what it no longer vouches for; a shorter one, what it does not yet know.
-        """
-        for kid in self._keys:
-            if (record := other.find_key(kid)) is not None and record.revoked:
-                self._keys[kid] = record
-        for party in self._parties.values():
-            twin = other.find_party(party.id)
-            listed = {} if twin is None else {key.kid: key.valid_until for key in twin.enc}
-            enc = [
-                replace(key, valid_until=min(key.valid_until, listed[key.kid]))
-                for key in party.enc
-                if key.kid in listed
-            ]
-            self._parties[party.id] = replace(party, enc=tuple(enc))
-
     def extend(self, leaf: bytes, *, verify: bool = True) -> None:
-        """Fold in the next leaf. `verify=False` leaves signatures alone and is for the exchange's own stored log only.
+        """Fold in the next leaf. `verify=False` leaves signatures alone and is for the exchange's own stored log only;
+        those that say who the exchange is are verified even so.
 
         Raises, and stays as it was: what `parse_act`, `parse_key_entry` and `check_statement` raise; WRONG_AUDIENCE;
         NOT_PERMITTED (`needs`); KEY_NOT_VALID; KEY_REUSED; ACT_SIGNATURE_INVALID; POSSESSION_NOT_PROVED;
@@ -129,30 +118,27 @@ class KeyMap(Roster):
         self.size += 1
 
     def _found_exchange(self, act: RawAct) -> None:
-        seal: dict[Kid, PublicKey] = {}
-        for key in self.genesis.keys:
-            public, use = parse_public_key(key.jwk.wire()), KeyUse(key.use)
-            if public.kid != key.kid:
-                raise ReferralError(ErrorCode.KEY_UNSUITABLE, reason="thumbprint", kid=key.kid)
-            if use is not KeyUse.ACT and public.alg is not Alg.ED25519:
-                raise ReferralError(ErrorCode.KEY_UNSUITABLE, reason="use", kid=key.kid)
-            self._keys[public.kid] = KeyRecord(public, EXCHANGE, use, 0, (public.kid,))
-            if use is KeyUse.ACT:
-                seal[public.kid] = public
+        self._tenures = founded(self.genesis)
+        for tenures in self._tenures.values():
+            self._keys |= {one.key.kid: one.key for one in tenures}
+        seal = {one.key.kid: one.key.public for one in self._tenures[KeyUse.ACT]}
         require = tuple(public.alg for public in seal.values())
         if len(set(require)) != len(require) or len(require) > signed.MAX_SIGNATURES:
             raise ReferralError(ErrorCode.ACT_SCHEMA, where="/body/keys", reason="repeated-entry")
         self._credentials[act.iss] = Credential(
             act.iss, EXCHANGE, Role.EXCHANGE, CredentialKind.SERVICE, keyholder=False, access=next(iter(seal)),
-            seal=tuple(seal), require=require, valid_from=act.iat, valid_until=_FOREVER,
+            seal=tuple(seal), require=require, valid_from=act.iat, valid_until=FOREVER,
         )  # fmt: skip
-        self._sealing[act.iss] = (Sealing(SealKeys(seal, require, CredentialKind.SERVICE), act.iat, _FOREVER),)
+        self._sealing[act.iss] = (Sealing(SealKeys(seal, require, CredentialKind.SERVICE), act.iat, FOREVER),)
 
     def _add_key(self, entry: RawKeyEntry, *, verify: bool) -> None:
         if entry.kid in self._keys:
             raise ReferralError(ErrorCode.KEY_REUSED, kid=entry.kid)
-        if entry.party == EXCHANGE:
-            raise ReferralError(ErrorCode.NOT_PERMITTED, needs="party")
+        own = entry.party == EXCHANGE
+        if own != (entry.use in EXCHANGE_USES):
+            raise ReferralError(ErrorCode.NOT_PERMITTED, needs="party" if own else "exchange")
+        if own and entry.nonce != b64u(self.root):
+            raise ReferralError(ErrorCode.POSSESSION_NOT_PROVED, reason="foreign", kid=entry.kid)
         if entry.use in ENCRYPTION_USES:
             seals = {
                 kid: record.public
@@ -164,7 +150,7 @@ class KeyMap(Roster):
                 raise ReferralError(ErrorCode.POSSESSION_NOT_PROVED, reason="unknown-key", kid=entry.kid)
         else:
             seals = {}
-        if verify:
+        if verify or own:
             verify_key_entry(entry, seals)
         self._keys[entry.kid] = KeyRecord(entry.public, entry.party, entry.use, self.size, entry.signed_by)
 
@@ -180,6 +166,8 @@ class KeyMap(Roster):
             self._apply_revocation(act, act.body, now, verify=verify)
         elif isinstance(act.body, Object):
             self._apply_objection(act, act.body, now, verify=verify)
+        elif isinstance(act.body, Rekey):
+            self._apply_rekey(act, act.body, now)
         else:
             raise ReferralError(ErrorCode.ACT_SCHEMA, where="/act", reason="not-in-list")
 
@@ -258,6 +246,8 @@ class KeyMap(Roster):
             raise not_valid("ended" if now >= signer.valid_until else "not-yet", act.iss)
         # The grace that other acts of a superseded key enjoy would let it change the directory after its end.
         seal = self._sealing[signer.id][0].seal
+        if signer.id == self._exchange:  # Its next act key may be on the log and not in use yet.
+            seal = self.exchange_seal([one.kid for one in act.jws.signatures], now)
         if any(self._keys[kid].revoked for kid in seal.keys):
             raise not_valid("revoked", act.iss)
         if verify:
@@ -296,12 +286,6 @@ class KeyMap(Roster):
             raise ReferralError(ErrorCode.KEY_NOT_VALID, reason="revoked", kid=body.kid)
         self._keys[body.kid] = replace(record, revoked_index=self.size)
 
-    def _keeps(self, record: KeyRecord, signer: Credential) -> bool:
-        """Whether it is a key of this very credential, or an encryption key that it has vouched for."""
-        if record.use in ENCRYPTION_USES:
-            return self.owners_of(signer.party).get(record.signed_by[0]) == signer.id.partition(".")[2]
-        return record.kid in (signer.access, *signer.seal)
-
     def _apply_objection(self, act: RawAct, body: Object, now: int, *, verify: bool) -> None:
         pending = next((one for one in self._pending.values() if one.digest == body.statement), None)
         if pending is None:
@@ -311,18 +295,18 @@ class KeyMap(Roster):
             raise ReferralError(ErrorCode.NOT_PERMITTED, needs="party")
         del self._pending[pending.party]
 
-    def _registrar(self) -> Party | None:
-        return next((party for party in self._parties.values() if party.role is Role.REGISTRAR), None)
-
-    def _has_registrars(self, now: int) -> bool:
-        """Whether the registrar party has as many persons as the genesis act demands before it admits anybody."""
-        registrar = self._registrar()
-        persons = [
-            credential
-            for credential in (registrar.credentials if registrar is not None else ())
-            if credential.kind is CredentialKind.PERSON and credential.holds_at(now)
-        ]
-        return len(persons) >= self.genesis.registrars_required
+    def _apply_rekey(self, act: RawAct, body: Rekey, now: int) -> None:
+        if act.iss != self._exchange:
+            raise ReferralError(ErrorCode.NOT_PERMITTED, needs="exchange")
+        self._check_signer(act, now, keyholder=False, verify=True)
+        use = KeyUse(body.use)
+        self._tenures[use] = rekeyed(self._tenures, body, self.find_key, now)
+        if use is KeyUse.ACT:
+            held = resealed(self._sealing[act.iss], body, self._keys[body.kid].public)
+            newest = held[0].seal
+            before = self._credentials[act.iss]
+            self._credentials[act.iss] = replace(before, seal=tuple(newest.keys), require=newest.require)
+            self._sealing[act.iss] = held
 
     def _take_effect(self, pending: Pending, now: int) -> None:
         body, party = pending.body, pending.party

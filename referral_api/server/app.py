@@ -20,42 +20,43 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from referral_api import __version__
-from referral_api.auditlog.checkpoint import log_key
 from referral_api.auditlog.policy import Policy, genesis_policy, parse_policy, short_form, states_the_same
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.terms import Term
-from referral_api.domain.words import KeyUse
 from referral_api.formats.statements import KeyMap
 from referral_api.formats.strict_json import canonical
 from referral_api.server import observe
+from referral_api.server.api import upkeep
 from referral_api.server.api.cold import cold_app
 from referral_api.server.api.configuration import configuration
 from referral_api.server.api.edge import Edge
 from referral_api.server.api.evidence import ANY_LOG
 from referral_api.server.api.serving import HttpServer
 from referral_api.server.api.site import Lane, Site
-from referral_api.server.api.upkeep import heard, hop_to, keep, keep_directory
 from referral_api.server.service import feed, founding, opening
 from referral_api.server.service.acts import Door
 from referral_api.server.service.batch import Batch
 from referral_api.server.service.clock_watch import ClockWatch, steady
 from referral_api.server.service.exchange import Directory, Exchange, term_of, year_of
+from referral_api.server.service.keyring import Keyring
+from referral_api.server.service.limits import Limits, MemoryCounts
 from referral_api.server.service.promises import promised
 from referral_api.server.service.recording import Configured, Recording
 from referral_api.server.service.replay import MemoryReplayStore, ReplayStore
 from referral_api.server.service.second_host import SigningHere, SigningHost
 from referral_api.server.service.tokens import TokenService
-from referral_api.server.service.waiters import Waiters, turn
+from referral_api.server.service.waiters import Waiters
 from referral_api.server.service.witnesses import Witnessing
 from referral_api.server.service.writer import Gathering, Writer
 from referral_api.server.settings import Settings
 from referral_api.server.storage import lease
 from referral_api.server.storage.database import Database
 from referral_api.server.storage.gate import NOTHING, Promises, gate_beside, pass_gate
-from referral_api.server.storage.keyfiles import Signers, create_signers, load_signers
+from referral_api.server.storage.keyfiles import create_signers, load_signers
 from referral_api.server.storage.logbook import KEYS
+from referral_api.server.storage.quotas import SharedCounts
 from referral_api.server.storage.replay import SharedReplayStore
-from referral_api.server.storage.signer import LogSigners
+from referral_api.server.storage.signer import LogKeys, LogSigners
 from referral_api.server.storage.signer_state import read_host
 from referral_api.server.storage.spool import Spool
 
@@ -72,7 +73,6 @@ class Runtime:
 
     settings: Settings
     exchange: Exchange
-    signers: Signers
     log_signers: LogSigners
     writer: Writer
     clock: Callable[[], float]
@@ -113,9 +113,15 @@ def open_runtime(
     `clock` is the time, `runs_on` a clock that nobody sets. Raises what database and keys raise, and WRITES_CLOSED:
     `signer-fenced` (another host runs this, and it is not said to have several), `settings-differ-from-genesis`.
     """
-    signers = load_signers(settings.keys_dir)
     database = Database.open(settings.database)
-    log_signers = open_log_signers(settings, signers)
+    try:
+        directory = _directory(settings, database, raw_genesis)
+        keyring = Keyring(lambda: directory.current, partial(load_signers, settings.keys_dir), clock)
+        keyring.check()
+        log_signers = open_log_signers(settings, keyring)
+    except BaseException:
+        database.close()
+        raise
     try:
         asks = not recovering and raw_genesis is None
         promises = ask_witnesses(settings, log_signers, clock) if asks else NOTHING
@@ -125,7 +131,10 @@ def open_runtime(
         else:
             checkpoints, closed = ({}, None) if recovering else pass_gate(database, log_signers, promises)
         doubtful = recovering or closed is not None
-        exchange = _exchange(settings, signers, database, log_signers, raw_genesis, verify=doubtful)
+        if doubtful:
+            with database.read() as conn:
+                Directory.load(conn, verify=True)
+        exchange = _exchange(settings, database, directory, keyring, log_signers)
         exchange.checkpoints.update(checkpoints)
         witnesses = _witnesses(settings, exchange.policy)
         spool = Spool(settings.data_dir, secrets.token_bytes)
@@ -159,34 +168,33 @@ def open_runtime(
         on_step=on_step,
     )
     witnessing = None if witnesses is None else _witnessing(settings, exchange, writer, witnesses)
-    parts = (settings, exchange, signers, log_signers, writer, clock, polled, notices, witnessing, spool, elsewhere)
+    parts = (settings, exchange, log_signers, writer, clock, polled, notices, witnessing, spool, elsewhere)
     return Runtime(*parts)
 
 
-def open_log_signers(settings: Settings, signers: Signers) -> LogSigners:
+def open_log_signers(settings: Settings, keys: LogKeys) -> LogSigners:
     """The log signers of this host."""
     prefix = f"{settings.issuer_host}/v1/log"
-    return LogSigners(settings.signer_dir, prefix, signers.log, token_bytes=secrets.token_bytes, host=read_host())
+    return LogSigners(settings.signer_dir, prefix, keys, token_bytes=secrets.token_bytes, host=read_host())
 
 
-def _exchange(
-    settings: Settings,
-    signers: Signers,
-    database: Database,
-    log_signers: LogSigners,
-    raw_genesis: bytes | None,
-    *,
-    verify: bool,
-) -> Exchange:
-    """The exchange of these settings; `verify` its keys log. Raises WRITES_CLOSED where its genesis differs."""
+def _directory(settings: Settings, database: Database, raw_genesis: bytes | None) -> Directory:
+    """The directory of these settings. Raises WRITES_CLOSED where its genesis differs."""
     if raw_genesis is not None:
         directory = Directory(KeyMap.start(raw_genesis))
     else:
         with database.read() as conn:
-            directory = Directory.load(conn, verify=verify)
+            directory = Directory.load(conn)
     keymap = directory.current
     if keymap.issuer != settings.issuer or keymap.environment != settings.environment:
         raise ReferralError(ErrorCode.WRITES_CLOSED, reason="settings-differ-from-genesis")
+    return directory
+
+
+def _exchange(
+    settings: Settings, database: Database, directory: Directory, keyring: Keyring, log_signers: LogSigners
+) -> Exchange:
+    keymap = directory.current
     return Exchange(
         issuer=settings.issuer,
         environment=settings.environment,
@@ -195,8 +203,7 @@ def _exchange(
         credential=keymap.exchange_credential,
         database=database,
         directory=directory,
-        receipt_key=signers.receipt,
-        act_key=signers.act,
+        keyring=keyring,
         token_bytes=secrets.token_bytes,
         signed=log_signers.newest,
         policy=genesis_policy(keymap.genesis),
@@ -231,8 +238,7 @@ def ask_witnesses(settings: Settings, log_signers: LogSigners, clock: Callable[[
     if settings.witness_policy is None:
         return NOTHING
     names = {KEYS, Term(year_of(int(clock()))).log, *log_signers.names()}
-    logs = {name: log_key(log_signers.origin(name), log_signers.key.public) for name in names}
-    return promised(parse_policy(settings.read_witness_policy()), logs)
+    return promised(parse_policy(settings.read_witness_policy()), {name: log_signers.trust(name) for name in names})
 
 
 def _witnessing(settings: Settings, exchange: Exchange, writer: Writer, witnesses: Policy) -> Witnessing:
@@ -265,19 +271,13 @@ def found(settings: Settings, *, registrars_required: int, clock: Callable[[], f
     settings.signer_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     signers = create_signers(settings.keys_dir)
     Database.create(settings.database).close()
-    keys = {
-        KeyUse.TOKEN: signers.token,
-        KeyUse.RECEIPT: signers.receipt,
-        KeyUse.ACT: signers.act,
-        KeyUse.LOG: signers.log,
-    }
     raw_genesis = founding.genesis(
         issuer=settings.issuer,
         host=settings.issuer_host,
         environment=settings.environment,
         registrars_required=registrars_required,
         witnesses=witnesses,
-        keys=keys,
+        keys={use: keys[0] for use, keys in signers.held.items()},
         token_bytes=secrets.token_bytes,
         now=int(clock()),
     )
@@ -314,24 +314,17 @@ def create_app(runtime: Runtime) -> Edge:
             await asyncio.to_thread(opening.log_spools, runtime.writer, settings.data_dir)
             with suppress(ReferralError):  # It serves ciphertext even so, and says so at /readyz.
                 await site.run(Configured(exchange, __version__, canonical(site.configuration), settings.shared))
-        tasks = [
-            loop.create_task(turn(site.waiters, partial(keep, site))),
-            loop.create_task(turn(site.quorums, lambda _second: None)),
-        ]
+        tasks = upkeep.begin(site, loop, settings.keys_dir, beside_others=runtime.notices is not None)
         # A closed exchange cannot keep what they would answer, and has nothing new to show.
         if runtime.witnessing is not None and runtime.writer.closed is None:
-            runtime.witnessing.start(lambda: hop_to(loop, partial(site.quorums.wake, [ANY_LOG])))
+            runtime.witnessing.start(lambda: upkeep.hop_to(loop, partial(site.quorums.wake, [ANY_LOG])))
         if runtime.notices is not None:
-            tasks.append(loop.create_task(keep_directory(site)))
-            runtime.notices.start(lambda notice: heard(site, loop, notice))
+            runtime.notices.start(lambda notice: upkeep.heard(site, loop, notice))
         observe.log("serving", issuer=exchange.issuer, environment=exchange.environment, version=__version__)
         try:
             yield
         finally:
-            for task in tasks:
-                task.cancel()
-            site.waiters.close()
-            site.quorums.close()
+            upkeep.end(site, tasks)
             await asyncio.to_thread(site.desk.stop)
             await asyncio.to_thread(site.lane.stop)
             await asyncio.to_thread(site.recording.finish)
@@ -344,7 +337,7 @@ def _site(runtime: Runtime) -> Site:
     """Everything that handlers may use."""
     exchange, settings, notices = runtime.exchange, runtime.settings, runtime.notices
     on_sqlite = exchange.database.dialect == "sqlite"
-    secret = runtime.signers.token.sign(b"referral-1 secret of the cursors")
+    token_key = exchange.keyring.first_token_key()
     gathering = Gathering(runtime.writer)
     return Site(
         exchange=exchange,
@@ -353,18 +346,20 @@ def _site(runtime: Runtime) -> Site:
         door=Door(exchange, gathering),
         tokens=TokenService(
             issuer=exchange.issuer,
-            token_key=runtime.signers.token,
+            token_key=token_key,
+            keys=exchange.keyring,
             directory=lambda: exchange.keymap,
             replay=_replay_store(runtime),
+            limits=Limits(MemoryCounts() if on_sqlite else SharedCounts(exchange.database), settings.calls_a_minute),
         ),
-        cursors=feed.Cursors(secret),
+        cursors=feed.Cursors(token_key.sign(b"referral-1 secret of the cursors")),
         waiters=Waiters(shared=not on_sqlite),
         quorums=Waiters(shared=not on_sqlite),
         lane=Lane(settings.lanes or (1 if on_sqlite else 4), after_take=gathering.release),
         desk=Lane(1),
         clock=runtime.clock,
         version=__version__,
-        configuration=configuration(exchange, settings.contact),
+        configuration=configuration(exchange, settings.contact, settings.calls_a_minute),
         recording=Recording(exchange, runtime.writer),
         witnessing=runtime.witnessing,
         polled=runtime.polled,

@@ -42,6 +42,10 @@ class Settings(BaseSettings):
     lanes: int = Field(default=0, ge=0, le=16)
     """Verification threads; 0 means one on SQLite, four on PostgreSQL."""
 
+    calls_a_minute: int = Field(default=60_000, ge=600)
+    """How many calls of one credential are answered in a minute, by all processes together; published. The same in all
+    processes. Trusted: whoever lowers it can make answers wait, never lose an act."""
+
     several_hosts: bool = False
     """Whether the exchange runs on several hosts over one PostgreSQL: then a host that is not the signer's waits for
     its checkpoints instead of refusing to start, and the signer keeps each in the database before it is released. The

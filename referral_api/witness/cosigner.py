@@ -10,7 +10,7 @@ Implements: C2SP tlog-witness (as of 2026-07) but for its HTTP; R-96; design §9
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from referral_api.auditlog.checkpoint import Checkpoint, cosign_checkpoint, parse_claim
@@ -50,7 +50,7 @@ class Cosigner:
         request = parse_request(raw)
         note = parse_note(request.raw_checkpoint)
         claim = parse_claim(note.text)
-        signed = _signed_by_its_log(note, self._memory.trusted_key(claim.origin))
+        signed = _signed_by_its_log(note, self._memory.trusted_keys(claim.origin))
         if request.old_size > claim.size:
             raise malformed("old-size")
         self._on_step("verified")
@@ -84,14 +84,19 @@ class Cosigner:
         return lines
 
 
-def _signed_by_its_log(note: SignedNote, key: VerifierKey) -> SignedNote:
-    """The note with its log's signature alone. Raises SIGNATURE_INVALID: `absent`, or `forged` where one line is."""
-    signatures = note.signed_by(key)
-    if not signatures:
-        raise ReferralError(ErrorCode.SIGNATURE_INVALID, reason="absent", key=key.name)
-    for signature in signatures:
-        key.verify(note.text.encode(), signature)
-    return SignedNote(note.text, (NoteSignature(key.name, key.key_id, signatures[0]),))
+def _signed_by_its_log(note: SignedNote, keys: Sequence[VerifierKey]) -> SignedNote:
+    """The note with its log's signatures alone, one a key. Raises SIGNATURE_INVALID: `absent`, or `forged` where one
+    line is.
+    """
+    lines: list[NoteSignature] = []
+    for key in keys:
+        signatures = note.signed_by(key)
+        for signature in signatures:
+            key.verify(note.text.encode(), signature)
+        lines += [NoteSignature(key.name, key.key_id, signature) for signature in signatures[:1]]
+    if not lines:
+        raise ReferralError(ErrorCode.SIGNATURE_INVALID, reason="absent", key=keys[0].name)
+    return SignedNote(note.text, tuple(lines))
 
 
 def _demand_growth(held: Held, request: AddCheckpoint, claim: Checkpoint) -> None:

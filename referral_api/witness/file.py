@@ -22,7 +22,18 @@ from referral_api.witness.keys import Seeds, cosigning_keys
 APPLICATION_ID: Final = 0x52575431
 """`RWT1`, so that `file` and we know what this is."""
 _BUSY_S: Final = 5.0
-_SCHEMA: Final = """
+_FURTHER: Final = """
+CREATE TABLE IF NOT EXISTS further (
+    origin TEXT NOT NULL,
+    yearly INTEGER NOT NULL CHECK (yearly IN (0, 1)),
+    public BLOB NOT NULL CHECK (length(public) = 32),
+    PRIMARY KEY (origin, yearly, public)
+) STRICT, WITHOUT ROWID;
+"""
+"""Further keys of logs that are trusted already, for a log may go over from one key to the next (R-37). Files made
+before there was any are given this table when they are opened.
+"""
+_SCHEMA: Final = f"""
 CREATE TABLE witness (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     name TEXT NOT NULL,
@@ -58,6 +69,7 @@ CREATE TABLE evidence (
     held BLOB,
     UNIQUE (origin, kind, size, root)
 ) STRICT;
+{_FURTHER}
 CREATE TRIGGER held_only_grows BEFORE UPDATE ON held
 WHEN NEW.origin <> OLD.origin OR NEW.size < OLD.size OR NEW.cosigned_s < OLD.cosigned_s
     OR (NEW.size = OLD.size AND NEW.root <> OLD.root)
@@ -112,6 +124,7 @@ def open_file(path: Path) -> sqlite3.Connection:
     try:
         connection = _connect(path)
         _demand_sound(connection)
+        connection.executescript(_FURTHER)
     except (sqlite3.Error, ReferralError):
         if connection is not None:
             connection.close()

@@ -35,6 +35,10 @@ FORK: Final = "fork"
 PROOF: Final = "proof"
 """The proof did not hold. Whoever holds the log's checkpoint may have sent a bad one: the log is to be asked."""
 _TERM: Final = re.compile(r"(?<=/)[0-9]{4}(?:\.[2-9])?\Z")
+_KEYS_OF: Final = """
+SELECT public FROM trusted WHERE origin = :origin AND yearly = :yearly
+UNION ALL SELECT public FROM further WHERE origin = :origin AND yearly = :yearly
+"""
 """A year, or one of the terms that follow where its log has lost leaves: at the end of an origin."""
 _TERM_CHARACTERS: Final = 6
 
@@ -107,22 +111,23 @@ class Memory:
         """Open a witness's file. Raises what `open_file` raises."""
         return cls(open_file(path))
 
-    def trusted_key(self, origin: str) -> VerifierKey:
-        """The key that signs for this origin: its own, else its family's. Raises NOT_FOUND."""
+    def trusted_keys(self, origin: str) -> tuple[VerifierKey, ...]:
+        """The keys any of which signs for this origin: its own, else its family's. Raises NOT_FOUND."""
         with self._reading() as connection:
-            row = connection.execute("SELECT public FROM trusted WHERE origin = ? AND yearly = 0", (origin,)).fetchone()
-            if row is None and _TERM.search(origin):
-                row = connection.execute(
-                    "SELECT public FROM trusted WHERE origin = ? AND yearly = 1", (_TERM.sub("", origin),)
-                ).fetchone()
-        if row is None:
+            rows = connection.execute(_KEYS_OF, {"origin": origin, "yearly": 0}).fetchall()
+            if not rows and _TERM.search(origin):
+                rows = connection.execute(_KEYS_OF, {"origin": _TERM.sub("", origin), "yearly": 1}).fetchall()
+        if not rows:
             raise ReferralError(ErrorCode.NOT_FOUND)
-        return VerifierKey(origin, SignatureType.ED25519, row[0])
+        return tuple(VerifierKey(origin, SignatureType.ED25519, public) for (public,) in rows)
 
     def trusted(self) -> list[Trusted]:
         """Every log and family that is cosigned."""
         with self._reading() as connection:
-            rows = connection.execute("SELECT origin, yearly, public FROM trusted ORDER BY origin, yearly").fetchall()
+            rows = connection.execute(
+                "SELECT origin, yearly, public FROM trusted UNION ALL SELECT origin, yearly, public FROM further"
+                " ORDER BY origin, yearly"
+            ).fetchall()
         return [Trusted(origin, bool(yearly), public) for origin, yearly, public in rows]
 
     def held(self, origin: str) -> Held:
@@ -248,8 +253,8 @@ class Changes:
     def trust(self, log: Trusted) -> None:
         """Cosign this log from now on; the same again is nothing new.
 
-        Raises KEY_UNSUITABLE (`origin-has-another-key`): a log that changes its key takes a new origin, because what
-        was cosigned under the old one would not be believed any more.
+        Raises KEY_UNSUITABLE (`origin-has-another-key`): whether a log has really gone over to another key somebody
+        must have asked who runs it (`trust_also`).
         """
         row = self._connection.execute(
             "SELECT public FROM trusted WHERE origin = ? AND yearly = ?", (log.origin, log.yearly)
@@ -259,8 +264,20 @@ class Changes:
         if row is None:
             self._connection.execute("INSERT INTO trusted VALUES (?, ?, ?)", (log.origin, log.yearly, log.public))
 
+    def trust_also(self, log: Trusted) -> None:
+        """Take this key beside those that the log has, for it goes over to it (R-37). Raises NOT_FOUND: no such log."""
+        known = self._connection.execute(
+            "SELECT public FROM trusted WHERE origin = ? AND yearly = ?", (log.origin, log.yearly)
+        ).fetchone()
+        if known is None:
+            raise ReferralError(ErrorCode.NOT_FOUND)
+        if known[0] != log.public:
+            place = (log.origin, log.yearly, log.public)
+            self._connection.execute("INSERT OR IGNORE INTO further VALUES (?, ?, ?)", place)
+
     def distrust(self, origin: str) -> None:
-        """Cosign this log or family no more; what is remembered of it stays. Raises NOT_FOUND."""
+        """Cosign this log or family no more, by whichever key; what is remembered of it stays. Raises NOT_FOUND."""
+        self._connection.execute("DELETE FROM further WHERE origin = ?", (origin,))
         if self._connection.execute("DELETE FROM trusted WHERE origin = ?", (origin,)).rowcount == 0:
             raise ReferralError(ErrorCode.NOT_FOUND)
 

@@ -19,6 +19,7 @@ from tests.world import UNIT
 FALSE, WITHHELD = int(Exit.UNEXPECTED), int(Exit.UNREACHABLE)
 NOT_VERIFIED, AWAY, NO_TOKEN = int(Exit.VERIFICATION_FAILED), int(Exit.UNREACHABLE), int(Exit.NOT_ENROLLED)
 WAITS = int(Exit.PARTLY)
+UNWELL = int(Exit.PROBLEMS)
 
 COSIGNATURES = ("cosignatures", "audit cosignatures")
 NO_QUORUM = ("strangers'", "in their names", "fewer", "none", "one twice", "one line twice", "without time")
@@ -137,11 +138,25 @@ ROWS: dict[str, Row] = {
     "receipt-failed": Row("officer", ("receipt-failed", "REF", "--reason", "cannot_decrypt"), ACT, untold=_NEW),
     "note": Row("officer", ("note", "REF", "passphrase"), ACT, "accepted"),
     "close": Row("officer", ("close", "REF", "--outcome", "not_located"), ACT, "accepted"),
+    # What cannot be reached is a finding like any other; what is false ends it as it ends every command.
+    "doctor": Row(
+        "operator",
+        ("doctor", "--person"),
+        ("no answer", "token", "ping", "keys log"),
+        ends={
+            **dict.fromkeys(("no answer", "no answer: nonsense"), UNWELL),
+            **dict.fromkeys(("token: a portal's page", "token: a redirect"), UNWELL),
+            **dict.fromkeys(("token: nonsense", "token: a bearer token"), UNWELL),
+        },
+    ),
     "loss": Row("operator", ("loss",), ("no answer", "token")),
     "whoami": Row("operator", ("whoami",), ("no answer", "token", "ping")),
     "units list": Row("operator", ("units", "list"), KEYS),
     "units show": Row("operator", ("units", "show", UNIT), KEYS),
     "keys show": Row("operator", ("keys", "show"), KEYS),
+    "keys rewrap": Row("officer", ("keys", "rewrap", "REF"), ("no answer", "keys log", "view", "bundle"), untold=_NEW),
+    "keys remove": Row("officer", ("keys", "remove", "--station", "st2"), KEYS),
+    "keys review": Row("officer", ("keys", "review"), KEYS),
     "keys watch": Row("officer", ("keys", "watch", "--once"), KEYS),
     "keys object": Row("officer", ("keys", "object", "A" * 43, "--reason", "not_ours"), KEYS),
     "keys rotate": Row("officer", ("keys", "rotate", "--now"), KEYS),

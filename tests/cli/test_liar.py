@@ -193,9 +193,14 @@ def verify_told(lang: Language, lie: Lie, ran: Ran) -> None:
         start = say(lang, key, **dict.fromkeys(("ref", "acts", "party", "log", "index"), "¤")).partition("¤")[0]
         assert len(start) < 6 or start not in shown, (lie.name, key, ran)
     kinds = {ran.exit, *((Exit.VERIFICATION_FAILED, Exit.USAGE) if ran.exit == FALSE else ())}
-    titles = [text_of(code, lang).title for code in ErrorCode if EXIT_OF[code] in kinds or ran.exit == Exit.PARTLY]
+    titles = [
+        text_of(code, lang).title
+        for code in ErrorCode
+        if EXIT_OF[code] in kinds or ran.exit in (Exit.PARTLY, Exit.PROBLEMS)
+    ]
     titles += [text_of(ErrorCode.NOT_WITNESSED, lang).title] if ran.exit == WITHHELD else []
     titles += [say(lang, f"fault.{one}-absent.what") for one in ("record", "receipt", "log")]
+    titles += [say(lang, f"fault.{one}.what") for one in ("keys-false", "enrolment-false", "referral-false")]
     reds = [say(lang, key)[:9] for key in ("audit.red", "pack.failed")]
     reds += [say(lang, f"explain.result.{result}") for result in ("false", "incomplete")]
     reds += ["? keys:", "? audit/", "✖ keys:", "✖ audit/"]

@@ -70,22 +70,53 @@ def test_a_new_passphrase_is_typed_twice_alike_or_nothing_is_made(shell: Shell) 
     assert not list((shell.folder / "profiles" / "dos").glob("keystore*"))
 
 
-def test_digits_typed_wrong_three_times_are_refused_and_nothing_is_signed(shell: Shell) -> None:
-    code = newcomer(shell, "tres")
+@pytest.mark.parametrize(("name", "lang"), [("tres", "es"), ("three", "en")])
+def test_digits_typed_wrong_three_times_void_the_enrolment_and_say_whom_to_telephone(
+    shell: Shell, name: str, lang: str
+) -> None:
+    code = newcomer(shell, name)
     wrong = str((int(code[0]) + 1) % 10) + code[1:]
-    with at_terminal(shell, "registrar", "approve", "comisaria-tres", with_file=True) as terminal:
-        terminal.wait("teclee los 30 dígitos que le lean:")
-        terminal.type(wrong)
-        terminal.wait("intentos que quedan: 2")
-        terminal.type(code[:-1])
-        terminal.wait("intentos que quedan: 1")
-        terminal.type(wrong)
+    with at_terminal(shell, "registrar", "approve", f"comisaria-{name}", "--lang", lang, with_file=True) as terminal:
+        for asked, typed in (
+            (("teclee los 30 dígitos que le lean:", "type the 30 digits read out to you:"), wrong),
+            (("intentos que quedan: 2", "attempts left: 2"), code[:-1]),
+            (("No son 30 dígitos; esto no cuenta.", "These are not 30 digits; that does not count."), wrong),
+            (("intentos que quedan: 1", "attempts left: 1"), wrong),
+        ):
+            terminal.wait(asked[lang == "en"])
+            terminal.type(typed)
         assert terminal.end() == 5, terminal.screen
+        for told in VOID[lang]:
+            assert told.format(party=f"comisaria-{name}") in terminal.screen
         assert "code-mismatch" in terminal.screen
         assert code not in terminal.screen
-    (waiting,) = shell.run("registrar", "enrolments", "--json").json["enrolments"]
-    assert (waiting["party"], waiting["turn"]) == ("comisaria-tres", "registrar")
-    assert code.replace(" ", "") not in json.dumps(waiting).replace(" ", "")
+    assert shell.run("registrar", "enrolments", "--json").json["enrolments"] == []
+    assert shell.run(name, "enrol", "--json").json["turn"] == "void"
+    (shell.folder / f"{name}.code").write_text(code, encoding="utf-8")
+    late = shell.run("second_registrar", "approve", f"comisaria-{name}", "--code-file", f"{name}.code")
+    assert late.exit == 6, "the right digits come too late, for everybody"
+
+
+VOID = {
+    "es": (
+        "TRES VECES LOS DÍGITOS NO COINCIDIERON: la inscripción de {party} quedó anulada.",
+        "No acepte otra lectura. Llame usted a {party}, a un número que ya conocía; después, una invitación nueva.",
+    ),
+    "en": (
+        "THREE TIMES THE DIGITS DIFFERED: the enrolment of {party} is void.",
+        "Accept no other reading. Telephone {party} yourself, at a number that you knew before; then invite them anew.",
+    ),
+}
+
+
+def test_digits_from_a_file_are_counted_from_one_command_to_the_next(shell: Shell) -> None:
+    code = newcomer(shell, "archivo")
+    (shell.folder / "mal").write_text(code[:-1] + str((int(code[-1]) + 1) % 10), encoding="utf-8")
+    words = ("approve", "comisaria-archivo", "--code-file", "mal", "--json")
+    ran = [shell.run("registrar", *words) for _ in range(3)]
+    assert [(one.exit, one.json["error"]["facts"]["left"]) for one in ran] == [(5, 2), (5, 1), (5, 0)]
+    assert ran[-1].json["error"]["title"].startswith("TRES VECES")
+    assert shell.run("registrar", "approve", "comisaria-archivo", "--code-file", "mal").exit == 6
 
 
 def test_a_slip_in_the_digits_can_be_put_right(shell: Shell) -> None:
@@ -96,7 +127,7 @@ def test_a_slip_in_the_digits_can_be_put_right(shell: Shell) -> None:
         terminal.wait("Compárelo con la invitación:")
         terminal.wait("teclee los 30 dígitos que le lean:")
         terminal.type("")
-        terminal.wait("intentos que quedan: 2")
+        terminal.wait("intentos que quedan: 3")
         terminal.type(code)
         assert terminal.end() == 0, terminal.screen
         assert "Los dígitos coinciden." in terminal.screen
@@ -185,3 +216,21 @@ def test_an_outbox_of_several_tells_how_far_it_is_and_of_one_does_not(shell: She
             assert terminal.end() == 0, terminal.screen
             assert ("Enviando la bandeja de salida" in terminal.screen) is (waiting > 1)
             assert "recibido por el servidor" in terminal.screen
+
+
+def test_a_review_at_the_terminal_asks_of_every_line_but_one_s_own(shell: Shell) -> None:
+    """Who answers no is gone, and so is the workstation with them, unasked; nothing is signed before the last yes."""
+    lines = shell.run("officer", "keys", "review", "--json").json["lines"]
+    (other,) = [one["name"] for one in lines if one["kind"] == "person" and not one["own"]]
+    with at_terminal(shell, "officer", "keys", "review", "--sign", with_file=True) as terminal:
+        terminal.wait(f"¿{other} sigue aquí?")
+        terminal.type("n")
+        terminal.wait("¿station/st1 sigue aquí?")
+        terminal.type("s")
+        terminal.wait("Termina: persona")
+        terminal.wait("¿Firmar:")
+        terminal.type("n")
+        assert terminal.end() == 2, terminal.screen
+        assert "¿station/st2" not in terminal.screen
+        assert "Firmado y registrado" not in terminal.screen
+    assert shell.run("officer", "keys", "review", "--json").json["lines"] == lines

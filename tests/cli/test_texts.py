@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import string
 import typing
@@ -12,7 +13,7 @@ import pytest
 
 from referral_api.auditlog.pack_verification import Step, Unchecked
 from referral_api.auditlog.verification import Check, Verdict
-from referral_api.cli import texts
+from referral_api.cli import output, texts
 from referral_api.cli.main import ON_DEMAND, build
 from referral_api.client.outbox import Progress
 from referral_api.domain.catalogue import Language
@@ -62,6 +63,7 @@ def test_every_key_that_the_code_names_has_its_text_and_every_text_is_named() ->
         "busy.",
         "explain.",
         "loss.by.",
+        "doctor.",
         "keys.",
         "record.",
         "seen.",
@@ -84,8 +86,9 @@ def test_every_fault_that_the_code_raises_has_three_texts() -> None:
     source = "\n".join(path.read_text() for path in CLI.glob("*.py") if not path.name.startswith("texts_"))
     raised = set(re.findall(r'Fault\(\s*"([a-z-]+)"', source))
     raised |= {"usage", "no-such-option", "missing-parameter", "bad-value"}
-    raised |= {"passphrase-not-asked", "code-not-typed", "issuer-missing"}
-    texted = {key.split(".")[1] for key in texts.FAULTS if key.startswith("fault.")}
+    raised |= {"passphrase-not-asked", "code-not-typed", "words-not-typed", "issuer-missing"}
+    raised |= {*re.findall(r'return "([a-z-]+)"', inspect.getsource(output._own_words)), *output._BY_REASON.values()}
+    texted = {key.split(".")[1] for key in texts.TEXTS if key.startswith("fault.")}
     assert raised == texted
 
 
@@ -111,7 +114,7 @@ def test_every_value_that_a_screen_can_show_has_its_words(family: str, values: l
 def test_every_kind_of_progress_that_the_floors_below_tell_has_its_words() -> None:
     below = [path for floor in ("client", "auditlog") for path in (CLI.parent / floor).rglob("*.py")]
     told = {kind for path in below for kind in re.findall(r'progress\(f?"([a-z]+)', path.read_text())}
-    assert {f"busy.{kind}" for kind in told} == {key for key in texts.SCREENS if key.startswith("busy.")}
+    assert {f"busy.{kind}" for kind in told} == {key for key in texts.TEXTS if key.startswith("busy.")}
 
 
 def members(model: type[Document], seen: set[type]) -> typing.Iterator[str]:

@@ -96,6 +96,11 @@ def test_logs_are_added_and_taken_off(file: str, capsys: pytest.CaptureFixture[s
     thief = History(seed=b"\2" * 32)
     code, refused = referral(capsys, "witness", "add-log", thief.verifier.vkey, "--file", file)
     assert (code, refused["error"]["code"]) == (7, "log-key-differs")
+    assert referral(capsys, "witness", "add-log", thief.verifier.vkey, "--also", "--file", file)[0] == 0
+    _, shown = referral(capsys, "witness", "show", "--file", file)
+    assert len([one for one in shown["logs"] if one["origin"] == thief.verifier.name]) == 2
+    code, refused = referral(capsys, "witness", "add-log", other.verifier.vkey, "--also", "--file", file)
+    assert (code, refused["error"]["code"]) == (6, "log-unknown")
 
 
 @pytest.mark.parametrize(

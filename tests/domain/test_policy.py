@@ -92,6 +92,34 @@ def test_a_service_sends_and_fetches_and_never_decides() -> None:
         assert not any(may(act, role, SERVICE, rel) for role in (H, U, A, R) for rel in Relation), act
 
 
+def test_everything_that_a_service_may_do_is_in_this_list() -> None:
+    """Design §5, word for word: it polls, retrieves and downloads, and for a hotline it submits."""
+    polls = {"ping", "directory", "keys_log", "inbox", "receipt", "consistency"}
+    reads = {"referral", "bundle", "sealed", "part_get", "evidence"}
+    assert granted(H, SERVICE) == polls | reads | {"part_put", "submit", "route"}
+    assert granted(U, SERVICE) == polls | reads
+    assert granted(A, SERVICE) == granted(R, SERVICE) == polls
+
+
+def test_whatever_takes_a_person_takes_one_in_every_role() -> None:
+    """Design §5: acknowledging, accepting, declining, closing, approving, and every change of the directory."""
+    person_only = {Act.ACK, Act.ACCEPT, Act.DECLINE, Act.CLOSE, Act.APPROVE, Act.REWRAP, *DIRECTORY_ACTS}
+    for act, role, relation in product(person_only, (H, U, A, R), Relation):
+        assert not may(act, role, SERVICE, relation), (act, role)
+    assert all(
+        any(may(act, role, PERSON, rel) for role in Role for rel in Relation) or act is Act.GENESIS
+        for act in person_only
+    )
+
+
+def test_neither_side_builds_on_what_the_other_may_not_see() -> None:
+    """R-65: of a party's acts on a delivery, only those that both sides see move its head or are anybody's `prev`."""
+    hidden = {act for act in lifecycle.ACTS_ON_DELIVERIES if not policy.is_common(act)}
+    assert hidden == {Act.REWRAP, Act.ESCALATED, Act.TELEPHONE_NOW}
+    assert policy.is_common(Act.SUBMIT)
+    assert not policy.is_common(Act.ROUTE)
+
+
 def test_a_service_s_refusal_says_that_a_person_could() -> None:
     with pytest.raises(ReferralError) as caught:
         demand(Act.ACK, U, SERVICE, Relation.RECIPIENT)

@@ -190,4 +190,5 @@ SAMPLES: dict[Act, list[dict[str, Any]]] = {
     ],
     Act.REVOKE: [{"kid": kid(1), "reason": "lost", "at": NOON}],
     Act.OBJECT: [{"statement": D1, "reason": "not_ours"}],
+    Act.REKEY: [{"use": "receipt", "kid": kid(2), "replaces": kid(1), "from": NOON, "until": NOON + 86400}],
 }

@@ -74,7 +74,7 @@ PRIVATE = ED.public.jwk | {"d": b64u(bytes(32))}
         (written([ED], jwk=enc_jwk("linea/1")), "key-unsuitable", "use"),
         (written([ED], use="enc", jwk=enc_jwk("linea/1")), "act-schema", "contradiction"),
         (written([ED], possession=NONCE), "act-schema", "contradiction"),
-        (written([ED], use="token"), "act-schema", "not-in-list"),
+        (written([ED], use="sign"), "act-schema", "not-in-list"),
         (written([ED], note="x"), "act-schema", "unknown-member"),
         (written([ED], iat=0), "act-schema", "out-of-range"),
         (written([key("other")]), "possession-not-proved", "not-self-signed"),

@@ -34,6 +34,7 @@ NORA = person("divtrata", "nora", algs=BOTH)
 DESK = service("divtrata", "desk")
 ALL = (LUIS, ROSA, NORA, DESK)
 STATIONS = (enc_listed("d/1", "st1"), enc_listed("d/2", "st2"), enc_listed("d/3", "st3"))
+LATER: dict[str, Any] = {"from": NOW + DAY}
 NEEDS_KEYHOLDER = (ErrorCode.NOT_PERMITTED, "keyholder")
 
 
@@ -74,12 +75,12 @@ def test_whoever_keeps_a_workstation_renews_its_key_alone_and_at_once(log: Log, 
     """A keyholder too: it adds nobody, so that no second keyholder need be there every month."""
     place = "st3" if who is NORA else "st1"
     log.put(enc_entry("divtrata", "new", who.seals))
-    log.put(state(log, who, ALL, (*STATIONS, enc_listed("new", place, **{"from": NOW + DAY}))))
+    log.put(state(log, who, ALL, (*STATIONS, enc_listed("new", place, **LATER))))
     assert seq(log) == 2
     assert enc_kid("new") in {one.kid for one in log.keymap.sealable("divtrata", NOW + DAY)}
     old = STATIONS[int(place[2]) - 1]
     others = (one for one in STATIONS if one is not old)
-    log.put(state(log, who, ALL, (*others, enc_listed("new", place, **{"from": NOW + DAY}))))
+    log.put(state(log, who, ALL, (*others, enc_listed("new", place, **LATER))))
     assert old["kid"] not in {one.kid for one in log.keymap.usable_enc("divtrata", NOW + DAY)}
 
 
@@ -317,7 +318,7 @@ def test_a_renewal_leaves_out_what_has_been_revoked_and_must(log: Log) -> None:
     revoked(log, MARA, ROSA.seals[0].kid)
     revoked(log, MARA, enc_kid("d/2"))
     log.put(enc_entry("divtrata", "new", NORA.seals))
-    renewed = (STATIONS[0], STATIONS[2], enc_listed("new", "st3", **{"from": NOW + DAY}))
+    renewed = (STATIONS[0], STATIONS[2], enc_listed("new", "st3", **LATER))
     with_rosa = refusal(log, state(log, NORA, ALL, renewed))
     assert with_rosa == (ErrorCode.KEY_NOT_VALID, "revoked")
     assert refusal(log, state(log, NORA, (LUIS, NORA), renewed)) == NEEDS_KEYHOLDER
@@ -328,5 +329,5 @@ def test_a_renewal_leaves_out_what_has_been_revoked_and_must(log: Log) -> None:
 def test_a_workstation_whose_only_key_was_revoked_is_a_keyholders_to_bring_back(log: Log) -> None:
     revoked(log, NORA, enc_kid("d/3"))
     log.put(enc_entry("divtrata", "new", NORA.seals))
-    again = (*STATIONS[:2], enc_listed("new", "st3", **{"from": NOW + DAY}))
+    again = (*STATIONS[:2], enc_listed("new", "st3", **LATER))
     assert refusal(log, state(log, NORA, ALL, again)) == NEEDS_KEYHOLDER

@@ -72,7 +72,7 @@ def third_party(world: World) -> CredentialKeys:
         session.read_json(exchange.complete_enrolment(invitation.secret, begun["enrolment"], document))
     finally:
         session.close()
-    code = enrolment._code(profile, invitation.secret, Completion.parse(document, code=ErrorCode.MALFORMED))
+    code = enrolment.code_of(profile, invitation.secret, Completion.parse(document, code=ErrorCode.MALFORMED))
     applicant = next(one for one in world.registrar.applicants() if one.party == PARTY)
     world.registrar.approve(applicant, code)
     return keys

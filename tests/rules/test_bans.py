@@ -19,6 +19,8 @@ OPENING = {"cryptography.hazmat.primitives.hpke", "cryptography.hazmat.primitive
 OWNERS: dict[str, set[str]] = {
     "referral_api/cli/admin.py": CLOCK | RANDOMNESS,
     "referral_api/cli/admin_clock.py": {"time.time"},
+    "referral_api/cli/admin_doctor.py": {"time.time"},
+    "referral_api/cli/admin_keys.py": {"time.time"},
     "referral_api/cli/admin_recovery.py": {"time.time"},
     "referral_api/cli/admin_revoke.py": {"time.time"},
     "referral_api/cli/witness.py": CLOCK | RANDOMNESS,

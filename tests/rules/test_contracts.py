@@ -53,6 +53,7 @@ VIOLATIONS = (
     Violation("client-floors", "client.exchange", "referral_api.client.outbox"),
     Violation("client-floors", "client.outbox", "referral_api.client.sdk"),
     Violation("client-floors", "client.sdk", "referral_api.client.desk"),
+    Violation("client-floors", "client.sdk", "referral_api.client.doctor"),
     Violation("client-floors", "client.helpers"),
     Violation("audit-floors", "client.audit.sources", "referral_api.client.audit.kept"),
     Violation("audit-floors", "client.audit.mirroring", "referral_api.client.audit.verifying"),

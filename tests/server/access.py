@@ -17,6 +17,7 @@ from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import CredentialId, CredentialKind, PartyId, Role
 from referral_api.formats.keys import Alg, PublicKey, SigningKey, signing_key
 from referral_api.formats.strict_json import b64u, parse, unb64u
+from referral_api.server.service.limits import Counts, Limits, MemoryCounts
 from referral_api.server.service.replay import MemoryReplayStore, ReplayStore
 from referral_api.server.service.tokens import Caller, TokenAnswer, TokenService
 
@@ -70,6 +71,9 @@ class Roll:
 
     def find_credential(self, credential_id: CredentialId, /) -> Credential | None:
         return self.credentials.get(credential_id)
+
+    def find_key(self, kid: str, /) -> PublicKey | None:
+        return next((public for public in self.keys.values() if public.kid == kid), None)
 
     def access_key(self, credential_id: CredentialId, now: int, /) -> PublicKey:
         if credential_id not in self.keys or now >= self.valid_until.get(credential_id, 2**40):
@@ -136,7 +140,8 @@ class Client:
         }
         body = urlencode(_present({**right, **form})).encode()
         sent = [FORM_TYPE, *((b"dpop", proof) for proof in (proofs or (self.proof("POST", TOKEN_URL),))), *headers]
-        return self.world.service.issue(body, sent, self.world.now)
+        service, now = self.world.service, self.world.now
+        return service.turn_away(body, sent, now) or service.issue(body, sent, now)
 
     def token(self) -> str:
         """A good token."""
@@ -163,8 +168,9 @@ class Client:
 class AccessWorld:
     """A token service over a fresh replay store that has been up for an hour."""
 
-    def __init__(self, folder: Path, replay: ReplayStore | None = None) -> None:
+    def __init__(self, folder: Path, replay: ReplayStore | None = None, counts: Counts | None = None) -> None:
         self.now = START
+        self.counts = counts or MemoryCounts()
         self.roll = Roll()
         self.journal = folder / "replay.journal"
         self.token_key = key("token")
@@ -175,7 +181,13 @@ class AccessWorld:
 
     def make_service(self) -> TokenService:
         """Another service with the same key, as another process or after a restart."""
-        return TokenService(issuer=ISSUER, token_key=self.token_key, directory=lambda: self.roll, replay=self.replay)
+        return TokenService(
+            issuer=ISSUER,
+            token_key=self.token_key,
+            directory=lambda: self.roll,
+            replay=self.replay,
+            limits=Limits(self.counts),
+        )
 
     def restart(self) -> None:
         """Lose what is in memory and start again at once."""

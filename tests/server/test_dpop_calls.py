@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.words import CredentialKind, Role
-from referral_api.formats.keys import Alg
+from referral_api.domain.words import CredentialKind, KeyUse, Role
+from referral_api.formats.keys import Alg, PublicKey, SigningKey
 from referral_api.formats.strict_json import b64u, unb64u
 from referral_api.server.service.proofs import MAX_PROOF_BYTES, NONCE_S, Nonces
+from referral_api.server.service.token_keys import OneTokenKey
 from referral_api.server.service.tokens import Caller, TokenService, challenge_headers
 from tests.server.access import ISSUER, START, AccessWorld, claims_of, compact, header_of, key
 
@@ -82,15 +83,52 @@ def test_a_token_serves_every_process_of_the_exchange(world: AccessWorld, token:
     assert world.hotline.call(token).credential == world.hotline.id
 
 
+class Both:
+    """A token key that follows another, which still counts."""
+
+    def __init__(self, newer: SigningKey, older: SigningKey) -> None:
+        self.keys = [OneTokenKey(newer), OneTokenKey(older)]
+
+    def signer(self, use: KeyUse, now: int) -> SigningKey:
+        return self.keys[0].signer(use, now)
+
+    def verifier(self, kid: str, now: int) -> PublicKey | None:
+        return self.keys[0].verifier(kid, now) or self.keys[1].verifier(kid, now)
+
+
 def test_a_token_of_the_key_before_serves_while_that_key_is_trusted(world: AccessWorld, token: str) -> None:
     def service(**more: Any) -> TokenService:
         return TokenService(
-            issuer=ISSUER, token_key=key("next token"), directory=lambda: world.roll, replay=world.replay, **more
+            issuer=ISSUER,
+            token_key=key("next token"),
+            directory=lambda: world.roll,
+            replay=world.replay,
+            limits=world.service.limits,
+            **more,
         )
 
-    world.service = service(earlier_token_keys=[world.token_key.public])
+    world.service = service(keys=Both(key("next token"), world.token_key))
     assert world.hotline.call(token).credential == world.hotline.id
     world.service = service()
+    with pytest.raises(ReferralError) as error:
+        world.hotline.call(token)
+    assert reason(error, ErrorCode.INVALID_TOKEN) == "signature"
+
+
+def test_a_token_that_was_taken_before_ends_with_its_key(world: AccessWorld, token: str) -> None:
+    """R-37: what the service remembers of a token is worth no more than the key that signed it."""
+    ended: list[int] = []
+
+    class Ending(OneTokenKey):
+        def verifier(self, kid: str, now: int) -> PublicKey | None:
+            return None if ended else super().verifier(kid, now)
+
+    world.service = TokenService(
+        issuer=ISSUER, token_key=world.token_key, keys=Ending(world.token_key), directory=lambda: world.roll,
+        replay=world.replay, limits=world.service.limits,
+    )  # fmt: skip
+    assert world.hotline.call(token).credential == world.hotline.id
+    ended.append(START)
     with pytest.raises(ReferralError) as error:
         world.hotline.call(token)
     assert reason(error, ErrorCode.INVALID_TOKEN) == "signature"

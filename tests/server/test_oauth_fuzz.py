@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.server.service.limits import Limits, MemoryCounts
 from tests.server.access import FORM_TYPE, ISSUER, TOKEN_URL, AccessWorld, claims_of, compact, header_of
 
 REFUSALS = {ErrorCode.INVALID_TOKEN, ErrorCode.INVALID_DPOP_PROOF, ErrorCode.USE_DPOP_NONCE}
@@ -64,7 +65,8 @@ def token(world: AccessWorld) -> str:
 
 
 def judge(world: AccessWorld, *headers: tuple[bytes, bytes]) -> ErrorCode | None:
-    """The code that a call is refused with, or None for the right caller."""
+    """The code that a call is refused with, or None for the right caller; nobody has failed before."""
+    world.service.limits = Limits(MemoryCounts())
     try:
         caller = world.service.authenticate("GET", "/v1/inbox", headers, world.now)
     except ReferralError as error:

@@ -387,7 +387,7 @@ def test_the_21st_token_within_a_minute_is_refused_with_the_time_to_wait(world: 
 def test_strangers_cannot_use_up_a_credentials_quota_or_the_replay_store(world: AccessWorld) -> None:
     thief = key("thief")
     for _ in range(30):
-        refused(world.hotline.ask(world.hotline.assertion(signer=thief)), 401, "invalid_client")
+        assert world.hotline.ask(world.hotline.assertion(signer=thief)).status in (401, 429)
     assert len(world.replay._proofs) == 0  # type: ignore[attr-defined]
     assert world.hotline.ask().status == 200
 
@@ -403,7 +403,11 @@ def test_a_replay_store_that_cannot_answer_means_no_token(world: AccessWorld) ->
 def test_the_token_key_must_be_deterministic(world: AccessWorld) -> None:
     with pytest.raises(ValueError, match="Ed25519"):
         TokenService(
-            issuer=ISSUER, token_key=key("token", Alg.ES256), directory=lambda: world.roll, replay=world.replay
+            issuer=ISSUER,
+            token_key=key("token", Alg.ES256),
+            directory=lambda: world.roll,
+            replay=world.replay,
+            limits=world.service.limits,
         )
 
 

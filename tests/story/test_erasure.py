@@ -17,7 +17,7 @@ from referral_api.client.audit.sources import HttpSource, MirrorSource
 from referral_api.client.sdk import Client
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.terms import Term
-from referral_api.domain.words import Act
+from referral_api.domain.words import Act, KeyUse
 from referral_api.formats.act import build_act, parse_act
 from referral_api.formats.keys import SigningKey
 from referral_api.formats.strict_json import canonical
@@ -276,7 +276,7 @@ def forge(world: World, ref: str, indices: list[int], signer: SigningKey | None 
     raw = build_act(
         act_id=str(world.operator.session.ambient.act_id()), iss=changes.pop("iss", exchange.credential),
         aud=exchange.issuer, iat=int(world.clock()), act=Act.ERASE, ref=ref, unit=None, prev=None,
-        body=body | changes, signers=[signer or exchange.act_key],
+        body=body | changes, signers=[signer or exchange.keyring.signer(KeyUse.ACT, int(world.clock()))],
     )  # fmt: skip
 
     def job(batch: Batch) -> Done[None]:

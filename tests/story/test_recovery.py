@@ -222,7 +222,7 @@ def run_adopt(world: World, states: list[Path], on_step: Callable[[str], None] =
         exchange, signers = runtime.exchange, runtime.log_signers
         with exchange.database.read() as conn:
             logs = logbook.names(conn)
-        given = [adoption.authority_of_state(path.read_bytes(), exchange, signers, logs) for path in states]
+        given = [adoption.authority_of_state(path.read_bytes(), signers, logs) for path in states]
         adoption.adopt(exchange, signers, given, clock=world.clock, on_step=on_step)
     finally:
         runtime.log_signers.close()

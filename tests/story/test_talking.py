@@ -66,9 +66,8 @@ def test_a_question_stays_pending_until_it_is_answered_and_its_words_stay_sealed
     assert world.act("operator", ref, Act.NOTE, unit=UNIT, note="Sigue allí.").code is None
 
 
-def test_the_unit_passes_the_referral_on_and_the_new_unit_opens_what_the_hotline_sealed(world: World) -> None:
-    """R-28, R-73: the forwarder seals to the new unit before it asks; what the hotline signed travels verbatim."""
-    ref = str(world.submit().outgoing.ref)
+def pass_on(world: World, ref: str) -> str:
+    """The unit acknowledges, seals for the other one, and asks; the digest of that, which the hotline may approve."""
     opened = world.open("officer", ref)
     world.after(world.officer.acknowledge(opened))
     officer = world.officer
@@ -83,10 +82,16 @@ def test_the_unit_passes_the_referral_on_and_the_new_unit_opens_what_the_hotline
     document = {"act": raw.decode(), "sealed": sealed.raw.decode()}
     asked = world.after(world.caller("officer").call("PUT", f"/v1/referrals/{ref}/acts/{act_id}", document))
     assert asked.status == 201, asked.body
+    return parse_act(raw).digest
+
+
+def test_the_unit_passes_the_referral_on_and_the_new_unit_opens_what_the_hotline_sealed(world: World) -> None:
+    """R-28, R-73: the forwarder seals to the new unit before it asks; what the hotline signed travels verbatim."""
+    ref = str(world.submit().outgoing.ref)
+    digest = pass_on(world, ref)
     assert list(world.stranger.inbox()) == []
     assert [line.kind for line in world.operator.inbox(pending=True)] == ["transfer"]
 
-    digest = parse_act(raw).digest
     assert world.act("operator", ref, Act.APPROVE, {"answers": digest}, unit=UNIT).code is None
     states = {unit: one.state for unit, one in world.operator.referral(ref).chronicle.deliveries.items()}
     assert (states[UNIT], states[OTHER_UNIT]) == (State.TRANSFERRED, State.SUBMITTED)

@@ -14,8 +14,12 @@ from typing import Any
 
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act, CredentialKind, KeyUse
+from referral_api.formats.act import parse_act
 from referral_api.formats.directory_bodies import CredentialEntry, EncryptionEntry, Entry
 from referral_api.formats.enrolment import enrolment_code
+from referral_api.formats.key_entry import build_key_entry
+from referral_api.formats.keys import SigningKey, SoftwareSigningKey
+from referral_api.formats.rekeying import FOREVER
 from referral_api.formats.statements import KeyMap
 from referral_api.formats.strict_json import b64u, unb64u
 from tests.formats.parties_world import (
@@ -47,6 +51,7 @@ BASE = "an exchange, a registrar, a hotline, a unit"
 CHANGED = NOW + 10 * DAY
 
 Vector = dict[str, Any]
+USES = (KeyUse.TOKEN, KeyUse.RECEIPT, KeyUse.ACT, KeyUse.LOG)
 
 REGISTRAR = person("registro", "r001", keyholder=True)
 ANA = person("linea", "ana1", keyholder=True)
@@ -86,7 +91,28 @@ def described(keymap: KeyMap) -> Vector:
             for party in keymap.parties()
         },
         "pending": {one.party: one.digest for one in keymap.pending()},
+    } | own_keys(keymap)
+
+
+def own_keys(keymap: KeyMap) -> Vector:
+    """The exchange's keys of the uses in which it has changed one; `from` and `until` null where there is none."""
+    changed = {use: keymap.tenures(use) for use in USES if len(keymap.tenures(use)) > 1}
+    described = {
+        use.value: [
+            {
+                "kid": one.key.kid,
+                "from": one.begins_at or None,
+                "until": None if one.ends_at == FOREVER else one.ends_at,
+            }
+            for one in tenures
+        ]
+        for use, tenures in changed.items()
     }
+    return {"exchange": described} if described else {}
+
+
+def _end(seconds: int) -> int | None:
+    return None if seconds == FOREVER else seconds
 
 
 def folded(name: str, clause: str, leaves: Sequence[bytes]) -> Vector:
@@ -126,6 +152,7 @@ def fold_vectors() -> Iterator[Vector]:
     yield from _statement_vectors(log)
     yield from _approval_vectors(log)
     yield from _revocation_vectors(log)
+    yield from _rekey_vectors(log)
 
 
 def _entry_vectors(log: Log) -> Iterator[Vector]:
@@ -236,6 +263,57 @@ def _revocation_vectors(log: Log) -> Iterator[Vector]:
     yield one("twice", revoke(ANA, EVA.access.kid), [revoke(EVA, EVA.access.kid)])
     yield one("by a revoked key", revoke(EVA, EVA.access.kid), [revoke(ANA, EVA.seals[0].kid)])
     yield one("of an encryption key, which is sealed to no more", revoke(LUIS, enc_kid("divtrata/1")))
+
+
+def _rekey_vectors(log: Log) -> Iterator[Vector]:
+    """The exchange's own keys change (R-37)."""
+    new, third = key("exchange/receipt/2"), key("exchange/receipt/3")
+
+    def entry(own: SigningKey = new, use: KeyUse = KeyUse.RECEIPT, **changes: Any) -> bytes:
+        given: dict[str, Any] = {"party": "exchange", "nonce": b64u(log.keymap.root)} | changes
+        return build_key_entry(use=use, jwk=own.public.jwk, iat=NOW, possession=None, signers=[own], **given)
+
+    def change(
+        own: SigningKey = new, changes: Vector | None = None, *, by: SoftwareSigningKey = EXCHANGE_ACT, iat: int = NOW
+    ) -> bytes:
+        body = {
+            "use": "receipt", "kid": own.kid, "replaces": key("exchange/receipt").kid, "from": NOW + DAY,
+            "until": NOW + 2 * DAY,
+        }  # fmt: skip
+        return act(Act.REKEY, EXCHANGE_CREDENTIAL, body | (changes or {}), [by], iat=iat)
+
+    def one(name: str, leaf: bytes, before: Sequence[bytes] = ()) -> Vector:
+        return followed(log, "R-37", f"exchange's key: {name}", leaf, before=before)
+
+    yield one("an entry over its own root", entry())
+    yield one("an entry over another root", entry(nonce=NONCE))
+    yield one("an entry of a party", entry(party="linea"))
+    yield one("announced", change(), [entry()])
+    yield one("announced without an entry", change())
+    yield one("announced for another use than its entry's", change(), [entry(use=KeyUse.LOG)])
+    yield one("announced by another key", change(by=new), [entry()])
+    body = parse_act(change()).body.wire()
+    yield one("announced by a registrar person", REGISTRAR.sign(Act.REKEY, body), [entry()])
+    for name, changes in (
+        ("used too early", {"from": NOW + DAY - 1}),
+        ("used too late", {"from": NOW + 90 * DAY + 1, "until": NOW + 92 * DAY}),
+        ("with too short an overlap", {"until": NOW + 2 * DAY - 1}),
+        ("with too long an overlap", {"until": NOW + 91 * DAY + 1}),
+        ("in the place of a key of another use", {"replaces": key("exchange/log").kid}),
+    ):
+        yield one(name, change(new, changes), [entry()])
+    announced = [entry(), change(), entry(third)]
+    later = {"from": NOW + 2 * DAY, "until": NOW + 3 * DAY}
+    yield one("a second one while one is announced", change(third, {"replaces": new.kid}), announced)
+    for name, own, replaces in (
+        ("a second one in its place", third, new.kid),
+        ("a second one in the place of the first", third, key("exchange/receipt").kid),
+        ("announced once more", new, third.kid),
+    ):
+        yield one(name, change(own, {"replaces": replaces, **later}, iat=NOW + DAY), announced)
+    token = key("exchange/token/2")
+    at_once = {"use": "token", "replaces": key("exchange/token").kid, "from": NOW, "until": NOW}
+    yield one("a token key at once", change(token, at_once), [entry(token, KeyUse.TOKEN)])
 
 
 def seal_vectors() -> Iterator[Vector]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
 
@@ -92,6 +95,44 @@ def test_only_the_trusted_key_counts(cosigner: Cosigner) -> None:
     for lines in ((bad,), (*note.signatures, bad), (bad, *note.signatures)):
         raw = b"old 0\n\n" + SignedNote(note.text, lines).to_bytes()
         assert refused(ErrorCode.SIGNATURE_INVALID, cosigner.add_checkpoint, raw, NOW) == "forged"
+
+
+def test_a_log_that_goes_over_to_another_key_is_cosigned_by_both_and_then_by_the_new_one(
+    cosigner: Cosigner, memory: Memory
+) -> None:
+    """R-37: its operator adds the next key beside the known one, and takes the old one off when it has ended."""
+    newer = History(seed=b"\2" * 32)
+    cosigned(cosigner, LOG.request(0, 5), 5)
+    with memory.changing() as changes:
+        changes.trust_also(parse_log(newer.verifier.vkey, yearly=False))
+        changes.trust_also(parse_log(newer.verifier.vkey, yearly=False))
+    assert {one.public for one in memory.trusted()} == {LOG.verifier.public, newer.verifier.public}
+    both = parse_note(LOG.note(6)).signatures + parse_note(newer.note(6)).signatures
+    proof = LOG.request(5, 6).partition(b"\n\n")[0]
+    cosigner.add_checkpoint(proof + b"\n\n" + SignedNote(parse_note(LOG.note(6)).text, both).to_bytes(), NOW)
+    held = parse_note(memory.held(ORIGIN).note or b"")
+    assert [len(held.signed_by(key)) for key in (LOG.verifier, newer.verifier)] == [1, 1]
+    cosigned(cosigner, newer.request(6, 7), 7)
+    cosigned(cosigner, LOG.request(7, 8), 8)
+    with memory.changing() as changes:
+        changes.distrust(ORIGIN)
+        changes.trust(parse_log(newer.verifier.vkey, yearly=False))
+    assert refused(ErrorCode.SIGNATURE_INVALID, cosigner.add_checkpoint, LOG.request(8, 9), NOW) == "absent"
+    cosigned(cosigner, newer.request(8, 9), 9)
+
+
+def test_a_further_key_of_a_log_that_nobody_trusts_is_refused(memory: Memory) -> None:
+    with memory.changing() as changes:
+        other = parse_log(History("other.example/log").verifier.vkey, yearly=False)
+        refused(ErrorCode.NOT_FOUND, changes.trust_also, other)
+
+
+def test_a_file_from_before_there_were_further_keys_is_opened(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP TABLE further")
+    again = Memory.open(path)
+    assert [one.origin for one in again.trusted()] == [ORIGIN]
+    again.close()
 
 
 def test_lines_of_other_keys_are_ignored_and_not_kept(cosigner: Cosigner, memory: Memory) -> None:

@@ -27,7 +27,7 @@ from referral_api.client.audit.mirroring import find_erasures
 from referral_api.client.audit.proven import Proven
 from referral_api.client.audit.sources import RECORDS_A_CALL, HttpSource, parse_records
 from referral_api.client.session import Session
-from referral_api.client.trust import policy_of, receipt_keys
+from referral_api.client.trust import policy_of
 from referral_api.client.view import fetch_referral, role_of
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.terms import Term
@@ -35,7 +35,7 @@ from referral_api.domain.words import CredentialKind, ReferralId
 from referral_api.formats.act import RawAct, parse_act, verify_act
 from referral_api.formats.key_entry import RawKeyEntry
 from referral_api.formats.parties import EXCHANGE
-from referral_api.formats.receipt import Receipt, match_receipt, verify_receipt
+from referral_api.formats.receipt import Receipt, match_receipt, verify_exchange_receipt
 from referral_api.formats.statements import parse_keys_leaf
 from referral_api.formats.strict_json import sha256_b64u
 
@@ -258,7 +258,7 @@ def _act(session: Session, proven: Proven, leaf: Leaf, term: Term, raw: RawRecor
     verify_act(act, seal.keys, required=seal.require)
     receipt = None
     if raw.receipt is not None:
-        receipt = verify_receipt(raw.receipt, receipt_keys(session.keymap), issuer=session.profile.issuer)
+        receipt = verify_exchange_receipt(raw.receipt, session.keymap)
         match_receipt(receipt, act=act.digest, act_id=act.id, sub=act.iss, ref=act.ref, unit=act.unit)
         place = receipt.payload.log
         if (place.origin, place.index, receipt.payload.time) != (proven.head.origin, raw.index, leaf.logged_s):

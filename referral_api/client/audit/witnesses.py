@@ -14,7 +14,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from referral_api.auditlog.checkpoint import TrustPolicy, VerifiedCheckpoint, log_key, verify_checkpoint
+from referral_api.auditlog.checkpoint import TrustPolicy, VerifiedCheckpoint, verify_checkpoint
+from referral_api.auditlog.keyslog import log_keys
 from referral_api.auditlog.policy import Policy, Witness, genesis_policy
 from referral_api.auditlog.report import Check, Fault, Head
 from referral_api.auditlog.witnessing import monitoring_path
@@ -23,9 +24,7 @@ from referral_api.client.audit.proven import Proven, verify_link
 from referral_api.client.audit.public import read_public
 from referral_api.client.audit.sources import HttpSource
 from referral_api.client.session import Session
-from referral_api.client.trust import issuer_origin
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.words import KeyUse
 from referral_api.formats.statements import KeyMap
 
 FRESH_S = 3600
@@ -95,8 +94,7 @@ def standing(session: Session, policy: Policy, log: str, *, ended: bool = False)
     Raises what `Policy.trust` raises of a policy that is not for this log, and as `verify_checkpoint` and `Proven`
     where the exchange's own checkpoint is false.
     """
-    origin = issuer_origin(session.profile.issuer, log)
-    trust = policy.trust(log_key(origin, session.keymap.exchange_keys(KeyUse.LOG)[0].public))
+    trust = policy.trust(*log_keys(session.keymap, log))
     shown = {one.name: _ask(one, trust) for one in policy.witnesses if one.url is not None}
     raw_cosigned = _cosigned(session, log)
     source = HttpSource(session)
@@ -128,7 +126,7 @@ def _ask(witness: Witness, trust: TrustPolicy) -> _Shown:
     try:
         raw = read_public(f"{str(witness.url).rstrip('/')}/{monitoring_path(trust.log.name)}")
         # The witness's line must be there; others' lines are none of its business.
-        own = TrustPolicy(trust.log, (witness.key,), 1)
+        own = replace(trust, known_witnesses=(witness.key,), quorum=1)
         return _Shown(raw, verify_checkpoint(raw, own))
     except ReferralError as error:
         return _Shown(raw, error=error)

@@ -9,14 +9,16 @@ from typing import Any
 
 from referral_api import __version__
 from referral_api.domain import clocks
+from referral_api.domain.words import PROFILE
 from referral_api.formats.strict_json import b64u
 from referral_api.server.api import problems
 from referral_api.server.api.call import MAX_BODY_BYTES, MAX_HEADER_BYTES, MAX_PUT_BYTES
 from referral_api.server.service import feed
 from referral_api.server.service.exchange import Exchange
+from referral_api.server.service.limits import FAILED_CALLS_A_MINUTE, FAILURES_A_MINUTE, TOKENS_A_MINUTE
 
 
-def configuration(exchange: Exchange, contact: str) -> dict[str, Any]:
+def configuration(exchange: Exchange, contact: str, calls_a_minute: int) -> dict[str, Any]:
     """What `/.well-known/referral-configuration` says, but for the time."""
     terms = {
         urgency.value: {
@@ -40,10 +42,15 @@ def configuration(exchange: Exchange, contact: str) -> dict[str, Any]:
             "body_bytes": MAX_BODY_BYTES,
             "list": feed.MAX_LIMIT,
             "wait_s": feed.MAX_WAIT_S,
+            "calls_a_minute": calls_a_minute,
+            "tokens_a_minute": TOKENS_A_MINUTE,
+            "failed_calls_a_minute": FAILED_CALLS_A_MINUTE,
+            "failed_tokens_a_minute": FAILURES_A_MINUTE,
         },
         "clocks": terms,
         "log_origins": {"audit": exchange.origin("audit"), "keys": exchange.origin("keys")},
         "witnesses": "none" if exchange.keymap.witness_policy is None else "policy",
+        "profile": PROFILE,
         "problems": sorted(code.value for code in problems.TABLE),
         "version": __version__,
     }

@@ -13,6 +13,7 @@ from referral_api.domain.words import KeyUse
 from referral_api.formats.enrolment import Begin, Completion
 from referral_api.formats.key_entry import MAX_KEY_ENTRY_BYTES
 from referral_api.formats.parties import Party
+from referral_api.formats.strict_json import canonical
 from referral_api.server.api.call import Call, Reply, json_reply
 from referral_api.server.api.exchange import answered, text_of_member
 from referral_api.server.api.problems import REFUSALS
@@ -33,11 +34,14 @@ async def get_metadata(site: Site, _call: Call) -> Reply:
     return json_reply(oauth.server_metadata(site.exchange.issuer))
 
 
-async def get_jwks(site: Site, _call: Call) -> Reply:
-    """The exchange's public keys for tokens, receipts and log checkpoints."""
-    uses = (KeyUse.TOKEN, KeyUse.RECEIPT, KeyUse.LOG)
-    keys = [record.public for use in uses for record in site.exchange.keymap.exchange_keys(use)]
-    return json_reply(oauth.key_set(keys))
+async def get_jwks(site: Site, call: Call) -> Reply:
+    """The exchange's public keys for tokens, receipts and log checkpoints: from the announcement of each until nothing
+    counts any more that it signed, which for receipts and checkpoints is never (R-37).
+    """
+    keymap = site.exchange.keymap
+    tokens = [one.key.public for one in keymap.tenures(KeyUse.TOKEN) if call.now < one.ends_at]
+    lasting = [record.public for use in (KeyUse.RECEIPT, KeyUse.LOG) for record in keymap.exchange_keys(use)]
+    return json_reply(oauth.key_set([*tokens, *lasting]))
 
 
 async def get_configuration(site: Site, call: Call) -> Reply:
@@ -47,12 +51,17 @@ async def get_configuration(site: Site, call: Call) -> Reply:
 
 async def post_token(site: Site, call: Call) -> Reply:
     """The token endpoint (R-40)."""
-    answer = await site.issue(lambda: site.tokens.issue(call.body, call.headers, call.now))
-    if answer.credential is not None:
+    answer = site.tokens.turn_away(call.body, call.headers, call.now)
+    if answer is None:
+        answer = await site.issue(lambda: site.tokens.issue(call.body, call.headers, call.now))
+    if answer.status == 200 and answer.credential is not None:
         site.recording.count_token(answer.credential, call.now)
     elif answer.refusal in REFUSALS:
-        site.recording.count_refusal(Refusal(None, None, answer.refusal), call.now)
-    return json_reply(answer.document, status=answer.status, headers=answer.headers)
+        party = None if answer.credential is None else answer.credential.partition(".")[0]
+        site.recording.count_refusal(Refusal(party, answer.credential, answer.refusal), call.now)
+        site.refused.note(site.clock(), code=answer.refusal.value, reason="token-request")
+    # Its own headers forbid keeping it already (RFC 6749 §5.1).
+    return Reply(answer.status, canonical(answer.document), headers=answer.headers)
 
 
 async def get_ping(site: Site, call: Call) -> Reply:

@@ -1,7 +1,7 @@
 """Every failure becomes an answer here: problem documents for what was raised, and the one way to send a reply.
 
 An unexpected exception is an opaque 500 with a request id, and one log line that says where, never what. What was
-refused is noted for the log before its answer leaves (service/recording.py).
+refused is noted for the log before its answer leaves (service/recording.py), and told to the operator in a line.
 
 Must never: let an exception's text out, or record what a stranger claims to be about.
 """
@@ -33,6 +33,8 @@ async def refuse(site: Site, fault: Exception, scope: Scope, request_id: str, ca
     `call` is None where the request was refused before it was one.
     """
     refusal = _refusal_of(fault, call)
+    if refusal is not None and isinstance(fault, ReferralError):
+        site.refused.note(site.clock(), code=fault.code.value, reason=fault.facts.get("reason"))
     if refusal is not None and site.recording.is_single(refusal, int(site.clock())):
         try:
             await site.run(lambda batch: site.recording.refused(refusal, batch))
@@ -47,6 +49,9 @@ def _refusal_of(fault: Exception, call: Call | None) -> Refusal | None:
         return None
     if call is None or call.credential is None:
         return Refusal(None, None, fault.code)
+    if fault.code is ErrorCode.RATE_LIMITED:
+        # Whoever asks too often is not answered by more writing.
+        return Refusal(call.party, call.credential, fault.code)
     act = call.params.get("digest") or _digest_of_act(call)
     about = call.path if call.params.keys() & {"ref", "id", "digest"} else None
     return Refusal(call.party, call.credential, fault.code, call.params.get("ref"), act, about)

@@ -111,7 +111,10 @@ TABLE: Mapping[ErrorCode, Row] = {
     E.UNAVAILABLE: Row(503, "same", 1),
     E.INTERNAL: Row(500, "same"),
 }
-REFUSALS = frozenset(code for code, row in TABLE.items() if row.status < 429 or row.status == 431) - {E.USE_DPOP_NONCE}
+REFUSALS = frozenset(
+    {code for code, row in TABLE.items() if row.status < 429 or row.status == 431} - {E.USE_DPOP_NONCE}
+    | {E.RATE_LIMITED}
+)
 """What is the caller's to mend and is recorded (R-98): not that the exchange is busy or ill, nor a question back."""
 CLIENT_ONLY = frozenset(ErrorCode) - TABLE.keys()
 """Codes that only a client or an auditor raises; if one reached HTTP it would be a defect and shows as `internal`."""
@@ -159,7 +162,8 @@ def problem_of(
         (b"cache-control", b"no-store"),
     ]
     if row.retry_after_s is not None:
-        headers.append((b"retry-after", str(row.retry_after_s).encode("ascii")))
+        wait_s = error.facts.get("retry_after_s", row.retry_after_s) if code is error.code else row.retry_after_s
+        headers.append((b"retry-after", str(wait_s).encode("ascii")))
     if "methods" in error.facts:
         methods = set(error.facts["methods"])
         # Whatever answers GET answers HEAD (edge.py).

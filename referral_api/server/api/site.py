@@ -149,6 +149,8 @@ class Site:
     """Where this one signs, what other hosts ask for."""
     polled: dict[str, int]
     """When each party last polled; the writer takes these along with the next batch."""
+    refused: observe.Repeated = field(default_factory=lambda: observe.Repeated("refused"))
+    """What the operator reads of refusals."""
     sessions: Sessions = field(default_factory=Sessions)
     """Whose reading of the audit log is on the record."""
 
@@ -246,6 +248,8 @@ class Site:
     def _authenticate(self, call: Call) -> Caller:
         caller = self.tokens.authenticate(call.method, call.raw_path, call.headers, call.now)
         call.party, call.credential = caller.party, caller.credential
+        # Counted where it is known whose call it is, so that the record of the first one too many says so (R-46).
+        self.tokens.limits.calls.take(caller.credential, call.now)
         return caller
 
 

@@ -6,14 +6,18 @@ Must never: hold a rule of the protocol, or let a failure of one turn end the ne
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from referral_api.domain.errors import ReferralError
 from referral_api.server.api.site import Site
 from referral_api.server.service.exchange import Exchange
+from referral_api.server.service.limits import SHARE_S
+from referral_api.server.service.rekeying import LOOKED_FOR_EVERY_S, take_asked
+from referral_api.server.service.waiters import turn
 
 if TYPE_CHECKING:
     from referral_api.server.storage.notices import Notice
@@ -21,8 +25,32 @@ if TYPE_CHECKING:
 POLLS_SAVED_EVERY_S = 30
 
 
+def begin(
+    site: Site, loop: asyncio.AbstractEventLoop, keys_dir: Path, *, beside_others: bool
+) -> Sequence[asyncio.Task[None]]:
+    """Begin what goes on until `end`; with `beside_others` also what several processes over one database need."""
+    work = [
+        turn(site.waiters, partial(keep, site)),
+        turn(site.quorums, lambda _second: None),
+        keep_keys(site, keys_dir),
+    ]
+    if beside_others:
+        work += [keep_directory(site), share_limits(site)]
+    return [loop.create_task(one) for one in work]
+
+
+def end(site: Site, tasks: Sequence[asyncio.Task[None]]) -> None:
+    """End it: every poll is let go, and what was refused again is said."""
+    for task in tasks:
+        task.cancel()
+    site.waiters.close()
+    site.quorums.close()
+    site.refused.flush(site.clock(), force=True)
+
+
 def keep(site: Site, second: int) -> None:
-    """Now and then: let a batch take along what was counted and who polled."""
+    """Now and then: let a batch take along what was counted and who polled, and say what was refused again."""
+    site.refused.flush(site.clock())
     if second % POLLS_SAVED_EVERY_S == 0:
         site.recording.turn(int(site.clock()), force=bool(site.polled))
 
@@ -34,6 +62,24 @@ async def keep_directory(site: Site) -> None:
         # While the database does not answer, calls are refused on their own account.
         with suppress(ReferralError):
             await site.work(lambda: _refresh(site.exchange))
+
+
+async def share_limits(site: Site) -> None:
+    """Every SHARE_S seconds: exchange with the other processes who has come near a limit (R-46)."""
+    while True:
+        await asyncio.sleep(SHARE_S)
+        # Where the counts do not answer, each process counts alone meanwhile.
+        with suppress(ReferralError):
+            await site.work(site.tokens.limits.share)
+
+
+async def keep_keys(site: Site, keys_dir: Path) -> None:
+    """Now and then: look whether the exchange's next key is asked for, and put it on the keys log (R-37)."""
+    while True:
+        await asyncio.sleep(LOOKED_FOR_EVERY_S)
+        # Beside the lane: it waits for the writer, whose answers come over this loop.
+        with suppress(ReferralError, OSError):
+            await asyncio.to_thread(take_asked, site.exchange, site.writer, keys_dir)
 
 
 def heard(site: Site, loop: asyncio.AbstractEventLoop, notice: Notice) -> None:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from referral_api.auditlog.checkpoint import TrustPolicy, log_key, sign_checkpoint, verify_checkpoint
+from referral_api.auditlog.checkpoint import verify_checkpoint
 from referral_api.auditlog.leaf import parse_leaf
 from referral_api.auditlog.merkle import EMPTY_ROOT, Frontier
 from referral_api.auditlog.note import SignedNote, parse_note
@@ -62,12 +62,11 @@ class Adopted:
     by: str
 
 
-def authority_of_state(raw: bytes, exchange: Exchange, signers: LogSigners, logs: Iterable[str]) -> Authority:
+def authority_of_state(raw: bytes, signers: LogSigners, logs: Iterable[str]) -> Authority:
     """A predecessor's state file, of whichever of these logs it is. Raises WRITES_CLOSED as `read_state`."""
     for name in logs:
-        policy = TrustPolicy(log_key(exchange.origin(name), signers.key.public))
         try:
-            state = read_state(raw, name=name, policy=policy)
+            state = read_state(raw, name=name, policy=signers.trust(name))
         except ReferralError as error:
             if error.facts.get("reason") == "signer-origin":
                 continue
@@ -260,12 +259,11 @@ def _prepare(
         stored = logbook.latest_checkpoint(conn, log)
         if stored is not None and stored.size > authority.size:
             # Signed after what the authority knows of, and kept: it was promised too.
-            policy = TrustPolicy(log_key(exchange.origin(log), signers.key.public))
-            checkpoint = verify_checkpoint(stored.note, policy)
+            checkpoint = verify_checkpoint(stored.note, signers.trust(log))
             frontier = _edge_at(conn, log, checkpoint.size, checkpoint.root)
     _demand_newest(signers, log, frontier.size)
     claim = signers.new_claim(max(authority.fence, 0 if holder is None else holder.fence) + 1)
-    note = sign_checkpoint(exchange.origin(log), frontier.size, frontier.root(), signers.key) if frontier.size else None
+    note = signers.sign(log, frontier) if frontier.size else None
     state = SignerState(frontier, note, claim)
     return state, _draft(signers.state_dir, log, encode_slot(exchange.origin(log), state)), holder
 
@@ -288,9 +286,8 @@ def _demand_newest(signers: LogSigners, log: str, size: int) -> None:
     path = state_path(signers.state_dir, log)
     if not path.exists():
         return
-    policy = TrustPolicy(log_key(signers.origin(log), signers.key.public))
     try:
-        here = read_state(path.read_bytes(), name=log, policy=policy)
+        here = read_state(path.read_bytes(), name=log, policy=signers.trust(log))
     except ReferralError:
         return  # Damaged, or of another log or key: that is what the adoption replaces.
     if here.frontier.size > size:

@@ -56,6 +56,9 @@ class Directory(Protocol):
     def find_credential(self, credential_id: CredentialId, /) -> DirectoryCredential | None:
         """The credential as its party's statement in effect lists it."""
 
+    def find_key(self, kid: str, /) -> object | None:
+        """Something, if the keys log holds a key of this thumbprint, whoever's and whatever for."""
+
     def access_key(self, credential_id: CredentialId, now: int, /) -> PublicKey:
         """The credential's access key; raises KEY_NOT_VALID if it may not be used now (R-33)."""
 

@@ -202,6 +202,8 @@ class ReferralDecision:
             # What brought the delivery here is of another, and its head to begin with.
             return any(step.digest == act.prev for step in path_to(conn, ref, act.unit))
         viewer = policy.Viewer.SENDER if self._caller.role is Role.HOTLINE else policy.Viewer.UNIT
+        if viewer is policy.Viewer.UNIT and not policy.is_common(kind):
+            return False
         return policy.may_see(kind, viewer=viewer, own_delivery=unit in (None, self._caller.party)) and (
             act.unit is None or unit in (None, act.unit)
         )
@@ -244,6 +246,8 @@ class ReferralDecision:
             return fold.open_deliveries(event)
         if event.act is Act.ACK:
             self._check_ack(batch.tx)
+        if event.act is Act.REWRAP:
+            self._check_rewrap(batch.tx)
         if event.act is Act.TRANSFER:
             self._check_unit(event.targets[0][0])
         changed = fold.judge(event, situation.deliveries, prev_known=situation.prev_known)
@@ -273,16 +277,28 @@ class ReferralDecision:
 
     def _check_ack(self, conn: Connection) -> None:
         """R-69: an acknowledgement names the act that brought the bundle to this unit, and that bundle's digest."""
-        act = self._checked.act
-        body: Any = act.body
-        brought = queries.find_act_by_digest(conn, body.submit)
-        if brought is None or brought.ref != act.ref or brought.outcome != "accepted":
-            raise ReferralError(ErrorCode.DIGEST_MISMATCH, reason="submit")
-        added = brought.act in ADDS_BUNDLE and brought.unit in (None, act.unit)
-        if not added and brought.digest != brought_by(conn, str(act.ref), str(act.unit)):
-            raise ReferralError(ErrorCode.DIGEST_MISMATCH, reason="submit")
+        body: Any = self._checked.act.body
+        self._check_brought(conn, body.submit, ADDS_BUNDLE, "submit")
         if queries.sealed_digest(conn, body.submit) != body.bundle:
             raise ReferralError(ErrorCode.DIGEST_MISMATCH, reason="bundle")
+
+    def _check_rewrap(self, conn: Connection) -> None:
+        """R-28: it names what brought a bundle to this unit, and is sealed to keys of this unit alone."""
+        body: Any = self._checked.act.body
+        self._check_brought(conn, body.original, frozenset({Act.SUPPLEMENT}), "original")
+        sealed = self._checked.sealed
+        if sealed is None or any(address.party != self._caller.party for address in sealed.routing.to):
+            raise ReferralError(ErrorCode.RECIPIENT_MISMATCH, reason="addressees")
+
+    def _check_brought(self, conn: Connection, digest: str, adds: frozenset[Act], reason: str) -> None:
+        """That an act brought this unit its bundle, or a further one as acts of these kinds do."""
+        act = self._checked.act
+        brought = queries.find_act_by_digest(conn, digest)
+        if brought is None or brought.ref != act.ref or brought.outcome != "accepted":
+            raise ReferralError(ErrorCode.DIGEST_MISMATCH, reason=reason)
+        added = brought.act in adds and brought.unit in (None, act.unit)
+        if not added and brought.digest != brought_by(conn, str(act.ref), str(act.unit)):
+            raise ReferralError(ErrorCode.DIGEST_MISMATCH, reason=reason)
 
     def _store_refused(self, batch: Batch, situation: Situation, refusal: ReferralError) -> Done[Accepted]:
         """A final refusal: act, leaf and signed receipt; no state changes and the id is used up (R-17)."""

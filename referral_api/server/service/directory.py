@@ -210,18 +210,35 @@ def _recover(tx: Transaction, keymap: KeyMap, act: RawAct, body: ApproveStatemen
 
 
 def _object(tx: Transaction, keymap: KeyMap, act: RawAct, body: Object, signer: Credential, now: int) -> Effects:
-    """An objection to what is pending on the log, or by a registrar person to what waits in an enrolment (R-32 c)."""
+    """An objection to what is pending on the log, or to what waits in an enrolment for whoever objects (R-32 c)."""
     if any(pending.digest == body.statement for pending in keymap.pending()):
         return _alone(tx, keymap, act, now)
-    # Only a registrar person may void what is not on the log; to anybody else it is not there.
-    is_registrar, since = signer.role is Role.REGISTRAR, now - ENROLMENT_LIFE_S
-    held = enrolments.enrolments_in(tx, EnrolmentState.COMPLETED, since=since) if is_registrar else ()
-    waiting = _find_held(held, body.statement)
-    if waiting is None:
+    stored = _find_objectionable(tx, keymap, body.statement, signer, now)
+    if stored is None:
         return _alone(tx, keymap, act, now)
     # Its keys never reach the log, so the objection has nothing to void there: it stands in the audit log alone.
-    _become(tx, waiting.stored, EnrolmentState.VOID, now)
+    _become(tx, stored, EnrolmentState.VOID, now)
     return Effects((), (), keymap)
+
+
+def _find_objectionable(
+    tx: Transaction, keymap: KeyMap, named: str, signer: Credential, now: int
+) -> StoredEnrolment | None:
+    """The enrolment that is meant, by its invitation's nonce or its statement's digest, if it is this person's turn.
+
+    Anybody else it is not there for.
+    """
+    is_registrar = signer.role is Role.REGISTRAR
+    invitation = enrolments.find_invitation(tx, named)
+    if invitation is not None:
+        stored = None if invitation.enrolment is None else enrolments.find_enrolment(tx, invitation.enrolment)
+        turn = None if stored is None else turn_of(keymap, stored, now)
+        if turn is Turn.KEYHOLDER and stored is not None:
+            return stored if signer.keyholder and signer.party == stored.party else None
+        return stored if turn is Turn.REGISTRAR and is_registrar else None
+    held = enrolments.enrolments_in(tx, EnrolmentState.COMPLETED, since=now - ENROLMENT_LIFE_S) if is_registrar else ()
+    waiting = _find_held(held, named)
+    return None if waiting is None else waiting.stored
 
 
 def _find_held(found: Iterable[StoredEnrolment], statement: str) -> Waiting | None:

@@ -94,7 +94,7 @@ class Erasure:
                 "basis": self._basis,
                 "states": list(states),
             },
-            signers=[exchange.act_key],
+            signers=exchange.keyring.act_signers(batch.now),
         )
         return parse_act(raw)
 

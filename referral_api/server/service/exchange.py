@@ -14,14 +14,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from referral_api.auditlog.checkpoint import TrustPolicy, log_key, parse_checkpoint
+from referral_api.auditlog.checkpoint import TrustPolicy, parse_checkpoint
+from referral_api.auditlog.keyslog import log_keys
 from referral_api.auditlog.note import parse_note
 from referral_api.auditlog.policy import Policy
 from referral_api.domain.errors import ReferralError
 from referral_api.domain.terms import Term
-from referral_api.domain.words import CredentialId, KeyUse, PartyId
-from referral_api.formats.keys import SigningKey
+from referral_api.domain.words import CredentialId, PartyId
 from referral_api.formats.statements import KeyMap
+from referral_api.server.service.keyring import Keyring
 from referral_api.server.storage import logbook
 from referral_api.server.storage.database import Connection, Database
 from referral_api.server.storage.logbook import KEYS, StoredCheckpoint
@@ -107,8 +108,8 @@ class Exchange:
     """The credential under which the exchange signs its own acts."""
     database: Database
     directory: Directory
-    receipt_key: SigningKey
-    act_key: SigningKey
+    keyring: Keyring
+    """With which of its keys the exchange signs at a time."""
     token_bytes: Callable[[int], bytes]
     signed: Callable[[str], SignedCheckpoint | None]
     """What the log's signer has signed last, in whichever process of this host."""
@@ -131,9 +132,8 @@ class Exchange:
         return self.origin(term.log)
 
     def trust(self, log: str) -> TrustPolicy:
-        """The log's key and the witnesses of the genesis act, whose quorum every client asks for (R-101)."""
-        key = self.keymap.exchange_keys(KeyUse.LOG)[0].public
-        return self.policy.trust(log_key(self.origin(log), key))
+        """The log's keys and the witnesses of the genesis act, whose quorum every client asks for (R-101)."""
+        return self.policy.trust(*log_keys(self.keymap, log))
 
     def newest_witnessed(self, conn: Connection, log: str, *, provable: bool = False) -> tuple[int, bytes] | None:
         """Size and note of the newest checkpoint that a quorum has cosigned; None where there is none, or no policy.

@@ -56,7 +56,7 @@ def genesis(
         "witness_policy": stated,
         "registrars_required": registrars_required,
     }
-    return _exchange_act(issuer, Act.GENESIS, body, keys[KeyUse.ACT], token_bytes, now)
+    return exchange_act(issuer, Act.GENESIS, body, [keys[KeyUse.ACT]], token_bytes, now)
 
 
 class Founding:
@@ -82,7 +82,7 @@ def exchange_signs(
 
     Raises what the decision raises; a final refusal is raised with its own code.
     """
-    raw = _exchange_act(exchange.issuer, act, body, exchange.act_key, exchange.token_bytes, now)
+    raw = exchange_act(exchange.issuer, act, body, exchange.keyring.act_signers(now), exchange.token_bytes, now)
     checked = Checked(parse_act(raw), None, None, exchange.keymap.size)
     committed = writer.run(DirectoryDecision(exchange, checked, None))
     if committed.result.code is not None:
@@ -90,10 +90,15 @@ def exchange_signs(
     return committed
 
 
-def _exchange_act(
-    issuer: str, act: Act, body: Mapping[str, Any], key: SigningKey, token_bytes: Callable[[int], bytes], now: int
+def exchange_act(
+    issuer: str,
+    act: Act,
+    body: Mapping[str, Any],
+    signers: Sequence[SigningKey],
+    token_bytes: Callable[[int], bytes],
+    now: int,
 ) -> bytes:
-    signers: Sequence[SigningKey] = [key]
+    """One directory act of the exchange, signed."""
     return build_act(
         act_id=str(uuid.UUID(bytes=token_bytes(16), version=4)),
         iss=EXCHANGE_CREDENTIAL,

@@ -15,7 +15,7 @@ from referral_api.auditlog.records import Retrieved
 from referral_api.domain import lifecycle, policy
 from referral_api.domain.errors import ErrorCode
 from referral_api.domain.fold import Delivery, Event
-from referral_api.domain.words import Act, State
+from referral_api.domain.words import Act, KeyUse, State
 from referral_api.formats.act import RawAct
 from referral_api.formats.bundle import SealedBundle
 from referral_api.formats.receipt import build_receipt
@@ -54,7 +54,7 @@ def store(batch: Batch, exchange: Exchange, entry: Entry) -> tuple[Place, str]:
         states=[(d.unit, d.state.value, d.head) for d in entry.states],
         origin=exchange.origin(place.log),
         index=place.index,
-        signer=exchange.receipt_key,
+        signer=exchange.keyring.signer(KeyUse.RECEIPT, batch.now),
     ).decode("ascii")
     stored = act_row(act, place, receipt, code=entry.code, carrier=entry.carrier, received_at=batch.now)
     queries.insert_act(batch.tx, stored)

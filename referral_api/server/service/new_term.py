@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from referral_api.auditlog.checkpoint import VerifiedCheckpoint, sign_checkpoint, verify_checkpoint
+from referral_api.auditlog.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from referral_api.auditlog.leaf import parse_leaf
 from referral_api.auditlog.merkle import leaf_hash
 from referral_api.auditlog.note import parse_note
@@ -123,7 +123,7 @@ def begin(exchange: Exchange, signers: LogSigners, batch: Batch, opening: Openin
     origin = exchange.origin(lost.log)
     previous = TreeHead(origin=origin, size=vouched.head.size, root=b64u(vouched.head.root))
     kept = TreeHead(origin=origin, size=edge.size, root=b64u(edge.root()))
-    kid = exchange.keymap.exchange_keys(KeyUse.LOG)[0].kid
+    kid = exchange.keymap.keys_in_use(KeyUse.LOG, batch.now)[0].kid
     salts = [encode_salt(exchange.token_bytes(16)) for _ in range(2)]
     batch.record(LogGenesis(t=batch.now, salt=salts[0], origin=exchange.origin(after.log), kid=kid, previous=previous))
     batch.record(LogLost(t=batch.now, salt=salts[1], kept=kept, signed=signed, authority=vouched.authority))
@@ -132,8 +132,7 @@ def begin(exchange: Exchange, signers: LogSigners, batch: Batch, opening: Openin
     if edge.size:
         # What is held is a beginning of what was signed. Without a signature at its very end, leaves behind the last
         # checkpoint that came back could be proved to nobody; with it, whoever has the lost leaves can convict a liar.
-        held = sign_checkpoint(origin, edge.size, edge.root(), signers.key)
-        logbook.save_checkpoint(batch.tx, lost.log, edge.size, held, now)
+        logbook.save_checkpoint(batch.tx, lost.log, edge.size, signers.sign(lost.log, edge), now)
     batch.now, batch.term = max(now, batch.now), term_of(after.log, max(now, batch.now))
     witnesses = tuple(sorted(vouched.head.witnesses()))
     return Opened(lost.log, after.log, edge.size, signed - edge.size, vouched.head.size, witnesses)

@@ -37,7 +37,7 @@ def begin_term(exchange: Exchange, batch: Batch) -> None:
         return
     older = [name for name in batch.heads if name.startswith("audit/") and name < log and batch.next_index(name)]
     previous = _close(exchange, batch, max(older), log) if older else None
-    key = exchange.keymap.exchange_keys(KeyUse.LOG)[0]
+    key = exchange.keymap.keys_in_use(KeyUse.LOG, batch.now)[0]
     salt = encode_salt(exchange.token_bytes(16))
     batch.record(LogGenesis(t=batch.now, salt=salt, origin=exchange.origin(log), kid=key.kid, previous=previous))
 

@@ -30,11 +30,12 @@ from joserfc.jwk import ECKey, OKPKey, import_key
 from joserfc.jws import JWSRegistry
 
 from referral_api.domain.errors import ReferralError
-from referral_api.domain.words import CredentialId, Kid
-from referral_api.formats.keys import Alg, PublicKey, SigningKey, signing_key
+from referral_api.domain.words import CredentialId, KeyUse, Kid
+from referral_api.formats.keys import Alg, PublicKey, signing_key
 from referral_api.formats.strict_json import b64u, canonical, parse
 from referral_api.server.service.callers import Directory, DirectoryCredential
 from referral_api.server.service.proofs import PROCESS_SKEW_S, PROOF_ALGS, is_seconds, parse_compact
+from referral_api.server.service.token_keys import TokenKeys
 
 TOKEN_S = 300
 """How long an access token lives."""
@@ -47,10 +48,10 @@ GRANT = "client_credentials"
 AUTH_METHOD = "private_key_jwt"
 TOKEN_PATH = "/oauth/token"
 
-_MAX_ASSERTION_BYTES = 8192
+MAX_ASSERTION_BYTES = 8192
 _ASSERTION_TYPES = ("JWT", "client-authentication+jwt")
 _ASSERTION_ALGS = PROOF_ALGS
-_UNREADABLE = f"The assertion is not a compact JWS over a JSON object, of {_MAX_ASSERTION_BYTES} characters at most."
+_UNREADABLE = f"The assertion is not a compact JWS over a JSON object, of {MAX_ASSERTION_BYTES} characters at most."
 _UNPROVED = "Client authentication failed."
 
 
@@ -71,7 +72,7 @@ class TokenIssuer:
 
     issuer: str
     api_url: str
-    token_key: SigningKey
+    token_keys: TokenKeys
     directory: Callable[[], Directory]
     decoys: Mapping[Alg, PublicKey]
     """A key of each algorithm that stands in for whatever does not fit: its work is done and always fails."""
@@ -138,7 +139,7 @@ def joserfc_key(key: PublicKey) -> OKPKey | ECKey:
 def one_algorithm(alg: Alg) -> JWSRegistry:
     """Joserfc's rules for a JWT of one algorithm; members of the header that mean nothing here are ignored."""
     registry = JWSRegistry(algorithms=[alg.value], strict_check_header=False)
-    registry.max_header_length = registry.max_payload_length = _MAX_ASSERTION_BYTES
+    registry.max_header_length = registry.max_payload_length = MAX_ASSERTION_BYTES
     return registry
 
 
@@ -213,13 +214,13 @@ class _Assertion(JWTBearerClientAssertion):  # type: ignore[misc]
     def extract_assertion(self, assertion: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """Read strictly what Authlib would read with the last duplicate winning; form alone is judged."""
         try:
-            compact = parse_compact(assertion.encode("utf-8")[: _MAX_ASSERTION_BYTES + 1])
+            compact = parse_compact(assertion.encode("utf-8")[: MAX_ASSERTION_BYTES + 1])
             header, claims = (
-                parse(part, max_bytes=_MAX_ASSERTION_BYTES, floats=True) for part in (compact.header, compact.payload)
+                parse(part, max_bytes=MAX_ASSERTION_BYTES, floats=True) for part in (compact.header, compact.payload)
             )
         except ReferralError:
             _refuse(_UNREADABLE)
-        if len(assertion) > _MAX_ASSERTION_BYTES or not isinstance(header, dict) or not isinstance(claims, dict):
+        if len(assertion) > MAX_ASSERTION_BYTES or not isinstance(header, dict) or not isinstance(claims, dict):
             _refuse(_UNREADABLE)
         if header.get("typ", "JWT") not in _ASSERTION_TYPES or not _JOSE_EXTENSIONS.isdisjoint(header):
             _refuse("The assertion's header is not that of a client assertion.")
@@ -287,7 +288,7 @@ class _Generator(JWTBearerTokenGenerator):  # type: ignore[misc]
     """DPoP-bound `at+jwt` of five minutes. Signed through `SigningKey`, so that the key may live in an HSM."""
 
     def __init__(self, exchange: _Exchange) -> None:
-        super().__init__(exchange.issuer.issuer, alg=exchange.issuer.token_key.alg.value, expires_generator=TOKEN_S)
+        super().__init__(exchange.issuer.issuer, alg=Alg.ED25519.value, expires_generator=TOKEN_S)
         self._exchange = exchange
 
     def generate(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -319,7 +320,7 @@ class _Generator(JWTBearerTokenGenerator):  # type: ignore[misc]
             "access_kid": key.kid,
             "cnf": {"jkt": self._exchange.jkt},
         }
-        signer = self._exchange.issuer.token_key
+        signer = self._exchange.issuer.token_keys.signer(KeyUse.TOKEN, now)
         header = {"alg": signer.alg.value, "kid": signer.kid, "typ": "at+jwt"}
         signing_input = f"{b64u(canonical(header))}.{b64u(canonical(claims))}"
         return f"{signing_input}.{b64u(signer.sign(signing_input.encode('ascii')))}"

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from time import monotonic
 
 from referral_api.auditlog.checkpoint import Checkpoint, TrustPolicy, verify_checkpoint
-from referral_api.auditlog.note import VerifierKey
 from referral_api.auditlog.policy import Policy
 from referral_api.auditlog.witnessing import monitoring_path
 from referral_api.domain.errors import ErrorCode, ReferralError
@@ -27,10 +27,10 @@ ALL_S = 10.0
 """How long the start waits for all witnesses together."""
 
 
-def promised(policy: Policy, logs: Mapping[str, VerifierKey]) -> dict[str, list[tuple[int, bytes]]]:
+def promised(policy: Policy, logs: Mapping[str, TrustPolicy]) -> dict[str, list[tuple[int, bytes]]]:
     """What the witnesses that answer have cosigned last of these logs, for the start-up gate: sizes and roots by log.
 
-    Only what the log's own key and the witness's have signed counts: nobody can close an exchange by making up a size.
+    Only what a key of the log and the witness's have signed counts: nobody can close an exchange by making up a size.
     A witness that is away, or shows nothing, or not in time, says nothing. Returns after ALL_S seconds at the latest.
     """
     heard: list[tuple[str, Checkpoint]] = []
@@ -56,13 +56,13 @@ def promised(policy: Policy, logs: Mapping[str, VerifierKey]) -> dict[str, list[
 
 
 def _ask(
-    outside: Outside, post: Post, logs: Mapping[str, VerifierKey], hear: Callable[[str, Checkpoint], None]
+    outside: Outside, post: Post, logs: Mapping[str, TrustPolicy], hear: Callable[[str, Checkpoint], None]
 ) -> None:
-    for log, key in logs.items():
+    for log, trust in logs.items():
         try:
-            answer = outside.call("GET", f"{post.url.rstrip('/')}/{monitoring_path(key.name)}")
+            answer = outside.call("GET", f"{post.url.rstrip('/')}/{monitoring_path(trust.log.name)}")
             if answer.status == 200:
-                hear(log, verify_checkpoint(answer.body, TrustPolicy(key, post.keys, 1)))
+                hear(log, verify_checkpoint(answer.body, replace(trust, known_witnesses=post.keys, quorum=1)))
         except ReferralError as error:
             if error.code is ErrorCode.UNREACHABLE:
                 return

@@ -22,12 +22,12 @@ from referral_api.auditlog.records import Reconciled, Retrieved, TreeHead, encod
 from referral_api.domain import fold
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.terms import Term
-from referral_api.domain.words import Act, KeyUse, Role
+from referral_api.domain.words import Act, Role
 from referral_api.formats.act import RawAct, parse_act
 from referral_api.formats.bodies import sealed_of
 from referral_api.formats.directory_bodies import Invite
 from referral_api.formats.parties import EXCHANGE
-from referral_api.formats.receipt import Receipt, verify_receipt
+from referral_api.formats.receipt import Receipt, verify_exchange_receipt
 from referral_api.formats.strict_json import b64u
 from referral_api.server.service import enrolment, new_term, new_year
 from referral_api.server.service.batch import Batch, Done, Place
@@ -299,8 +299,7 @@ class Reconciliation:
         if behind.receipt is None:
             raise ReferralError(ErrorCode.NOT_FOUND, what="receipt")
         keymap = batch.keymap or self._exchange.keymap
-        keys = {one.kid: one.public for one in keymap.exchange_keys(KeyUse.RECEIPT)}
-        receipt = verify_receipt(behind.receipt, keys, issuer=self._exchange.issuer)
+        receipt = verify_exchange_receipt(behind.receipt, keymap)
         queries.insert_act(batch.tx, _stored(place, act, behind, receipt))
         sealed = sealed_of(act.body)
         if not receipt.accepted:

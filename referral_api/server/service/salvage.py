@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from referral_api.auditlog.checkpoint import Checkpoint, TrustPolicy, log_key, verify_checkpoint
+from referral_api.auditlog.checkpoint import Checkpoint, TrustPolicy, verify_checkpoint
 from referral_api.auditlog.leaf import Leaf, LeafKind, encode_leaf, leaf_of, parse_leaf
 from referral_api.auditlog.losses import LEAVES_TO_TELL, LostLog, read_lost
 from referral_api.auditlog.note import MAX_NOTE_BYTES
@@ -24,9 +24,9 @@ from referral_api.auditlog.records import leaf_of_record, parse_record
 from referral_api.auditlog.tiles import ENTRIES, TILE_WIDTH, TileName, parse_entries
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.terms import Term
-from referral_api.domain.words import Act, KeyUse
+from referral_api.domain.words import Act
 from referral_api.formats.act import parse_act
-from referral_api.formats.receipt import match_receipt, verify_receipt
+from referral_api.formats.receipt import match_receipt, verify_exchange_receipt
 from referral_api.formats.strict_json import malformed, parse
 from referral_api.outside import read_handed
 from referral_api.server.service.exchange import Exchange
@@ -120,8 +120,7 @@ class Salvager:
         except (KeyError, TypeError, AttributeError):
             raise malformed("members") from None
         parsed = parse_act(act)
-        keys = {one.kid: one.public for one in self._exchange.keymap.exchange_keys(KeyUse.RECEIPT)}
-        said = verify_receipt(receipt, keys, issuer=self._exchange.issuer)
+        said = verify_exchange_receipt(receipt, self._exchange.keymap)
         match_receipt(said, act=parsed.digest, act_id=parsed.id, sub=parsed.iss, ref=parsed.ref, unit=parsed.unit)
         log = said.payload.log.origin.rpartition("/v1/log/")[2]
         leaf = encode_leaf(leaf_of(act, _kind_of(parsed.act), said.payload.time))
@@ -168,13 +167,12 @@ class Salvager:
         """The leaf that a record must have had: an act's time is its receipt's."""
         if behind.receipt is None:
             return encode_leaf(leaf_of_record(parse_record(behind.record), behind.record))
-        keys = {one.kid: one.public for one in self._exchange.keymap.exchange_keys(KeyUse.RECEIPT)}
-        said = verify_receipt(behind.receipt, keys, issuer=self._exchange.issuer)
+        said = verify_exchange_receipt(behind.receipt, self._exchange.keymap)
         kind = _kind_of(parse_act(behind.record).act)
         return encode_leaf(Leaf(leaf_of(behind.record, kind, 0).digest, kind, said.payload.time))
 
     def _policy(self, log: str) -> TrustPolicy:
-        return TrustPolicy(log_key(self._exchange.origin(log), self._signers.key.public))
+        return self._signers.trust(log)
 
 
 def _kind_of(act: Act) -> LeafKind:

@@ -5,30 +5,29 @@ expires, while the directory is asked at every call, so that a removed credentia
 once.
 
 Must never: believe a token's word about rights (role, kind and keyholder come from the directory), accept a token
-without its proof, count failures of callers who have not proved a key against the credential they name, or read a
-clock.
+without its proof, let failures of callers who have not proved a key end anything but their own calls (limits.py), or
+read a clock.
 
-Implements: R-40 to R-45; RFC 9449 §5, §7; RFC 9068 §4; design §7.
+Implements: R-40 to R-47; RFC 9449 §5, §7; RFC 9068 §4; design §7.
 """
 
 from __future__ import annotations
 
 import hashlib
 import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Never, TypeAlias
-from urllib.parse import parse_qsl
 
 from joserfc import jwt
 from joserfc.errors import JoseError
 
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import CredentialId, Kid
-from referral_api.formats.keys import Alg, PublicKey, SigningKey
+from referral_api.formats.keys import Alg, SigningKey
 from referral_api.formats.strict_json import b64u, parse
 from referral_api.server.service.callers import Caller, Directory, DirectoryCredential
+from referral_api.server.service.limits import TOKENS_A_MINUTE, Limits, rate_limited
 from referral_api.server.service.oauth import (
     TOKEN_PATH,
     TOKEN_S,
@@ -46,6 +45,8 @@ from referral_api.server.service.proofs import (
     parse_compact,
 )
 from referral_api.server.service.replay import ReplayStore
+from referral_api.server.service.token_form import Claimed, FormError, read_claimed, read_form
+from referral_api.server.service.token_keys import OneTokenKey, TokenKeys
 
 __all__ = ["Caller", "Headers", "TokenAnswer", "TokenService", "challenge_headers"]
 
@@ -53,11 +54,8 @@ Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
 """ASGI header pairs, names in lower case, values as received."""
 
 MAX_TOKEN_BYTES = 4096
-MAX_FORM_BYTES = 16_384
-TOKENS_A_MINUTE = 20
-_FORM_FIELDS = 20
-_FORM_TYPE = b"application/x-www-form-urlencoded"
 _NO_STORE = ((b"cache-control", b"no-store"), (b"pragma", b"no-cache"))
+_TOO_OFTEN = f"Too often in this name: wait as long as Retry-After says. {TOKENS_A_MINUTE} tokens a minute are enough."
 _ALGS = f'algs="{" ".join(alg.value for alg in PROOF_ALGS)}"'
 
 
@@ -68,12 +66,12 @@ class TokenAnswer(NamedTuple):
     headers: tuple[tuple[bytes, bytes], ...]
     document: dict[str, Any]
     credential: str | None = None
-    """Whose token it is."""
+    """Whose token it is, or who has had too many."""
 
     @property
     def refusal(self) -> ErrorCode | None:
         """Why there is none, in the exchange's own words."""
-        error = str(self.document.get("error", "")).replace("_", "-")
+        error = str(self.document.get("error", ""))
         if self.status < 400:
             return None
         return ErrorCode(error) if error in set(ErrorCode) else _REFUSALS.get(self.status, ErrorCode.MALFORMED)
@@ -91,6 +89,7 @@ class _Session:
     jkt: Kid
     expires_at: int
     ath: str
+    token_kid: str
     seen: DirectoryCredential | None = None
     caller: Caller | None = None
 
@@ -103,54 +102,77 @@ class TokenService:
         *,
         issuer: str,
         token_key: SigningKey,
-        earlier_token_keys: Sequence[PublicKey] = (),
+        keys: TokenKeys | None = None,
         directory: Callable[[], Directory],
         replay: ReplayStore,
+        limits: Limits,
     ) -> None:
         """`issuer` is the public base URL of the exchange, the same in every process and in the keys log.
 
-        `earlier_token_keys` still verify: tokens of a key that was just replaced live five minutes more.
+        What all processes share is derived from `token_key`; `keys` says which sign and verify (None: this one).
         """
         if token_key.alg is not Alg.ED25519:
             # The secret below is the same in every process only because Ed25519 signs deterministically.
             raise ValueError("the token key is an Ed25519 key")
         self._issuer = issuer.rstrip("/")
         self._api_url = self._issuer + "/v1"
-        self._directory = directory
-        self._replay = replay
+        self._directory, self._replay = directory, replay
+        self._keys = keys or OneTokenKey(token_key)
         # A signing input of a JWS holds one full stop and no blank, so this text is never one.
         secret = hashlib.sha256(token_key.sign(b"referral-1 secret of the token service")).digest()
         self._proofs = ProofReader(self._issuer, Nonces(secret), replay.epoch)
         self._tokens = TokenIssuer(
             issuer=self._issuer,
             api_url=self._api_url,
-            token_key=token_key,
+            token_keys=self._keys,
             directory=directory,
             decoys=TokenIssuer.make_decoys(secret),
         )
-        self._verifiers = {key.kid: joserfc_key(key) for key in (token_key.public, *earlier_token_keys)}
         self._sessions: dict[bytes, _Session] = {}
         self._sessions_lock = threading.Lock()
-        self._quota = _Quota(TOKENS_A_MINUTE, 60)
+        self.limits = limits
+
+    def turn_away(self, body: bytes, headers: Headers, now: int) -> TokenAnswer | None:
+        """A 429 for a token request that is certain to fail in a name that has failed too often (R-47), else None.
+
+        Only who names no key of the exchange is certain to fail; whoever names the right one is looked at. Costs
+        nothing while nobody has failed too often, and a look at the form while somebody has: it may run on the event
+        loop, so that whoever floods never stands in the token desk's queue before those who have their keys.
+        """
+        if not self.limits.is_failing(now):
+            return None
+        try:
+            claimed = read_claimed(read_form(body, headers))
+        except FormError:
+            return None
+        if self._names_a_key(claimed, now) or not self.limits.turns_away(claimed.name, now):
+            return None
+        return _oauth_refusal(rate_limited(now), now)
 
     def issue(self, body: bytes, headers: Headers, now: int) -> TokenAnswer:
         """Answer `POST /oauth/token` (R-40, R-41): never raises for anything that a client can send.
 
         Blocks for the replay store, which on one machine is a disk sync; call it off the event loop.
         """
+        fields = list(headers)
         try:
-            return self._issue(body, headers, now)
-        except _FormError as error:
+            form = read_form(body, fields)
+        except FormError as error:
             return _oauth_error(400, "invalid_request", error.description, now)
-        except ReferralError as error:
-            return _oauth_refusal(error, now)
+        answer = self._issue(form, fields, now)
+        is_failure = answer.status == 401 or answer.document.get("error") == "invalid_dpop_proof"
+        if is_failure and self.limits.failed(read_claimed(form).name, now):
+            return _oauth_refusal(rate_limited(now), now)
+        return answer
 
     def authenticate(self, method: str, path: str, headers: Headers, now: int) -> Caller:
         """The caller of one API call (R-42); `path` as received, percent-encoded, without query.
 
         Raises INVALID_TOKEN with `reason` `missing`, `scheme`, `doubled`, `malformed`, `signature`, `claims`,
         `expired`, `credential` or `key`; INVALID_DPOP_PROOF with `reason` `missing`, `doubled`, `binding`, `replayed`
-        or those of `ProofReader.verify_proof`; USE_DPOP_NONCE (`skew_s`, `nonce`); REPLAY_STORE_UNAVAILABLE.
+        or those of `ProofReader.verify_proof`; USE_DPOP_NONCE (`skew_s`, `nonce`); REPLAY_STORE_UNAVAILABLE;
+        RATE_LIMITED (`retry_after_s`; R-46): this credential's calls are over for this minute, or its token has come
+        too often without its proof (R-47).
         """
         authorization = proof_text = None
         for name, value in headers:
@@ -168,31 +190,51 @@ class TokenService:
         if scheme.lower() != b"dpop":
             _refuse_token("scheme")
         session = self._session(token.strip(b" "), now)
-        caller = self._caller(session, now)
+        self.limits.calls.check(session.credential, now)
+        try:
+            caller = self._caller(session, now)
+            self._prove(proof_text, session, method, path, now)
+        except ReferralError as error:
+            if error.code in (ErrorCode.INVALID_TOKEN, ErrorCode.INVALID_DPOP_PROOF):
+                self.limits.failed_calls.take(session.credential, now)
+            raise
+        return caller
+
+    def _prove(self, proof_text: bytes | None, session: _Session, method: str, path: str, now: int) -> None:
+        """That whoever calls holds the key that the token is bound to, for this call."""
         if proof_text is None:
             raise ReferralError(ErrorCode.INVALID_DPOP_PROOF, reason="missing")
         proof = self._proofs.verify_proof(proof_text, method, path, now, ath=session.ath)
         if proof.jkt != session.jkt:
             raise ReferralError(ErrorCode.INVALID_DPOP_PROOF, reason="binding")
         self._claim_proof(proof, now)
-        return caller
 
-    def _issue(self, body: bytes, headers: Headers, now: int) -> TokenAnswer:
-        fields = list(headers)
-        form = _read_form(body, fields)
-        proofs = [value for name, value in fields if name == b"dpop"]
+    def _issue(self, form: Mapping[str, str], headers: Sequence[tuple[bytes, bytes]], now: int) -> TokenAnswer:
+        proved: list[CredentialId] = []
+        try:
+            return self._granted(form, headers, proved, now)
+        except ReferralError as error:
+            answer = _oauth_refusal(error, now)
+            return answer._replace(credential=proved[0]) if proved else answer
+
+    def _granted(
+        self, form: Mapping[str, str], headers: Sequence[tuple[bytes, bytes]], proved: list[CredentialId], now: int
+    ) -> TokenAnswer:
+        """What Authlib's grant answers. `proved` gets the credential once it has proved its key, as only it can."""
+        proofs = [value for name, value in headers if name == b"dpop"]
         if len(proofs) != 1:
             raise ReferralError(ErrorCode.INVALID_DPOP_PROOF, reason="doubled" if proofs else "missing")
         proof = self._proofs.verify_proof(proofs[0], "POST", TOKEN_PATH, now, ath=None)
 
-        proved: list[CredentialId] = []
-
         def claim(credential: CredentialId, use: bytes, until: int) -> None:
-            # Only a caller that has proved its key comes here: nobody can fill the store or use up another's quota.
-            self._quota.take(credential, now)
+            # Only an assertion under the credential's own key comes here, and counts only once: nobody can fill the
+            # store, or use up another's tokens by sending again what was overheard.
+            self.limits.tokens.check(credential, now)
             self._claim_proof(proof, now)
             self._replay.claim_assertion(use, until, now)
             proved.append(credential)
+            if not self.limits.tokens.take(credential, now):
+                raise rate_limited(now)
 
         answer = self._tokens.answer(form, proof.jkt, claim, now)
         if answer.status == 200:
@@ -206,6 +248,19 @@ class TokenService:
             if error.code is ErrorCode.USE_DPOP_NONCE:
                 raise self._proofs.ask_for_nonce(proof.issued_at, now) from None
             raise
+
+    def _names_a_key(self, claimed: Claimed, now: int) -> bool:
+        """Whether there is this credential and this is the key that it authenticates with.
+
+        The key is looked for first: who knows none of ours learns nothing about names by how long this takes.
+        """
+        directory = self._directory()
+        if directory.find_key(claimed.kid) is None:
+            return False
+        try:
+            return directory.access_key(CredentialId(claimed.name), now).kid == claimed.kid
+        except ReferralError:
+            return False
 
     def _caller(self, session: _Session, now: int) -> Caller:
         """What the directory says at this call (R-45)."""
@@ -236,6 +291,8 @@ class TokenService:
                 self._sessions[digest] = session
         if now >= session.expires_at:
             _refuse_token("expired")
+        if self._keys.verifier(session.token_kid, now) is None:
+            _refuse_token("signature")  # Its key has ended (R-37), perhaps because somebody else has it.
         return session
 
     def _verified(self, token: bytes, digest: bytes, now: int) -> _Session:
@@ -250,11 +307,11 @@ class TokenService:
         if not isinstance(header, dict) or header.keys() != {"alg", "kid", "typ"}:
             _refuse_token("malformed")
         kid = header["kid"]
-        verifier = self._verifiers.get(Kid(kid)) if isinstance(kid, str) else None
-        if verifier is None:
+        public = self._keys.verifier(kid, now) if isinstance(kid, str) else None
+        if public is None:
             _refuse_token("signature")
         try:
-            claims = jwt.decode(token, verifier, registry=one_algorithm(Alg.ED25519)).claims
+            claims = jwt.decode(token, joserfc_key(public), registry=one_algorithm(Alg.ED25519)).claims
         except JoseError:
             raise ReferralError(ErrorCode.INVALID_TOKEN, reason="signature") from None
         bound = claims.get("cnf")
@@ -281,6 +338,7 @@ class TokenService:
             jkt=Kid(claims["cnf"]["jkt"]),
             expires_at=claims["exp"],
             ath=b64u(digest),
+            token_kid=public.kid,
         )
 
     def _make_room(self, now: int) -> None:
@@ -302,60 +360,6 @@ def challenge_headers(error: ReferralError) -> tuple[tuple[bytes, bytes], ...]:
     if error.code is ErrorCode.USE_DPOP_NONCE:
         return (challenge, (b"dpop-nonce", error.facts["nonce"].encode("ascii")))
     return (challenge,)
-
-
-class _FormError(Exception):
-    def __init__(self, description: str) -> None:
-        super().__init__(description)
-        self.description = description
-
-
-class _Quota:
-    """At most `most` in any `span_s` seconds for each credential, in this process."""
-
-    def __init__(self, most: int, span_s: int) -> None:
-        self._most = most
-        self._span_s = span_s
-        self._taken: dict[CredentialId, deque[int]] = {}
-        self._lock = threading.Lock()
-
-    def take(self, credential: CredentialId, now: int) -> None:
-        """Count one; raises RATE_LIMITED (`retry_after_s`). Only proved credentials come here, which bounds it."""
-        with self._lock:
-            taken = self._taken.setdefault(credential, deque())
-            while taken and not now - self._span_s < taken[0] <= now:
-                taken.popleft()
-            if len(taken) >= self._most:
-                raise ReferralError(ErrorCode.RATE_LIMITED, retry_after_s=taken[0] + self._span_s - now)
-            taken.append(now)
-
-
-def _read_form(body: bytes, headers: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
-    types = [value for name, value in headers if name == b"content-type"]
-    if len(types) != 1 or types[0].partition(b";")[0].strip().lower() != _FORM_TYPE:
-        raise _FormError("The request is a form: application/x-www-form-urlencoded.")
-    if any(name == b"authorization" for name, _ in headers):
-        raise _FormError("Clients authenticate by private_key_jwt alone, without an Authorization header.")
-    if len(body) > MAX_FORM_BYTES:
-        raise _FormError("The form is too long.")
-    try:
-        pairs = parse_qsl(
-            body.decode("ascii"),
-            keep_blank_values=True,
-            strict_parsing=bool(body),
-            max_num_fields=_FORM_FIELDS,
-            errors="strict",
-        )
-    except ValueError:
-        raise _FormError("The form cannot be read.") from None
-    form = dict(pairs)
-    if len(form) != len(pairs):
-        raise _FormError("A parameter is repeated.")
-    if "client_secret" in form:
-        raise _FormError("Clients authenticate by private_key_jwt alone.")
-    if not form.get("grant_type"):
-        raise _FormError("grant_type is missing.")
-    return form
 
 
 def _oauth_error(status: int, error: str, description: str | None, now: int, *more: tuple[bytes, bytes]) -> TokenAnswer:
@@ -382,7 +386,7 @@ def _oauth_refusal(error: ReferralError, now: int) -> TokenAnswer:
         return _oauth_error(401, "invalid_client", "This assertion was used before.", now)
     if error.code is ErrorCode.RATE_LIMITED:
         wait = (b"retry-after", str(facts["retry_after_s"]).encode("ascii"))
-        return _oauth_error(429, "rate-limited", f"{TOKENS_A_MINUTE} tokens a minute are enough.", now, wait)
+        return _oauth_error(429, "rate-limited", _TOO_OFTEN, now, wait)
     if error.code is ErrorCode.REPLAY_STORE_UNAVAILABLE:
         return _oauth_error(503, "temporarily_unavailable", None, now, (b"retry-after", b"1"))
     raise error

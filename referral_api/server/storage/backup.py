@@ -22,10 +22,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
-from referral_api.auditlog.checkpoint import TrustPolicy, log_key, verify_checkpoint
+from referral_api.auditlog.checkpoint import TrustPolicy, verify_checkpoint
 from referral_api.auditlog.merkle import Frontier, parse_frontier
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.formats.keys import PublicKey
 from referral_api.formats.strict_json import b64u, canonical, parse
 from referral_api.server.storage import logbook
 from referral_api.server.storage.database import Connection, Database
@@ -137,15 +136,17 @@ def restore(folder: Path, url: str, manifest: Mapping[str, Any]) -> None:
         os.close(lock)
 
 
-def verify(url: str, manifest: Mapping[str, Any], key_of: Callable[[Database], PublicKey], prefix: str) -> list[str]:
+def verify(
+    url: str, manifest: Mapping[str, Any], trust_of: Callable[[Database], Callable[[str], TrustPolicy]]
+) -> list[str]:
     """Recompute every log of a restored database from its leaves; the faults found, none if it is whole.
 
-    `key_of` finds the log's key in the keys log; `prefix` precedes a log's name in its origin.
+    `trust_of` finds in the keys log by which keys each log may be signed.
     """
     faults: list[str] = []
     promised = {str(one["log"]): (int(one["size"]), str(one["root"])) for one in manifest["logs"]}
     with Database.open(url) as database:
-        key = key_of(database)
+        trust = trust_of(database)
         with database.read(snapshot=True) as conn:
             faults += [f"{log}: absent" for log in promised.keys() - set(logbook.names(conn))]
             for log in logbook.names(conn):
@@ -155,7 +156,7 @@ def verify(url: str, manifest: Mapping[str, Any], key_of: Callable[[Database], P
                     faults.append(f"{log}: edge")
                 if promised.get(log) != (edge.size, b64u(edge.root())):
                     faults.append(f"{log}: manifest")
-                policy = TrustPolicy(log_key(f"{prefix}/{log}", key))
+                policy = trust(log)
                 for size, note in notes:
                     checkpoint = verify_checkpoint(note.encode(), policy)
                     if (checkpoint.size, checkpoint.root) != (size, roots.get(size)):

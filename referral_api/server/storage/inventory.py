@@ -84,6 +84,7 @@ LOOSE: Final[Mapping[str, Mapping[str, str]]] = {
     "assertion": dict.fromkeys(("key", "expires_at"), _REMEMBERED),
     "replay": dict.fromkeys(("key", "expires_at"), _REMEMBERED),
     "replay_epoch": dict.fromkeys(("id", "started_at"), _REMEMBERED),
+    "quota": dict.fromkeys(("minute", "name", "taken"), "how often somebody asked in a minute; forgotten after it"),
     "alembic_version": {"version_num": "the schema's name; a database with another is not opened"},
 }
 _BIG: Final = frozenset({("sealed", "body")})

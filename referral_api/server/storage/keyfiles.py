@@ -1,10 +1,13 @@
-"""The exchange's own four keys at rest, one use each: access tokens, receipts, its own acts, log checkpoints.
+"""The exchange's own keys at rest, one use each: access tokens, receipts, its own acts, log checkpoints.
 
-Each is a PKCS#8 PEM file that only the server's account may read, or a systemd credential of the same name. They are
-not encrypted: a server that starts by itself would keep the passphrase beside them. What is above storage sees
-`Signer`, so that a key in an HSM can follow without any change there.
+Each is a PKCS#8 PEM file that only the server's account may read, or a systemd credential of the same name. The first
+of a use is `<use>.pem`, one that follows it `<use>.<thumbprint>.pem`; which of them is in use when, the keys log says
+(service/keyring.py). They are not encrypted: a server that starts by itself would keep the passphrase beside them. What
+is above storage sees `Signer`, so that a key in an HSM can follow without any change there.
 
 Must never: overwrite a key, read one that others can read, or hand out the secret itself.
+
+Implements: docs/protocol.md R-37 (the keys' side of it); design §5.
 """
 
 from __future__ import annotations
@@ -27,23 +30,53 @@ from cryptography.hazmat.primitives.serialization import (
 
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import KeyUse
-from referral_api.formats.keys import Alg, SigningKey, signing_key
+from referral_api.formats.keys import Alg, PublicKey, SigningKey, signing_key
 from referral_api.server.storage.signer import sync_folder
 
 Signer: TypeAlias = SigningKey
 """Signs for one public key: `sign(bytes) -> bytes`, `public`, `kid`, `alg`. In software, or an HSM with these names."""
 USES: Final = (KeyUse.TOKEN, KeyUse.RECEIPT, KeyUse.ACT, KeyUse.LOG)
 MAX_FILE_BYTES: Final = 4096
+_KID_CHARS: Final = 43
 
 
 @dataclass(frozen=True, slots=True)
 class Signers:
-    """The exchange's signers, one a use."""
+    """The exchange's signers that are at hand, one or more a use: that of `<use>.pem` first, where there is one."""
 
-    token: Signer
-    receipt: Signer
-    act: Signer
-    log: Signer
+    held: Mapping[KeyUse, tuple[Signer, ...]]
+
+    @property
+    def token(self) -> Signer:
+        """The first token key at hand."""
+        return self.held[KeyUse.TOKEN][0]
+
+    @property
+    def receipt(self) -> Signer:
+        """The first receipt key at hand."""
+        return self.held[KeyUse.RECEIPT][0]
+
+    @property
+    def act(self) -> Signer:
+        """The first act key at hand."""
+        return self.held[KeyUse.ACT][0]
+
+    @property
+    def log(self) -> Signer:
+        """The first log key at hand."""
+        return self.held[KeyUse.LOG][0]
+
+    def find(self, use: KeyUse, kid: str) -> Signer | None:
+        """The signer of this thumbprint, if it is here."""
+        return next((one for one in self.held[use] if one.kid == kid), None)
+
+    def signing(self) -> tuple[Signer, ...]:
+        """What signs a log by these files alone (`signer.LogKeys`)."""
+        return (self.log,)
+
+    def known(self) -> tuple[PublicKey, ...]:
+        """Every log key of which there is a file here."""
+        return tuple(one.public for one in self.held[KeyUse.LOG])
 
 
 def create_signers(keys_dir: Path) -> Signers:
@@ -55,31 +88,66 @@ def create_signers(keys_dir: Path) -> Signers:
     if any(_path(keys_dir, use).exists() for use in USES):
         raise ReferralError(ErrorCode.UNAVAILABLE, reason="keys-exist")
     for use in USES:
-        pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        descriptor = os.open(_path(keys_dir, use), os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-        try:
-            os.write(descriptor, pem)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        _write(_path(keys_dir, use), Ed25519PrivateKey.generate())
     sync_folder(keys_dir)
     return load_signers(keys_dir)
 
 
+def create_next(keys_dir: Path, use: KeyUse) -> Signer:
+    """Generate a key that shall follow the one in use, as a file of its own: it signs nothing before the keys log names
+    it. Raises OSError.
+    """
+    private = Ed25519PrivateKey.generate()
+    signer = signing_key(Alg.ED25519, private.private_bytes_raw())
+    _write(keys_dir / f"{use.value}.{signer.kid}.pem", private)
+    sync_folder(keys_dir)
+    return signer
+
+
+def delete_key(keys_dir: Path, use: KeyUse, kid: str) -> Path | None:
+    """Delete the file of a key; its path, or None where there is none (a credential of systemd is not ours to delete).
+
+    Raises as `load_signers`, OSError.
+    """
+    for path in _paths(keys_dir, use):
+        if _load(path, use).kid == kid:
+            path.unlink()
+            sync_folder(keys_dir)
+            return path
+    return None
+
+
 def load_signers(keys_dir: Path) -> Signers:
-    """Load the four keys from files `token.pem`, `receipt.pem`, `act.pem` and `log.pem`.
+    """Load every key from `token.pem`, `receipt.pem`, `act.pem`, `log.pem` and those that follow them.
 
     Raises UNAVAILABLE with `use` and `reason`: `keys-missing`, `keys-exposed` (others may read or change the file),
     `keys-unreadable` (not an Ed25519 PKCS#8 PEM), `keys-reused` (two uses share one key).
     """
-    keys: Mapping[KeyUse, Signer] = {use: _load(_path(keys_dir, use), use) for use in USES}
-    if len({key.kid for key in keys.values()}) != len(USES):
+    held = {use: tuple(_load(path, use) for path in _paths(keys_dir, use)) for use in USES}
+    kids = [key.kid for keys in held.values() for key in keys]
+    if len(set(kids)) != len(kids):
         raise ReferralError(ErrorCode.UNAVAILABLE, reason="keys-reused")
-    return Signers(keys[KeyUse.TOKEN], keys[KeyUse.RECEIPT], keys[KeyUse.ACT], keys[KeyUse.LOG])
+    return Signers(held)
 
 
 def _path(keys_dir: Path, use: KeyUse) -> Path:
     return keys_dir / f"{use.value}.pem"
+
+
+def _paths(keys_dir: Path, use: KeyUse) -> list[Path]:
+    """The files of one use: the first one's own, or it is said to be missing, unless others have taken its place."""
+    first, others = _path(keys_dir, use), sorted(keys_dir.glob(f"{use.value}.{'?' * _KID_CHARS}.pem"))
+    return [first, *others] if first.exists() or not others else others
+
+
+def _write(path: Path, private: Ed25519PrivateKey) -> None:
+    pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(descriptor, pem)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _load(path: Path, use: KeyUse) -> Signer:

@@ -22,10 +22,9 @@ from pathlib import Path
 from threading import Lock
 from typing import Final, Self, TypeAlias
 
-from referral_api.auditlog.checkpoint import TrustPolicy, log_key, sign_checkpoint
+from referral_api.auditlog.checkpoint import TrustPolicy, sign_checkpoint
 from referral_api.auditlog.merkle import Frontier
 from referral_api.domain.errors import ReferralError
-from referral_api.formats.keys import SigningKey
 from referral_api.formats.strict_json import b64u
 from referral_api.server.storage.signer_state import (
     CLAIM_BYTES,
@@ -34,6 +33,7 @@ from referral_api.server.storage.signer_state import (
     SLOT_BYTES,
     STATE_BYTES,
     Claim,
+    LogKeys,
     SignerState,
     closed,
     encode_slot,
@@ -43,6 +43,7 @@ from referral_api.server.storage.signer_state import (
     parse_slot,
     state_path,
     sync_folder,
+    trust_in,
     write_at,
 )
 
@@ -51,6 +52,7 @@ __all__ = [
     "SLOT_BYTES",
     "STATE_BYTES",
     "Claim",
+    "LogKeys",
     "LogSigner",
     "LogSigners",
     "SignedCheckpoint",
@@ -78,14 +80,12 @@ class SignedCheckpoint:
 class LogSigner:
     """The signer of one log on this host. Thread-safe, and safe beside other processes that open the same file."""
 
-    def __init__(self, descriptor: int, name: str, origin: str, key: SigningKey, host: str) -> None:
+    def __init__(self, descriptor: int, name: str, origin: str, keys: LogKeys, host: str) -> None:
         """Use `open` or `create`. Takes over the descriptor of the state file."""
         self._descriptor = descriptor
         self._name = name
         self._origin = origin
-        self._key = key
-        self._host = host
-        self._policy = TrustPolicy(log_key(origin, key.public))
+        self._keys, self._host = keys, host
         self._mutex = Lock()
         self._failed: str | None = None
         self._raw = b""
@@ -102,7 +102,7 @@ class LogSigner:
         self._seen = self._state.frontier
 
     @classmethod
-    def create(cls, state_dir: Path, name: str, origin: str, key: SigningKey, claim: Claim) -> Self:
+    def create(cls, state_dir: Path, name: str, origin: str, keys: LogKeys, claim: Claim) -> Self:
         """Start a log's state at size 0, before its first leaf commits. Raises FileExistsError if it has one."""
         path = state_path(state_dir, name)
         draft = path.with_name(path.name + ".new")
@@ -117,20 +117,20 @@ class LogSigner:
             os.link(draft, path)
             draft.unlink()
             sync_folder(state_dir)
-            return cls(descriptor, name, origin, key, claim.host)
+            return cls(descriptor, name, origin, keys, claim.host)
         except BaseException:
             os.close(descriptor)
             raise
 
     @classmethod
-    def open(cls, state_dir: Path, name: str, origin: str, key: SigningKey, host: str) -> Self:
+    def open(cls, state_dir: Path, name: str, origin: str, keys: LogKeys, host: str) -> Self:
         """Open a log's state. Raises WRITES_CLOSED if it is missing, unreadable, or of another origin, key or host."""
         try:
             descriptor = os.open(state_path(state_dir, name), os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
             raise closed("signer-state-missing", name) from None
         try:
-            return cls(descriptor, name, origin, key, host)
+            return cls(descriptor, name, origin, keys, host)
         except BaseException:
             os.close(descriptor)
             raise
@@ -242,7 +242,7 @@ class LogSigner:
         return closed(reason, self._name)
 
     def _sign(self, old: SignerState, frontier: Frontier) -> SignerState:
-        note = sign_checkpoint(self._origin, frontier.size, frontier.root(), self._key)
+        note = sign_checkpoint(self._origin, frontier.size, frontier.root(), *self._keys.signing())
         state = SignerState(frontier, note, old.claim, 1 - old.slot)
         self._put(state, encode_slot(self._origin, state))
         # A spoilt slot is the older one, and has just been written over.
@@ -296,7 +296,7 @@ class LogSigner:
 
     def _parse(self, raw: bytes, at: int) -> SignerState | None:
         slot = raw[at * SLOT_BYTES : (at + 1) * SLOT_BYTES]
-        state = parse_slot(slot, at, name=self._name, policy=self._policy)
+        state = parse_slot(slot, at, name=self._name, policy=trust_in(self._origin, self._keys))
         if state is not None and state.claim.host != self._host:
             raise closed("signer-fenced", self._name)
         return state
@@ -318,14 +318,14 @@ class LogSigners:
     """The signers of all logs of this exchange on this host, opened when first asked for."""
 
     def __init__(
-        self, state_dir: Path, origin_prefix: str, key: SigningKey, *, token_bytes: Callable[[int], bytes], host: str
+        self, state_dir: Path, origin_prefix: str, keys: LogKeys, *, token_bytes: Callable[[int], bytes], host: str
     ) -> None:
         """`origin_prefix` is the public host and path below which the logs lie: `exchange.example/v1/log`.
 
         `host` is `read_host`'s; new signers draw their ids from `token_bytes`.
         """
         self.state_dir = state_dir
-        self.key = key
+        self._keys = keys
         self.host = host
         self._origin_prefix = origin_prefix
         self._token_bytes = token_bytes
@@ -336,7 +336,7 @@ class LogSigners:
         """The signer of a log. Raises WRITES_CLOSED, `signer-state-missing` among others."""
         with self._mutex:
             if name not in self._open:
-                self._open[name] = LogSigner.open(self.state_dir, name, self.origin(name), self.key, self.host)
+                self._open[name] = LogSigner.open(self.state_dir, name, self.origin(name), self._keys, self.host)
             return self._open[name]
 
     def begin(self, name: str) -> LogSigner:
@@ -364,7 +364,7 @@ class LogSigners:
 
     def _create(self, name: str) -> LogSigner:
         try:
-            return LogSigner.create(self.state_dir, name, self.origin(name), self.key, self.new_claim(1))
+            return LogSigner.create(self.state_dir, name, self.origin(name), self._keys, self.new_claim(1))
         except FileExistsError:
             raise
         except OSError as error:
@@ -385,8 +385,12 @@ class LogSigners:
         return f"{self._origin_prefix}/{name}"
 
     def trust(self, name: str) -> TrustPolicy:
-        """The log's own key, whichever host signs with it."""
-        return TrustPolicy(log_key(self.origin(name), self.key.public))
+        """The log's own keys, whichever host signs with them."""
+        return trust_in(self.origin(name), self._keys)
+
+    def sign(self, name: str, edge: Frontier) -> bytes:
+        """A note of a log at this edge that no state remembers, for recovery; whoever asks has proved the edge."""
+        return sign_checkpoint(self.origin(name), edge.size, edge.root(), *self._keys.signing())
 
     def close(self) -> None:
         """Give every file back."""

@@ -12,18 +12,22 @@ Implements: design §9 ("One signer a log"); R-93.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
-from referral_api.auditlog.checkpoint import Checkpoint, TrustPolicy, verify_checkpoint
+from referral_api.auditlog.checkpoint import Checkpoint, TrustPolicy, log_key, verify_checkpoint
 from referral_api.auditlog.merkle import Frontier, parse_frontier
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.formats.keys import PublicKey, SigningKey
 from referral_api.formats.strict_json import b64u, canonical, parse, unb64u
 
 SLOT_BYTES: Final = 4096
-"""Holds the largest state there can be: 63 edge hashes, an origin of 255 characters and its note."""
+"""Holds the largest state there can be: 63 edge hashes, an origin of 255 characters and its note; while a log key is
+replaced, whose note has a second line, any that there will be.
+"""
 MARK_AT: Final = 2 * SLOT_BYTES
 CLAIM_BYTES: Final = 16
 MACHINE_ID: Final = Path("/etc/machine-id")
@@ -59,6 +63,16 @@ CLOSED_REASONS: Final = frozenset(
 """Why writes are closed: the `reason` of WRITES_CLOSED, each the name of a runbook."""
 
 
+class LogKeys(Protocol):
+    """The log's keys: those that sign now (one, or while it is replaced both) and all that ever could (R-37)."""
+
+    def signing(self) -> Sequence[SigningKey]:
+        """Those that sign now, one at least."""
+
+    def known(self) -> Sequence[PublicKey]:
+        """Every key that a note of this log may be signed by."""
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """Which signer signs a log, in which of its tenures, on which machine ("" where the machine has no id)."""
@@ -76,6 +90,12 @@ class SignerState:
     note: bytes | None
     claim: Claim
     slot: int = field(compare=False, default=0)
+
+
+def trust_in(origin: str, keys: LogKeys) -> TrustPolicy:
+    """Whom to believe about a log that any of these may sign."""
+    first, *others = (log_key(origin, key) for key in keys.known())
+    return TrustPolicy(first, others=tuple(others))
 
 
 def closed(reason: str, name: str) -> ReferralError:

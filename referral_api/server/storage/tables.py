@@ -324,4 +324,14 @@ class ReplayEpoch(Row, table=True):
     started_at: int = _int()
 
 
+class Quota(Row, table=True):
+    """What was counted of a name in a minute, by all processes (R-46). UNLOGGED: a crash lets a minute begin anew."""
+
+    __tablename__ = "quota"
+    __table_args__ = _STRICT_BY_KEY
+    minute: int = _int(primary_key=True)
+    name: str = _text(primary_key=True)
+    taken: int = _int()
+
+
 METADATA: Final = Row.metadata

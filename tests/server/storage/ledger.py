@@ -7,12 +7,13 @@ from __future__ import annotations
 import secrets
 import sqlite3
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 
 from referral_api.auditlog.merkle import Frontier, leaf_hash
-from referral_api.formats.keys import Alg, SigningKey, signing_key
+from referral_api.formats.keys import Alg, PublicKey, SigningKey, signing_key
 from referral_api.server.storage import lease, logbook
 from referral_api.server.storage.database import Database
 from referral_api.server.storage.signer import LogSigner, LogSigners, SignedCheckpoint
@@ -48,9 +49,22 @@ def sign(database: Database, signer: LogSigner, done: logbook.Appended) -> Signe
     return signer.extend(done.first, done.leaf_hashes, reader(database, done.name))
 
 
+@dataclass(frozen=True, slots=True)
+class OneLogKey:
+    """A log key that nothing follows."""
+
+    key: SigningKey
+
+    def signing(self) -> list[SigningKey]:
+        return [self.key]
+
+    def known(self) -> list[PublicKey]:
+        return [self.key.public]
+
+
 def signers_in(folder: Path, key: SigningKey = LOG_KEY) -> LogSigners:
     folder.mkdir(exist_ok=True)
-    return LogSigners(folder, PREFIX, key, token_bytes=secrets.token_bytes, host="")
+    return LogSigners(folder, PREFIX, OneLogKey(key), token_bytes=secrets.token_bytes, host="")
 
 
 def claim(database: Database, signers: LogSigners, name: str = AUDIT) -> LogSigner:

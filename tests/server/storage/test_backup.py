@@ -14,7 +14,7 @@ from referral_api.server.storage import backup
 from referral_api.server.storage.database import Database
 from tests.auditlog.refusals import refused
 from tests.postgres import create_database, drop_database, programs
-from tests.server.storage.ledger import AUDIT, LOG_KEY, PREFIX, append, leaves_of, reader, signers_in
+from tests.server.storage.ledger import AUDIT, append, leaves_of, reader, signers_in
 
 pytestmark = pytest.mark.postgres
 
@@ -39,7 +39,7 @@ def test_postgres_is_dumped_and_restored_whole(
     )
     scratch = create_database(postgres_url, "scratch")
     backup.restore(tmp_path / "copy", scratch, manifest)
-    assert backup.verify(scratch, manifest, lambda _: LOG_KEY.public, PREFIX) == []
+    assert backup.verify(scratch, manifest, lambda _: signers_in(tmp_path / "signer").trust) == []
     drop_database(postgres_url, "scratch")
 
 

@@ -45,7 +45,7 @@ def test_a_database_of_the_first_step_is_brought_to_the_tables(database_url: str
             for table in ("act", "record"):
                 tx.run(f"DROP TRIGGER {table}_erased_only ON {table}")
             tx.run("DROP FUNCTION erased_only")
-        for table in ("log_signer", "spool_logged", "sealed_lost"):
+        for table in ("log_signer", "spool_logged", "sealed_lost", "quota"):
             tx.run(f"DROP TABLE {table}")
         tx.run("DROP INDEX log_checkpoint_witnessed")
         tx.run("ALTER TABLE log_checkpoint DROP COLUMN witnessed_at")
@@ -92,7 +92,7 @@ def test_postgres_gets_what_only_it_knows(postgres_database: str) -> None:
         kinds = session.execute(
             "SELECT data_type FROM information_schema.columns WHERE table_name = 'act' AND column_name = 'pos'"
         ).fetchone()
-    assert sorted(unlogged) == [("replay",), ("replay_epoch",)]
+    assert sorted(unlogged) == [("quota",), ("replay",), ("replay_epoch",)]
     assert sorted(external) == [("log_tile", "data"), ("sealed", "body")]
     assert options == (["fillfactor=20"],)
     assert kinds == ("bigint",)

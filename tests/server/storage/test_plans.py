@@ -39,11 +39,13 @@ from tests.world_check import Rows
 STORAGE = Path("referral_api/server/storage")
 ELSEWHERE = {
     "replay.py": "claims of several processes, on PostgreSQL alone",
+    "quotas.py": "counts of several processes, on PostgreSQL alone",
     "notices.py": "notices between processes, on PostgreSQL alone",
     "postgres.py": "PostgreSQL alone",
     "recovery.py": "what recovery alone writes and asks, by key (tests/story/test_recovery.py)",
     "lease.py": "of which adoption alone speaks the last (tests/story/test_recovery.py)",
     "backup.py": "what is asked of a copy beside the exchange, never by a call of it",
+    "engine.py": "what the doctor asks of the engine itself, never of a table",
     "inventory.py": "the audit of the database alone, which goes through all of it, by the page",
 }
 """Files whose statements SQLite never meets in the life of an exchange."""

@@ -34,6 +34,7 @@ from tests.server.storage.ledger import (
     AUDIT,
     LOG_KEY,
     PREFIX,
+    OneLogKey,
     append,
     claim,
     edge_of,
@@ -67,11 +68,11 @@ def check(signed: SignedCheckpoint, leaves: list[bytes]) -> None:
 
 
 def create(folder: Path) -> LogSigner:
-    return LogSigner.create(folder, AUDIT, ORIGIN, LOG_KEY, CLAIM)
+    return LogSigner.create(folder, AUDIT, ORIGIN, OneLogKey(LOG_KEY), CLAIM)
 
 
 def reopen(folder: Path) -> LogSigner:
-    return LogSigner.open(folder, AUDIT, ORIGIN, LOG_KEY, "")
+    return LogSigner.open(folder, AUDIT, ORIGIN, OneLogKey(LOG_KEY), "")
 
 
 def test_a_right_edge_that_its_own_leaves_do_not_give_is_not_appended_to(tmp_path: Path) -> None:
@@ -341,9 +342,15 @@ def test_a_state_of_another_log_or_key_is_refused(tmp_path: Path) -> None:
     signer.extend(0, hashes_of(0, 5), must_not_read)
     signer.close()
     another_key = signing_key(Alg.ED25519, bytes(32))
-    assert refused(ErrorCode.WRITES_CLOSED, LogSigner.open, tmp_path, AUDIT, ORIGIN, another_key, "") == "signer-key"
+    assert (
+        refused(ErrorCode.WRITES_CLOSED, LogSigner.open, tmp_path, AUDIT, ORIGIN, OneLogKey(another_key), "")
+        == "signer-key"
+    )
     elsewhere = f"{PREFIX}/audit/2027"
-    assert refused(ErrorCode.WRITES_CLOSED, LogSigner.open, tmp_path, AUDIT, elsewhere, LOG_KEY, "") == "signer-origin"
+    assert (
+        refused(ErrorCode.WRITES_CLOSED, LogSigner.open, tmp_path, AUDIT, elsewhere, OneLogKey(LOG_KEY), "")
+        == "signer-origin"
+    )
 
 
 def test_a_state_whose_edge_is_not_what_was_signed_is_unreadable(tmp_path: Path) -> None:

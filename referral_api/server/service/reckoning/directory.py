@@ -109,6 +109,8 @@ class Register:
         if one.state is not EnrolmentState.COMPLETED:
             return one.state
         is_listed = all(self._places.get(leaf, self._keymap.size) < self._keymap.size for leaf in one.leaves)
+        if act.act is Act.OBJECT and getattr(body, "statement", None) == one.row["nonce"]:
+            return EnrolmentState.VOID
         if waiting.statement is None and is_listed:
             self._proposed(one, waiting, body)
             return settled(self._keymap, waiting.stored, waiting.proposal.kids())

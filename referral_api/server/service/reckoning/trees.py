@@ -134,8 +134,8 @@ class Tree:
         except ReferralError as error:
             self._findings.note("log_checkpoint", key, "note", error.code.value, error.facts.get("reason"))
             return
-        if len(parse_note(note).signatures) != 1 + len(checkpoint.cosignatures):
-            # What is kept and passed on is the log's line and verified lines of the policy's keys, and nothing else.
+        if len(parse_note(note).signatures) != len(checkpoint.signers) + len(checkpoint.cosignatures):
+            # What is kept and passed on is the log's lines and verified lines of the policy's keys, and nothing else.
             self._findings.note("log_checkpoint", key, "note", "differs", "signature-lines")
         if checkpoint.size != row["size"]:
             self._findings.note("log_checkpoint", key, "size", "differs")

@@ -11,13 +11,15 @@ Implements: R-30, R-90 to R-95; design §9.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from referral_api.auditlog.checkpoint import TrustPolicy, log_key
+from referral_api.auditlog.checkpoint import TrustPolicy
 from referral_api.auditlog.erasures import Erasures
 from referral_api.auditlog.evidence import event_of
+from referral_api.auditlog.keyslog import log_keys
 from referral_api.auditlog.leaf import Leaf, LeafKind, parse_leaf
 from referral_api.auditlog.policy import genesis_policy
 from referral_api.auditlog.records import Reconciled, Retrieved, TreeHead, parse_record
@@ -26,7 +28,7 @@ from referral_api.auditlog.trail import Trail, role_of, tree_head
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.fold import Delivery
 from referral_api.domain.terms import Term
-from referral_api.domain.words import Act, KeyUse
+from referral_api.domain.words import Act
 from referral_api.formats.act import RawAct, parse_act
 from referral_api.formats.receipt import Receipt, parse_receipt
 from referral_api.formats.statements import KeyMap
@@ -118,9 +120,16 @@ class _Walk:
         tree = Tree(self._conn, self._findings, KEYS)
         leaves: list[bytes] = []
         start: list[KeyMap] = []
-        for page in tree.pages(lambda: self._policy(start[0]) if start else None):
+        announced: list[KeyMap] = []
+        for page in tree.pages(lambda: self._policy(announced[0]) if announced else None):
             if not leaves and page[0][0] == 0:
                 self._report.hold(Check.KEYS_LOG, KEYS, 0, partial(self._start, page[0][1], root, start))
+                announced.extend(one.copy() for one in start)
+            # By which keys checkpoints may be signed: the exchange's own keys are verified even so.
+            with suppress(ReferralError):
+                for index, leaf in page:
+                    if announced and index == announced[0].size:
+                        announced[0].extend(leaf, verify=False)
             leaves += [leaf for _, leaf in page]
             self._progress("leaves keys", tree.size, tree.size)
         tree.edge(state)
@@ -165,10 +174,8 @@ class _Walk:
     @staticmethod
     def _policy(keymap: KeyMap) -> PolicyOf:
         def policy(log: str) -> tuple[TrustPolicy, TrustPolicy]:
-            demanding = genesis_policy(keymap.genesis).trust(
-                log_key(_origin(keymap, log), keymap.exchange_keys(KeyUse.LOG)[0].public)
-            )
-            return TrustPolicy(demanding.log, demanding.known_witnesses), demanding
+            demanding = genesis_policy(keymap.genesis).trust(*log_keys(keymap, log))
+            return replace(demanding, quorum=0), demanding
 
         return policy
 
