@@ -125,7 +125,7 @@ def test_a_token_that_was_taken_before_ends_with_its_key(world: AccessWorld, tok
 
     world.service = TokenService(
         issuer=ISSUER, token_key=world.token_key, keys=Ending(world.token_key), directory=lambda: world.roll,
-        replay=world.replay,
+        replay=world.replay, limits=world.service.limits,
     )  # fmt: skip
     assert world.hotline.call(token).credential == world.hotline.id
     ended.append(START)
