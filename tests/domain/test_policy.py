@@ -106,6 +106,10 @@ def test_whatever_takes_a_person_takes_one_in_every_role() -> None:
     person_only = {Act.ACK, Act.ACCEPT, Act.DECLINE, Act.CLOSE, Act.APPROVE, Act.REWRAP, *DIRECTORY_ACTS}
     for act, role, relation in product(person_only, (H, U, A, R), Relation):
         assert not may(act, role, SERVICE, relation), (act, role)
+    assert all(
+        any(may(act, role, PERSON, rel) for role in Role for rel in Relation) or act in (Act.GENESIS, Act.REKEY)
+        for act in person_only
+    )
 
 
 def test_neither_side_builds_on_what_the_other_may_not_see() -> None:
