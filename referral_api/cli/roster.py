@@ -10,6 +10,7 @@ Implements: R-28, R-32 (b); design §5 (credentials), §6 (re-wrap).
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -23,7 +24,7 @@ from referral_api.client.roster import ENDS_SOON_S, STATION, Line, Removal, Rost
 from referral_api.client.sdk import Client
 from referral_api.client.trust import Confirmed
 from referral_api.domain.catalogue import text_of
-from referral_api.domain.words import Digest
+from referral_api.domain.words import UUID7, Digest
 
 _DAY_S = 24 * 3600
 _YES = ("s", "si", "sí", "y", "yes")
@@ -39,6 +40,8 @@ def rewrap(ctx: typer.Context, refs: Annotated[list[str] | None, typer.Argument(
     """Seal what is open again for the unit's newer workstations; those named, whatever became of them."""
     call = invocation(ctx)
     screen = call.screen
+    if any(re.fullmatch(UUID7, ref) is None for ref in refs or ()):
+        raise Fault("bad-value", what="REF", path=ctx.command_path)
     with call.person() as client, screen.progress() as progress:
         report = client.identity.rewrap(refs or (), progress)
     rows = [[one.ref, screen.say(f"keys.rewrap.{one.outcome.value}"), ", ".join(one.stations)] for one in report.done]

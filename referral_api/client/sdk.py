@@ -238,15 +238,14 @@ class Client:
             after = page.cursor
 
     def watch(self, *, wait_s: int = exchange.INBOX_WAIT_S) -> Iterator[InboxEntry | KeysReport | None]:
-        """What arrives, for ever, from the kept cursor on; None after each wait in which nothing did.
+        """What arrives, for ever, from the kept cursor on, and what is to be said of our keys (R-102); None after each
+        wait in which nothing arrived.
 
-        The cursor advances only after every entry of a page was taken: at least once, never lost. In between comes what
-        is to be said of this party's own keys (R-102).
+        The cursor advances only after every entry of a page was taken: at least once, never lost.
         """
         after, keys = self.directory.find_cursor(), self.identity.watch()
         while True:
-            if (report := keys.news()) is not None:
-                yield report
+            yield from filter(None, (keys.news(),))
             page = delivery.fetch_inbox(self.session, after, wait_s=wait_s)
             yield from page.entries or (None,)
             if page.cursor != after:

@@ -16,6 +16,7 @@ from tests.client.clients import Clients, refused
 from tests.client.world import OFFICER, REGISTRAR, SimulatedExchange, cosign, enc_key, keys_of, witnessed
 from tests.formats import parties_world as pw
 from tests.formats.parties_world import NOW, Someone
+from tests.formats.test_rekeying import entry, rekey
 
 UNIT = OFFICER.party
 ROSA = pw.person(UNIT, "rosa1", keyholder=True)
@@ -202,6 +203,18 @@ def test_a_spent_key_that_a_colleague_says_is_destroyed_is_nothing_to_ask_about(
     assert look(officer) == []
     exchange.log.put(ROSA.sign(Act.REVOKE, revoked | {"kid": MINE}, iat=NOW + 75 * pw.DAY))
     assert only(officer).cause is Cause.OWN_KEYS, "ours is for us to destroy"
+
+
+def test_another_key_of_the_exchanges_own_is_a_notice_to_everybody(
+    exchange: SimulatedExchange, officer: Client
+) -> None:
+    """R-37: announced a day before it is used."""
+    new = pw.key("next")
+    exchange.log.put(entry(exchange.log, "receipt", new), rekey("receipt", new))
+    change = only(officer)
+    assert (change.act, change.cause, change.added) == (Act.REKEY, Cause.EXCHANGE, (new.kid,))
+    assert not officer.identity.watch().look().alarm
+    assert officer.identity.answer(change.digest) == (change,)
 
 
 # What becomes of this workstation's own keys.

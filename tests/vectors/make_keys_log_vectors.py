@@ -152,6 +152,8 @@ def fold_vectors() -> Iterator[Vector]:
     yield from _statement_vectors(log)
     yield from _approval_vectors(log)
     yield from _revocation_vectors(log)
+    yield from _renewal_vectors(log)
+    yield from _recovery_vectors(log)
     yield from _rekey_vectors(log)
 
 
@@ -263,6 +265,68 @@ def _revocation_vectors(log: Log) -> Iterator[Vector]:
     yield one("twice", revoke(ANA, EVA.access.kid), [revoke(EVA, EVA.access.kid)])
     yield one("by a revoked key", revoke(EVA, EVA.access.kid), [revoke(ANA, EVA.seals[0].kid)])
     yield one("of an encryption key, which is sealed to no more", revoke(LUIS, enc_kid("divtrata/1")))
+
+
+def _renewal_vectors(log: Log) -> Iterator[Vector]:
+    """Keys renewed by their own person (R-32 d)."""
+
+    def one(name: str, leaf: bytes, before: Sequence[bytes]) -> Vector:
+        return followed(log, "R-32", f"renewal: {name}", leaf, before=before)
+
+    unit = log.keymap.find_party("divtrata")
+    if unit is None:
+        raise LookupError("divtrata")
+    held = [one.wire() for one in unit.body.enc]
+    fresh = enc_entry("divtrata", "divtrata/1b", LUIS.seals)
+    renewed = {**enc_listed("divtrata/1b", held[0]["station"]), "from": CHANGED, "until": CHANGED + 45 * DAY}
+
+    def state(credentials: Sequence[Any], enc: Sequence[Any], by: Any = LUIS) -> bytes:
+        made: bytes = by.sign(Act.STATEMENT, log.next_body("divtrata", credentials, enc=enc), iat=CHANGED)
+        return made
+
+    both = [LUIS, ROSA]
+    name = "of a workstation by whoever keeps it, though there are two keyholders"
+    yield one(name, state(both, [*held, renewed]), [fresh])
+    yield one("that is a new workstation's, too", state(both, [*held, {**renewed, "station": "st9"}]), [fresh])
+    yield one("of a workstation that another keeps", state(both, [*held, renewed], by=ROSA), [fresh])
+    revoked = REGISTRAR.sign(Act.REVOKE, {"kid": ROSA.access.kid, "reason": "lost", "at": NOW})
+    yield one("that leaves out who was revoked", state([LUIS], [*held, renewed]), [fresh, revoked])
+    yield one("that goes on listing who was revoked", state(both, [*held, renewed]), [fresh, revoked])
+    rekeyed = log.next_body("linea", [ANA, EVA_RENEWED, BOT])
+    new = [key_entry("linea", KeyUse.ACCESS, EVA_RENEWED.access)]
+    new += [key_entry("linea", KeyUse.SEAL, one) for one in EVA_RENEWED.seals]
+    yield one("of one's own seal keys, which a keyholder has yet to approve", EVA.sign(Act.STATEMENT, rekeyed), new)
+    longer = log.next_body("linea", [ANA, EVA_RENEWED.listed(until=NOW + 2 * YEAR), BOT])
+    yield one("of one's own seal keys, with more time", EVA.sign(Act.STATEMENT, longer), new)
+    gone = {"kid": enc_kid("divtrata/1"), "reason": "destroyed", "at": CHANGED}
+    yield one("and of the old key, that it is destroyed", LUIS.sign(Act.REVOKE, gone), [])
+
+
+def _recovery_vectors(log: Log) -> Iterator[Vector]:
+    """A party that has lost its keyholders (R-32 e), and what the exchange may revoke (R-33)."""
+
+    def one(name: str, leaf: bytes, before: Sequence[bytes] = ()) -> Vector:
+        return followed(log, "R-32", f"recovery: {name}", leaf, before=before)
+
+    lena = person("divtrata", "lena", keyholder=True)
+    body = log.next_body("divtrata", [lena], enc=[])
+    statement = REGISTRAR.sign(Act.STATEMENT, body, iat=CHANGED)
+    yes = approval("divtrata", statement)
+    begun = [*lena.entries(), statement]
+    yield one("signed by a registrar person", statement, lena.entries())
+    yield one("signed by a hotline", ANA.sign(Act.STATEMENT, body, iat=CHANGED), lena.entries())
+    moved = body | {"entry": body["entry"] | {"duty_phone": "+5173300009"}}
+    yield one("with another telephone", REGISTRAR.sign(Act.STATEMENT, moved, iat=CHANGED), lena.entries())
+    kept = log.next_body("divtrata", [LUIS.listed(until=NOW + 2 * YEAR), lena], enc=[])
+    yield one("that gives somebody more time", REGISTRAR.sign(Act.STATEMENT, kept, iat=CHANGED), lena.entries())
+    for name, iat in (("a second before the day is over", CHANGED + DAY - 1), ("a day later", CHANGED + DAY)):
+        yield one(f"approved {name}", REGISTRAR.sign(Act.APPROVE_STATEMENT, yes, iat=iat), begun)
+    no = ROSA.sign(Act.OBJECT, {"statement": digest(statement), "reason": "not_authorised"}, iat=CHANGED)
+    late = REGISTRAR.sign(Act.APPROVE_STATEMENT, yes, iat=CHANGED + DAY)
+    yield one("approved after an objection", late, [*begun, no])
+    stolen = {"kid": EVA.access.kid, "reason": "compromised", "at": NOW}
+    by_exchange = act(Act.REVOKE, EXCHANGE_CREDENTIAL, stolen, [EXCHANGE_ACT])
+    yield followed(log, "R-33", "revocation: of any party's key by the exchange", by_exchange)
 
 
 def _rekey_vectors(log: Log) -> Iterator[Vector]:

@@ -95,6 +95,27 @@ revocation: of an exchange's key: not-permitted
 revocation: of an unknown key: key-not-valid
 revocation: twice: key-not-valid
 revocation: by a revoked key: key-not-valid
+renewal: that goes on listing who was revoked: key-not-valid
+renewal: of one's own seal keys, with more time: not-permitted
+recovery: signed by a hotline: statement-out-of-sequence
+recovery: with another telephone: not-permitted
+recovery: that gives somebody more time: not-permitted
+recovery: approved a second before the day is over: statement-out-of-sequence
+recovery: approved after an objection: statement-out-of-sequence
+exchange's key: an entry over another root: possession-not-proved
+exchange's key: an entry of a party: not-permitted
+exchange's key: announced without an entry: key-not-valid
+exchange's key: announced for another use than its entry's: key-not-valid
+exchange's key: announced by another key: act-signature-invalid
+exchange's key: announced by a registrar person: not-permitted
+exchange's key: used too early: act-schema
+exchange's key: used too late: act-schema
+exchange's key: with too short an overlap: act-schema
+exchange's key: with too long an overlap: act-schema
+exchange's key: in the place of a key of another use: statement-out-of-sequence
+exchange's key: a second one while one is announced: statement-out-of-sequence
+exchange's key: a second one in the place of the first: statement-out-of-sequence
+exchange's key: announced once more: key-reused
 """
 
 
