@@ -66,6 +66,7 @@ def test_every_key_that_the_code_names_has_its_text_and_every_text_is_named() ->
         "doctor.",
         "keys.",
         "record.",
+        "rekey.",
         "seen.",
         "step.",
         "unchecked.",
@@ -88,6 +89,7 @@ def test_every_fault_that_the_code_raises_has_three_texts() -> None:
     raised |= {"usage", "no-such-option", "missing-parameter", "bad-value"}
     raised |= {"passphrase-not-asked", "code-not-typed", "words-not-typed", "issuer-missing"}
     raised |= {*re.findall(r'return "([a-z-]+)"', inspect.getsource(output._own_words)), *output._BY_REASON.values()}
+    raised |= {*output._FALSE.values()}
     texted = {key.split(".")[1] for key in texts.TEXTS if key.startswith("fault.")}
     assert raised == texted
 
