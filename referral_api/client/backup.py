@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from mnemonic import Mnemonic
@@ -147,9 +147,7 @@ def restore(session: Session, keys: CredentialKeys, keep: renewal.Keep, backup: 
         raise ReferralError(ErrorCode.KEY_NOT_VALID, reason="revoked", kid=backup.kid)
     held: Sequence[Secret] = keys.enc
     if all(one.secret != backup.secret.secret for one in held):
-        keys = CredentialKeys(
-            keys.credential, keys.access, keys.seal, (*held, backup.secret), keys.storage, keys.coming, keys.destroyed
-        )
+        keys = replace(keys, enc=(*held, backup.secret))
         keep(keys)
     return keys
 

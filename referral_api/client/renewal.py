@@ -82,9 +82,11 @@ def own_party(session: Session) -> Party:
 def in_effect(keys: CredentialKeys, keymap: KeyMap) -> CredentialKeys:
     """The keys to sign with: those that were to come, once the statement in effect lists them."""
     found = keymap.find_credential(keys.credential)
-    if not keys.coming or found is None or {one.signing_key().kid for one in keys.coming} != set(found.seal):
+    listed = () if found is None else found.seal
+    chosen = tuple(one for one in keys.coming if one.signing_key().kid in listed)
+    if not chosen or len(chosen) != len(listed):
         return keys
-    return replace(keys, seal=keys.coming, coming=())
+    return replace(keys, seal=chosen, coming=())
 
 
 def own_stations(keys: CredentialKeys, party: Party) -> dict[str, EncKey]:
@@ -132,10 +134,12 @@ def rotate_seal(session: Session, keys: CredentialKeys, keep: Keep) -> Renewed:
     entry = next((one for one in party.body.credentials if party.body.credential_id(one) == keys.credential), None)
     if entry is None:
         raise ReferralError(ErrorCode.KEY_NOT_VALID, reason="unknown", credential=keys.credential)
-    if not keys.coming or any(not _never_logged(session, one) for one in keys.coming):
-        keys = replace(keys, coming=tuple(new_signing_secret(one.alg, now) for one in keys.seal))
-        keep(keys)
-    signers = [one.signing_key() for one in keys.coming]
+    # Until one set is in effect every one is kept: whichever of them is approved must be in somebody's hands.
+    unused = {one.alg: one for one in keys.coming if _never_logged(session, one)}
+    made = tuple(unused.get(one.alg) or new_signing_secret(one.alg, now) for one in keys.seal)
+    keys = replace(keys, coming=(*keys.coming, *(one for one in made if one not in keys.coming)))
+    keep(keys)
+    signers = [one.signing_key() for one in made]
     listed = entry.wire() | {"seal": [one.kid for one in signers]}
     turn, code = propose(session, keys, party, [], {"credentials": [listed], "enc": []}, signers)
     session.sync_keys()

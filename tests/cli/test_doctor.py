@@ -31,7 +31,6 @@ from tests.world import CANARY, PASSPHRASE
 
 MEMBERS = {"code", "level", "seen", "error", "says", "remedy", "command"}
 CALL = re.compile(r'\b(found|failed|_named)\(\s*"([a-z-]+(?:\.[a-z-]+)*)"(?: if [^,]+ else "([a-z.-]+)")?')
-COMING = {"referral keys watch"}
 SOURCES = [
     *(PACKAGE / "client/doctor").glob("*.py"),
     *(PACKAGE / "server/service/doctor").glob("*.py"),
@@ -72,8 +71,6 @@ def test_every_command_that_is_named_as_a_remedy_exists() -> None:
     named = {one for path in SOURCES for one in re.findall(r'"(referral [a-z -]+?)(?: --| \{|")', path.read_text())}
     assert len(named) > 8
     for command in named:
-        if command in COMING:
-            continue
         found: Any = build("es", loaded=ON_DEMAND)
         for word in [one for one in shlex.split(command)[1:] if not one.startswith("-")]:
             found = found.commands[word]

@@ -203,6 +203,21 @@ def test_a_person_who_is_no_keyholder_proposes_new_seal_keys_and_signs_with_the_
     again.close()
 
 
+def test_whichever_of_two_proposals_is_approved_the_keys_for_it_are_there(world: World) -> None:
+    """A person who asks twice has two sets of keys that are to come, and loses neither before one is in effect."""
+    client = world.second_officer
+    first = client.identity.rotate_seal(PASSPHRASE, kdf=CHEAP)
+    second = client.identity.rotate_seal(PASSPHRASE, kdf=CHEAP)
+    world.check()
+    assert set(first.kids) & set(second.kids) == set()
+    waiting = {one.code.replace(" ", ""): one for one in world.officer.applicants()}
+    world.after(world.officer.approve(waiting[second.code.replace(" ", "")], second.code))
+    client.sync_keys()
+    assert {one.kid for one in client.keys.signers()} == set(second.kids)
+    assert client.keys.coming == ()
+    world.acknowledge("second_officer", str(world.submit().outgoing.ref))
+
+
 # Paper.
 
 

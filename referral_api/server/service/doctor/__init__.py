@@ -60,17 +60,16 @@ def _examine_books(
         yield books.look_at_engine(database)
         with database.read() as conn:
             names = books.logs_of(conn)
-        host = premises.issuer.partition("://")[2]
-        states = None if signers is None else books.read_states(premises, host, signers.log.public, names)
+        states = books.read_states(premises, names)
         # Only now the database: what a state has signed was committed before.
         with database.read(snapshot=True) as conn:
             keymap = books.fold(conn)
             learnt.root = b64u(keymap.root)
             yield books.match_genesis(premises, keymap)
-            if signers is not None and states is not None:
-                yield house.match_keys(signers, keymap)
-                yield from books.look_at_signer(conn, premises, states)
-            yield from books.look_at_quorum(conn, premises, keymap, now)
+            if signers is not None:
+                yield house.match_keys(signers, keymap, now)
+            yield from books.look_at_signer(conn, premises, states, keymap)
+            yield from books.look_at_quorum(conn, keymap, now)
             yield from books.look_at_directory(keymap, now)
             yield books.look_at_enrolments(conn, now)
         yield books.look_at_clock(database, premises, observed)

@@ -14,12 +14,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
-from referral_api.auditlog.checkpoint import TrustPolicy, log_key, verify_checkpoint
+from referral_api.auditlog.checkpoint import TrustPolicy, verify_checkpoint
+from referral_api.auditlog.keyslog import log_keys
 from referral_api.auditlog.policy import genesis_policy, states_the_same
 from referral_api.domain.errors import ReferralError
 from referral_api.domain.findings import Finding, Level, at_least, at_most, failed, found
 from referral_api.domain.terms import is_audit
-from referral_api.domain.words import CredentialKind, KeyUse, Role
+from referral_api.domain.words import CredentialKind, Role
 from referral_api.formats.parties import Approver
 from referral_api.formats.statements import KeyMap
 from referral_api.server.service import clock_watch
@@ -71,28 +72,39 @@ def look_at_engine(database: Database) -> Finding:
     return found("database.engine", level, engine=database.dialect, version=settings["version"], settings=told)
 
 
-def read_states(premises: Premises, host: str, key: object, names: Sequence[str]) -> Mapping[str, SignerState | str]:
-    """What each log's signer state says, or the reason why it says nothing; absent where there is none."""
-    states: dict[str, SignerState | str] = {}
+def read_states(premises: Premises, names: Sequence[str]) -> Mapping[str, bytes | None]:
+    """The bytes of each log's signer state, None where it cannot be read; absent where there is none."""
+    states: dict[str, bytes | None] = {}
     for name in names:
-        policy = TrustPolicy(log_key(f"{host}/v1/log/{name}", key))  # type: ignore[arg-type]  # a public key, by its owner
         try:
-            states[name] = read_state(state_path(premises.signer_dir, name).read_bytes(), name=name, policy=policy)
+            states[name] = state_path(premises.signer_dir, name).read_bytes()
         except FileNotFoundError:
             continue
         except OSError:
-            states[name] = "signer-state-unreadable"
-        except ReferralError as error:
-            states[name] = str(error.facts.get("reason"))
+            states[name] = None
     return states
 
 
-def look_at_signer(conn: Connection, premises: Premises, states: Mapping[str, SignerState | str]) -> Iterator[Finding]:
+def _parse_state(raw: bytes | None, name: str, keymap: KeyMap) -> SignerState | str:
+    """What a signer's state says, or why it says nothing. Whoever reads it trusts every key the log ever had."""
+    if raw is None:
+        return "signer-state-unreadable"
+    first, *others = log_keys(keymap, name)
+    try:
+        return read_state(raw, name=name, policy=TrustPolicy(first, others=tuple(others)))
+    except ReferralError as error:
+        return str(error.facts.get("reason"))
+
+
+def look_at_signer(
+    conn: Connection, premises: Premises, states: Mapping[str, bytes | None], keymap: KeyMap
+) -> Iterator[Finding]:
     """Of each log that goes on: what was signed here against what the database holds, and whose turn it is."""
     names = [name for name in logbook.names(conn)[-_NEWEST:] if logbook.following(conn, name) is None]
     elsewhere = 0
     for name in names:
-        reason, size, signed = _standing(conn, name, states.get(name))
+        state = _parse_state(states[name], name, keymap) if name in states else None
+        reason, size, signed = _standing(conn, name, state)
         if reason in ("signer-fenced", "signer-state-missing") and premises.several_hosts:
             elsewhere += 1
             continue
@@ -157,16 +169,15 @@ def match_genesis(premises: Premises, keymap: KeyMap) -> Finding:
     )
 
 
-def look_at_quorum(conn: Connection, premises: Premises, keymap: KeyMap, now: int) -> Iterator[Finding]:
+def look_at_quorum(conn: Connection, keymap: KeyMap, now: int) -> Iterator[Finding]:
     """How long it is since a quorum of witnesses has cosigned each log's newest checkpoint."""
     policy = genesis_policy(keymap.genesis)
     if policy.rule() is None:
         yield found("witnesses.none", Level.NOTE)
         return
-    host = premises.issuer.partition("://")[2]
     newest = logbook.newest_audit(conn)
     for name in [logbook.KEYS, *([newest[0]] if newest is not None else [])]:
-        trust = policy.trust(log_key(f"{host}/v1/log/{name}", keymap.exchange_keys(KeyUse.LOG)[0].public))
+        trust = policy.trust(*log_keys(keymap, name))
         stored, latest = logbook.latest_witnessed(conn, name), logbook.latest_checkpoint(conn, name)
         behind = (0 if latest is None else latest.size) - (0 if stored is None else stored.size)
         times: list[int] = []

@@ -21,10 +21,9 @@ from referral_api import __version__
 from referral_api.auditlog.policy import Policy
 from referral_api.domain.errors import ReferralError
 from referral_api.domain.findings import Finding, Level, at_least, failed, found
-from referral_api.domain.words import KeyUse
 from referral_api.formats.signed import self_test
 from referral_api.formats.statements import KeyMap
-from referral_api.server.storage.keyfiles import Signers, load_signers
+from referral_api.server.storage.keyfiles import USES, Signers, load_signers
 from referral_api.server.storage.spool import SUFFIX
 
 _SERVER_LIBRARIES: Final = ("cryptography", "fastapi", "uvicorn", "sqlalchemy", "joserfc", "authlib")
@@ -107,12 +106,12 @@ def look_at_keys(premises: Premises) -> tuple[Signers | None, list[Finding]]:
         return None, [failed("host.keys", error, use=str(error.facts.get("use", "—")))]
 
 
-def match_keys(signers: Signers, keymap: KeyMap) -> Finding:
-    """Whether these keys are those that the keys log names for their uses."""
+def match_keys(signers: Signers, keymap: KeyMap, now: int) -> Finding:
+    """Whether the keys that the keys log has in use now are here, each use's."""
     wrong = [
         use.value
-        for use in (KeyUse.TOKEN, KeyUse.RECEIPT, KeyUse.ACT, KeyUse.LOG)
-        if getattr(signers, use.value).kid not in {record.kid for record in keymap.exchange_keys(use)}
+        for use in USES
+        if any(signers.find(use, record.kid) is None for record in keymap.keys_in_use(use, now))
     ]
     return found("host.keys-differ" if wrong else "host.keys", Level.PROBLEM if wrong else Level.OK, uses=wrong)
 
