@@ -101,14 +101,14 @@ def show(ctx: typer.Context, config: ConfigFile = Path(SETTINGS)) -> None:
         for one in keymap.tenures(use):
             here = signers.find(use, one.key.kid) is not None
             ends = None if one.ends_at == FOREVER else one.ends_at
-            state = "ended" if one.ends_at <= now else "coming" if one.begins_at > now else "counts"
+            word = "rekey.ended" if one.ends_at <= now else "rekey.coming" if one.begins_at > now else "rekey.counts"
             data.append({
                 "use": use.value, "kid": one.key.kid, "from": one.begins_at or None, "until": ends, "here": here,
-                "state": state,
+                "state": word.partition(".")[2],
             })  # fmt: skip
             span = f"{_shown(one.begins_at)} – {_shown(ends)}"
             said = call.screen.say("rekey.here" if here else "rekey.not_here")
-            lines.append(f"{use.value:8}{one.key.kid}  {call.screen.say(f'rekey.{state}')}  {span}  {said}")
+            lines.append(f"{use.value:8}{one.key.kid}  {call.screen.say(word)}  {span}  {said}")
     call.show(Shown({"keys": data}, lines))
 
 
