@@ -42,7 +42,7 @@ class Settings(BaseSettings):
     lanes: int = Field(default=0, ge=0, le=16)
     """Verification threads; 0 means one on SQLite, four on PostgreSQL."""
 
-    calls_a_minute: int = Field(default=60_000, ge=600)
+    calls_a_minute: int = Field(default=60_000, ge=60)
     """How many calls of one credential are answered in a minute, by all processes together; published. The same in all
     processes. Trusted: whoever lowers it can make answers wait, never lose an act."""
 

@@ -29,7 +29,7 @@ from tests.world import ISSUER, World
 pytestmark = pytest.mark.postgres
 REVOKED_WITHIN_S = 5.0
 """What is promised of every process of an exchange."""
-LOW = 600
+LOW = 60
 """The lowest limit that the settings take."""
 
 
@@ -42,7 +42,7 @@ def database(postgres_database: str) -> Iterator[Database]:
 def early_in_a_minute() -> None:
     """Wait for a minute that has long enough to run for what is counted in one."""
     left = MINUTE_S - time.time() % MINUTE_S
-    if left < 25:
+    if left < 40:
         time.sleep(left + 0.1)
 
 
@@ -138,7 +138,7 @@ def test_calls_at_one_process_count_at_the_other_within_seconds(postgres_world: 
         while 429 not in statuses and len(statuses) < LOW + 2:
             statuses.append(here.call("GET", "/v1/ping").status)
         assert statuses.count(200) <= LOW
-        assert len(statuses) > LOW * 0.9
+        assert len(statuses) > LOW * 0.8
         # The other has counted nothing near the limit: it learns of it with a tenth of it, and SHARE_S later.
         passed, began = 0, time.monotonic()
         while (answer := there.call("GET", "/v1/ping")).status == 200:
