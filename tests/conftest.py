@@ -18,6 +18,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from referral_api.auditlog.policy import format_policy, policy_of
+from referral_api.client.compartment import InsecureKdfForTests, seal_by_default
 from tests.lying_witness import NAMES, LyingWitness, policy_at
 from tests.postgres import create_database, drop_database, start_postgres
 from tests.world import WITNESSES, Founded, World, check_database, found
@@ -49,6 +50,14 @@ def _refuse_network(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 sys.addaudithook(_refuse_network)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cheap_passphrases() -> Iterator[None]:
+    """Commands seal keystores with parameters that a test suite can afford; tests of the real ones name those."""
+    before = seal_by_default(InsecureKdfForTests())
+    yield
+    seal_by_default(before)
 
 
 @pytest.fixture(scope="session")

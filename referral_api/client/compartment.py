@@ -54,6 +54,18 @@ class InsecureKdfForTests(Kdf):
     lanes: int = 1
 
 
+_unless_said: list[Kdf] = [Kdf()]
+
+
+def seal_by_default(kdf: Kdf) -> Kdf:
+    """Use these parameters where nobody says otherwise; returns those used until now.
+
+    For test suites, which run a hundred commands a minute. No file, option or variable leads here.
+    """
+    before, _unless_said[0] = _unless_said[0], kdf
+    return before
+
+
 @dataclass(frozen=True, slots=True)
 class Compartment:
     """One compartment as it stands in a file. `header` is authenticated exactly as written."""
@@ -76,7 +88,7 @@ def seal_with_passphrase(
     """
     if len(passphrase) < MIN_PASSPHRASE_CHARACTERS:
         raise ReferralError(ErrorCode.LOCKED, reason="too-short", minimum=MIN_PASSPHRASE_CHARACTERS)
-    kdf = kdf or Kdf()
+    kdf = kdf or _unless_said[0]
     costs = {"kdf": "argon2id", "lanes": kdf.lanes, "memory_kib": kdf.memory_kib, "passes": kdf.passes}
     return _seal({**bound, **costs}, plaintext, passphrase_bytes(passphrase))
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -254,7 +256,7 @@ def test_weak_parameters_come_from_a_class_that_says_so_and_the_default_is_stron
 
 def test_real_parameters_open_what_they_sealed(directory: ProfileDir) -> None:
     keystore = Keystore.create(directory, PROFILE)
-    keystore.keep_person(PERSON, PASSPHRASE)
+    keystore.keep_person(PERSON, PASSPHRASE, Kdf())
     header = json.loads(unb64u(read(directory)["person"]["header"]))
     assert (header["memory_kib"], header["passes"], header["lanes"]) == (262_144, 3, 2)
     assert Keystore.open(directory).unlock_person(PASSPHRASE) == PERSON
@@ -302,3 +304,14 @@ def test_two_draws_of_keys_share_nothing() -> None:
     one, other = (new_credential_keys(PERSON.credential, CredentialKind.PERSON, NOW) for _ in range(2))
     secrets = [one.access.secret, other.access.secret, *(s.secret for keys in (one, other) for s in keys.seal)]
     assert len({*secrets, one.storage, other.storage}) == 8
+
+
+def test_a_command_seals_with_the_real_parameters_unless_a_test_said_otherwise(tmp_path: Path) -> None:
+    """In a process of its own, where nobody has."""
+    program = (
+        "import sys, json; from tests.client.test_keystore import *; "
+        "store = Keystore.create(ProfileDir(Path(sys.argv[1])), PROFILE); store.keep_person(PERSON, PASSPHRASE); "
+        "print(json.loads(unb64u(read(ProfileDir(Path(sys.argv[1])))['person']['header']))['memory_kib'])"
+    )
+    ran = subprocess.run([sys.executable, "-c", program, str(tmp_path / "p")], check=True, capture_output=True)
+    assert int(ran.stdout) == Kdf().memory_kib
