@@ -145,7 +145,11 @@ def approve(
         confirmed = _approve_typed(call, client, applicant, code_file)
         pending = client.session.keymap.find_pending(applicant.party)
     place = confirmed.receipt.payload.log
-    waits = {Approver.KEYHOLDER: "second_keyholder", Approver.SECOND_REGISTRAR: "second_registrar"}
+    waits = {
+        Approver.KEYHOLDER: "second_keyholder",
+        Approver.SECOND_REGISTRAR: "second_registrar",
+        Approver.EXCHANGE: "exchange",
+    }
     turn = "done" if pending is None else waits.get(pending.waits_for, "done")
     lines = [
         call.screen.say("approve.done", party=applicant.party, log=place.origin, index=place.index),
@@ -262,7 +266,7 @@ def _show_entry(call: Invocation, entry: Entry | None) -> None:
 def _show_recovery(call: Invocation, client: Client, applicant: Applicant) -> None:
     """Who is dropped, where registrar persons give a party new keyholders."""
     party = client.session.keymap.find_party(applicant.party)
-    if party is None or applicant.turn not in ("registrar", "second_registrar"):
+    if party is None or party.id == client.profile.party or applicant.turn not in ("registrar", "second_registrar"):
         return
     pending = client.session.keymap.find_pending(applicant.party)
     if pending is not None:

@@ -105,8 +105,8 @@ KEYS: Final[Mapping[str, tuple[str, str]]] = {
         "Make a new one (referral keys backup) and have the used one revoked, once nothing pending needs it.",
     ),
     "turn.second_registrar": (
-        "Ahora le toca a otra persona registradora, pasadas 24 horas; hasta entonces la entidad puede objetar.",
-        "Now it is the turn of another person of the registrar, after 24 hours; until then the party may object.",
+        "Le toca a otra persona registradora; si es una recuperación, pasadas 24 horas: la entidad puede objetar.",
+        "Now it is another registrar person's turn; for a recovery after 24 hours, in which the party may object.",
     ),
     "whose.second_registrar": ("segunda persona registradora", "second registrar person"),
     "approve.recovery": (

@@ -138,10 +138,25 @@ def second(session: Session, keys: CredentialKeys, applicant: Applicant, typed_c
         raise ReferralError(ErrorCode.CODE_MISMATCH, reason="differs")
     if not {key.kid for key in applicant.proposal.enc} <= {key.kid for key in pending.body.enc}:
         raise ReferralError(ErrorCode.CODE_MISMATCH, reason="differs")
+    _check_nothing_else(session.keymap.find_party(applicant.party), pending.body, applicant.proposal)
     if session.now() < pending.opens_at:
         raise ReferralError(ErrorCode.STATEMENT_OUT_OF_SEQUENCE, reason="objection-window", opens_at=pending.opens_at)
     body = {"party": applicant.party, "statement": pending.digest, "code_sha256": code_sha256}
     return send_directory_act(session, keys, Act.APPROVE_STATEMENT, body, act_id)
+
+
+def _check_nothing_else(party: Party | None, statement: Statement, proposal: Proposal) -> None:
+    """That a statement changes nothing beside what was proposed, but for what it leaves out: nobody compared the rest.
+
+    Raises CODE_MISMATCH (`more`).
+    """
+    before = None if party is None else party.body
+    allowed = [*proposal.credentials, *proposal.enc]
+    allowed += [] if before is None else [*before.credentials, *before.enc]
+    if any(one not in allowed for one in (*statement.credentials, *statement.enc)) or (
+        before is not None and statement.entry != before.entry
+    ):
+        raise ReferralError(ErrorCode.CODE_MISMATCH, reason="more")
 
 
 def compare_code(session: Session, keys: CredentialKeys, applicant: Applicant, typed_code: str) -> Digest:

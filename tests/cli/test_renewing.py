@@ -139,22 +139,6 @@ def test_a_recovery_shows_the_registrar_who_loses_and_when_it_may_hold(shell: Sh
     assert shell.run("registrar", "invite", "--recover", "nadie-aqui", "--out", "x.json").exit == 6
 
 
-def test_one_of_the_registrars_two_persons_is_lost_and_has_a_successor(shell: Shell) -> None:
-    """The runbook: whoever is left takes the other away, which waits for nobody, and admits the next one."""
-    lost = done(shell.run("second_registrar", "whoami", "--json")).json["person"]
-    done(shell.run("registrar", "keys", "remove", "--person", lost))
-    (shell.folder / "otra.yaml").write_text(
-        "id: otra-unidad\nrole: police_unit\nname: Otra\narea: []\nescalation: []\n"
-    )
-    done(shell.run("registrar", "invite", "--entry", "otra.yaml", "--out", "otra.json"))
-    told = done(shell.run("otra", "enrol", "otra.json", "--entry", "otra.yaml", "--no-service", "--json")).json
-    (shell.folder / "otra.digits").write_text(told["code"] + "\n")
-    alone = shell.run("registrar", "approve", "otra-unidad", "--code-file", "otra.digits")
-    assert (alone.exit, "Traceback" in alone.err) == (7, False), "nobody is admitted while the registrar is one person"
-    enrol(shell, "sucesora", by="registrar")
-    done(shell.run("registrar", "approve", "otra-unidad", "--code-file", "otra.digits"))
-
-
 # Without being asked.
 
 

@@ -313,6 +313,19 @@ def test_the_units_own_people_stop_a_recovery_that_nobody_asked_for(world: World
     assert heir.joining().turn == "void"
 
 
+def test_whoever_compares_one_newcomers_digits_lets_in_that_one_alone(world: World, opened: list[Client]) -> None:
+    """A statement that lists somebody else beside, however it came onto the log, is not what the digits cover."""
+    _, joined = recovering(world, opened)
+    world.after(world.registrar.approve(world.registrar.applicants()[0], joined.code))
+    applicant = world.second_registrar.applicants()[0]
+    fewer = applicant.proposal.model_copy(update={"credentials": (), "enc": applicant.proposal.enc})
+    party = world.second_registrar.session.keymap.find_party(UNIT)
+    pending = world.second_registrar.session.keymap.find_pending(UNIT)
+    assert pending is not None
+    assert refused(ErrorCode.CODE_MISMATCH, admission._check_nothing_else, party, pending.body, fewer) == "more"
+    admission._check_nothing_else(party, pending.body, applicant.proposal)
+
+
 def test_the_two_registrar_persons_must_be_two(world: World, opened: list[Client]) -> None:
     _, joined = recovering(world, opened)
     world.after(world.registrar.approve(world.registrar.applicants()[0], joined.code))
