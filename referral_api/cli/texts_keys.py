@@ -86,6 +86,24 @@ KEYS: Final[Mapping[str, tuple[str, str]]] = {
         "Escriba estas 24 palabras en papel, en orden. No se muestran otra vez ni quedan en este equipo:",
         "Write these 24 words on paper, in order. They are not shown again and do not stay on this machine:",
     ),
+    "backup.unlisted": (
+        "Estas palabras o este archivo no valen nada. Si referral keys show muestra {kid}: referral keys revoke {kid}",
+        "These words or this file are worth nothing. If referral keys show lists {kid}: referral keys revoke {kid}",
+    ),
+    "ask.word": ("Ya escritas, teclee la palabra n.º {at}:", "Once they are written down, type word no. {at}:"),
+    "ask.word_again": (
+        "Esa no es. Mire el papel; la palabra n.º {at}:",
+        "That is not it. Look at the paper; word no. {at}:",
+    ),
+    "fault.word-differs.what": ("La palabra no es la que se mostró.", "The word is not the one that was shown."),
+    "fault.word-differs.why": (
+        "Un respaldo mal escrito no abre nada; por eso no se registró.",
+        "A backup that is written down wrongly opens nothing; so it was not listed.",
+    ),
+    "fault.word-differs.do": (
+        "Destruya el papel y empiece de nuevo: referral keys backup --words",
+        "Destroy the paper and begin anew: referral keys backup --words",
+    ),
     "backup.place": (
         "Guárdela bajo llave, lejos de los equipos: quien la tenga lee lo que se le selle a su entidad durante un año.",
         "Keep it locked away from the machines: whoever has it reads what is sealed to your party for a year.",
