@@ -204,14 +204,14 @@ def _own_statement(
     for entry in entries:
         keymap.extend(entry)
     owners, short = keymap.owners_of(party.id), keys.credential.partition(".")[2]
-    body = next_statement(party, proposal, keymap.find_key, session.now(), renewal=True)
+    body = next_statement(party, proposal, keymap.find_key, session.now(), owners=owners, renewal=True)
     statement = Statement.parse(body, code=ErrorCode.ACT_SCHEMA)
     for allowed in (renews, rekeys):
         if allowed(statement, party.body, short, keymap.find_key, owners):
             return body
     me = keymap.find_credential(keys.credential)
     if me is not None and me.keyholder:
-        return next_statement(party, proposal, keymap.find_key, session.now())
+        return next_statement(party, proposal, keymap.find_key, session.now(), owners=owners)
     return None
 
 

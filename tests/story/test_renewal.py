@@ -106,6 +106,28 @@ def test_a_key_that_was_kept_but_never_sent_is_used_the_next_time(world: World) 
     assert on_disk(world, "officer") == own_kids(client)
 
 
+def test_a_workstation_that_was_off_for_months_is_renewed_by_its_own_person(world: World) -> None:
+    """Whatever the keyholder has signed meanwhile: R-32 d needs the workstation listed."""
+    later(world, 60)
+    officer, absent = world.officer, world.second_officer
+    for station in ("st1", "st1"):
+        world.after(officer.identity.rotate(PASSPHRASE, stations=[station], kdf=CHEAP))
+        world.clock.ahead_s += 5
+    made = officer.identity.new_backup()
+    world.after(officer.identity.list_backup(made))
+    absent.sync_keys()
+    assert absent.identity.due() == ["st2"]
+    assert own_kids(absent) & sealed_to(world, UNIT) == set()
+    what = officer.identity.review([one.name for one in officer.identity.roster().lines], [])
+    world.after(officer.identity.sign(what))
+    assert what.stations_left == ("st1",)
+    renewed = world.after(absent.identity.rotate(PASSPHRASE, kdf=CHEAP))
+    assert renewed is not None
+    assert renewed.turn == "done"
+    assert set(renewed.kids) == own_kids(absent) & sealed_to(world, UNIT)
+    world.acknowledge("second_officer", str(world.submit().outgoing.ref))
+
+
 def test_nobody_renews_a_workstation_that_another_keystore_holds(world: World) -> None:
     refused(ErrorCode.NOT_PERMITTED, lambda: world.officer.identity.rotate(PASSPHRASE, stations=["st2"], kdf=CHEAP))
     refused(ErrorCode.LOCKED, lambda: world.officer.identity.rotate("otra frase de paso", kdf=CHEAP))
