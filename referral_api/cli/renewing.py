@@ -56,6 +56,7 @@ def rotate(
         lines = [screen.say("rotate.proposed"), screen.say("enrol.code"), f"    {renewed.code}"]
         lines.append(screen.say(f"turn.{turn}"))
     lines += [screen.say("rotate.destroyed", kid=kid) for kid in spent.destroyed]
+    lines += [screen.say("rotate.removed", kid=kid) for kid in spent.removed]
     lines += [screen.say("rotate.needed", kid=kid) for kid in spent.needed]
     lines += [screen.say("rotate.due", at=screen.at(due_at))] if due_at is not None else []
     data = {
@@ -64,6 +65,7 @@ def rotate(
         "code": None if renewed is None or turn == "done" else renewed.code,
         "destroyed": list(spent.destroyed),
         "needed": list(spent.needed),
+        "removed": list(spent.removed),
         "due_at": due_at,
     }
     call.show(Shown(data, lines, ["referral keys show"]))

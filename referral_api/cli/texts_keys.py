@@ -52,6 +52,10 @@ KEYS: Final[Mapping[str, tuple[str, str]]] = {
         "Destruida, con acuse del servidor: la mitad privada de {kid}.",
         "Destroyed, and receipted by the exchange: the private half of {kid}.",
     ),
+    "rotate.removed": (
+        "Quitada de este equipo: la clave de respaldo {kid}, que terminó o fue revocada.",
+        "Taken off this machine: the backup key {kid}, which has ended or was revoked.",
+    ),
     "rotate.needed": (
         "Vencida, pero se conserva: algo pendiente puede necesitar {kid}. Atienda la bandeja.",
         "Past its time, but kept: something pending may need {kid}. See to the inbox.",

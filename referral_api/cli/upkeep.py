@@ -39,7 +39,9 @@ class KeepingClient(Client):
             if identity.due() and (renewed := identity.rotate(self._passphrase)) is not None:
                 screen.talk("upkeep.renewed" if renewed.turn == "done" else "upkeep.proposed")
             if identity.past():
-                for kid in identity.destroy(self._passphrase).destroyed:
-                    screen.talk("rotate.destroyed", kid=kid)
+                spent = identity.destroy(self._passphrase)
+                for word, kids in (("destroyed", spent.destroyed), ("removed", spent.removed)):
+                    for kid in kids:
+                        screen.talk(f"rotate.{word}", kid=kid)
         except ReferralError as failure:
             screen.talk("upkeep.failed", code=failure.code.value)

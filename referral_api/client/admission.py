@@ -118,7 +118,9 @@ def approve(session: Session, keys: CredentialKeys, applicant: Applicant, typed_
     if party is not None and applicant.turn == "registrar":
         body = recovery_statement(party, applicant.proposal, keymap.find_key)
     elif party is not None and party.id == session.profile.party:
-        body = next_statement(party, applicant.proposal, keymap.find_key, session.now())
+        body = next_statement(
+            party, applicant.proposal, keymap.find_key, session.now(), owners=keymap.owners_of(party.id)
+        )
     else:
         raise ReferralError(ErrorCode.NOT_PERMITTED, needs="keyholder")
     return send_directory_act(session, keys, Act.STATEMENT, body, act_id, enrolment=applicant.enrolment)

@@ -152,7 +152,8 @@ def restore(session: Session, keys: CredentialKeys, keep: renewal.Keep, backup: 
         raise ReferralError(ErrorCode.KEY_NOT_VALID, reason="revoked", kid=backup.kid)
     held: Sequence[Secret] = keys.enc
     if all(one.secret != backup.secret.secret for one in held):
-        keys = replace(keys, enc=(*held, backup.secret))
+        # From when it is here, not from when it was made: an ended one leaves again after a day (renewal.py).
+        keys = replace(keys, enc=(*held, replace(backup.secret, created_at=session.now())))
         keep(keys)
     return keys
 

@@ -56,11 +56,15 @@ class Identity:
         return [] if party is None else list(renewal.due(self.keys, party, self.session.now()))
 
     def past(self) -> list[Kid]:
-        """The encryption keys that are due to be destroyed, or of which that has not been receipted yet."""
-        party, keys = self.session.keymap.find_party(self.session.profile.party), self.keys
+        """The encryption keys that are due to be destroyed, or of which that has not been receipted yet, and backup
+        keys that were put back here and have ended.
+        """
+        session, keys = self.session, self.keys
+        party = session.keymap.find_party(session.profile.party)
         if party is None:
             return []
-        return [*renewal.past_their_time(self.session.keymap, keys, party, self.session.now()), *keys.destroyed]
+        old = renewal.past_their_time(session.keymap, keys, party, session.now())
+        return [*old, *renewal.ended_backups(session, keys, party), *keys.destroyed]
 
     def rotate(
         self, passphrase: str, *, stations: Sequence[str] | None = None, kdf: Kdf | None = None

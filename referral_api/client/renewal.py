@@ -11,7 +11,7 @@ Implements: R-32 (b, d), R-35; design §5 (encryption keys: 30 days, 15 of overl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -30,10 +30,10 @@ from referral_api.formats.enrolment import (
     parse_invitation,
     parse_turn,
 )
-from referral_api.formats.key_entry import build_key_entry
+from referral_api.formats.key_entry import build_key_entry, parse_key_entry
 from referral_api.formats.keys import Alg
 from referral_api.formats.parties import SKEW_S, EncKey, Party
-from referral_api.formats.statement_rules import rekeys, renews
+from referral_api.formats.statement_rules import BACKUP_LIFE, rekeys, renews
 from referral_api.formats.statements import KeyMap
 from referral_api.formats.strict_json import b64u, sha256_b64u
 
@@ -42,6 +42,8 @@ ROTATE_AFTER_S: Final = 30 * DAY_S
 """How long a workstation's encryption key is its newest one."""
 DESTROY_AFTER_S: Final = 75 * DAY_S
 """How old a private half becomes, unless something pending may name it: what a thief of today can read at most."""
+KEEP_AT_MOST_S: Final = 2 * DESTROY_AFTER_S
+"""How old it becomes at most, whatever is pending: what nobody has answered by then opens with the backup key alone."""
 DESTROYED: Final = "destroyed"
 """The reason of the `revoke` act that says so."""
 
@@ -64,10 +66,13 @@ class Renewed:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """Encryption keys that are destroyed, and those past their time that something pending may still name."""
+    """Encryption keys that are destroyed, those past their time that something pending may still name, and backup keys
+    that were `removed` from this machine.
+    """
 
     destroyed: tuple[Kid, ...]
     needed: tuple[Kid, ...]
+    removed: tuple[Kid, ...]
     keys: CredentialKeys
 
 
@@ -125,8 +130,11 @@ def rotate(session: Session, keys: CredentialKeys, keep: Keep, stations: Sequenc
     party, now = own_party(session), session.now()
     unused = [one for one in keys.enc if _never_logged(session, one)]
     fresh = [sealing.generate_enc_key(Alg.HPKE_9) for _ in stations[len(unused) :]]
-    made = [*unused, *(Secret(Alg.HPKE_9, key.seed, now) for key in fresh)][: len(stations)]
-    keys = replace(keys, enc=(*keys.enc, *(one for one in made if one not in unused)))
+    # Whatever was kept and never sent begins its life only now: by its age it is destroyed.
+    made = [*(replace(one, created_at=now) for one in unused), *(Secret(Alg.HPKE_9, key.seed, now) for key in fresh)]
+    made = made[: len(stations)]
+    again = {one.secret for one in made}
+    keys = replace(keys, enc=(*(one for one in keys.enc if one.secret not in again), *made))
     keep(keys)
     private = [sealing.enc_private_key(one.alg, one.secret) for one in made]
     listed = [_enc_listed(key.kid, station, now) for key, station in zip(private, stations, strict=True)]
@@ -205,30 +213,34 @@ def _own_statement(
     for entry in entries:
         keymap.extend(entry)
     owners, short = keymap.owners_of(party.id), keys.credential.partition(".")[2]
-    body = next_statement(party, proposal, keymap.find_key, session.now(), renewal=True)
+    body = next_statement(party, proposal, keymap.find_key, session.now(), owners=owners, renewal=True)
     statement = Statement.parse(body, code=ErrorCode.ACT_SCHEMA)
     for allowed in (renews, rekeys):
         if allowed(statement, party.body, short, keymap.find_key, owners):
             return body
     me = keymap.find_credential(keys.credential)
     if me is not None and me.keyholder:
-        return next_statement(party, proposal, keymap.find_key, session.now())
+        return next_statement(party, proposal, keymap.find_key, session.now(), owners=owners)
     return None
 
 
 def destroy(session: Session, keys: CredentialKeys, keep: Keep) -> Spent:
     """Destroy the private halves that are past their time, and have it receipted that they are (a `revoke` act each).
 
-    Nothing is destroyed whose public half may still be sealed to, or that anything pending in our inbox may name.
+    Nothing is destroyed whose public half may still be sealed to, or that anything pending in our inbox may name; that
+    much for KEEP_AT_MOST_S. A backup key that was put back here only leaves this keystore: no act, for it is on paper.
     """
     party, now = own_party(session), session.now()
     old = past_their_time(session.keymap, keys, party, now)
-    oldest = min((one.time for one in _pending(session)), default=now) if old else now
-    needed = {kid for kid, made_at in old.items() if oldest <= made_at + enrolment.SEALABLE_TERM_S + SKEW_S}
+    backups = ended_backups(session, keys, party)
+    times = [one.time for one in _pending(session)] if old or backups else []
+    needed = {kid for kid, made_at in old.items() if may_be_named(made_at, times, now)}
+    needed |= {kid for kid, span in backups.items() if any(span[0] <= time <= span[1] for time in times)}
     gone = {kid for kid in old if kid not in needed}
-    if gone:
-        left = tuple(one for one in keys.enc if _kid(one) not in gone)
-        keys = replace(keys, enc=left, destroyed=(*keys.destroyed, *sorted(gone)))
+    left = {kid for kid in backups if kid not in needed}
+    if gone or left:
+        enc = tuple(one for one in keys.enc if _kid(one) not in gone | left)
+        keys = replace(keys, enc=enc, destroyed=(*keys.destroyed, *sorted(gone)))
         keep(keys)
     told = keys.destroyed
     for kid in told:
@@ -238,7 +250,18 @@ def destroy(session: Session, keys: CredentialKeys, keep: Keep) -> Spent:
         keys = replace(keys, destroyed=tuple(one for one in keys.destroyed if one != kid))
     if told:
         keep(keys)
-    return Spent(told, tuple(sorted(needed)), keys)
+    return Spent(told, tuple(sorted(needed)), tuple(sorted(left)), keys)
+
+
+def may_be_named(made_at: int, pending: Iterable[int], now: int) -> bool:
+    """Whether something pending, by these times of the inbox, may have been sealed to a key made then.
+
+    What was held for an approval stands in the inbox later than it was sealed, so the time in which it may is as long
+    as a key is kept anyway. Of what came before the key was made, and long after, nothing can name it.
+    """
+    if now - made_at > KEEP_AT_MOST_S:
+        return False
+    return any(made_at - SKEW_S <= time <= made_at + DESTROY_AFTER_S for time in pending)
 
 
 def past_their_time(keymap: KeyMap, keys: CredentialKeys, party: Party, now: int) -> dict[Kid, int]:
@@ -251,6 +274,27 @@ def past_their_time(keymap: KeyMap, keys: CredentialKeys, party: Party, now: int
         ours = record is not None and record.use is KeyUse.ENC
         if ours and kid not in usable and now - one.created_at >= DESTROY_AFTER_S:
             found[kid] = one.created_at
+    return found
+
+
+def ended_backups(session: Session, keys: CredentialKeys, party: Party) -> dict[Kid, tuple[int, int]]:
+    """The backup keys that were put back here (a day ago, so that there is time to read) and are sealed to no more, and
+    from when to when something that arrived may name each. One that is revoked goes at once.
+    """
+    now = session.now()
+    usable = {key.kid for key in session.keymap.usable_enc(party.id, now)}
+    found: dict[Kid, tuple[int, int]] = {}
+    for one in keys.enc:
+        record = session.keymap.find_key(kid := _kid(one))
+        if record is None or record.use is not KeyUse.BACKUP or kid in usable:
+            continue
+        if not record.revoked and now - one.created_at < DAY_S:
+            continue
+        # The words do not say when the key was made; its entry on the log does.
+        made_at = parse_key_entry(session.replica.leaves[record.index]).iat
+        held = DESTROY_AFTER_S - enrolment.SEALABLE_TERM_S
+        ends = made_at + int(BACKUP_LIFE.total_seconds()) + held
+        found[kid] = (made_at - SKEW_S, 0 if record.revoked else ends)
     return found
 
 

@@ -28,7 +28,7 @@ from referral_api.domain.words import Act, ActId, CredentialId, Digest, Kid, Rol
 from referral_api.formats.act import RawAct
 from referral_api.formats.directory_bodies import ApproveStatement, CredentialEntry, EncryptionEntry, Statement
 from referral_api.formats.parties import Approver, Party, Pending
-from referral_api.formats.statement_rules import check_statement, standing
+from referral_api.formats.statement_rules import check_statement, dormant, standing
 from referral_api.formats.statements import KeyMap, parse_keys_leaf
 
 ENDS_SOON_S = 60 * 24 * 3600
@@ -201,17 +201,21 @@ def _removal(
         raise ReferralError(ErrorCode.NOT_PERMITTED, act=Act.STATEMENT.value, needs="keyholder")
     credentials, enc = standing(party.body, session.keymap.find_key)
     kept = [one for one in credentials if one.id not in gone]
+    owners = session.keymap.owners_of(party.id)
+    listed = [one for one in enc if _station_name(one) not in gone]
+    asleep = dormant(listed, kept, session.keymap.find_key, owners, now)
     body = {
         "seq": party.seq + 1,
         "prev_statement": party.statement,
         "entry": party.entry.wire(),
         "credentials": [one.wire() | ({"until": until[one.id]} if one.id in until else {}) for one in kept],
-        "enc": [one.wire() for one in enc if _station_name(one) not in gone and one.until_at.timestamp() > now],
+        "enc": [one.wire() for one in listed if one.kid in asleep or one.until_at.timestamp() > now],
     }
     keyholders = tuple(one.id for one in party.keyholders(now) if one.id.partition(".")[2] not in gone)
     statement = Statement.parse(body, code=ErrorCode.ACT_SCHEMA)
-    check_statement(party.id, statement, party.body, session.keymap.find_key, session.keymap.owners_of(party.id))
-    stations = sorted({one.station or str(one.kid) for one in statement.enc if one.use != BACKUP})
+    check_statement(party.id, statement, party.body, session.keymap.find_key, owners)
+    reached = [one for one in statement.enc if one.use != BACKUP and one.kid not in asleep]
+    stations = sorted({one.station or str(one.kid) for one in reached})
     return Removal(party, body, ends, tuple(stations), keyholders, found.pending)
 
 

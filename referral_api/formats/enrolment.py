@@ -34,7 +34,7 @@ from referral_api.formats.fields import (
     Version1,
     broken,
 )
-from referral_api.formats.statement_rules import MAX_KEYS_A_STATION, KeyLookup, standing
+from referral_api.formats.statement_rules import MAX_KEYS_A_STATION, KeyLookup, dormant, standing
 from referral_api.formats.strict_json import b64u, canonical, parse, sha256_b64u, unb64u
 
 SECRET_BYTES = 16
@@ -229,13 +229,19 @@ def code_digest(code: str) -> Digest:
 
 
 def next_statement(
-    party: parties.Party, proposal: Proposal, keys: KeyLookup, now: int, *, renewal: bool = False
+    party: parties.Party,
+    proposal: Proposal,
+    keys: KeyLookup,
+    now: int,
+    *,
+    owners: Mapping[Kid, str],
+    renewal: bool = False,
 ) -> dict[str, Any]:
     """The body of the statement that adds a proposal to a party as it stands: what its keyholder signs.
 
-    A credential of the same id is replaced. Left out is what a revoked key belongs to, encryption keys that have ended,
-    and those of a workstation beyond its two newest. A `renewal` by one person (R-32 d) leaves other workstations as
-    they are.
+    A credential of the same id is replaced. Left out is what a revoked key belongs to, encryption keys that have ended
+    (but for the last one of a workstation that may come back, `dormant`), and those of a workstation beyond its two
+    newest. A `renewal` by one person (R-32 d) leaves other workstations as they are. `owners` as in `check_statement`.
     """
     credentials, listed = standing(party.body, keys)
     renewed = {credential.id for credential in proposal.credentials}
@@ -244,10 +250,11 @@ def next_statement(
     held: Counter[str] = Counter()
     enc: list[EncryptionEntry] = []
     before = [key for key in listed if key.kid not in added]
+    stays = added | dormant([*before, *proposal.enc], credentials, keys, owners, now)
     for key in sorted([*before, *proposal.enc], key=lambda one: (one.from_at, one.kid in added), reverse=True):
         place = _place(key)
         held[place] += 1
-        fits = held[place] <= MAX_KEYS_A_STATION and (key.kid in added or key.until_at.timestamp() > now)
+        fits = held[place] <= MAX_KEYS_A_STATION and (key.kid in stays or key.until_at.timestamp() > now)
         if fits or (renewal and place not in mine):
             enc.insert(0, key)
     kept = [credential for credential in credentials if credential.id not in renewed]

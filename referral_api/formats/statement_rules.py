@@ -29,6 +29,9 @@ ENC_LIFE = timedelta(days=45)
 BACKUP_LIFE = timedelta(days=400)
 """A year and the time to fetch the paper."""
 
+DORMANT = timedelta(days=365)
+"""How long a workstation stays listed after its last key has ended: as long as a credential lasts at most."""
+
 KeyLookup = Callable[[Kid], KeyRecord | None]
 
 
@@ -120,6 +123,32 @@ def standing(before: Statement, keys: KeyLookup) -> tuple[tuple[CredentialEntry,
 
     credentials = tuple(one for one in before.credentials if all(map(stands, (one.access, *one.seal))))
     return credentials, tuple(key for key in before.enc if stands(key.kid))
+
+
+def dormant(
+    enc: Sequence[EncryptionEntry],
+    credentials: Sequence[CredentialEntry],
+    keys: KeyLookup,
+    owners: Mapping[Kid, str],
+    now: int,
+) -> frozenset[Kid]:
+    """Of these keys those to go on listing although they have ended: the last one of a workstation that was off, while
+    the credential that keeps it is among `credentials`. Nobody seals to it; its person can renew it by it (R-32 d).
+    """
+    newest = {
+        key.station: key for key in sorted(enc, key=lambda one: (one.from_at, one.kid)) if key.station is not None
+    }
+    staying = {one.id for one in credentials}
+    found: set[Kid] = set()
+    for key in newest.values():
+        record = keys(key.kid)
+        if record is None or not key.until_at.timestamp() <= now < (key.until_at + DORMANT).timestamp():
+            continue
+        signer = record.signed_by[0]
+        keeper = next((one.id for one in credentials if signer in one.seal), owners.get(signer, ""))
+        if keeper in staying:
+            found.add(key.kid)
+    return frozenset(found)
 
 
 def _keeps(

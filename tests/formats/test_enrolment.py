@@ -199,14 +199,14 @@ def test_the_next_statement_adds_replaces_and_leaves_out_what_has_ended() -> Non
     proposal = Proposal.parse(
         {"credentials": [renewed, noa.listed()], "enc": [fresh], "entry": None}, code=ErrorCode.ACT_SCHEMA
     )
-    body = next_statement(party, proposal, log.keymap.find_key, later)
+    owners = log.keymap.owners_of(party.id)
+    body = next_statement(party, proposal, log.keymap.find_key, later, owners=owners)
     statement = Statement.parse(body, code=ErrorCode.ACT_SCHEMA)
     assert (statement.seq, statement.prev_statement) == (2, party.statement)
     assert [one.wire() for one in statement.credentials] == [LUIS.listed(), renewed, noa.listed()]
     assert {one.kid for one in statement.enc} == {enc_kid(f"divtrata/{name}") for name in ("1", "2", "1b")}
-    assert [one["kid"] for one in next_statement(party, proposal, log.keymap.find_key, later + 20 * DAY)["enc"]] == [
-        fresh["kid"]
-    ]
+    ended = next_statement(party, proposal, log.keymap.find_key, later + 20 * DAY, owners=owners)
+    assert [one["kid"] for one in ended["enc"]] == [enc_kid("divtrata/2"), fresh["kid"]], "st2 may come back"
     log.put(*noa.entries(), enc_entry("divtrata", "divtrata/1b", LUIS.seals))
     log.put(LUIS.sign(Act.STATEMENT, body, iat=later))
     assert len(log.keymap.usable_enc("divtrata", later)) == 3
@@ -224,10 +224,59 @@ def test_of_one_workstation_the_next_statement_keeps_the_two_newest() -> None:
         log.put(enc_entry("divtrata", f"divtrata/{name}", LUIS.seals))
         proposal = Proposal.parse({"credentials": [], "enc": [fresh], "entry": None}, code=ErrorCode.ACT_SCHEMA)
         log.put(
-            LUIS.sign(Act.STATEMENT, next_statement(party, proposal, log.keymap.find_key, NOW), iat=NOW + day * DAY)
+            LUIS.sign(
+                Act.STATEMENT,
+                next_statement(party, proposal, log.keymap.find_key, NOW, owners=log.keymap.owners_of(party.id)),
+                iat=NOW + day * DAY,
+            )
         )
         party = log.keymap.find_party("divtrata")
         assert party is not None
     assert [one.kid for one in party.enc] == [enc_kid("divtrata/a"), enc_kid("divtrata/b")]
     with pytest.raises(ReferralError):
         Proposal.parse({"credentials": [], "enc": [], "entry": None}, code=ErrorCode.ACT_SCHEMA)
+
+
+def next_enc(log: Log, now: int, **proposed: Any) -> set[str]:
+    """The encryption keys of the next statement, by the names of their keys."""
+    party = log.keymap.find_party("divtrata")
+    assert party is not None
+    proposal = Proposal.parse(
+        {"credentials": [person("divtrata", "noa1").listed()], "enc": [], "entry": None} | proposed,
+        code=ErrorCode.ACT_SCHEMA,
+    )
+    body = next_statement(party, proposal, log.keymap.find_key, now, owners=log.keymap.owners_of("divtrata"))
+    return {one["kid"] for one in body["enc"]}
+
+
+def test_a_workstation_that_was_off_stays_listed_by_its_last_key_for_a_year_after_that_has_ended() -> None:
+    """Nobody seals to it any more; its own person can still renew it (R-32 d)."""
+    log = two_stations()
+    ended = NOW + 45 * DAY
+    assert next_enc(log, ended - 1) == {enc_kid("luis"), enc_kid("rosa")}
+    assert next_enc(log, ended) == {enc_kid("luis"), enc_kid("rosa")}
+    assert log.keymap.usable_enc("divtrata", ended) == []
+    assert next_enc(log, ended + 365 * DAY - 1) == {enc_kid("luis"), enc_kid("rosa")}
+    assert next_enc(log, ended + 365 * DAY) == set()
+    fresh = enc_listed("luis2") | {"from": ended, "until": ended + 45 * DAY}
+    assert next_enc(log, ended, enc=[fresh]) == {enc_kid("rosa"), enc_kid("luis2")}, "only the newest of each"
+
+
+def test_a_workstation_goes_with_the_person_who_keeps_it() -> None:
+    log = two_stations()
+    log.put(LUIS.sign(Act.REVOKE, {"kid": ROSA.access.kid, "reason": "lost", "at": NOW}))
+    assert next_enc(log, NOW + 46 * DAY) == {enc_kid("luis")}
+    log.put(LUIS.sign(Act.REVOKE, {"kid": enc_kid("luis"), "reason": "lost", "at": NOW}))
+    assert next_enc(log, NOW + 46 * DAY) == set(), "nor comes a revoked key back"
+
+
+def two_stations() -> Log:
+    """Luis and Rosa keep one each."""
+    log = Log()
+    registrar = person("registro", "r001", keyholder=True)
+    log.registrar(registrar)
+    log.admit("police_unit", [LUIS, ROSA], registrar, [])
+    log.put(enc_entry("divtrata", "luis", LUIS.seals), enc_entry("divtrata", "rosa", ROSA.seals))
+    enc = [enc_listed("luis"), enc_listed("rosa", "st2")]
+    log.put(LUIS.sign(Act.STATEMENT, log.next_body("divtrata", [LUIS, ROSA], enc=enc)))
+    return log

@@ -74,7 +74,8 @@ def following(office: Office, desk: Desk) -> dict[str, Any]:
     party = office.log.keymap.find_party(desk.party)
     assert party is not None
     proposal = Proposal.parse(desk.body["proposal"], code=ErrorCode.ACT_SCHEMA)
-    return next_statement(party, proposal, office.log.keymap.find_key, NOW)
+    keymap = office.log.keymap
+    return next_statement(party, proposal, keymap.find_key, NOW, owners=keymap.owners_of(party.id))
 
 
 def refusal(office: Office, raw: bytes, enrolment: str | None = None, now: int = NOW) -> tuple[ErrorCode, Any]:

@@ -14,7 +14,7 @@ from referral_api.client.enrolment import _ALPHABET, Joined, Joining
 from referral_api.client.keystore import Keystore
 from referral_api.client.outbox import Progress
 from referral_api.client.profile import ProfileDir
-from referral_api.client.renewal import DESTROY_AFTER_S, ROTATE_AFTER_S
+from referral_api.client.renewal import DESTROY_AFTER_S, ROTATE_AFTER_S, may_be_named
 from referral_api.client.sdk import Client
 from referral_api.client.session import Session
 from referral_api.domain.errors import ErrorCode
@@ -111,6 +111,28 @@ def test_a_key_that_was_kept_but_never_sent_is_used_the_next_time(world: World) 
     assert on_disk(world, "officer") == own_kids(client)
 
 
+def test_a_workstation_that_was_off_for_months_is_renewed_by_its_own_person(world: World) -> None:
+    """Whatever the keyholder has signed meanwhile: R-32 d needs the workstation listed."""
+    later(world, 60)
+    officer, absent = world.officer, world.second_officer
+    for station in ("st1", "st1"):
+        world.after(officer.identity.rotate(PASSPHRASE, stations=[station], kdf=CHEAP))
+        world.clock.ahead_s += 5
+    made = officer.identity.new_backup()
+    world.after(officer.identity.list_backup(made))
+    absent.sync_keys()
+    assert absent.identity.due() == ["st2"]
+    assert own_kids(absent) & sealed_to(world, UNIT) == set()
+    what = officer.identity.review([one.name for one in officer.identity.roster().lines], [])
+    world.after(officer.identity.sign(what))
+    assert what.stations_left == ("st1",)
+    renewed = world.after(absent.identity.rotate(PASSPHRASE, kdf=CHEAP))
+    assert renewed is not None
+    assert renewed.turn == "done"
+    assert set(renewed.kids) == own_kids(absent) & sealed_to(world, UNIT)
+    world.acknowledge("second_officer", str(world.submit().outgoing.ref))
+
+
 def test_nobody_renews_a_workstation_that_another_keystore_holds(world: World) -> None:
     refused(ErrorCode.NOT_PERMITTED, lambda: world.officer.identity.rotate(PASSPHRASE, stations=["st2"], kdf=CHEAP))
     refused(ErrorCode.LOCKED, lambda: world.officer.identity.rotate("otra frase de paso", kdf=CHEAP))
@@ -149,6 +171,57 @@ def test_a_key_is_not_destroyed_while_something_pending_may_name_it(world: World
     world.act("officer", ref, Act.ACCEPT)
     spent = world.after(world.officer.identity.destroy(PASSPHRASE, kdf=CHEAP))
     assert set(spent.destroyed) == first
+
+
+@pytest.mark.parametrize(
+    ("pending", "age", "named"),
+    [
+        ((), 76, False),
+        ((-1,), 76, False),  # What waits since before the key was made was sealed to another.
+        ((0,), 76, True),
+        ((74,), 76, True),  # Held for an approval: in the inbox long after it was sealed.
+        ((76,), 80, False),
+        ((-30, 80), 90, False),
+        ((-30, 40, 80), 90, True),
+        ((40,), 150, True),
+        ((40,), 151, False),
+    ],
+)
+def test_only_what_can_have_been_sealed_to_a_key_keeps_it_and_never_beyond_150_days(
+    pending: tuple[int, ...], age: int, named: bool
+) -> None:
+    made_at = 1_800_000_000
+    assert may_be_named(made_at, [made_at + day * DAY_S for day in pending], made_at + age * DAY_S) is named
+
+
+def test_a_forgotten_delivery_keeps_no_key_that_was_made_after_it(world: World) -> None:
+    world.submit()
+    later(world, 30)
+    world.officer.identity.rotate(PASSPHRASE, kdf=CHEAP)
+    later(world, 30)
+    second = own_kids(world.officer) & sealed_to(world, UNIT)
+    world.officer.identity.rotate(PASSPHRASE, kdf=CHEAP)
+    later(world, 30)
+    world.officer.identity.rotate(PASSPHRASE, kdf=CHEAP)
+    later(world, 16)
+    spent = world.after(world.officer.identity.destroy(PASSPHRASE, kdf=CHEAP))
+    assert set(spent.destroyed) == second
+    assert len(spent.needed) == 1
+
+
+def test_a_key_that_was_kept_long_before_it_was_sent_lives_from_when_it_was_sent(world: World) -> None:
+    """By its age in the keystore it would be destroyed while what was sealed to it still waits."""
+    later(world, 30)
+    client = world.officer
+    world.server.stop()
+    refused(ErrorCode.UNREACHABLE, lambda: client.identity.rotate(PASSPHRASE, kdf=CHEAP))
+    world.server.start()
+    later(world, 10)
+    renewed = world.after(world.officer.identity.rotate(PASSPHRASE, kdf=CHEAP))
+    assert renewed is not None
+    ages = [world.clock() - one.created_at for one in renewed.keys.enc]
+    assert min(ages) < DAY_S
+    assert len({one.secret for one in renewed.keys.enc}) == len(renewed.keys.enc)
 
 
 def test_what_was_opened_here_stays_readable_after_its_key_is_destroyed_and_nowhere_else(world: World) -> None:
@@ -355,6 +428,43 @@ def test_the_words_of_a_backup_open_on_a_new_workstation_what_is_pending(world: 
     found = backup.parse_words(" ".join(words).upper().replace("Ó", "o"), int(world.clock()))
     client.identity.restore(found, PASSPHRASE, kdf=CHEAP)
     world.after(client.acknowledge(world.after(client.open(ref))))
+
+
+def test_a_backup_key_that_was_put_back_leaves_the_keystore_when_it_is_revoked(world: World) -> None:
+    """It is on paper, and no machine's: whoever takes it off says nothing of it to anybody."""
+    officer = world.officer
+    made = officer.identity.new_backup()
+    world.after(officer.identity.list_backup(made))
+    officer.identity.restore(made, PASSPHRASE, kdf=CHEAP)
+    assert world.after(officer.identity.destroy(PASSPHRASE, kdf=CHEAP)).removed == ()
+    assert made.kid in on_disk(world, "officer")
+    world.after(officer.revoke(made.kid, "lost", int(world.clock())))
+    officer.sync_keys()
+    assert officer.identity.past() == [made.kid]
+    leaves = officer.session.replica.size
+    assert world.after(officer.identity.destroy(PASSPHRASE, kdf=CHEAP)).removed == (made.kid,)
+    assert made.kid not in on_disk(world, "officer")
+    assert officer.session.sync_keys().size == leaves
+
+
+def test_a_backup_key_that_another_replaced_stays_while_something_pending_may_name_it(world: World) -> None:
+    officer = world.officer
+    made = [officer.identity.new_backup() for _ in range(3)]
+    world.after(officer.identity.list_backup(made[0]))
+    officer.identity.restore(made[0], PASSPHRASE, kdf=CHEAP)
+    ref = str(world.submit().outgoing.ref)
+    for one in made[1:]:
+        world.clock.ahead_s += 60
+        world.after(officer.identity.list_backup(one))
+    assert officer.identity.past() == [], "a day to read with it"
+    world.clock.ahead_s += DAY_S
+    world.restart()
+    spent = world.after(officer.identity.destroy(PASSPHRASE, kdf=CHEAP))
+    assert (spent.needed, spent.removed) == ((made[0].kid,), ())
+    world.acknowledge("officer", ref)
+    world.act("officer", ref, Act.ACCEPT)
+    assert world.after(officer.identity.destroy(PASSPHRASE, kdf=CHEAP)).removed == (made[0].kid,)
+    assert made[0].kid not in on_disk(world, "officer")
 
 
 def test_the_file_of_a_backup_does_the_same_and_gives_nothing_without_its_passphrase(world: World) -> None:

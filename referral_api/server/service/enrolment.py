@@ -350,7 +350,7 @@ def _check_proposal(trial: KeyMap, waiting: Waiting, now: int) -> None:
     party = trial.find_party(waiting.stored.party)
     if party is None:
         raise _contradiction("/statement")
-    body = next_statement(party, waiting.proposal, trial.find_key, now)
+    body = next_statement(party, waiting.proposal, trial.find_key, now, owners=trial.owners_of(party.id))
     if waiting.stored.state is EnrolmentState.RECOVERING:
         # How much of the rest is lost, the registrar person says who signs; it may be all of it.
         body |= {name: waiting.proposal.wire()[name] for name in ("credentials", "enc")}
