@@ -116,7 +116,9 @@ def _serving(request: pytest.FixtureRequest, engine: str, folder: Path) -> Itera
 
 @pytest.fixture
 def sqlite_world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
-    """A served exchange of this test's own, on SQLite: for what only that engine does."""
+    """A served exchange of this test's own, on SQLite: for what only that engine does, and for stories of what people
+    and clients do, where other files try both engines.
+    """
     with _serving(request, "sqlite", tmp_path / "world") as world:
         yield world
 

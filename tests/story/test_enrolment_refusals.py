@@ -26,6 +26,12 @@ NEW = entry("pnp-trata-cusco", "police_unit", area=["08"], duty_phone="+51842345
 NO_UUID = "00000000-0000-4000-8000-000000000000"
 
 
+@pytest.fixture
+def world(sqlite_world: World) -> World:
+    """Both engines live through tests/story/test_enrolment.py and tests/server/test_directory.py."""
+    return sqlite_world
+
+
 def invited(world: World) -> Invitation:
     return parse_invitation(world.client("registrar").invite(NEW, [CredentialKind.PERSON]))
 

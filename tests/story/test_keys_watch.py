@@ -34,6 +34,12 @@ EVERYBODY = ("registrar", "second_registrar", "operator", "national", "officer",
 
 
 @pytest.fixture
+def world(sqlite_world: World) -> World:
+    """Both engines live through tests/story/test_enrolment.py and tests/server/test_directory.py."""
+    return sqlite_world
+
+
+@pytest.fixture
 def opened() -> Iterator[list[Client]]:
     clients: list[Client] = []
     yield clients

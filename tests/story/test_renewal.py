@@ -31,6 +31,12 @@ CHEAP = InsecureKdfForTests()
 PERSON = CredentialKind.PERSON
 
 
+@pytest.fixture
+def world(sqlite_world: World) -> World:
+    """Both engines live through tests/story/test_enrolment.py and tests/server/test_directory.py."""
+    return sqlite_world
+
+
 def own_kids(client: Client) -> set[Kid]:
     return set(private_keys(client.keys))
 

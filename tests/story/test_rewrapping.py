@@ -33,6 +33,12 @@ DIGEST = sha256_b64u(b"")
 
 
 @pytest.fixture
+def world(sqlite_world: World) -> World:
+    """Both engines live through tests/story/test_enrolment.py and tests/server/test_directory.py."""
+    return sqlite_world
+
+
+@pytest.fixture
 def unit(world: World) -> Iterator[Unit]:
     made = Unit(world)
     yield made

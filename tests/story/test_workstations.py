@@ -60,6 +60,12 @@ class Unit:
 
 
 @pytest.fixture
+def world(sqlite_world: World) -> World:
+    """Both engines live through tests/story/test_enrolment.py and tests/server/test_directory.py."""
+    return sqlite_world
+
+
+@pytest.fixture
 def unit(world: World) -> Iterator[Unit]:
     made = Unit(world)
     yield made

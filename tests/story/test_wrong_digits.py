@@ -23,6 +23,12 @@ NEW = entry("pnp-trata-cusco", "police_unit", area=["08"], duty_phone="+51842345
 WRONG = " ".join(["00000"] * 6)
 
 
+@pytest.fixture
+def world(sqlite_world: World) -> World:
+    """Both engines live through tests/story/test_enrolment.py and tests/server/test_directory.py."""
+    return sqlite_world
+
+
 def enrolled(world: World, by: str, described: dict[str, object], *, is_new: bool, name: str = "novato") -> Joined:
     """Somebody's enrolment that waits for whoever invited."""
     invitation = parse_invitation(world.after(world.client(by).invite(described, [CredentialKind.PERSON])))
