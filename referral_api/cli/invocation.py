@@ -168,12 +168,28 @@ class Invocation:
         return typed
 
     def show(self, shown: Shown) -> None:
-        """Print a result and end the call with its exit code; first, if what was sealed by is old, that it is."""
+        """Print a result, keep up with the keys, and end the call with the result's exit code, or with an alarm.
+
+        First, if what was sealed by is old, that it is.
+        """
         stale = [at for client in self._clients if (at := client.session.stale_since) is not None]
         if stale:
             self.screen.talk("witnesses.stale", at=self.screen.at(min(stale)))
             shown = replace(shown, data={**shown.data, "keys_cosigned_at": min(stale)})
-        raise typer.Exit(int(self.screen.show(shown)))
+        status = int(self.screen.show(shown))
+        self.keep_up()
+        raise typer.Exit(status)
+
+    def keep_up(self) -> None:
+        """Renew what is due, of every person's client whose call came through. Raises alarms."""
+        for client in self._clients:
+            if isinstance(client, KeepingClient):
+                client.keep_up()
+
+    def close(self) -> None:
+        """Close what is open still."""
+        for client in self._clients:
+            client.close()
 
     def _made(self, client: Client) -> Client:
         self._clients.append(client)

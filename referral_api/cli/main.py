@@ -158,7 +158,9 @@ def _top(
         raise Fault("language", lang=lang)
     screen = Screen(before.lang, as_json=as_json, quiet=quiet, verbose=verbose, color=not no_color)
     place = profile or Path.home() / ".config" / "referral"
-    ctx.obj = Invocation(screen, place, server, timeout, yes, passphrase_file, service_key)
+    call = Invocation(screen, place, server, timeout, yes, passphrase_file, service_key)
+    ctx.call_on_close(call.close)
+    ctx.obj = call
 
 
 def _load(name: str, extra: str) -> typer.Typer:

@@ -85,6 +85,7 @@ def inbox_watch(
                 _announce(call, entry)
                 seen += 1
             client.keep(page)
+            call.keep_up()
             if not page.entries and exit_code:
                 call.show(Shown({"entry": None}, [], ["referral inbox watch"], Exit.NOTHING_NEW))
 

@@ -26,6 +26,14 @@ ALARMS: Final = frozenset(
 """What no honest exchange shows. WRONG_ROOT and NOT_WITNESSED are not among them: their own words say what to do."""
 
 
+def is_alarm(error: ReferralError) -> bool:
+    """Whether it is one for whoever did something else when it was found: WRONG_ROOT too; no refusal of the exchange,
+    by its `status` or by a verified receipt (`act`).
+    """
+    refused = "status" in error.facts or "act" in error.facts
+    return not refused and (error.code in ALARMS or error.code is ErrorCode.WRONG_ROOT)
+
+
 @contextmanager
 def shown(what: str) -> Iterator[None]:
     """Around whatever verifies what the exchange shows: an alarm says as `shown` what it was about.

@@ -55,6 +55,11 @@ class Identity:
         party = self.session.keymap.find_party(self.session.profile.party)
         return [] if party is None else list(renewal.due(self.keys, party, self.session.now()))
 
+    def due_unasked(self) -> list[str]:
+        """Those of `due` to be renewed without being asked: what waits for an approval goes first, while it can."""
+        party, keymap = self.session.keymap.find_party(self.session.profile.party), self.session.keymap
+        return [] if party is None else renewal.due_unasked(keymap, self.keys, party, self.session.now())
+
     def past(self) -> list[Kid]:
         """The encryption keys that are due to be destroyed, or of which that has not been receipted yet, and backup
         keys that were put back here and have ended.

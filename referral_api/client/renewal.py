@@ -40,6 +40,8 @@ from referral_api.formats.strict_json import b64u, sha256_b64u
 DAY_S: Final = 24 * 3600
 ROTATE_AFTER_S: Final = 30 * DAY_S
 """How long a workstation's encryption key is its newest one."""
+URGENT_S: Final = 5 * DAY_S
+"""With how much left to be sealed to a key is renewed whatever waits."""
 DESTROY_AFTER_S: Final = 75 * DAY_S
 """How old a private half becomes, unless something pending may name it: what a thief of today can read at most."""
 KEEP_AT_MOST_S: Final = 2 * DESTROY_AFTER_S
@@ -120,6 +122,17 @@ def due(keys: CredentialKeys, party: Party, now: int) -> dict[str, EncKey]:
     return {
         station: key for station, key in own_stations(keys, party).items() if now - key.valid_from >= ROTATE_AFTER_S
     }
+
+
+def due_unasked(keymap: KeyMap, keys: CredentialKeys, party: Party, now: int) -> list[str]:
+    """Which of those to renew where nobody asked for it.
+
+    What takes effect voids a statement of the party that waits (for a second keyholder; a recovery), and a key of ours
+    that is on no log may wait for a keyholder: then only what can be sealed to for no longer than URGENT_S.
+    """
+    waits = keymap.find_pending(party.id) is not None or any(keymap.find_key(_kid(one)) is None for one in keys.enc)
+    found = due(keys, party, now)
+    return [station for station, key in found.items() if not waits or key.valid_until - now <= URGENT_S]
 
 
 def rotate(session: Session, keys: CredentialKeys, keep: Keep, stations: Sequence[str]) -> Renewed:

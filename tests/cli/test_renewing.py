@@ -5,21 +5,28 @@ from __future__ import annotations
 import io
 import re
 import unicodedata
-from collections.abc import Iterator
-from contextlib import redirect_stderr
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
 
 import pytest
+import typer
 
-from referral_api.cli.output import Screen
+from referral_api.cli.invocation import Invocation
+from referral_api.cli.output import EXIT_OF, Exit, Screen, Shown
 from referral_api.cli.texts import say
 from referral_api.cli.upkeep import KeepingClient
-from referral_api.client import renewal
-from referral_api.domain.errors import ErrorCode
+from referral_api.client import alarms, renewal
+from referral_api.client.compartment import InsecureKdfForTests
+from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import KeyUse
+from tests.auditlog.refusals import refused
 from tests.cli.shell import Ran, Shell
 from tests.cli.terminal import Terminal
+from tests.liar import Liar
+from tests.lies_of_keys import OF_KEYS
 from tests.story.test_renewal import later
-from tests.world import PASSPHRASE, UNIT, World
+from tests.world import PASSPHRASE, UNIT, Founded, World
 
 FILE_PASSPHRASE = "una frase para el cajón"
 NOTHING = " ".join(["abandon"] * 23 + ["art"])
@@ -205,27 +212,123 @@ def aged(world: World) -> Iterator[World]:
     world.check()
 
 
-def after_a_command(world: World, server: str = "") -> str:
-    """What an officer's command says beside its own business."""
-    told = io.StringIO()
+@contextmanager
+def keeping(world: World, server: str = "") -> Iterator[tuple[Invocation, KeepingClient]]:
+    """An officer's call, with the clock of this world."""
     profile = world.folder / "profiles" / "officer"
-    with redirect_stderr(told):
-        client = KeepingClient.person(profile, PASSPHRASE, server=server or world.server.url, clock=world.clock)
-        client.keep_up_with(Screen("es", as_json=False, quiet=False, verbose=False, color=False), PASSPHRASE)
-        with client:
-            client.sync_keys()
-            list(client.inbox())
-            if server:
-                world.server.stop()
-    return told.getvalue()
+    screen = Screen("es", as_json=False, quiet=False, verbose=False, color=False)
+    call = Invocation(screen, profile, None, 30, True, None, None)
+    client = KeepingClient.person(profile, PASSPHRASE, server=server or world.server.url, clock=world.clock)
+    client.keep_up_with(screen, PASSPHRASE)
+    call._made(client)
+    try:
+        yield call, client
+    finally:
+        call.close()
 
 
-def test_a_persons_command_renews_what_is_due_and_the_next_one_finds_nothing_to_do(aged: World) -> None:
-    assert say("es", "upkeep.renewed") in after_a_command(aged)
-    assert after_a_command(aged) == ""
+def after_a_command(
+    world: World,
+    server: str = "",
+    *,
+    before_showing: Callable[[], object] = lambda: None,
+    within: bool = False,
+    status: Exit = Exit.OK,
+) -> str:
+    """What an officer's command prints; the result is the word `RESULTADO`, and its exit code stays what it was."""
+    told = io.StringIO()
+    # Whoever serves the exchange prints there too.
+    with redirect_stdout(told), redirect_stderr(told), keeping(world, server) as (call, client):
+        shown = Shown({}, ["RESULTADO"], status=status)
+
+        def command() -> None:
+            with client:
+                client.sync_keys()
+                list(client.inbox())
+                if within:
+                    call.show(shown)
+            before_showing()
+            call.show(shown)
+
+        with pytest.raises(typer.Exit) as ended:
+            command()
+        assert ended.value.exit_code == status
+    return "".join(line + "\n" for line in told.getvalue().splitlines() if not line.startswith("{"))
+
+
+@pytest.mark.parametrize("within", [True, False], ids=["shown before its client is left", "shown afterwards"])
+def test_a_persons_command_renews_what_is_due_and_the_next_one_finds_nothing_to_do(aged: World, within: bool) -> None:
+    """And what was asked for is shown first."""
+    renewed = say("es", "upkeep.renewed")
+    assert after_a_command(aged, within=within, status=Exit.NOTHING_NEW) == f"RESULTADO\n{renewed}\n"
+    assert after_a_command(aged, within=within) == "RESULTADO\n"
 
 
 def test_a_renewal_that_fails_is_one_line_and_no_failure_of_the_command(aged: World) -> None:
     """The exchange goes away while the command ends."""
-    assert "No se pudo renovar" in after_a_command(aged, aged.server.url)
+    told = after_a_command(aged, before_showing=aged.server.stop)
+    assert told.startswith("RESULTADO\nNo se pudo renovar")
     aged.server.start()
+
+
+def test_a_profile_that_cannot_be_written_is_no_failure_of_the_command_either(aged: World) -> None:
+    lock = aged.folder / "profiles" / "officer" / ".keys.lock"
+    lock.unlink(missing_ok=True)
+    lock.mkdir()
+    assert say("es", "upkeep.failed", code="IsADirectoryError") in after_a_command(aged)
+    lock.rmdir()
+    assert say("es", "upkeep.renewed") in after_a_command(aged)
+
+
+def test_a_command_that_failed_renews_nothing(aged: World) -> None:
+    with keeping(aged) as (call, client):
+
+        def command() -> None:
+            with client:
+                list(client.inbox())
+                client.referral("00000000-0000-7000-8000-000000000000")
+
+        refused(ErrorCode.NOT_FOUND, command)
+        call.keep_up()
+        assert len(client.identity.due()) == 1
+
+
+def test_a_renewal_leaves_alone_what_waits_for_the_second_keyholder_until_it_is_urgent(aged: World) -> None:
+    """What takes effect meanwhile would void it; a workstation to which nobody can seal any more would be worse."""
+    proposed = aged.second_officer.identity.rotate_seal(PASSPHRASE, kdf=InsecureKdfForTests())
+    assert proposed.turn == "second_keyholder"
+    assert after_a_command(aged) == "RESULTADO\n"
+    aged.officer.sync_keys()
+    assert aged.officer.session.keymap.find_pending(UNIT) is not None
+    later(aged, 9)
+    assert after_a_command(aged) == "RESULTADO\n"
+    later(aged, 1)
+    assert say("es", "upkeep.renewed") in after_a_command(aged)
+
+
+def test_an_alarm_found_while_renewing_ends_the_command_as_one(founded: Founded, tmp_path: Path) -> None:
+    """R-94: what was asked for is shown; that the exchange shows a false keys log is not one line among others."""
+    with World(founded, tmp_path / "world") as world, Liar(world) as liar:
+        later(world, 30)
+        told = io.StringIO()
+        with redirect_stdout(told), redirect_stderr(told), keeping(world, liar.url) as (call, client):
+            with client:
+                client.sync_keys()
+                list(client.inbox())
+            liar.begin(OF_KEYS["swapped key: in place, seen before"])
+            with pytest.raises(ReferralError) as raised:
+                call.show(Shown({}, ["RESULTADO"]))
+        assert "RESULTADO" in told.getvalue()
+        assert EXIT_OF[raised.value.code] == Exit.VERIFICATION_FAILED
+        assert raised.value.facts.get("shown") == "keys-log"
+        liar.begin(None)
+        world.check()
+
+
+def test_a_refusal_is_no_alarm() -> None:
+    """What the exchange refuses by a receipt that verifies, it has a right to refuse."""
+    assert alarms.is_alarm(ReferralError(ErrorCode.WRONG_ROOT))
+    assert alarms.is_alarm(ReferralError(ErrorCode.NOT_INCLUDED, reason="keys-log", digest="x"))
+    assert not alarms.is_alarm(ReferralError(ErrorCode.KEY_NOT_VALID, act="statement"))
+    assert not alarms.is_alarm(ReferralError(ErrorCode.KEY_NOT_VALID, status=422))
+    assert not alarms.is_alarm(ReferralError(ErrorCode.UNREACHABLE))
