@@ -206,17 +206,21 @@ def _invite_registrar(runtime: server.Runtime, entry: dict[str, Any]) -> bytes:
 
 
 def _approve_registrar(call: Invocation, runtime: server.Runtime, code_file: Path | None) -> dict[str, Any]:
-    """Compare the digits and sign for the registrar's first statement. Raises NOT_FOUND, CODE_MISMATCH."""
+    """Compare the digits and sign for the registrar's first statement, or for the successor of a person that it has
+    lost (R-32 b). Raises NOT_FOUND, CODE_MISMATCH.
+    """
     exchange, now = runtime.exchange, int(time.time())
     with exchange.database.read() as conn:
         waiting = [
             enrolment.read_waiting(stored)
-            for stored in enrolments_in(conn, EnrolmentState.COMPLETED)
+            for state in (EnrolmentState.COMPLETED, EnrolmentState.LISTED)
+            for stored in enrolments_in(conn, state)
             if enrolment.turn_of(exchange.keymap, stored, now) is enrolment.Turn.EXCHANGE
         ]
-    if not waiting or waiting[-1].statement is None:
+    newcomer = waiting[-1] if waiting else None
+    statement = None if newcomer is None else newcomer.statement or exchange.keymap.find_pending(newcomer.stored.party)
+    if newcomer is None or statement is None:
         raise ReferralError(ErrorCode.NOT_FOUND)
-    newcomer, statement = waiting[-1], waiting[-1].statement
     call.screen.talk(
         "approve.who", party=newcomer.stored.party, asks=", ".join(one.use.value for one in newcomer.entries)
     )

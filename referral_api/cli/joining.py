@@ -27,7 +27,7 @@ from referral_api.cli.invocation import (
 )
 from referral_api.cli.output import Fault, Shown, qr_code
 from referral_api.client import sdk
-from referral_api.client.admission import Applicant
+from referral_api.client.admission import Applicant, replaced
 from referral_api.client.enrolment import Joined, Joining
 from referral_api.client.keystore import new_service_secret, read_service_secret, write_service_secret
 from referral_api.client.sdk import Client
@@ -140,12 +140,17 @@ def approve(
     with call.person() as client:
         applicant = _applicant(client, enrolment)
         call.screen.talk("approve.who", party=applicant.party, asks=_kinds(applicant))
+        _show_rights(call, client, applicant)
         _show_entry(call, applicant.proposal.entry)
         _show_recovery(call, client, applicant)
         confirmed = _approve_typed(call, client, applicant, code_file)
         pending = client.session.keymap.find_pending(applicant.party)
     place = confirmed.receipt.payload.log
-    waits = {Approver.KEYHOLDER: "second_keyholder", Approver.SECOND_REGISTRAR: "second_registrar"}
+    waits = {
+        Approver.KEYHOLDER: "second_keyholder",
+        Approver.SECOND_REGISTRAR: "second_registrar",
+        Approver.EXCHANGE: "exchange",
+    }
     turn = "done" if pending is None else waits.get(pending.waits_for, "done")
     lines = [
         call.screen.say("approve.done", party=applicant.party, log=place.origin, index=place.index),
@@ -245,6 +250,19 @@ def _applicant_data(one: Applicant) -> dict[str, Any]:
     return {"enrolment": one.enrolment, "party": one.party, "turn": one.turn, "proposal": one.proposal.wire()}
 
 
+def _show_rights(call: Invocation, client: Client, applicant: Applicant) -> None:
+    """For how long each credential would hold, whether it could admit others, and whether it takes another's place."""
+    exchanged = replaced(client.session, applicant)
+    for one in applicant.proposal.credentials:
+        credential = f"{applicant.party}.{one.id}"
+        until = call.screen.at(int(one.until_at.timestamp()))
+        call.screen.talk("approve.credential", credential=credential, until=until)
+        if one.keyholder:
+            call.screen.talk("approve.keyholder", credential=credential, party=applicant.party)
+        if one.id in exchanged:
+            call.screen.talk("approve.replaces", credential=credential)
+
+
 def _show_entry(call: Invocation, entry: Entry | None) -> None:
     """What a new party says of itself: the digits prove that it is what the newcomer wrote, not what was invited."""
     if entry is not None:
@@ -262,7 +280,7 @@ def _show_entry(call: Invocation, entry: Entry | None) -> None:
 def _show_recovery(call: Invocation, client: Client, applicant: Applicant) -> None:
     """Who is dropped, where registrar persons give a party new keyholders."""
     party = client.session.keymap.find_party(applicant.party)
-    if party is None or applicant.turn not in ("registrar", "second_registrar"):
+    if party is None or party.id == client.profile.party or applicant.turn not in ("registrar", "second_registrar"):
         return
     pending = client.session.keymap.find_pending(applicant.party)
     if pending is not None:

@@ -291,6 +291,7 @@ def _own_words(code: ErrorCode, facts: Mapping[str, Any]) -> str | None:
 _BY_REASON: Mapping[tuple[ErrorCode, str], str] = {
     (_E.ACT_SCHEMA, "too-many-keys"): "too-many-keys",
     (_E.ACT_SCHEMA, "station-taken"): "station-taken",
+    (_E.CODE_MISMATCH, "replaces"): "replaces",
     (_E.ACT_SCHEMA, "no-keyholder"): "last-keyholder",
     (_E.NOT_PERMITTED, "last-keyholder"): "last-keyholder",
     (_E.NOT_PERMITTED, "oneself"): "oneself",

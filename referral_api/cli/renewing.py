@@ -136,16 +136,14 @@ def back_up(
     with call.person() as client:
         client.sync_keys()
         made = client.identity.new_backup()
+        spoken = backup.words_of(made, screen.lang) if words else []
         if out is not None:
             secret = _asked(call, secret_file, "ask.new_backup_passphrase", twice=True)
             write_private_file(out, backup.build_file(made, client.profile, secret))
-        listed = client.identity.list_backup(made)
-    spoken = backup.words_of(made, screen.lang) if words else []
-    lines = [screen.say("backup.file", path=out)] if out is not None else [screen.say("backup.words")]
-    lines += [
-        "    " + "  ".join(f"{at + 1:2} {spoken[at]}" for at in range(start, start + _GROUP))
-        for start in range(0, len(spoken), _GROUP)
-    ]
+        else:
+            _dictate(call, spoken, client.session.ambient.random(1)[0] % backup.WORDS)
+        listed = _list_backup(call, client, made)
+    lines = [screen.say("backup.file", path=out)] if out is not None else []
     if listed.turn != "done":
         lines += [screen.say("rotate.proposed"), screen.say("enrol.code"), f"    {listed.code}"]
     lines += [screen.say(f"turn.{listed.turn}"), screen.say("backup.place")]
@@ -157,6 +155,42 @@ def back_up(
         "code": None if listed.turn == "done" else listed.code,
     }
     call.show(Shown(data, lines, ["referral keys show"]))
+
+
+def _dictate(call: Invocation, spoken: list[str], at: int) -> None:
+    """Show the words, and at a terminal have the one at this place typed back: first on paper, then listed.
+
+    Within JSON they stand in the result. Raises Fault (`word-differs`).
+    """
+    if call.screen.as_json:
+        return
+    lines = [call.screen.say("backup.words")]
+    lines += [
+        "    " + "  ".join(f"{at + 1:2} {spoken[at]}" for at in range(start, start + _GROUP))
+        for start in range(0, len(spoken), _GROUP)
+    ]
+    call.screen.show(Shown({}, lines))
+    if call.yes or not sys.stdin.isatty():
+        return
+    for key in ("ask.word", "ask.word_again", "ask.word_again"):
+        if backup.same_word(call.prompt(key, "word-differs", at=at + 1), spoken[at]):
+            return
+    raise Fault("word-differs")
+
+
+def _list_backup(call: Invocation, client: Client, made: backup.Backup) -> renewal.Renewed:
+    """Have it listed; where that is not known to have come through, say what the words or the file are worth then.
+
+    What is raised has the fact `backup`, the key.
+    """
+    try:
+        return client.identity.list_backup(made)
+    except KeyboardInterrupt:
+        call.screen.talk("backup.unlisted", kid=made.kid)
+        raise
+    except ReferralError as error:
+        call.screen.talk("backup.unlisted", kid=made.kid)
+        raise ReferralError(error.code, **(dict(error.facts) | {"backup": made.kid})) from error
 
 
 def recover(

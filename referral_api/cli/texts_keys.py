@@ -90,6 +90,24 @@ KEYS: Final[Mapping[str, tuple[str, str]]] = {
         "Escriba estas 24 palabras en papel, en orden. No se muestran otra vez ni quedan en este equipo:",
         "Write these 24 words on paper, in order. They are not shown again and do not stay on this machine:",
     ),
+    "backup.unlisted": (
+        "Estas palabras o este archivo no valen nada. Si referral keys show muestra {kid}: referral keys revoke {kid}",
+        "These words or this file are worth nothing. If referral keys show lists {kid}: referral keys revoke {kid}",
+    ),
+    "ask.word": ("Ya escritas, teclee la palabra n.º {at}:", "Once they are written down, type word no. {at}:"),
+    "ask.word_again": (
+        "Esa no es. Mire el papel; la palabra n.º {at}:",
+        "That is not it. Look at the paper; word no. {at}:",
+    ),
+    "fault.word-differs.what": ("La palabra no es la que se mostró.", "The word is not the one that was shown."),
+    "fault.word-differs.why": (
+        "Un respaldo mal escrito no abre nada; por eso no se registró.",
+        "A backup that is written down wrongly opens nothing; so it was not listed.",
+    ),
+    "fault.word-differs.do": (
+        "Destruya el papel y empiece de nuevo: referral keys backup --words",
+        "Destroy the paper and begin anew: referral keys backup --words",
+    ),
     "backup.place": (
         "Guárdela bajo llave, lejos de los equipos: quien la tenga lee lo que se le selle a su entidad durante un año.",
         "Keep it locked away from the machines: whoever has it reads what is sealed to your party for a year.",
@@ -109,8 +127,8 @@ KEYS: Final[Mapping[str, tuple[str, str]]] = {
         "Make a new one (referral keys backup) and have the used one revoked, once nothing pending needs it.",
     ),
     "turn.second_registrar": (
-        "Ahora le toca a otra persona registradora, pasadas 24 horas; hasta entonces la entidad puede objetar.",
-        "Now it is the turn of another person of the registrar, after 24 hours; until then the party may object.",
+        "Le toca a otra persona registradora; si es una recuperación, pasadas 24 horas: la entidad puede objetar.",
+        "Now it is another registrar person's turn; for a recovery after 24 hours, in which the party may object.",
     ),
     "whose.second_registrar": ("segunda persona registradora", "second registrar person"),
     "approve.recovery": (

@@ -11,6 +11,27 @@ from collections.abc import Mapping
 from typing import Final
 
 THREAT: Final[Mapping[str, tuple[str, str]]] = {
+    "approve.credential": ("{credential} valdría hasta el {until}.", "{credential} would hold until {until}."),
+    "approve.keyholder": (
+        "ATENCIÓN: {credential} pide ser custodio de claves: decidiría quién entra y sale de {party}.",
+        "CAREFUL: {credential} asks to be a keyholder: it would decide who joins and leaves {party}.",
+    ),
+    "approve.replaces": (
+        "ATENCIÓN: sustituye las claves de {credential}, que ya existe. Llame a esa persona a un número conocido.",
+        "CAREFUL: it replaces the keys of {credential}, which exists already. Telephone that person at a known number.",
+    ),
+    "fault.replaces.what": (
+        "NO SE APROBÓ: la inscripción sustituiría las claves de {credential}, que ya existe.",
+        "NOT APPROVED: the enrolment would replace the keys of {credential}, which exists already.",
+    ),
+    "fault.replaces.why": (
+        "Esas claves solo las renueva su titular, firmando con las de antes; otra persona pasaría por esa persona.",
+        "Only their own person renews those keys, signing with the old; the newcomer would pass for that person.",
+    ),
+    "fault.replaces.do": (
+        "Llame a esa persona a un número que ya conocía. Un equipo nuevo se inscribe con credencial propia: invítela.",
+        "Telephone that person at a number you knew before. A new machine gets a credential of its own: invite them.",
+    ),
     "ask.code_digits": (
         "No son 30 dígitos; esto no cuenta. Teclee los 30 dígitos (intentos que quedan: {left}):",
         "These are not 30 digits; that does not count. Type the 30 digits (attempts left: {left}):",

@@ -22,7 +22,7 @@ from referral_api.client.trust import Confirmed
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act, ActId, CredentialKind, Digest, KeyUse, Kid
 from referral_api.formats.act import RawAct, build_act, parse_act, verify_act
-from referral_api.formats.directory_bodies import Statement
+from referral_api.formats.directory_bodies import CredentialEntry, Statement
 from referral_api.formats.enrolment import (
     APPROVERS,
     Completion,
@@ -106,8 +106,9 @@ def approve(session: Session, keys: CredentialKeys, applicant: Applicant, typed_
 
     A registrar approves a new party's statement; a keyholder writes the statement that takes the applicant in, and a
     registrar person the one that gives a party new keyholders (R-32 e). Raises CODE_MISMATCH as
-    `compare_code` before anything is signed.
+    `compare_code` before anything is signed, and as `check_replaces`.
     """
+    check_replaces(session, applicant)
     code_sha256 = compare_code(session, keys, applicant, typed_code)
     if applicant.statement is not None:
         body = {"party": applicant.party, "statement": applicant.statement.digest, "code_sha256": code_sha256}
@@ -128,9 +129,11 @@ def approve(session: Session, keys: CredentialKeys, applicant: Applicant, typed_
 def second(session: Session, keys: CredentialKeys, applicant: Applicant, typed_code: str, act_id: ActId) -> Confirmed:
     """Approve the statement that another person wrote for an applicant: as second keyholder, or second registrar.
 
-    The statement on the keys log must list exactly what the digits cover. Raises CODE_MISMATCH as `compare_code`,
-    STATEMENT_OUT_OF_SEQUENCE (`not-pending`; `objection-window` with `opens_at`: a recovery may not take effect yet).
+    The statement on the keys log must list exactly what the digits cover. Raises CODE_MISMATCH as `compare_code` and
+    `check_replaces`, STATEMENT_OUT_OF_SEQUENCE (`not-pending`; `objection-window` with `opens_at`: a recovery may not
+    take effect yet).
     """
+    check_replaces(session, applicant)
     code_sha256 = compare_code(session, keys, applicant, typed_code)
     pending = session.sync_keys().keymap.find_pending(applicant.party)
     if pending is None or pending.waits_for not in (Approver.KEYHOLDER, Approver.SECOND_REGISTRAR):
@@ -140,10 +143,55 @@ def second(session: Session, keys: CredentialKeys, applicant: Applicant, typed_c
         raise ReferralError(ErrorCode.CODE_MISMATCH, reason="differs")
     if not {key.kid for key in applicant.proposal.enc} <= {key.kid for key in pending.body.enc}:
         raise ReferralError(ErrorCode.CODE_MISMATCH, reason="differs")
+    _check_nothing_else(session.keymap.find_party(applicant.party), pending.body, applicant.proposal)
     if session.now() < pending.opens_at:
         raise ReferralError(ErrorCode.STATEMENT_OUT_OF_SEQUENCE, reason="objection-window", opens_at=pending.opens_at)
     body = {"party": applicant.party, "statement": pending.digest, "code_sha256": code_sha256}
     return send_directory_act(session, keys, Act.APPROVE_STATEMENT, body, act_id)
+
+
+def _check_nothing_else(party: Party | None, statement: Statement, proposal: Proposal) -> None:
+    """That a statement changes nothing beside what was proposed, but for what it leaves out: nobody compared the rest.
+
+    Raises CODE_MISMATCH (`more`).
+    """
+    before = None if party is None else party.body
+    allowed = [*proposal.credentials, *proposal.enc]
+    allowed += [] if before is None else [*before.credentials, *before.enc]
+    if any(one not in allowed for one in (*statement.credentials, *statement.enc)) or (
+        before is not None and statement.entry != before.entry
+    ):
+        raise ReferralError(ErrorCode.CODE_MISMATCH, reason="more")
+
+
+def replaced(session: Session, applicant: Applicant) -> dict[str, CredentialEntry]:
+    """The credentials whose keys the proposal exchanges for others, as they are in effect, by their short ids."""
+    party = session.keymap.find_party(applicant.party)
+    held = {} if party is None else {one.id: one for one in party.body.credentials}
+    proposed = {one.id: one for one in applicant.proposal.credentials}
+    return {name: was for name, was in held.items() if name in proposed and _kids(proposed[name]) != _kids(was)}
+
+
+def check_replaces(session: Session, applicant: Applicant) -> None:
+    """Whoever is there already has new keys from nobody but itself: the access key stays, and its old keys signed.
+
+    Otherwise a newcomer would become that person, with that person's rights and name. Raises CODE_MISMATCH
+    (`replaces`, `credential`), and as `sync_keys`.
+    """
+    keymap = session.sync_keys().keymap
+    pending = keymap.find_pending(applicant.party)
+    proposed = {one.id: one for one in applicant.proposal.credentials}
+    for name, was in replaced(session, applicant).items():
+        credential = f"{applicant.party}.{name}"
+        itself = pending is not None and pending.signer == credential
+        if not itself or proposed[name].access != was.access:
+            raise ReferralError(
+                ErrorCode.CODE_MISMATCH, reason="replaces", party=applicant.party, credential=credential
+            )
+
+
+def _kids(credential: CredentialEntry) -> tuple[Kid, frozenset[Kid]]:
+    return credential.access, frozenset(credential.seal)
 
 
 def compare_code(session: Session, keys: CredentialKeys, applicant: Applicant, typed_code: str) -> Digest:

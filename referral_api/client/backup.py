@@ -86,6 +86,11 @@ def parse_words(text: str, now: int) -> Backup:
     raise ReferralError(ErrorCode.MALFORMED, reason="word", at=nearest + 1)
 
 
+def same_word(typed: str, word: str) -> bool:
+    """Whether it is this word, accents and capitals aside."""
+    return _plain(typed.strip()) == _plain(word)
+
+
 def build_file(backup: Backup, profile: Profile, passphrase: str, kdf: Kdf | None = None) -> bytes:
     """The key as a file, sealed under a passphrase. Raises LOCKED (`too-short`, `minimum`)."""
     bound = {

@@ -37,8 +37,9 @@ class OpenedKeys:
         return None
 
     def keep(self, bundle: Digest, key: bytes) -> None:
-        """Keep it, unless it is kept."""
+        """Keep it, unless it is kept, or the disk takes nothing: an emergency is read first."""
         path = self.directory.opened / bundle
-        if not path.exists():
-            self.directory.opened.mkdir(mode=0o700, exist_ok=True)
-            write_private(path, self.keys.store(key, _CONTEXT + bundle.encode("ascii")))
+        with suppress(OSError):
+            if not path.exists():
+                self.directory.opened.mkdir(mode=0o700, exist_ok=True)
+                write_private(path, self.keys.store(key, _CONTEXT + bundle.encode("ascii")))

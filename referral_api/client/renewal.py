@@ -84,6 +84,15 @@ def own_party(session: Session) -> Party:
     return party
 
 
+def follow(session: Session) -> None:
+    """Follow the keys log; where nobody answers, what is known of it serves. Raises alarms."""
+    try:
+        session.sync_keys(patient=False)
+    except ReferralError as error:
+        if error.code not in (ErrorCode.UNREACHABLE, ErrorCode.UNAVAILABLE):
+            raise
+
+
 def in_effect(keys: CredentialKeys, keymap: KeyMap) -> CredentialKeys:
     """The keys to sign with: those that were to come, once the statement in effect lists them."""
     found = keymap.find_credential(keys.credential)

@@ -24,7 +24,7 @@ from referral_api.client.keystore import CredentialKeys
 from referral_api.client.session import Session
 from referral_api.client.trust import Confirmed
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.words import Act, ActId, CredentialId, Digest, Kid
+from referral_api.domain.words import Act, ActId, CredentialId, Digest, Kid, Role
 from referral_api.formats.act import RawAct
 from referral_api.formats.directory_bodies import ApproveStatement, CredentialEntry, EncryptionEntry, Statement
 from referral_api.formats.parties import Approver, Party, Pending
@@ -101,7 +101,9 @@ def roster(session: Session) -> Roster:
     lines = [_credential_line(keymap, party, entry, vouched, own) for entry in party.body.credentials]
     lines += _station_lines(keymap, party, vouched, own)
     pending = keymap.find_pending(party.id)
-    return Roster(party, tuple(lines), pending if pending and pending.waits_for is Approver.KEYHOLDER else None)
+    second = Approver.SECOND_REGISTRAR if party.role is Role.REGISTRAR else Approver.KEYHOLDER
+    is_ours = pending is not None and pending.waits_for in (second, Approver.KEYHOLDER)
+    return Roster(party, tuple(lines), pending if is_ours else None)
 
 
 def removal(session: Session, keys: CredentialKeys, gone: Collection[str]) -> Removal:

@@ -34,7 +34,7 @@ from referral_api.client.identity import Identity
 from referral_api.client.keystore import CredentialKeys, Keystore
 from referral_api.client.outbox import Entry, Outbox, Outgoing, Progress
 from referral_api.client.profile import ProfileDir
-from referral_api.client.renewal import in_effect
+from referral_api.client.renewal import follow, in_effect
 from referral_api.client.sealing import OpenedBundle
 from referral_api.client.self_test import self_test
 from referral_api.client.session import ANSWER_S, Session
@@ -99,6 +99,7 @@ class Client:
         self.profile = replace(self.keystore.profile, server=server or self.keystore.profile.server)
         self.session = Session(self.directory, self.profile, keys, ambient(clock), transport, answer_s=answer_s)
         self._keys = keys
+        self._followed = False
         self._outbox: Outbox | None = None
 
     @classmethod
@@ -129,6 +130,9 @@ class Client:
         if self._keys is None:
             raise ReferralError(ErrorCode.LOCKED, reason="no-keys")
         if self._keys.coming:
+            if not self._followed:  # A replica from before they came into effect would have the old ones sign.
+                self._followed = True
+                follow(self.session)
             self._take_keys(in_effect(self._keys, self.session.keymap))
         return self._keys
 
@@ -204,7 +208,7 @@ class Client:
 
         Where nobody answers, the replica of the keys log serves: keys that were good stay good until they end.
         """
-        self._follow_keys()
+        follow(self.session)
         around = self.session.ambient
         ids = Ids(around.referral_id(), around.act_id(), around.act_id())
         return self._put(submission.compose(self.session, self.keys, what, ids))
@@ -308,13 +312,15 @@ class Client:
             other = referral.submit().act.party if unit == self.profile.party else unit
             if other is None:
                 raise ReferralError(ErrorCode.NO_USABLE_KEY, unit=None, instead=[])
-            self._follow_keys()
+            follow(self.session)
             recipients = submission.recipients_for(self.session, other, self.session.now())
             told = NoteBody(act_id, note or "", case_number)
             sealed = submission.seal_beside(self.session, self.keys, referral.ref, told, recipients)
             members["sealed"] = {"sha256": sealed.sha256, "size": sealed.size}
             beside = sealed.raw
         unit_id = None if unit is None else PartyId(unit)
+        if self.keys.coming:
+            follow(self.session)  # What is refused for keys that have ended stays refused.
         raw = delivery.sign_act(self.session, self.keys, referral, act_id, act, members, unit_id)
         parsed = parse_act(raw)
         entry = self._put(Outgoing(parsed.id, act, referral.ref, parsed.digest, raw, beside))
@@ -383,14 +389,6 @@ class Client:
     def evidence_pack(self, ref: ReferralId, policy: Policy | None = None) -> tuple[bytes, PackReport]:
         """A referral's evidence pack, verified against what is pinned here (R-89). Raises as `fetch_pack`."""
         return packs.fetch_pack(self.session, ref, policy)
-
-    def _follow_keys(self) -> None:
-        """Before sealing: the newest keys, or where nobody answers those that are known."""
-        try:
-            self.session.sync_keys(patient=False)
-        except ReferralError as error:
-            if error.code not in (ErrorCode.UNREACHABLE, ErrorCode.UNAVAILABLE):
-                raise
 
     def _put(self, outgoing: Outgoing) -> Entry:
         return self.outbox.put(outgoing, self.session.ambient.now())

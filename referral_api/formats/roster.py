@@ -223,6 +223,13 @@ class Roster:
     def _registrar(self) -> Party | None:
         return next((party for party in self._parties.values() if party.role is Role.REGISTRAR), None)
 
+    def needs_second(self, party: PartyId) -> bool:
+        """Whether this registrar party has ever had the persons that the genesis act demands, if it demands two: from
+        then on what it adds to itself takes another one of them, or the exchange where there is none (R-32 b).
+        """
+        ever = {owner for owner in self.owners_of(party).values() if owner}
+        return 1 < self.genesis.registrars_required <= len(ever)
+
     def _has_registrars(self, now: int) -> bool:
         """Whether the registrar party has as many persons as the genesis act demands before it admits anybody."""
         registrar = self._registrar()

@@ -183,7 +183,11 @@ class KeyMap(Roster):
             self._check_newcomer(act.party, body)
         check_statement(party, body, None if before is None else before.body, self.find_key, self.owners_of(party))
         waits_for = self._sign_off(act, body, before, now, verify=verify)
-        opens_at = now + OBJECTION_S if waits_for is Approver.SECOND_REGISTRAR else 0
+        opens_at = now + OBJECTION_S if party != act.party else 0
+        old = self._pending.get(party)
+        if old is not None and old.opens_at and waits_for is not None and not opens_at:
+            # Only an objection, or a statement that holds, ends a recovery: no proposal does it by the way.
+            raise ReferralError(ErrorCode.STATEMENT_OUT_OF_SEQUENCE, reason="recovery", statement=old.digest)
         pending = Pending(party, body, act.digest, act.iss, self.size, waits_for or Approver.KEYHOLDER, opens_at)
         if waits_for is None:
             self._take_effect(pending, now)
@@ -220,6 +224,9 @@ class KeyMap(Roster):
             return None
         own = rekeys(body, before.body, short, self.find_key, owners)
         signer = self._check_signer(act, now, keyholder=not own, verify=verify)
+        if before.role is Role.REGISTRAR and adds(body, before.body) and self.needs_second(act.party):
+            # One of two registrar persons must not become both: not by dropping the other, nor by adding a third.
+            return Approver.SECOND_REGISTRAR if self._has_registrars(now) else Approver.EXCHANGE
         waits = not signer.keyholder or (len(before.keyholders(now)) > 1 and adds(body, before.body))
         return Approver.KEYHOLDER if waits else None
 

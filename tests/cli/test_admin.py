@@ -11,6 +11,7 @@ import sys
 import time
 import tomllib
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from referral_api.cli.main import run
 from referral_api.client import sdk
 from referral_api.client.compartment import InsecureKdfForTests
 from referral_api.client.enrolment import Joining
+from referral_api.domain.words import CredentialKind
 from referral_api.formats.enrolment import parse_invitation
 from referral_api.server.app import open_runtime
 from referral_api.server.settings import Settings
@@ -163,7 +165,37 @@ def test_the_registrar_is_approved_by_typed_digits_and_only_while_the_exchange_s
     with sdk.Client.person(tmp_path / "registrar", PASSPHRASE) as client:
         assert client.ping()["role"] == "registrar"
         assert client.joining().turn == "done"
+        second = admitted(client, entry, tmp_path / "second")
+        assert second.turn == "done", "the first two come in by what founded the exchange"
+        client.identity.sign(client.identity.removal([second.person]))
+        third = admitted(client, entry, tmp_path / "third")
+        assert third.turn == "exchange", "one of two, who is left alone, makes no second one of her own"
     assert exchange.stop() == 0
+    digits.write_text(third.code)
+    code, done = referral(capsys, "admin", "approve", "--config", config, "--code-file", str(digits))
+    assert (code, done["turn"], done["party"]) == (0, "done", "registro")
+    exchange = Exchange(Path(config), tmp_path / "log")
+    with sdk.Client.person(tmp_path / "third", PASSPHRASE) as client:
+        assert client.joining().turn == "done"
+    assert exchange.stop() == 0
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """A newcomer of the registrar, after the approval of whoever invited."""
+
+    person: str
+    code: str
+    turn: str
+
+
+def admitted(by: sdk.Client, entry: dict[str, Any], profile: Path) -> Admitted:
+    invitation = parse_invitation(by.invite(entry, [CredentialKind.PERSON]))
+    joined = sdk.join(profile, Joining(invitation, PASSPHRASE, kdf=InsecureKdfForTests()))
+    by.approve(by.applicants()[0], joined.code)
+    with sdk.Client.person(profile, PASSPHRASE) as client:
+        person = client.profile.person or ""
+        return Admitted(person.partition(".")[2], joined.code, client.joining().turn)
 
 
 class Exchange:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import re
+import unicodedata
 from collections.abc import Iterator
 from contextlib import redirect_stderr
 
@@ -11,8 +13,11 @@ import pytest
 from referral_api.cli.output import Screen
 from referral_api.cli.texts import say
 from referral_api.cli.upkeep import KeepingClient
+from referral_api.client import renewal
 from referral_api.domain.errors import ErrorCode
+from referral_api.domain.words import KeyUse
 from tests.cli.shell import Ran, Shell
+from tests.cli.terminal import Terminal
 from tests.story.test_renewal import later
 from tests.world import PASSPHRASE, UNIT, World
 
@@ -58,7 +63,10 @@ def test_new_seal_keys_of_a_second_officer_show_the_digits_to_read_out(shell: Sh
     assert told["turn"] == "second_keyholder"
     assert len(told["code"].replace(" ", "")) == 30
     (shell.folder / "seal.digits").write_text(told["code"] + "\n")
-    done(shell.run("officer", "approve", UNIT, "--code-file", "seal.digits"))
+    person = done(shell.run("second_officer", "whoami", "--json")).json["person"]
+    approved = done(shell.run("officer", "approve", UNIT, "--code-file", "seal.digits"))
+    assert say("es", "approve.replaces", credential=person) in approved.err
+    assert f"{person} valdría hasta el " in approved.err
     shown = done(shell.run("officer", "keys", "show", "--json")).json["party"]["credentials"]
     assert any(one["seal"] == told["renewed"] for one in shown)
 
@@ -106,6 +114,53 @@ def test_a_backup_comes_back_on_another_workstation(shell: Shell, frase: str, fo
     done(shell.run(name, "ack", ref))
 
 
+def test_the_words_are_on_paper_before_anybody_seals_to_them(world: World) -> None:
+    """And where the exchange goes away then, it is said what the paper is worth, and which key to look for."""
+    (world.folder / "passphrase").write_text(PASSPHRASE + "\n")
+    environment = {
+        "REFERRAL_PROFILE": str(world.folder / "profiles" / "officer"),
+        "REFERRAL_SERVER": world.server.url,
+        "REFERRAL_PASSPHRASE_FILE": str(world.folder / "passphrase"),
+    }
+    with Terminal("keys", "backup", "--words", folder=world.folder, **environment) as terminal:
+        terminal.wait("teclee la palabra n.º")
+        terminal.wait(":")
+        words = dict(re.findall(r"(\d+) ([^\W\d_]+)", terminal.screen.partition("Ya escritas")[0]))
+        at = re.findall(r"n\.º (\d+):", terminal.screen)[-1]
+        assert set(words) >= {str(one + 1) for one in range(24)}
+        party = renewal.own_party(world.officer.session)
+        assert KeyUse.BACKUP not in {key.use for key in party.enc}, "it waits for the paper"
+        terminal.type(words[str(int(at) % 24 + 1)])
+        terminal.wait("Esa no es.")
+        world.server.stop()
+        terminal.type(unaccented(words[at]).upper())
+        assert terminal.end() == 3, terminal.screen
+    kid = re.findall(r"backup=(\S+)", terminal.screen)[-1]
+    assert say("es", "backup.unlisted", kid=kid) in terminal.screen
+    world.server.start()
+
+
+def test_words_that_nobody_wrote_down_are_not_listed(world: World) -> None:
+    (world.folder / "passphrase").write_text(PASSPHRASE + "\n")
+    environment = {
+        "REFERRAL_PROFILE": str(world.folder / "profiles" / "officer"),
+        "REFERRAL_SERVER": world.server.url,
+        "REFERRAL_PASSPHRASE_FILE": str(world.folder / "passphrase"),
+    }
+    with Terminal("keys", "backup", "--words", folder=world.folder, **environment) as terminal:
+        terminal.wait("teclee la palabra n.º")
+        for _ in range(3):
+            terminal.type("ninguna")
+        assert terminal.end() == 2, terminal.screen
+    assert say("es", "fault.word-differs.what") in terminal.screen
+    party = renewal.own_party(world.officer.session)
+    assert KeyUse.BACKUP not in {key.use for key in party.enc}
+
+
+def unaccented(word: str) -> str:
+    return "".join(one for one in unicodedata.normalize("NFKD", word) if not unicodedata.combining(one))
+
+
 def test_what_is_wrong_with_words_and_files_is_said_and_changes_nothing(shell: Shell, frase: str) -> None:
     (shell.folder / "palabras").write_text(NOTHING + "\n")
     nobodys = shell.run("officer", "keys", "recover", "--words-file", "palabras", "--json")
@@ -131,28 +186,13 @@ def test_a_recovery_shows_the_registrar_who_loses_and_when_it_may_hold(shell: Sh
     assert told["turn"] == "registrar"
     (shell.folder / "h.digits").write_text(told["code"] + "\n")
     first = done(shell.run("registrar", "approve", "pnp-nacional", "--code-file", "h.digits"))
+    assert say("es", "approve.keyholder", credential=told["person"], party="pnp-nacional") in first.err
     assert "ATENCIÓN: es una recuperación. Pierden sus derechos en pnp-nacional: pnp-nacional." in first.err
     assert say("es", "turn.second_registrar") in first.out
     second = shell.run("second_registrar", "approve", "pnp-nacional", "--code-file", "h.digits")
     assert second.exit == 7
     assert say("es", "fault.objection-window.what") in second.err
     assert shell.run("registrar", "invite", "--recover", "nadie-aqui", "--out", "x.json").exit == 6
-
-
-def test_one_of_the_registrars_two_persons_is_lost_and_has_a_successor(shell: Shell) -> None:
-    """The runbook: whoever is left takes the other away, which waits for nobody, and admits the next one."""
-    lost = done(shell.run("second_registrar", "whoami", "--json")).json["person"]
-    done(shell.run("registrar", "keys", "remove", "--person", lost))
-    (shell.folder / "otra.yaml").write_text(
-        "id: otra-unidad\nrole: police_unit\nname: Otra\narea: []\nescalation: []\n"
-    )
-    done(shell.run("registrar", "invite", "--entry", "otra.yaml", "--out", "otra.json"))
-    told = done(shell.run("otra", "enrol", "otra.json", "--entry", "otra.yaml", "--no-service", "--json")).json
-    (shell.folder / "otra.digits").write_text(told["code"] + "\n")
-    alone = shell.run("registrar", "approve", "otra-unidad", "--code-file", "otra.digits")
-    assert (alone.exit, "Traceback" in alone.err) == (7, False), "nobody is admitted while the registrar is one person"
-    enrol(shell, "sucesora", by="registrar")
-    done(shell.run("registrar", "approve", "otra-unidad", "--code-file", "otra.digits"))
 
 
 # Without being asked.

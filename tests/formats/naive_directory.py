@@ -175,6 +175,9 @@ class Directory:
         else:
             waits = self._sign_off(said, body, before, now)
         found = {"body": body, "digest": said.digest, "signer": said.iss, "waits": waits, "opens": opens}
+        running = self.waiting.get(party)
+        # No proposal ends a recovery, but another recovery.
+        demand(running is None or not running["opens"] or not waits or bool(opens))
         if waits:
             self.waiting[party] = found
         else:
@@ -196,6 +199,10 @@ class Directory:
             return ""
         if not signer.get("keyholder"):
             demand(self._rekeys(body, was, said.party, short))
+        ever = {owner for owner in self.ever.get(said.party, {}).values() if owner}
+        if before["role"] == "registrar" and adds(body, before["body"]) and 1 < self.needed <= len(ever):
+            return "second_registrar" if self.persons(now, "registrar") >= self.needed else "exchange"
+        if not signer.get("keyholder"):
             return "keyholder"
         keyholders = [one for one in before["people"].values() if one.get("keyholder") and holds(one, now)]
         return "keyholder" if len(keyholders) > 1 and adds(body, before["body"]) else ""

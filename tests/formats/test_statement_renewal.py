@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,9 +14,12 @@ from referral_api.formats.keys import Alg
 from referral_api.formats.parties import OBJECTION_S, Approver
 from tests.formats.parties_world import (
     DAY,
+    EXCHANGE_ACT,
+    EXCHANGE_CREDENTIAL,
     NOW,
     Log,
     Someone,
+    act,
     approval,
     digest,
     enc_entry,
@@ -331,3 +335,57 @@ def test_a_workstation_whose_only_key_was_revoked_is_a_keyholders_to_bring_back(
     log.put(enc_entry("divtrata", "new", NORA.seals))
     again = (*STATIONS[:2], enc_listed("new", "st3", **LATER))
     assert refusal(log, state(log, NORA, ALL, again)) == NEEDS_KEYHOLDER
+
+
+# Two registrar persons are two.
+
+
+PAUL = person("registro", "paul", keyholder=True)
+
+
+def registrars(log: Log, who: Someone, credentials: Sequence[Someone]) -> bytes:
+    return who.sign(Act.STATEMENT, log.next_body("registro", credentials), iat=NOW + DAY)
+
+
+def registrar_seq(log: Log) -> int:
+    party = log.keymap.find_party("registro")
+    assert party is not None
+    return party.seq
+
+
+def test_a_registrar_person_adds_nobody_to_the_registrar_alone(log: Log) -> None:
+    """R-32 b: Raul is no keyholder, and is asked all the same."""
+    log.put(*PAUL.entries())
+    added = registrars(log, MARA, [MARA, RAUL, PAUL])
+    log.put(added)
+    assert registrar_seq(log) == 1
+    yes = approval("registro", added)
+    assert refusal(log, MARA.sign(Act.APPROVE_STATEMENT, yes, iat=NOW + DAY))[0] is ErrorCode.NOT_PERMITTED
+    assert refusal(log, LUIS.sign(Act.APPROVE_STATEMENT, yes, iat=NOW + DAY))[0] is ErrorCode.NOT_PERMITTED
+    log.put(RAUL.sign(Act.APPROVE_STATEMENT, yes, iat=NOW + DAY))
+    assert registrar_seq(log) == 2
+
+
+def test_who_drops_the_other_registrar_person_needs_the_exchange_for_the_next(log: Log) -> None:
+    log.put(registrars(log, MARA, [MARA]), *PAUL.entries())
+    added = registrars(log, MARA, [MARA, PAUL])
+    log.put(added)
+    assert registrar_seq(log) == 2
+    yes = approval("registro", added)
+    assert refusal(log, MARA.sign(Act.APPROVE_STATEMENT, yes, iat=NOW + DAY)) == (ErrorCode.NOT_PERMITTED, "exchange")
+    log.put(act(Act.APPROVE_STATEMENT, EXCHANGE_CREDENTIAL, yes, [EXCHANGE_ACT], iat=NOW + DAY))
+    assert registrar_seq(log) == 3
+
+
+def test_a_proposal_does_not_end_a_recovery_by_the_way(log: Log) -> None:
+    """R-32 e: an objection does, or a statement that holds; what itself waits for somebody would do it unseen."""
+    lena = person("divtrata", "lena", keyholder=True)
+    recovery = MARA.sign(Act.STATEMENT, log.next_body("divtrata", [NORA, lena]), iat=NOW + DAY)
+    log.put(*lena.entries(), recovery)
+    renewed = replace(NORA, generation=2)
+    log.put(*(leaf for leaf in renewed.entries()))
+    proposal = state(log, NORA, [LUIS, ROSA, replace(renewed, generation=2).listed(access=NORA.access.kid), DESK])
+    assert refusal(log, proposal) == (ErrorCode.STATEMENT_OUT_OF_SEQUENCE, "recovery")
+    log.put(NORA.sign(Act.OBJECT, {"statement": digest(recovery), "reason": "not_authorised"}, iat=NOW + DAY))
+    log.put(proposal)
+    assert log.keymap.find_pending("divtrata") is not None

@@ -458,3 +458,26 @@ def test_the_first_registrar_waits_for_the_exchange(exchange_database: Database)
     services_only = invitation("registro", "registrar", credential_kinds=["service"])
     raw = act(Act.INVITE, EXCHANGE_CREDENTIAL, services_only, [EXCHANGE_ACT])
     assert refusal(office, raw) == (ErrorCode.ACT_SCHEMA, "no-keyholder")
+
+
+def test_keys_of_another_enrolment_do_not_ride_along(unit: Office) -> None:
+    """R-32 b: whoever compares the digits of one newcomer lets in one newcomer."""
+    first = joining(unit)
+    unit.accept(LUIS.sign(Act.STATEMENT, following(unit, first)), first.enrolment)
+    second_desk = joining(unit, LENA, ("lena-ws",))
+    body = following(unit, second_desk)
+    noa = first.body["proposal"]["credentials"][0]
+    more = body | {"credentials": [*body["credentials"], noa]}
+    refused = refusal(unit, LUIS.sign(Act.STATEMENT, more), second_desk.enrolment)
+    assert refused == (ErrorCode.ACT_SCHEMA, "not-as-proposed")
+    unit.accept(LUIS.sign(Act.STATEMENT, body), second_desk.enrolment)
+
+
+def test_a_recovery_is_not_dated_back(unit: Office) -> None:
+    """R-32 e: the day to object is reckoned from it."""
+    desk = Desk(unit, unit.invite(REGISTRAR, "divtrata", "police_unit"), [LENA], ("lena-ws",))
+    desk.enrol()
+    body = following(unit, desk)
+    body |= {"credentials": [one for one in body["credentials"] if one["id"] not in (LUIS.short, ROSA.short)]}
+    backdated = REGISTRAR.sign(Act.STATEMENT, body, iat=NOW - DAY)
+    assert refusal(unit, backdated, desk.enrolment)[0] is ErrorCode.CLOCK_SKEW

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
-from referral_api.client import admission, backup, sdk
+from referral_api.client import admission, backup, enrolment, exchange, keystore, sdk
 from referral_api.client.compartment import InsecureKdfForTests
 from referral_api.client.delivery import private_keys
-from referral_api.client.enrolment import Joined, Joining
+from referral_api.client.enrolment import _ALPHABET, Joined, Joining
 from referral_api.client.keystore import Keystore
+from referral_api.client.outbox import Progress
 from referral_api.client.profile import ProfileDir
 from referral_api.client.renewal import DESTROY_AFTER_S, ROTATE_AFTER_S, may_be_named
 from referral_api.client.sdk import Client
+from referral_api.client.session import Session
 from referral_api.domain.errors import ErrorCode
-from referral_api.domain.words import Act, CredentialKind, Kid
-from referral_api.formats.enrolment import parse_invitation
+from referral_api.domain.words import Act, CredentialKind, KeyUse, Kid
+from referral_api.formats.directory_bodies import CredentialEntry
+from referral_api.formats.enrolment import Completion, parse_invitation
+from referral_api.formats.key_entry import build_key_entry
 from tests.auditlog.refusals import refused
 from tests.wire import Wire
 from tests.world import ENTRIES, PASSPHRASE, UNIT, World
@@ -291,6 +296,115 @@ def test_whichever_of_two_proposals_is_approved_the_keys_for_it_are_there(world:
     world.acknowledge("second_officer", str(world.submit().outgoing.ref))
 
 
+@pytest.mark.parametrize("again", [False, True], ids=["the same process", "the next process"])
+def test_the_next_act_after_the_approval_is_signed_with_the_new_keys(
+    world: World, opened: list[Client], again: bool
+) -> None:
+    """Nobody follows the keys log in between: what is refused for keys that have ended would stay refused."""
+    client = world.second_officer
+    ref = str(world.submit().outgoing.ref)
+    world.acknowledge("second_officer", ref)
+    renewed = client.identity.rotate_seal(PASSPHRASE, kdf=CHEAP)
+    assert client.keys.signers()[0].kid != renewed.kids[0]
+    world.after(world.officer.approve(world.officer.applicants()[0], renewed.code))
+    if again:
+        wire = Wire(world.tape)
+        client = Client.person(
+            client.directory.path, PASSPHRASE, server=world.server.url, transport=wire, clock=world.clock
+        )
+        opened.append(client)
+    entry = world.after(client.act(ref, Act.ACCEPT, {}))
+    assert (entry.state, entry.code) == (Progress.RECEIVED, None)
+    assert client.keys.signers()[0].kid == renewed.kids[0]
+
+
+def test_keys_that_are_to_come_stop_nobody_who_is_offline(world: World) -> None:
+    client = world.second_officer
+    client.identity.rotate_seal(PASSPHRASE, kdf=CHEAP)
+    world.close_clients()
+    world.server.stop()
+    client = world.second_officer
+    assert len(client.keys.coming) == len(client.keys.seal), "what is known of the keys log serves"
+    world.server.start()
+
+
+# Somebody else's place.
+
+
+def impostor(world: World, victim: CredentialEntry) -> Joined:
+    """A newcomer who takes a credential's name: the dice of an invited machine fall as its owner likes."""
+    true = sdk.ambient(world.clock)
+    drawn = bytes(_ALPHABET.index(letter) for letter in victim.id[1:])
+    around = replace(true, random=lambda size: drawn if size == len(drawn) else true.random(size))
+    directory = ProfileDir(world.folder / "profiles" / "impostor")
+    invitation = parse_invitation(world.after(world.officer.invite(ENTRIES[UNIT], [PERSON])))
+    what = Joining(invitation, PASSPHRASE, kdf=CHEAP, keyholder=True, server=world.server.url, station="st8")
+    session = Session(directory, enrolment.profile_of(what), None, around, Wire(world.tape))
+    try:
+        return world.after(enrolment.join(around, directory, what, session))
+    finally:
+        session.close()
+
+
+def second_officers_entry(world: World) -> CredentialEntry:
+    party = world.officer.session.keymap.find_party(UNIT)
+    assert party is not None
+    short = world.second_officer.keys.credential.partition(".")[2]
+    return next(one for one in party.body.credentials if one.id == short)
+
+
+def test_a_newcomer_does_not_take_the_place_of_somebody_who_is_there(world: World) -> None:
+    """Design §5: with the right digits too; that person's keys are renewed by nobody but that person."""
+    world.officer.sync_keys()
+    joined = impostor(world, second_officers_entry(world))
+    applicant = world.officer.applicants()[0]
+    assert set(admission.replaced(world.officer.session, applicant)) == {second_officers_entry(world).id}
+    assert refused(ErrorCode.CODE_MISMATCH, world.officer.approve, applicant, joined.code) == "replaces"
+    world.check()
+    assert joined.turn == "keyholder"
+    ref = str(world.submit().outgoing.ref)
+    world.acknowledge("second_officer", ref)
+
+
+def test_who_keeps_the_access_key_and_brings_other_seal_keys_is_refused_too(world: World) -> None:
+    """The old seal keys did not sign: it is not that credential that asks."""
+    world.officer.sync_keys()
+    victim = second_officers_entry(world)
+    invitation = parse_invitation(world.after(world.officer.invite(ENTRIES[UNIT], [PERSON])))
+    session = world.operator.session
+    enrolled, _ = enrolment.begin(session, invitation.secret, [])
+    keys = [keystore.new_signing_secret(one.alg, session.now()).signing_key() for one in world.second_officer.keys.seal]
+    entries = [
+        build_key_entry(
+            party=UNIT,
+            use=KeyUse.SEAL,
+            jwk=key.public.jwk,
+            nonce=invitation.nonce,
+            iat=session.now(),
+            possession=None,
+            signers=[key],
+        )
+        for key in keys
+    ]
+    document = {
+        "keys": [one.decode() for one in entries],
+        "possession": [],
+        "proposal": {
+            "credentials": [victim.wire() | {"seal": [key.kid for key in keys]}],
+            "enc": [],
+            "entry": None,
+        },
+        "statement": None,
+    }
+    session.read_json(exchange.complete_enrolment(invitation.secret, enrolled, document))
+    code = enrolment.code_of(
+        world.officer.profile, invitation.secret, Completion.parse(document, code=ErrorCode.ACT_SCHEMA)
+    )
+    applicant = world.officer.applicants()[0]
+    assert refused(ErrorCode.CODE_MISMATCH, world.officer.approve, applicant, code) == "replaces"
+    world.check()
+
+
 # Paper.
 
 
@@ -421,6 +535,19 @@ def test_the_units_own_people_stop_a_recovery_that_nobody_asked_for(world: World
     world.restart()
     assert world.second_registrar.applicants() == []
     assert heir.joining().turn == "void"
+
+
+def test_whoever_compares_one_newcomers_digits_lets_in_that_one_alone(world: World, opened: list[Client]) -> None:
+    """A statement that lists somebody else beside, however it came onto the log, is not what the digits cover."""
+    _, joined = recovering(world, opened)
+    world.after(world.registrar.approve(world.registrar.applicants()[0], joined.code))
+    applicant = world.second_registrar.applicants()[0]
+    fewer = applicant.proposal.model_copy(update={"credentials": (), "enc": applicant.proposal.enc})
+    party = world.second_registrar.session.keymap.find_party(UNIT)
+    pending = world.second_registrar.session.keymap.find_pending(UNIT)
+    assert pending is not None
+    assert refused(ErrorCode.CODE_MISMATCH, admission._check_nothing_else, party, pending.body, fewer) == "more"
+    admission._check_nothing_else(party, pending.body, applicant.proposal)
 
 
 def test_the_two_registrar_persons_must_be_two(world: World, opened: list[Client]) -> None:

@@ -145,6 +145,9 @@ def _check_may_invite(keymap: KeyMap, body: Invite, signer: Credential) -> None:
 
 def _state(tx: Transaction, keymap: KeyMap, act: RawAct, body: Statement, enrolment: str | None, now: int) -> Effects:
     """A statement of a party that exists, with the key entries of the enrolment that it takes in, if any (R-32 b)."""
+    if body.entry.id != act.party and act.iat < now - SKEW_S:
+        # The day to object runs from `iat` in the fold: one that lies back would shorten it.
+        raise ReferralError(ErrorCode.CLOCK_SKEW, skew_s=act.iat - now)
     if enrolment is None:
         return _alone(tx, keymap, act, now)
     waiting = _get_waiting(tx, keymap, act, body, enrolment, now)
@@ -156,6 +159,11 @@ def _state(tx: Transaction, keymap: KeyMap, act: RawAct, body: Statement, enrolm
     ):
         # The keyholder compared thirty digits over the proposal; a statement that says something else was not compared.
         raise ReferralError(ErrorCode.ACT_SCHEMA, where="/body/credentials", reason="not-as-proposed")
+    party = keymap.find_party(body.entry.id)
+    known = set() if party is None else set(party.body.kids())
+    if not set(body.kids()) <= {*known, *proposal.kids()}:
+        # Keys of another enrolment, on the log and in nobody's hands: who compares these digits has not seen them.
+        raise ReferralError(ErrorCode.ACT_SCHEMA, where="/body", reason="not-as-proposed")
     effects = _try(keymap, (*waiting.leaves, act.jws.raw))
     _settle(tx, effects.keymap, now)
     _become(tx, waiting.stored, settled(effects.keymap, waiting.stored, proposal.kids()), now)

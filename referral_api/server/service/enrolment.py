@@ -194,6 +194,15 @@ def pending_for(conn: Connection, keymap: KeyMap, credential: str, now: int) -> 
     return shown
 
 
+_SECONDS = {
+    Approver.KEYHOLDER: Turn.SECOND_KEYHOLDER,
+    Approver.SECOND_REGISTRAR: Turn.SECOND_REGISTRAR,
+    Approver.EXCHANGE: Turn.EXCHANGE,
+    Approver.REGISTRAR: Turn.REGISTRAR,
+}
+"""Whose turn it is once a statement with the enrolment's keys is on the log."""
+
+
 def turn_of(keymap: KeyMap, stored: StoredEnrolment, now: int) -> Turn:
     """Whose turn it is at `now`."""
     if stored.state is EnrolmentState.DONE:
@@ -202,8 +211,7 @@ def turn_of(keymap: KeyMap, stored: StoredEnrolment, now: int) -> Turn:
         return Turn.VOID
     if stored.state is EnrolmentState.LISTED:
         pending = keymap.find_pending(stored.party)
-        recovers = pending is not None and pending.waits_for is Approver.SECOND_REGISTRAR
-        return Turn.SECOND_REGISTRAR if recovers else Turn.SECOND_KEYHOLDER
+        return _SECONDS[Approver.KEYHOLDER if pending is None else pending.waits_for]
     if now >= stored.created_at + ENROLMENT_LIFE_S:
         return Turn.EXPIRED
     if stored.state is EnrolmentState.BEGUN:
@@ -360,7 +368,6 @@ def settled(keymap: KeyMap, stored: StoredEnrolment, proposed: Sequence[Kid]) ->
     if party is not None and set(proposed) <= set(party.body.kids()):
         return EnrolmentState.DONE
     pending = keymap.find_pending(PartyId(stored.party))
-    waits = pending is not None and pending.waits_for in (Approver.KEYHOLDER, Approver.SECOND_REGISTRAR)
-    if pending is not None and waits and set(proposed) <= set(pending.body.kids()):
+    if pending is not None and party is not None and set(proposed) <= set(pending.body.kids()):
         return EnrolmentState.LISTED
     return EnrolmentState.VOID

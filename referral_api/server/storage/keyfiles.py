@@ -142,12 +142,17 @@ def _paths(keys_dir: Path, use: KeyUse) -> list[Path]:
 
 def _write(path: Path, private: Ed25519PrivateKey) -> None:
     pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    # Whole before it has its name: half a key file after a crash would keep the exchange from starting.
+    unnamed = path.with_name(f".{path.name}.new")
+    unnamed.unlink(missing_ok=True)
+    descriptor = os.open(unnamed, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
     try:
         os.write(descriptor, pem)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+    os.link(unnamed, path)  # A link, for it overwrites nothing.
+    unnamed.unlink()
 
 
 def _load(path: Path, use: KeyUse) -> Signer:
