@@ -120,6 +120,18 @@ WATCH: Final[Mapping[str, tuple[str, str]]] = {
         "✖ ALARMA: no se puede leer el registro de claves desde el {at}. Nadie vigila las claves de esta entidad.",
         "✖ ALARM: the keys log could not be read since {at}. Nobody watches this party's keys.",
     ),
+    "keys.own_begun_anew": (
+        "✖ ALARMA: {path} estaba dañado: queda aparte ({path}.damaged) y se vuelve a decir todo lo registrado.",
+        "✖ ALARM: {path} was damaged. It is set aside ({path}.damaged), and all that the keys log holds is told again.",
+    ),
+    "keys.own_not_watched": (
+        "✖ ALARMA: no se leen archivos de este perfil (junto a {path}). Nadie vigila las claves de esta entidad.",
+        "✖ ALARM: files of this profile cannot be read (beside {path}). Nobody watches this party's keys.",
+    ),
+    "keys.own_more": (
+        "Y {count} actos más, firmados después por {by} por la misma causa.",
+        "And {count} more acts, signed later by {by}, told for the same cause.",
+    ),
     "keys.own_statement": (
         "Declaración de claves de {party}, firmada por {by}, {at}, hoja {index}.",
         "Key statement of {party}, signed by {by}, {at}, leaf {index}.",

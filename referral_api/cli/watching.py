@@ -128,6 +128,8 @@ def _show_statement(screen: Screen, client: Client, statement: str) -> str:
 def _report_lines(screen: Screen, client: Client, report: KeysReport) -> list[str]:
     times = {"stale": report.stale_since, "uncosigned": report.uncosigned_since, "unread": report.unread_since}
     lines = [screen.say(f"keys.own_{name}", at=screen.at(at)) for name, at in times.items() if at is not None]
+    if report.trouble is not None:
+        lines.append(screen.say(f"keys.own_{report.trouble.value}", path=client.directory.keys_watch))
     return [*lines, *(line for one in report.told for line in _change_lines(screen, client, one))]
 
 
@@ -149,6 +151,7 @@ def _change_lines(screen: Screen, client: Client, change: Change) -> list[str]:
         ),
         "  " + screen.say(f"keys.own_{change.cause.value}", by=change.by),
         *(f"  {line}" for line in _key_lines(screen, keymap, change.added, change.dropped, change.revoked)),
+        *(["  " + screen.say("keys.own_more", by=change.by, count=change.more)] if change.more else []),
         "  " + screen.say(f"keys.own_{standing}", at=at),
         "  " + screen.say(f"keys.own_call_{change.cause.value}", by=change.by, phone=phone),
         "  " + screen.say("keys.own_digest", digest=change.digest),
@@ -201,6 +204,7 @@ def _report_data(client: Client, report: KeysReport) -> dict[str, Any]:
         "stale_since": report.stale_since,
         "uncosigned_since": report.uncosigned_since,
         "unread_since": report.unread_since,
+        "trouble": report.trouble,
     }
 
 

@@ -12,10 +12,10 @@ Implements: R-102; design §5; docs/decisions/0027.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from referral_api.domain.words import Act, CredentialId, Digest, KeyUse, Kid, PartyId
 from referral_api.formats.act import RawAct
@@ -38,6 +38,8 @@ class Cause(StrEnum):
     """The exchange has other keys of its own."""
 
 
+MAX_OPEN: Final = 200
+"""How many notices wait for an answer, and how many alarms each by itself."""
 _NOTICES = frozenset({Cause.COLLEAGUE, Cause.EXCHANGE})
 
 
@@ -45,7 +47,8 @@ _NOTICES = frozenset({Cause.COLLEAGUE, Cause.EXCHANGE})
 class Change:
     """One act of the keys log that concerns this party and was not made here; `at` is its signer's time (`iat`).
 
-    `statement` is the one that it is, approves or objects to; `added`, `dropped` and `revoked` are keys.
+    `statement` is the one that it is, approves or objects to; `added`, `dropped` and `revoked` are keys. It stands for
+    `more` later acts beside itself that the same credential signed, and are told for the same cause.
     """
 
     digest: Digest
@@ -58,6 +61,7 @@ class Change:
     added: tuple[Kid, ...] = ()
     dropped: tuple[Kid, ...] = ()
     revoked: tuple[Kid, ...] = ()
+    more: int = 0
 
     @property
     def alarm(self) -> bool:
@@ -106,7 +110,7 @@ class Judge:
         if act.digest in self.made:
             self.held |= next_mine
             # Whoever approves or objects has looked at it.
-            self.open = [one for one in self.open if one.digest != statement]
+            self.open = [one for one in self.open if one.digest != statement or one.more]
             return None
         earlier = next((one for one in self.open if one.digest == statement and one.alarm), None)
         if act.iss in self.own:
@@ -163,6 +167,18 @@ class Judge:
         )  # fmt: skip
 
 
+def bounded(changes: Sequence[Change]) -> tuple[Change, ...]:
+    """What is remembered of them: the newest MAX_OPEN notices, and every alarm, though of those that are older than the
+    newest MAX_OPEN the first of each signer stands for the rest. A thief who signs all night must not fill the file.
+    """
+    notices, alarms = ([one for one in changes if one.alarm is alarm] for alarm in (False, True))
+    first: dict[tuple[CredentialId, Cause], Change] = {}
+    for one in alarms[:-MAX_OPEN]:
+        known = first.get((one.by, one.cause))
+        first[one.by, one.cause] = one if known is None else replace(known, more=known.more + 1 + one.more)
+    return tuple(sorted([*notices[-MAX_OPEN:], *first.values(), *alarms[-MAX_OPEN:]], key=lambda one: one.index))
+
+
 def _lives(statement: Statement | None, kid: Kid, at: int) -> bool:
     """Whether a statement lists a key, and as an encryption key beyond this time."""
     listed = () if statement is None else statement.enc
@@ -190,7 +206,7 @@ def encode_change(change: Change) -> dict[str, Any]:
 
 
 def parse_change(told: Any) -> Change:
-    """What `encode_change` wrote. Raises LookupError, TypeError or ValueError for anything else."""
+    """What `encode_change` wrote. Raises LookupError, TypeError, ValueError or AttributeError for anything else."""
 
     def kids(name: str) -> tuple[Kid, ...]:
         return tuple(Kid(str(one)) for one in told[name])
@@ -206,4 +222,5 @@ def parse_change(told: Any) -> Change:
         added=kids("added"),
         dropped=kids("dropped"),
         revoked=kids("revoked"),
+        more=int(told.get("more", 0)),
     )

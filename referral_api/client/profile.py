@@ -232,11 +232,11 @@ class ProfileDir:
         """Remember how far the inbox was read."""
         write_private(self._cursor, canonical({"cursor": cursor}))
 
-    def swap(self, path: Path, seen: bytes | None, raw: bytes) -> bool:
+    def swap(self, path: Path, seen: bytes | None, raw: bytes, *, max_bytes: int = MAX_FILE_BYTES) -> bool:
         """Replace one of these files, which was read as `seen` (None: it was not there); False if that has changed."""
         with self._locked():
             try:
-                found = read_private(path)
+                found = read_private(path, max_bytes=max_bytes)
             except FileNotFoundError:
                 found = None
             if found != seen:

@@ -14,10 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from typing import Final
 
 from referral_api.client import freshness, sealing
-from referral_api.client.changes import Change, Judge, encode_change, ours, parse_change
+from referral_api.client.changes import Change, Judge, bounded, encode_change, ours, parse_change
 from referral_api.client.keystore import CredentialKeys
 from referral_api.client.profile import Pin, ProfileDir, corrupt, read_private
 from referral_api.client.session import Session
@@ -33,7 +34,8 @@ LOOK_S: Final = 600
 RETRY_S: Final = 60
 REMIND_S: Final = 3600
 """How often an alarm that nobody has answered is told again."""
-_MAX_BYTES = 1 << 20
+_MAX_BYTES = 1 << 22
+"""What MAX_OPEN notices and alarms of the longest statements take, and more."""
 _AWAY = frozenset(
     {
         *(ErrorCode.UNREACHABLE, ErrorCode.UNAVAILABLE, ErrorCode.RATE_LIMITED, ErrorCode.QUEUE_FULL),
@@ -43,12 +45,22 @@ _AWAY = frozenset(
 """What says nothing about the keys log: it is asked again, and told if it goes on for an hour."""
 
 
+class Trouble(StrEnum):
+    """What is wrong on this workstation with what the watch remembers or needs."""
+
+    BEGUN_ANEW = "begun_anew"
+    """Its memory was damaged: it is set aside, and all that the log holds is told again."""
+    NOT_WATCHED = "not_watched"
+    """Files of this profile cannot be read or written, so that nobody watches."""
+
+
 @dataclass(frozen=True, slots=True)
 class KeysReport:
     """How this party's keys stand. `open` waits for a person's answer; `told` is what of it is to be said now.
 
     The times (unix seconds) say since when something has been wrong with the log itself: it is not freshly cosigned
-    (`stale_since`), its end is cosigned by nobody (`uncosigned_since`), or it cannot be had (`unread_since`).
+    (`stale_since`), its end is cosigned by nobody (`uncosigned_since`), or it cannot be had (`unread_since`). `trouble`
+    is of this workstation's own.
     """
 
     size: int
@@ -57,11 +69,14 @@ class KeysReport:
     stale_since: int | None = None
     uncosigned_since: int | None = None
     unread_since: int | None = None
+    trouble: Trouble | None = None
 
     @property
     def doubtful(self) -> bool:
-        """Whether the log itself gives cause for alarm."""
-        return any(one is not None for one in (self.stale_since, self.uncosigned_since, self.unread_since))
+        """Whether the log itself, or our looking at it, gives cause for alarm."""
+        return self.trouble is not None or any(
+            one is not None for one in (self.stale_since, self.uncosigned_since, self.unread_since)
+        )
 
     @property
     def alarm(self) -> bool:
@@ -107,6 +122,8 @@ class Watch:
     _looks_at: int = 0
     _reminds_at: int = 0
     _looked_at: int | None = None
+    _trouble: Trouble | None = None
+    """What was told of last."""
 
     def look(self, *, patient: bool = True) -> KeysReport:
         """Follow the keys log and judge what is new of it. Raises as `Session.sync_keys`, KEYSTORE_CORRUPT."""
@@ -120,7 +137,7 @@ class Watch:
             if grown is None:
                 return self._report(replica, None)
             encoded = grown.encode()
-            if encoded == raw or directory.swap(directory.keys_watch, raw, encoded):
+            if encoded == raw or directory.swap(directory.keys_watch, raw, encoded, max_bytes=_MAX_BYTES):
                 self._at = replica.keymap.copy()
                 return self._report(replica, grown)
 
@@ -128,7 +145,8 @@ class Watch:
         """Look, if it is time; None where there is nothing to say.
 
         At first everything is told that is open, then what is new, and every REMIND_S the alarms again. That the
-        exchange does not answer is told once it has lasted: others than this watch go on meanwhile.
+        exchange does not answer is told once it has lasted, and damaged files at once: others than this watch go on
+        meanwhile. Raises what says that the keys log is not to be trusted.
         """
         now = self.session.ambient.now()
         if now < self._looks_at:
@@ -136,24 +154,37 @@ class Watch:
         self._looks_at = now + LOOK_S
         self._looked_at = now if self._looked_at is None else self._looked_at
         try:
-            report = self.look(patient=False)
-        except ReferralError as error:
-            if error.code not in _AWAY:
+            report = self._look_again()
+        except (ReferralError, OSError) as error:
+            away = isinstance(error, ReferralError) and error.code in _AWAY
+            if not away and isinstance(error, ReferralError) and error.code is not ErrorCode.KEYSTORE_CORRUPT:
                 raise
             self._looks_at = now + RETRY_S
-            report = KeysReport(0, (), (), unread_since=self._looked_at)
-            if now - self._looked_at <= freshness.FRESH_S:
+            if away and now - self._looked_at <= freshness.FRESH_S:
                 return None
+            since = self._looked_at if away else None
+            report = KeysReport(0, (), (), unread_since=since, trouble=None if away else Trouble.NOT_WATCHED)
         else:
             self._looked_at = now
         reminds = now >= self._reminds_at
         told = tuple(one for one in report.open if one.digest not in self._told or (one.alarm and reminds))
         self._told |= {one.digest for one in told}
-        if not told and not (report.doubtful and reminds):
+        known, self._trouble = self._trouble, report.trouble
+        if not told and not (report.doubtful and reminds) and report.trouble in (None, known):
             return None
         if report.alarm and reminds:
             self._reminds_at = now + REMIND_S
         return replace(report, told=told)
+
+    def _look_again(self) -> KeysReport:
+        """Look; where our memory is damaged set it aside and begin anew, and have everything told again."""
+        try:
+            return self.look(patient=False)
+        except ReferralError as error:
+            if error.code is not ErrorCode.KEYSTORE_CORRUPT or not _set_aside(self.session.directory):
+                raise
+        self._told.clear()
+        return replace(self.look(patient=False), trouble=Trouble.BEGUN_ANEW)
 
     def _report(self, replica: Replica, seen: _Seen | None) -> KeysReport:
         now = self.session.now()
@@ -187,7 +218,7 @@ class Watch:
             judge.take(keymap, replica.leaves[index], index)
         pin = Pin(replica.size, replica.frontier.root())
         cosigned, lags_since = self._lag(replica, seen)
-        return _Seen(pin, frozenset(judge.held), tuple(judge.open), cosigned, lags_since)
+        return _Seen(pin, frozenset(judge.held), bounded(judge.open), cosigned, lags_since)
 
     def _lag(self, replica: Replica, seen: _Seen) -> tuple[int, int | None]:
         """How much a quorum has cosigned, and since when no more of what is there; a new end takes a moment."""
@@ -215,7 +246,7 @@ def answer(directory: ProfileDir, *digests: str) -> tuple[Change, ...]:
             return ()
         answered = tuple(one for one in seen.open if one.digest in digests)
         left = replace(seen, open=tuple(one for one in seen.open if one.digest not in digests))
-        if not answered or directory.swap(directory.keys_watch, raw, left.encode()):
+        if not answered or directory.swap(directory.keys_watch, raw, left.encode(), max_bytes=_MAX_BYTES):
             return answered
 
 
@@ -235,7 +266,7 @@ def _joined(replica: Replica, own: Iterable[CredentialId]) -> KeyMap | None:
 
 
 def _read(directory: ProfileDir) -> tuple[bytes | None, _Seen | None]:
-    """The file and what it says. Raises KEYSTORE_CORRUPT: to begin anew in silence would forget an alarm."""
+    """The file and what it says. Raises KEYSTORE_CORRUPT: to begin anew in silence would hide that it was touched."""
     try:
         raw = read_private(directory.keys_watch, max_bytes=_MAX_BYTES)
     except FileNotFoundError:
@@ -249,3 +280,14 @@ def _read(directory: ProfileDir) -> tuple[bytes | None, _Seen | None]:
     except (ReferralError, LookupError, TypeError, ValueError, AttributeError):
         raise corrupt("contents") from None
     return raw, seen
+
+
+def _set_aside(directory: ProfileDir) -> bool:
+    """Put our file aside, as `keys-watch.json.damaged`, if it is damaged; False if it is not."""
+    path = directory.keys_watch
+    try:
+        _read(directory)
+    except ReferralError:
+        path.replace(path.with_name(f"{path.name}.damaged"))
+        return True
+    return False

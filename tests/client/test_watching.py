@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from referral_api.client.changes import Cause, Change
+from referral_api.client.changes import MAX_OPEN, Cause, Change, bounded, encode_change, parse_change
 from referral_api.client.freshness import FRESH_S
 from referral_api.client.sdk import Client
-from referral_api.client.watching import LOOK_S, REMIND_S, RETRY_S, KeysReport, Watch
+from referral_api.client.watching import LOOK_S, REMIND_S, RETRY_S, KeysReport, Trouble, Watch
 from referral_api.domain.errors import ErrorCode
-from referral_api.domain.words import Act, CredentialId, CredentialKind
+from referral_api.domain.words import Act, CredentialId, CredentialKind, Digest, Kid
 from tests.client.clients import Clients, refused
 from tests.client.world import OFFICER, REGISTRAR, SimulatedExchange, cosign, enc_key, keys_of, witnessed
 from tests.formats import parties_world as pw
@@ -384,6 +386,73 @@ def test_a_keys_log_that_is_not_what_was_pinned_ends_the_watch(exchange: Simulat
     del exchange.log.leaves[-1]
     with refused(ErrorCode.INCONSISTENT, "shrunk"):
         officer.identity.watch().news()
+
+
+@pytest.mark.parametrize("damage", [b"{}", b"nonsense", b" " * ((1 << 22) + 1)])
+def test_a_damaged_memory_is_set_aside_by_who_goes_on_watching_and_all_is_told_again(
+    exchange: SimulatedExchange, officer: Client, damage: bytes
+) -> None:
+    exchange.log.put(REGISTRAR.sign(Act.REVOKE, {"kid": HERS, "reason": "lost", "at": NOW}))
+    watch = officer.identity.watch()
+    assert told(watch.news()) == [Act.REVOKE]
+    path = officer.directory.keys_watch
+    path.write_bytes(damage)
+    exchange.now += LOOK_S
+    report = watch.news()
+    assert report is not None
+    assert (report.trouble, report.alarm) == (Trouble.BEGUN_ANEW, True)
+    assert Act.REVOKE in [one.act for one in report.told]
+    assert path.with_name("keys-watch.json.damaged").read_bytes() == damage
+    exchange.now += LOOK_S
+    assert watch.news() is None, "told once"
+    assert (Act.REVOKE, Cause.OUTSIDER) in look(officer)
+
+
+def test_other_files_that_cannot_be_read_are_told_and_end_no_watch(
+    exchange: SimulatedExchange, officer: Client
+) -> None:
+    made = officer.directory.path / "made-here.json"
+    whole = made.read_bytes()
+    made.write_bytes(b"{}")
+    watch = officer.identity.watch()
+    report = watch.news()
+    assert report is not None
+    assert (report.trouble, report.alarm, report.told) == (Trouble.NOT_WATCHED, True, ())
+    exchange.now += RETRY_S
+    assert watch.news() is None, "told once an hour"
+    exchange.now += REMIND_S
+    assert watch.news() is not None
+    made.write_bytes(whole)
+    exchange.now += RETRY_S
+    assert watch.news() is None
+    exchange.log.put(REGISTRAR.sign(Act.REVOKE, {"kid": HERS, "reason": "lost", "at": NOW}))
+    exchange.now += LOOK_S
+    assert told(watch.news()) == [Act.REVOKE]
+
+
+def test_a_folder_in_the_place_of_the_memory_ends_no_watch(officer: Client) -> None:
+    officer.directory.keys_watch.unlink()
+    officer.directory.keys_watch.mkdir()
+    report = officer.identity.watch().news()
+    assert report is not None
+    assert report.trouble is Trouble.NOT_WATCHED
+
+
+def test_the_newest_notices_are_remembered_and_of_many_alarms_the_first_of_each_signer_for_the_rest() -> None:
+    def change(at: int, cause: Cause, by: str = ROSA.id) -> Change:
+        return Change(Digest(f"{at:043}"), Act.REVOKE, CredentialId(by), NOW, at, cause, revoked=(Kid(f"{at:043}"),))
+
+    notices = [change(at, Cause.COLLEAGUE) for at in range(300)]
+    assert bounded(notices) == tuple(notices[-MAX_OPEN:])
+    alarms = [change(at, Cause.OUTSIDER, f"registro.r{at % 2}") for at in range(MAX_OPEN + 10)]
+    open_ = bounded([*alarms, *(replace(one, index=one.index + 1000) for one in notices)])
+    kept = [one for one in open_ if one.alarm]
+    assert [(one.index, one.more) for one in kept[:2]] == [(0, 4), (1, 4)]
+    assert kept[2:] == alarms[10:]
+    assert sum(1 + one.more for one in kept) == len(alarms)
+    again = bounded([*open_, *(change(at, Cause.OUTSIDER, "registro.r0") for at in range(5000, 5004))])
+    assert [one.more for one in again if one.alarm][:2] == [4 + 2, 4 + 2], "whatever comes, none is dropped"
+    assert parse_change(json.loads(json.dumps(encode_change(again[0])))) == again[0]
 
 
 def test_the_watch_of_an_inbox_tells_between_what_arrives(exchange: SimulatedExchange, officer: Client) -> None:

@@ -165,6 +165,24 @@ def test_a_recovery_against_the_units_will_is_seen_and_stopped(world: World) -> 
     assert refused(ErrorCode.STATEMENT_OUT_OF_SEQUENCE, world.officer.identity.object_to, alarm["digest"], "not_ours")
 
 
+def test_a_damaged_memory_of_the_keys_watch_silences_no_emergency(world: World) -> None:
+    assert told(world, "officer") == []
+    recover(world)
+    ref = str(world.submit().outgoing.ref)
+    path = world.folder / "profiles" / "officer" / "keys-watch.json"
+    path.write_bytes(b"damaged")
+    heard = shell_of(world).run("officer", "inbox", "watch", "--wait", "0", "--once", "--json")
+    assert heard.exit == 0
+    event, entry = (json.loads(line) for line in heard.out.splitlines())
+    assert (event["trouble"], event["alarm"]) == ("begun_anew", True)
+    assert [one["cause"] for one in event["alarms"]] == ["outsider"]
+    assert entry["entry"]["ref"] == ref
+    assert path.with_name("keys-watch.json.damaged").read_bytes() == b"damaged"
+    path.write_bytes(b"damaged again")
+    ran = shell_of(world).run("officer", "inbox", "watch", "--wait", "0", "--exit-code", "--lang", "en")
+    assert "keys-watch.json was damaged. It is set aside" in ran.out
+
+
 def test_a_recovery_that_nobody_objected_to_is_still_an_alarm_when_it_is_in_effect(
     world: World, opened: list[Client]
 ) -> None:
