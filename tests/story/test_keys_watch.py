@@ -293,9 +293,15 @@ def first_event(world: World) -> dict[str, list[dict[str, str]]]:
         "REFERRAL_SERVER": world.server.url,
         "REFERRAL_PASSPHRASE_FILE": str(passphrase),
     }
+    # Where the tests themselves run in the background, an interrupt would be ignored by inheritance.
+    heard = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
+    command = [sys.executable, "-c", heard, *command]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ | variables) as process:
-        assert process.stdout is not None
-        event: dict[str, list[dict[str, str]]] = json.loads(process.stdout.readline())
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=20) == 130
+        try:
+            assert process.stdout is not None
+            event: dict[str, list[dict[str, str]]] = json.loads(process.stdout.readline())
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=20) == 130
+        finally:
+            process.kill()
     return event
