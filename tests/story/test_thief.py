@@ -83,7 +83,8 @@ def test_of_a_keystore_file_nothing_is_readable_but_the_public_profile(sqlite_wo
         sealed = document[kind]
         assert sealed.keys() == {"ciphertext", "header", "nonce"}
         assert json.loads(unb64u(sealed["header"])).keys() == bound | costs
-        assert entropy(unb64u(sealed["ciphertext"])) > 0.9, "it reads like something"
+        # Of 250 random bytes it is 0.9, give or take 0.01; of the JSON inside, 0.7.
+        assert entropy(unb64u(sealed["ciphertext"])) > 0.85, "it reads like something"
 
 
 def entropy(raw: bytes) -> float:
@@ -113,7 +114,7 @@ def test_a_guess_costs_what_the_parameters_say_and_a_thief_cannot_lower_them(
     """256 MiB, three passes, two lanes by default (`python -m bench.guess` says what that takes); they are bound in."""
     kept = Keystore.open(ProfileDir(sqlite_world.folder / "profiles" / "officer"))
     keys, folder = kept.unlock_person(PASSPHRASE), ProfileDir(tmp_path / "thief")
-    Keystore.create(folder, kept.profile).keep_person(keys, PASSPHRASE)
+    Keystore.create(folder, kept.profile).keep_person(keys, PASSPHRASE, Kdf())
     header = json.loads(unb64u(json.loads(folder.keystore.read_bytes())["person"]["header"]))
     assert (header["kdf"], header["memory_kib"], header["passes"], header["lanes"]) == ("argon2id", 1 << 18, 3, 2)
     assert (Kdf().memory_kib, Kdf().passes, Kdf().lanes) == (1 << 18, 3, 2)
