@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 import itertools
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from referral_api import outside
 from referral_api.auditlog.policy import format_policy, policy_of
 from referral_api.client.compartment import InsecureKdfForTests, seal_by_default
 from tests.lying_witness import NAMES, LyingWitness, policy_at
@@ -167,3 +168,15 @@ def witnessed_world(witnessed: Founded, three: list[LyingWitness], tmp_path: Pat
     (world.folder / WITNESSES).write_bytes(format_policy(policy_at(three)))
     with world:
         yield world
+
+
+@pytest.fixture
+def trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], None]]:
+    """Let this machine trust a certificate, as its administrator would."""
+
+    def trust(pem: Path) -> None:
+        monkeypatch.setenv("SSL_CERT_FILE", str(pem))
+        outside.tls.cache_clear()
+
+    yield trust
+    outside.tls.cache_clear()

@@ -71,7 +71,11 @@ def _completion(
     listed = []
     for place, key in enc.items():
         use = KeyUse.BACKUP if place == "backup" else KeyUse.ENC
-        entries.append(enrolment._entry(what, use, key.public.jwk, first.signers(), sha256_b64u(nonces[key.kid]), now))
+        entries.append(
+            enrolment.key_entry(
+                what.invitation, use, key.public.jwk, first.signers(), sha256_b64u(nonces[key.kid]), now
+            )
+        )
         one = enrolment._enc_listed(key.kid, place, now)
         if use is KeyUse.BACKUP:
             one = {"from": now, "kid": key.kid, "until": now + BACKUP_TERM_S, "use": "backup"}

@@ -24,7 +24,7 @@ from referral_api.cli.admin_doctor import doctor
 from referral_api.cli.admin_keys import add_keys
 from referral_api.cli.admin_recovery import add_recovery
 from referral_api.cli.admin_revoke import revoke
-from referral_api.cli.admin_settings import SETTINGS, ConfigFile, load_settings, setting_fault
+from referral_api.cli.admin_settings import SETTINGS, ConfigFile, load_settings, open_alone, setting_fault
 from referral_api.cli.invocation import Invocation, invocation, write_private_file
 from referral_api.cli.output import Fault, Shown
 from referral_api.domain.errors import ErrorCode, ReferralError
@@ -117,12 +117,7 @@ def approve(
     """Approve the registrar's first statement by its thirty digits. Needs the database to itself (R-32 a)."""
     call = invocation(ctx)
     settings = load_settings(config)
-    try:
-        runtime = server.open_runtime(settings)
-    except ReferralError as error:
-        if error.facts.get("reason") == "database-in-use":
-            raise Fault("exchange-running") from None
-        raise
+    runtime = open_alone(settings)
     try:
         runtime.writer.start()
         place = _approve_registrar(call, runtime, code_file)

@@ -15,13 +15,11 @@ from typing import Annotated
 
 import typer
 
-from referral_api.cli.admin_settings import SETTINGS, ConfigFile, load_settings
+from referral_api.cli.admin_settings import SETTINGS, ConfigFile, load_settings, open_alone
 from referral_api.cli.invocation import invocation
-from referral_api.cli.output import Fault, Shown
+from referral_api.cli.output import Shown
 from referral_api.cli.renewing import kids_of
-from referral_api.domain.errors import ReferralError
 from referral_api.domain.words import Act
-from referral_api.server import app as server
 from referral_api.server.service.founding import exchange_signs
 
 
@@ -34,12 +32,7 @@ def revoke(
     """Revoke a key, or all keys of a credential. Needs the database to itself (R-33)."""
     call = invocation(ctx)
     settings = load_settings(config)
-    try:
-        runtime = server.open_runtime(settings)
-    except ReferralError as error:
-        if error.facts.get("reason") == "database-in-use":
-            raise Fault("exchange-running") from None
-        raise
+    runtime = open_alone(settings)
     try:
         kids = kids_of(runtime.exchange.keymap, what)
         call.confirm("ask.revoke", what=what, count=len(kids))

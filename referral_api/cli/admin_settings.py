@@ -1,6 +1,6 @@
 """The exchange's settings as the admin commands read them: what is wrong with them is said in the caller's words.
 
-Must never: make settings that nobody wrote.
+Must never: make settings that nobody wrote, or touch the database of a running exchange.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import typer
 from pydantic import ValidationError
 
 from referral_api.cli.output import Fault
+from referral_api.domain.errors import ReferralError
+from referral_api.server import app as server
 from referral_api.server.settings import Settings
 
 SETTINGS = "exchange.toml"
@@ -28,6 +30,16 @@ def load_settings(config: Path) -> Settings:
         raise setting_fault(error) from None
     except ValueError:
         raise Fault("config-unreadable", path=config) from None
+
+
+def open_alone(settings: Settings, *, recovering: bool = False) -> server.Runtime:
+    """The exchange's parts, its database to ourselves; `recovering` without its gate. Raises Fault where it runs."""
+    try:
+        return server.open_runtime(settings, recovering=recovering)
+    except ReferralError as error:
+        if error.facts.get("reason") == "database-in-use":
+            raise Fault("exchange-running") from None
+        raise
 
 
 def setting_fault(error: ValidationError) -> Fault:

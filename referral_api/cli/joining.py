@@ -286,7 +286,8 @@ def _show_recovery(call: Invocation, client: Client, applicant: Applicant) -> No
     if pending is not None:
         kept = {one.id for one in pending.body.credentials}
     else:
-        body = recovery_statement(party, applicant.proposal, client.session.keymap.find_key)
+        keymap = client.session.keymap
+        body = recovery_statement(party, applicant.proposal, keymap.find_key, keymap.owners_of(party.id))
         kept = {str(one["id"]) for one in body["credentials"]}
     dropped = [f"{party.id}.{one.id}" for one in party.body.credentials if one.id not in kept]
     call.screen.talk("approve.recovery", party=party.id, dropped=", ".join(dropped) or "-")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import getpass
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -21,7 +21,7 @@ from referral_api.client import backup, renewal
 from referral_api.client.sdk import Client
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Kid
-from referral_api.formats.parties import Credential
+from referral_api.formats.roster import Roster
 
 _GROUP = 6
 """Words a line."""
@@ -104,18 +104,19 @@ def revoke(
     call.show(Shown(data, lines, ["referral keys show"]))
 
 
-def kids_of(keymap: Any, what: str) -> list[Kid]:
+def kids_of(keymap: Roster, what: str) -> list[Kid]:
     """The keys that are meant, not revoked yet: one by its thumbprint, or all of a credential, encryption keys first.
 
     Raises NOT_FOUND.
     """
     if keymap.find_key(what) is not None:
         return [Kid(what)]
-    credential: Credential | None = keymap.find_credential(what)
+    credential = keymap.find_credential(what)
     party = None if credential is None else keymap.find_party(credential.party)
     if credential is None or party is None:
         raise ReferralError(ErrorCode.NOT_FOUND)
-    vouched = [key.kid for key in party.enc if set(keymap.get_key(key.kid).signed_by) & set(credential.seal)]
+    short = credential.id.partition(".")[2]
+    vouched = [key.kid for key in party.enc if keymap.keeper_of(keymap.get_key(key.kid)) == short]
     found = [*vouched, credential.access, *credential.seal]
     return [kid for kid in found if not keymap.get_key(kid).revoked]
 

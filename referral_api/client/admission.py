@@ -116,7 +116,7 @@ def approve(session: Session, keys: CredentialKeys, applicant: Applicant, typed_
     keymap = session.sync_keys().keymap
     party = keymap.find_party(applicant.party)
     if party is not None and applicant.turn == "registrar":
-        body = recovery_statement(party, applicant.proposal, keymap.find_key)
+        body = recovery_statement(party, applicant.proposal, keymap.find_key, keymap.owners_of(party.id))
     elif party is not None and party.id == session.profile.party:
         body = next_statement(
             party, applicant.proposal, keymap.find_key, session.now(), owners=keymap.owners_of(party.id)

@@ -21,7 +21,7 @@ from referral_api.client.keystore import CredentialKeys, Keystore, Secret, new_c
 from referral_api.client.profile import Language, Profile, ProfileDir, read_private, write_private
 from referral_api.client.session import Session
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.words import Act, CredentialId, CredentialKind, KeyUse, Kid, Role
+from referral_api.domain.words import Act, CredentialId, CredentialKind, Digest, KeyUse, Kid, Role
 from referral_api.formats.act import build_act
 from referral_api.formats.enrolment import (
     TURNS,
@@ -110,7 +110,8 @@ def _propose(ambient: Ambient, directory: ProfileDir, what: Joining, session: Se
     secret_text = what.invitation.secret
     begun, nonces = begin(session, secret_text, private)
     entries = _own_entries(what, person, service, now) + [
-        _entry(what, KeyUse.ENC, key.public.jwk, person.signers(), sha256_b64u(nonces[key.kid]), now) for key in private
+        key_entry(what.invitation, KeyUse.ENC, key.public.jwk, person.signers(), sha256_b64u(nonces[key.kid]), now)
+        for key in private
     ]
     credentials = [_listed(person, CredentialKind.PERSON, what, now)]
     credentials += [_listed(service, CredentialKind.SERVICE, what, now)] if service is not None else []
@@ -205,20 +206,20 @@ def _own_entries(what: Joining, person: CredentialKeys, service: CredentialKeys 
     entries: list[bytes] = []
     for keys in (person, *((service,) if service is not None else ())):
         access = keys.access.signing_key()
-        entries.append(_entry(what, KeyUse.ACCESS, access.public.jwk, [access], None, now))
-        entries += [_entry(what, KeyUse.SEAL, one.public.jwk, [one], None, now) for one in keys.signers()]
+        entries.append(key_entry(what.invitation, KeyUse.ACCESS, access.public.jwk, [access], None, now))
+        entries += [key_entry(what.invitation, KeyUse.SEAL, one.public.jwk, [one], None, now) for one in keys.signers()]
     return entries
 
 
-def _entry(
-    what: Joining,
+def key_entry(
+    invitation: Invitation,
     use: KeyUse,
     jwk: Mapping[str, str],
     signers: Sequence[SigningKey],
-    possession: str | None,
+    possession: Digest | None,
     now: int,
 ) -> bytes:
-    invitation = what.invitation
+    """An entry for the keys log of a key that this invitation brings (R-31)."""
     return build_key_entry(
         party=invitation.party,
         use=use,

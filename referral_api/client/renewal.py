@@ -19,7 +19,7 @@ from referral_api.client import admission, delivery, enrolment, exchange, sealin
 from referral_api.client.keystore import CredentialKeys, Secret, new_signing_secret
 from referral_api.client.session import Session
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.words import Act, CredentialKind, Digest, KeyUse, Kid
+from referral_api.domain.words import Act, CredentialKind, KeyUse, Kid
 from referral_api.formats.directory_bodies import Statement
 from referral_api.formats.enrolment import TURNS as _TURNS
 from referral_api.formats.enrolment import (
@@ -30,7 +30,7 @@ from referral_api.formats.enrolment import (
     parse_invitation,
     parse_turn,
 )
-from referral_api.formats.key_entry import build_key_entry, parse_key_entry
+from referral_api.formats.key_entry import parse_key_entry
 from referral_api.formats.keys import Alg
 from referral_api.formats.parties import SKEW_S, EncKey, Party
 from referral_api.formats.statement_rules import BACKUP_LIFE, rekeys, renews
@@ -196,9 +196,10 @@ def propose(
     invitation = _invitation(session, keys, party)
     enrolled, nonces = enrolment.begin(session, invitation.secret, private)
     now = session.now()
-    entries = [_entry(invitation, KeyUse.SEAL, one.public.jwk, [one], None, now) for one in signers]
+    entries = [enrolment.key_entry(invitation, KeyUse.SEAL, one.public.jwk, [one], None, now) for one in signers]
     entries += [
-        _entry(invitation, use, key.public.jwk, keys.signers(), sha256_b64u(nonces[key.kid]), now) for key in private
+        enrolment.key_entry(invitation, use, key.public.jwk, keys.signers(), sha256_b64u(nonces[key.kid]), now)
+        for key in private
     ]
     document = {
         "keys": [entry.decode("ascii") for entry in entries],
@@ -335,25 +336,6 @@ def _never_logged(session: Session, secret: Secret) -> bool:
 
 def _kid(secret: Secret) -> Kid:
     return sealing.enc_private_key(secret.alg, secret.secret).kid
-
-
-def _entry(
-    invitation: Invitation,
-    use: KeyUse,
-    jwk: Mapping[str, str],
-    signers: Sequence[Any],
-    possession: Digest | None,
-    now: int,
-) -> bytes:
-    return build_key_entry(
-        party=invitation.party,
-        use=use,
-        jwk=jwk,
-        nonce=invitation.nonce,
-        iat=now,
-        possession=possession,
-        signers=signers,
-    )
 
 
 def _enc_listed(kid: Kid, station: str, now: int) -> dict[str, Any]:

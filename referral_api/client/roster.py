@@ -24,7 +24,7 @@ from referral_api.client.keystore import CredentialKeys
 from referral_api.client.session import Session
 from referral_api.client.trust import Confirmed
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.words import Act, ActId, CredentialId, Digest, Kid, Role
+from referral_api.domain.words import Act, ActId, CredentialId, Digest, Role
 from referral_api.formats.act import RawAct
 from referral_api.formats.directory_bodies import ApproveStatement, CredentialEntry, EncryptionEntry, Statement
 from referral_api.formats.parties import Approver, Party, Pending
@@ -252,7 +252,7 @@ def _station_lines(
     for one in sorted(party.body.enc, key=lambda one: one.from_at):
         newest[_station_name(one)] = one
     for name, one in sorted(newest.items()):
-        keeper = keeper_of(keymap, party, one.kid)
+        keeper = keymap.keeper_of(keymap.get_key(one.kid))
         yield Line(
             name=name,
             kind=Kind.BACKUP if one.use == BACKUP else Kind.STATION,
@@ -264,11 +264,6 @@ def _station_lines(
             revoked=keeper in revoked
             or all(keymap.get_key(key.kid).revoked for key in party.body.enc if _station_name(key) == name),
         )
-
-
-def keeper_of(keymap: KeyMap, party: Party, kid: Kid) -> str:
-    """The short id of the credential whose seal keys vouched for an encryption key; empty where nobody knows it."""
-    return keymap.owners_of(party.id).get(keymap.get_key(kid).signed_by[0], "")
 
 
 def _station_name(key: EncryptionEntry) -> str:

@@ -272,7 +272,9 @@ def next_statement(
     }
 
 
-def recovery_statement(party: parties.Party, proposal: Proposal, keys: KeyLookup) -> dict[str, Any]:
+def recovery_statement(
+    party: parties.Party, proposal: Proposal, keys: KeyLookup, owners: Mapping[Kid, str]
+) -> dict[str, Any]:
     """The body of the statement that gives a party new keyholders: what a registrar person signs for it (R-32 e).
 
     Its former keyholders are dropped, for they are lost; so is what a revoked key belongs to, and every encryption key
@@ -280,8 +282,10 @@ def recovery_statement(party: parties.Party, proposal: Proposal, keys: KeyLookup
     """
     credentials, listed = standing(party.body, keys)
     kept = [credential for credential in credentials if not credential.keyholder]
-    seals = {kid for credential in kept for kid in credential.seal}
-    enc = [key for key in listed if (record := keys(key.kid)) is not None and set(record.signed_by) <= seals]
+    staying = {credential.id for credential in kept}
+    enc = [
+        key for key in listed if (record := keys(key.kid)) is not None and owners.get(record.signed_by[0]) in staying
+    ]
     return {
         "seq": party.seq + 1,
         "prev_statement": party.statement,

@@ -240,10 +240,17 @@ class Roster:
         ]
         return len(persons) >= self.genesis.registrars_required
 
+    def keeper_of(self, record: KeyRecord) -> str:
+        """The short id of the credential that vouched for an encryption key, under whatever seal keys it had then.
+
+        Empty where no statement in effect has listed those.
+        """
+        return self.owners_of(record.party).get(record.signed_by[0], "")
+
     def _keeps(self, record: KeyRecord, signer: Credential) -> bool:
         """Whether it is a key of this very credential, or an encryption key that it has vouched for."""
         if record.use in ENCRYPTION_USES:
-            return self.owners_of(signer.party).get(record.signed_by[0]) == signer.id.partition(".")[2]
+            return self.keeper_of(record) == signer.id.partition(".")[2]
         return record.kid in (signer.access, *signer.seal)
 
     def usable_enc(self, party: str, now: int) -> list[EncKey]:

@@ -144,9 +144,7 @@ def dormant(
         record = keys(key.kid)
         if record is None or not key.until_at.timestamp() <= now < (key.until_at + DORMANT).timestamp():
             continue
-        signer = record.signed_by[0]
-        keeper = next((one.id for one in credentials if signer in one.seal), owners.get(signer, ""))
-        if keeper in staying:
+        if _keeper(credentials, record, owners) in staying:
             found.add(key.kid)
     return frozenset(found)
 
@@ -163,7 +161,7 @@ def _keeps(
         return False
     changed = [(key, keys(key.kid)) for key in set(before).symmetric_difference(statement.enc)]
     return all(
-        key.station is not None and record is not None and _keeper(statement, record, owners) == signer
+        key.station is not None and record is not None and _keeper(statement.credentials, record, owners) == signer
         for key, record in changed
     )
 
@@ -244,17 +242,17 @@ def _check_encryption_keys(
         if key.station is not None:
             # Of one workstation only the newest key is sealed to, so a second workstation under the same code would
             # silently cut off the first: whoever vouched for the one must have vouched for the other.
-            keeper = _keeper(statement, record, owners)
+            keeper = _keeper(statement.credentials, record, owners)
             if keepers.setdefault(key.station, keeper) != keeper:
                 raise _broken(f"{where}/station", "station-taken")
     if len(held) - ("" in held) > MAX_STATIONS or any(count > MAX_KEYS_A_STATION for count in held.values()):
         raise _broken("/body/enc", "too-many-keys")
 
 
-def _keeper(statement: Statement, record: KeyRecord, owners: Mapping[Kid, str]) -> str:
-    """The credential that vouched for an encryption key, under whatever keys it had then."""
+def _keeper(credentials: Sequence[CredentialEntry], record: KeyRecord, owners: Mapping[Kid, str]) -> str:
+    """The credential that vouched for an encryption key: one of these, or under whatever keys it had earlier."""
     signer = record.signed_by[0]
-    return next((one.id for one in statement.credentials if signer in one.seal), owners.get(signer, ""))
+    return next((one.id for one in credentials if signer in one.seal), owners.get(signer, ""))
 
 
 def _check_lifetime(where: str, key: EncryptionEntry, was: EncryptionEntry | None) -> None:

@@ -93,6 +93,19 @@ def test_a_stolen_workstation_is_revoked_with_all_that_belongs_to_it(shell: Shel
     assert badly.exit == 2
 
 
+def test_what_is_revoked_of_a_person_includes_what_was_vouched_for_under_earlier_keys(shell: Shell) -> None:
+    """A workstation's key is its person's, though the person signs with other keys by now."""
+    name = "renovado"
+    person = enrol(shell, name, "--station", name)
+    told = done(shell.run(name, "keys", "rotate", "--seal", "--json")).json
+    (shell.folder / "r.digits").write_text(told["code"] + "\n")
+    done(shell.run("officer", "approve", UNIT, "--code-file", "r.digits"))
+    listed = done(shell.run("officer", "keys", "show", "--json")).json["party"]["enc"]
+    station = next(one["kid"] for one in listed if one["station"] == name)
+    revoked = done(shell.run("officer", "keys", "revoke", person, "--json")).json["revoked"]
+    assert station in {one["kid"] for one in revoked}
+
+
 def test_nobody_cuts_off_the_branch_on_which_they_sit(shell: Shell) -> None:
     own = done(shell.run("officer", "whoami", "--json")).json["person"]
     for lang in ("es", "en"):
@@ -121,14 +134,19 @@ def test_a_backup_comes_back_on_another_workstation(shell: Shell, frase: str, fo
     done(shell.run(name, "ack", ref))
 
 
-def test_the_words_are_on_paper_before_anybody_seals_to_them(world: World) -> None:
-    """And where the exchange goes away then, it is said what the paper is worth, and which key to look for."""
+def officers(world: World) -> dict[str, str]:
+    """The environment of the officer's terminal."""
     (world.folder / "passphrase").write_text(PASSPHRASE + "\n")
-    environment = {
+    return {
         "REFERRAL_PROFILE": str(world.folder / "profiles" / "officer"),
         "REFERRAL_SERVER": world.server.url,
         "REFERRAL_PASSPHRASE_FILE": str(world.folder / "passphrase"),
     }
+
+
+def test_the_words_are_on_paper_before_anybody_seals_to_them(world: World) -> None:
+    """And where the exchange goes away then, it is said what the paper is worth, and which key to look for."""
+    environment = officers(world)
     with Terminal("keys", "backup", "--words", folder=world.folder, **environment) as terminal:
         terminal.wait("teclee la palabra n.º")
         terminal.wait(":")
@@ -148,12 +166,7 @@ def test_the_words_are_on_paper_before_anybody_seals_to_them(world: World) -> No
 
 
 def test_words_that_nobody_wrote_down_are_not_listed(world: World) -> None:
-    (world.folder / "passphrase").write_text(PASSPHRASE + "\n")
-    environment = {
-        "REFERRAL_PROFILE": str(world.folder / "profiles" / "officer"),
-        "REFERRAL_SERVER": world.server.url,
-        "REFERRAL_PASSPHRASE_FILE": str(world.folder / "passphrase"),
-    }
+    environment = officers(world)
     with Terminal("keys", "backup", "--words", folder=world.folder, **environment) as terminal:
         terminal.wait("teclee la palabra n.º")
         for _ in range(3):

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from referral_api import __version__, outside
+from referral_api import __version__
 from referral_api.auditlog.policy import Policy, format_policy, parse_policy, policy_of
 from referral_api.domain.findings import Finding, Level
 from referral_api.domain.words import Act, CredentialKind
@@ -274,16 +274,6 @@ def of_street(listens: str) -> Premises:
     return Premises(
         ISSUER, "sandbox", "", None, here, here, here, listens, several_hosts=False, policy=None, config="c"
     )
-
-
-@pytest.fixture
-def trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], None]]:
-    def trust(pem: Path) -> None:
-        monkeypatch.setenv("SSL_CERT_FILE", str(pem))
-        outside.tls.cache_clear()
-
-    yield trust
-    outside.tls.cache_clear()
 
 
 @pytest.mark.parametrize(("days", "level"), [(60, Level.OK), (20, Level.WARNING), (2, Level.PROBLEM)])

@@ -17,7 +17,6 @@ from typing import Any
 
 import pytest
 
-from referral_api import outside
 from referral_api.client.compartment import Kdf
 from referral_api.client.doctor import Means, Room, examine
 from referral_api.client.keystore import Keystore
@@ -232,18 +231,6 @@ def test_a_way_that_ends_early_says_where(
     # What was replicated is still read, and the rest is not guessed.
     assert found["party"].level is Level.OK
     assert not {"way.exchange", "clock", "access"} & found.keys()
-
-
-@pytest.fixture
-def trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], None]]:
-    """Let this machine trust a certificate, as its administrator would."""
-
-    def trust(pem: Path) -> None:
-        monkeypatch.setenv("SSL_CERT_FILE", str(pem))
-        outside.tls.cache_clear()
-
-    yield trust
-    outside.tls.cache_clear()
 
 
 @pytest.mark.parametrize(("days", "level"), [(60, Level.OK), (20, Level.WARNING), (2, Level.PROBLEM)])

@@ -526,6 +526,19 @@ def test_two_registrar_persons_give_a_unit_back_its_keyholder_a_day_later(world:
     assert world.second_officer.keys.credential in {one.id for one in party.credentials}
 
 
+def test_a_recovery_keeps_the_workstation_of_who_has_renewed_the_keys_that_vouched_for_it(
+    world: World, opened: list[Client]
+) -> None:
+    client = world.second_officer
+    renewed = client.identity.rotate_seal(PASSPHRASE, kdf=CHEAP)
+    world.after(world.officer.approve(world.officer.applicants()[0], renewed.code))
+    _, joined = recovering(world, opened)
+    world.after(world.registrar.approve(world.registrar.applicants()[0], joined.code))
+    pending = world.registrar.session.keymap.find_pending(UNIT)
+    assert pending is not None
+    assert own_kids(client) <= {one.kid for one in pending.body.enc}
+
+
 def test_the_units_own_people_stop_a_recovery_that_nobody_asked_for(world: World, opened: list[Client]) -> None:
     """R-32 c: one objection within the day, by anybody who is still there."""
     heir, joined = recovering(world, opened)
