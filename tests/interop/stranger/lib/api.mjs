@@ -76,9 +76,10 @@ export class Api {
     return this.map?.genesis?.log_origins ?? { keys: host + '/v1/log/keys', audit: host + '/v1/log/audit' }
   }
 
-  logVerifier (origin) {
-    const k = this.map.exchange.find(k => k.use === 'log')
-    return log.verifier(origin, unb64(k.jwk.x))
+  /** The log keys of the exchange; those count that had not ended at the time of what a checkpoint covers (R-37). */
+  logVerifiers (origin, time) {
+    const standing = this.map.exchange.standing('log', time)
+    return this.map.exchange.list.filter(k => k.use === 'log').map(k => log.verifier(origin, unb64(k.jwk.x), standing.includes(k)))
   }
 
   /** Pins a newer checkpoint of a log once it is consistent with the pinned one (R-94). */
@@ -120,7 +121,7 @@ export class Api {
     const before = this.map
     this.map = map
     try {
-      const cp = log.verifyCheckpoint(note, this.logVerifier(this.origins().keys))
+      const cp = log.verifyCheckpoint(note, this.logVerifiers(this.origins().keys, map.time))
       need(Buffer.compare(log.root(leaves.map(log.leafHash)), cp.root) === 0, 'alarm', 'root')
       await this.advance(cp)
       this.state.leaves = leaves.map(l => b64(l))
@@ -136,21 +137,34 @@ export class Api {
     need(seen.origin === this.origins().keys && seen.size <= this.leafHashes.length && b64(log.root(this.leafHashes.slice(0, seen.size))) === seen.root, 'alarm', 'another keys log')
   }
 
-  /** Verifies act, receipt and, where given, its proof; gives the receipt's payload. */
+  /** Verifies act, receipt and, where given, its proof; gives the receipt's payload. An unknown key sends to the keys log first (R-37). */
   async verifyReceipt (actText, receipt, proof = null) {
-    const keys = this.map.exchange.filter(k => k.use === 'receipt').map(k => k.jwk)
-    const j = verifyJws(receipt, 'referral-receipt+jws', keys, ['Ed25519'], 'receipt-invalid')
-    const r = members(parse(j.bytes), RECEIPT, 'receipt-invalid')
+    const known = this.map.size
+    try { return await this.#judge(actText, receipt, proof) } catch (e) {
+      if (e.reason !== 'unknown-key' || (await this.follow()).size === known) throw e
+      return this.#judge(actText, receipt, proof)
+    }
+  }
+
+  async #judge (actText, receipt, proof) {
+    const r = members(parse(readJws(receipt, 'referral-receipt+jws').bytes), RECEIPT, 'receipt-invalid')
+    const keys = this.map.exchange.counting('receipt', r.time).map(k => k.jwk)
+    verifyJws(receipt, 'referral-receipt+jws', keys, ['Ed25519'], 'receipt-invalid')
     const act = readJws(actText, 'referral-act+jws'); const p = parse(act.bytes)
     need(r.v === 1 && r.iss === this.exchange && r.act === act.digest && r.id === p.id && r.sub === p.iss && r.party === p.party && r.ref === p.ref && r.unit === p.unit, 'receipt-invalid', 'another act')
     need((r.outcome === 'accepted') === (r.code === null), 'receipt-invalid', 'outcome')
     need(r.log.origin === `${this.origins().audit}/${new Date(r.time * 1000).getUTCFullYear()}`, 'receipt-invalid', 'log')
     if (proof) {
-      const leaf = log.verifyProof(proof, this.logVerifier(r.log.origin))
+      const { origin } = r.log; const seen = (this.state.seen ??= {})
+      const leaf = log.verifyProof(proof, this.logVerifiers(origin, r.time))
       need(leaf.index === r.log.index, 'receipt-invalid', 'index')
       const l = log.readLeaf(leaf.leaf)
       need(l.d === digest(utf8(actText)) && l.k === 'act' && l.t === r.time, 'receipt-invalid', 'leaf')
+      // A checkpoint covers what was seen before, too: a key that has ended by then cannot sign it any more.
+      const last = seen[origin]?.index < leaf.checkpoint.size ? seen[origin] : { index: -1, t: 0 }
+      log.verifyCheckpoint(leaf.checkpoint.note, this.logVerifiers(origin, Math.max(last.t, l.t)))
       await this.advance(leaf.checkpoint)
+      if (!(seen[origin]?.index >= leaf.index)) seen[origin] = { index: leaf.index, t: l.t }
     }
     return r
   }
