@@ -78,7 +78,6 @@ def rotate(
     if announced is None:
         lines = [call.screen.say("rekey.waits", use=use.value, kid=key.kid)]
         call.show(Shown(data, lines, [f"referral admin serve --config {config}"], Exit.PARTLY))
-        return
     keymap, tenure = announced
     until = next(one.ends_at for one in keymap.tenures(use) if one.key.kid == tenure.replaces)
     data |= {"from": tenure.begins_at, "until": until, "replaces": tenure.replaces}
