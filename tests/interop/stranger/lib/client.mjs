@@ -15,7 +15,7 @@ export class Party {
   }
 
   #keysOf (party, role) {
-    const list = this.api.map.sealable(party, now(), true)
+    const list = this.api.map.sealable(party, now())
     need(list.length, 'no-key', party)
     return list.map(e => ({ party, kid: e.kid, role, jwk: this.api.map.keys.get(e.kid).jwk }))
   }

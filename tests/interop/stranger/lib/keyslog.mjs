@@ -10,7 +10,7 @@ export const ACT_MEMBERS = ['v', 'id', 'iss', 'party', 'aud', 'iat', 'act', 'ref
 
 export class KeyMap {
   constructor (pinnedRoot = null) {
-    Object.assign(this, { pinned: pinnedRoot, root: null, size: 0, time: 0, genesis: null, exchange: null, keys: new Map(), parties: new Map(), pending: new Map(), revoked: new Map(), gone: new Map(), history: new Map(), owner: new Map(), listed: new Map() })
+    Object.assign(this, { pinned: pinnedRoot, root: null, size: 0, time: 0, genesis: null, exchange: null, keys: new Map(), parties: new Map(), pending: new Map(), revoked: new Map(), gone: new Map(), history: new Map(), owner: new Map(), began: new Map() })
   }
 
   add (text) {
@@ -31,7 +31,7 @@ export class KeyMap {
     const j = readJws(text, 'referral-act+jws'); const p = parse(j.bytes)
     need(p.act === 'genesis', 'malformed', 'genesis')
     const exchange = new ExchangeKeys(p.body.keys)
-    const acts = exchange.counting('act', p.iat).map(k => k.jwk)
+    const acts = exchange.sets[0].keys.map(k => k.jwk)
     verifyJws(text, 'referral-act+jws', acts, acts.map(k => k.alg))
     need(p.aud === p.body.issuer, 'wrong-audience')
     Object.assign(this, { root: id, genesis: p.body, issuer: p.body.issuer, exchange, time: p.iat, founded: p.iat, actsCredential: p.iss })
@@ -49,9 +49,9 @@ export class KeyMap {
     need(!this.keys.has(kid), 'key-reused')
     if (exchange || p.use === 'access' || p.use === 'seal') {
       need(p.possession === null, 'malformed', 'possession')
-      if (exchange) this.exchange.entry(p, kid, this.root)
-      else need(p.use === 'access' ? ['Ed25519', 'ES256'].includes(p.jwk.alg) : SIGN.includes(p.jwk.alg), 'key-unsuitable', 'use')
+      if (!exchange) need(p.use === 'access' ? ['Ed25519', 'ES256'].includes(p.jwk.alg) : SIGN.includes(p.jwk.alg), 'key-unsuitable', 'use')
       verifyJws(text, 'referral-key+jws', [p.jwk], [p.jwk.alg], 'possession-not-proved')
+      if (exchange) this.exchange.entry(p, kid, this.root)
     } else {
       need(PATTERN.digest.test(p.possession), 'malformed', 'possession')
       need(Object.hasOwn(KEM, p.jwk.alg), 'key-unsuitable', 'use')
@@ -61,36 +61,51 @@ export class KeyMap {
     this.keys.set(kid, { party: p.party, use: p.use, jwk: p.jwk, voucher: j.heads.map(h => h.kid) })
   }
 
-  /** Seal keys and required algorithms of a credential for an act of that iat, arriving now (R-33); of the directory: an act of this log. */
-  sealKeys (credential, iat, now, kids, directory = false) {
+  /** Seal keys and required algorithms of a credential for an act on a referral of that iat, arriving now (R-33). */
+  sealKeys (credential, iat, now, kids) {
     const periods = (this.history.get(credential) ?? []).filter(q => kids.length && kids.every(k => q.seal.includes(k)))
     need(periods.length, 'key-not-valid', 'unknown')
     const p = periods.findLast(q => iat >= q.from - 60) ?? refuse('key-not-valid', 'not-yet')
-    // What was taken before the revocation stands: in this log by its place, elsewhere by the times that a party can see.
-    for (const k of kids) need(!this.revoked.has(k) || (!directory && now <= this.revoked.get(k).iat + 3600), 'key-not-valid', 'revoked')
+    // What was taken before the revocation stands; a party can tell that by times alone.
+    for (const k of p.seal) need(!this.revoked.has(k) || now <= this.revoked.get(k).iat + 3600, 'key-not-valid', 'revoked')
     const end = Math.min(p.until, p.ended ?? Infinity)
-    need(iat < end && (directory ? now < end : now <= end + 7 * DAY), 'key-not-valid', 'ended')
+    need(iat < end && now <= end + 7 * DAY, 'key-not-valid', 'ended')
     return { keys: kids.map(k => this.keys.get(k).jwk), require: p.require }
   }
+
+  /** The same of an act of this log: of a person (or the exchange) that is listed and in time, by its newest keys alone. */
+  #signer (p, kids, time) {
+    if (p.iss === this.actsCredential) return this.#exchangeActs(kids, time)
+    const c = this.credential(p.iss) ?? refuse('key-not-valid', 'unknown')
+    need(c.kind === 'person', 'not-permitted', 'person')
+    need(this.#inTime(p.party, c, time), 'key-not-valid', 'ended')
+    const { seal, require } = this.history.get(p.iss).at(-1)
+    need(!seal.some(k => this.revoked.has(k)), 'key-not-valid', 'revoked')
+    return { keys: seal.map(k => this.keys.get(k).jwk), require }
+  }
+
+  #exchangeActs (kids, time) {
+    const keys = this.exchange.acts(kids, time) ?? refuse('act-signature-invalid', 'unknown-key')
+    return { keys, require: keys.map(k => k.alg) }
+  }
+
+  #inTime (party, c, time) { return this.began.get(`${party}.${c.id}`) - 60 <= time && time < c.until }
 
   credential (id) {
     const [party, c] = id.split('.')
     return this.parties.get(party)?.body.credentials.find(x => x.id === c)
   }
 
-  /** Verifies an act's form, audience and signatures under the map; now: when the exchange took it (of this log's: the fold's time). */
-  verifyAct (text, now, directory = false) {
+  /** Verifies an act's form, audience and signatures under the map; now: when the exchange took it, or null: it is of this log. */
+  verifyAct (text, now) {
     const j = readJws(text, 'referral-act+jws')
     const p = members(parse(j.bytes), ACT_MEMBERS, 'malformed')
     need(p.v === 1 && PATTERN.act.test(p.id) && PATTERN.credential.test(p.iss) && p.iss.split('.')[0] === p.party, 'malformed', 'act')
     need(p.aud === this.issuer, 'wrong-audience')
-    if (p.iss === this.actsCredential) {
-      const keys = this.exchange.counting('act', p.act === 'rekey' ? now : p.iat).map(k => k.jwk)
-      verifyJws(text, 'referral-act+jws', keys, keys.map(k => k.alg), 'act-signature-invalid')
-    } else {
-      const { keys, require } = this.sealKeys(p.iss, p.iat, now, j.heads.map(h => h.kid), directory)
-      verifyJws(text, 'referral-act+jws', keys, require, 'act-signature-invalid')
-    }
+    const kids = j.heads.map(h => h.kid)
+    const { keys, require } = now === null ? this.#signer(p, kids, Math.max(this.time, p.iat))
+      : p.iss === this.actsCredential ? this.#exchangeActs(kids, p.iat) : this.sealKeys(p.iss, p.iat, now, kids)
+    verifyJws(text, 'referral-act+jws', keys, require, 'act-signature-invalid')
     return { ...p, digest: j.digest }
   }
 
@@ -102,17 +117,16 @@ export class KeyMap {
     const time = Math.max(this.time, p.iat)
     if (p.act === 'statement' && p.body.seq === 1 && p.prev === null && !this.parties.has(p.party)) this.#first(text, p, j, time)
     else {
-      try { this.verifyAct(text, time, true) } catch (e) { if (e.code === 'key-not-valid' && p.act === 'statement' && e.reason === 'unknown') refuse('act-signature-invalid', 'unknown-key'); throw e }
+      this.verifyAct(text, null)
       const exchange = p.iss === this.actsCredential
       const me = exchange ? null : this.credential(p.iss)
-      need(exchange || me, 'key-not-valid', 'unknown')
       const role = this.parties.get(p.party)?.body.entry.role
-      const who = { exchange, me, person: me?.kind === 'person', registrar: me?.kind === 'person' && role === 'registrar' }
+      const who = { exchange, me, registrar: role === 'registrar' }
       if (p.act === 'statement') this.#later(p, j, who, time)
       else if (p.act === 'approve_statement') this.#approve(p, who, time)
       else if (p.act === 'object') {
         const w = [...this.pending.values()].find(w => w.digest === p.body.statement) ?? refuse('statement-out-of-sequence', 'not-pending')
-        need(who.registrar || (who.person && p.party === w.party), 'not-permitted', 'party')
+        need(who.registrar || p.party === w.party, 'not-permitted', 'party')
         this.pending.delete(w.party)
       } else if (p.act === 'rekey') {
         need(exchange, 'not-permitted', 'exchange')
@@ -137,7 +151,7 @@ export class KeyMap {
       used.set(kid, owner)
       const had = this.owner.get(kid)
       need(!had || had === owner, 'key-reused')
-      need(!this.gone.has(kid), 'act-schema', 'key-returns')
+      need(!this.gone.has(kid), 'key-reused')
     }
     for (const c of b.credentials) {
       const full = `${party}.${c.id}`
@@ -156,82 +170,91 @@ export class KeyMap {
       use(e.kid, e.use, 'enc:' + party)
       need(e.until - e.from <= (e.use === 'backup' ? 400 : 45) * DAY, 'act-schema', 'lives-too-long')
       const old = before?.enc.find(x => x.kid === e.kid)
-      need(!old || old.from === e.from, 'act-schema', 'from-changed')
+      need(!old || (old.from === e.from && old.station === e.station), 'act-schema', 'moved')
+      need(old || b.credentials.some(c => this.#vouches(c, e.kid)), 'possession-not-proved', 'not-vouched-for')
     }
-    const keeper = this.#keepers(used)
-    const stations = new Map()
-    for (const e of b.enc) if (e.use === 'enc') stations.set(e.station ?? e.kid, [...stations.get(e.station ?? e.kid) ?? [], keeper(e.kid)])
-    need(stations.size <= 8 && [...stations.values()].every(by => by.length <= 2 && by[0] && by.every(k => k === by[0])), 'act-schema', 'workstations')
+    const keeper = kid => this.#keeper(kid, used)
+    const places = new Map()
+    for (const e of b.enc) { const at = e.use === 'backup' ? '' : e.station ?? e.kid; places.set(at, [...places.get(at) ?? [], keeper(e.kid)]) }
+    need([...places.keys()].filter(at => at).length <= 8 && [...places.values()].every(by => by.length <= 2), 'act-schema', 'too-many-keys')
+    need([...places].every(([at, by]) => !at || by.every(k => k === by[0])), 'act-schema', 'station-taken')
     return keeper
   }
 
-  /** Which credential vouched for an encryption key; owners: those of a statement that is not in effect. */
-  #keepers (owners = new Map()) {
-    return kid => {
-      const by = new Set((this.keys.get(kid)?.voucher ?? []).map(k => this.owner.get(k) ?? owners.get(k)))
-      return by.size === 1 ? [...by][0] : undefined
-    }
+  /** The credential, within its party, that vouched for an encryption key; listed: owners by a statement that is not in effect. */
+  #keeper (kid, listed = new Map()) {
+    const [by] = this.keys.get(kid).voucher
+    return (this.owner.get(by) ?? listed.get(by))?.split('.')[1]
+  }
+
+  #vouches (c, kid) {
+    const by = this.keys.get(kid).voucher
+    return by.every(k => c.seal.includes(k)) && this.#required(c).every(alg => by.some(k => this.keys.get(k).jwk.alg === alg))
   }
 
   #first (text, p, j, time) {
-    need(p.party !== 'exchange', 'not-permitted', 'party')
+    const { role } = p.body.entry
+    need(p.party !== 'exchange' && role !== 'exchange', 'not-permitted', 'party')
+    need(role !== 'registrar' || ![...this.parties.values()].some(q => q.body.entry.role === role), 'statement-out-of-sequence', 'party-taken')
     need(p.body.prev_statement === null, 'statement-out-of-sequence', 'sequence')
     need(p.body.entry.id === p.party, 'act-schema', 'party')
     this.#content(p.body, null)
     const me = p.body.credentials.find(c => `${p.party}.${c.id}` === p.iss)
     need(me?.keyholder, 'not-permitted', 'keyholder')
+    need(time < me.until, 'key-not-valid', 'ended')
     const keys = me.seal.map(k => this.keys.get(k).jwk)
     verifyJws(text, 'referral-act+jws', keys, me.require ?? keys.map(k => k.alg), 'act-signature-invalid')
-    this.pending.set(p.party, { p, party: p.party, kind: 'first', digest: j.digest, index: this.size, time })
+    this.pending.set(p.party, { p, party: p.party, kind: role === 'registrar' ? 'exchange' : 'registrar', digest: j.digest, index: this.size, time })
   }
 
-  #later (p, j, { me, person, registrar }, time) {
+  #later (p, j, { me, registrar }, time) {
     const b = p.body
     const party = registrar ? b.entry.id : p.party
     const before = this.parties.get(party)
     need(before && b.seq === before.body.seq + 1 && b.prev_statement === before.digest, 'statement-out-of-sequence', 'sequence')
     need(b.entry.id === party, 'act-schema', 'party')
-    const keeper = this.#content(b, before.body)
     const w = { p, party, digest: j.digest, index: this.size, time }
-    if (party !== p.party) {
-      need(recovers(before.body, b), 'not-permitted', 'keyholder')
-      w.kind = 'recovery'
-    } else {
-      const renewal = person ? renews(before.body, b, me.id, { revoked: k => this.revoked.has(k), keeper, me: p.iss }) : null
-      need(me.keyholder || renewal, 'not-permitted', 'keyholder')
-      const holders = before.body.credentials.filter(c => c.keyholder && (c.from ?? 0) <= time && time < c.until)
-      if (renewal === 'workstations') w.kind = null
-      else if (!me.keyholder) w.kind = 'own'
-      else if (!adds(before.body, b)) w.kind = null
-      else w.kind = this.#twoRegistrars(before.body) ? 'registrar' : holders.length >= 2 ? 'addition' : null
-    }
+    w.kind = this.#waitsFor(p, me, before.body, this.#content(b, before.body), time)
     if (w.kind === null) return this.#effect(w, this.size, time)
-    need(w.kind === 'recovery' || this.pending.get(party)?.kind !== 'recovery', 'statement-out-of-sequence', 'pending')
+    need(w.kind === 'recovery' || this.pending.get(party)?.kind !== 'recovery', 'statement-out-of-sequence', 'recovery')
     this.pending.set(party, w)
   }
 
-  #twoRegistrars (body) { return body.entry.role === 'registrar' && this.genesis.registrars_required >= 2 && this.listed.get(body.entry.id).size >= 2 }
-  #persons (party) { return this.parties.get(party).body.credentials.filter(c => c.kind === 'person') }
+  /** Whose approval a later statement waits for; null: it takes effect at once (R-32 b, d, e). */
+  #waitsFor (p, me, before, keeper, time) {
+    const b = p.body
+    if (b.entry.id !== p.party) {
+      need(recovers(before, b) && this.#registrars(time), 'not-permitted', 'keyholder')
+      return 'recovery'
+    }
+    const renewal = renews(before, b, me.id, { revoked: k => this.revoked.has(k), keeper, algs: c => this.#required(c) })
+    if (renewal === 'workstations') return null
+    need(me.keyholder || renewal, 'not-permitted', 'keyholder')
+    const ever = [...this.began.keys()].filter(c => c.split('.')[0] === p.party).length
+    if (b.entry.role === 'registrar' && adds(before, b) && 1 < this.genesis.registrars_required && this.genesis.registrars_required <= ever) return this.#registrars(time) ? 'registrar' : 'exchange'
+    const holders = before.credentials.filter(c => c.keyholder && this.#inTime(p.party, c, time))
+    return !me.keyholder || (adds(before, b) && holders.length >= 2) ? 'keyholder' : null
+  }
+
+  /** Whether the registrar party has as many persons, in their time, as the genesis act demands. */
+  #registrars (time) {
+    const [party, r] = [...this.parties].find(([, q]) => q.body.entry.role === 'registrar') ?? refuse('not-permitted', 'registrars')
+    return r.body.credentials.filter(c => c.kind === 'person' && this.#inTime(party, c, time)).length >= this.genesis.registrars_required
+  }
 
   #approve (p, { exchange, me, registrar }, time) {
-    const w = [...this.pending.values()].find(w => w.digest === p.body.statement && w.party === p.body.party) ?? refuse('statement-out-of-sequence', 'not-pending')
-    const another = p.iss !== w.p.iss
-    if (w.kind === 'first' && w.p.body.entry.role === 'registrar') need(exchange, 'not-permitted', 'registrar')
-    else if (w.kind === 'first') {
-      need(registrar, 'not-permitted', 'registrar')
-      need(this.#persons(p.party).length >= this.genesis.registrars_required, 'not-permitted', 'registrars')
-    } else if (w.kind === 'registrar') need((registrar && another) || (exchange && this.#persons(w.party).length < 2), 'not-permitted', 'registrar')
-    else if (w.kind === 'recovery') {
-      need(registrar && (another || this.genesis.environment === 'sandbox'), 'not-permitted', 'registrar')
-      need(p.iat >= w.time + DAY, 'statement-out-of-sequence', 'objection-window')
-    } else need(me?.keyholder && p.party === w.party && another, 'not-permitted', 'keyholder')
+    const w = this.pending.get(p.body.party)
+    need(w?.digest === p.body.statement, 'statement-out-of-sequence', 'not-pending')
+    if (w.kind === 'exchange') need(exchange, 'not-permitted', 'registrar')
+    else if (w.kind === 'keyholder') need(me?.keyholder && p.party === w.party && p.iss !== w.p.iss, 'not-permitted', 'keyholder')
+    else need(registrar && this.#registrars(time) && (p.iss !== w.p.iss || this.genesis.registrars_required === 1), 'not-permitted', 'registrar')
+    need(w.kind !== 'recovery' || p.iat >= w.time + DAY, 'statement-out-of-sequence', 'objection-window')
     this.#effect(w, this.size, time)
   }
 
   #effect (w, index, time) {
     const { party } = w; const before = this.parties.get(party)
     this.pending.delete(party)
-    this.listed.set(party, new Set([...this.listed.get(party) ?? [], ...w.p.body.credentials.map(c => c.id)]))
     for (const c of before?.body.credentials ?? []) {
       const n = w.p.body.credentials.find(x => x.id === c.id)
       if (!n) this.gone.set(`${party}.${c.id}`, index)
@@ -239,16 +262,17 @@ export class KeyMap {
     }
     for (const e of before?.body.enc ?? []) if (!w.p.body.enc.some(x => x.kid === e.kid)) this.gone.set(e.kid, index)
     for (const c of before?.body.credentials ?? []) {
-      const h = this.history.get(`${party}.${c.id}`).at(-1)
+      const h = this.history.get(`${party}.${c.id}`)?.at(-1)
       const n = w.p.body.credentials.find(x => x.id === c.id)
-      if (!n || !same([n.seal, this.#required(n)], [c.seal, h.require])) h.ended ??= time
-      else h.until = n.until
+      if (h && n && same([[...n.seal].sort(), this.#required(n)], [[...h.seal].sort(), h.require])) h.until = n.until
+      else if (h) h.ended ??= time
     }
     for (const c of w.p.body.credentials) {
       const full = `${party}.${c.id}`
       const list = this.history.get(full) ?? []
-      // Keys that replace others begin at the effect, whatever the credential's `from`.
-      if (!list.length || list.at(-1).ended !== null) list.push({ seal: c.seal, require: this.#required(c), from: list.length ? time : c.from ?? time, until: c.until, ended: null })
+      this.began.set(full, c.from ?? this.began.get(full) ?? time)
+      // A credential's first seal keys begin with it, those that replace others at the effect.
+      if (c.seal.length && (!list.length || list.at(-1).ended !== null)) list.push({ seal: c.seal, require: this.#required(c), from: list.length ? time : this.began.get(full), until: c.until, ended: null })
       this.history.set(full, list)
       for (const k of keysOf(c)) this.owner.set(k, full)
     }
@@ -258,20 +282,20 @@ export class KeyMap {
 
   #required (c) { return c.require ?? c.seal.map(k => this.keys.get(k).jwk.alg) }
 
-  #revoke (p, { exchange, me, person, registrar }, time) {
+  #revoke (p, { exchange, me, registrar }, time) {
     const { kid } = p.body
     const e = this.keys.get(kid) ?? refuse('key-not-valid', 'no-entry')
-    need(e.party !== 'exchange', 'not-permitted', 'keyholder')
+    const own = me && e.party === p.party && (me.keyholder || keysOf(me).includes(kid) || (Object.hasOwn(KEM, e.jwk.alg) && this.#keeper(kid) === me.id))
+    need(e.party !== 'exchange' && (exchange || registrar || own), 'not-permitted', 'keyholder')
     need(!this.revoked.has(kid), 'key-not-valid', 'revoked')
-    const own = person && (this.owner.get(kid) === p.iss || this.#keepers()(kid) === p.iss)
-    need(exchange || registrar || own || (me?.keyholder && e.party === p.party), 'not-permitted', 'keyholder')
     this.revoked.set(kid, { index: this.size, time, iat: p.iat })
   }
 
-  /** Encryption keys of a party that may be sealed to; of a station's keys the newest. */
-  sealable (party, time = null, newest = false) {
-    let list = (this.parties.get(party)?.body.enc ?? []).filter(e => !this.revoked.has(e.kid) && (time === null || (e.from <= time && time < e.until)))
-    if (newest) list = list.filter(e => !e.station || !list.some(o => o !== e && o.station === e.station && o.from > e.from))
-    return list
+  /** Encryption keys of a party that may be sealed to: of a workstation's, and of the backup's, the newest. */
+  sealable (party, time) {
+    const list = (this.parties.get(party)?.body.enc ?? []).filter(e => !this.revoked.has(e.kid) && e.from - 60 <= time && time < e.until)
+    const place = e => e.use === 'backup' ? 'backup' : e.station ? `station ${e.station}` : `key ${e.kid}`
+    const newer = (o, e) => place(o) === place(e) && (o.from > e.from || (o.from === e.from && o.kid > e.kid))
+    return list.filter(e => !list.some(o => newer(o, e))).sort((a, b) => place(a) < place(b) ? -1 : 1)
   }
 }

@@ -2,47 +2,36 @@
 import { same } from './base.mjs'
 
 export const keysOf = c => [c.access, ...c.seal]
-const required = c => (c.require ?? c.seal).length
-/** Where an encryption key is: its workstation, or without one the key itself. */
-const place = e => `${e.use}:${e.station ?? e.kid}`
+const within = (some, all) => some.every(x => all.includes(x))
 const byId = (list, id) => list.find(x => x.id === id)
 const byKid = (list, kid) => list.find(x => x.kid === kid)
 
 /** R-32 b: whether it adds credentials, keys or rights. */
 export function adds (before, body) {
+  const rights = (o, c) => (c.keyholder && !o.keyholder) || c.until > o.until || (o.from && c.from && c.from < o.from) ||
+    (c.require ? !o.require || !within(o.require, c.require) : !within(o.seal, c.seal))
   return body.credentials.some(c => {
     const o = byId(before.credentials, c.id)
-    return !o || keysOf(c).some(k => !keysOf(o).includes(k)) || (c.keyholder && !o.keyholder) || c.until > o.until || (c.from ?? 0) < (o.from ?? 0) || required(c) < required(o)
-  }) || body.enc.some(e => { const o = byKid(before.enc, e.kid); return !o || e.until > o.until || e.from < o.from })
+    return !o || !within(keysOf(c), keysOf(o)) || rights(o, c)
+  }) || body.enc.some(e => !byKid(before.enc, e.kid))
 }
 
 /**
- * R-32 d: 'workstations' where it changes nothing but the keys of workstations that the signer keeps, 'own' where its own
- * access and seal keys too, else null. revoked(kid); keeper(kid): the credential that vouched for an encryption key.
+ * R-32 d: 'workstations' where it changes nothing but the keys of workstations that the signer `id` keeps, 'own' where its own
+ * access and seal keys (too), else null. revoked(kid); keeper(kid): who vouched for an encryption key; algs(credential): what it requires.
  */
-export function renews (before, body, id, { revoked, keeper, me }) {
-  if (!same(before.entry, body.entry)) return null
-  const staying = before.credentials.filter(c => !keysOf(c).some(revoked))
-  if (staying.length !== body.credentials.length) return null
-  let own = false
-  for (const o of staying) {
-    const c = byId(body.credentials, o.id)
-    if (same(c ?? null, o)) continue
-    const rest = ({ access, seal, require, ...r }) => r
-    if (!c || c.id !== id || !same(rest(c), rest(o)) || required(c) < required(o)) return null
-    own = true
-  }
-  let stations = false
-  for (const p of new Set([...before.enc, ...body.enc].map(place))) {
-    const [was, is] = [before, body].map(b => b.enc.filter(e => place(e) === p))
-    const left = was.filter(e => !revoked(e.kid))
-    if (same(sorted(left), sorted(is))) continue
-    if (p.startsWith('backup:') || !was.length || (left.length && !is.length) || ![...was, ...is].every(e => keeper(e.kid) === me)) return null
-    stations = true
-  }
-  return own ? 'own' : stations ? 'workstations' : null
+export function renews (before, body, id, { revoked, keeper, algs }) {
+  const credentials = before.credentials.filter(c => !keysOf(c).some(revoked)); const enc = before.enc.filter(e => !revoked(e.kid))
+  const was = byId(credentials, id); const is = byId(body.credentials, id)
+  const own = !same(was ?? null, is ?? null)
+  if (own && !(was && is && same({ ...is, access: was.access, seal: was.seal }, was) && within(algs(was), algs(is)))) return null
+  if (!same([before.entry, credentials], [body.entry, body.credentials.map(c => own && c === is ? was : c)])) return null
+  const stations = list => [...new Set(list.map(e => e.station ?? ''))].sort()
+  const has = (list, e) => list.some(x => same(x, e))
+  const changed = [...enc.filter(e => !has(body.enc, e)), ...body.enc.filter(e => !has(enc, e))]
+  if (!same(stations(enc), stations(body.enc)) || !changed.every(e => e.station && keeper(e.kid) === id)) return null
+  return own ? 'own' : same(enc, body.enc) ? null : 'workstations'
 }
-const sorted = list => [...list].sort((a, b) => a.kid < b.kid ? -1 : 1)
 
 /** R-32 e: whether the entry is as it was, and every credential and encryption key as it was, dropped, or new. */
 export function recovers (before, body) {
