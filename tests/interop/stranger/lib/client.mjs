@@ -28,7 +28,7 @@ export class Party {
 
   #act (act, o) { return actJws(this.me, act, { aud: this.profile.exchange, ...o }) }
   sender (at = now()) {
-    return (iss, iat, kids) => { const { keys, require } = this.api.map.sealKeys(iss, iat, at, kids); return { keys, required: require } }
+    return (iss, iat, kids) => { const { keys, require } = this.api.map.takenKeys(iss, iat, at, kids); return { keys, required: require } }
   }
 
   // --- hotline ---

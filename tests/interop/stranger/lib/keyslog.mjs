@@ -10,7 +10,7 @@ export const ACT_MEMBERS = ['v', 'id', 'iss', 'party', 'aud', 'iat', 'act', 'ref
 
 export class KeyMap {
   constructor (pinnedRoot = null) {
-    Object.assign(this, { pinned: pinnedRoot, root: null, size: 0, time: 0, genesis: null, exchange: null, keys: new Map(), parties: new Map(), pending: new Map(), revoked: new Map(), gone: new Map(), history: new Map(), owner: new Map(), began: new Map() })
+    Object.assign(this, { pinned: pinnedRoot, root: null, size: 0, time: 0, genesis: null, exchange: null, keys: new Map(), parties: new Map(), pending: new Map(), revoked: new Map(), gone: new Map(), history: new Map(), owner: new Map(), began: new Map(), past: [], after: null })
   }
 
   add (text) {
@@ -61,13 +61,29 @@ export class KeyMap {
     this.keys.set(kid, { party: p.party, use: p.use, jwk: p.jwk, voucher: j.heads.map(h => h.kid) })
   }
 
-  /** Seal keys and required algorithms of a credential for an act on a referral of that iat, arriving now (R-33). */
-  sealKeys (credential, iat, now, kids) {
-    const periods = (this.history.get(credential) ?? []).filter(q => kids.length && kids.every(k => q.seal.includes(k)))
+  /** Seal keys and required algorithms of a credential for an act on a referral of that iat that arrives now (R-33). */
+  sealKeys (credential, iat, now, kids) { return this.#standing(this, credential, iat, now, kids) }
+
+  /** The same of an act that the exchange took at `now`: what stood until an act ended it stands if `now` is at most an hour after that act's iat. */
+  takenKeys (credential, iat, now, kids) {
+    const stand = state => { try { return this.#standing(state, credential, iat, now, kids) } catch (e) { return e } }
+    let stood = stand(this)
+    if (stood.require) return stood
+    const today = stood
+    for (const state of [...this.past, this]) {
+      const found = stand(state)
+      if (found.require) stood = found
+      else if (stood.require) { if (now > state.after + 3600) stood = today; break }
+    }
+    if (!stood.require) throw stood
+    return stood
+  }
+
+  #standing ({ history, revoked }, credential, iat, now, kids) {
+    const periods = (history.get(credential) ?? []).filter(q => kids.length && kids.every(k => q.seal.includes(k)))
     need(periods.length, 'key-not-valid', 'unknown')
-    const p = periods.findLast(q => iat >= q.from - 60) ?? refuse('key-not-valid', 'not-yet')
-    // What was taken before the revocation stands; a party can tell that by times alone.
-    for (const k of p.seal) need(!this.revoked.has(k) || now <= this.revoked.get(k).iat + 3600, 'key-not-valid', 'revoked')
+    const p = periods.findLast(q => iat >= q.from - 60 && now >= q.from - 60) ?? refuse('key-not-valid', 'not-yet')
+    need(!p.seal.some(k => revoked.has(k)), 'key-not-valid', 'revoked')
     const end = Math.min(p.until, p.ended ?? Infinity)
     need(iat < end && now <= end + 7 * DAY, 'key-not-valid', 'ended')
     return { keys: kids.map(k => this.keys.get(k).jwk), require: p.require }
@@ -104,7 +120,7 @@ export class KeyMap {
     need(p.aud === this.issuer, 'wrong-audience')
     const kids = j.heads.map(h => h.kid)
     const { keys, require } = now === null ? this.#signer(p, kids, Math.max(this.time, p.iat))
-      : p.iss === this.actsCredential ? this.#exchangeActs(kids, p.iat) : this.sealKeys(p.iss, p.iat, now, kids)
+      : p.iss === this.actsCredential ? this.#exchangeActs(kids, p.iat) : this.takenKeys(p.iss, p.iat, now, kids)
     verifyJws(text, 'referral-act+jws', keys, require, 'act-signature-invalid')
     return { ...p, digest: j.digest }
   }
@@ -115,6 +131,7 @@ export class KeyMap {
     need(ACTS.includes(p.act), 'malformed', 'act of another log')
     need(p.aud === this.issuer, 'wrong-audience')
     const time = Math.max(this.time, p.iat)
+    const past = { after: this.after, revoked: new Map(this.revoked), history: new Map([...this.history].map(([c, list]) => [c, list.map(q => ({ ...q }))])) }
     if (p.act === 'statement' && p.body.seq === 1 && p.prev === null && !this.parties.has(p.party)) this.#first(text, p, j, time)
     else {
       this.verifyAct(text, null)
@@ -131,9 +148,10 @@ export class KeyMap {
       } else if (p.act === 'rekey') {
         need(exchange, 'not-permitted', 'exchange')
         this.exchange.rekey(p.body, time)
-      } else this.#revoke(p, who, time)
+      } else this.#revoke(p, who)
     }
-    this.time = time
+    this.past.push(past)
+    Object.assign(this, { time, after: p.iat })
   }
 
   /** A statement's content, whoever signed it; gives who vouched for which encryption key in it. */
@@ -282,13 +300,25 @@ export class KeyMap {
 
   #required (c) { return c.require ?? c.seal.map(k => this.keys.get(k).jwk.alg) }
 
-  #revoke (p, { exchange, me, registrar }, time) {
+  #revoke (p, { exchange, me, registrar }) {
     const { kid } = p.body
     const e = this.keys.get(kid) ?? refuse('key-not-valid', 'no-entry')
     const own = me && e.party === p.party && (me.keyholder || keysOf(me).includes(kid) || (Object.hasOwn(KEM, e.jwk.alg) && this.#keeper(kid) === me.id))
     need(e.party !== 'exchange' && (exchange || registrar || own), 'not-permitted', 'keyholder')
     need(!this.revoked.has(kid), 'key-not-valid', 'revoked')
-    this.revoked.set(kid, { index: this.size, time, iat: p.iat })
+    this.revoked.set(kid, this.size)
+  }
+
+  /** Everything that the log says, in plain words. */
+  told () {
+    const parties = [...this.parties].map(([id, { body, digest, index, effect }]) => [id, {
+      role: body.entry.role, seq: body.seq, statement: digest, index, effect_index: effect, enc: body.enc.map(e => e.kid),
+      credentials: body.credentials.map(c => ({ id: `${id}.${c.id}`, access: c.access, seal: c.seal, from: this.began.get(`${id}.${c.id}`), until: c.until }))
+    }])
+    return {
+      root: this.root, size: this.size, time: this.time, parties: Object.fromEntries(parties),
+      pending: Object.fromEntries([...this.pending].map(([id, w]) => [id, w.digest])), revoked: [...this.revoked.keys()].sort(), exchange: this.exchange.changed()
+    }
   }
 
   /** Encryption keys of a party that may be sealed to: of a workstation's, and of the backup's, the newest. */
