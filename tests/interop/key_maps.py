@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from referral_api.domain.words import KeyUse
-from referral_api.formats.key_entry import EXCHANGE_USES
-from referral_api.formats.rekeying import FOREVER
-from referral_api.formats.roster import Roster
+from referral_api.formats.statements import KeyMap
 from referral_api.formats.strict_json import b64u
+from tests.vectors.make_keys_log_vectors import own_keys
 
 
-def told(keymap: Roster) -> dict[str, Any]:
+def told(keymap: KeyMap) -> dict[str, Any]:
     """Everything that the log says: parties, what waits, what is revoked, and how the exchange's keys changed."""
     return {
         "root": b64u(keymap.root),
@@ -20,7 +18,7 @@ def told(keymap: Roster) -> dict[str, Any]:
         "parties": {party.id: _party(party) for party in keymap.parties()},
         "pending": {one.party: one.digest for one in keymap.pending()},
         "revoked": sorted(kid for kid, record in keymap._keys.items() if record.revoked),
-        "exchange": {use.value: _tenures(keymap, use) for use in EXCHANGE_USES if len(_tenures(keymap, use)) > 1},
+        "exchange": own_keys(keymap).get("exchange", {}),
     }
 
 
@@ -37,14 +35,3 @@ def _party(party: Any) -> dict[str, Any]:
             for one in party.credentials
         ],
     }
-
-
-def _tenures(keymap: Roster, use: KeyUse) -> list[dict[str, Any]]:
-    return [
-        {
-            "kid": one.key.kid,
-            "from": one.begins_at or None,
-            "until": None if one.ends_at == FOREVER else one.ends_at,
-        }
-        for one in keymap.tenures(use)
-    ]

@@ -15,11 +15,11 @@ export class Problem extends Refused {
 const RECEIPT = ['v', 'iss', 'act', 'id', 'sub', 'party', 'carrier', 'ref', 'unit', 'time', 'outcome', 'code', 'states', 'log']
 
 export class Api {
-  /** me: {id, access, seal}; state: what is pinned: {root, checkpoints: {}, leaves: []}. */
-  constructor (exchange, me = null, state = { root: null, checkpoints: {}, leaves: [] }) { Object.assign(this, { exchange, me, state, token: null, nonce: null, map: null }) }
+  /** me: {id, access, seal}; state: what is pinned: {root, checkpoints: {}, leaves: []}; server: where it listens, if not at its own URL. */
+  constructor (exchange, me = null, state = { root: null, checkpoints: {}, leaves: [] }, server = exchange) { Object.assign(this, { exchange, server, me, state, token: null, nonce: null, map: null }) }
 
   async #fetch (method, path, { headers = {}, body = null, json = true } = {}) {
-    const r = await fetch(this.exchange + path, { method, headers: { 'Accept-Language': 'en', ...headers }, body })
+    const r = await fetch(this.server + path, { method, headers: { 'Accept-Language': 'en', ...headers }, body })
     const raw = Buffer.from(await r.arrayBuffer())
     if (r.headers.get('dpop-nonce')) this.nonce = r.headers.get('dpop-nonce')
     const type = r.headers.get('content-type') ?? ''

@@ -11,7 +11,7 @@ export class Party {
     this.party = profile.party
     this.me = profile.credentials[who]
     profile.state ??= { root: profile.root, checkpoints: {}, leaves: [] }
-    this.api = new Api(profile.exchange, this.me, profile.state)
+    this.api = new Api(profile.exchange, this.me, profile.state, profile.server)
   }
 
   #keysOf (party, role) {
