@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import random
 from base64 import b64decode
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from referral_api.domain.words import Act, KeyUse
 from referral_api.formats.keys import Alg, SigningKey
 from referral_api.formats.statements import KeyMap
 from referral_api.formats.strict_json import b64u
+from referral_api.server.service.founding import exchange_signs
 from referral_api.server.storage.keyfiles import USES
 from tests.client.test_key_histories import FOUNDING, Trial
 from tests.formats.histories import FLAWS, LATER, PARTIES, PEOPLE, WHAT, Written
@@ -166,3 +168,130 @@ def test_a_stranger_takes_and_refuses_the_same_changes_of_the_exchanges_own_keys
             if stood:
                 keymap.extend(leaf)
         assert answer["map"] == told(keymap)
+
+
+# An exchange on which keys change.
+
+
+def private(secret: Any) -> dict[str, Any]:
+    """A key as the stranger's client keeps it: of Ed25519 the PKCS #8 form of the seed, else the seed itself."""
+    own = secret.signing_key()
+    raw = b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20" if own.alg is Alg.ED25519 else b""
+    return {"jwk": own.public.jwk, "kid": own.kid, "secret": b64u(raw + secret.secret)}
+
+
+class Stranger:
+    """The stranger's client with a credential of the world's; it keeps its pins from one run to the next."""
+
+    def __init__(self, node: str, world: World, name: str) -> None:
+        self.node, self.world = node, world
+        client = world.client(name)
+        keys = client.keys
+        self.profile: dict[str, Any] = {
+            "exchange": ISSUER,
+            "server": world.server.url,
+            "root": b64u(keymap_of(world).root),
+            "party": client.session.profile.party,
+            "credentials": [
+                {"id": keys.credential, "access": private(keys.access), "seal": [private(one) for one in keys.seal]}
+            ],
+            "enc": [],
+        }
+
+    def follow(self, *entries: Entry, refs: list[str] | None = None) -> tuple[list[str], list[list[str]]]:
+        """Its verdicts on acts with receipt and proof, and what it verified of each referral; the same keys are known."""
+        job = {
+            "profile": self.profile,
+            "ahead_s": self.world.clock.ahead_s,
+            "acts": [
+                {"act": one.outgoing.jws.decode(), "receipt": _text(one.receipt), "proof": _text(one.proof)}
+                for one in entries
+            ],
+            "refs": refs or [],
+        }
+        answer = run(self.node, "stranger/follow.mjs", "", job)
+        assert answer["map"] == told(keymap_of(self.world))
+        self.profile["state"] = answer["state"]
+        return answer["verdicts"], answer["views"]
+
+
+def _text(raw: bytes | None) -> str:
+    assert raw is not None
+    return raw.decode()
+
+
+def test_a_stranger_follows_an_exchange_that_changes_every_key_of_its_own(node: str, sqlite_world: World) -> None:
+    """R-37, R-94: what was signed before, between and after counts for who followed and for who was away."""
+    world = sqlite_world
+    faithful, away = Stranger(node, world, "operator"), Stranger(node, world, "colleague")
+    own, sent = world.submit("colleague"), [world.submit()]
+    assert (faithful.follow(*sent)[0], away.follow(own)[0]) == (["accepted"], ["accepted"])
+    changes = [rotate(world, use) for use in USES]
+    for moment in (0, max(begins for _, begins, _ in changes), max(ends for _, _, ends in changes) + 1):
+        go_to(world, moment or int(world.clock()))
+        sent.append(world.submit())
+        assert faithful.follow(*sent)[0] == ["accepted"] * len(sent)
+    assert away.follow(own, world.submit("colleague"))[0] == ["accepted", "accepted"]
+    # The next change, and what else the exchange signs, is by the act key that followed.
+    rotate(world, KeyUse.RECEIPT)
+    kid = world.client("stranger").keys.access.signing_key().kid
+    runtime, now = world.server.runtime, int(world.clock())
+    exchange_signs(
+        runtime.exchange, runtime.writer, Act.REVOKE, {"kid": kid, "reason": "compromised", "at": now}, now
+    )
+    faithful.follow(*sent)
+
+
+def test_a_stranger_believes_no_log_key_that_has_ended(node: str, sqlite_world: World) -> None:
+    """R-37: of a checkpoint the end alone counts, at the time of what it covers."""
+    world = sqlite_world
+    old = world.server.runtime.exchange.keyring.signing()[0]
+    _, _, ends = rotate(world, KeyUse.LOG)
+    go_to(world, ends)
+    entry = world.submit()
+    head, _, note = _text(entry.proof).partition("\n\n")
+    text = note.partition("\n\n")[0].split("\n")
+    forged = sign_checkpoint(text[0], int(text[1]), b64decode(text[2]), old).decode()
+    lie = replace(entry, proof=f"{head}\n\n{forged}".encode())
+    verdicts, _ = Stranger(node, world, "operator").follow(lie, entry)
+    assert verdicts == ["signature-invalid ended", "accepted"]
+
+
+def test_a_stranger_knows_the_keys_of_who_has_renewed_them(node: str, sqlite_world: World) -> None:
+    """R-32 d, R-33: a workstation's at once, a person's once a keyholder has approved; both sets sign in their time."""
+    world = sqlite_world
+    hotline = Stranger(node, world, "operator")
+    ref = str(world.submit().outgoing.ref)
+    client = world.second_officer
+    renewed = client.identity.rotate_seal(PASSPHRASE, kdf=CHEAP)
+    hotline.follow()
+    assert keymap_of(world).find_pending("pnp-trata-piura") is not None
+    world.acknowledge("second_officer", ref)
+    world.after(world.officer.approve(world.officer.applicants()[0], renewed.code))
+    client.sync_keys()
+    world.act("second_officer", ref, Act.ACCEPT)
+    _, views = hotline.follow(refs=[ref])
+    who = client.keys.credential
+    assert views == [[f"submit {world.operator.keys.credential}", f"ack {who}", f"accept {who}"]]
+    later(world, 30)
+    hotline.profile["server"] = world.server.url
+    assert world.client("officer").identity.rotate(PASSPHRASE, kdf=CHEAP) is not None
+    hotline.follow(refs=[ref])
+
+
+def test_a_stranger_knows_a_unit_that_was_given_back_its_keys(
+    node: str, sqlite_world: World, opened: list[Client]
+) -> None:
+    """R-32 e: revoked, waiting for a day, and in effect."""
+    world = sqlite_world
+    hotline = Stranger(node, world, "operator")
+    heir, joined = recovering(world, opened)
+    world.after(world.registrar.approve(world.registrar.applicants()[0], joined.code))
+    hotline.follow()
+    world.clock.ahead_s += DAY + 5
+    world.restart()
+    world.after(world.second_registrar.approve(world.second_registrar.applicants()[0], joined.code))
+    ref = str(world.submit().outgoing.ref)
+    world.after(heir.acknowledge(world.after(heir.open(ref))))
+    _, views = hotline.follow(refs=[ref])
+    assert views[0][-1] == f"ack {heir.keys.credential}"

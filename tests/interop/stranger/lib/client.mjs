@@ -79,7 +79,7 @@ export class Party {
   #fold (v, acts) {
     const state = new Map(); const head = new Map()
     const steps = [...acts.map(a => ({ at: [a.receipt.time, a.receipt.log.index], a })), ...v.records.map(r => ({ at: [r.time, r.index], r }))]
-    steps.sort((x, y) => x.at[1] - y.at[1])
+    steps.sort((x, y) => x.at[0] - y.at[0] || x.at[1] - y.at[1])
     const next = { ack: 'acknowledged', accept: 'accepted' }
     for (const { a, r } of steps) {
       if (r) { if (r.kind === 'retrieved' && state.get(r.unit) === 'submitted') state.set(r.unit, 'retrieved'); continue }
