@@ -81,6 +81,7 @@ def adds(statement: Statement, before: Statement) -> bool:
         (was := known.get(credential.id)) is None
         or (credential.keyholder and not was.keyholder)
         or credential.until_at > was.until_at
+        or _begins_earlier(credential, was)
         or _drops_signature(credential, was)
         for credential in statement.credentials
     )
@@ -177,6 +178,11 @@ def recovers(statement: Statement, before: Statement) -> bool:
         and all(known.get(one.id, one) == one for one in statement.credentials)
         and all(held.get(key.kid, key) == key for key in statement.enc)
     )
+
+
+def _begins_earlier(new: CredentialEntry, was: CredentialEntry) -> bool:
+    # Where no beginning is stated it is the effect of the statement that first listed it, and stays that.
+    return new.from_at is not None and was.from_at is not None and new.from_at < was.from_at
 
 
 def _drops_signature(new: CredentialEntry, was: CredentialEntry) -> bool:

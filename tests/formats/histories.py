@@ -52,7 +52,7 @@ WHAT = (
 )
 CHANGES = (
     "add", "add", "drop", "rekey", "rekey", "keyholder", "until", "enc", "enc", "renew-enc", "drop-enc", "phone",
-    "nothing", "move-enc", "return", "return", "steal", "require",
+    "nothing", "move-enc", "return", "return", "steal", "require", "begin",
 )  # fmt: skip
 
 
@@ -272,6 +272,8 @@ class Author:
             people[at] |= {} if "keyholder" in one else {"keyholder": True}
         elif change == "until":
             one["until"] = max(iat + (DAY, 100 * DAY, 2 * pw.YEAR)[how % 3], NOW)
+        elif change == "begin":
+            one["from"] = min(iat + (-DAY, DAY, 30 * DAY)[how % 3], one["until"] - 1)
         elif change == "require" and len(subject.algs) > 1:
             people[at] = {name: value for name, value in one.items() if name != "require"}
             people[at] |= {} if "require" in one else {"require": [subject.algs[how % 2].value]}

@@ -388,6 +388,8 @@ def adds(body: dict[str, Any], was: dict[str, Any]) -> bool:
             return True
         if one.get("keyholder") and not before.get("keyholder"):
             return True
+        if "from" in one and one["from"] < before.get("from", 0):
+            return True
         # Fewer signatures needed than before.
         if "require" not in one and not set(before["seal"]) <= set(one["seal"]):
             return True

@@ -311,6 +311,18 @@ def test_more_rights_for_somebody_listed_wait_as_an_addition_does(log: Log, chan
     assert log.keymap.find_pending("divtrata") is not None
 
 
+def test_an_earlier_beginning_waits_as_more_time_does(log: Log) -> None:
+    """One keyholder alone does not let in today whom two have let in for next month."""
+    later = person("divtrata", "rex1", extra={"from": NOW + 30 * DAY})
+    log.put(*later.entries())
+    added = LUIS.sign(Act.STATEMENT, log.next_body("divtrata", [LUIS, ROSA, DESK, later]))
+    log.put(added, ROSA.sign(Act.APPROVE_STATEMENT, approval("divtrata", added)))
+    for begins in (NOW + 40 * DAY, NOW + 30 * DAY):
+        listed = later.listed(**{"from": begins})
+        log.put(LUIS.sign(Act.STATEMENT, log.next_body("divtrata", [LUIS, ROSA, DESK, listed])))
+        assert (log.keymap.find_pending("divtrata") is None) is (begins > NOW + 30 * DAY)
+
+
 @pytest.mark.parametrize("drop_seal", [True, False])
 def test_fewer_seal_keys_are_fewer_signatures_unless_both_stay_required(log: Log, drop_seal: bool) -> None:
     rex = person("divtrata", "rex1", algs=BOTH, extra={"require": ["Ed25519"]})
