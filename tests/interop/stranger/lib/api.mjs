@@ -9,6 +9,8 @@ const compact = (header, payload, key) => {
   const input = b64(utf8(JSON.stringify(header))) + '.' + b64(utf8(JSON.stringify(payload)))
   return input + '.' + b64(signRaw(key, utf8(input)))
 }
+/** Whether it met a connection that the other side had closed. */
+const closed = e => e instanceof TypeError && e.cause
 export class Problem extends Refused {
   constructor (status, body) { super(body?.code ?? body?.error ?? String(status), JSON.stringify(body)); this.status = status; this.body = body }
 }
@@ -28,8 +30,9 @@ export class Api {
     return { status: r.status, headers: r.headers, raw, body: json && isJson ? parse(raw) : null }
   }
 
-  plain (method, path, body = null, headers = {}) {
-    return this.#fetch(method, path, { headers: { ...(body ? { 'Content-Type': 'application/json' } : {}), ...headers }, body: body ? JSON.stringify(body) : null })
+  async plain (method, path, body = null, headers = {}) {
+    const once = () => this.#fetch(method, path, { headers: { ...(body ? { 'Content-Type': 'application/json' } : {}), ...headers }, body: body ? JSON.stringify(body) : null })
+    try { return await once() } catch (e) { if (closed(e)) return once(); throw e }
   }
 
   #proof (method, path, token, nonce) {
@@ -47,25 +50,27 @@ export class Api {
       return this.#fetch('POST', '/oauth/token', { headers: { 'Content-Type': 'application/x-www-form-urlencoded', DPoP: this.#proof('POST', '/oauth/token', null, nonce) }, body: form.toString() })
     }
     let r
-    try { r = await send(null) } catch (e) { if (e.code !== 'use_dpop_nonce') throw e; r = await send(this.nonce) }
+    try { r = await send(null) } catch (e) { if (e.code !== 'use_dpop_nonce' && !closed(e)) throw e; r = await send(this.nonce) }
     need(r.body.token_type === 'DPoP', 'bad-token')
     this.token = { value: r.body.access_token, until: now() + r.body.expires_in - 10 }
     return r.body
   }
 
   async call (method, path, body = null, headers = {}) {
-    if (!this.token || now() >= this.token.until) await this.login()
     const once = nonce => this.#fetch(method, path, {
       headers: { Authorization: 'DPoP ' + this.token.value, DPoP: this.#proof(method, path, this.token.value, nonce), ...(body ? { 'Content-Type': 'application/json' } : {}), ...headers },
       body: body ? JSON.stringify(body) : null
     })
     // One call may meet a closed connection first and be asked for a nonce then.
     for (let tries = 0, nonce = null; ; tries++) {
-      try { return await once(nonce) } catch (e) {
+      try {
+        if (!this.token || now() >= this.token.until) await this.login()
+        return await once(nonce)
+      } catch (e) {
         if (tries === 3) throw e
         if (e.code === 'use_dpop_nonce') nonce = this.nonce
         else if (e.body?.retry === 'same') await new Promise(r => setTimeout(r, 1000))
-        else if (!(e instanceof TypeError && e.cause)) throw e // else: a connection that the other side had closed
+        else if (!closed(e)) throw e
       }
     }
   }
