@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from referral_api.auditlog.keyslog import log_keys
-from referral_api.cli.admin_settings import SETTINGS, ConfigFile, load_settings
+from referral_api.cli.admin.settings import SETTINGS, ConfigFile, load_settings
 from referral_api.cli.invocation import invocation
 from referral_api.cli.output import Exit, Fault, Shown
 from referral_api.domain.errors import ErrorCode, ReferralError
