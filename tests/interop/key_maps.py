@@ -31,7 +31,13 @@ def _party(party: Any) -> dict[str, Any]:
         "effect_index": party.effect_index,
         "enc": [key.kid for key in party.enc],
         "credentials": [
-            {"id": one.id, "access": one.access, "seal": list(one.seal), "from": one.valid_from, "until": one.valid_until}
+            {
+                "id": one.id,
+                "access": one.access,
+                "seal": list(one.seal),
+                "from": one.valid_from,
+                "until": one.valid_until,
+            }
             for one in party.credentials
         ],
     }

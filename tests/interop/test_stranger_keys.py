@@ -1,13 +1,12 @@
 """The stranger's client and the exchange read one keys log alike: whatever anybody writes there, and while keys change.
 
-The client was written from docs/protocol.md alone. The first tests hand it logs full of sensible, senseless and false
-leaves (tests/formats/histories.py); the others let it follow an exchange on which keys are changed, renewed and given
-back, and hold what it knows against what the exchange knows.
+The client was written from docs/protocol.md; where that left two readings open it says now which one holds. The first
+tests hand it logs full of sensible, senseless and false leaves (tests/formats/histories.py); the others let it follow
+an exchange on which keys are changed, renewed and given back, and hold what it knows against what the exchange knows.
 """
 
 from __future__ import annotations
 
-import json
 import random
 from base64 import b64decode
 from dataclasses import replace
@@ -28,7 +27,7 @@ from referral_api.server.service.founding import exchange_signs
 from referral_api.server.storage.keyfiles import USES
 from tests.client.test_key_histories import FOUNDING, Trial
 from tests.formats.histories import FLAWS, LATER, PARTIES, PEOPLE, WHAT, Written
-from tests.formats.parties_world import DAY, EXCHANGE_ACT, EXCHANGE_CREDENTIAL, NOW, Log, act, genesis_body, key
+from tests.formats.parties_world import DAY, EXCHANGE_ACT, EXCHANGE_CREDENTIAL, Log, act, genesis_body, key
 from tests.formats.test_rekeying import entry, rekey
 from tests.interop.key_maps import told
 from tests.interop.programs import run
@@ -124,8 +123,8 @@ def rekeyed(rng: random.Random) -> list[tuple[bytes, bool]]:
     log = Log.__new__(Log)
     leaf = act(Act.GENESIS, EXCHANGE_CREDENTIAL, genesis_body(keys=keys), [EXCHANGE_ACT, second])
     log.leaves, log.keymap = [leaf], KeyMap.start(leaf)
-    proposed, signers, made = [(leaf, True)], [EXCHANGE_ACT, second], dict[str, SigningKey]()
-    made |= {EXCHANGE_ACT.kid: EXCHANGE_ACT, second.kid: second}
+    proposed, signers = [(leaf, True)], list[SigningKey]((EXCHANGE_ACT, second))
+    made: dict[str, SigningKey] = {one.kid: one for one in signers}
 
     def propose(leaf: bytes) -> None:
         try:
@@ -199,7 +198,7 @@ class Stranger:
         }
 
     def follow(self, *entries: Entry, refs: list[str] | None = None) -> tuple[list[str], list[list[str]]]:
-        """Its verdicts on acts with receipt and proof, and what it verified of each referral; the same keys are known."""
+        """Its verdicts on acts with receipts, and what it verified of each referral; it knows the same keys."""
         job = {
             "profile": self.profile,
             "ahead_s": self.world.clock.ahead_s,
@@ -236,9 +235,7 @@ def test_a_stranger_follows_an_exchange_that_changes_every_key_of_its_own(node: 
     rotate(world, KeyUse.RECEIPT)
     kid = world.client("stranger").keys.access.signing_key().kid
     runtime, now = world.server.runtime, int(world.clock())
-    exchange_signs(
-        runtime.exchange, runtime.writer, Act.REVOKE, {"kid": kid, "reason": "compromised", "at": now}, now
-    )
+    exchange_signs(runtime.exchange, runtime.writer, Act.REVOKE, {"kid": kid, "reason": "compromised", "at": now}, now)
     faithful.follow(*sent)
 
 
