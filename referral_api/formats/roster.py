@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.words import CredentialId, CredentialKind, KeyUse, Kid, PartyId, Role
+from referral_api.domain.words import CredentialId, CredentialKind, Digest, KeyUse, Kid, PartyId, Role
 from referral_api.formats.directory_bodies import Genesis, WitnessPolicy
 from referral_api.formats.key_entry import ENCRYPTION_USES
 from referral_api.formats.keys import PublicKey
@@ -36,8 +36,8 @@ class Roster:
     """The directory as of one size of the keys log. Made by `KeyMap`; not thread-safe while that extends it."""
 
     __slots__ = (
-        "_clock", "_credentials", "_exchange", "_keys", "_owners", "_parties", "_pending", "_sealing", "_tenures",
-        "environment", "genesis", "issuer", "root", "size",
+        "_clock", "_credentials", "_exchange", "_keys", "_owners", "_parties", "_pending", "_proposed", "_sealing",
+        "_tenures", "environment", "genesis", "issuer", "root", "size",
     )  # fmt: skip
 
     issuer: str
@@ -62,6 +62,8 @@ class Roster:
         self._credentials: dict[CredentialId, Credential] = {}
         self._sealing: dict[CredentialId, tuple[Sealing, ...]] = {}
         self._pending: dict[PartyId, Pending] = {}
+        self._proposed: dict[PartyId, frozenset[Digest]] = {}
+        """What has waited for an approval since the statement in effect, whatever became of it."""
         self._owners: dict[PartyId, dict[Kid, str]] = {}
         self._tenures: dict[KeyUse, tuple[Tenure, ...]] = {}
 

@@ -61,6 +61,7 @@ class Directory:
     ever: dict[str, dict[str, str]] = field(default_factory=dict)
     seals: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     waiting: dict[str, dict[str, Any]] = field(default_factory=dict)
+    proposed: dict[str, set[str]] = field(default_factory=dict)
 
     def took(self, leaf: Entered | Said) -> bool:
         """Fold in a leaf; False, and nothing changed, where it does not count."""
@@ -178,8 +179,11 @@ class Directory:
         running = self.waiting.get(party)
         # No proposal ends a recovery, but another recovery.
         demand(running is None or not running["opens"] or not waits or bool(opens))
+        # A statement waits once: what was voided does not come back by itself.
+        demand(said.digest not in self.proposed.get(party, ()))
         if waits:
             self.waiting[party] = found
+            self.proposed.setdefault(party, set()).add(said.digest)
         else:
             self._effect(party, found, now)
 
@@ -349,6 +353,7 @@ class Directory:
             "role": body["entry"]["role"], "body": body, "digest": found["digest"], "people": people,
         }  # fmt: skip
         self.waiting.pop(party, None)
+        self.proposed.pop(party, None)
 
     def _renew(self, credential: str, one: dict[str, Any], now: int) -> None:
         require, sets = self._require(one), self.seals.get(credential, [])

@@ -413,6 +413,30 @@ def test_an_objection_voids_what_is_not_in_effect(log: Log, who: Someone) -> Non
     assert refusal(log, who.sign(Act.OBJECT, objection(statement)))[1] == "not-pending"
 
 
+def test_what_was_objected_to_waits_no_second_time(log: Log) -> None:
+    """Signed it is, and approved too late: whoever keeps the log could put both there again, with nobody to ask."""
+    noa = person("divtrata", "noa1")
+    log.put(*noa.entries())
+    statement = LUIS.sign(Act.STATEMENT, log.next_body("divtrata", [LUIS, ROSA, DESK, noa]))
+    again = LUIS.sign(Act.STATEMENT, log.next_body("divtrata", [LUIS, ROSA, DESK, noa]), iat=NOW + 60)
+    log.put(statement)
+    assert refusal(log, statement) == (ErrorCode.STATEMENT_OUT_OF_SEQUENCE, "repeated")
+    log.put(LUIS.sign(Act.OBJECT, objection(statement)))
+    assert refusal(log, statement) == (ErrorCode.STATEMENT_OUT_OF_SEQUENCE, "repeated")
+    log.put(again, ROSA.sign(Act.APPROVE_STATEMENT, approval("divtrata", again)))
+    assert log.keymap.find_credential(noa.id) is not None, "its signer may say it anew"
+
+
+def test_what_a_newer_proposal_replaced_does_not_replace_that(log: Log) -> None:
+    noa, gil = person("divtrata", "noa1"), person("divtrata", "gil1")
+    log.put(*noa.entries(), *gil.entries())
+    first = LUIS.sign(Act.STATEMENT, log.next_body("divtrata", [LUIS, ROSA, DESK, noa]))
+    second = LUIS.sign(Act.STATEMENT, log.next_body("divtrata", [LUIS, ROSA, DESK, gil]))
+    log.put(first, second)
+    assert refusal(log, first) == (ErrorCode.STATEMENT_OUT_OF_SEQUENCE, "repeated")
+    assert log.keymap.copy().find_pending("divtrata") == log.keymap.find_pending("divtrata")
+
+
 def test_strangers_services_and_the_exchange_cannot_object(log: Log) -> None:
     noa = person("divtrata", "noa1")
     log.put(*noa.entries())
