@@ -53,7 +53,7 @@ WHAT = (
 )
 CHANGES = (
     "add", "add", "drop", "rekey", "rekey", "keyholder", "until", "enc", "enc", "renew-enc", "drop-enc", "phone",
-    "nothing", "move-enc", "return", "return", "steal", "require",
+    "nothing", "move-enc", "return", "return", "steal", "require", "from", "last-enc",
 )  # fmt: skip
 
 
@@ -253,6 +253,8 @@ class Author:
             enc.pop(how % len(enc))
         elif change == "move-enc" and enc:
             enc[-1]["from"] += 60
+        elif change == "last-enc" and enc:
+            enc[-1]["until"] = enc[-1]["from"] + (10, 45)[how // len(CHANGES) % 2] * DAY
         elif change == "phone":
             body["entry"]["duty_phone"] = f"+5173{100000 + how}"
         elif at is not None:
@@ -277,6 +279,9 @@ class Author:
             people[at] |= {} if "keyholder" in one else {"keyholder": True}
         elif change == "until":
             one["until"] = max(iat + (DAY, 100 * DAY, 2 * pw.YEAR)[how % 3], NOW)
+        elif change == "from":
+            people[at] = {name: value for name, value in one.items() if name != "from"}
+            people[at] |= {"from": min(iat + (-DAY, DAY, 9 * DAY)[how % 3], one["until"] - 1)} if how % 4 else {}
         elif change == "require" and len(subject.algs) > 1:
             people[at] = {name: value for name, value in one.items() if name != "require"}
             people[at] |= {} if "require" in one else {"require": [subject.algs[how % 2].value]}

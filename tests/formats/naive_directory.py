@@ -393,12 +393,17 @@ def adds(body: dict[str, Any], was: dict[str, Any]) -> bool:
             return True
         if one.get("keyholder") and not before.get("keyholder"):
             return True
+        if one.get("from", 0) < before.get("from", 0):
+            return True
         # Fewer signatures needed than before.
         if "require" not in one and not set(before["seal"]) <= set(one["seal"]):
             return True
         if "require" in one and not ("require" in before and set(before["require"]) <= set(one["require"])):
             return True
-    return not {one["kid"] for one in body["enc"]} <= kids
+    ends = {one["kid"]: one["until"] for one in was["enc"]}
+    return not {one["kid"] for one in body["enc"]} <= kids or any(
+        one["until"] > ends[one["kid"]] for one in body["enc"]
+    )
 
 
 def recovers(body: dict[str, Any], was: dict[str, Any]) -> bool:

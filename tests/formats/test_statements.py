@@ -311,6 +311,32 @@ def test_more_rights_for_somebody_listed_wait_as_an_addition_does(log: Log, chan
     assert log.keymap.find_pending("divtrata") is not None
 
 
+@pytest.mark.parametrize("earlier", [{"from": NOW + DAY}, {}], ids=["earlier", "at once"])
+def test_who_is_to_begin_later_begins_no_earlier_by_one_keyholder_alone(log: Log, earlier: dict[str, Any]) -> None:
+    rex = person("divtrata", "rex1")
+    log.put(*rex.entries())
+    coming = rex.listed(**{"from": NOW + 30 * DAY})
+    added = LUIS.sign(Act.STATEMENT, log.next_body("divtrata", [LUIS, ROSA, DESK, coming]))
+    log.put(added, ROSA.sign(Act.APPROVE_STATEMENT, approval("divtrata", added)))
+    later = rex.listed(**{"from": NOW + 60 * DAY})
+    log.put(LUIS.sign(Act.STATEMENT, log.next_body("divtrata", [LUIS, ROSA, DESK, later])))
+    assert log.keymap.find_pending("divtrata") is None, "later takes away"
+    log.put(LUIS.sign(Act.STATEMENT, log.next_body("divtrata", [LUIS, ROSA, DESK, rex.listed(**earlier)])))
+    assert log.keymap.find_pending("divtrata") is not None
+
+
+def test_a_workstations_key_is_not_sealed_to_longer_by_one_keyholder_alone(log: Log) -> None:
+    """Its own person may say so (R-32 d); of two keyholders none for another's workstation."""
+    short = enc_listed("divtrata/1", "st1", until=NOW + 10 * DAY)
+    log.put(ROSA.sign(Act.STATEMENT, log.next_body("divtrata", [LUIS, ROSA, DESK], enc=[short])))
+    assert [one.valid_until for one in log.keymap.usable_enc("divtrata", NOW)] == [NOW + 10 * DAY]
+    body = log.next_body("divtrata", [LUIS, ROSA, DESK], enc=[enc_listed("divtrata/1", "st1")])
+    log.put(ROSA.sign(Act.STATEMENT, body))
+    assert log.keymap.find_pending("divtrata") is not None
+    log.put(LUIS.sign(Act.STATEMENT, body))
+    assert [one.valid_until for one in log.keymap.usable_enc("divtrata", NOW)] == [NOW + 45 * DAY]
+
+
 @pytest.mark.parametrize("drop_seal", [True, False])
 def test_fewer_seal_keys_are_fewer_signatures_unless_both_stay_required(log: Log, drop_seal: bool) -> None:
     rex = person("divtrata", "rex1", algs=BOTH, extra={"require": ["Ed25519"]})
