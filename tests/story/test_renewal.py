@@ -372,8 +372,11 @@ def test_a_newcomer_does_not_take_the_place_of_somebody_who_is_there(world: Worl
     world.acknowledge("second_officer", ref)
 
 
-def test_who_keeps_the_access_key_and_brings_other_seal_keys_is_refused_too(world: World) -> None:
-    """The old seal keys did not sign: it is not that credential that asks."""
+@pytest.mark.parametrize("asks", [False, True], ids=["who asks for nothing", "who asks for new keys of its own"])
+def test_who_keeps_the_access_key_and_brings_other_seal_keys_is_refused_too(world: World, asks: bool) -> None:
+    """The old seal keys did not sign: it is not that credential that asks, whatever else it asks for meanwhile."""
+    if asks:
+        world.second_officer.identity.rotate_seal(PASSPHRASE, kdf=CHEAP)
     world.officer.sync_keys()
     victim = second_officers_entry(world)
     invitation = parse_invitation(world.after(world.officer.invite(ENTRIES[UNIT], [PERSON])))
@@ -406,7 +409,7 @@ def test_who_keeps_the_access_key_and_brings_other_seal_keys_is_refused_too(worl
     code = enrolment.code_of(
         world.officer.profile, invitation.secret, Completion.parse(document, code=ErrorCode.ACT_SCHEMA)
     )
-    applicant = world.officer.applicants()[0]
+    applicant = next(one for one in world.officer.applicants() if one.enrolment == enrolled)
     assert refused(ErrorCode.CODE_MISMATCH, world.officer.approve, applicant, code) == "replaces"
     world.check()
 
