@@ -79,9 +79,13 @@ class Directory:
     # Questions.
 
     def persons(self, now: int, role: str) -> int:
-        """How many persons of the parties of a role are in their time."""
+        """How many persons of the parties of a role are in their time, with good keys."""
         listed = [one for party in self.parties.values() if party["role"] == role for one in party["people"].values()]
-        return sum(one["kind"] == "person" and holds(one, now) for one in listed)
+        return sum(one["kind"] == "person" and self._able(one, now) for one in listed)
+
+    def _able(self, one: dict[str, Any], now: int) -> bool:
+        """Whether somebody listed could sign."""
+        return holds(one, now) and not any(self.keys[kid]["revoked"] for kid in (one["access"], *one["seal"]))
 
     def person(self, credential: str) -> dict[str, Any] | None:
         """What is listed of a credential."""
@@ -208,7 +212,7 @@ class Directory:
             return "second_registrar" if self.persons(now, "registrar") >= self.needed else "exchange"
         if not signer.get("keyholder"):
             return "keyholder"
-        keyholders = [one for one in before["people"].values() if one.get("keyholder") and holds(one, now)]
+        keyholders = [one for one in before["people"].values() if one.get("keyholder") and self._able(one, now)]
         return "keyholder" if len(keyholders) > 1 and adds(body, before["body"]) else ""
 
     def _standing(self, was: dict[str, Any]) -> dict[str, Any]:
