@@ -21,8 +21,7 @@ from referral_api.client import backup, renewal
 from referral_api.client.sdk import Client
 from referral_api.client.trust import Confirmed
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.words import Kid
-from referral_api.formats.parties import EXCHANGE
+from referral_api.domain.words import KeyUse, Kid
 from referral_api.formats.roster import Roster
 
 _GROUP = 6
@@ -114,30 +113,30 @@ def revoke_all(client: Client, what: str, reason: str) -> dict[Kid, Confirmed]:
     while kids:
         for kid in kids:
             revoked[kid] = client.revoke(kid, reason, at)
-        kids = [] if what in kids else _keys_left(client.session.keymap, what)
+        kids = [] if what in kids else kids_of(client.session.keymap, what)
     return revoked
 
 
 def kids_of(keymap: Roster, what: str) -> list[Kid]:
     """The keys that are meant, not revoked yet: one by its thumbprint, or all of a credential, those that sign first.
 
-    Of a credential that is listed no more, the encryption keys that are. Raises NOT_FOUND.
+    Of a credential those too that it had earlier, and of one that is listed no more: what they signed before their end
+    still counts for seven days. Raises NOT_FOUND.
     """
     if keymap.find_key(what) is not None:
         return [Kid(what)]
-    credential, found = keymap.find_credential(what), _keys_left(keymap, what)
-    if not found and (credential is None or credential.party == EXCHANGE):
-        raise ReferralError(ErrorCode.NOT_FOUND)
-    return found
-
-
-def _keys_left(keymap: Roster, what: str) -> list[Kid]:
     named, _, short = what.partition(".")
-    credential, party = keymap.find_credential(what), keymap.find_party(named)
-    if party is None or not short:
-        return []
-    own = () if credential is None else (*credential.seal, credential.access)
-    vouched = [key.kid for key in party.enc if keymap.keeper_of(keymap.get_key(key.kid)) == short]
+    if not short or short not in keymap.owners_of(named).values():
+        raise ReferralError(ErrorCode.NOT_FOUND)
+    return _keys_left(keymap, named, short)
+
+
+def _keys_left(keymap: Roster, named: str, short: str) -> list[Kid]:
+    party = keymap.find_party(named)
+    own = [kid for kid, owner in keymap.owners_of(named).items() if owner == short]
+    own.sort(key=lambda kid: keymap.get_key(kid).use is not KeyUse.SEAL)
+    listed = () if party is None else party.enc
+    vouched = [key.kid for key in listed if keymap.keeper_of(keymap.get_key(key.kid)) == short]
     return [kid for kid in (*own, *vouched) if not keymap.get_key(kid).revoked]
 
 
