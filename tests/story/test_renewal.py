@@ -34,7 +34,7 @@ PERSON = CredentialKind.PERSON
 
 @pytest.fixture
 def world(story_world: World) -> World:
-    """On both engines: one renewal of each kind of keys, one recovery and the objection to it."""
+    """On both engines: one renewal and one recovery."""
     return story_world
 
 
@@ -267,7 +267,6 @@ def test_a_keyholders_new_seal_keys_wait_for_the_other_keyholder_where_there_are
     assert world.auditor.audit().complete
 
 
-@on_both_engines
 def test_a_person_who_is_no_keyholder_proposes_new_seal_keys_and_signs_with_the_old_until_they_are_approved(
     world: World,
 ) -> None:
@@ -543,7 +542,6 @@ def test_a_recovery_keeps_the_workstation_of_who_has_renewed_the_keys_that_vouch
     assert own_kids(client) <= {one.kid for one in pending.body.enc}
 
 
-@on_both_engines
 def test_the_units_own_people_stop_a_recovery_that_nobody_asked_for(world: World, opened: list[Client]) -> None:
     """R-32 c: one objection within the day, by anybody who is still there."""
     heir, joined = recovering(world, opened)

@@ -16,7 +16,6 @@ from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import CredentialKind
 from referral_api.formats.enrolment import Invitation, parse_invitation
 from tests.auditlog.refusals import refused
-from tests.conftest import on_both_engines
 from tests.wire import Answer, Wire
 from tests.world import ENTRIES, PASSPHRASE, UNIT, World, entry
 
@@ -25,9 +24,9 @@ WRONG = " ".join(["00000"] * 6)
 
 
 @pytest.fixture
-def world(story_world: World) -> World:
-    """On both engines: the objection that voids an enrolment."""
-    return story_world
+def world(sqlite_world: World) -> World:
+    """On SQLite alone: the objection is on both engines in tests/server/test_objections.py."""
+    return sqlite_world
 
 
 def enrolled(world: World, by: str, described: dict[str, object], *, is_new: bool, name: str = "novato") -> Joined:
@@ -76,7 +75,6 @@ def test_a_new_party_is_void_for_both_registrars_after_three_wrong_readings(worl
     world.check()
 
 
-@on_both_engines
 def test_a_keyholders_three_wrong_readings_void_what_no_statement_names_yet(world: World) -> None:
     joined = enrolled(world, "officer", ENTRIES[UNIT], is_new=False)
     applicant = waiting(world.officer)
