@@ -75,13 +75,14 @@ async def share_limits(site: Site) -> None:
 
 
 async def keep_keys(site: Site, keys_dir: Path, signers: LogSigners) -> None:
-    """Now and then: look whether the exchange's next key is asked for, and put it on the keys log (R-37); where this
-    host signs, see that a log which does not grow is signed by the key that is in use.
+    """Now and then: look which keys are not here, and whether a next one is asked for, and put it on the keys log (R-37);
+    where this host signs, see that a log which does not grow is signed by the key that is in use.
     """
     settled: Sequence[str] = ()
     while True:
         await asyncio.sleep(LOOKED_FOR_EVERY_S)
         # Beside the lane: it waits for the writer, whose answers come over this loop.
+        await asyncio.to_thread(site.exchange.keyring.look)
         with suppress(ReferralError, OSError):
             await asyncio.to_thread(take_asked, site.exchange, site.writer, keys_dir)
         if site.elsewhere is None:
