@@ -75,8 +75,8 @@ async def share_limits(site: Site) -> None:
 
 
 async def keep_keys(site: Site, keys_dir: Path, signers: LogSigners) -> None:
-    """Now and then: look which keys are not here, and whether a next one is asked for, and put it on the keys log (R-37);
-    where this host signs, see that a log which does not grow is signed by the key that is in use.
+    """Now and then: look which keys are missing here, and whether a next one is asked for, and put that on the keys log
+    (R-37); where this host signs, see that a log which does not grow is signed by the key that is in use.
     """
     settled: Sequence[str] = ()
     while True:

@@ -92,7 +92,7 @@ class Keyring:
         return found
 
     def check(self) -> None:
-        """Raise UNAVAILABLE (`keys-missing`, `use`) unless there is a key here for every use, and the first token key."""
+        """Raise UNAVAILABLE (`keys-missing`, `use`) unless a key for every use is here, and the first token key."""
         self.first_token_key()
         for use in USES:
             self.signers(use, int(self._clock()))
