@@ -23,7 +23,7 @@ from referral_api.formats.roster import Roster
 from referral_api.server import observe
 from referral_api.server.storage.keyfiles import USES, Signers
 
-LOOK_AGAIN_S: Final = 5
+LOOK_AGAIN_S: Final = 2
 """How long a key that is not here is not looked for again."""
 Status: TypeAlias = Literal["coming", "another-signs", "none-signs"]
 
