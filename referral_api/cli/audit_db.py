@@ -1,6 +1,7 @@
 """`audit db`: what the operator runs beside the database, to see that it still is what its logs say.
 
-It needs the server's packages, which a workstation does not have: they are loaded when it is called (reckoning.py).
+It needs the server's packages, which a workstation does not have: they are loaded when it is called, with
+admin/reckoning.py.
 
 Must never: need them for any other verb.
 """
@@ -27,7 +28,7 @@ def audit_db(
     """Compare every table with the logs, and the logs with every table; exit 0 only if all of it agrees."""
     call = invocation(ctx)
     try:
-        show = import_module("referral_api.cli.reckoning").show_audit
+        show = import_module("referral_api.cli.admin.reckoning").show_audit
     except ModuleNotFoundError as error:
         raise Fault("not-installed", extra="server", module=error.name) from error
     show(call, config, root)

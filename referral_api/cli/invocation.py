@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 import yaml
@@ -167,7 +167,7 @@ class Invocation:
         verify_code(typed, expected)
         return typed
 
-    def show(self, shown: Shown) -> None:
+    def show(self, shown: Shown) -> NoReturn:
         """Print a result, keep up with the keys, and end the call with the result's exit code, or with an alarm.
 
         First, if what was sealed by is old, that it is.

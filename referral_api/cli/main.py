@@ -1,6 +1,6 @@
 """The command `referral`: its global options, its groups of verbs, and the one place where every failure ends.
 
-Global options may stand anywhere in the line. Help is in the language of the screen: commands name no words, texts.py
+Global options may stand anywhere in the line. Help is in the language of the screen: commands name no words, texts/
 has them by the path of the command. The groups of ON_DEMAND need packages of their own and are loaded only when they
 are called, so that a workstation without those has every other verb.
 

@@ -11,7 +11,7 @@ Implements: R-32 c, R-102; design §5.
 from __future__ import annotations
 
 import time
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
 
@@ -47,18 +47,15 @@ def watch(
     """What of our keys was changed by others than this workstation; `--seen` answers it."""
     call = invocation(ctx)
     if seen:
-        return _answer(call, seen)
+        _answer(call, seen)
     with call.anyone() as client:
         keys = client.identity.watch()
         if once:
-            report = keys.look()
-            follow = _follow(client, report.open[0]) if report.open else ["referral keys show"]
-            status = Exit.PROBLEMS if report.alarm else Exit.OK
-            lines = _report_lines(call.screen, client, report) or [call.screen.say("keys.own_quiet")]
-            call.show(Shown(_report_data(client, report), lines, follow, status))
+            _show_report(call, client, keys.look_anew())
         call.screen.talk("keys.own_begins", party=client.profile.party)
         while True:
             announce(call, client, keys)
+            call.keep_up()
             time.sleep(PAUSE_S)
 
 
@@ -93,9 +90,23 @@ def object_to(
     call.show(Shown(data, lines, [_AGAIN]))
 
 
-def _answer(call: Invocation, seen: list[str]) -> None:
+def _show_report(call: Invocation, client: Client, report: KeysReport) -> NoReturn:
+    """Show how our keys stand, and end the call."""
+    follow = _follow(client, report.open[0]) if report.open else ["referral keys show"]
+    status = Exit.PROBLEMS if report.alarm else Exit.OK
+    lines = _report_lines(call.screen, client, report) or [call.screen.say("keys.own_quiet")]
+    call.show(Shown(_report_data(client, report), lines, follow, status))
+
+
+def _answer(call: Invocation, seen: list[str]) -> NoReturn:
     with call.person() as client:
-        answered = client.identity.answer(*seen)
+        try:
+            answered = client.identity.answer(*seen)
+        except ReferralError as error:
+            if error.code is not ErrorCode.KEYSTORE_CORRUPT:
+                raise
+            # What was to be answered is told again, and a person looks once more: who damaged it may have hidden some.
+            _show_report(call, client, client.identity.watch().look_anew())
     if len(answered) != len(set(seen)):
         missing = sorted(set(seen) - {one.digest for one in answered})
         raise ReferralError(ErrorCode.NOT_FOUND, digest=missing[0])

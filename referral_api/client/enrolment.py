@@ -40,7 +40,6 @@ from referral_api.formats.strict_json import b64u, canonical, parse, sha256_b64u
 
 CREDENTIAL_TERM_S = 365 * 24 * 3600
 SEALABLE_TERM_S = 45 * 24 * 3600
-INVITATION_TERM_S = 72 * 3600
 SEALED_TO = frozenset({Role.HOTLINE, Role.POLICE_UNIT})
 """The roles to which anything is ever sealed; auditors and registrars need no encryption key."""
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"

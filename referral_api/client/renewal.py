@@ -127,10 +127,10 @@ def due(keys: CredentialKeys, party: Party, now: int) -> dict[str, EncKey]:
 def due_unasked(keymap: KeyMap, keys: CredentialKeys, party: Party, now: int) -> list[str]:
     """Which of those to renew where nobody asked for it.
 
-    What takes effect voids a statement of the party that waits (for a second keyholder; a recovery), and a key of ours
-    that is on no log may wait for a keyholder: then only what can be sealed to for no longer than URGENT_S.
+    What takes effect voids a statement of the party that waits (for a second keyholder; a recovery): then only what can
+    be sealed to for no longer than URGENT_S.
     """
-    waits = keymap.find_pending(party.id) is not None or any(keymap.find_key(_kid(one)) is None for one in keys.enc)
+    waits = keymap.find_pending(party.id) is not None
     found = due(keys, party, now)
     return [station for station, key in found.items() if not waits or key.valid_until - now <= URGENT_S]
 

@@ -154,7 +154,7 @@ class Watch:
         self._looks_at = now + LOOK_S
         self._looked_at = now if self._looked_at is None else self._looked_at
         try:
-            report = self._look_again()
+            report = self.look_anew(patient=False)
         except (ReferralError, OSError) as error:
             away = isinstance(error, ReferralError) and error.code in _AWAY
             if not away and isinstance(error, ReferralError) and error.code is not ErrorCode.KEYSTORE_CORRUPT:
@@ -176,15 +176,15 @@ class Watch:
             self._reminds_at = now + REMIND_S
         return replace(report, told=told)
 
-    def _look_again(self) -> KeysReport:
-        """Look; where our memory is damaged set it aside and begin anew, and have everything told again."""
+    def look_anew(self, *, patient: bool = True) -> KeysReport:
+        """`look`; where our memory is damaged set it aside, begin anew, and have everything told again."""
         try:
-            return self.look(patient=False)
+            return self.look(patient=patient)
         except ReferralError as error:
             if error.code is not ErrorCode.KEYSTORE_CORRUPT or not _set_aside(self.session.directory):
                 raise
         self._told.clear()
-        return replace(self.look(patient=False), trouble=Trouble.BEGUN_ANEW)
+        return replace(self.look(patient=patient), trouble=Trouble.BEGUN_ANEW)
 
     def _report(self, replica: Replica, seen: _Seen | None) -> KeysReport:
         now = self.session.now()

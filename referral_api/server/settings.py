@@ -3,7 +3,7 @@
 Nothing has an insecure default, nothing is read at import, and secrets are files. Every field ends with who must be
 trusted with it. `admin init` writes the file; `serve` never creates what is missing.
 
-Must never: hold a secret itself, or be imported below server/app.py and cli/admin.py.
+Must never: hold a secret itself, or be imported below server/app.py and cli/admin/.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from referral_api.cli import admin_keys
+from referral_api.cli.admin import keys as admin_keys
 from referral_api.domain.words import KeyUse
 from tests.cli.test_recovery import config_of, referral
 from tests.story.test_server_keys import eventually, keymap_of

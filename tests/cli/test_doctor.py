@@ -34,7 +34,7 @@ CALL = re.compile(r'\b(found|failed|_named)\(\s*"([a-z-]+(?:\.[a-z-]+)*)"(?: if 
 SOURCES = [
     *(PACKAGE / "client/doctor").glob("*.py"),
     *(PACKAGE / "server/service/doctor").glob("*.py"),
-    PACKAGE / "cli/admin_doctor.py",
+    PACKAGE / "cli/admin/doctor.py",
 ]
 
 

@@ -18,6 +18,8 @@ from referral_api.cli.texts import say
 from referral_api.cli.upkeep import KeepingClient
 from referral_api.client import alarms, renewal
 from referral_api.client.compartment import InsecureKdfForTests
+from referral_api.client.keystore import CredentialKeys
+from referral_api.client.watching import kids_of
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import KeyUse
 from tests.auditlog.refusals import refused
@@ -317,6 +319,47 @@ def test_a_renewal_leaves_alone_what_waits_for_the_second_keyholder_until_it_is_
     assert after_a_command(aged) == "RESULTADO\n"
     later(aged, 1)
     assert say("es", "upkeep.renewed") in after_a_command(aged)
+
+
+def test_a_renewal_that_was_interrupted_goes_on_with_the_next_command(aged: World) -> None:
+    """The key is kept, and the exchange has never heard of it."""
+    identity = aged.officer.identity
+    aged.officer.sync_keys()
+    with identity._changing(PASSPHRASE, InsecureKdfForTests()) as (keys, keep):
+        stations = identity.due()
+
+        def keep_and_lose_the_line(changed: CredentialKeys) -> None:
+            keep(changed)
+            aged.server.stop()
+
+        refused(ErrorCode.UNREACHABLE, renewal.rotate, aged.officer.session, keys, keep_and_lose_the_line, stations)
+        kept = kids_of(identity.keys) - kids_of(keys)
+    aged.server.start()
+    assert len(kept) == 1
+    assert say("es", "upkeep.renewed") in after_a_command(aged)
+    aged.officer.sync_keys()
+    assert kept <= {key.kid for key in aged.officer.session.keymap.usable_enc(UNIT, int(aged.clock()))}
+
+
+def test_a_watch_that_never_ends_keeps_up_every_day(world: World) -> None:
+    told = io.StringIO()
+    with redirect_stdout(told), redirect_stderr(told), keeping(world) as (call, client):
+
+        def page() -> str:
+            told.truncate(0)
+            client.keep(client.next_page())
+            call.keep_up()
+            return told.getvalue()
+
+        assert say("es", "upkeep.renewed") not in page()
+        later(world, 30)
+        assert say("es", "upkeep.renewed") in page()
+        assert say("es", "upkeep.renewed") not in page()
+        later(world, 75)
+        told_last = page()
+        assert say("es", "upkeep.renewed") in told_last
+        assert "Destruida, con acuse" in told_last
+    world.check()
 
 
 def test_an_alarm_found_while_renewing_ends_the_command_as_one(founded: Founded, tmp_path: Path) -> None:

@@ -22,8 +22,13 @@ from referral_api.formats.fields import Document
 from referral_api.formats.referral_body import ReferralBody
 from referral_api.server.service.enrolment import Turn
 
-CLI = Path(texts.__file__).parent
+TEXTS = Path(texts.__file__).parent
 LANGUAGES: tuple[Language, ...] = ("es", "en")
+
+
+def verbs() -> list[Path]:
+    """The modules of the command line that hold no words."""
+    return [path for path in TEXTS.parent.rglob("*.py") if path.parent != TEXTS]
 
 
 def places(text: str) -> set[str]:
@@ -44,7 +49,7 @@ def test_no_key_stands_in_two_files() -> None:
 
 
 def test_every_key_that_the_code_names_has_its_text_and_every_text_is_named() -> None:
-    source = "\n".join(path.read_text() for path in CLI.glob("*.py") if not path.name.startswith("texts_"))
+    source = "\n".join(path.read_text() for path in verbs())
     named = set(re.findall(r"[\"']([a-z_]+(?:\.[a-z_-]+)*)[\"']", source))
     families = (
         "act.",
@@ -84,7 +89,7 @@ def test_every_key_that_the_code_names_has_its_text_and_every_text_is_named() ->
 
 
 def test_every_fault_that_the_code_raises_has_three_texts() -> None:
-    source = "\n".join(path.read_text() for path in CLI.glob("*.py") if not path.name.startswith("texts_"))
+    source = "\n".join(path.read_text() for path in verbs())
     raised = set(re.findall(r'Fault\(\s*"([a-z-]+)"', source))
     raised |= {"usage", "no-such-option", "missing-parameter", "bad-value"}
     raised |= {"passphrase-not-asked", "code-not-typed", "words-not-typed", "issuer-missing"}
@@ -114,7 +119,7 @@ def test_every_value_that_a_screen_can_show_has_its_words(family: str, values: l
 
 
 def test_every_kind_of_progress_that_the_floors_below_tell_has_its_words() -> None:
-    below = [path for floor in ("client", "auditlog") for path in (CLI.parent / floor).rglob("*.py")]
+    below = [path for floor in ("client", "auditlog") for path in (TEXTS.parents[1] / floor).rglob("*.py")]
     told = {kind for path in below for kind in re.findall(r'progress\(f?"([a-z]+)', path.read_text())}
     assert {f"busy.{kind}" for kind in told} == {key for key in texts.TEXTS if key.startswith("busy.")}
 
@@ -161,8 +166,8 @@ def test_every_command_and_option_has_its_help_in_the_language_of_the_screen(lan
 
 def test_verbs_hold_no_prose_of_their_own() -> None:
     wrong = []
-    for path in CLI.glob("*.py"):
-        if path.name.startswith("texts_") or path.name == "generate.py":
+    for path in verbs():
+        if path.name == "generate.py":
             continue
         for number, line in enumerate(path.read_text().splitlines(), 1):
             if re.search(r'(?:say|talk|ask|confirm|prompt)\(\s*f?"[^"{]* ', line):

@@ -17,12 +17,12 @@ RANDOMNESS = {"secrets", "os.urandom"}
 IDS = {"uuid.uuid4", "uuid_utils"}
 OPENING = {"cryptography.hazmat.primitives.hpke", "cryptography.hazmat.primitives.ciphers", "cryptography.cobblestone"}
 OWNERS: dict[str, set[str]] = {
-    "referral_api/cli/admin.py": CLOCK | RANDOMNESS,
-    "referral_api/cli/admin_clock.py": {"time.time"},
-    "referral_api/cli/admin_doctor.py": {"time.time"},
-    "referral_api/cli/admin_keys.py": {"time.time"},
-    "referral_api/cli/admin_recovery.py": {"time.time"},
-    "referral_api/cli/admin_revoke.py": {"time.time"},
+    "referral_api/cli/admin/founding.py": CLOCK | RANDOMNESS,
+    "referral_api/cli/admin/clock.py": {"time.time"},
+    "referral_api/cli/admin/doctor.py": {"time.time"},
+    "referral_api/cli/admin/keys.py": {"time.time"},
+    "referral_api/cli/admin/recovery.py": {"time.time"},
+    "referral_api/cli/admin/revoke.py": {"time.time"},
     "referral_api/cli/witness.py": CLOCK | RANDOMNESS,
     "referral_api/client/compartment.py": CLOCK | RANDOMNESS | {"cryptography.hazmat.primitives.ciphers"},
     "referral_api/client/keystore.py": CLOCK | RANDOMNESS | {"cryptography.hazmat.primitives.ciphers"},

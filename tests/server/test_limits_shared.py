@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -201,19 +202,30 @@ def test_a_revoked_key_opens_nothing_at_any_process_five_seconds_later(
 def test_a_poll_that_waits_ends_with_its_key(postgres_world: World, tmp_path: Path) -> None:
     """R-45: who was let in before the revocation is told nothing after it."""
     with processes(postgres_world, tmp_path) as both, client_at(postgres_world, both[0], "officer") as waiting:
-        kid = waiting.keys.access.signing_key().public.kid
-        told = meanwhile(lambda: refused_while_waiting(postgres_world, both[1]))
+        kid, asking = waiting.keys.access.signing_key().public.kid, threading.Event()
+        told = meanwhile(lambda: refused_while_waiting(postgres_world, both[1], asking))
+        assert asking.wait(30)
         time.sleep(1.5)
+        revoked_at = time.monotonic()
         postgres_world.registrar.revoke(kid, "lost", int(time.time()))
         postgres_world.submit()
-        assert told() is ErrorCode.INVALID_TOKEN
+        code, asked_at = told()
+        assert code is ErrorCode.INVALID_TOKEN
+        assert asked_at < revoked_at
 
 
-def refused_while_waiting(world: World, process: Process) -> ErrorCode | None:
-    """What a long poll of the officer ends with, if it is refused."""
+def refused_while_waiting(world: World, process: Process, asking: threading.Event) -> tuple[ErrorCode | None, float]:
+    """What long polls of the officer end with, once one brings more than an empty page; and when that one was asked.
+
+    A process that has only just begun to listen wakes everybody once, with nothing to tell.
+    """
+    until = time.monotonic() + 60
     with client_at(world, process, "officer") as client:
-        try:
-            client.next_page(wait_s=20)
-        except ReferralError as error:
-            return error.code
-    return None
+        while (asked_at := time.monotonic()) < until:
+            asking.set()
+            try:
+                if client.next_page(wait_s=20).entries:
+                    break
+            except ReferralError as error:
+                return error.code, asked_at
+    return None, asked_at

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from referral_api.cli.output import Exit
 from referral_api.client import sdk
 from referral_api.client.changes import Cause
 from referral_api.client.compartment import InsecureKdfForTests
@@ -181,6 +182,27 @@ def test_a_damaged_memory_of_the_keys_watch_silences_no_emergency(world: World) 
     path.write_bytes(b"damaged again")
     ran = shell_of(world).run("officer", "inbox", "watch", "--wait", "0", "--exit-code", "--lang", "en")
     assert "keys-watch.json was damaged. It is set aside" in ran.out
+
+
+def test_a_damaged_memory_is_begun_anew_by_command_and_what_it_held_is_answered_again(world: World) -> None:
+    shell = shell_of(world)
+    recover(world)
+    seen = shell.run("officer", "keys", "watch", "--once", "--json")
+    assert seen.exit == Exit.PROBLEMS
+    [alarm] = seen.json["alarms"]
+    path = world.folder / "profiles" / "officer" / "keys-watch.json"
+    path.write_bytes(b"damaged")
+    answered = shell.run("officer", "keys", "watch", "--seen", alarm["digest"], "--json")
+    assert (answered.exit, answered.json["trouble"]) == (Exit.PROBLEMS, "begun_anew")
+    assert [one["digest"] for one in answered.json["alarms"]] == [alarm["digest"]]
+    path.write_bytes(b"damaged")
+    again = shell.run("officer", "keys", "watch", "--once", "--json")
+    assert (again.exit, again.json["trouble"]) == (Exit.PROBLEMS, "begun_anew")
+    answered = shell.run("officer", "keys", "watch", "--seen", alarm["digest"], "--json")
+    assert (answered.exit, answered.json["answered"]) == (Exit.OK, [alarm["digest"]])
+    path.write_bytes(b"damaged")
+    path.parent.joinpath("made-here.json").write_bytes(b"damaged too")
+    assert shell.run("officer", "keys", "watch", "--once").exit == Exit.NOT_ENROLLED
 
 
 def test_a_recovery_that_nobody_objected_to_is_still_an_alarm_when_it_is_in_effect(

@@ -97,7 +97,9 @@ class Writer:
         self._thread.start()
 
     def stop(self) -> None:
-        """Finish what is queued, then end the thread."""
+        """Finish what is queued, then end the thread; nothing to do for a writer that was never started."""
+        if self._thread.ident is None:
+            return
         self._queue.put(None)
         self._thread.join()
         if self._elsewhere is not None:

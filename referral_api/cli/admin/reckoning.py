@@ -12,7 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from referral_api.cli.admin_settings import load_settings
+from referral_api.cli.admin.settings import load_settings
 from referral_api.cli.invocation import Invocation
 from referral_api.cli.output import Exit, Shown
 from referral_api.formats.strict_json import unb64u

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from referral_api.cli.texts_witness import WITNESS_FAULTS
+from referral_api.cli.texts.witness import WITNESS_FAULTS
 
 _FAILURES: Final[Mapping[str, tuple[str, str]]] = {
     "error.why": ("  Por qué: {words}", "  Why: {words}"),

@@ -19,12 +19,12 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from referral_api.cli.admin_clock import clock
-from referral_api.cli.admin_doctor import doctor
-from referral_api.cli.admin_keys import add_keys
-from referral_api.cli.admin_recovery import add_recovery
-from referral_api.cli.admin_revoke import revoke
-from referral_api.cli.admin_settings import SETTINGS, ConfigFile, load_settings, open_alone, setting_fault
+from referral_api.cli.admin.clock import clock
+from referral_api.cli.admin.doctor import doctor
+from referral_api.cli.admin.keys import add_keys
+from referral_api.cli.admin.recovery import add_recovery
+from referral_api.cli.admin.revoke import revoke
+from referral_api.cli.admin.settings import SETTINGS, ConfigFile, load_settings, open_alone, setting_fault
 from referral_api.cli.invocation import Invocation, invocation, write_private_file
 from referral_api.cli.output import Fault, Shown
 from referral_api.domain.errors import ErrorCode, ReferralError

@@ -11,21 +11,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from referral_api.cli.texts_admin_doctor import ADMIN_DOCTOR
-from referral_api.cli.texts_audit import AUDIT
-from referral_api.cli.texts_doctor import DOCTOR
-from referral_api.cli.texts_evidence import EVIDENCE
-from referral_api.cli.texts_faults import FAULTS
-from referral_api.cli.texts_fields import FIELDS
-from referral_api.cli.texts_help import HELP
-from referral_api.cli.texts_keys import KEYS
-from referral_api.cli.texts_loss import LOSS
-from referral_api.cli.texts_recovery import RECOVERY
-from referral_api.cli.texts_roster import ROSTER
-from referral_api.cli.texts_screens import SCREENS
-from referral_api.cli.texts_serverkeys import SERVER_KEYS
-from referral_api.cli.texts_threat import THREAT
-from referral_api.cli.texts_watch import WATCH
+from referral_api.cli.texts.admin_doctor import ADMIN_DOCTOR
+from referral_api.cli.texts.audit import AUDIT
+from referral_api.cli.texts.doctor import DOCTOR
+from referral_api.cli.texts.evidence import EVIDENCE
+from referral_api.cli.texts.faults import FAULTS
+from referral_api.cli.texts.fields import FIELDS
+from referral_api.cli.texts.help import HELP
+from referral_api.cli.texts.keys import KEYS
+from referral_api.cli.texts.loss import LOSS
+from referral_api.cli.texts.recovery import RECOVERY
+from referral_api.cli.texts.roster import ROSTER
+from referral_api.cli.texts.screens import SCREENS
+from referral_api.cli.texts.serverkeys import SERVER_KEYS
+from referral_api.cli.texts.threat import THREAT
+from referral_api.cli.texts.watch import WATCH
 from referral_api.domain.catalogue import Language
 
 __all__ = ["FAULTS", "FIELDS", "HELP", "PARTS", "SCREENS", "TEXTS", "find", "say"]

@@ -23,7 +23,7 @@ from referral_api import __version__
 from referral_api.auditlog.checkpoint import TrustPolicy
 from referral_api.auditlog.keyslog import log_keys
 from referral_api.auditlog.policy import Policy
-from referral_api.cli.admin_settings import SETTINGS, ConfigFile, load_settings, open_alone
+from referral_api.cli.admin.settings import SETTINGS, ConfigFile, load_settings, open_alone
 from referral_api.cli.invocation import invocation, read_file, write_private_file
 from referral_api.cli.output import Exit, Fault, Screen, Shown
 from referral_api.domain.errors import ReferralError

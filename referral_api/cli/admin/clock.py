@@ -17,8 +17,8 @@ from typing import Annotated
 
 import typer
 
-from referral_api.cli.admin_recovery import opened
-from referral_api.cli.admin_settings import SETTINGS, ConfigFile, load_settings
+from referral_api.cli.admin.recovery import opened
+from referral_api.cli.admin.settings import SETTINGS, ConfigFile, load_settings
 from referral_api.cli.invocation import invocation
 from referral_api.cli.output import Shown
 from referral_api.domain.errors import ReferralError

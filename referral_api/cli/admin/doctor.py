@@ -16,7 +16,7 @@ from pathlib import Path
 import typer
 
 from referral_api.auditlog.policy import Policy, parse_policy
-from referral_api.cli.admin_settings import SETTINGS, ConfigFile, load_settings
+from referral_api.cli.admin.settings import SETTINGS, ConfigFile, load_settings
 from referral_api.cli.doctor import show_findings
 from referral_api.cli.invocation import invocation
 from referral_api.cli.output import Fault

@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from referral_api.cli.admin_settings import SETTINGS, ConfigFile, load_settings, open_alone
+from referral_api.cli.admin.settings import SETTINGS, ConfigFile, load_settings, open_alone
 from referral_api.cli.invocation import invocation
 from referral_api.cli.output import Shown
 from referral_api.cli.renewing import kids_of

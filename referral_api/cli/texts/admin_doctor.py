@@ -1,4 +1,4 @@
-"""What `referral admin doctor` says of each finding, by code. Key → (Spanish, English). As texts_doctor.py.
+"""What `referral admin doctor` says of each finding, by code. Key → (Spanish, English). As doctor.py.
 
 Must never: call unknown what is well, or well what is unknown.
 """

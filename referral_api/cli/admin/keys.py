@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from referral_api.auditlog.keyslog import log_keys
-from referral_api.cli.admin_settings import SETTINGS, ConfigFile, load_settings
+from referral_api.cli.admin.settings import SETTINGS, ConfigFile, load_settings
 from referral_api.cli.invocation import invocation
 from referral_api.cli.output import Exit, Fault, Shown
 from referral_api.domain.errors import ErrorCode, ReferralError
@@ -78,7 +78,6 @@ def rotate(
     if announced is None:
         lines = [call.screen.say("rekey.waits", use=use.value, kid=key.kid)]
         call.show(Shown(data, lines, [f"referral admin serve --config {config}"], Exit.PARTLY))
-        return
     keymap, tenure = announced
     until = next(one.ends_at for one in keymap.tenures(use) if one.key.kid == tenure.replaces)
     data |= {"from": tenure.begins_at, "until": until, "replaces": tenure.replaces}

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from referral_api.cli.texts_admin_doctor import DOCTOR_HELP
-from referral_api.cli.texts_witness import WITNESS_HELP
+from referral_api.cli.texts.admin_doctor import DOCTOR_HELP
+from referral_api.cli.texts.witness import WITNESS_HELP
 
 _COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "help": (

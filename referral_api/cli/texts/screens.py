@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from referral_api.cli.texts_witness import WITNESS_SCREENS
+from referral_api.cli.texts.witness import WITNESS_SCREENS
 
 _RESULTS: Final[Mapping[str, tuple[str, str]]] = {
     "next": ("→ Siguiente: {command}", "→ Next: {command}"),
