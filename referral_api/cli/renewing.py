@@ -19,8 +19,9 @@ from referral_api.cli.invocation import Invocation, invocation, read_file, read_
 from referral_api.cli.output import Exit, Fault, Shown
 from referral_api.client import backup, renewal
 from referral_api.client.sdk import Client
+from referral_api.client.trust import Confirmed
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.words import Kid
+from referral_api.domain.words import KeyUse, Kid
 from referral_api.formats.roster import Roster
 
 _GROUP = 6
@@ -97,28 +98,46 @@ def revoke(
         if own & set(kids) and len(kids) > 1:
             raise Fault("revoke-own")
         call.confirm("ask.revoke", what=what, count=len(kids))
-        at = client.session.now()
-        places = [client.revoke(kid, reason, at).receipt.payload.log for kid in kids]
-    lines = [call.screen.say("revoke.done", kid=kid) for kid in kids] + [call.screen.say("revoke.next")]
-    data = {"revoked": [{"kid": kid, "log": place.wire()} for kid, place in zip(kids, places, strict=True)]}
+        revoked = revoke_all(client, what, reason)
+    lines = [call.screen.say("revoke.done", kid=kid) for kid in revoked] + [call.screen.say("revoke.next")]
+    data = {"revoked": [{"kid": kid, "log": one.receipt.payload.log.wire()} for kid, one in revoked.items()]}
     call.show(Shown(data, lines, ["referral keys show"]))
 
 
-def kids_of(keymap: Roster, what: str) -> list[Kid]:
-    """The keys that are meant, not revoked yet: one by its thumbprint, or all of a credential, encryption keys first.
+def revoke_all(client: Client, what: str, reason: str) -> dict[Kid, Confirmed]:
+    """Revoke a key, or all keys of a credential until none is left: a thief may be signing for another one meanwhile,
+    as long as the keys that sign are good. Raises as `kids_of`, and as sending an act does.
+    """
+    revoked: dict[Kid, Confirmed] = {}
+    at, kids = client.session.now(), kids_of(client.session.keymap, what)
+    while kids:
+        for kid in kids:
+            revoked[kid] = client.revoke(kid, reason, at)
+        kids = [] if what in kids else kids_of(client.session.keymap, what)
+    return revoked
 
-    Raises NOT_FOUND.
+
+def kids_of(keymap: Roster, what: str) -> list[Kid]:
+    """The keys that are meant, not revoked yet: one by its thumbprint, or all of a credential, those that sign first.
+
+    Of a credential those too that it had earlier, and of one that is listed no more: what they signed before their end
+    still counts for seven days. Raises NOT_FOUND.
     """
     if keymap.find_key(what) is not None:
         return [Kid(what)]
-    credential = keymap.find_credential(what)
-    party = None if credential is None else keymap.find_party(credential.party)
-    if credential is None or party is None:
+    named, _, short = what.partition(".")
+    if not short or short not in keymap.owners_of(named).values():
         raise ReferralError(ErrorCode.NOT_FOUND)
-    short = credential.id.partition(".")[2]
-    vouched = [key.kid for key in party.enc if keymap.keeper_of(keymap.get_key(key.kid)) == short]
-    found = [*vouched, credential.access, *credential.seal]
-    return [kid for kid in found if not keymap.get_key(kid).revoked]
+    return _keys_left(keymap, named, short)
+
+
+def _keys_left(keymap: Roster, named: str, short: str) -> list[Kid]:
+    party = keymap.find_party(named)
+    own = [kid for kid, owner in keymap.owners_of(named).items() if owner == short]
+    own.sort(key=lambda kid: keymap.get_key(kid).use is not KeyUse.SEAL)
+    listed = () if party is None else party.enc
+    vouched = [key.kid for key in listed if keymap.keeper_of(keymap.get_key(key.kid)) == short]
+    return [kid for kid in (*own, *vouched) if not keymap.get_key(kid).revoked]
 
 
 def back_up(

@@ -183,7 +183,8 @@ def check_replaces(session: Session, applicant: Applicant) -> None:
     proposed = {one.id: one for one in applicant.proposal.credentials}
     for name, was in replaced(session, applicant).items():
         credential = f"{applicant.party}.{name}"
-        itself = pending is not None and pending.signer == credential
+        # What it signed for is this very change, not whatever it asked for beside it.
+        itself = pending is not None and pending.signer == credential and proposed[name] in pending.body.credentials
         if not itself or proposed[name].access != was.access:
             raise ReferralError(
                 ErrorCode.CODE_MISMATCH, reason="replaces", party=applicant.party, credential=credential

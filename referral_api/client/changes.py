@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from referral_api.domain.words import Act, CredentialId, Digest, KeyUse, Kid, PartyId
 from referral_api.formats.act import RawAct
-from referral_api.formats.directory_bodies import ApproveStatement, Object, Revoke, Statement
+from referral_api.formats.directory_bodies import ApproveStatement, CredentialEntry, Object, Revoke, Statement
 from referral_api.formats.statements import KeyMap, parse_keys_leaf
 
 
@@ -31,7 +31,8 @@ class Cause(StrEnum):
     NOT_HERE = "not_here"
     """Signed with the keys of this workstation's own credential, and not on this workstation."""
     OWN_KEYS = "own_keys"
-    """Changes, drops or revokes keys of this credential or workstation, and those that follow are not held here."""
+    """Changes, drops or revokes keys of this credential or workstation, and those that follow are not held here; or
+    takes rights or time away from it."""
     COLLEAGUE = "colleague"
     """Signed by somebody else of this party."""
     EXCHANGE = "exchange"
@@ -151,13 +152,19 @@ class Judge:
     def _loses(
         self, before: Statement | None, body: Statement, mine: set[str], next_mine: set[str], act: RawAct
     ) -> bool:
-        """Whether this workstation would stand in the directory with keys that it does not hold, or without its own."""
+        """Whether this workstation would stand in the directory with keys that it does not hold, or without its own, or
+        with less than they could do.
+        """
         if next_mine - mine - self.held - self.made:
             return True
         if before is None:
             return False
-        ids = {body.credential_id(one) for one in body.credentials}
-        if any((one := before.credential_id(entry)) in self.own and one not in ids for entry in before.credentials):
+        listed = {body.credential_id(one): one for one in body.credentials}
+        own = [(one, listed.get(before.credential_id(one))) for one in before.credentials]
+        if any(before.credential_id(was) in self.own and (one is None or _less(one, was)) for was, one in own):
+            return True
+        ends = {key.kid: key.until_at for key in body.enc}
+        if any(key.kid in mine and ends.get(key.kid, key.until_at) < key.until_at for key in before.enc):
             return True
         stations = {key.station for key in body.enc if key.kid in next_mine}
         return any(
@@ -165,6 +172,12 @@ class Judge:
             and (key.station is None or key.station not in stations)
             for key in before.enc
         )  # fmt: skip
+
+
+def _less(one: CredentialEntry, was: CredentialEntry) -> bool:
+    """Whether a credential may do less than it could: for a shorter time, or admit nobody any more."""
+    later = one.from_at is not None and (was.from_at is None or one.from_at > was.from_at)
+    return later or one.until_at < was.until_at or (bool(was.keyholder) and not one.keyholder)
 
 
 def bounded(changes: Sequence[Change]) -> tuple[Change, ...]:

@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.words import CredentialId, CredentialKind, KeyUse, Kid, PartyId, Role
+from referral_api.domain.words import CredentialId, CredentialKind, Digest, KeyUse, Kid, PartyId, Role
 from referral_api.formats.directory_bodies import Genesis, WitnessPolicy
 from referral_api.formats.key_entry import ENCRYPTION_USES
 from referral_api.formats.keys import PublicKey
@@ -36,8 +36,8 @@ class Roster:
     """The directory as of one size of the keys log. Made by `KeyMap`; not thread-safe while that extends it."""
 
     __slots__ = (
-        "_clock", "_credentials", "_exchange", "_keys", "_owners", "_parties", "_pending", "_sealing", "_tenures",
-        "environment", "genesis", "issuer", "root", "size",
+        "_clock", "_credentials", "_exchange", "_keys", "_owners", "_parties", "_pending", "_proposed", "_sealing",
+        "_tenures", "environment", "genesis", "issuer", "root", "size",
     )  # fmt: skip
 
     issuer: str
@@ -62,6 +62,8 @@ class Roster:
         self._credentials: dict[CredentialId, Credential] = {}
         self._sealing: dict[CredentialId, tuple[Sealing, ...]] = {}
         self._pending: dict[PartyId, Pending] = {}
+        self._proposed: dict[PartyId, frozenset[Digest]] = {}
+        """What has waited for an approval since the statement in effect, whatever became of it."""
         self._owners: dict[PartyId, dict[Kid, str]] = {}
         self._tenures: dict[KeyUse, tuple[Tenure, ...]] = {}
 
@@ -236,9 +238,18 @@ class Roster:
         persons = [
             credential
             for credential in (registrar.credentials if registrar is not None else ())
-            if credential.kind is CredentialKind.PERSON and credential.holds_at(now)
+            if credential.kind is CredentialKind.PERSON and self._able(credential, now)
         ]
         return len(persons) >= self.genesis.registrars_required
+
+    def _able(self, credential: Credential, now: int) -> bool:
+        """Whether it is in its time, and no key of it is revoked: whoever cannot sign is waited for by nobody."""
+        revoked = any(self._keys[kid].revoked for kid in (credential.access, *credential.seal))
+        return credential.holds_at(now) and not revoked
+
+    def _keyholders(self, party: Party, now: int) -> int:
+        """How many persons of a party can sign its statements."""
+        return sum(self._able(credential, now) for credential in party.credentials if credential.keyholder)
 
     def keeper_of(self, record: KeyRecord) -> str:
         """The short id of the credential that vouched for an encryption key, under whatever seal keys it had then.

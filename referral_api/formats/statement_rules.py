@@ -71,10 +71,14 @@ def check_statement(
 
 
 def adds(statement: Statement, before: Statement) -> bool:
-    """Whether it adds to the statement before it: credentials, keys, or rights (a keyholder, a longer validity, fewer
-    required signatures). What only takes away never waits for a second keyholder.
+    """Whether it adds to the statement before it: credentials, keys, or rights (a keyholder, a longer validity of a
+    credential or an encryption key, fewer required signatures). What only takes away never waits for a second
+    keyholder.
     """
     if not set(statement.kids()) <= set(before.kids()):
+        return True
+    ends = {key.kid: key.until_at for key in before.enc}
+    if any(key.until_at > ends[key.kid] for key in statement.enc):
         return True
     known = {credential.id: credential for credential in before.credentials}
     return any(
@@ -181,8 +185,8 @@ def recovers(statement: Statement, before: Statement) -> bool:
 
 
 def _begins_earlier(new: CredentialEntry, was: CredentialEntry) -> bool:
-    # Where no beginning is stated it is the effect of the statement that first listed it, and stays that.
-    return new.from_at is not None and was.from_at is not None and new.from_at < was.from_at
+    # Without a `from` it begins with a statement's effect: sooner than what is still to come.
+    return was.from_at is not None and (new.from_at is None or new.from_at < was.from_at)
 
 
 def _drops_signature(new: CredentialEntry, was: CredentialEntry) -> bool:

@@ -97,7 +97,8 @@ class KeyMap(Roster):
         twin.size = self.size
         twin._keys, twin._parties = dict(self._keys), dict(self._parties)
         twin._credentials, twin._sealing = dict(self._credentials), dict(self._sealing)
-        twin._pending, twin._owners = dict(self._pending), dict(self._owners)
+        twin._pending, twin._proposed = dict(self._pending), dict(self._proposed)
+        twin._owners = dict(self._owners)
         twin._tenures = dict(self._tenures)
         return twin
 
@@ -107,7 +108,7 @@ class KeyMap(Roster):
 
         Raises, and stays as it was: what `parse_act`, `parse_key_entry` and `check_statement` raise; WRONG_AUDIENCE;
         NOT_PERMITTED (`needs`); KEY_NOT_VALID; KEY_REUSED; ACT_SIGNATURE_INVALID; POSSESSION_NOT_PROVED;
-        STATEMENT_OUT_OF_SEQUENCE (`reason` sequence, not-pending, party-taken; `seq`, `statement` in effect).
+        STATEMENT_OUT_OF_SEQUENCE (`reason` sequence, repeated, not-pending, party-taken; `seq`, `statement` in effect).
         """
         parsed = parse_keys_leaf(leaf)
         if isinstance(parsed, RawKeyEntry):
@@ -179,6 +180,11 @@ class KeyMap(Roster):
             raise ReferralError(
                 ErrorCode.STATEMENT_OUT_OF_SEQUENCE, reason="sequence", seq=expected[0] - 1, statement=expected[1]
             )
+        proposed = self._proposed.get(party, frozenset())
+        if act.digest in proposed:
+            # What was voided has its signer's name on it for ever, and perhaps an approval that came too late: whoever
+            # keeps the log must not put both there again.
+            raise ReferralError(ErrorCode.STATEMENT_OUT_OF_SEQUENCE, reason="repeated", statement=act.digest)
         if before is None:
             self._check_newcomer(act.party, body)
         check_statement(party, body, None if before is None else before.body, self.find_key, self.owners_of(party))
@@ -194,6 +200,7 @@ class KeyMap(Roster):
         else:
             # A newer proposal replaces an older one that nobody approved: an approval names the one it means.
             self._pending[party] = pending
+            self._proposed[party] = proposed | {act.digest}
 
     def _whose(self, act: RawAct, body: Statement) -> PartyId:
         """The party whose statement it is: the signer's, or one that exists and that a registrar person recovers."""
@@ -227,7 +234,7 @@ class KeyMap(Roster):
         if before.role is Role.REGISTRAR and adds(body, before.body) and self.needs_second(act.party):
             # One of two registrar persons must not become both: not by dropping the other, nor by adding a third.
             return Approver.SECOND_REGISTRAR if self._has_registrars(now) else Approver.EXCHANGE
-        waits = not signer.keyholder or (len(before.keyholders(now)) > 1 and adds(body, before.body))
+        waits = not signer.keyholder or (self._keyholders(before, now) > 1 and adds(body, before.body))
         return Approver.KEYHOLDER if waits else None
 
     def _check_first_signer(self, act: RawAct, body: Statement, now: int, *, verify: bool) -> None:
@@ -344,6 +351,7 @@ class KeyMap(Roster):
             body=body,
         )
         self._pending.pop(party, None)
+        self._proposed.pop(party, None)
 
     def _credential(self, party: PartyId, body: Statement, entry: CredentialEntry, now: int) -> Credential:
         was = self._credentials.get(body.credential_id(entry))

@@ -234,13 +234,22 @@ def own_key_changes(exchange: SimulatedExchange) -> dict[str, bytes]:
         "another key for the workstation": ROSA.sign(Act.STATEMENT, body(exchange, OFFICER, ROSA, enc=enc)),
         "the workstation's key dropped": ROSA.sign(Act.STATEMENT, body(exchange, OFFICER, ROSA, enc=[hers])),
         "revoked": ROSA.sign(Act.REVOKE, {"kid": MINE, "reason": "lost", "at": NOW}),
+        "sealed to no longer": ROSA.sign(
+            Act.STATEMENT, body(exchange, OFFICER, ROSA, enc=[mine | {"until": mine["until"] - pw.DAY}, hers])
+        ),
+        "ended": ROSA.sign(Act.STATEMENT, body(exchange, OFFICER.listed(until=OFFICER.until - 1), ROSA)),
+        "put off": ROSA.sign(Act.STATEMENT, body(exchange, OFFICER.listed(**{"from": NOW + pw.YEAR // 2}), ROSA)),
+        "no keyholder": ROSA.sign(Act.STATEMENT, body(exchange, replace(OFFICER, keyholder=False), ROSA)),
     }  # fmt: skip
 
 
 @pytest.mark.parametrize(
     "what",
-    ["dropped", "re-keyed", "another key for the workstation", "the workstation's key dropped", "revoked"],
-)
+    [
+        "dropped", "re-keyed", "another key for the workstation", "the workstation's key dropped", "revoked",
+        "sealed to no longer", "ended", "put off", "no keyholder",
+    ],
+)  # fmt: skip
 def test_a_colleague_who_touches_the_keys_of_this_workstation_is_an_alarm(
     exchange: SimulatedExchange, officer: Client, what: str
 ) -> None:

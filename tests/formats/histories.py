@@ -7,7 +7,7 @@ The author goes by the naive directory alone, and says of every leaf that it wri
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -49,10 +49,11 @@ WHAT = (
     "sync",
     "client",
     "exchange",
+    "again",
 )
 CHANGES = (
     "add", "add", "drop", "rekey", "rekey", "keyholder", "until", "enc", "enc", "renew-enc", "drop-enc", "phone",
-    "nothing", "move-enc", "return", "return", "steal", "require", "begin",
+    "nothing", "move-enc", "return", "return", "steal", "require", "from", "last-enc",
 )  # fmt: skip
 
 
@@ -113,6 +114,8 @@ class Author:
     known: Directory
     replaced: str = ""
     """The digest of the last statement that was ever proposed."""
+    stated: list[Written] = field(default_factory=list)
+    """Every statement that was ever written, taken or not."""
 
     def write(self, step: Step) -> Iterator[Written]:
         """The leaves of a step, in order. Whoever takes them has told `known` before the next is asked for."""
@@ -123,6 +126,8 @@ class Author:
             yield from self._enter(actor, PEOPLE[whom % len(PEOPLE)], how, flaw)
         elif what == "state":
             yield from self._state(actor, actor.party, whom, how, iat, flaw)
+        elif what == "again" and self.stated:
+            yield self.stated[-1 - how % min(len(self.stated), 4)]
         elif what == "recover":
             registrars = [one for one in PEOPLE if one.party == "registro"]
             lost = [party for party in PARTIES if party != "registro"][whom % 3]
@@ -248,6 +253,8 @@ class Author:
             enc.pop(how % len(enc))
         elif change == "move-enc" and enc:
             enc[-1]["from"] += 60
+        elif change == "last-enc" and enc:
+            enc[-1]["until"] = enc[-1]["from"] + (10, 45)[how // len(CHANGES) % 2] * DAY
         elif change == "phone":
             body["entry"]["duty_phone"] = f"+5173{100000 + how}"
         elif at is not None:
@@ -272,8 +279,9 @@ class Author:
             people[at] |= {} if "keyholder" in one else {"keyholder": True}
         elif change == "until":
             one["until"] = max(iat + (DAY, 100 * DAY, 2 * pw.YEAR)[how % 3], NOW)
-        elif change == "begin":
-            one["from"] = min(iat + (-DAY, DAY, 30 * DAY)[how % 3], one["until"] - 1)
+        elif change == "from":
+            people[at] = {name: value for name, value in one.items() if name != "from"}
+            people[at] |= {"from": min(iat + (-DAY, DAY, 9 * DAY)[how % 3], one["until"] - 1)} if how % 4 else {}
         elif change == "require" and len(subject.algs) > 1:
             people[at] = {name: value for name, value in one.items() if name != "require"}
             people[at] |= {} if "require" in one else {"require": [subject.algs[how % 2].value]}
@@ -313,7 +321,9 @@ class Author:
         if kind is Act.STATEMENT:
             self.replaced = digest
         said = Said(kind.value, iss, iat, body, digest, tuple(one.kid for one in keys), here=flaw != "elsewhere")
-        return (forged(raw), replace(said, genuine=False)) if flaw == "forged" else (raw, said)
+        written = (forged(raw), replace(said, genuine=False)) if flaw == "forged" else (raw, said)
+        self.stated += [written] if kind is Act.STATEMENT else []
+        return written
 
     def _keys(self, actor: Someone, body: dict[str, Any], flaw: str) -> list[SoftwareSigningKey]:
         generation = self._generation(actor)

@@ -61,6 +61,7 @@ class Directory:
     ever: dict[str, dict[str, str]] = field(default_factory=dict)
     seals: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     waiting: dict[str, dict[str, Any]] = field(default_factory=dict)
+    proposed: dict[str, set[str]] = field(default_factory=dict)
 
     def took(self, leaf: Entered | Said) -> bool:
         """Fold in a leaf; False, and nothing changed, where it does not count."""
@@ -78,9 +79,13 @@ class Directory:
     # Questions.
 
     def persons(self, now: int, role: str) -> int:
-        """How many persons of the parties of a role are in their time."""
+        """How many persons of the parties of a role are in their time, with good keys."""
         listed = [one for party in self.parties.values() if party["role"] == role for one in party["people"].values()]
-        return sum(one["kind"] == "person" and holds(one, now) for one in listed)
+        return sum(one["kind"] == "person" and self._able(one, now) for one in listed)
+
+    def _able(self, one: dict[str, Any], now: int) -> bool:
+        """Whether somebody listed could sign."""
+        return holds(one, now) and not any(self.keys[kid]["revoked"] for kid in (one["access"], *one["seal"]))
 
     def person(self, credential: str) -> dict[str, Any] | None:
         """What is listed of a credential."""
@@ -178,8 +183,11 @@ class Directory:
         running = self.waiting.get(party)
         # No proposal ends a recovery, but another recovery.
         demand(running is None or not running["opens"] or not waits or bool(opens))
+        # A statement waits once: what was voided does not come back by itself.
+        demand(said.digest not in self.proposed.get(party, ()))
         if waits:
             self.waiting[party] = found
+            self.proposed.setdefault(party, set()).add(said.digest)
         else:
             self._effect(party, found, now)
 
@@ -204,7 +212,7 @@ class Directory:
             return "second_registrar" if self.persons(now, "registrar") >= self.needed else "exchange"
         if not signer.get("keyholder"):
             return "keyholder"
-        keyholders = [one for one in before["people"].values() if one.get("keyholder") and holds(one, now)]
+        keyholders = [one for one in before["people"].values() if one.get("keyholder") and self._able(one, now)]
         return "keyholder" if len(keyholders) > 1 and adds(body, before["body"]) else ""
 
     def _standing(self, was: dict[str, Any]) -> dict[str, Any]:
@@ -349,6 +357,7 @@ class Directory:
             "role": body["entry"]["role"], "body": body, "digest": found["digest"], "people": people,
         }  # fmt: skip
         self.waiting.pop(party, None)
+        self.proposed.pop(party, None)
 
     def _renew(self, credential: str, one: dict[str, Any], now: int) -> None:
         require, sets = self._require(one), self.seals.get(credential, [])
@@ -388,14 +397,17 @@ def adds(body: dict[str, Any], was: dict[str, Any]) -> bool:
             return True
         if one.get("keyholder") and not before.get("keyholder"):
             return True
-        if "from" in one and one["from"] < before.get("from", 0):
+        if one.get("from", 0) < before.get("from", 0):
             return True
         # Fewer signatures needed than before.
         if "require" not in one and not set(before["seal"]) <= set(one["seal"]):
             return True
         if "require" in one and not ("require" in before and set(before["require"]) <= set(one["require"])):
             return True
-    return not {one["kid"] for one in body["enc"]} <= kids
+    ends = {one["kid"]: one["until"] for one in was["enc"]}
+    return not {one["kid"] for one in body["enc"]} <= kids or any(
+        one["until"] > ends[one["kid"]] for one in body["enc"]
+    )
 
 
 def recovers(body: dict[str, Any], was: dict[str, Any]) -> bool:

@@ -55,6 +55,12 @@ def log() -> Log:
     return made
 
 
+def made_party(who: Someone) -> dict[str, Any]:
+    from tests.formats.parties_world import statement_body
+
+    return statement_body(who.party, "hotline", [who])
+
+
 def made_body(credentials: Sequence[Someone], enc: Sequence[dict[str, Any]]) -> dict[str, Any]:
     from tests.formats.parties_world import statement_body
 
@@ -337,6 +343,18 @@ def test_a_workstation_whose_only_key_was_revoked_is_a_keyholders_to_bring_back(
     assert refusal(log, state(log, NORA, ALL, again)) == NEEDS_KEYHOLDER
 
 
+def test_nobody_waits_for_a_keyholder_whose_keys_are_revoked(log: Log) -> None:
+    """Rosa's machine was stolen, and Luis has it revoked: with new keys she is back by the one statement (runbook)."""
+    revoked(log, LUIS, ROSA.access.kid)
+    again = person("divtrata", "ros2", keyholder=True)
+    log.put(*again.entries())
+    log.put(state(log, LUIS, (LUIS, NORA, DESK, again), (STATIONS[0], STATIONS[2])))
+    assert seq(log) == 2
+    tom = person("divtrata", "tom1")
+    log.put(*tom.entries(), state(log, LUIS, (LUIS, NORA, DESK, again, tom), (STATIONS[0], STATIONS[2])))
+    assert seq(log) == 2, "there are two again"
+
+
 # Two registrar persons are two.
 
 
@@ -375,6 +393,24 @@ def test_who_drops_the_other_registrar_person_needs_the_exchange_for_the_next(lo
     assert refusal(log, MARA.sign(Act.APPROVE_STATEMENT, yes, iat=NOW + DAY)) == (ErrorCode.NOT_PERMITTED, "exchange")
     log.put(act(Act.APPROVE_STATEMENT, EXCHANGE_CREDENTIAL, yes, [EXCHANGE_ACT], iat=NOW + DAY))
     assert registrar_seq(log) == 3
+
+
+def test_who_revokes_the_other_registrar_person_needs_the_exchange_and_admits_nobody(log: Log) -> None:
+    """R-32 b: as if that one were dropped. Else the registrar would wait for who cannot sign, and count two."""
+    revoked(log, MARA, RAUL.seals[0].kid)
+    log.put(*PAUL.entries())
+    added = registrars(log, MARA, [MARA, PAUL])
+    log.put(added)
+    pending = log.keymap.find_pending("registro")
+    assert (registrar_seq(log), pending and pending.waits_for) == (1, Approver.EXCHANGE)
+    ana = person("linea", "ana1", keyholder=True)
+    first = ana.sign(Act.STATEMENT, made_party(ana), iat=NOW + DAY)
+    log.put(*ana.entries(), first)
+    admitted = MARA.sign(Act.APPROVE_STATEMENT, approval("linea", first), iat=NOW + DAY)
+    assert refusal(log, admitted) == (ErrorCode.NOT_PERMITTED, "registrar")
+    yes = approval("registro", added)
+    log.put(act(Act.APPROVE_STATEMENT, EXCHANGE_CREDENTIAL, yes, [EXCHANGE_ACT], iat=NOW + DAY), admitted)
+    assert log.keymap.find_party("linea") is not None
 
 
 def test_a_proposal_does_not_end_a_recovery_by_the_way(log: Log) -> None:

@@ -311,16 +311,30 @@ def test_more_rights_for_somebody_listed_wait_as_an_addition_does(log: Log, chan
     assert log.keymap.find_pending("divtrata") is not None
 
 
-def test_an_earlier_beginning_waits_as_more_time_does(log: Log) -> None:
-    """One keyholder alone does not let in today whom two have let in for next month."""
-    later = person("divtrata", "rex1", extra={"from": NOW + 30 * DAY})
-    log.put(*later.entries())
-    added = LUIS.sign(Act.STATEMENT, log.next_body("divtrata", [LUIS, ROSA, DESK, later]))
+@pytest.mark.parametrize("earlier", [{"from": NOW + DAY}, {}], ids=["earlier", "at once"])
+def test_who_is_to_begin_later_begins_no_earlier_by_one_keyholder_alone(log: Log, earlier: dict[str, Any]) -> None:
+    rex = person("divtrata", "rex1")
+    log.put(*rex.entries())
+    coming = rex.listed(**{"from": NOW + 30 * DAY})
+    added = LUIS.sign(Act.STATEMENT, log.next_body("divtrata", [LUIS, ROSA, DESK, coming]))
     log.put(added, ROSA.sign(Act.APPROVE_STATEMENT, approval("divtrata", added)))
-    for begins in (NOW + 40 * DAY, NOW + 30 * DAY):
-        listed = later.listed(**{"from": begins})
-        log.put(LUIS.sign(Act.STATEMENT, log.next_body("divtrata", [LUIS, ROSA, DESK, listed])))
-        assert (log.keymap.find_pending("divtrata") is None) is (begins > NOW + 30 * DAY)
+    later = rex.listed(**{"from": NOW + 60 * DAY})
+    log.put(LUIS.sign(Act.STATEMENT, log.next_body("divtrata", [LUIS, ROSA, DESK, later])))
+    assert log.keymap.find_pending("divtrata") is None, "later takes away"
+    log.put(LUIS.sign(Act.STATEMENT, log.next_body("divtrata", [LUIS, ROSA, DESK, rex.listed(**earlier)])))
+    assert log.keymap.find_pending("divtrata") is not None
+
+
+def test_a_workstations_key_is_not_sealed_to_longer_by_one_keyholder_alone(log: Log) -> None:
+    """Its own person may say so (R-32 d); of two keyholders none for another's workstation."""
+    short = enc_listed("divtrata/1", "st1", until=NOW + 10 * DAY)
+    log.put(ROSA.sign(Act.STATEMENT, log.next_body("divtrata", [LUIS, ROSA, DESK], enc=[short])))
+    assert [one.valid_until for one in log.keymap.usable_enc("divtrata", NOW)] == [NOW + 10 * DAY]
+    body = log.next_body("divtrata", [LUIS, ROSA, DESK], enc=[enc_listed("divtrata/1", "st1")])
+    log.put(ROSA.sign(Act.STATEMENT, body))
+    assert log.keymap.find_pending("divtrata") is not None
+    log.put(LUIS.sign(Act.STATEMENT, body))
+    assert [one.valid_until for one in log.keymap.usable_enc("divtrata", NOW)] == [NOW + 45 * DAY]
 
 
 @pytest.mark.parametrize("drop_seal", [True, False])
@@ -423,6 +437,30 @@ def test_an_objection_voids_what_is_not_in_effect(log: Log, who: Someone) -> Non
     approve = ROSA.sign(Act.APPROVE_STATEMENT, approval("divtrata", statement))
     assert refusal(log, approve) == (ErrorCode.STATEMENT_OUT_OF_SEQUENCE, "not-pending")
     assert refusal(log, who.sign(Act.OBJECT, objection(statement)))[1] == "not-pending"
+
+
+def test_what_was_objected_to_waits_no_second_time(log: Log) -> None:
+    """Signed it is, and approved too late: whoever keeps the log could put both there again, with nobody to ask."""
+    noa = person("divtrata", "noa1")
+    log.put(*noa.entries())
+    statement = LUIS.sign(Act.STATEMENT, log.next_body("divtrata", [LUIS, ROSA, DESK, noa]))
+    again = LUIS.sign(Act.STATEMENT, log.next_body("divtrata", [LUIS, ROSA, DESK, noa]), iat=NOW + 60)
+    log.put(statement)
+    assert refusal(log, statement) == (ErrorCode.STATEMENT_OUT_OF_SEQUENCE, "repeated")
+    log.put(LUIS.sign(Act.OBJECT, objection(statement)))
+    assert refusal(log, statement) == (ErrorCode.STATEMENT_OUT_OF_SEQUENCE, "repeated")
+    log.put(again, ROSA.sign(Act.APPROVE_STATEMENT, approval("divtrata", again)))
+    assert log.keymap.find_credential(noa.id) is not None, "its signer may say it anew"
+
+
+def test_what_a_newer_proposal_replaced_does_not_replace_that(log: Log) -> None:
+    noa, gil = person("divtrata", "noa1"), person("divtrata", "gil1")
+    log.put(*noa.entries(), *gil.entries())
+    first = LUIS.sign(Act.STATEMENT, log.next_body("divtrata", [LUIS, ROSA, DESK, noa]))
+    second = LUIS.sign(Act.STATEMENT, log.next_body("divtrata", [LUIS, ROSA, DESK, gil]))
+    log.put(first, second)
+    assert refusal(log, first) == (ErrorCode.STATEMENT_OUT_OF_SEQUENCE, "repeated")
+    assert log.keymap.copy().find_pending("divtrata") == log.keymap.find_pending("divtrata")
 
 
 def test_strangers_services_and_the_exchange_cannot_object(log: Log) -> None:

@@ -473,6 +473,34 @@ def test_keys_of_another_enrolment_do_not_ride_along(unit: Office) -> None:
     unit.accept(LUIS.sign(Act.STATEMENT, body), second_desk.enrolment)
 
 
+def test_keys_that_wait_in_an_enrolment_come_with_no_statement_but_its_own(unit: Office) -> None:
+    """R-32 b: one in the place of another would take along, by that one's digits, whatever else stands on the log."""
+    first = joining(unit)
+    unit.accept(LUIS.sign(Act.STATEMENT, following(unit, first)), first.enrolment)
+    second_desk = joining(unit, LENA, ("lena-ws",))
+    body = following(unit, second_desk)
+    unit.accept(LUIS.sign(Act.STATEMENT, body), second_desk.enrolment)
+    noa = first.body["proposal"]["credentials"][0]
+    more = LUIS.sign(Act.STATEMENT, body | {"credentials": [*body["credentials"], noa]}, iat=NOW + 1)
+    assert refusal(unit, more, now=NOW + 1) == (ErrorCode.ACT_SCHEMA, "not-as-proposed")
+    assert unit.status(second_desk.invitation, second_desk.enrolment)["turn"] == "second_keyholder"
+
+
+@pytest.mark.parametrize("change", ["rights", "entry"])
+def test_nothing_else_comes_with_a_newcomer(unit: Office, change: str) -> None:
+    """Whoever approves it hears the newcomer's digits, in which nothing of it is."""
+    desk = joining(unit)
+    body = following(unit, desk)
+    rosa = next(one for one in body["credentials"] if one["id"] == ROSA.short)
+    if change == "rights":
+        longer = [one | {"until": one["until"] + DAY} if one is rosa else one for one in body["credentials"]]
+        body |= {"credentials": longer}
+    else:
+        body |= {"entry": body["entry"] | {"duty_phone": "+5173355555"}}
+    refused = refusal(unit, LUIS.sign(Act.STATEMENT, body), desk.enrolment)
+    assert refused == (ErrorCode.ACT_SCHEMA, "not-as-proposed")
+
+
 def test_a_recovery_is_not_dated_back(unit: Office) -> None:
     """R-32 e: the day to object is reckoned from it."""
     desk = Desk(unit, unit.invite(REGISTRAR, "divtrata", "police_unit"), [LENA], ("lena-ws",))

@@ -252,6 +252,18 @@ def _approval_vectors(log: Log) -> Iterator[Vector]:
         ROSA.sign(Act.APPROVE_STATEMENT, yes),
         [*added, ROSA.sign(Act.OBJECT, no)],
     )
+    once_more = [*added, ROSA.sign(Act.OBJECT, no)]
+    yield followed(log, "R-32", "statement: once more, after an objection", addition, before=once_more)
+    stolen = ROSA.sign(Act.REVOKE, {"kid": ROSA.access.kid, "reason": "lost", "at": NOW})
+    alone = LUIS.sign(Act.STATEMENT, log.next_body("divtrata", [LUIS, NOA]))
+    name = "statement: an addition where the other keyholder is revoked"
+    yield followed(log, "R-32", name, alone, before=[*NOA.entries(), stolen])
+    held = [enc_listed("divtrata/1", "st1"), enc_listed("divtrata/2", "st2")]
+    short = [held[0], held[1] | {"until": NOW + DAY}]
+    shorter = ROSA.sign(Act.STATEMENT, log.next_body("divtrata", [LUIS, ROSA], enc=short))
+    longer = log.next_body("divtrata", [LUIS, ROSA], enc=held) | {"seq": 3, "prev_statement": digest(shorter)}
+    name = "statement: another's key sealed to for longer, where there are two keyholders"
+    yield followed(log, "R-32", name, ROSA.sign(Act.STATEMENT, longer), before=[shorter])
 
 
 def _revocation_vectors(log: Log) -> Iterator[Vector]:

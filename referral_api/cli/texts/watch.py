@@ -54,8 +54,8 @@ WATCH: Final[Mapping[str, tuple[str, str]]] = {
         "It was signed with the keys of this workstation ({by}), and not on it: somebody else has them.",
     ),
     "keys.own_own_keys": (
-        "Cambia o quita las claves de este mismo puesto, y las nuevas no están aquí.",
-        "It changes or drops the keys of this very workstation, and the new ones are not here.",
+        "Quita claves, tiempo o derechos a este mismo puesto, o le da claves que no están aquí.",
+        "It takes keys, time or rights from this very workstation, or gives it keys that are not here.",
     ),
     "keys.own_colleague": ("Lo firmó otra persona de esta entidad.", "It was signed by somebody else of this party."),
     "keys.own_exchange": ("Son las claves del propio servidor.", "They are the exchange's own keys."),

@@ -148,8 +148,15 @@ def _state(tx: Transaction, keymap: KeyMap, act: RawAct, body: Statement, enrolm
     if body.entry.id != act.party and act.iat < now - SKEW_S:
         # The day to object runs from `iat` in the fold: one that lies back would shorten it.
         raise ReferralError(ErrorCode.CLOCK_SKEW, skew_s=act.iat - now)
+    party = keymap.find_party(body.entry.id)
+    known = () if party is None else (*party.body.credentials, *party.body.enc)
     if enrolment is None:
-        return _alone(tx, keymap, act, now)
+        effects = _try(keymap, (act.jws.raw,))
+        if party is None or not set(body.kids()) <= set(party.body.kids()):
+            # In the place of one that waits it would bring them in by the digits of that one's newcomer.
+            raise ReferralError(ErrorCode.ACT_SCHEMA, where="/body", reason="not-as-proposed")
+        _settle(tx, effects.keymap, now)
+        return effects
     waiting = _get_waiting(tx, keymap, act, body, enrolment, now)
     listed = {credential.id: credential for credential in body.credentials}
     listed_enc = {key.kid: key for key in body.enc}
@@ -159,10 +166,12 @@ def _state(tx: Transaction, keymap: KeyMap, act: RawAct, body: Statement, enrolm
     ):
         # The keyholder compared thirty digits over the proposal; a statement that says something else was not compared.
         raise ReferralError(ErrorCode.ACT_SCHEMA, where="/body/credentials", reason="not-as-proposed")
-    party = keymap.find_party(body.entry.id)
-    known = set() if party is None else set(party.body.kids())
-    if not set(body.kids()) <= {*known, *proposal.kids()}:
-        # Keys of another enrolment, on the log and in nobody's hands: who compares these digits has not seen them.
+    compared = [*known, *proposal.credentials, *proposal.enc]
+    if any(one not in compared for one in (*body.credentials, *body.enc)) or (
+        party is not None and body.entry != party.entry
+    ):
+        # Keys of another enrolment, on the log and in nobody's hands, or somebody's rights: who compares these digits
+        # has not seen them.
         raise ReferralError(ErrorCode.ACT_SCHEMA, where="/body", reason="not-as-proposed")
     effects = _try(keymap, (*waiting.leaves, act.jws.raw))
     _settle(tx, effects.keymap, now)

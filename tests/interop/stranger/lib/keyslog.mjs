@@ -10,7 +10,7 @@ export const ACT_MEMBERS = ['v', 'id', 'iss', 'party', 'aud', 'iat', 'act', 'ref
 
 export class KeyMap {
   constructor (pinnedRoot = null) {
-    Object.assign(this, { pinned: pinnedRoot, root: null, size: 0, time: 0, genesis: null, exchange: null, keys: new Map(), parties: new Map(), pending: new Map(), revoked: new Map(), gone: new Map(), history: new Map(), owner: new Map(), began: new Map(), past: [], after: null })
+    Object.assign(this, { pinned: pinnedRoot, root: null, size: 0, time: 0, genesis: null, exchange: null, keys: new Map(), parties: new Map(), pending: new Map(), revoked: new Map(), gone: new Map(), history: new Map(), owner: new Map(), began: new Map(), proposed: new Map(), past: [], after: null })
   }
 
   add (text) {
@@ -105,6 +105,8 @@ export class KeyMap {
     return { keys, require: keys.map(k => k.alg) }
   }
 
+  /** Whether somebody is in time, and none of the keys revoked: who cannot sign is waited for by nobody. */
+  #able (party, c, time) { return this.#inTime(party, c, time) && !keysOf(c).some(k => this.revoked.has(k)) }
   #inTime (party, c, time) { return this.began.get(`${party}.${c.id}`) - 60 <= time && time < c.until }
 
   credential (id) {
@@ -215,6 +217,7 @@ export class KeyMap {
     need(p.party !== 'exchange' && role !== 'exchange', 'not-permitted', 'party')
     need(role !== 'registrar' || ![...this.parties.values()].some(q => q.body.entry.role === role), 'statement-out-of-sequence', 'party-taken')
     need(p.body.prev_statement === null, 'statement-out-of-sequence', 'sequence')
+    this.#once(p.party, j.digest)
     need(p.body.entry.id === p.party, 'act-schema', 'party')
     this.#content(p.body, null)
     const me = p.body.credentials.find(c => `${p.party}.${c.id}` === p.iss)
@@ -222,7 +225,7 @@ export class KeyMap {
     need(time < me.until, 'key-not-valid', 'ended')
     const keys = me.seal.map(k => this.keys.get(k).jwk)
     verifyJws(text, 'referral-act+jws', keys, me.require ?? keys.map(k => k.alg), 'act-signature-invalid')
-    this.pending.set(p.party, { p, party: p.party, kind: role === 'registrar' ? 'exchange' : 'registrar', digest: j.digest, index: this.size, time })
+    this.#wait(p.party, { p, party: p.party, kind: role === 'registrar' ? 'exchange' : 'registrar', digest: j.digest, index: this.size, time })
   }
 
   #later (p, j, { me, registrar }, time) {
@@ -230,13 +233,22 @@ export class KeyMap {
     const party = registrar ? b.entry.id : p.party
     const before = this.parties.get(party)
     need(before && b.seq === before.body.seq + 1 && b.prev_statement === before.digest, 'statement-out-of-sequence', 'sequence')
+    this.#once(party, j.digest)
     need(b.entry.id === party, 'act-schema', 'party')
     const w = { p, party, digest: j.digest, index: this.size, time }
     w.kind = this.#waitsFor(p, me, before.body, this.#content(b, before.body), time)
     if (w.kind === null) return this.#effect(w, this.size, time)
     need(w.kind === 'recovery' || this.pending.get(party)?.kind !== 'recovery', 'statement-out-of-sequence', 'recovery')
-    this.pending.set(party, w)
+    this.#wait(party, w)
   }
+
+  #wait (party, w) {
+    this.pending.set(party, w)
+    this.proposed.set(party, [...this.proposed.get(party) ?? [], w.digest])
+  }
+
+  /** What waited once is refused when it comes again, whatever became of it. */
+  #once (party, digest) { need(!this.proposed.get(party)?.includes(digest), 'statement-out-of-sequence', 'repeated') }
 
   /** Whose approval a later statement waits for; null: it takes effect at once (R-32 b, d, e). */
   #waitsFor (p, me, before, keeper, time) {
@@ -250,14 +262,14 @@ export class KeyMap {
     need(me.keyholder || renewal, 'not-permitted', 'keyholder')
     const ever = [...this.began.keys()].filter(c => c.split('.')[0] === p.party).length
     if (b.entry.role === 'registrar' && adds(before, b) && 1 < this.genesis.registrars_required && this.genesis.registrars_required <= ever) return this.#registrars(time) ? 'registrar' : 'exchange'
-    const holders = before.credentials.filter(c => c.keyholder && this.#inTime(p.party, c, time))
+    const holders = before.credentials.filter(c => c.keyholder && this.#able(p.party, c, time))
     return !me.keyholder || (adds(before, b) && holders.length >= 2) ? 'keyholder' : null
   }
 
   /** Whether the registrar party has as many persons, in their time, as the genesis act demands. */
   #registrars (time) {
     const [party, r] = [...this.parties].find(([, q]) => q.body.entry.role === 'registrar') ?? refuse('not-permitted', 'registrars')
-    return r.body.credentials.filter(c => c.kind === 'person' && this.#inTime(party, c, time)).length >= this.genesis.registrars_required
+    return r.body.credentials.filter(c => c.kind === 'person' && this.#able(party, c, time)).length >= this.genesis.registrars_required
   }
 
   #approve (p, { exchange, me, registrar }, time) {
@@ -273,6 +285,7 @@ export class KeyMap {
   #effect (w, index, time) {
     const { party } = w; const before = this.parties.get(party)
     this.pending.delete(party)
+    this.proposed.delete(party)
     for (const c of before?.body.credentials ?? []) {
       const n = w.p.body.credentials.find(x => x.id === c.id)
       if (!n) this.gone.set(`${party}.${c.id}`, index)

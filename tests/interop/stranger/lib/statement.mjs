@@ -8,12 +8,12 @@ const byKid = (list, kid) => list.find(x => x.kid === kid)
 
 /** R-32 b: whether it adds credentials, keys or rights. */
 export function adds (before, body) {
-  const rights = (o, c) => (c.keyholder && !o.keyholder) || c.until > o.until || (o.from && c.from && c.from < o.from) ||
+  const rights = (o, c) => (c.keyholder && !o.keyholder) || c.until > o.until || (o.from && (c.from ?? 0) < o.from) ||
     (c.require ? !o.require || !within(o.require, c.require) : !within(o.seal, c.seal))
   return body.credentials.some(c => {
     const o = byId(before.credentials, c.id)
     return !o || !within(keysOf(c), keysOf(o)) || rights(o, c)
-  }) || body.enc.some(e => !byKid(before.enc, e.kid))
+  }) || body.enc.some(e => !(e.until <= byKid(before.enc, e.kid)?.until))
 }
 
 /**
