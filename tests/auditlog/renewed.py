@@ -20,7 +20,7 @@ CLERK = pw.person(UNIT, "cl1aaa")
 RENEWED = replace(CLERK, generation=2)
 HEIR = pw.person(UNIT, "he1aaa", keyholder=True)
 DESK = pw.enc_listed("clerk/1", "st5")
-NEWER = pw.enc_listed("clerk/2", "st5", **{"from": pw.NOW + 1})
+NEWER = pw.enc_listed("clerk/2", "st5") | {"from": pw.NOW + 1}
 
 
 class Story:
@@ -47,18 +47,18 @@ class Story:
         self.log.put(pw.enc_entry(UNIT, "clerk/2", CLERK.seals))
         self.log.put(CLERK.sign(Act.STATEMENT, self.body([OFFICER, CLERK], DESK, NEWER)))
         self.log.put(*RENEWED.entries())
-        for verdict in (Act.OBJECT, Act.APPROVE_STATEMENT):
-            proposed = CLERK.sign(Act.STATEMENT, self.body([OFFICER, RENEWED], DESK, NEWER), iat=pw.NOW)
+        for later, verdict in enumerate((Act.OBJECT, Act.APPROVE_STATEMENT)):
+            proposed = CLERK.sign(Act.STATEMENT, self.body([OFFICER, RENEWED], DESK, NEWER), iat=pw.NOW + later)
             self.log.put(proposed)
             said = {"statement": pw.digest(proposed), "reason": "not_authorised"}
             self.log.put(OFFICER.sign(verdict, said if verdict is Act.OBJECT else pw.approval(UNIT, proposed)))
 
-    def recovery(self, *, heir: Any = HEIR) -> None:
+    def recovery(self) -> None:
         """The registrar gives the unit another keyholder a day later; she signs next."""
         self.log.put(*HEIR.entries())
-        body = self.body([RENEWED, heir], DESK, NEWER)
+        body = self.body([RENEWED, HEIR], DESK, NEWER)
         statement = REGISTRAR.sign(Act.STATEMENT, body, iat=pw.NOW)
-        late = pw.NOW + pw.DAY
+        late = self.log.keymap.clock + pw.DAY
         self.log.put(statement, REGISTRAR.sign(Act.APPROVE_STATEMENT, pw.approval(UNIT, statement), iat=late))
         self.log.put(HEIR.sign(Act.STATEMENT, self.body([RENEWED, HEIR], NEWER), iat=late))
 

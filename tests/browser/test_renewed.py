@@ -8,9 +8,10 @@ from referral_api.auditlog.report import Verdict
 from referral_api.domain.words import Act
 from referral_api.formats.strict_json import b64u
 from tests.auditlog.packs import told
-from tests.auditlog.renewed import DESK, HEIR, NEWER, OFFICER, REGISTRAR, RENEWED, UNIT, Story
+from tests.auditlog.renewed import DESK, HEIR, NEWER, RENEWED, UNIT, Story
 from tests.auditlog.test_pack import verified
 from tests.browser.conftest import Verifier
+from tests.client.world import OFFICER, REGISTRAR
 from tests.formats import parties_world as pw
 
 ROOT = b64u(told().root)
