@@ -185,8 +185,11 @@ def recovers(statement: Statement, before: Statement) -> bool:
 
 
 def _begins_earlier(new: CredentialEntry, was: CredentialEntry) -> bool:
-    # Without a `from` it begins with a statement's effect: sooner than what is still to come.
-    return was.from_at is not None and (new.from_at is None or new.from_at < was.from_at)
+    # Where none is stated it is as it was, and what that was no statement says: only of two that are stated is it certain
+    # that the new one takes time away.
+    if new.from_at == was.from_at:
+        return False
+    return new.from_at is None or was.from_at is None or new.from_at < was.from_at
 
 
 def _drops_signature(new: CredentialEntry, was: CredentialEntry) -> bool:

@@ -397,7 +397,8 @@ def adds(body: dict[str, Any], was: dict[str, Any]) -> bool:
             return True
         if one.get("keyholder") and not before.get("keyholder"):
             return True
-        if one.get("from", 0) < before.get("from", 0):
+        begins, began = one.get("from"), before.get("from")
+        if begins != began and (begins is None or began is None or begins < began):
             return True
         # Fewer signatures needed than before.
         if "require" not in one and not set(before["seal"]) <= set(one["seal"]):

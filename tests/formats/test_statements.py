@@ -325,6 +325,13 @@ def test_who_is_to_begin_later_begins_no_earlier_by_one_keyholder_alone(log: Log
     assert log.keymap.find_pending("divtrata") is not None
 
 
+def test_a_beginning_that_was_not_stated_is_stated_by_two(log: Log) -> None:
+    """It may be an earlier one than that of the statement by which somebody came."""
+    rosa = ROSA.listed(**{"from": NOW - 30 * DAY})
+    log.put(LUIS.sign(Act.STATEMENT, log.next_body("divtrata", [LUIS, rosa, DESK])))
+    assert log.keymap.find_pending("divtrata") is not None
+
+
 def test_a_workstations_key_is_not_sealed_to_longer_by_one_keyholder_alone(log: Log) -> None:
     """Its own person may say so (R-32 d); of two keyholders none for another's workstation."""
     short = enc_listed("divtrata/1", "st1", until=NOW + 10 * DAY)

@@ -6,9 +6,11 @@ const within = (some, all) => some.every(x => all.includes(x))
 const byId = (list, id) => list.find(x => x.id === id)
 const byKid = (list, kid) => list.find(x => x.kid === kid)
 
+const begins = (o, c) => c.from !== o.from && !(c.from > o.from)
+
 /** R-32 b: whether it adds credentials, keys or rights. */
 export function adds (before, body) {
-  const rights = (o, c) => (c.keyholder && !o.keyholder) || c.until > o.until || (o.from && (c.from ?? 0) < o.from) ||
+  const rights = (o, c) => (c.keyholder && !o.keyholder) || c.until > o.until || begins(o, c) ||
     (c.require ? !o.require || !within(o.require, c.require) : !within(o.seal, c.seal))
   return body.credentials.some(c => {
     const o = byId(before.credentials, c.id)
