@@ -125,6 +125,20 @@ def sqlite_world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Wor
 
 
 @pytest.fixture
+def story_world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    """A served exchange of this test's own: on SQLite, and where the test says `on_both_engines` on each.
+
+    For stories of what people and clients do with their keys. To the exchange they are few kinds of directory acts, of
+    which one or two each say so; the others differ only on the clients' side, and the whole suite has its time limit.
+    """
+    with _serving(request, getattr(request, "param", "sqlite"), tmp_path / "world") as world:
+        yield world
+
+
+on_both_engines = pytest.mark.parametrize("story_world", ENGINES, indirect=True)
+
+
+@pytest.fixture
 def postgres_world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
     """A served exchange of this test's own, on PostgreSQL: for what only that engine does."""
     with _serving(request, "postgresql", tmp_path / "world") as world:

@@ -1,6 +1,7 @@
 """Further processes of a world's exchange, over the same PostgreSQL: real ones, which can be killed.
 
-Run as a program it is such a process: it reads its settings from standard input, serves, and prints its port.
+Run as a program it is such a process: it reads its settings from standard input, serves, and prints its port. Its clock
+is the machine's, or ahead of it by the seconds that a file says at the time (`set_ahead`).
 
 Must never: share anything with the test's own process but the database and the folders of the settings.
 """
@@ -11,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,10 +41,17 @@ class Process:
         self.child.wait()
 
 
+def set_ahead(ahead: Path, seconds: float) -> None:
+    """Let the processes whose clock this file moves be so far ahead of the machine's."""
+    draft = ahead.with_name(ahead.name + ".new")
+    draft.write_text(str(seconds))
+    draft.replace(ahead)
+
+
 @contextmanager
-def serving(settings: Settings, log: Path) -> Iterator[Process]:
-    """A process that serves for the length of the block; its log lines go to `log`."""
-    command = [sys.executable, "-m", "tests.processes"]
+def serving(settings: Settings, log: Path, ahead: Path | None = None) -> Iterator[Process]:
+    """A process that serves for the length of the block; its log lines go to `log`, `ahead` moves its clock."""
+    command = [sys.executable, "-m", "tests.processes", *([] if ahead is None else [str(ahead)])]
     with (
         log.open("w") as lines,
         subprocess.Popen(
@@ -75,7 +84,15 @@ def serving(settings: Settings, log: Path) -> Iterator[Process]:
 def main() -> None:
     """Serve as `serve` does, on a port of the kernel's choice."""
     settings = Settings.model_validate_json(sys.stdin.read())
-    runtime = app.open_runtime(settings)
+    if len(sys.argv) == 1:
+        runtime = app.open_runtime(settings)
+    else:
+        ahead = Path(sys.argv[1])
+
+        def clock() -> float:
+            return time.time() + float(ahead.read_text())
+
+        runtime = app.open_runtime(settings, clock=clock, runs_on=clock)
     with socket.create_server(("127.0.0.1", 0), backlog=256) as listener:
         server = app.http_server(app.create_app(runtime), settings)
         print(listener.getsockname()[1], flush=True)

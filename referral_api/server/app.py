@@ -314,7 +314,8 @@ def create_app(runtime: Runtime) -> Edge:
             await asyncio.to_thread(opening.log_spools, runtime.writer, settings.data_dir)
             with suppress(ReferralError):  # It serves ciphertext even so, and says so at /readyz.
                 await site.run(Configured(exchange, __version__, canonical(site.configuration), settings.shared))
-        tasks = upkeep.begin(site, loop, settings.keys_dir, beside_others=runtime.notices is not None)
+        beside_others, signers = runtime.notices is not None, runtime.log_signers
+        tasks = upkeep.begin(site, loop, settings.keys_dir, signers, beside_others=beside_others)
         # A closed exchange cannot keep what they would answer, and has nothing new to show.
         if runtime.witnessing is not None and runtime.writer.closed is None:
             runtime.witnessing.start(lambda: upkeep.hop_to(loop, partial(site.quorums.wake, [ANY_LOG])))

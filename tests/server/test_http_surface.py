@@ -179,7 +179,14 @@ def test_health_and_version_are_told_to_anybody(http: httpx2.Client) -> None:
     assert http.get("/version").json() == {"version": __version__, "environment": "sandbox"}
     ready = http.get("/readyz")
     assert ready.status_code == 200
-    assert ready.json()["checks"] == {"database": True, "lane": True, "signer": True, "writer": True, "writes": True}
+    assert ready.json()["checks"] == {
+        "database": True,
+        "lane": True,
+        "signer": True,
+        "writer": True,
+        "writes": True,
+        "keys": True,
+    }
 
 
 def test_without_its_writer_an_exchange_is_not_ready_and_takes_nothing(world: World) -> None:
@@ -188,7 +195,14 @@ def test_without_its_writer_an_exchange_is_not_ready_and_takes_nothing(world: Wo
     ready = httpx2.get(f"{world.server.url}/readyz")
     assert ready.status_code == 503
     assert ready.json()["status"] == "not-ready"
-    assert ready.json()["checks"] == {"database": True, "lane": True, "signer": True, "writer": False, "writes": True}
+    assert ready.json()["checks"] == {
+        "database": True,
+        "lane": True,
+        "signer": True,
+        "writer": False,
+        "writes": True,
+        "keys": True,
+    }
     answer = world.caller("operator").call("GET", f"/v1/referrals/{EXAMPLES['ref']}")
     assert (answer.status, answer.code) == (503, "unavailable")
 
@@ -211,6 +225,7 @@ def test_without_its_database_an_exchange_is_not_ready_and_refuses_calls(
             "signer": True,
             "writer": True,
             "writes": True,
+            "keys": True,
         }
         answer = caller.call("GET", "/v1/inbox")
         # The memory of proofs cannot answer either, so that the call is refused and not waved through.

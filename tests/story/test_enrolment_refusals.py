@@ -28,7 +28,7 @@ NO_UUID = "00000000-0000-4000-8000-000000000000"
 
 @pytest.fixture
 def world(sqlite_world: World) -> World:
-    """Both engines live through tests/story/test_enrolment.py and tests/server/test_directory.py."""
+    """For what a command prints; what the exchange refuses is on both engines (`enrolling`)."""
     return sqlite_world
 
 

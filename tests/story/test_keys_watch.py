@@ -36,7 +36,7 @@ EVERYBODY = ("registrar", "second_registrar", "operator", "national", "officer",
 
 @pytest.fixture
 def world(sqlite_world: World) -> World:
-    """Both engines live through tests/story/test_enrolment.py and tests/server/test_directory.py."""
+    """On SQLite alone: the exchange takes nothing here that test_renewal.py has not on both engines."""
     return sqlite_world
 
 

@@ -23,6 +23,7 @@ from referral_api.formats.directory_bodies import CredentialEntry
 from referral_api.formats.enrolment import Completion, parse_invitation
 from referral_api.formats.key_entry import build_key_entry
 from tests.auditlog.refusals import refused
+from tests.conftest import on_both_engines
 from tests.wire import Wire
 from tests.world import ENTRIES, PASSPHRASE, UNIT, World
 
@@ -32,9 +33,9 @@ PERSON = CredentialKind.PERSON
 
 
 @pytest.fixture
-def world(sqlite_world: World) -> World:
-    """Both engines live through tests/story/test_enrolment.py and tests/server/test_directory.py."""
-    return sqlite_world
+def world(story_world: World) -> World:
+    """On both engines: one renewal and one recovery."""
+    return story_world
 
 
 def own_kids(client: Client) -> set[Kid]:
@@ -97,6 +98,7 @@ def test_a_workstations_key_is_renewed_every_month_by_its_own_person(world: Worl
     world.acknowledge(who, ref)
 
 
+@on_both_engines
 def test_what_was_sealed_to_the_older_key_still_opens(world: World) -> None:
     later(world, 30)
     ref = str(world.submit().outgoing.ref)
@@ -508,6 +510,7 @@ def recovering(world: World, opened: list[Client]) -> tuple[Client, Joined]:
     return client, joined
 
 
+@on_both_engines
 def test_two_registrar_persons_give_a_unit_back_its_keyholder_a_day_later(world: World, opened: list[Client]) -> None:
     """R-32 e, R-35: the runbook “a unit has lost its keys”."""
     heir, joined = recovering(world, opened)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -21,11 +20,12 @@ from referral_api.formats.contents import BundleBody, ForwardBody, ForwardReason
 from referral_api.formats.receipt import parse_receipt
 from referral_api.formats.strict_json import sha256_b64u
 from tests.auditlog.refusals import refused
+from tests.conftest import on_both_engines
 from tests.lying_witness import LyingWitness
 from tests.signing import sign
+from tests.story.newcomers import Unit
 from tests.story.test_talking import pass_on
 from tests.story.test_witnesses import eventually, is_witnessed, line, silence
-from tests.story.test_workstations import Unit
 from tests.wire import Answer
 from tests.world import CANARY, HOTLINE, NATIONAL, OTHER_UNIT, REFERRAL, UNIT, World
 
@@ -33,17 +33,9 @@ DIGEST = sha256_b64u(b"")
 
 
 @pytest.fixture
-def world(sqlite_world: World) -> World:
-    """Both engines live through tests/story/test_enrolment.py and tests/server/test_directory.py."""
-    return sqlite_world
-
-
-@pytest.fixture
-def unit(world: World) -> Iterator[Unit]:
-    made = Unit(world)
-    yield made
-    for client in made.opened:
-        client.close()
+def world(story_world: World) -> World:
+    """On both engines: what the exchange takes and refuses of it."""
+    return story_world
 
 
 @dataclass(frozen=True)
@@ -94,6 +86,7 @@ def sent(world: World) -> str:
     return str(world.submit().outgoing.ref)
 
 
+@on_both_engines
 def test_the_exchange_takes_it_for_the_unit_s_own_keys_and_bundle_only(world: World) -> None:
     """R-28: else a unit could hand on what it got, past the hotline, as if it were for its own workstations."""
     ref = sent(world)
@@ -249,4 +242,5 @@ def test_a_workstation_that_no_quorum_has_seen_waits(witnessed_world: World, thr
     report = world.officer.identity.rewrap()
     assert ([one.outcome for one in report.done], report.complete) == ([Outcome.WRAPPED], True)
     assert CANARY in night.open(ref).body.situation.summary
+    made.close()
     night.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -28,13 +29,19 @@ pytestmark = pytest.mark.postgres
 
 
 class Host:
-    """One host: folders of its own, the same keys and database, and a server process while it runs."""
+    """One host: folders of its own, the same keys and database, and a server process while it runs.
 
-    def __init__(self, world: World, name: str, *, several: bool = True) -> None:
+    With `ahead`, a file that moves its clock, it is a machine altogether: its keys are a copy of its own.
+    """
+
+    def __init__(self, world: World, name: str, *, several: bool = True, ahead: Path | None = None) -> None:
         folder = world.folder / name
         own = {"data_dir": folder / "data", "signer_dir": folder / "signer", "several_hosts": several}
         for path in (own["data_dir"], own["signer_dir"]):
             Path(str(path)).mkdir(parents=True)
+        if ahead is not None:
+            own["keys_dir"] = shutil.copytree(world.settings.keys_dir, folder / "keys")
+        self._ahead = ahead
         self.world = world
         self.settings = Settings.model_validate(world.settings.model_dump() | own)
         self.log = world.folder / f"{name}.log"
@@ -55,7 +62,7 @@ class Host:
 
     def start(self) -> None:
         """Start its server."""
-        self.process = self._stack.enter_context(serving(self.settings, self.log))
+        self.process = self._stack.enter_context(serving(self.settings, self.log, self._ahead))
 
     def stop(self) -> None:
         """End it as an operator would."""
@@ -89,9 +96,15 @@ class Host:
 @pytest.fixture
 def hosts(postgres_world: World) -> Iterator[tuple[Host, Host]]:
     """The first host has the signer's states; both run."""
-    world = postgres_world
+    with both(postgres_world) as pair:
+        yield pair
+
+
+@contextmanager
+def both(world: World, ahead: Path | None = None) -> Iterator[tuple[Host, Host]]:
+    """Two hosts in the place of the world's server, of which the first has the signer's states."""
     world.server.stop()
-    first, second = Host(world, "first"), Host(world, "second")
+    first, second = Host(world, "first", ahead=ahead), Host(world, "second", ahead=ahead)
     for path in world.settings.signer_dir.glob("*.signer"):
         path.rename(first.settings.signer_dir / path.name)
     try:
@@ -107,6 +120,8 @@ def hosts(postgres_world: World) -> Iterator[tuple[Host, Host]]:
         signing = next(host for host in (second, first) if holder.encode() in host.states.get("keys.signer", b""))
         for name, raw in signing.states.items():
             (world.settings.signer_dir / name).write_bytes(raw)
+        own_keys = {"keys_dir": signing.settings.keys_dir}
+        world.settings = world.server.settings = world.settings.model_copy(update=own_keys)
         # What the second host committed last is signed by the next start of the one that signs.
         world.server.start()
         world.server.stop()

@@ -22,7 +22,9 @@ from referral_api.formats.receipt import parse_receipt
 from referral_api.formats.strict_json import unb64u
 from referral_api.server.service.rekeying import Asked, spent
 from referral_api.server.storage.keyfiles import USES, create_next, delete_key, load_signers
+from tests.faults.submissions import parcel
 from tests.story.test_erasure import audited, erase
+from tests.story.test_rolled_back import put
 from tests.world import World
 from tests.world_check import Rows
 
@@ -207,6 +209,29 @@ def test_a_log_key_that_has_ended_signs_nothing_new(world: World) -> None:
         world.operator.verify_receipt(entry.outgoing.jws, entry.receipt, lie)
     assert (caught.value.code, caught.value.facts["reason"]) == (ErrorCode.SIGNATURE_INVALID, "ended")
     offline(world.operator, entry)
+
+
+def test_a_log_whose_next_key_is_not_here_is_signed_by_nobody_when_the_old_one_has_ended(sqlite_world: World) -> None:
+    world = sqlite_world
+    kid, _, ends = rotate(world, KeyUse.LOG)
+    (file,) = world.settings.keys_dir.glob(f"log.{kid}.pem")
+    kept = file.rename(world.folder / "elsewhere")
+    world.restart()
+    go_to(world, ends)
+    one = parcel(world)
+    pending = put(world.caller("operator"), one)
+    assert (pending.status, pending.code) == (503, "checkpoint-pending")
+
+    def ready() -> tuple[int, bool, list[str]]:
+        answer = world.caller("operator").call("GET", "/readyz", signed=False)
+        return answer.status, answer.json["checks"]["signer"], [one["status"] for one in answer.json["keys_missing"]]
+
+    eventually(lambda: ready() == (503, False, ["none-signs"]))
+    assert put(world.caller("operator"), one).code == "checkpoint-pending"
+    kept.rename(file)
+    eventually(lambda: put(world.caller("operator"), one).status == 200)
+    eventually(lambda: ready() == (200, True, []))
+    world.submit()
 
 
 def test_all_keys_change_at_once_and_the_old_ones_are_deleted(world: World) -> None:

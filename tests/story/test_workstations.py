@@ -5,72 +5,27 @@ Two officers, two workstations; a third joins at night and has yesterday's emerg
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 import httpx2
 import pytest
 
-from referral_api.client import sdk
-from referral_api.client.compartment import InsecureKdfForTests
-from referral_api.client.enrolment import Joined, Joining
 from referral_api.client.outbox import Progress
 from referral_api.client.rewrapping import Outcome
 from referral_api.client.sdk import Client
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.words import Act, CredentialKind, Digest, State
-from referral_api.formats.enrolment import parse_invitation
+from referral_api.domain.words import Act, Digest, State
 from tests.auditlog.refusals import refused
-from tests.wire import Answer, Wire
-from tests.world import CANARY, ENTRIES, NATIONAL, PASSPHRASE, UNIT, World, composition
+from tests.conftest import on_both_engines
+from tests.story.newcomers import Unit
+from tests.wire import Answer
+from tests.world import CANARY, NATIONAL, UNIT, World, composition
 
 DAY_S = 24 * 3600
 
 
-class Unit:
-    """Newcomers of the unit, on machines of their own."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.opened: list[Client] = []
-
-    def join(self, name: str, *, by: str = "officer", party: str = UNIT, **more: Any) -> tuple[Joined, Client]:
-        """Invited, enrolled and approved by a keyholder; the second keyholder, where there is one, comes later."""
-        world = self.world
-        keyholder = world.client(by)
-        keyholder.sync_keys()
-        invitation = parse_invitation(world.after(keyholder.invite(ENTRIES[party], [CredentialKind.PERSON])))
-        what = Joining(
-            invitation, PASSPHRASE, kdf=InsecureKdfForTests(), server=world.server.url, **{"station": name} | more
-        )
-        folder = world.folder / "profiles" / name
-        joined = world.after(sdk.join(folder, what, transport=Wire(world.tape), clock=world.clock))
-        (applicant,) = [one for one in keyholder.applicants() if one.code == joined.code]
-        world.after(keyholder.approve(applicant, joined.code))
-        client = Client.person(
-            folder, PASSPHRASE, server=world.server.url, transport=Wire(world.tape), clock=world.clock
-        )
-        self.opened.append(client)
-        return joined, client
-
-    def stations(self, client: Client) -> set[str | None]:
-        """Whom a sender seals to now."""
-        client.sync_keys()
-        return {one.station for one in client.session.sealing_keymap.sealable(UNIT, client.session.now())}
-
-
 @pytest.fixture
-def world(sqlite_world: World) -> World:
-    """Both engines live through tests/story/test_enrolment.py and tests/server/test_directory.py."""
-    return sqlite_world
-
-
-@pytest.fixture
-def unit(world: World) -> Iterator[Unit]:
-    made = Unit(world)
-    yield made
-    for client in made.opened:
-        client.close()
+def world(story_world: World) -> World:
+    """On both engines: a workstation that is added and sealed to again, and one that is removed."""
+    return story_world
 
 
 def cut_off(_: Answer) -> Answer:
@@ -82,6 +37,7 @@ def short(client: Client) -> str:
     return str(client.profile.person).partition(".")[2]
 
 
+@on_both_engines
 def test_a_workstation_that_joins_at_night_opens_yesterday_s_emergency(world: World, unit: Unit) -> None:
     """R-28: sealed again by whoever could open it, proved by the hotline's own signature, acknowledged as any other."""
     ref = str(world.submit().outgoing.ref)
@@ -163,6 +119,7 @@ def test_what_cannot_be_sent_waits_in_the_outbox_and_is_not_made_twice(world: Wo
     assert CANARY in world.after(night.open(ref)).body.situation.summary
 
 
+@on_both_engines
 def test_an_officer_leaves_and_the_workstation_with_the_officer(world: World, unit: Unit) -> None:
     """R-32 b: one keyholder suffices, it acts at once, and senders seal to the workstation no more."""
     ref = str(world.submit().outgoing.ref)

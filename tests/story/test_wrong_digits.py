@@ -25,7 +25,7 @@ WRONG = " ".join(["00000"] * 6)
 
 @pytest.fixture
 def world(sqlite_world: World) -> World:
-    """Both engines live through tests/story/test_enrolment.py and tests/server/test_directory.py."""
+    """On SQLite alone: the objection is on both engines in tests/server/test_objections.py."""
     return sqlite_world
 
 

@@ -87,12 +87,12 @@ _HOUSE: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "doctor.host.keys.do": ("Siga docs/runbooks.md, «{reason}».", "Follow docs/runbooks.md, “{reason}”."),
     "doctor.host.keys-differ": (
-        "CLAVES QUE EL REGISTRO NO CONOCE: {uses}.",
-        "KEYS THAT THE LOG DOES NOT KNOW: {uses}.",
+        "AQUÍ FALTAN CLAVES QUE EL REGISTRO NOMBRA: {uses}.",
+        "KEYS THAT THE LOG NAMES ARE NOT HERE: {uses}.",
     ),
     "doctor.host.keys-differ.do": (
-        "Ponga las claves de este servidor; con otras nadie le cree.",
-        "Put this exchange's keys back; with others nobody believes it.",
+        "Traiga los archivos del servidor que los hizo (referral admin keys show); con otras claves nadie le cree.",
+        "Bring the files from the host that made them (referral admin keys show); with other keys nobody believes it.",
     ),
     "doctor.host.spools": (
         "Lecturas sin registrar: {count} archivos ({size_bytes} bytes, desde hace {oldest}).",

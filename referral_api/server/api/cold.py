@@ -17,6 +17,7 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.words import KeyUse
 from referral_api.server.api.call import Reply, make_call
 from referral_api.server.api.docs_page import add_docs_page
 from referral_api.server.api.documents import document_of, finish
@@ -99,7 +100,8 @@ def _add_health(app: FastAPI, site: Site | None, version: str) -> None:
         """Ready: database, writer and signer answer, writes are open. 503 says which not, and why (`closed`).
 
         `signs` is `elsewhere` at a host that waits for another's signatures; `signer` is then whether that one answers.
-        Witnesses that are late, away or against us are told too; business does not wait for them (design §9).
+        Witnesses that are late, away or against us are told too; business does not wait for them (design §9). So are
+        keys of the exchange that this host was not given: `keys` is false once one of them leaves nothing to sign with.
         """
         checks = await _checks(site)
         response.status_code = 200 if all(checks.values()) else 503
@@ -109,6 +111,7 @@ def _add_health(app: FastAPI, site: Site | None, version: str) -> None:
             "closed": site.writer.closed if site else None,
             "signs": "here" if site is None or site.elsewhere is None else "elsewhere",
             "witnesses": _witnesses(site),
+            "keys_missing": _keys_missing(site),
         }
 
     @app.get("/version", operation_id="get_version", summary="Version and environment", tags=["operator"])
@@ -122,6 +125,18 @@ def _witnesses(site: Site | None) -> str | dict[str, Any]:
     if site is None or site.witnessing is None:
         return "none"
     return {"late": site.witnessing.late, "standing": site.witnessing.standing()}
+
+
+def _keys_missing(site: Site | None) -> list[dict[str, str]]:
+    """The exchange's own keys that are not on this host, though they count or will (R-37)."""
+    missing = () if site is None else site.exchange.keyring.missing
+    return [{"use": one.use.value, "kid": one.kid, "status": one.status} for one in missing]
+
+
+def _can_sign(site: Site) -> bool:
+    """Whether there is a key for all that this host signs: where another signs the logs, it needs no log key."""
+    without = {one.use for one in site.exchange.keyring.missing if one.status == "none-signs"}
+    return not (without - {KeyUse.LOG} if site.elsewhere is not None else without)
 
 
 async def _checks(site: Site | None) -> dict[str, bool]:
@@ -144,6 +159,7 @@ async def _checks(site: Site | None) -> dict[str, bool]:
         "lane": site.lane.alive,
         "signer": site.writer.signing,
         "writes": site.writer.closed is None,
+        "keys": _can_sign(site),
     }
 
 

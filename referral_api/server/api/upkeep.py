@@ -16,8 +16,9 @@ from referral_api.domain.errors import ReferralError
 from referral_api.server.api.site import Site
 from referral_api.server.service.exchange import Exchange
 from referral_api.server.service.limits import SHARE_S
-from referral_api.server.service.rekeying import LOOKED_FOR_EVERY_S, take_asked
+from referral_api.server.service.rekeying import LOOKED_FOR_EVERY_S, sign_again, take_asked
 from referral_api.server.service.waiters import turn
+from referral_api.server.storage.signer import LogSigners
 
 if TYPE_CHECKING:
     from referral_api.server.storage.notices import Notice
@@ -26,13 +27,13 @@ POLLS_SAVED_EVERY_S = 30
 
 
 def begin(
-    site: Site, loop: asyncio.AbstractEventLoop, keys_dir: Path, *, beside_others: bool
+    site: Site, loop: asyncio.AbstractEventLoop, keys_dir: Path, signers: LogSigners, *, beside_others: bool
 ) -> Sequence[asyncio.Task[None]]:
     """Begin what goes on until `end`; with `beside_others` also what several processes over one database need."""
     work = [
         turn(site.waiters, partial(keep, site)),
         turn(site.quorums, lambda _second: None),
-        keep_keys(site, keys_dir),
+        keep_keys(site, keys_dir, signers),
     ]
     if beside_others:
         work += [keep_directory(site), share_limits(site)]
@@ -73,13 +74,20 @@ async def share_limits(site: Site) -> None:
             await site.work(site.tokens.limits.share)
 
 
-async def keep_keys(site: Site, keys_dir: Path) -> None:
-    """Now and then: look whether the exchange's next key is asked for, and put it on the keys log (R-37)."""
+async def keep_keys(site: Site, keys_dir: Path, signers: LogSigners) -> None:
+    """Now and then: look which keys are missing here, and whether a next one is asked for, and put that on the keys log
+    (R-37); where this host signs, see that a log which does not grow is signed by the key that is in use.
+    """
+    settled: Sequence[str] = ()
     while True:
         await asyncio.sleep(LOOKED_FOR_EVERY_S)
         # Beside the lane: it waits for the writer, whose answers come over this loop.
+        await asyncio.to_thread(site.exchange.keyring.look)
         with suppress(ReferralError, OSError):
             await asyncio.to_thread(take_asked, site.exchange, site.writer, keys_dir)
+        if site.elsewhere is None:
+            with suppress(ReferralError):
+                settled = await asyncio.to_thread(sign_again, site.exchange, site.writer, signers, settled)
 
 
 def heard(site: Site, loop: asyncio.AbstractEventLoop, notice: Notice) -> None:

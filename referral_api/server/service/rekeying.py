@@ -2,7 +2,8 @@
 
 Whoever holds the key files asks with a file beside them: the new key as `<use>.<thumbprint>.pem`, and what is wanted as
 `<use>.<thumbprint>.asked`. The process that writes finds it, has its writer put the key's entry and the `rekey` act on
-the log, and takes the question away, or says in `<use>.<thumbprint>.refused` why not. Nobody has to stop.
+the log, and takes the question away, or says in `<use>.<thumbprint>.refused` why not. Nobody has to stop. A log that
+does not grow while its key changes is signed by the new one all the same.
 
 Must never: announce a key that is not here whole, or say that a key may be deleted while anything counts that it signs.
 
@@ -11,11 +12,13 @@ Implements: docs/protocol.md R-37; docs/decisions/0025.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from referral_api.auditlog.note import parse_note
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act, KeyUse
 from referral_api.formats.act import parse_act
@@ -30,9 +33,13 @@ from referral_api.server.service.batch import Batch, Done
 from referral_api.server.service.exchange import Exchange
 from referral_api.server.service.founding import exchange_act
 from referral_api.server.service.ledger import Entry, store
+from referral_api.server.service.witnesses import merge
 from referral_api.server.service.writer import Writer
+from referral_api.server.storage import lease, logbook
 from referral_api.server.storage.keyfiles import USES, Signers, load_signers
 from referral_api.server.storage.logbook import KEYS
+from referral_api.server.storage.signer import LogSigners
+from referral_api.server.storage.signer_state import SignedCheckpoint, signed_by_all
 
 LOOKED_FOR_EVERY_S: Final = 2
 MAX_BYTES: Final = 4096
@@ -143,6 +150,50 @@ def _key(keys_dir: Path, asked: Asked) -> SigningKey:
     if key is None:
         raise ReferralError(ErrorCode.UNAVAILABLE, reason="keys-missing", use=asked.use.value)
     return key
+
+
+class SignedAgain:
+    """The job that keeps a checkpoint which was signed again: the log's lines, beside what cosignatures there are."""
+
+    def __init__(self, log: str, signed: SignedCheckpoint) -> None:
+        self._log = log
+        self._signed = signed
+
+    def __call__(self, batch: Batch) -> Done[None]:
+        """Merge under the log's lock, as cosignatures are merged."""
+        stored = logbook.find_checkpoint(batch.tx, self._log, self._signed.size)
+        others = () if stored is None else parse_note(stored.note).signatures
+        note = merge(parse_note(self._signed.note), others).to_bytes()
+        logbook.save_cosigned(batch.tx, self._log, self._signed.size, note, batch.now, witnessed=False)
+        return Done(None)
+
+
+def sign_again(exchange: Exchange, writer: Writer, signers: LogSigners, settled: Sequence[str]) -> Sequence[str]:
+    """Have the newest checkpoint of each log that grows bear a line of every log key in use; their thumbprints, which
+    are `settled` the next time. Who believes the new key alone could not read a log that has not grown since.
+
+    Must not be called on the thread that delivers the writer's answers. Raises as the signer, the writer, the keyring.
+    """
+    keys = exchange.keyring.signing()
+    kids = [key.kid for key in keys]
+    if kids == list(settled) or writer.closed is not None:
+        return settled
+    with exchange.database.read() as conn:
+        audit = logbook.newest_audit(conn)
+        newest = {log: exchange.newest_checkpoint(conn, log) for log in (KEYS, *(() if audit is None else audit[:1]))}
+        lacking = [
+            log
+            for log, found in newest.items()
+            if found is not None and not signed_by_all(found[1], exchange.origin(log), keys)
+        ]
+        for log in lacking:
+            lease.check(conn, signers(log), log)
+    for log in lacking:
+        signed = signers(log).renew()
+        if signed is not None:
+            writer.run(SignedAgain(log, signed))
+            observe.log("checkpoint_signed_again", log=log)
+    return kids
 
 
 def spent(directory: Roster, signers: Signers, now: int) -> list[tuple[KeyUse, str]]:

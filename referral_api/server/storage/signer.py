@@ -17,7 +17,6 @@ import fcntl
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Final, Self, TypeAlias
@@ -34,13 +33,16 @@ from referral_api.server.storage.signer_state import (
     STATE_BYTES,
     Claim,
     LogKeys,
+    SignedCheckpoint,
     SignerState,
+    checkpoint_of,
     closed,
     encode_slot,
     mark_of,
     marked_slot,
     newest_of,
     parse_slot,
+    signed_by_all,
     state_path,
     sync_folder,
     trust_in,
@@ -66,15 +68,6 @@ _READINGS: Final = 3
 """How often the file is read again whose mark is just being changed."""
 ReadMissing: TypeAlias = Callable[[int, int], Sequence[bytes]]
 """(first, last) -> the leaf hashes [first, last) as committed in the database now."""
-
-
-@dataclass(frozen=True, slots=True)
-class SignedCheckpoint:
-    """A checkpoint that may be released: durable in the database and in the signer's file."""
-
-    size: int
-    root: bytes
-    note: bytes
 
 
 class LogSigner:
@@ -181,9 +174,19 @@ class LogSigner:
             if state.frontier.size < end or state.note is None:
                 state = self._sign(state, edge)
             self._state, self._seen = state, state.frontier
-            if (signed := _checkpoint(state)) is None:
+            if (signed := checkpoint_of(state)) is None:
                 raise AssertionError("unreachable: a state without note has just been signed")
             return signed
+
+    def renew(self) -> SignedCheckpoint | None:
+        """What was signed last, by every key that is in use now (R-37): signed again where one has not. Raises as
+        `extend`.
+        """
+        with self._mutex, self._exclusive():
+            state, _ = self._begin(self._seen.size)
+            if state.note is not None and not signed_by_all(state.note, self._origin, self._keys.signing()):
+                self._state = state = self._sign(state, state.frontier)
+            return checkpoint_of(state)
 
     def meet(self, edge: Frontier, read_missing: ReadMissing) -> None:
         """Hold the right edge of the locked log against what was signed, before anything is appended to it.
@@ -216,7 +219,7 @@ class LogSigner:
             at = marked_slot(raw)
             state = None if at is None else self._parse(raw, at)
             if state is not None:
-                self._newest = (raw, _checkpoint(state))
+                self._newest = (raw, checkpoint_of(state))
                 return self._newest[1]
         return checkpoint
 
@@ -268,7 +271,7 @@ class LogSigner:
         slots = [self._raw[:SLOT_BYTES], self._raw[SLOT_BYTES:MARK_AT]]
         slots[state.slot] = raw
         self._raw = b"".join([*slots, mark_of(raw)])
-        self._newest = (self._raw, _checkpoint(state))
+        self._newest = (self._raw, checkpoint_of(state))
 
     def _read(self, read_missing: ReadMissing, first: int, last: int) -> Sequence[bytes]:
         if first >= last:
@@ -291,7 +294,7 @@ class LogSigner:
         if len(states) == 1 and raw[SLOT_BYTES * (1 - states[0].slot) :][:SLOT_BYTES].strip(b"\0"):
             self._torn = True
         self._raw = raw
-        self._state = newest_of(states)
+        self._state = newest_of(states, marked_slot(raw))
         return self._state
 
     def _parse(self, raw: bytes, at: int) -> SignerState | None:
@@ -308,10 +311,6 @@ class LogSigner:
             yield
         finally:
             fcntl.flock(self._descriptor, fcntl.LOCK_UN)
-
-
-def _checkpoint(state: SignerState) -> SignedCheckpoint | None:
-    return None if state.note is None else SignedCheckpoint(state.frontier.size, state.frontier.root(), state.note)
 
 
 class LogSigners:

@@ -20,6 +20,7 @@ from typing import Final, Protocol
 
 from referral_api.auditlog.checkpoint import Checkpoint, TrustPolicy, log_key, verify_checkpoint
 from referral_api.auditlog.merkle import Frontier, parse_frontier
+from referral_api.auditlog.note import parse_note
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.formats.keys import PublicKey, SigningKey
 from referral_api.formats.strict_json import b64u, canonical, parse, unb64u
@@ -92,6 +93,26 @@ class SignerState:
     slot: int = field(compare=False, default=0)
 
 
+@dataclass(frozen=True, slots=True)
+class SignedCheckpoint:
+    """A checkpoint that may be released: durable in the database and in the signer's file."""
+
+    size: int
+    root: bytes
+    note: bytes
+
+
+def checkpoint_of(state: SignerState) -> SignedCheckpoint | None:
+    """What a state says was signed last; None before the first."""
+    return None if state.note is None else SignedCheckpoint(state.frontier.size, state.frontier.root(), state.note)
+
+
+def signed_by_all(note: bytes, origin: str, keys: Sequence[SigningKey]) -> bool:
+    """Whether a note bears a line of each of these keys of its log."""
+    signed = parse_note(note)
+    return all(signed.signed_by(log_key(origin, key.public)) for key in keys)
+
+
 def trust_in(origin: str, keys: LogKeys) -> TrustPolicy:
     """Whom to believe about a log that any of these may sign."""
     first, *others = (log_key(origin, key) for key in keys.known())
@@ -138,12 +159,12 @@ def read_state(raw: bytes, *, name: str, policy: TrustPolicy) -> SignerState:
     states = [state for at, slot in enumerate(slots) if (state := parse_slot(slot, at, name=name, policy=policy))]
     if not states:
         raise closed("signer-state-unreadable", name)
-    return newest_of(states)
+    return newest_of(states, marked_slot(raw))
 
 
-def newest_of(states: list[SignerState]) -> SignerState:
-    """The state that was written last."""
-    return max(states, key=lambda state: (state.frontier.size, state.note is not None))
+def newest_of(states: list[SignerState], marked: int | None) -> SignerState:
+    """The state that was written last; of two that one checkpoint was signed in, by other keys, the marked one."""
+    return max(states, key=lambda state: (state.frontier.size, state.note is not None, state.slot == marked))
 
 
 def mark_of(slot: bytes) -> bytes:

@@ -107,13 +107,16 @@ def look_at_keys(premises: Premises) -> tuple[Signers | None, list[Finding]]:
 
 
 def match_keys(signers: Signers, keymap: KeyMap, now: int) -> Finding:
-    """Whether the keys that the keys log has in use now are here, each use's."""
-    wrong = [
-        use.value
+    """Whether the keys that the keys log has in use now are here, each use's, and those that it has announced."""
+    lacking = {
+        use: [one for one in keymap.tenures(use) if one.ends_at > now and signers.find(use, one.key.kid) is None]
         for use in USES
-        if any(signers.find(use, record.kid) is None for record in keymap.keys_in_use(use, now))
-    ]
-    return found("host.keys-differ" if wrong else "host.keys", Level.PROBLEM if wrong else Level.OK, uses=wrong)
+    }
+    wrong = [use.value for use, tenures in lacking.items() if tenures]
+    if not wrong:
+        return found("host.keys", Level.OK, uses=wrong)
+    begun = any(one.begins_at <= now for tenures in lacking.values() for one in tenures)
+    return found("host.keys-differ", Level.PROBLEM if begun else Level.WARNING, uses=wrong)
 
 
 def look_at_spools(premises: Premises, now: int) -> Finding:
