@@ -236,6 +236,13 @@ def _approval_vectors(log: Log) -> Iterator[Vector]:
     yield one("of an addition by the other keyholder", ROSA.sign(Act.APPROVE_STATEMENT, yes), added)
     yield one("of an addition by its own signer", LUIS.sign(Act.APPROVE_STATEMENT, yes), added)
     yield one("of an addition by a registrar person", REGISTRAR.sign(Act.APPROVE_STATEMENT, yes), added)
+    waits = NOA.listed(**{"from": NOW + 30 * DAY})
+    let_in = LUIS.sign(Act.STATEMENT, log.next_body("divtrata", [LUIS, ROSA, waits]))
+    both = [*NOA.entries(), let_in, ROSA.sign(Act.APPROVE_STATEMENT, approval("divtrata", let_in))]
+    sooner = log.next_body("divtrata", [LUIS, ROSA, NOA.listed(**{"from": NOW + DAY})])
+    sooner |= {"seq": 3, "prev_statement": digest(let_in)}
+    name = "statement: an earlier beginning where there are two keyholders"
+    yield followed(log, "R-32", name, LUIS.sign(Act.STATEMENT, sooner), before=both)
     no = {"statement": digest(addition), "reason": "not_authorised"}
     yield followed(log, "R-32", "objection: by the party", ROSA.sign(Act.OBJECT, no), before=added)
     yield followed(log, "R-32", "objection: by a registrar person", REGISTRAR.sign(Act.OBJECT, no), before=added)
@@ -333,6 +340,11 @@ def _recovery_vectors(log: Log) -> Iterator[Vector]:
     yield one("that gives somebody more time", REGISTRAR.sign(Act.STATEMENT, kept, iat=CHANGED), lena.entries())
     for name, iat in (("a second before the day is over", CHANGED + DAY - 1), ("a day later", CHANGED + DAY)):
         yield one(f"approved {name}", REGISTRAR.sign(Act.APPROVE_STATEMENT, yes, iat=iat), begun)
+    added = LUIS.sign(Act.STATEMENT, log.next_body("divtrata", [LUIS, ROSA, NOA]), iat=CHANGED)
+    yield one("in the place of what the party itself proposed", statement, [*lena.entries(), *NOA.entries(), added])
+    yield one("and a proposal of the party's own, which would have to wait", added, [*begun, *NOA.entries()])
+    dropped = LUIS.sign(Act.STATEMENT, log.next_body("divtrata", [LUIS]), iat=CHANGED)
+    yield one("and a statement of the party's own that takes effect at once", dropped, begun)
     no = ROSA.sign(Act.OBJECT, {"statement": digest(statement), "reason": "not_authorised"}, iat=CHANGED)
     late = REGISTRAR.sign(Act.APPROVE_STATEMENT, yes, iat=CHANGED + DAY)
     yield one("approved after an objection", late, [*begun, no])

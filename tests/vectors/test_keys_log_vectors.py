@@ -102,6 +102,7 @@ recovery: signed by a hotline: statement-out-of-sequence
 recovery: with another telephone: not-permitted
 recovery: that gives somebody more time: not-permitted
 recovery: approved a second before the day is over: statement-out-of-sequence
+recovery: and a proposal of the party's own, which would have to wait: statement-out-of-sequence
 recovery: approved after an objection: statement-out-of-sequence
 exchange's key: an entry over another root: possession-not-proved
 exchange's key: an entry of a party: not-permitted

@@ -9,17 +9,19 @@ const compact = (header, payload, key) => {
   const input = b64(utf8(JSON.stringify(header))) + '.' + b64(utf8(JSON.stringify(payload)))
   return input + '.' + b64(signRaw(key, utf8(input)))
 }
+/** Whether it met a connection that the other side had closed. */
+const closed = e => e instanceof TypeError && e.cause
 export class Problem extends Refused {
   constructor (status, body) { super(body?.code ?? body?.error ?? String(status), JSON.stringify(body)); this.status = status; this.body = body }
 }
 const RECEIPT = ['v', 'iss', 'act', 'id', 'sub', 'party', 'carrier', 'ref', 'unit', 'time', 'outcome', 'code', 'states', 'log']
 
 export class Api {
-  /** me: {id, access, seal}; state: what is pinned: {root, checkpoints: {}, leaves: []}. */
-  constructor (exchange, me = null, state = { root: null, checkpoints: {}, leaves: [] }) { Object.assign(this, { exchange, me, state, token: null, nonce: null, map: null }) }
+  /** me: {id, access, seal}; state: what is pinned: {root, checkpoints: {}, leaves: []}; server: where it listens, if not at its own URL. */
+  constructor (exchange, me = null, state = { root: null, checkpoints: {}, leaves: [] }, server = exchange) { Object.assign(this, { exchange, server, me, state, token: null, nonce: null, map: null }) }
 
   async #fetch (method, path, { headers = {}, body = null, json = true } = {}) {
-    const r = await fetch(this.exchange + path, { method, headers: { 'Accept-Language': 'en', ...headers }, body })
+    const r = await fetch(this.server + path, { method, headers: { 'Accept-Language': 'en', ...headers }, body })
     const raw = Buffer.from(await r.arrayBuffer())
     if (r.headers.get('dpop-nonce')) this.nonce = r.headers.get('dpop-nonce')
     const type = r.headers.get('content-type') ?? ''
@@ -28,8 +30,9 @@ export class Api {
     return { status: r.status, headers: r.headers, raw, body: json && isJson ? parse(raw) : null }
   }
 
-  plain (method, path, body = null, headers = {}) {
-    return this.#fetch(method, path, { headers: { ...(body ? { 'Content-Type': 'application/json' } : {}), ...headers }, body: body ? JSON.stringify(body) : null })
+  async plain (method, path, body = null, headers = {}) {
+    const once = () => this.#fetch(method, path, { headers: { ...(body ? { 'Content-Type': 'application/json' } : {}), ...headers }, body: body ? JSON.stringify(body) : null })
+    try { return await once() } catch (e) { if (closed(e)) return once(); throw e }
   }
 
   #proof (method, path, token, nonce) {
@@ -47,25 +50,27 @@ export class Api {
       return this.#fetch('POST', '/oauth/token', { headers: { 'Content-Type': 'application/x-www-form-urlencoded', DPoP: this.#proof('POST', '/oauth/token', null, nonce) }, body: form.toString() })
     }
     let r
-    try { r = await send(null) } catch (e) { if (e.code !== 'use_dpop_nonce') throw e; r = await send(this.nonce) }
+    try { r = await send(null) } catch (e) { if (e.code !== 'use_dpop_nonce' && !closed(e)) throw e; r = await send(this.nonce) }
     need(r.body.token_type === 'DPoP', 'bad-token')
     this.token = { value: r.body.access_token, until: now() + r.body.expires_in - 10 }
     return r.body
   }
 
   async call (method, path, body = null, headers = {}) {
-    if (!this.token || now() >= this.token.until) await this.login()
     const once = nonce => this.#fetch(method, path, {
       headers: { Authorization: 'DPoP ' + this.token.value, DPoP: this.#proof(method, path, this.token.value, nonce), ...(body ? { 'Content-Type': 'application/json' } : {}), ...headers },
       body: body ? JSON.stringify(body) : null
     })
     // One call may meet a closed connection first and be asked for a nonce then.
     for (let tries = 0, nonce = null; ; tries++) {
-      try { return await once(nonce) } catch (e) {
+      try {
+        if (!this.token || now() >= this.token.until) await this.login()
+        return await once(nonce)
+      } catch (e) {
         if (tries === 3) throw e
         if (e.code === 'use_dpop_nonce') nonce = this.nonce
         else if (e.body?.retry === 'same') await new Promise(r => setTimeout(r, 1000))
-        else if (!(e instanceof TypeError && e.cause)) throw e // else: a connection that the other side had closed
+        else if (!closed(e)) throw e
       }
     }
   }
@@ -76,9 +81,10 @@ export class Api {
     return this.map?.genesis?.log_origins ?? { keys: host + '/v1/log/keys', audit: host + '/v1/log/audit' }
   }
 
-  logVerifier (origin) {
-    const k = this.map.exchange.find(k => k.use === 'log')
-    return log.verifier(origin, unb64(k.jwk.x))
+  /** The log keys of the exchange; those count that had not ended at the time of what a checkpoint covers (R-37). */
+  logVerifiers (origin, time) {
+    const standing = this.map.exchange.standing('log', time)
+    return this.map.exchange.list.filter(k => k.use === 'log').map(k => log.verifier(origin, unb64(k.jwk.x), standing.includes(k)))
   }
 
   /** Pins a newer checkpoint of a log once it is consistent with the pinned one (R-94). */
@@ -120,7 +126,7 @@ export class Api {
     const before = this.map
     this.map = map
     try {
-      const cp = log.verifyCheckpoint(note, this.logVerifier(this.origins().keys))
+      const cp = log.verifyCheckpoint(note, this.logVerifiers(this.origins().keys, map.time))
       need(Buffer.compare(log.root(leaves.map(log.leafHash)), cp.root) === 0, 'alarm', 'root')
       await this.advance(cp)
       this.state.leaves = leaves.map(l => b64(l))
@@ -136,21 +142,34 @@ export class Api {
     need(seen.origin === this.origins().keys && seen.size <= this.leafHashes.length && b64(log.root(this.leafHashes.slice(0, seen.size))) === seen.root, 'alarm', 'another keys log')
   }
 
-  /** Verifies act, receipt and, where given, its proof; gives the receipt's payload. */
+  /** Verifies act, receipt and, where given, its proof; gives the receipt's payload. An unknown key sends to the keys log first (R-37). */
   async verifyReceipt (actText, receipt, proof = null) {
-    const keys = this.map.exchange.filter(k => k.use === 'receipt').map(k => k.jwk)
-    const j = verifyJws(receipt, 'referral-receipt+jws', keys, ['Ed25519'], 'receipt-invalid')
-    const r = members(parse(j.bytes), RECEIPT, 'receipt-invalid')
+    const known = this.map.size
+    try { return await this.#judge(actText, receipt, proof) } catch (e) {
+      if (e.reason !== 'unknown-key' || (await this.follow()).size === known) throw e
+      return this.#judge(actText, receipt, proof)
+    }
+  }
+
+  async #judge (actText, receipt, proof) {
+    const r = members(parse(readJws(receipt, 'referral-receipt+jws').bytes), RECEIPT, 'receipt-invalid')
+    const keys = this.map.exchange.counting('receipt', r.time).map(k => k.jwk)
+    verifyJws(receipt, 'referral-receipt+jws', keys, ['Ed25519'], 'receipt-invalid')
     const act = readJws(actText, 'referral-act+jws'); const p = parse(act.bytes)
     need(r.v === 1 && r.iss === this.exchange && r.act === act.digest && r.id === p.id && r.sub === p.iss && r.party === p.party && r.ref === p.ref && r.unit === p.unit, 'receipt-invalid', 'another act')
     need((r.outcome === 'accepted') === (r.code === null), 'receipt-invalid', 'outcome')
     need(r.log.origin === `${this.origins().audit}/${new Date(r.time * 1000).getUTCFullYear()}`, 'receipt-invalid', 'log')
     if (proof) {
-      const leaf = log.verifyProof(proof, this.logVerifier(r.log.origin))
+      const { origin } = r.log; const seen = (this.state.seen ??= {})
+      const leaf = log.verifyProof(proof, this.logVerifiers(origin, r.time))
       need(leaf.index === r.log.index, 'receipt-invalid', 'index')
       const l = log.readLeaf(leaf.leaf)
       need(l.d === digest(utf8(actText)) && l.k === 'act' && l.t === r.time, 'receipt-invalid', 'leaf')
+      // A checkpoint covers what was seen before, too: a key that has ended by then cannot sign it any more.
+      const last = seen[origin]?.index < leaf.checkpoint.size ? seen[origin] : { index: -1, t: 0 }
+      log.verifyCheckpoint(leaf.checkpoint.note, this.logVerifiers(origin, Math.max(last.t, l.t)))
       await this.advance(leaf.checkpoint)
+      if (!(seen[origin]?.index >= leaf.index)) seen[origin] = { index: leaf.index, t: l.t }
     }
     return r
   }

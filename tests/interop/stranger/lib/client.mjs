@@ -11,11 +11,11 @@ export class Party {
     this.party = profile.party
     this.me = profile.credentials[who]
     profile.state ??= { root: profile.root, checkpoints: {}, leaves: [] }
-    this.api = new Api(profile.exchange, this.me, profile.state)
+    this.api = new Api(profile.exchange, this.me, profile.state, profile.server)
   }
 
   #keysOf (party, role) {
-    const list = this.api.map.sealable(party, now(), true)
+    const list = this.api.map.sealable(party, now())
     need(list.length, 'no-key', party)
     return list.map(e => ({ party, kid: e.kid, role, jwk: this.api.map.keys.get(e.kid).jwk }))
   }
@@ -28,7 +28,7 @@ export class Party {
 
   #act (act, o) { return actJws(this.me, act, { aud: this.profile.exchange, ...o }) }
   sender (at = now()) {
-    return (iss, iat, kids) => { const { keys, require } = this.api.map.sealKeys(iss, iat, at, kids); return { keys, required: require } }
+    return (iss, iat, kids) => { const { keys, require } = this.api.map.takenKeys(iss, iat, at, kids); return { keys, required: require } }
   }
 
   // --- hotline ---
@@ -79,7 +79,7 @@ export class Party {
   #fold (v, acts) {
     const state = new Map(); const head = new Map()
     const steps = [...acts.map(a => ({ at: [a.receipt.time, a.receipt.log.index], a })), ...v.records.map(r => ({ at: [r.time, r.index], r }))]
-    steps.sort((x, y) => x.at[1] - y.at[1])
+    steps.sort((x, y) => x.at[0] - y.at[0] || x.at[1] - y.at[1])
     const next = { ack: 'acknowledged', accept: 'accepted' }
     for (const { a, r } of steps) {
       if (r) { if (r.kind === 'retrieved' && state.get(r.unit) === 'submitted') state.set(r.unit, 'retrieved'); continue }

@@ -51,10 +51,10 @@ export function verifyConsistency (m, n, oldRoot, newRoot, proof) {
   if (sn !== 0n || !eq(fr, oldRoot) || !eq(sr, newRoot)) bad()
 }
 
-/** Verifier {name, id, key} of an Ed25519 log key under an origin (C2SP signed-note, type 0x01). */
-export function verifier (origin, x) {
+/** Verifier of an Ed25519 log key under an origin (C2SP signed-note, type 0x01); counts: its line is enough. */
+export function verifier (origin, x, counts = true) {
   const key = concat([1], x)
-  return { name: origin, id: sha256(concat(origin, '\n', key)).subarray(0, 4), key: x }
+  return { name: origin, id: sha256(concat(origin, '\n', key)).subarray(0, 4), key: x, counts }
 }
 export function readVkey (text) {
   const [, name, id, key] = /^([^+]+)\+([0-9a-f]{8})\+(.+)$/.exec(text) ?? refuse('malformed', 'vkey')
@@ -67,8 +67,8 @@ export function readVkey (text) {
 const edVerify = (x, data, sig) => {
   try { return verify(null, data, createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x: b64(x) }, format: 'jwk' }), sig) } catch { return false }
 }
-/** A checkpoint: {origin, size, root}; the log's own signature must be there and be good. */
-export function verifyCheckpoint (note, log) {
+/** A checkpoint: {origin, size, root}; a line of a key that counts must be there, and every line of the log's keys be good. */
+export function verifyCheckpoint (note, logs) {
   need(!/[\r\t]/.test(note) && note.endsWith('\n'), 'malformed', 'checkpoint')
   const cut = note.indexOf('\n\n')
   need(cut > 0, 'malformed', 'checkpoint')
@@ -88,13 +88,18 @@ export function verifyCheckpoint (note, log) {
     need(raw.length > 4, 'malformed', 'signature')
     return { name: m[1], id: raw.subarray(0, 4), sig: raw.subarray(4) }
   })
-  need(origin === log.name, 'wrong-origin')
-  const mine = parsed.filter(s => s.name === log.name && eq(s.id, log.id))
-  need(mine.length && mine.every(s => edVerify(log.key, utf8(body), s.sig)), 'signature-invalid', 'checkpoint')
+  const mine = [logs].flat().flatMap(log => {
+    need(origin === log.name, 'wrong-origin')
+    const lines = parsed.filter(s => s.name === log.name && eq(s.id, log.id))
+    need(lines.every(s => edVerify(log.key, utf8(body), s.sig)), 'signature-invalid', 'checkpoint')
+    return lines.map(() => log)
+  })
+  need(mine.length, 'signature-invalid', 'unknown-key')
+  need(mine.some(log => log.counts), 'signature-invalid', 'ended')
   return { origin, size: Number(size), root: rootHash, note }
 }
 /** A C2SP tlog-proof: {index, extra, checkpoint}; leaf null takes the leaf of the extra line. */
-export function verifyProof (text, log, leaf = null) {
+export function verifyProof (text, logs, leaf = null) {
   need(typeof text === 'string' && !text.includes('\r'), 'malformed', 'proof')
   const cut = text.indexOf('\n\n')
   need(cut > 0, 'malformed', 'proof')
@@ -104,7 +109,7 @@ export function verifyProof (text, log, leaf = null) {
   if (lines[0]?.startsWith('extra ')) extra = unb64std(lines.shift().slice(6))
   const m = /^index (0|[1-9][0-9]*)$/.exec(lines.shift() ?? '') ?? refuse('malformed', 'index')
   const path = lines.map(l => { const h = unb64std(l); need(h.length === 32, 'malformed', 'hash'); return h })
-  const checkpoint = verifyCheckpoint(text.slice(cut + 2), log)
+  const checkpoint = verifyCheckpoint(text.slice(cut + 2), logs)
   const body = leaf ?? extra ?? refuse('malformed', 'no leaf')
   verifyInclusion(Number(m[1]), checkpoint.size, leafHash(body), path, checkpoint.root)
   return { index: Number(m[1]), extra, checkpoint, leaf: body }
