@@ -89,6 +89,7 @@ approval: of an addition by its own signer: not-permitted
 approval: of an addition by a registrar person: not-permitted
 objection: by a stranger: not-permitted
 approval: after an objection: statement-out-of-sequence
+statement: once more, after an objection: statement-out-of-sequence
 revocation: of a colleague's key by no keyholder: not-permitted
 revocation: of another party's key: not-permitted
 revocation: of an exchange's key: not-permitted
