@@ -185,8 +185,8 @@ def recovers(statement: Statement, before: Statement) -> bool:
 
 
 def _begins_earlier(new: CredentialEntry, was: CredentialEntry) -> bool:
-    # Where none is stated it is as it was, and what that was no statement says: only of two that are stated is it certain
-    # that the new one takes time away.
+    # Where none is stated it is as it was, and no statement says what that was: only of two that are stated is it
+    # certain that the new one takes time away.
     if new.from_at == was.from_at:
         return False
     return new.from_at is None or was.from_at is None or new.from_at < was.from_at
