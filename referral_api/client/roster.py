@@ -113,7 +113,7 @@ def removal(session: Session, keys: CredentialKeys, gone: Collection[str]) -> Re
     last-keyholder, oneself).
     """
     found = roster(session)
-    ends = _ending(found, keys, gone, session.now())
+    ends = _ending(session.keymap, found, keys, gone, session.now())
     return _removal(session, keys, found, ends, {})
 
 
@@ -130,7 +130,7 @@ def reviewed(session: Session, keys: CredentialKeys, here: Collection[str], gone
     answered-twice, `names`).
     """
     found = roster(session)
-    ends = _ending(found, keys, gone, session.now())
+    ends = _ending(session.keymap, found, keys, gone, session.now())
     ending = {line.name for line in ends}
     both, open_ = sorted({*here} & ending), sorted({line.name for line in found.lines} - ending - {*here})
     if both or open_:
@@ -179,14 +179,14 @@ def changes(found: Roster, statement: Statement) -> tuple[list[Line], list[tuple
     return ends, longer
 
 
-def _ending(found: Roster, keys: CredentialKeys, gone: Collection[str], now: int) -> tuple[Line, ...]:
+def _ending(keymap: KeyMap, found: Roster, keys: CredentialKeys, gone: Collection[str], now: int) -> tuple[Line, ...]:
     """The lines that end with these names, their workstations among them."""
     names = {name.removeprefix(f"{found.party.id}.") for name in gone}
     if names - {line.name for line in found.lines}:
         raise ReferralError(ErrorCode.NOT_FOUND)
     if keys.credential.partition(".")[2] in names:
         # Whoever has signed away the own credential could not even fetch what came of it.
-        others = any(one.id != keys.credential for one in found.party.keyholders(now))
+        others = any(one.id != keys.credential for one in keymap.keyholders(found.party, now))
         reason = "oneself" if others else "last-keyholder"
         raise ReferralError(ErrorCode.NOT_PERMITTED, act=Act.STATEMENT.value, reason=reason)
     return tuple(line for line in found.lines if line.name in names or line.keeper in names or line.revoked)
@@ -211,7 +211,7 @@ def _removal(
         "credentials": [one.wire() | ({"until": until[one.id]} if one.id in until else {}) for one in kept],
         "enc": [one.wire() for one in listed if one.kid in asleep or one.until_at.timestamp() > now],
     }
-    keyholders = tuple(one.id for one in party.keyholders(now) if one.id.partition(".")[2] not in gone)
+    keyholders = tuple(one.id for one in session.keymap.keyholders(party, now) if one.id.partition(".")[2] not in gone)
     statement = Statement.parse(body, code=ErrorCode.ACT_SCHEMA)
     check_statement(party.id, statement, party.body, session.keymap.find_key, owners)
     reached = [one for one in statement.enc if one.use != BACKUP and one.kid not in asleep]

@@ -158,10 +158,6 @@ class Party:
     enc: tuple[EncKey, ...]
     body: Statement
 
-    def keyholders(self, now: int) -> list[Credential]:
-        """The persons who sign for its keys at this time, revoked keys not considered."""
-        return [credential for credential in self.credentials if credential.keyholder and credential.holds_at(now)]
-
 
 class Approver(StrEnum):
     """Whose approval a statement waits for."""

@@ -238,18 +238,18 @@ class Roster:
         persons = [
             credential
             for credential in (registrar.credentials if registrar is not None else ())
-            if credential.kind is CredentialKind.PERSON and self._able(credential, now)
+            if credential.kind is CredentialKind.PERSON and self.able(credential, now)
         ]
         return len(persons) >= self.genesis.registrars_required
 
-    def _able(self, credential: Credential, now: int) -> bool:
+    def able(self, credential: Credential, now: int) -> bool:
         """Whether it is in its time, and no key of it is revoked: whoever cannot sign is waited for by nobody."""
         revoked = any(self._keys[kid].revoked for kid in (credential.access, *credential.seal))
         return credential.holds_at(now) and not revoked
 
-    def _keyholders(self, party: Party, now: int) -> int:
-        """How many persons of a party can sign its statements."""
-        return sum(self._able(credential, now) for credential in party.credentials if credential.keyholder)
+    def keyholders(self, party: Party, now: int) -> list[Credential]:
+        """The persons of a party who can sign its statements."""
+        return [one for one in party.credentials if one.keyholder and self.able(one, now)]
 
     def keeper_of(self, record: KeyRecord) -> str:
         """The short id of the credential that vouched for an encryption key, under whatever seal keys it had then.

@@ -71,11 +71,11 @@ def check_statement(
 
 
 def adds(statement: Statement, before: Statement) -> bool:
-    """Whether it adds to the statement before it: credentials, keys, or rights (a keyholder, a longer validity of a
-    credential or an encryption key, fewer required signatures). What only takes away never waits for a second
-    keyholder.
+    """Whether it adds to the statement before it: credentials, keys, rights (a keyholder, a longer validity of a
+    credential or an encryption key, fewer required signatures), or parties that are sealed to beside this one. What
+    only takes away never waits for a second keyholder.
     """
-    if not set(statement.kids()) <= set(before.kids()):
+    if not set(statement.kids()) <= set(before.kids()) or not _beside(statement) <= _beside(before):
         return True
     ends = {key.kid: key.until_at for key in before.enc}
     if any(key.until_at > ends[key.kid] for key in statement.enc):
@@ -182,6 +182,11 @@ def recovers(statement: Statement, before: Statement) -> bool:
         and all(known.get(one.id, one) == one for one in statement.credentials)
         and all(held.get(key.kid, key) == key for key in statement.enc)
     )
+
+
+def _beside(statement: Statement) -> set[PartyId | None]:
+    """The parties to which senders of emergencies seal beside this one."""
+    return {*statement.entry.escalation, statement.entry.parent} - {None}
 
 
 def _begins_earlier(new: CredentialEntry, was: CredentialEntry) -> bool:

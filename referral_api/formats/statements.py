@@ -234,7 +234,7 @@ class KeyMap(Roster):
         if before.role is Role.REGISTRAR and adds(body, before.body) and self.needs_second(act.party):
             # One of two registrar persons must not become both: not by dropping the other, nor by adding a third.
             return Approver.SECOND_REGISTRAR if self._has_registrars(now) else Approver.EXCHANGE
-        waits = not signer.keyholder or (self._keyholders(before, now) > 1 and adds(body, before.body))
+        waits = not signer.keyholder or (len(self.keyholders(before, now)) > 1 and adds(body, before.body))
         return Approver.KEYHOLDER if waits else None
 
     def _check_first_signer(self, act: RawAct, body: Statement, now: int, *, verify: bool) -> None:

@@ -54,6 +54,7 @@ WHAT = (
 CHANGES = (
     "add", "add", "drop", "rekey", "rekey", "keyholder", "until", "enc", "enc", "renew-enc", "drop-enc", "phone",
     "nothing", "move-enc", "return", "return", "steal", "require", "from", "last-enc",
+    "ladder", "ladder",
 )  # fmt: skip
 
 
@@ -257,6 +258,10 @@ class Author:
             enc[-1]["until"] = enc[-1]["from"] + (10, 45)[how // len(CHANGES) % 2] * DAY
         elif change == "phone":
             body["entry"]["duty_phone"] = f"+5173{100000 + how}"
+        elif change == "ladder":
+            body["entry"] = {name: value for name, value in body["entry"].items() if name != "parent"}
+            body["entry"] |= {"parent": "tercera"} if how % 5 == 0 else {}
+            body["entry"]["escalation"] = [one for bit, one in ((2, "segunda"), (3, "tercera")) if how % bit == 0]
         elif at is not None:
             return self._alter(people, at, change, subject, how, iat)
         return []

@@ -386,10 +386,17 @@ def holds(one: dict[str, Any], now: int) -> bool:
     return bool(one["from"] - SKEW <= now < one["until"])
 
 
+def sealed_beside(body: dict[str, Any]) -> set[str]:
+    """Its parent and its escalation parties."""
+    return {*body["entry"]["escalation"], body["entry"].get("parent", "")} - {""}
+
+
 def adds(body: dict[str, Any], was: dict[str, Any]) -> bool:
     """Whether a statement gives anybody more than the one before."""
     kids = {kid for one in was["credentials"] for kid in (one["access"], *one["seal"])}
     kids |= {one["kid"] for one in was["enc"]}
+    if not sealed_beside(body) <= sealed_beside(was):
+        return True
     old = {one["id"]: one for one in was["credentials"]}
     for one in body["credentials"]:
         before = old.get(one["id"])

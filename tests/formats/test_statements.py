@@ -325,6 +325,18 @@ def test_who_is_to_begin_later_begins_no_earlier_by_one_keyholder_alone(log: Log
     assert log.keymap.find_pending("divtrata") is not None
 
 
+@pytest.mark.parametrize("beside", [{"escalation": ["linea"]}, {"parent": "linea"}], ids=["escalation", "parent"])
+def test_who_is_sealed_to_beside_a_party_is_named_by_two(log: Log, beside: dict[str, Any]) -> None:
+    """One dishonest keyholder gives no accomplice the party's emergencies to read; to leave one out takes one."""
+    body = log.next_body("divtrata", [LUIS, ROSA, DESK])
+    named = LUIS.sign(Act.STATEMENT, body | {"entry": body["entry"] | beside})
+    log.put(named)
+    assert log.keymap.find_pending("divtrata") is not None
+    log.put(ROSA.sign(Act.APPROVE_STATEMENT, approval("divtrata", named)))
+    log.put(LUIS.sign(Act.STATEMENT, log.next_body("divtrata", [LUIS, ROSA, DESK]) | {"entry": body["entry"]}))
+    assert log.keymap.find_pending("divtrata") is None
+
+
 def test_a_beginning_that_was_not_stated_is_stated_by_two(log: Log) -> None:
     """It may be an earlier one than that of the statement by which somebody came."""
     rosa = ROSA.listed(**{"from": NOW - 30 * DAY})

@@ -394,7 +394,9 @@ def test_a_registrar_recovers_a_unit_and_nothing_holds_before_the_day_is_over(un
     assert refusal(unit, wrong, now=NOW + DAY) == (ErrorCode.CODE_MISMATCH, "differs")
     unit.accept(second(desk, statement), now=NOW + DAY)
     assert unit.status(desk.invitation, desk.enrolment)["turn"] == "done"
-    assert [one.id for one in unit.log.keymap.find_party("divtrata").keyholders(NOW + DAY)] == [LENA.id]  # type: ignore[union-attr]
+    party = unit.log.keymap.find_party("divtrata")
+    assert party is not None
+    assert [one.id for one in unit.log.keymap.keyholders(party, NOW + DAY)] == [LENA.id]
 
 
 def test_a_recovery_that_is_objected_to_is_void(unit: Office) -> None:

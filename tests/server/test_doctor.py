@@ -331,6 +331,8 @@ def test_registrars_keyholders_and_ends_are_told_by_party(served: World) -> None
     assert (later["parties.unreachable"].level, later["parties.unreachable"].seen["count"]) == (Level.PROBLEM, 5)
     ending = found(served, ahead_s=340 * DAY)["credentials.ending"]
     assert (ending.level, ending.seen["count"]) == (Level.WARNING, 7)
+    soon = {days: found(served, ahead_s=days * DAY)["registrars.ending"] for days in (300, 310)}
+    assert [(one.level, one.seen["lasting"]) for one in soon.values()] == [(Level.OK, 2), (Level.PROBLEM, 0)]
     ended = found(served, ahead_s=366 * DAY)
     assert ended["registrars"].seen["persons"] == 0
     assert ended["keyholders.none"].level is Level.PROBLEM

@@ -266,3 +266,16 @@ def test_a_second_change_of_a_use_is_refused_while_one_is_announced(world: World
     assert not asked.path(world.settings.keys_dir).exists()
     assert key.kid not in {one.kid for one in keymap_of(world).exchange_keys(KeyUse.RECEIPT)}
     world.submit()
+
+
+@pytest.mark.parametrize("written", [b"", b'{"notice_s":[],"overlap_s":0,"v":1}'], ids=["empty", "of other members"])
+def test_a_damaged_request_for_a_key_stops_no_other(world: World, written: bytes) -> None:
+    keys_dir = world.settings.keys_dir
+    damaged = keys_dir / f"act.{'A' * 43}.asked"
+    damaged.write_bytes(written)
+    asked = Asked(KeyUse.RECEIPT, create_next(keys_dir, KeyUse.RECEIPT).kid, ASK_S, DAY_S)
+    asked.ask(keys_dir)
+    eventually(lambda: not asked.path(keys_dir).exists())
+    assert asked.kid in {one.kid for one in keymap_of(world).exchange_keys(KeyUse.RECEIPT)}
+    assert damaged.read_bytes() == written
+    world.submit()

@@ -264,6 +264,10 @@ def _approval_vectors(log: Log) -> Iterator[Vector]:
     longer = log.next_body("divtrata", [LUIS, ROSA], enc=held) | {"seq": 3, "prev_statement": digest(shorter)}
     name = "statement: another's key sealed to for longer, where there are two keyholders"
     yield followed(log, "R-32", name, ROSA.sign(Act.STATEMENT, longer), before=[shorter])
+    body = log.next_body("divtrata", [LUIS, ROSA], enc=held)
+    for name, beside in (("another escalation party", {"escalation": ["linea"]}), ("a parent", {"parent": "linea"})):
+        named = ROSA.sign(Act.STATEMENT, body | {"entry": body["entry"] | beside})
+        yield followed(log, "R-32", f"statement: {name}, where there are two keyholders", named)
 
 
 def _revocation_vectors(log: Log) -> Iterator[Vector]:

@@ -175,6 +175,14 @@ _BOOKS: Final[Mapping[str, tuple[str, str]]] = {
         "Registrar persons: {persons} ({required} required).",
     ),
     "doctor.registrars.do": ("Invite a otra persona del registro:", "Invite another registrar person:"),
+    "doctor.registrars.ending": (
+        "Personas del registro que siguen autorizadas dentro de {days} días: {lasting} (hacen falta {required}).",
+        "Registrar persons who still count in {days} days: {lasting} ({required} required).",
+    ),
+    "doctor.registrars.ending.do": (
+        "Si todas acaban, nadie podrá admitir ni recuperar a nadie nunca más. Que hagan hoy la revisión anual:",
+        "Once all have ended nobody can admit or recover anybody ever again. Have them do the yearly review today:",
+    ),
     "doctor.keyholders.none": (
         "Entidades SIN nadie con llave: {count}: {parties}.",
         "Parties with NO keyholder: {count}: {parties}.",
@@ -204,7 +212,10 @@ _BOOKS: Final[Mapping[str, tuple[str, str]]] = {
         "Ninguna credencial acaba en {days} días.",
         "No credential ends within {days} days.",
     ),
-    "doctor.credentials.ending.do": ("Llámelas; cada una renueva las suyas:", "Call them; each renews its own:"),
+    "doctor.credentials.ending.do": (
+        "Llámelas; cada una hace su revisión anual:",
+        "Call them; each does its yearly review:",
+    ),
     "doctor.statements.waiting": (
         "Declaraciones que esperan al registro: {count}: {parties}.",
         "Statements that wait for the registrar: {count}: {parties}.",

@@ -76,7 +76,10 @@ class Asked:
         members = parse(path.read_bytes(), max_bytes=MAX_BYTES)
         if not isinstance(members, dict) or members.keys() != {"notice_s", "overlap_s", "v"} or members["v"] != 1:
             raise ReferralError(ErrorCode.MALFORMED, reason="members")
-        return cls(KeyUse(use), kid, int(members["notice_s"]), int(members["overlap_s"]))
+        notice_s, overlap_s = members["notice_s"], members["overlap_s"]
+        if type(notice_s) is not int or type(overlap_s) is not int:
+            raise ReferralError(ErrorCode.MALFORMED, reason="members")
+        return cls(KeyUse(use), kid, notice_s, overlap_s)
 
 
 class Rekeying:

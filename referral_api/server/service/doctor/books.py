@@ -36,11 +36,14 @@ from referral_api.server.storage.signer_state import SignerState, read_state, st
 DAY_S: Final = 24 * 3600
 ENDS_SOON_S: Final = 30 * DAY_S
 """How long before a credential ends its party is to be told."""
+REGISTRARS_END_S: Final = 60 * DAY_S
+"""The same of the registrar's persons: as long before as a yearly review shows what ends."""
 QUORUM_WARNING_S: Final = 900
 QUORUM_PROBLEM_S: Final = 3600
 """A running exchange shows every log to its witnesses each ten minutes (R-101)."""
 MOST_NAMES: Final = 16
 ANOTHER_PERSON: Final = "referral invite --kind person --out invitation.json"
+REVIEW: Final = "referral keys review --sign"
 _SEALED_TO: Final = frozenset({Role.HOTLINE, Role.POLICE_UNIT})
 _OPEN: Final = (EnrolmentState.COMPLETED, EnrolmentState.RECOVERING, EnrolmentState.LISTED)
 _NEWEST: Final = 64
@@ -200,13 +203,17 @@ def look_at_directory(keymap: KeyMap, now: int) -> Iterator[Finding]:
         for party in parties
         if party.role is Role.REGISTRAR
         for one in party.credentials
-        if one.kind is CredentialKind.PERSON and one.holds_at(now)
+        if one.kind is CredentialKind.PERSON and keymap.able(one, now)
     ]
     required = keymap.genesis.registrars_required
     level = at_least(len(registrars), warning=required, problem=required)
     first = "referral admin approve" if not registrars else ANOTHER_PERSON
     yield found("registrars", level, first, persons=len(registrars), required=required)
-    holders = {party.id: len(party.keyholders(now)) for party in parties}
+    # Once they have all ended nobody can let anybody in any more, ever: this is told early, and not as a warning.
+    lasting = sum(one.valid_until - now >= REGISTRARS_END_S for one in registrars)
+    level = Level.OK if lasting >= required else Level.PROBLEM
+    yield found("registrars.ending", level, REVIEW, lasting=lasting, required=required, days=REGISTRARS_END_S // DAY_S)
+    holders = {party.id: len(keymap.keyholders(party, now)) for party in parties}
     none, one = ([party for party, count in holders.items() if count == wanted] for wanted in (0, 1))
     recover = f"referral invite --recover {none[0]} --out invitation.json" if none else ""
     yield _named("keyholders.none", none, Level.PROBLEM, recover)
@@ -216,7 +223,7 @@ def look_at_directory(keymap: KeyMap, now: int) -> Iterator[Finding]:
     ending = sorted(
         {one.party for party in parties for one in party.credentials if one.valid_until - now < ENDS_SOON_S}
     )
-    yield _named("credentials.ending", ending, Level.WARNING, "referral keys rotate", days=ENDS_SOON_S // DAY_S)
+    yield _named("credentials.ending", ending, Level.WARNING, REVIEW, days=ENDS_SOON_S // DAY_S)
     waiting = [one.party for one in keymap.pending() if one.waits_for is not Approver.KEYHOLDER]
     yield _named("statements.waiting", waiting, Level.WARNING, "referral enrolments")
 

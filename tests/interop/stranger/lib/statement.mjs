@@ -6,12 +6,14 @@ const within = (some, all) => some.every(x => all.includes(x))
 const byId = (list, id) => list.find(x => x.id === id)
 const byKid = (list, kid) => list.find(x => x.kid === kid)
 
+const beside = e => [...e.escalation, e.parent ?? []].flat()
 const begins = (o, c) => c.from !== o.from && !(c.from > o.from)
 
 /** R-32 b: whether it adds credentials, keys or rights. */
 export function adds (before, body) {
   const rights = (o, c) => (c.keyholder && !o.keyholder) || c.until > o.until || begins(o, c) ||
     (c.require ? !o.require || !within(o.require, c.require) : !within(o.seal, c.seal))
+  if (!within(beside(body.entry), beside(before.entry))) return true
   return body.credentials.some(c => {
     const o = byId(before.credentials, c.id)
     return !o || !within(keysOf(c), keysOf(o)) || rights(o, c)
