@@ -23,7 +23,7 @@ demo: $(VENV)/.runtime ## One referral's whole life on this machine, with real k
 	@$(PYTHON) -m examples.demo $(if $(KEEP),--keep)
 
 test: $(VENV)/.test ## All tests that need no network, without the long runs (T=path narrows)
-	@$(PYTHON) -m pytest -q -n $(N) -m "not bench and not interop" $(T)
+	@$(PYTHON) -m pytest -q -n $(N) --dist worksteal -m "not bench and not interop" $(T)
 
 check: $(VENV)/.check ## Format, lint, types, import contracts, locks, generated files
 	@$(PYTHON) -m ruff format --check --quiet $(SOURCES)

@@ -10,6 +10,7 @@ Must never: let an exception out, or load what a call does not need.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from importlib import import_module
@@ -34,6 +35,10 @@ VALUED = frozenset({"--profile", "-p", "--server", "--lang", "--timeout", "--pas
 ON_DEMAND: Mapping[str, str] = {"admin": "server", "witness": "witness"}
 """Groups that are loaded when they are called, and the extra of the distribution that brings what they need."""
 _PREFIX = "REFERRAL_"
+_NAME = re.compile("-[A-Za-z0-9_-]+")
+_OPTION = re.compile("--[a-z][a-z-]*")
+_NAME_CHARACTERS = frozenset({22, 43})
+"""Of 16 and of 32 bytes in base64url."""
 
 
 def main() -> None:
@@ -49,7 +54,7 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         command = build(screen.lang, loaded={_verb(rest)})
         if screen.as_json:
             _withhold_help(command)
-        done = command.main([*globals_, *rest], prog_name="referral", standalone_mode=False, obj=screen)
+        done = command.main([*globals_, *names_last(rest)], prog_name="referral", standalone_mode=False, obj=screen)
         return done if isinstance(done, int) else Exit.OK
     except typer.TyperException as error:
         # A group without a verb has printed its help, which says it all.
@@ -81,6 +86,22 @@ def hoist(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         else:
             rest.append(word)
     return found, rest
+
+
+def names_last(words: Sequence[str]) -> list[str]:
+    """The same line with digests, thumbprints and invitations' names that begin with a hyphen behind `--`.
+
+    One in 64 does, and is no option. What follows an option is left where it is: it may be that option's value.
+    """
+    if "--" in words:
+        return list(words)
+    pairs = list(zip(["", *words], words, strict=False))
+    names = [word for before, word in pairs if _is_name(word) and (_is_name(before) or not before.startswith("-"))]
+    return [*(word for word in words if word not in names), "--", *names] if names else list(words)
+
+
+def _is_name(word: str) -> bool:
+    return _NAME.fullmatch(word) is not None and len(word) in _NAME_CHARACTERS and _OPTION.fullmatch(word) is None
 
 
 def screen_of(globals_: Sequence[str], environ: Mapping[str, str]) -> Screen:

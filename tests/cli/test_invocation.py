@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from referral_api import __version__
 from referral_api.cli import invocation
 from referral_api.cli.invocation import read_document, read_line, write_private_file
-from referral_api.cli.main import ON_DEMAND, VALUED, build, hoist, run, screen_of
+from referral_api.cli.main import ON_DEMAND, VALUED, build, hoist, names_last, run, screen_of
 from referral_api.cli.output import Fault
 from referral_api.domain.errors import ErrorCode, ReferralError
 
@@ -47,6 +47,34 @@ def test_hoisting_loses_no_word_and_keeps_the_order_of_the_rest(words: list[str]
     globals_, rest = hoist(words)
     assert sorted([*globals_, *rest]) == sorted(words)
     assert hoist(rest)[1] == rest or set(rest) & VALUED
+
+
+DIGEST = "-" + "aB3_" * 10 + "-x"
+NONCE = "-_" + "aB3-" * 5
+
+
+@pytest.mark.parametrize(
+    ("typed", "laid_out"),
+    [
+        (["keys", "object", DIGEST, "--reason", "not_ours"], ["keys", "object", "--reason", "not_ours", "--", DIGEST]),
+        (["keys", "object", "--reason", "not_ours", DIGEST], ["keys", "object", "--reason", "not_ours", "--", DIGEST]),
+        (["keys", "watch", "--seen", DIGEST], None),
+        (["keys", "revoke", "--", DIGEST], None),
+        (["keys", "rewrap", NONCE, DIGEST], ["keys", "rewrap", "--", NONCE, DIGEST]),
+        (["keys", "backup", "--backup-passphrase-fil", "x"], None),
+        (["show", "-x"], None),
+    ],
+)
+def test_a_name_that_begins_with_a_hyphen_is_no_option(typed: list[str], laid_out: list[str] | None) -> None:
+    assert {len(DIGEST), len(NONCE), len("--backup-passphrase-fil")} == {43, 22, 23}
+    assert names_last(typed) == (laid_out or typed)
+
+
+def test_a_digest_that_begins_with_a_hyphen_reaches_its_command() -> None:
+    """It is not enrolled, which it says; it does not say that there is no such option."""
+    for words in (("keys", "object", DIGEST, "--reason", "not_ours"), ("keys", "revoke", DIGEST)):
+        assert line("-p", "/nonexistent", *words)[0] == 4
+    assert line("-p", "/nonexistent", "keys", "watch", "--seen", DIGEST)[0] == 4
 
 
 def test_the_language_is_asked_for_or_the_environment_s_or_spanish() -> None:
