@@ -5,7 +5,7 @@
 
 PY ?= python3
 VENV ?= .venv
-N ?= 2
+N ?= 3
 PYTHON = $(VENV)/bin/python
 # Locks are complete and hashed, so nothing is resolved and no package may run a build script.
 PIP_INSTALL = $(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --no-compile \
