@@ -95,9 +95,12 @@ def names_last(words: Sequence[str]) -> list[str]:
     """
     if "--" in words:
         return list(words)
-    pairs = list(zip(["", *words], words, strict=False))
-    names = [word for before, word in pairs if _is_name(word) and (_is_name(before) or not before.startswith("-"))]
-    return [*(word for word in words if word not in names), "--", *names] if names else list(words)
+    names: list[str] = []
+    rest: list[str] = []
+    for before, word in zip(["", *words], words, strict=False):
+        stands_alone = _is_name(before) or not before.startswith("-")
+        (names if _is_name(word) and stands_alone else rest).append(word)
+    return [*rest, "--", *names] if names else rest
 
 
 def _is_name(word: str) -> bool:

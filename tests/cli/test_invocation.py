@@ -60,6 +60,7 @@ NONCE = "-_" + "aB3-" * 5
         (["keys", "object", "--reason", "not_ours", DIGEST], ["keys", "object", "--reason", "not_ours", "--", DIGEST]),
         (["keys", "watch", "--seen", DIGEST], None),
         (["keys", "revoke", "--", DIGEST], None),
+        (["keys", "revoke", DIGEST, "--reason", DIGEST], ["keys", "revoke", "--reason", DIGEST, "--", DIGEST]),
         (["keys", "rewrap", NONCE, DIGEST], ["keys", "rewrap", "--", NONCE, DIGEST]),
         (["keys", "backup", "--backup-passphrase-fil", "x"], None),
         (["show", "-x"], None),
