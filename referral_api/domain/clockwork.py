@@ -87,16 +87,18 @@ def due(rules: Rules, urgency: Urgency, delivery: Delivery) -> Due | None:
 
 def _step(rules: Rules, urgency: Urgency, delivery: Delivery) -> Iterator[Due]:
     """The next step of the unit itself."""
-    terms, begun = rules.clocks[urgency], delivery.submitted_at or 0
+    terms, begun, total = rules.clocks[urgency], delivery.submitted_at, delivery.since
+    if begun is None or total is None:
+        return
     if delivery.state in lifecycle.UNREAD:
         yield Due(Clock.ACK, begun + _s(terms.ack))
     if delivery.role is DeliveryRole.INFORMATION:
         return  # It has nothing to decide and nothing to report.
-    total, least = delivery.began_at or begun, begun + _s(terms.ack)
+    least = begun + _s(terms.ack)
     if delivery.state is S.ACKNOWLEDGED and not delivery.taken:
         yield Due(Clock.DECISION, max(total + _s(terms.decision), least))
     elif delivery.state is S.ACCEPTED:
-        accepted, status = delivery.accepted_at or begun, delivery.last_status_at
+        accepted, status = max(delivery.accepted_at or begun, begun), delivery.last_status_at
         if status is None:
             yield Due(Clock.FIRST_STATUS, max(accepted + _s(terms.first_status), least))
         else:

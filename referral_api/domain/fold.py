@@ -79,6 +79,11 @@ class Delivery:
     purged_at: int | None = None
 
     @property
+    def since(self) -> int | None:
+        """Since when its total clock runs; None while it is held."""
+        return self.submitted_at if self.began_at is None else self.began_at
+
+    @property
     def shown_state(self) -> State:
         """The state as far as its unit may know of it: what was never released to it stays held for it (R-63)."""
         return State.HELD if self.submitted_at is None else self.state
@@ -198,7 +203,7 @@ def _on_one(event: Event, delivery: Delivery, deliveries: Mapping[str, Delivery]
         if target in deliveries:  # Another unit's transfer has brought it in since this one was proposed.
             raise ReferralError(ErrorCode.TARGET_NOT_ALLOWED, reason="transfer-names-one-new-unit")
         # As its source was addressed, and the total clock runs on.
-        began_at = min(one.began_at or one.submitted_at or event.at for one in deliveries.values())
+        began_at = min(one.since for one in deliveries.values() if one.since is not None)
         changed[target] = Delivery(
             target, delivery.role, State.SUBMITTED, event.digest, event.at, rank=len(deliveries), began_at=began_at
         )
@@ -307,6 +312,16 @@ def _stamp_clocks(event: Event, after: Delivery) -> Delivery:
 def _with(pairs: tuple[tuple[str, int], ...], name: str, moment: int) -> tuple[tuple[str, int], ...]:
     """The pairs with one of them set, in the order of their names."""
     return tuple(sorted((dict(pairs) | {name: moment}).items()))
+
+
+def possible(by: Role, delivery: Delivery, asked: frozenset[Act]) -> list[Act]:
+    """The acts that `by` may make next on a delivery, where `asked` are the questions that it may answer, as far as
+    states and roles tell: policy says which credential may, and `judge` has the last word.
+    """
+    ruled_out = policy.role_at_delivery(delivery.role) if by is Role.POLICE_UNIT else frozenset[Act]()
+    if delivery.holds:
+        ruled_out |= {Act.PURGE_REQUEST}
+    return [act for act in lifecycle.allowed(by, delivery.state, open_questions=asked) if act not in ruled_out]
 
 
 def retrieve(delivery: Delivery, at: int) -> Delivery:
