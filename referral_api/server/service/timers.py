@@ -160,6 +160,8 @@ class Timers:
     lag_s: int = field(default=0)
     failing: frozenset[str] = field(default=frozenset())
     """Referrals whose look failed the last time: they are tried again at every turn, behind the others."""
+    _seen: dict[str, int] = field(default_factory=dict)
+    """When each party polled last, as far as this process has ever learnt."""
     _offline: dict[str, int | None] = field(default_factory=dict)
     _turning: threading.Lock = field(default_factory=threading.Lock)
 
@@ -182,9 +184,12 @@ class Timers:
         with self.exchange.database.read() as conn:
             due = alarms.due_alarms(conn, int(now), AT_ONCE + len(self.failing))
             polls = feeds.polls(conn)
+        # Before the batches below take them along: then they are in neither of the two for a moment.
+        for party, at in (*polls.items(), *dict(self.polled).items()):
+            self._seen[party] = max(at, self._seen.get(party, 0))
         self.lag_s = max((int(now) - at for _, at in due if at), default=0)
         posted, failing = self._look([ref for ref, _ in due])
-        posted += self._look_for_silence(int(now), polls)
+        posted += self._look_for_silence(int(now))
         self.failing = frozenset(failing)
         self.looked_at = now
         return posted
@@ -214,7 +219,7 @@ class Timers:
         """
         return self.clock() - self.looked_at > STOPPED_S or (self.leads and self.lag_s > STOPPED_S)
 
-    def _look_for_silence(self, now: int, polls: Mapping[str, int]) -> int:
+    def _look_for_silence(self, now: int) -> int:
         """Units that hold what nobody has read, and have stopped polling: that is told once, and each time anew."""
         if now - self.began_at < OFFLINE_S:
             return 0  # Nobody could poll while there was no exchange.
@@ -223,7 +228,7 @@ class Timers:
             if party.role is not Role.POLICE_UNIT:
                 continue
             unit = party.entry.id
-            seen = max(polls.get(unit, 0), self.polled.get(unit, 0)) or None
+            seen = self._seen.get(unit)
             if seen is not None and now - seen <= OFFLINE_S:
                 self._offline.pop(unit, None)
                 continue

@@ -1,0 +1,379 @@
+"""The stateful machine: two hotlines, four units, an auditor and a registrar do anything at any time, and after every
+step the exchange must be what the model says (tests/lifetime/model.py).
+
+Must never: tell the exchange anything but by acts, reads and the passing of time.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from referral_api.domain.errors import FINAL_REFUSALS, ErrorCode, ReferralError
+from referral_api.domain.words import Act, Role
+from referral_api.formats.receipt import parse_receipt
+from referral_api.formats.strict_json import sha256_b64u
+from referral_api.server.service.batch import Done
+from referral_api.server.service.reckoning import reckon
+from referral_api.server.storage import feeds, logbook
+from tests.formats.parties_world import Someone
+from tests.lifetime.house import REGISTRY, ExchangeIsDead, House
+from tests.lifetime.model import DAY, HOUR, MINUTE, Case, Move, shown
+from tests.lifetime.moves import UNKNOWN, attempts, write
+from tests.lifetime.parcels import Parcel, Wanted, submission
+from tests.world import ISSUER, Clock
+from tests.world_check import check
+
+HOTLINES: Final = ("linea-100", "linea-1818")
+LOCAL, PARENT, NATIONAL, OTHER = UNITS = ("pnp-local", "pnp-parent", "pnp-nacional", "pnp-otra")
+AUDIT: Final = "defensoria"
+PARTIES: Final = {
+    **dict.fromkeys(HOTLINES, Role.HOTLINE),
+    **dict.fromkeys(UNITS, Role.POLICE_UNIT),
+    AUDIT: Role.AUDITOR,
+}
+AT_ONCE: Final = 4
+"""How many referrals are followed at a time; the newest ones."""
+STEPS: Final = ("begin", "before-append", "before-commit", "after-commit", "after-sign", "answered")
+SPANS: Final = (
+    *(MINUTE, 9 * MINUTE, 11 * MINUTE, 16 * MINUTE, 31 * MINUTE, HOUR, 2 * HOUR, 7 * HOUR, DAY, 3 * DAY),
+    *(7 * DAY, 13 * DAY, 15 * DAY, 31 * DAY, 92 * DAY),
+)
+HOUR_WRONG: Final = (-HOUR - MINUTE, -HOUR, HOUR)
+"""Jumps of the clock: beyond what is forgiven, as much as is forgiven, and far ahead."""
+
+
+class LifeMachine(RuleBasedStateMachine):
+    """One exchange on files of its own, copied from `template`."""
+
+    template: Path
+    database: Callable[[], str] = staticmethod(lambda: "")
+    found: House
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(dir=self.template.parent))
+        shutil.copytree(self.template, self.folder / "exchange")
+        self.house = self._move_in(self.database())
+        self.cases: list[Case] = []
+        self.bundles: dict[str, str] = {}
+        self.sent: list[tuple[Parcel, str]] = []
+        self.cut: str | None = None
+        """At which step of the next act's batch the power fails."""
+        self.story: list[str] = []
+        """What happened, in a few words each: what a failure tells."""
+
+    def _move_in(self, database_url: str) -> House:
+        base, was = self.folder / "exchange", self.found
+        paths = {"data_dir": base / "data", "keys_dir": base / "keys", "signer_dir": base / "signer"}
+        settings = was.settings.model_copy(update={**paths, "database_url": database_url})
+        clock = Clock(ahead_s=was.clock.ahead_s, stopped_at=was.clock.stopped_at)
+        desks = {
+            party: replace(desk, people=list(desk.people), gone=list(desk.gone)) for party, desk in was.desks.items()
+        }
+        house = House(settings, clock, desks, drawn=was.drawn)
+        house.open()
+        return house
+
+    def teardown(self) -> None:
+        """At the end the exchange is held against everything that must always hold of it (design §14)."""
+        try:
+            self.turn()
+            check(self.house)
+            with self.house.runtime.exchange.database.read(snapshot=True) as conn:
+                findings = reckon(conn, issuer=ISSUER)
+            assert findings.complete, findings.differences
+        finally:
+            self.house.close()
+            shutil.rmtree(self.folder)
+
+    # What people do.
+
+    @initialize(data=st.data())
+    def begin(self, data: st.DataObject) -> None:
+        self.submit(data)
+
+    @rule(data=st.data())
+    def submit(self, data: st.DataObject) -> None:
+        """A hotline sends a referral to some units, never to others; sometimes it contradicts itself."""
+        self.house.renew_keys()
+        roles = data.draw(st.permutations(["action", "escalation", "escalation", "information"]))
+        count = data.draw(st.integers(1, 4))
+        to = list(zip(UNITS, roles, strict=True))
+        to = sorted((one for one in to if one[1] == "action"), key=str) + [one for one in to if one[1] != "action"]
+        to, rest = to[:count], [unit for unit, _ in to[count:]]
+        excluded = data.draw(st.sampled_from([(), tuple(rest[:1]), tuple(rest), (to[-1][0],)]))
+        wanted = Wanted(
+            to=to,
+            urgency=data.draw(st.sampled_from(["emergency", "urgent", "routine"])),
+            retention=data.draw(st.sampled_from(["standard", "short", "legal_hold_requested"])),
+            excluded=excluded,
+        )
+        by = self._person(data, data.draw(st.sampled_from(HOTLINES)))
+        made = submission(self.house, by, wanted)
+        outcome = self._send(made)
+        if {unit for unit, _ in to} & set(excluded):
+            assert outcome == ErrorCode.TARGET_NOT_ALLOWED
+            return
+        assert outcome is None
+        self.bundles[made.digest] = sha256_b64u(made.beside["sealed"])
+        kept = wanted.retention
+        self.story.append(f"{made.ref[:13]} {by.id} submits {wanted.urgency} {kept} {to} not {excluded}")
+        self.cases.append(
+            Case.submitted(
+                made.ref, by.party, wanted.urgency, kept, to, set(excluded), made.digest, self.house.now
+            )
+        )
+        del self.cases[:-AT_ONCE]
+
+    @precondition(lambda self: self.cases)
+    @rule(data=st.data())
+    def fetch(self, data: st.DataObject) -> None:
+        """Somebody asks for the bundle."""
+        case, unit = self._case(data), data.draw(st.sampled_from([*UNITS, *HOTLINES, AUDIT]))
+        who = self._person(data, unit)
+        try:
+            self.house.fetch(who, case.ref)
+        except ReferralError as refusal:
+            assert refusal.code in (ErrorCode.NOT_FOUND, ErrorCode.NOT_PERMITTED)
+            assert not case.may_fetch(unit), self._told(f"{unit} fetches {case.ref}", refusal, "handed out")
+            return
+        assert case.may_fetch(unit) or unit == case.sender, "handed out to somebody who must not have it"
+        if unit in case.sheets:
+            self.story.append(f"{case.ref[:13]} {unit} fetches")
+            case.fetched(unit)
+
+    @precondition(lambda self: self.cases)
+    @rule(data=st.data(), purposeful=st.booleans())
+    def act_sensibly(self, data: st.DataObject, purposeful: bool) -> None:
+        """Somebody does what the model says that he may."""
+        case = self._case(data)
+        unit = data.draw(st.sampled_from(sorted(case.sheets)))
+        by = data.draw(st.sampled_from([Role.HOTLINE, Role.POLICE_UNIT]))
+        who = self._person(data, case.sender if by is Role.HOTLINE else unit)
+        possible = [one for one in attempts(case, by, who, unit, UNITS, self.house.now) if case.takes(one)]
+        moving = [one for one in possible if one.act not in (Act.NOTE, Act.REWRAP, Act.HOLD, Act.SUPPLEMENT)]
+        if possible:
+            self._try(case, data.draw(st.sampled_from((purposeful and moving) or possible)), who)
+
+    @precondition(lambda self: self.cases)
+    @rule(data=st.data(), whole=st.booleans())
+    def act_anyhow(self, data: st.DataObject, whole: bool) -> None:
+        """Somebody does something, sensible or not, building on whatever."""
+        case = self._case(data)
+        party = data.draw(st.sampled_from([*HOTLINES, *UNITS, AUDIT, REGISTRY]))
+        who, role = self._person(data, party), {**PARTIES, REGISTRY: Role.REGISTRAR}[party]
+        unit = None if whole and role is Role.HOTLINE else data.draw(st.sampled_from([*UNITS]))
+        by = role if role in (Role.HOTLINE, Role.POLICE_UNIT) else Role.POLICE_UNIT
+        move = data.draw(st.sampled_from(list(attempts(case, by, who, unit, UNITS, self.house.now))))
+        heads = [one.head for one in case.sheets.values()]
+        prev = data.draw(st.sampled_from([move.prev, *heads, UNKNOWN, None, *(digest for digest, _, _ in case.acts[-6:])]))
+        self._try(case, replace(move, by=role, prev=prev), who)
+
+    @precondition(lambda self: self.sent)
+    @rule(data=st.data())
+    def retry(self, data: st.DataObject) -> None:
+        """The same bytes again, however late: the same receipt, byte for byte (R-14)."""
+        made, receipt = data.draw(st.sampled_from(self.sent[-12:]))
+        again = self.house.send(made.by, made.raw, **made.beside).result
+        assert again.receipt == receipt
+        assert not again.fresh
+
+    # What time and machines do.
+
+    @rule(span=st.sampled_from(SPANS), looks=st.booleans())
+    def time_passes(self, span: int, looks: bool) -> None:
+        self.house.clock.ahead_s += span
+        self.story.append(f"{span / HOUR:.2f} h pass")
+        if looks:
+            self.turn()
+
+    @rule()
+    def turn(self) -> None:
+        """The clocks say what is due."""
+        self.house.keep_alive()
+        self.house.turn()
+        self._look()
+
+    @rule()
+    def two_processes_turn_at_once(self) -> None:
+        self.house.keep_alive()
+        self.house.turn_twice_at_once()
+        self._look()
+
+    @rule(step=st.sampled_from(STEPS))
+    def power_fails(self, step: str) -> None:
+        self.house.lose_power(step)
+
+    @precondition(lambda self: self.cases)
+    @rule(data=st.data(), step=st.sampled_from(STEPS))
+    def power_fails_in_the_midst_of_an_act(self, data: st.DataObject, step: str) -> None:
+        """Whether it was taken or not, sending it again tells; and it counts once."""
+        self.cut = step
+        try:
+            self.act_sensibly(data, True)
+        finally:
+            self.cut = None
+
+    @rule(step=st.sampled_from(STEPS))
+    def power_fails_while_the_clocks_speak(self, step: str) -> None:
+        """Nothing that was due is lost, and nothing is said twice."""
+        self.house.keep_alive()
+        self.house.cut_at = step
+        # Whoever waits for a writer that is gone waits for ever; its process would be gone too.
+        turning = threading.Thread(target=self.house.runtime.timers.turn, daemon=True)
+        turning.start()
+        writer = self.house.runtime.writer
+        while turning.is_alive() and writer.alive:
+            turning.join(0.01)
+        self.house.fall()
+        self.turn()
+
+    @rule(wrong_s=st.sampled_from(HOUR_WRONG))
+    def clock_jumps(self, wrong_s: int) -> None:
+        """By an hour: what cannot be right writes nothing (R-97); what is forgiven is dated with the newest leaf."""
+        self.turn()
+        before = self._sizes()
+        self.house.clock.wrong_s = wrong_s
+        refused = None
+        try:
+            self.house.run(lambda _: Done(None))
+            self.house.keep_alive()
+            self.house.turn()
+        except ReferralError as refusal:
+            refused = refusal
+        self.house.clock.wrong_s = 0
+        assert (refused is None) == (wrong_s == -HOUR)
+        if refused is not None:
+            assert refused.code is ErrorCode.WRITES_CLOSED
+            assert refused.facts["reason"] == ("clock-ahead" if wrong_s > 0 else "clock-behind")
+            assert self._sizes() == before, "something was written under a wrong clock"
+            self.house.close()
+            self.house.open()
+        self.turn()
+
+    @precondition(lambda self: self.cases)
+    @rule(data=st.data())
+    def a_person_is_replaced(self, data: st.DataObject) -> None:
+        """A seal key is revoked, by the registrar or the keyholder; nothing that it signs from then on is taken."""
+        desk = self.house.desks[data.draw(st.sampled_from([*HOTLINES, *UNITS]))]
+        whom = desk.people[-1]
+        by = data.draw(st.sampled_from([self.house.desks[REGISTRY].people[0], desk.people[0]]))
+        self.house.revoke(by, whom)
+        case = self._case(data)
+        move = Move(Act.NOTE, desk.role, desk.party, whom.id, unit=next(iter(case.sheets)), prev=case.submit)
+        self.house.renew_keys()
+        made = write(self.house, case, move, whom, self.bundles)
+        try:
+            self.house.send(whom, made.raw, **made.beside)
+        except ReferralError as refusal:
+            assert refusal.code is ErrorCode.KEY_NOT_VALID
+        else:
+            raise AssertionError("an act was taken whose key is revoked")
+        self.house.take_in(desk.party)
+
+    # After every step.
+
+    @invariant()
+    def exchange_and_model_agree(self) -> None:
+        with self.house.runtime.exchange.database.read(snapshot=True) as conn:
+            alarms = dict(conn.all("SELECT ref, at FROM alarm"))
+            inboxes = {one: feeds.feed_after(conn, one, 0, 10_000, pending=True) for one in (*HOTLINES, *UNITS)}
+        for case in self.cases:
+            sender = self.house.desks[case.sender].people[0]
+            real = {one["unit"]: one for one in self.house.view(sender, case.ref)["deliveries"]}
+            wanted = shown(case)
+            assert real.keys() == wanted.keys()
+            for unit, one in real.items():
+                found = _comparable(one, wanted[unit])
+                assert found == wanted[unit], self._told(f"delivery to {unit}", found, dict(wanted[unit]))
+            assert alarms.get(case.ref) == case.alarm, self._told("alarm", alarms.get(case.ref), case.alarm)
+            for party, lines in inboxes.items():
+                kinds = Counter(line.kind for line in lines if line.ref == case.ref)
+                assert kinds == case.pending(party), self._told(f"inbox of {party}", kinds, case.pending(party))
+
+    # How it is done.
+
+    def _case(self, data: st.DataObject) -> Case:
+        return data.draw(st.sampled_from(self.cases))
+
+    def _person(self, data: st.DataObject, party: str) -> Someone:
+        return data.draw(st.sampled_from(self.house.desks[party].people))
+
+    def _look(self) -> None:
+        self.story.append("the clocks speak")
+        for case in self.cases:
+            case.look(self.house.now)
+
+    def _told(self, what: str, found: object, wanted: object) -> str:
+        return "\n".join([f"{what}: the exchange says {found}, the model {wanted}, after", *self.story[-25:]])
+
+    def _sizes(self) -> dict[str, int]:
+        with self.house.runtime.exchange.database.read() as conn:
+            return {name: logbook.size(conn, name) for name in logbook.names(conn)}
+
+    def _try(self, case: Case, move: Move, who: Someone) -> None:
+        """Send it; the exchange takes it if and only if the model does."""
+        self.house.renew_keys()
+        made = write(self.house, case, move, who, self.bundles)
+        move = replace(move, digest=made.digest)
+        takes = case.takes(move)
+        outcome = self._send(made)
+        self.story.append(f"{case.ref[:13]} {_short(move)}: {outcome or 'taken'}")
+        assert (outcome is None) == takes, self._told(_short(move), outcome, "taken" if takes else "refused")
+        if takes:
+            if "sealed" in made.beside:
+                self.bundles[made.digest] = sha256_b64u(made.beside["sealed"])
+            case.take(move, self.house.now)
+
+    def _send(self, made: Parcel) -> ErrorCode | None:
+        """None for what was taken, else why not. Where the power fails it is sent again."""
+        try:
+            answer = self._knock(made)
+        except ReferralError as refusal:
+            assert refusal.code not in FINAL_REFUSALS, "a final refusal has a receipt"
+            return refusal.code
+        receipt = parse_receipt(answer.receipt.encode())
+        assert receipt.payload.act == made.digest
+        if answer.fresh:
+            assert receipt.payload.time == self.house.now
+        self.sent.append((made, answer.receipt))
+        if answer.code is ErrorCode.ILLEGAL_TRANSITION and answer.fresh:
+            assert answer.facts.keys() & {"allowed", "reason"}, answer.facts
+        return receipt.refusal
+
+    def _knock(self, made: Parcel) -> Any:
+        if self.cut is None:
+            return self.house.send(made.by, made.raw, **made.beside).result
+        self.house.cut_at = self.cut
+        try:
+            answer = self.house.send(made.by, made.raw, **made.beside).result
+        except ExchangeIsDead:
+            self.house.start_again()
+            return self.house.send(made.by, made.raw, **made.beside).result
+        except ReferralError:
+            self.house.fall()
+            raise
+        self.house.fall()
+        return answer
+
+
+def _short(move: Move) -> str:
+    marks = (move.code, move.to, "joint" if move.joint else None, "whole" if move.unit is None else move.unit)
+    return " ".join([move.signer, move.act.value, *(mark for mark in marks if mark)])
+
+
+def _comparable(real: dict[str, Any], wanted: Any) -> dict[str, Any]:
+    found = {name: real[name] for name in wanted}
+    found["holds"] = sorted((one["party"], one["review_at"]) for one in real["holds"])
+    found["open"] = Counter(one["act"] for one in real["open"])
+    return found

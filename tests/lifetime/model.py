@@ -1,0 +1,507 @@
+"""What an exchange must be after any sequence of acts and any time, said as plainly as it can be, in dictionaries.
+
+The moves are the hand-written grid of tests/domain/grid.py; deadlines, ladders and purge dates are written once more
+here, in seconds, from the rules of the field (R-80, R-106, R-107). It shares no code with what it is held against.
+
+Must never: import the fold, the clockwork, the lifecycle or the rules.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from referral_api.domain.words import Act, Role, State
+from tests.domain.grid import NOTICES, expected
+
+S = State
+MINUTE, HOUR, DAY = 60, 3600, 86400
+TERMS: Final = {
+    "emergency": (15 * MINUTE, 1 * HOUR, 2 * HOUR, 24 * HOUR),
+    "urgent": (2 * HOUR, 24 * HOUR, 24 * HOUR, 7 * DAY),
+    "routine": (24 * HOUR, 72 * HOUR, 14 * DAY, 30 * DAY),
+}
+"""Until when something is owed: acknowledgement, decision, first status, every further one."""
+LADDERS: Final = {
+    "emergency": [(600, "remind"), (900, "telephone"), (900, "parent"), (1800, "national"), (7200, "expire")],
+    "urgent": [(HOUR, "remind"), (2 * HOUR, "telephone"), (2 * HOUR, "parent"), (6 * HOUR, "national"), (DAY, "expire")],
+    "routine": [(24 * HOUR, "telephone"), (72 * HOUR, "parent"), (14 * DAY, "expire")],
+}
+KEPT: Final = {"standard": (30 * DAY, 90 * DAY), "short": (7 * DAY, 90 * DAY), "legal_hold_requested": (365 * DAY,) * 2}
+"""How long ciphertext is kept: after the end, after the acknowledgement."""
+ANSWER_IN: Final = 72 * HOUR
+UNREAD = {S.SUBMITTED, S.RETRIEVED, S.RECEIPT_FAILED}
+OPEN = {S.ACKNOWLEDGED, S.ACCEPTED}
+OVER = {S.CLOSED, S.TRANSFERRED, S.WITHDRAWN, S.PURGED}
+FORGETS = OPEN | {S.DECLINED, S.TRANSFERRED, S.CLOSED, S.WITHDRAWN, S.WITHDRAWAL_NOTIFIED}
+DECIDING = {
+    *(Act.ACCEPT, Act.DECLINE, Act.TRANSFER, Act.APPROVE, Act.CLOSE, Act.REOPEN),
+    *(Act.WITHDRAWAL_ANSWER, Act.PURGE_REQUEST),
+}
+OF_HOTLINES = {
+    *(Act.PHONE_ALERT, Act.SUPPLEMENT, Act.WITHDRAW, Act.CONSENT_WITHDRAWN, Act.NOTE, Act.ASK, Act.ANSWER),
+    *(Act.APPROVE, Act.DECLINE, Act.CLOSE, Act.REOPEN, Act.HOLD, Act.PURGE_REQUEST),
+}
+OF_UNITS = {
+    *(Act.ACK, Act.RECEIPT_FAILED, Act.ACCEPT, Act.DECLINE, Act.TRANSFER, Act.STATUS, Act.WITHDRAWAL_ANSWER),
+    *(Act.NOTE, Act.ASK, Act.ANSWER, Act.CLOSE, Act.REOPEN, Act.REWRAP, Act.HOLD, Act.PURGE_REQUEST, Act.APPROVE),
+}
+NOT_FOR_THE_INFORMED = {Act.ACCEPT, Act.DECLINE, Act.TRANSFER, Act.STATUS, Act.CLOSE, Act.REOPEN}
+ANSWERS = {Act.ANSWER: {Act.ASK}, Act.PHONE_ALERT: {Act.TELEPHONE_NOW}, Act.WITHDRAWAL_ANSWER: set(NOTICES)}
+WAITS = {Act.DECLINE: {S.DECLINED}, Act.RECEIPT_FAILED: {S.RECEIPT_FAILED}, Act.EXPIRED: {S.EXPIRED}}
+"""Lines of the hotline's inbox that wait for as long as a delivery is in a state."""
+TELEPHONE = "telephone"
+
+
+@dataclass(frozen=True)
+class Move:
+    """An act that somebody tries."""
+
+    act: Act
+    by: Role
+    party: str
+    signer: str
+    digest: str = ""
+    unit: str | None = None
+    prev: str | None = None
+    code: str | None = None
+    question: str | None = None
+    to: str | None = None
+    joint: bool = False
+    review_at: int | None = None
+
+
+@dataclass
+class Line:
+    """A line of an inbox that waits for an answer until it has had one."""
+
+    party: str
+    kind: Act
+    unit: str
+    digest: str
+    waits: Callable[[Sheet], bool]
+    pending: bool = True
+
+
+@dataclass
+class Sheet:
+    """One delivery."""
+
+    unit: str
+    role: str
+    state: State
+    head: str
+    rank: int
+    begun: int | None
+    since: int | None
+    brought: str
+    open: dict[str, tuple[Act, str]] = field(default_factory=dict)
+    """Questions: digest, kind, who asked."""
+    to: str | None = None
+    acked: int | None = None
+    accepted: int | None = None
+    notified: int | None = None
+    status: int | None = None
+    ended: int | None = None
+    said: int | None = None
+    purged: int | None = None
+    rungs: int = 0
+    rung_at: int | None = None
+    told: dict[str, int] = field(default_factory=dict)
+    taken: bool = False
+    holds: dict[str, int] = field(default_factory=dict)
+    investigation: list[str] = field(default_factory=list)
+
+    def rings(self) -> bool:
+        return any(kind is Act.TELEPHONE_NOW for kind, _ in self.open.values())
+
+    def enter(self, state: State, now: int) -> None:
+        if state in OVER and self.state not in OVER:
+            self.ended = now
+        elif state not in OVER and self.state in OVER:
+            self.ended = None
+        if state is S.ACCEPTED and self.state is not S.ACCEPTED:
+            self.accepted = now
+        self.state = state
+
+
+@dataclass
+class Case:
+    """One referral."""
+
+    ref: str
+    sender: str
+    urgency: str
+    kept: str
+    excluded: set[str]
+    submit: str
+    sheets: dict[str, Sheet] = field(default_factory=dict)
+    acts: list[tuple[str, Act, str | None]] = field(default_factory=list)
+    """Everybody's accepted acts: digest, kind, unit."""
+    lines: list[Line] = field(default_factory=list)
+    came: dict[str, tuple[str, str, str]] = field(default_factory=dict)
+    """Of a unit that a transfer brought in: from which one, by which transfer and approval."""
+    rung: Counter[str] = field(default_factory=Counter)
+
+    @classmethod
+    def submitted(
+        cls, ref: str, sender: str, urgency: str, kept: str, to: list[tuple[str, str]], excluded: set[str], digest: str,
+        now: int,
+    ) -> Case:  # fmt: skip
+        case = cls(ref, sender, urgency, kept, excluded, digest)
+        for rank, (unit, role) in enumerate(to):
+            held = role == "escalation"
+            begun = None if held else now
+            state = S.HELD if held else S.SUBMITTED
+            case.sheets[unit] = Sheet(unit, role, state, digest, rank, begun, begun, digest)
+            if not held:
+                case._to_read(unit, Act.SUBMIT, digest)
+        case.acts.append((digest, Act.SUBMIT, None))
+        return case
+
+    # Whether an act is taken.
+
+    def takes(self, move: Move) -> bool:
+        """Whether the exchange must take it."""
+        return self._right(move) and self._follows(move) and any(self._fits(move, one) for one in self._meant(move))
+
+    def _right(self, move: Move) -> bool:
+        if move.by is Role.HOTLINE:
+            known = move.unit is None or move.unit in self.sheets
+            return move.act in OF_HOTLINES and move.party == self.sender and known
+        if move.by is Role.POLICE_UNIT:
+            own = self.sheets.get(move.party)
+            return move.act in OF_UNITS and own is not None and own.begun is not None and move.unit == move.party
+        return False
+
+    def _follows(self, move: Move) -> bool:
+        if move.act in DECIDING:
+            return move.unit is not None and move.prev == self.sheets[move.unit].head
+        found = next(((kind, unit) for digest, kind, unit in self.acts if digest == move.prev), None)
+        if found is None:
+            return False
+        kind, unit = found
+        if move.unit is not None and move.prev in self._path(move.unit):
+            return True
+        if kind is Act.REWRAP:
+            return False
+        if kind in (Act.TRANSFER, Act.APPROVE) and move.unit is not None and unit != move.unit:
+            return False
+        if move.by is Role.POLICE_UNIT and unit not in (None, move.party):
+            return False
+        return move.unit is None or unit in (None, move.unit)
+
+    def _path(self, unit: str) -> set[str]:
+        """The transfers and approvals that brought a delivery."""
+        found: set[str] = set()
+        place = unit
+        while place in self.came:
+            source, transfer, approval = self.came[place]
+            found |= {transfer, approval}
+            place = source
+        return found
+
+    def _meant(self, move: Move) -> list[Sheet]:
+        return list(self.sheets.values()) if move.unit is None else [self.sheets[move.unit]]
+
+    def _mine(self, move: Move, sheet: Sheet) -> dict[str, Act]:
+        """The open questions that this signer may answer."""
+        return {
+            digest: kind
+            for digest, (kind, asker) in sheet.open.items()
+            if (asker != move.signer if kind is Act.PURGE_REQUEST else asker.partition(".")[0] != move.party)
+        }
+
+    def _lands(self, move: Move, sheet: Sheet) -> State | None:
+        mine = self._mine(move, sheet)
+        kinds = {mine[move.question]} if move.question in mine else set(mine.values())
+        found = expected(move.act, move.by, sheet.state, frozenset(kinds), move.code)
+        return None if found is None else found[0]
+
+    def _fits(self, move: Move, sheet: Sheet) -> bool:
+        informed = move.by is Role.POLICE_UNIT and sheet.role == "information"
+        if informed and move.act in NOT_FOR_THE_INFORMED:
+            return False
+        if move.act is Act.ACCEPT and move.joint != sheet.taken:
+            return False
+        mine = self._mine(move, sheet)
+        kinds = {mine[move.question]} if move.question in mine else set(mine.values())
+        agrees_to_purge = move.act is Act.APPROVE and Act.PURGE_REQUEST in kinds
+        if sheet.holds and (move.act is Act.PURGE_REQUEST or agrees_to_purge):
+            return False
+        if move.act is Act.HOLD and move.code == "off" and move.party not in sheet.holds:
+            return False
+        state = self._lands(move, sheet)
+        if state is None:
+            return False
+        answered = self._answered(move, state)
+        if answered and move.question is not None and mine.get(move.question) not in answered:
+            return False
+        if move.act is Act.TRANSFER:
+            open_already = any(kind is Act.TRANSFER for kind, _ in sheet.open.values())
+            return not open_already and move.to not in self.sheets
+        if state is S.TRANSFERRED and sheet.state is not S.TRANSFERRED:
+            return sheet.to not in self.sheets and sheet.to not in self.excluded
+        return True
+
+    def _answered(self, move: Move, after: State) -> set[Act]:
+        if move.act is Act.APPROVE:
+            return {Act.TRANSFER} if after is S.TRANSFERRED else {Act.PURGE_REQUEST}
+        if move.act is Act.DECLINE:
+            return {Act.TRANSFER} if move.by is Role.HOTLINE else set()
+        return ANSWERS.get(move.act, set())
+
+    # What an act that is taken does.
+
+    def take(self, move: Move, now: int) -> None:
+        """Take it, and what follows from it at once."""
+        for sheet in [one for one in self._meant(move) if self._fits(move, one)]:
+            self._step(move, sheet, now)
+        self.acts.append((move.digest, move.act, move.unit))
+        self._settle()
+
+    def _step(self, move: Move, sheet: Sheet, now: int) -> None:
+        before, state, mine = sheet.state, self._lands(move, sheet), self._mine(move, sheet)
+        assert state is not None
+        answered = self._answered(move, state)
+        gone = [one for one, kind in mine.items() if kind in answered and move.question in (None, one)]
+        purges = move.act is Act.APPROVE and any(mine[one] is Act.PURGE_REQUEST for one in gone)
+        for one in gone:
+            del sheet.open[one]
+        noticed = any(kind in NOTICES for kind, _ in sheet.open.values())
+        if self._asks(move.act, before):
+            sheet.open[move.digest] = (move.act, move.signer)
+            if move.act in NOTICES and not noticed:
+                sheet.notified = now
+        if move.act is not Act.REWRAP:
+            sheet.head = move.digest
+        self._mark(move, sheet, now)
+        self._tell(move, sheet, before)
+        source_to = sheet.to
+        sheet.enter(state, now)
+        if state is S.TRANSFERRED and before is not S.TRANSFERRED and source_to is not None:
+            self._bring(sheet, source_to, move.digest, gone[0], now)
+        if move.act is Act.ACCEPT and not move.joint:
+            for other in self.sheets.values():
+                live = other.state in UNREAD | OPEN and other.role != "information"
+                other.taken = other.taken or (other is not sheet and live)
+        if move.act is Act.RECEIPT_FAILED and not sheet.rings():
+            self._ring(sheet, now)
+        if purges:
+            self._purge(sheet, now)
+
+    def _mark(self, move: Move, sheet: Sheet, now: int) -> None:
+        if move.act in (Act.SUPPLEMENT, Act.NOTE, Act.ASK, Act.ANSWER):
+            sheet.said = now
+        if move.act is Act.STATUS:
+            sheet.status = now
+            sheet.investigation.append(str(move.code))
+        if move.act is Act.ACK and sheet.acked is None:
+            sheet.acked = now
+        if move.act is Act.TRANSFER:
+            sheet.to = move.to
+        if move.act is Act.HOLD and move.code == "off":
+            sheet.holds.pop(move.party)
+        elif move.act is Act.HOLD and move.review_at is not None:
+            sheet.holds[move.party] = move.review_at
+
+    @staticmethod
+    def _asks(act: Act, before: State) -> bool:
+        if act is Act.WITHDRAW:
+            return before not in (S.HELD, S.SUBMITTED)
+        if act is Act.CONSENT_WITHDRAWN:
+            return before not in (S.HELD, S.SUBMITTED, S.WITHDRAWN)
+        return act in (Act.TRANSFER, Act.ASK, Act.PURGE_REQUEST)
+
+    def _bring(self, source: Sheet, unit: str, approval: str, transfer: str, now: int) -> None:
+        since = min(one.since for one in self.sheets.values() if one.since is not None)
+        rank = len(self.sheets)
+        self.sheets[unit] = Sheet(unit, source.role, S.SUBMITTED, approval, rank, now, since, transfer)
+        self.came[unit] = (source.unit, transfer, approval)
+        self._to_read(unit, Act.APPROVE, approval)
+
+    def _ring(self, sheet: Sheet, now: int) -> None:
+        digest = f"{TELEPHONE} {now} {len(self.lines)}"
+        sheet.open[digest] = (Act.TELEPHONE_NOW, "exchange.main")
+        self._line(self.sender, Act.TELEPHONE_NOW, sheet.unit, digest, lambda one: digest in one.open)
+
+    # Inboxes.
+
+    def _line(self, party: str, kind: Act, unit: str, digest: str, waits: Callable[[Sheet], bool]) -> None:
+        self.lines.append(Line(party, kind, unit, digest, waits))
+
+    def _to_read(self, unit: str, kind: Act, digest: str, party: str | None = None) -> None:
+        self._line(party or unit, kind, unit, digest, lambda one: one.state in (S.SUBMITTED, S.RETRIEVED))
+
+    def _tell(self, move: Move, sheet: Sheet, before: State) -> None:
+        """The line at the other side, if it is one that waits."""
+        reader = self.sender if move.by is Role.POLICE_UNIT else sheet.unit
+        if reader != self.sender and sheet.begun is None:
+            return
+        digest = move.digest
+        if move.by is Role.POLICE_UNIT and move.act in WAITS:
+            moves = move.act is not Act.RECEIPT_FAILED or before in UNREAD
+            if moves:
+                states = WAITS[move.act]
+                self._line(reader, move.act, sheet.unit, digest, lambda one: one.state in states)
+        elif digest in sheet.open:
+            self._line(reader, move.act, sheet.unit, digest, lambda one: digest in one.open)
+
+    def _settle(self) -> None:
+        for line in self.lines:
+            line.pending = line.pending and line.waits(self.sheets[line.unit])
+
+    def pending(self, party: str) -> Counter[str]:
+        """What waits in a party's inbox, by kind; a line about several deliveries waits for all of them."""
+        waiting = [one for one in self.lines if one.pending and one.party == party]
+        return Counter(one.kind.value for one in waiting)
+
+    def fetched(self, unit: str) -> None:
+        """The bundle was handed out to the unit."""
+        if self.sheets[unit].state is S.SUBMITTED:
+            self.sheets[unit].state = S.RETRIEVED
+
+    def may_fetch(self, unit: str) -> bool:
+        """Whether it is handed out."""
+        own = self.sheets.get(unit)
+        hidden = own is None or own.begun is None or own.state in (S.HELD, S.WITHDRAWN, S.PURGED)
+        return not hidden and own is not None and own.purged is None
+
+    # The exchange's clocks.
+
+    def dues(self, sheet: Sheet) -> list[tuple[int, str]]:
+        """What is owed on a delivery, and until when."""
+        if sheet.begun is None:
+            return []
+        ack, decision, first, following = TERMS[self.urgency]
+        least, found = sheet.begun + ack, list[tuple[int, str]]()
+        if sheet.state in UNREAD:
+            found.append((least, "ack"))
+        works = sheet.role != "information"
+        if works and sheet.state is S.ACKNOWLEDGED and not sheet.taken:
+            found.append((max(int(sheet.since or 0) + decision, least), "decision"))
+        if works and sheet.state is S.ACCEPTED:
+            taken_up = max(sheet.accepted or 0, sheet.begun)
+            if sheet.status is None:
+                found.append((max(taken_up + first, least), "first_status"))
+            else:
+                found.append((max(sheet.status, taken_up) + following, "next_status"))
+        if sheet.notified is not None and any(kind in NOTICES for kind, _ in sheet.open.values()):
+            found.append((sheet.notified + ANSWER_IN, "withdrawal_answer"))
+        if sheet.state is not S.PURGED:
+            found += [(at, "hold_review") for at in sheet.holds.values()]
+        return sorted(found)
+
+    def purge_at(self, sheet: Sheet) -> int | None:
+        """When its ciphertext goes."""
+        if sheet.state not in FORGETS or (sheet.purged is not None and sheet.ended is None):
+            return None
+        after_end, after_ack = KEPT[self.kept]
+        ends = [] if sheet.ended is None else [sheet.ended + after_end]
+        if sheet.acked is not None and sheet.purged is None:
+            ends.append(sheet.acked + after_ack)
+        if not ends:
+            return None
+        late_words = sheet.said is not None and sheet.said >= min(ends) - 14 * DAY
+        return min(ends) + (14 * DAY if late_words else 0)
+
+    def _coming(self) -> Iterator[tuple[int, Callable[[int], None]]]:
+        """Everything that the exchange will say by itself: when, and what it does."""
+        for sheet in list(self.sheets.values()):
+            for at, clock in self.dues(sheet):
+                if sheet.told.get(clock, 0) < at:
+                    yield at, lambda now, one=sheet, c=clock, a=at: self._overdue(one, c, a, now)
+            yield from self._climbing(sheet)
+            yield from self._forgetting(sheet)
+        yield from self._forgetting_held()
+
+    def _overdue(self, sheet: Sheet, clock: str, at: int, now: int) -> None:
+        sheet.told[clock] = at
+        pressing = clock == "withdrawal_answer" or (clock == "decision" and self.urgency != "routine")
+        if pressing and not sheet.rings():
+            self._ring(sheet, now)
+
+    def _climbing(self, sheet: Sheet) -> Iterator[tuple[int, Callable[[int], None]]]:
+        if sheet.begun is None or sheet.state not in UNREAD:
+            return
+        ladder = LADDERS[self.urgency]
+        ends = sheet.taken or sheet.role == "information"
+        number = len(ladder) - 1 if ends else sheet.rungs
+        after, rung = ladder[number]
+        at = sheet.begun + after
+        if rung == "expire" and sheet.rung_at is not None:
+            at = max(at, sheet.rung_at + after - ladder[number - 1][0])
+        yield at, lambda now: self._climb(sheet, rung, now)
+
+    def _climb(self, sheet: Sheet, rung: str, now: int) -> None:
+        self.rung[rung] += 1
+        if rung == "expire":
+            sheet.enter(S.EXPIRED, now)
+            for party in (self.sender, sheet.unit):
+                self._line(party, Act.EXPIRED, sheet.unit, "expired", lambda one: one.state is S.EXPIRED)
+            return
+        held = sorted((one for one in self.sheets.values() if one.state is S.HELD), key=lambda one: one.rank)
+        for one in held[:1] if rung == "parent" else held if rung == "national" else []:
+            one.begun = one.since = now
+            one.enter(S.SUBMITTED, now)
+            self._to_read(one.unit, Act.RELEASED, "released")
+            self._to_read(one.unit, Act.RELEASED, "released", self.sender)
+        if rung == "telephone" and not sheet.rings():
+            self._ring(sheet, now)
+        sheet.rungs, sheet.rung_at = sheet.rungs + 1, now
+
+    def _forgetting(self, sheet: Sheet) -> Iterator[tuple[int, Callable[[int], None]]]:
+        at = self.purge_at(sheet)
+        if at is None or sheet.holds:
+            return
+        for days in (14, 3):
+            warned = at - days * DAY
+            if warned >= max(sheet.ended or 0, sheet.acked or 0) and sheet.told.get(f"purge {days}") != at:
+                yield warned, lambda _, d=days: sheet.told.update({f"purge {d}": at})
+        yield at, lambda now: self._purge(sheet, now)
+
+    def _forgetting_held(self) -> Iterator[tuple[int, Callable[[int], None]]]:
+        held = [one for one in self.sheets.values() if one.state is S.HELD]
+        others = [one.purged for one in self.sheets.values() if one.state is not S.HELD]
+        if others and None not in others:
+            at = max(one or 0 for one in others)
+            for sheet in held:
+                if not sheet.holds:
+                    yield at, lambda now, one=sheet: self._purge(one, now)
+
+    def _purge(self, sheet: Sheet, now: int) -> None:
+        sheet.purged = now
+        if sheet.state not in OPEN | {S.WITHDRAWAL_NOTIFIED}:
+            sheet.enter(S.PURGED, now)
+
+    def look(self, now: int) -> None:
+        """The exchange looks at the clock."""
+        while due := sorted((one for one in self._coming() if one[0] <= now), key=lambda one: one[0]):
+            due[0][1](now)
+        self._settle()
+
+    @property
+    def alarm(self) -> int | None:
+        """When it must look next."""
+        return min((at for at, _ in self._coming()), default=None)
+
+
+def shown(case: Case) -> Mapping[str, Mapping[str, object]]:
+    """The deliveries as the sender is shown them."""
+    return {
+        unit: {
+            "role": one.role,
+            "state": one.state.value,
+            "head": one.head,
+            "due": None if not case.dues(one) else {"clock": case.dues(one)[0][1], "due_at": case.dues(one)[0][0]},
+            "investigation": one.investigation,
+            "taken": one.taken,
+            "holds": sorted(one.holds.items()),
+            "purge_at": case.purge_at(one),
+            "purged_at": one.purged,
+            "open": Counter(kind.value for kind, _ in one.open.values()),
+        }
+        for unit, one in case.sheets.items()
+    }
