@@ -46,7 +46,8 @@ from referral_api.server.service.replay import MemoryReplayStore, ReplayStore
 from referral_api.server.service.second_host import SigningHere, SigningHost
 from referral_api.server.service.tokens import TokenService
 from referral_api.server.service.waiters import Waiters
-from referral_api.server.service.witnesses import Witnessing
+from referral_api.server.service.waking import Waking
+from referral_api.server.service.witnesses import Witnessing, keep_in
 from referral_api.server.service.writer import Gathering, Writer
 from referral_api.server.settings import Settings
 from referral_api.server.storage import lease
@@ -79,6 +80,7 @@ class Runtime:
     polled: dict[str, int]
     notices: Notices | None
     """The line to the exchange's other processes (PostgreSQL)."""
+    waking: Waking
     witnessing: Witnessing | None
     """The line to the witnesses; None where the genesis act declares none."""
     spool: Spool
@@ -90,6 +92,7 @@ class Runtime:
         """Stop the writer and give files and connections back."""
         if self.notices is not None:
             self.notices.stop()
+        self.waking.stop()
         if self.witnessing is not None:
             self.witnessing.stop()
         self.writer.stop()
@@ -152,6 +155,7 @@ def open_runtime(
         exchange = replace(exchange, signed=lambda _log: None)
         elsewhere = SigningHost(database, log_signers.trust, exchange.checkpoints, notices.ask)
     polled: dict[str, int] = {}
+    waking = Waking(exchange, clock=time.monotonic, polled=polled)
     watch = ClockWatch(exchange, clock, runs_on, settings.data_dir)
     writer = Writer(
         database,
@@ -160,15 +164,16 @@ def open_runtime(
         term_of=term_of,
         begin=lambda batch: opening.begin(exchange, elsewhere or log_signers, watch, polled, batch),
         announce=lambda batch: _announce(notices, batch),
-        committed=lambda batch: _committed(exchange, watch, batch),
+        committed=lambda batch: _committed(exchange, watch, waking, batch),
         checkpoints=exchange.checkpoints,
         publish=notices.tell_signed if settings.several_hosts and notices else None,
         elsewhere=elsewhere,
         closed=closed,
         on_step=on_step,
     )
-    witnessing = None if witnesses is None else _witnessing(settings, exchange, writer, witnesses)
-    parts = (settings, exchange, log_signers, writer, clock, polled, notices, witnessing, spool, elsewhere)
+    lines = partial(Witnessing, clock=time.monotonic, keep_evidence=keep_in(settings.signer_dir / "witness-evidence"))
+    witnessing = None if witnesses is None else lines(exchange, writer, witnesses)
+    parts = (settings, exchange, log_signers, writer, clock, polled, notices, waking, witnessing, spool, elsewhere)
     return Runtime(*parts)
 
 
@@ -241,17 +246,6 @@ def ask_witnesses(settings: Settings, log_signers: LogSigners, clock: Callable[[
     return promised(parse_policy(settings.read_witness_policy()), {name: log_signers.trust(name) for name in names})
 
 
-def _witnessing(settings: Settings, exchange: Exchange, writer: Writer, witnesses: Policy) -> Witnessing:
-    """The line to the witnesses. What one of them holds against us is kept beside the signer's state."""
-    folder = settings.signer_dir / "witness-evidence"
-
-    def keep_evidence(name: str, said: bytes) -> None:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        (folder / name).write_bytes(said)
-
-    return Witnessing(exchange, writer, witnesses, clock=time.monotonic, keep_evidence=keep_evidence)
-
-
 def _notices(settings: Settings, exchange: Exchange) -> Notices | None:
     """The line to the exchange's other processes; None where there can be none."""
     if exchange.database.dialect == "sqlite":
@@ -293,15 +287,19 @@ def _announce(notices: Notices | None, batch: Batch) -> None:
         notices.send(batch.tx, batch.wake, keys_grew=bool(batch.leaves.get(KEYS)))
 
 
-def _committed(exchange: Exchange, watch: ClockWatch, batch: Batch) -> None:
-    """After the commit: the directory that this batch made is everybody's from now on."""
+def _committed(exchange: Exchange, watch: ClockWatch, waking: Waking, batch: Batch) -> None:
+    """After the commit: the directory that this batch made is everybody's from now on, and who got a line is woken."""
     watch.settled()
+    waking.told(batch.wake, batch.urgent, batch.now)
     if batch.keymap is not None:
         exchange.directory.advance(batch.keymap)
 
 
 def create_app(runtime: Runtime) -> Edge:
-    """The ASGI application of an exchange; its lifespan starts and stops lane, writer and wheel."""
+    """The ASGI application of an exchange; its lifespan starts and stops lane, writer and wheel. Raises UNAVAILABLE as
+    `Waking.take`.
+    """
+    runtime.waking.take(runtime.settings.notices)
     site, settings, exchange = _site(runtime), runtime.settings, runtime.exchange
 
     @asynccontextmanager
@@ -319,6 +317,7 @@ def create_app(runtime: Runtime) -> Edge:
         # A closed exchange cannot keep what they would answer, and has nothing new to show.
         if runtime.witnessing is not None and runtime.writer.closed is None:
             runtime.witnessing.start(lambda: upkeep.hop_to(loop, partial(site.quorums.wake, [ANY_LOG])))
+        runtime.waking.start(runtime.writer, upkeep.alarms(site))
         if runtime.notices is not None:
             runtime.notices.start(lambda notice: upkeep.heard(site, loop, notice))
         observe.log("serving", issuer=exchange.issuer, environment=exchange.environment, version=__version__)
@@ -363,6 +362,7 @@ def _site(runtime: Runtime) -> Site:
         configuration=configuration(exchange, settings.contact, settings.calls_a_minute),
         recording=Recording(exchange, runtime.writer),
         witnessing=runtime.witnessing,
+        waking=runtime.waking,
         polled=runtime.polled,
         spool=runtime.spool,
         elsewhere=runtime.elsewhere,
