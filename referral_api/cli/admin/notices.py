@@ -27,11 +27,11 @@ def add_notices(app: typer.Typer) -> None:
     notices = typer.Typer(no_args_is_help=True)
     # With a callback a group of one verb stays a group.
     notices.callback()(lambda: None)
-    notices.command("test")(test)
+    notices.command("test")(try_channels)
     app.add_typer(notices, name="notices")
 
 
-def test(
+def try_channels(
     ctx: typer.Context,
     party: Annotated[str, typer.Argument()] = ADMIN,
     config: ConfigFile = Path(SETTINGS),

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Final
 
 URGENT_GAP_S: Final = 30.0
-"""Lines of an emergency that come within this time of a notice of one are told in one more notice."""
+"""Lines of an emergency that come within this time of a notice of one are told in one more notice (at most the digest's
+time, if that is shorter)."""
 
 
 @dataclass(slots=True)
@@ -73,4 +74,5 @@ class Schedule:
         return max(now + shortest + (longest - shortest) * self._chance(), later)
 
     def _due_urgent(self, party: str, now: float) -> float:
-        return max(now, self._last_urgent.get(party, now - URGENT_GAP_S) + URGENT_GAP_S)
+        gap_s = min(URGENT_GAP_S, self._digest_s)
+        return max(now, self._last_urgent.get(party, now - gap_s) + gap_s)

@@ -74,6 +74,8 @@ class Waking:
         self._channels: Mapping[str, Sequence[Channel]] = {}
         self._schedule = Schedule(delay_s=(0, 0), digest_s=0, chance=self._chance)
         self._retries: list[_Retry] = []
+        self._waiting: dict[tuple[str, int], tuple[str, int]] = {}
+        """Text and time of what follows the attempt that a channel is busy with."""
         self._told_at: dict[str, int] = {}
         """What the table says, or would if it could be written to."""
         self.outcomes: Counter[str] = Counter(dict.fromkeys((*Outcome, "given-up", "seen", "alarm"), 0))
@@ -211,8 +213,8 @@ class Waking:
     def _try(self, channel: Channel, text: str, at: int) -> None:
         with self._news:
             if channel.busy:
-                # The attempt before has not ended. One more of the same words follows it.
-                self._retries.append(_Retry(self._clock() + RETRY_S[0], channel, text, at))
+                # It follows the one that is under way, whatever becomes of that; several are one.
+                self._waiting[channel.party, channel.number] = (text, at)
                 return
             channel.busy = True
         threading.Thread(target=self._attempt, args=(channel, text, at), name="notice", daemon=True).start()
@@ -222,6 +224,7 @@ class Waking:
         outcome = self._couriers.send(channel, TITLE, text)
         with self._news:
             channel.busy = False
+            waiting = self._waiting.pop((channel.party, channel.number), None)
             if self._ending:
                 return
             was_failing = channel.failing_since is not None
@@ -229,17 +232,21 @@ class Waking:
             if outcome is Outcome.TAKEN:
                 channel.failing_since = None
             else:
-                self._failed(channel, text, at)
+                self._failed(channel, text, at, tries_again=waiting is None)
         if was_failing != (outcome is not Outcome.TAKEN):
             # Which one it is, `/readyz` says: a party stands in no line of the log.
             observe.log("notices_fail" if not was_failing else "notices_well_again", status=outcome.value)
         if outcome is Outcome.TAKEN and channel.party != ADMIN:
             self._note(channel.party, at)
+        if waiting is not None:
+            self._try(channel, *waiting)
 
-    def _failed(self, channel: Channel, text: str, at: int) -> None:
+    def _failed(self, channel: Channel, text: str, at: int, *, tries_again: bool) -> None:
         now = self._clock()
         if channel.failing_since is None:
             channel.failing_since = now
+        if not tries_again:
+            return
         if channel.tries < len(RETRY_S):
             self._retries.append(_Retry(now + RETRY_S[channel.tries], channel, text, at))
             channel.tries += 1

@@ -61,13 +61,15 @@ def load_plan(path: Path) -> NoticePlan:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         raise _unusable("notices-missing") from None
-    with os.fdopen(descriptor, "rb") as handle:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise _unusable("notices-missing")
         if is_exposed(status):
             raise _unusable("notices-exposed")
-        raw = handle.read(MAX_FILE_BYTES + 1)
+        raw = os.read(descriptor, MAX_FILE_BYTES + 1)
+    finally:
+        os.close(descriptor)
     try:
         if len(raw) > MAX_FILE_BYTES:
             raise _unusable("notices-unreadable", "size")
