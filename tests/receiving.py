@@ -40,6 +40,8 @@ class Receiver:
     status: int | None = 200
     got: list[Got] = field(default_factory=list)
     port: int = 0
+    location: str = ""
+    """Host and path of where it sends who calls, if it answers with a redirect."""
 
     def __enter__(self) -> Self:
         self._ends = threading.Event()
@@ -55,6 +57,8 @@ class Receiver:
                     receiver._ends.wait(120)
                     return
                 self.send_response(receiver.status)
+                if receiver.location:
+                    self.send_header("Location", f"http://{receiver.location}")
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
