@@ -22,6 +22,12 @@ from tests.receiving import CANARY, ENOUGH_S, Receiver, write_plan
 from tests.world import UNIT, World
 
 
+@pytest.fixture(autouse=True)
+def _short_ticks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test's clock moves in leaps, which are looked for more often than a real one."""
+    monkeypatch.setattr("referral_api.server.service.waking.TICK_S", 0.05)
+
+
 def until(holds: Callable[[], bool], what: str) -> None:
     ends = time.monotonic() + ENOUGH_S
     while not holds():
@@ -61,7 +67,7 @@ def test_a_dead_channel_is_tried_again_given_up_and_an_alarm_after_an_hour(
             until(lambda: made.outcomes[failed] == 1, "the first attempt")
             for tried, pause_s in enumerate(RETRY_S, 1):
                 now[0] += pause_s - 1
-                time.sleep(1.2)
+                time.sleep(0.3)
                 assert made.outcomes[failed] == tried
                 now[0] += 1
                 until(lambda tried=tried: made.outcomes[failed] == tried + 1, "the next attempt")  # type: ignore[misc]
@@ -80,7 +86,7 @@ def test_a_dead_channel_is_tried_again_given_up_and_an_alarm_after_an_hour(
             until(lambda: made.outcomes[Outcome.TAKEN] >= 2, "well again")
             until(lambda: made.standing() == {"channels": 2, "failing": []}, "nothing fails")
             now[0] += 3 * ALARM_AFTER_S
-            time.sleep(1.5)
+            time.sleep(0.3)
             assert made.outcomes["alarm"] == 1
         said = capsys.readouterr().err
         assert said.count('"event": "alarm"') == 1
@@ -94,12 +100,12 @@ def test_an_alarm_of_the_exchange_is_told_once_a_day_while_it_lasts(sqlite_world
     with Receiver() as well:
         plan = write_plan(tmp_path / "plan", {}, admin=[well.address("admin")])
         with waking(sqlite_world, plan, now, {"writes-closed": wrong.is_set}) as made:
-            time.sleep(1.2)
+            time.sleep(0.3)
             assert made.outcomes["alarm"] == 0
             wrong.set()
             well.wait("admin", 1)
             now[0] += 23 * 3600
-            time.sleep(1.5)
+            time.sleep(0.3)
             assert made.outcomes["alarm"] == 1
             now[0] += 3600
             well.wait("admin", 2)
@@ -136,7 +142,7 @@ def test_a_defect_or_a_database_that_is_away_ends_no_waking(
         plan = write_plan(tmp_path / "plan", {UNIT: [well.address("unit1")]}, delay_s=[0, 0], digest_s=0)
         with waking(sqlite_world, plan, now, {"broken": broken}) as made:
             breaks.set()
-            time.sleep(1.2)
+            time.sleep(0.3)
             made.told([UNIT], [UNIT], 1)
             well.wait("unit1", 1)
     said = capsys.readouterr().err

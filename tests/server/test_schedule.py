@@ -69,7 +69,7 @@ def test_no_party_gets_more_than_one_notice_in_a_digests_time_but_for_emergencie
 
 @given(st.integers(1, 30), st.floats(0, 0.999))
 def test_when_a_notice_goes_out_does_not_tell_how_many_lines_there_are(count: int, chance: float) -> None:
-    """R-109: of lines that come together the first one's delay stands; the shortest of ten would show that it is ten."""
+    """R-109: of lines that come together the first one's delay stands; the shortest of ten would tell of ten."""
     schedule = Schedule(delay_s=(0, 90), digest_s=300, chance=iter([chance, *[0.0] * 30]).__next__)
     for _ in range(count):
         schedule.tell("a", urgent=False, at=1, now=10.0)

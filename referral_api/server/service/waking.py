@@ -319,4 +319,4 @@ def _keep_told(party: str, at: int, batch: Batch) -> Done[None]:
 
 def _take_sweep(party: str, at: int, waits_s: int, within_s: int, batch: Batch) -> Done[bool]:
     """A job: whether the line is old enough that somebody should have told of it, and nobody else does so now."""
-    return Done(at <= batch.now - waits_s and wakeups.take_sweep(batch.tx, party, batch.now, within_s))
+    return Done(at <= batch.now - waits_s and wakeups.take_sweep(batch.tx, party, within_s, batch.now))

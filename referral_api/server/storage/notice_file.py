@@ -1,13 +1,7 @@
 """The file that says who is woken, and through what: addresses that hold passwords, so it is a secret (R-109).
 
-    delay_s = [0, 90]        # how long a notice waits, at random; an emergency's does not
-    digest_s = 300           # lines that come within this time of the last notice make one more
-    hint_urgency = false     # whether the text may say that it is urgent
-    admin = ["mailtos://…"]  # who hears the exchange's own alarms
-
-    [parties]
-    pnp-trata-piura = ["mailtos://…", "signal://…"]
-
+Members: `delay_s` and `digest_s` in seconds, `hint_urgency`, `admin` for the exchange's own alarms, and a table
+`[parties]` of addresses by party (docs/runbooks.md, Notices).
 It is read once, at the start, and never from anywhere else: who could write an address could make the exchange call
 into the network that it stands in.
 

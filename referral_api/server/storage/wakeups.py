@@ -40,7 +40,7 @@ def find_untold(conn: Connection, party: str, since: int, urgency: str) -> Untol
     return Untold(untold[0][0], any(said == urgency for _, said in untold)) if untold else None
 
 
-def take_sweep(tx: Transaction, party: str, now: int, within_s: int) -> bool:
+def take_sweep(tx: Transaction, party: str, within_s: int, now: int) -> bool:
     """Take it upon this process to wake a party. False where some process did within that time."""
     row = tx.one("SELECT swept_at FROM wake_up WHERE party = ?", (party,))
     # A time that lies ahead is of a clock that was wrong, and keeps nobody asleep.
