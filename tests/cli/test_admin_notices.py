@@ -20,7 +20,7 @@ def test_one_notice_goes_over_each_channel_and_is_told_by_number(
     world = sqlite_world
     config = config_of(world)
     code, told = referral(capsys, "admin", "notices", "test", UNIT, "--config", config)
-    assert (code, told["error"]["code"]) == (1, "no-notices")
+    assert (code, told["error"]["code"]) == (2, "no-notices")
     with Receiver() as well, Receiver(status=500) as refusing:
         parties = {UNIT: [well.address("unit1"), refusing.address("unit2")]}
         plan = write_plan(world.folder / "notices.toml", parties, admin=[well.address("admin")])

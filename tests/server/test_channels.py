@@ -15,10 +15,11 @@ import pytest
 
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.server.service import courier
+from referral_api.server.service.batch import Batch, Done
 from referral_api.server.service.channels import Channel, Couriers, Outcome, try_once
 from referral_api.server.service.waking import ALARM_AFTER_S, ALARM_TEXT, RETRY_S, TEXT, TITLE, Waking
 from referral_api.server.storage.notice_file import NoticePlan
-from tests.receiving import CANARY, ENOUGH_S, Receiver, write_plan
+from tests.receiving import CANARY, ENOUGH_S, Receiver, with_plan, write_plan
 from tests.world import UNIT, World
 
 
@@ -131,23 +132,73 @@ def test_what_comes_while_a_channel_is_busy_follows_at_once(sqlite_world: World,
 def test_a_defect_or_a_database_that_is_away_ends_no_waking(
     sqlite_world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    now, breaks = [5.0], threading.Event()
+    class Broken(dict[str, int]):
+        def get(self, *_: object) -> int:
+            raise LookupError(CANARY)
 
     def broken() -> bool:
-        if breaks.is_set():
-            raise LookupError(CANARY)
-        return False
+        raise ValueError(CANARY)
 
+    runtime = sqlite_world.server.runtime
+    made = Waking(runtime.exchange, clock=time.monotonic, polled=Broken())
     with Receiver() as well:
-        plan = write_plan(tmp_path / "plan", {UNIT: [well.address("unit1")]}, delay_s=[0, 0], digest_s=0)
-        with waking(sqlite_world, plan, now, {"broken": broken}) as made:
-            breaks.set()
-            time.sleep(0.3)
-            made.told([UNIT], [UNIT], 1)
-            well.wait("unit1", 1)
+        parties = {UNIT: [well.address("unit1")]}
+        made.take(write_plan(tmp_path / "plan", parties, admin=[well.address("admin")], delay_s=[0, 0], digest_s=0))
+        made.start(runtime.writer, {"broken": broken})
+        well.wait("admin", 1)
+        made.told([UNIT], [UNIT], 1)
+        well.wait("unit1", 1)
+        made.stop()
     said = capsys.readouterr().err
     assert '"fault": "LookupError"' in said
+    assert '"reason": "broken"' in said
     assert CANARY not in said
+
+
+def test_a_defect_in_sending_leaves_no_channel_busy(
+    sqlite_world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Receiver() as well:
+        plan = write_plan(tmp_path / "plan", {UNIT: [well.address("unit1")]}, delay_s=[0, 0], digest_s=0)
+        with waking(sqlite_world, plan, [5.0]) as made:
+            (channel,) = made._channels[UNIT]
+            address, channel.address = channel.address, 7  # type: ignore[assignment]  # what no file can make it
+            made.told([UNIT], [UNIT], 1)
+            until(lambda: made.outcomes[Outcome.BROKEN] == 1, "broken")
+            channel.address = address
+            made.told([UNIT], [UNIT], 2)
+            well.wait("unit1", 1)
+    assert '"event": "notice_failed"' in capsys.readouterr().err
+
+
+def test_what_a_job_that_was_refused_would_have_told_is_not_told(sqlite_world: World, tmp_path: Path) -> None:
+    """Neither its line nor its urgency: what it wrote is forgotten (R-109)."""
+    told: list[tuple[frozenset[str], frozenset[str]]] = []
+
+    def refused(batch: Batch) -> Done[None]:
+        batch.wake.add(UNIT)
+        batch.urgent.add(UNIT)
+        raise ReferralError(ErrorCode.NOT_PERMITTED)
+
+    def looks(batch: Batch) -> Done[None]:
+        told.append((frozenset(batch.wake), frozenset(batch.urgent)))
+        return Done(None)
+
+    with Receiver() as well:
+        with_plan(
+            sqlite_world, write_plan(tmp_path / "plan", {UNIT: [well.address("unit1")]}, delay_s=[0, 0], digest_s=0)
+        )
+        writer = sqlite_world.server.runtime.writer
+        go = threading.Event()
+        writer.submit(lambda _: Done(go.wait(10)), lambda _: None)
+        for job in (refused, looks):
+            writer.submit(job, lambda _: None)
+        go.set()
+        until(lambda: bool(told), "both have run")
+        time.sleep(0.5)
+        assert told == [(frozenset(), frozenset())]
+        assert well.got == []
+        with_plan(sqlite_world, None)
 
 
 def test_stopping_cuts_what_is_under_way(sqlite_world: World, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import Any, Final
 
@@ -83,7 +84,8 @@ class Waking:
         self._alarms: Mapping[str, Callable[[], bool]] = {}
         self._alarmed: dict[str, float] = {}
         self._writer: Writer | None = None
-        self._next_sweep: float | None = None
+        self._next_sweep = -inf
+        self._has_swept = False
         self._ending = False
         self._news = threading.Condition()
         self._thread = threading.Thread(target=self._loop, name="waking", daemon=True)
@@ -185,10 +187,12 @@ class Waking:
                 self._count("seen")
             else:
                 self._try(one.channel, one.text, one.at)
-        if self._next_sweep is None or now >= self._next_sweep:
-            is_first, self._next_sweep = self._next_sweep is None, now + SWEEP_S
-            self._sweep(is_first=is_first)
         self._look_for_alarms(now)
+        if self._next_sweep <= now:
+            # Where the database does not answer it is asked again soon, and still as by who has just started.
+            self._next_sweep = now + STARTED_S
+            self._sweep(is_first=not self._has_swept)
+            self._has_swept, self._next_sweep = True, now + SWEEP_S
 
     def _has_looked(self, party: str, at: int) -> bool:
         """Whether this party asked for its inbox after that time, anywhere; a time in the same second is not after."""
@@ -217,11 +221,25 @@ class Waking:
                 self._waiting[channel.party, channel.number] = (text, at)
                 return
             channel.busy = True
-        threading.Thread(target=self._attempt, args=(channel, text, at), name="notice", daemon=True).start()
+        thread = threading.Thread(target=self._attempt, args=(channel, text, at), name="notice", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            # This machine has no thread left: as if the courier had not come far.
+            self._keep(channel, text, at, Outcome.BROKEN)
 
     def _attempt(self, channel: Channel, text: str, at: int) -> None:
-        """On a thread of its own: use one channel once, and keep what became of it."""
-        outcome = self._couriers.send(channel, TITLE, text)
+        """On a thread of its own: use one channel once."""
+        try:
+            outcome = self._couriers.send(channel, TITLE, text)
+        except Exception as fault:
+            # A defect. The channel is not to stay busy, nor a traceback to be printed that may hold its address.
+            observe.log("notice_failed", fault=type(fault).__name__, where=observe.fault_place(fault))
+            outcome = Outcome.BROKEN
+        self._keep(channel, text, at, outcome)
+
+    def _keep(self, channel: Channel, text: str, at: int, outcome: Outcome) -> None:
+        """What became of an attempt."""
         with self._news:
             channel.busy = False
             waiting = self._waiting.pop((channel.party, channel.number), None)
@@ -289,7 +307,7 @@ class Waking:
             return True  # Nothing can be written: then rather twice than not at all.
 
     def _look_for_alarms(self, now: float) -> None:
-        wrong = {name for name, is_wrong in self._alarms.items() if is_wrong()}
+        wrong = {name for name, is_wrong in self._alarms.items() if _says_so(is_wrong)}
         with self._news:
             wrong |= {
                 f"notices {party}"
@@ -306,6 +324,14 @@ class Waking:
         if new:
             self._count("alarm")
             self._begin(ADMIN, ALARM_TEXT, 0)
+
+
+def _says_so(is_wrong: Callable[[], bool]) -> bool:
+    """What a check says; one that breaks is an alarm itself."""
+    try:
+        return is_wrong()
+    except Exception:
+        return True
 
 
 def _has_failed_since(channel: Channel, moment: float) -> bool:
