@@ -41,7 +41,7 @@ def test_one_notice_goes_over_each_channel_and_is_told_by_number(
             assert CANARY not in out + err
         plan.chmod(0o644)
         code, told = referral(capsys, "admin", "notices", "test", UNIT, "--config", config)
-        assert (code != 0, told["error"]["reason"]) == (True, "notices-exposed")
+        assert (code != 0, told["error"]["facts"]["reason"]) == (True, "notices-exposed")
 
 
 def test_the_doctor_says_which_channels_fail_and_what_is_wrong_with_the_file(

@@ -104,6 +104,7 @@ def _add_health(app: FastAPI, site: Site | None, version: str) -> None:
         Witnesses that are late, away or against us are told too; business does not wait for them (design §9). So are
         keys of the exchange that this host was not given: `keys` is false once one of them leaves nothing to sign with;
         and channels of notices that fail (`notices`, R-109).
+        `clocks` is false where a deadline may pass without a word (R-106).
         """
         checks = await _checks(site)
         response.status_code = 200 if all(checks.values()) else 503
@@ -168,6 +169,7 @@ async def _checks(site: Site | None) -> dict[str, bool]:
         "signer": site.writer.signing,
         "writes": site.writer.closed is None,
         "keys": _can_sign(site),
+        "clocks": not site.timers.stopped,
     }
 
 

@@ -15,6 +15,7 @@ from typing import Generic, Protocol, TypeVar
 
 from referral_api.auditlog.leaf import LeafKind, encode_leaf, leaf_of
 from referral_api.auditlog.records import ServerRecord, encode_record, leaf_of_record
+from referral_api.domain.rules import Rules
 from referral_api.domain.terms import Term
 from referral_api.formats.statements import KeyMap
 from referral_api.server.storage import logbook, queries
@@ -70,6 +71,8 @@ class Batch:
     """Parties whose inbox grew."""
     urgent: set[str] = field(default_factory=set)
     """Those of them that have something new to do in an emergency (R-109)."""
+    ruled: tuple[int, Rules, str] | None = None
+    """Rules that this batch has brought into force: from when, and the act as text."""
 
     def foresee(self, asked: Sequence[Asks]) -> None:
         """Ask once for everything that these jobs will ask for."""

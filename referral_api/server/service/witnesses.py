@@ -14,7 +14,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
-from pathlib import Path
 from time import monotonic
 
 from referral_api.auditlog.checkpoint import TrustPolicy, parse_checkpoint, verify_cosignature
@@ -191,16 +190,6 @@ class Witnessing:
         if self.late != self._was_late:
             self._was_late = self.late
             observe.log("witnesses_late" if self.late else "witnesses_in_time")
-
-
-def keep_in(folder: Path) -> Callable[[str, bytes], None]:
-    """Keeps what a witness holds against us as files of a folder, made when it is first needed."""
-
-    def keep(name: str, said: bytes) -> None:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        (folder / name).write_bytes(said)
-
-    return keep
 
 
 def merge(note: SignedNote, lines: Iterable[NoteSignature]) -> SignedNote:
