@@ -17,7 +17,7 @@ from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.server.service import courier
 from referral_api.server.service.batch import Batch, Done
 from referral_api.server.service.channels import Channel, Couriers, Outcome, try_once
-from referral_api.server.service.waking import ALARM_AFTER_S, ALARM_TEXT, RETRY_S, TEXT, TITLE, Waking
+from referral_api.server.service.waking import ALARM_AFTER_S, ALARM_TEXT, RETRY_S, TEXT, TITLE, WRONG_S, Waking
 from referral_api.server.storage.notice_file import NoticePlan
 from tests.receiving import CANARY, ENOUGH_S, Receiver, with_plan, write_plan
 from tests.world import UNIT, World
@@ -104,6 +104,9 @@ def test_an_alarm_of_the_exchange_is_told_once_a_day_while_it_lasts(sqlite_world
             time.sleep(0.3)
             assert made.outcomes["alarm"] == 0
             wrong.set()
+            time.sleep(0.3)
+            assert made.outcomes["alarm"] == 0
+            now[0] += WRONG_S
             well.wait("admin", 1)
             now[0] += 23 * 3600
             time.sleep(0.3)
@@ -140,11 +143,14 @@ def test_a_defect_or_a_database_that_is_away_ends_no_waking(
         raise ValueError(CANARY)
 
     runtime = sqlite_world.server.runtime
-    made = Waking(runtime.exchange, clock=time.monotonic, polled=Broken())
+    now = [5.0]
+    made = Waking(runtime.exchange, clock=lambda: now[0], polled=Broken())
     with Receiver() as well:
         parties = {UNIT: [well.address("unit1")]}
         made.take(write_plan(tmp_path / "plan", parties, admin=[well.address("admin")], delay_s=[0, 0], digest_s=0))
         made.start(runtime.writer, {"broken": broken})
+        time.sleep(0.3)
+        now[0] += 2 * WRONG_S
         well.wait("admin", 1)
         made.told([UNIT], [UNIT], 1)
         well.wait("unit1", 1)

@@ -79,17 +79,17 @@ def test_a_notice_is_the_same_bytes_whatever_has_come(world: World, receiver: Re
 
 def test_an_emergency_is_told_at_once_and_the_rest_within_the_bounds(sqlite_world: World, receiver: Receiver) -> None:
     world = sqlite_world
-    with_plan(world, plan_for(world, receiver, delay_s=[2, 4], digest_s=0))
+    with_plan(world, plan_for(world, receiver, delay_s=[8, 9], digest_s=0))
     begun = time.monotonic()
     world.submit()
     (first,) = receiver.wait("unit1", 1)
-    assert first.at - begun < 2
+    assert first.at - begun < 8
     begun = time.monotonic()
     world.submit(body=ORDINARY)
-    _, second = receiver.wait("unit1", 2)
-    assert second.at - begun >= 2
+    _, second = receiver.wait("unit1", 2, 2 * ENOUGH_S)
+    assert second.at - begun >= 8
     # What a courier takes to start comes on top, on a machine that is busy with tests.
-    assert second.at - begun < 4 + ENOUGH_S / 2
+    assert second.at - begun < 9 + ENOUGH_S
     assert second.raw == first.raw
 
 
@@ -126,13 +126,13 @@ def test_who_polls_needs_no_notice_unless_it_is_an_emergency(sqlite_world: World
 def test_what_a_process_forgot_is_found_by_the_next_one_and_told_once(world: World, receiver: Receiver) -> None:
     with_plan(world, plan_for(world, receiver, delay_s=[3000, 3000], digest_s=0))
     world.operator.submit(composition(body=ORDINARY))
-    assert receiver.got == []
+    assert receiver.of("unit1") == []
     with_plan(world, plan_for(world, receiver, delay_s=[0, 0], digest_s=0))
     receiver.wait("unit1", 1)
     wait_until_kept(world, UNIT)
     with_plan(world, plan_for(world, receiver, delay_s=[0, 0], digest_s=0))
     time.sleep(1.5)
-    assert len(receiver.got) == 1
+    assert len(receiver.of("unit1")) == 1
 
 
 def test_of_several_processes_one_tells(postgres_world: World, receiver: Receiver, tmp_path: Path) -> None:

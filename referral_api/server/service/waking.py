@@ -48,6 +48,8 @@ MARGIN_S: Final = 60
 """How much older than the longest delay a line must be for a later sweep to think that nobody has told of it."""
 ALARM_AFTER_S: Final = 3600
 """So long a party is reached over none of its channels before that is an alarm; no alarm is repeated within it."""
+WRONG_S: Final = 60
+"""So long something must be wrong before it is an alarm: a start and a hiccup are none."""
 AGAIN_S: Final = 24 * 3600
 """After so long an alarm that lasts is sent again."""
 TICK_S: Final = 1.0
@@ -82,6 +84,7 @@ class Waking:
         self.outcomes: Counter[str] = Counter(dict.fromkeys((*Outcome, "given-up", "seen", "alarm"), 0))
         """How often what became of a notice, since the start."""
         self._alarms: Mapping[str, Callable[[], bool]] = {}
+        self._wrong_since: dict[str, float] = {}
         self._alarmed: dict[str, float] = {}
         self._writer: Writer | None = None
         self._next_sweep = -inf
@@ -307,7 +310,9 @@ class Waking:
             return True  # Nothing can be written: then rather twice than not at all.
 
     def _look_for_alarms(self, now: float) -> None:
-        wrong = {name for name, is_wrong in self._alarms.items() if _says_so(is_wrong)}
+        seen = {name for name, is_wrong in self._alarms.items() if _says_so(is_wrong)}
+        self._wrong_since = {name: self._wrong_since.get(name, now) for name in seen}
+        wrong = {name for name, since in self._wrong_since.items() if now - since >= WRONG_S}
         with self._news:
             wrong |= {
                 f"notices {party}"
