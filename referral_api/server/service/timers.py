@@ -160,9 +160,8 @@ class Timers:
     lag_s: int = field(default=0)
     failing: frozenset[str] = field(default=frozenset())
     """Referrals whose look failed the last time: they are tried again at every turn, behind the others."""
-    _seen: dict[str, int] = field(default_factory=dict)
-    """When each party polled last, as far as this process has ever learnt."""
     _offline: dict[str, int | None] = field(default_factory=dict)
+    _seen: dict[str, int] = field(default_factory=dict)
     _turning: threading.Lock = field(default_factory=threading.Lock)
 
     def turn(self) -> int:
@@ -181,12 +180,11 @@ class Timers:
         if not self.leads:
             self.looked_at = now
             return 0
+        # Before the database is asked: what a batch takes along meanwhile is in one of the two.
+        self._hear(dict(self.polled))
         with self.exchange.database.read() as conn:
             due = alarms.due_alarms(conn, int(now), AT_ONCE + len(self.failing))
-            polls = feeds.polls(conn)
-        # Before the batches below take them along: then they are in neither of the two for a moment.
-        for party, at in (*polls.items(), *dict(self.polled).items()):
-            self._seen[party] = max(at, self._seen.get(party, 0))
+            self._hear(feeds.polls(conn))
         self.lag_s = max((int(now) - at for _, at in due if at), default=0)
         posted, failing = self._look([ref for ref, _ in due])
         posted += self._look_for_silence(int(now))
@@ -218,6 +216,10 @@ class Timers:
         That is itself an alarm (rule R18 of the field): not ready, and visible in the metrics.
         """
         return self.clock() - self.looked_at > STOPPED_S or (self.leads and self.lag_s > STOPPED_S)
+
+    def _hear(self, polled: Mapping[str, int]) -> None:
+        for party, at in polled.items():
+            self._seen[party] = max(at, self._seen.get(party, 0))
 
     def _look_for_silence(self, now: int) -> int:
         """Units that hold what nobody has read, and have stopped polling: that is told once, and each time anew."""
