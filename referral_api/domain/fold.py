@@ -190,7 +190,11 @@ def _on_one(event: Event, delivery: Delivery, deliveries: Mapping[str, Delivery]
     state = lifecycle.step(event.act, event.by, delivery.state, open_questions=asked, code=event.code)
     if move is None:
         raise RuntimeError("step() accepted what find_move() did not")
-    after = replace(delivery, state=state, questions=_questions(event, move, delivery))
+    questions = _questions(event, move, delivery)
+    if state not in lifecycle.WORKING:
+        # Nobody can agree any more to pass on what is no longer in work, and another proposal must be possible later.
+        questions = tuple(question for question in questions if question.act is not Act.TRANSFER)
+    after = replace(delivery, state=state, questions=questions)
     # Only what both sides see moves a head; else a decision could be stale by an act that its signer may not see.
     if event.by is not Role.EXCHANGE and policy.is_common(event.act):
         after = replace(after, head=event.digest)

@@ -101,7 +101,8 @@ MOVES: tuple[Move, ...] = (
     _row(Act.ACCEPT, U, S.ACKNOWLEDGED, S.ACCEPTED, D, "R-72"),
     # Somebody else must take it: that waits at the hotline until it has closed this delivery.
     _row(Act.DECLINE, U, WORKING, S.DECLINED, D, "R-72", answered_by=(Act.CLOSE, Act.PURGED)),
-    _row(Act.TRANSFER, U, WORKING, None, D, "R-73", answered_by=(Act.APPROVE, Act.DECLINE)),
+    # A proposal waits for an answer, or until the delivery is in work no more.
+    _row(Act.TRANSFER, U, WORKING, None, D, "R-73", answered_by=(Act.APPROVE, Act.DECLINE, Act.CLOSE, Act.WITHDRAW)),
     _row(Act.APPROVE, (H, X), WORKING, S.TRANSFERRED, D, "R-73", answers=(Act.TRANSFER,)),
     _row(Act.DECLINE, H, WORKING, None, D, "R-73", answers=(Act.TRANSFER,)),
     # The unit reports. Status may be told after the end too: the thread stays open until purge.

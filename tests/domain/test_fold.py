@@ -238,6 +238,35 @@ def test_a_transfer_waits_for_the_hotline_and_then_opens_a_delivery_for_the_new_
     assert story[NATIONAL] == Delivery(NATIONAL, ACTION, State.SUBMITTED, approval, story.now, rank=1, began_at=0)
 
 
+def test_what_was_passed_on_can_still_be_talked_about_and_taken_back() -> None:
+    """R-73, R-75: it is the approval alone that brings the new unit in."""
+    story = Story().accepted()
+    story.act(Act.APPROVE, H, question=story.act(Act.TRANSFER, U, to=(NATIONAL,)))
+    brought = story[NATIONAL]
+    story.act(Act.NOTE, U)
+    notice = story.act(Act.CONSENT_WITHDRAWN, H)
+    story.act(Act.WITHDRAWAL_ANSWER, U, code="already_acted", question=notice)
+    assert (story[LOCAL].state, story[LOCAL].questions) == (State.TRANSFERRED, ())
+    assert story[NATIONAL] == brought
+
+
+@pytest.mark.parametrize("ends", [Act.DECLINE, Act.CLOSE, Act.WITHDRAW])
+def test_a_proposal_falls_when_its_delivery_is_in_work_no_more(ends: Act) -> None:
+    """R-73: nobody could agree to it, and once the delivery is taken up again there could be no other."""
+    story = Story().accepted()
+    story.act(Act.TRANSFER, U, to=(NATIONAL,))
+    story.act(ends, H if ends is Act.WITHDRAW else U)
+    assert Act.TRANSFER not in story[LOCAL].open_questions
+    if ends is Act.DECLINE:
+        story.act(Act.CLOSE, H)
+    if ends is Act.WITHDRAW:
+        story.act(Act.WITHDRAWAL_ANSWER, U, code="already_acted")
+    else:
+        story.act(Act.REOPEN, H)
+    story.act(Act.TRANSFER, U, to=(OBSERVER,))
+    assert story[LOCAL].transfer_to == OBSERVER
+
+
 def test_a_declined_transfer_leaves_the_referral_where_it_was() -> None:
     story = Story().accepted()
     proposal = story.act(Act.TRANSFER, U, to=(NATIONAL,))

@@ -90,6 +90,8 @@ def predict_one(event: Event, unit: str, deliveries: dict[str, Naive]) -> dict[s
     for digest, kind in mine.items():
         if kind in kinds and event.question in (None, digest):
             del after.open[digest]
+    if after.state not in {State.ACKNOWLEDGED, State.ACCEPTED}:
+        after.open = {digest: kind for digest, kind in after.open.items() if kind is not Act.TRANSFER}
     if event.act is Act.TRANSFER:
         if Act.TRANSFER in now.open.values() or len(event.targets) != 1 or event.targets[0][0] in deliveries:
             return None

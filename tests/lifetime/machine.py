@@ -166,6 +166,13 @@ class LifeMachine(RuleBasedStateMachine):
             self._try(case, data.draw(st.sampled_from((purposeful and moving) or possible)), who)
 
     @precondition(lambda self: self.cases)
+    @rule(data=st.data())
+    def act_sensibly_again(self, data: st.DataObject) -> None:
+        """Lives are made of this above all."""
+        for _ in range(data.draw(st.integers(1, 3))):
+            self.act_sensibly(data, True)
+
+    @precondition(lambda self: self.cases)
     @rule(data=st.data(), whole=st.booleans())
     def act_anyhow(self, data: st.DataObject, whole: bool) -> None:
         """Somebody does something, sensible or not, building on whatever."""

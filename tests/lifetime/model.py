@@ -271,6 +271,8 @@ class Case:
         for one in gone:
             del sheet.open[one]
         noticed = any(kind in NOTICES for kind, _ in sheet.open.values())
+        if state not in OPEN:
+            sheet.open = {one: what for one, what in sheet.open.items() if what[0] is not Act.TRANSFER}
         if self._asks(move.act, before):
             sheet.open[move.digest] = (move.act, move.signer)
             if move.act in NOTICES and not noticed:
@@ -332,8 +334,8 @@ class Case:
     def _line(self, party: str, kind: Act, unit: str, digest: str, waits: Callable[[Sheet], bool]) -> None:
         self.lines.append(Line(party, kind, unit, digest, waits))
 
-    def _to_read(self, unit: str, kind: Act, digest: str, party: str | None = None) -> None:
-        self._line(party or unit, kind, unit, digest, lambda one: one.state in (S.SUBMITTED, S.RETRIEVED))
+    def _to_read(self, unit: str, kind: Act, digest: str) -> None:
+        self._line(unit, kind, unit, digest, lambda one: one.state in (S.SUBMITTED, S.RETRIEVED))
 
     def _tell(self, move: Move, sheet: Sheet, before: State) -> None:
         """The line at the other side, if it is one that waits."""
@@ -376,9 +378,10 @@ class Case:
         if sheet.begun is None:
             return []
         ack, decision, first, following = TERMS[self.urgency]
-        least, found = sheet.begun + ack, list[tuple[int, str]]()
+        found: list[tuple[int, str]] = []
         if sheet.state in UNREAD:
-            found.append((least, "ack"))
+            found.append((sheet.begun + ack, "ack"))
+        least = sheet.begun + ack if sheet.unit in self.came else sheet.begun
         works = sheet.role != "information"
         if works and sheet.state is S.ACKNOWLEDGED and not sheet.taken:
             found.append((max(int(sheet.since or 0) + decision, least), "decision"))
@@ -439,15 +442,13 @@ class Case:
         self.rung[rung] += 1
         if rung == "expire":
             sheet.enter(S.EXPIRED, now)
-            for party in (self.sender, sheet.unit):
-                self._line(party, Act.EXPIRED, sheet.unit, "expired", lambda one: one.state is S.EXPIRED)
+            self._line(self.sender, Act.EXPIRED, sheet.unit, "expired", lambda one: one.state is S.EXPIRED)
             return
         held = sorted((one for one in self.sheets.values() if one.state is S.HELD), key=lambda one: one.rank)
         for one in held[:1] if rung == "parent" else held if rung == "national" else []:
             one.begun = one.since = now
             one.enter(S.SUBMITTED, now)
             self._to_read(one.unit, Act.RELEASED, "released")
-            self._to_read(one.unit, Act.RELEASED, "released", self.sender)
         if rung == "telephone" and not sheet.rings():
             self._ring(sheet, now)
         sheet.rungs, sheet.rung_at = sheet.rungs + 1, now

@@ -32,6 +32,8 @@ def fast_disk() -> Iterator[Path]:
         yield Path(folder)
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Exception in thread writer:pytest.PytestUnhandledThreadExceptionWarning")
 def test_whatever_happens_the_exchange_is_what_the_model_says(fast_disk: Path) -> None:
     house = House.found(fast_disk / "template", PARTIES)
     house.close()
