@@ -324,11 +324,13 @@ def check_sealed(rows: Rows, chronicles: dict[str, Chronicle]) -> None:
 
 
 def _is_purged(act: Row, chronicles: dict[str, Chronicle]) -> bool:
-    """Whether what travelled beside an act went with a purge: with its own unit's, or with everybody's."""
+    """Whether what travelled beside an act went with a purge: of the unit that it was for, or with everybody's."""
     if act["ref"] not in chronicles:
         return False
     deliveries = chronicles[act["ref"]].deliveries
-    concerned = [one for unit, one in deliveries.items() if act["unit"] in (None, unit)]
+    body: Any = parse_act(act["jws"].encode()).body
+    unit = body.to if act["act"] == Act.TRANSFER.value else act["unit"]
+    concerned = [deliveries[unit]] if unit in deliveries else list(deliveries.values())
     at = max((one.purged_at or 0 for one in concerned), default=0)
     done = all(one.purged_at is not None or one.state is State.HELD for one in concerned)
     return done and act["received_at"] <= at

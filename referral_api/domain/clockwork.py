@@ -186,7 +186,8 @@ def _late(rules: Rules, urgency: Urgency, delivery: Delivery) -> Iterator[Step]:
     """
     told = dict(delivery.told)
     for one in dues(rules, urgency, delivery):
-        if told.get(one.clock.value) == one.due_at:
+        # Not only the newest: two parties may hold one delivery, each with a date of its own.
+        if told.get(one.clock.value, 0) >= one.due_at:
             continue
         acts = [Owed(Act.OVERDUE, delivery.unit, {"clock": one.clock.value, "due_at": one.due_at})]
         pressing = one.clock is Clock.WITHDRAWAL_ANSWER or (one.clock is Clock.DECISION and escalation_sealed(urgency))

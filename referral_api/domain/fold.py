@@ -256,6 +256,9 @@ def _new_unit(event: Event, delivery: Delivery, deliveries: Mapping[str, Deliver
 
 def _questions(event: Event, move: lifecycle.Move, delivery: Delivery) -> tuple[Question, ...]:
     left = delivery.questions
+    if event.question is not None and not move.answers:
+        # A unit's own `decline` answers nothing: what it named would seem to be answered and would not be.
+        raise ReferralError(ErrorCode.ILLEGAL_TRANSITION, act=event.act.value, reason="no-such-question")
     if move.answers:
         meant = [q for q in left if q.act in move.answers and q.waits_for(event.party, event.asker)]
         if event.question is not None:

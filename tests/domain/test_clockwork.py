@@ -386,6 +386,22 @@ def test_a_hold_keeps_it_and_its_review_is_owed() -> None:
     assert life[LOCAL].state is State.PURGED
 
 
+def test_two_holds_are_each_looked_at_again_when_their_time_has_come() -> None:
+    """Rule R2 of the field: once each, also where the exchange looks late."""
+    life = closed_at(1 * DAY)
+    life.act(Act.HOLD, U, code="on", due_at=4 * DAY)
+    life.act(Act.HOLD, H, code="on", due_at=3 * DAY)
+    life.now = 5 * DAY
+    life.look()
+    assert [life[LOCAL].told, [one[3] for one in life.told(Act.OVERDUE)]] == [
+        (("hold_review", 4 * DAY),),
+        ["hold_review", "hold_review"],
+    ]
+    life.act(Act.HOLD, H, code="on", due_at=9 * DAY)
+    life.until(10 * DAY)
+    assert len(life.told(Act.OVERDUE)) == 3
+
+
 def test_what_two_persons_agree_to_is_purged_at_once() -> None:
     """R-77: another person than the one who asked, on either side."""
     life = Life(Urgency.ROUTINE, ((LOCAL, ACTION),)).accepted()

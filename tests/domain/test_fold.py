@@ -267,6 +267,14 @@ def test_a_proposal_falls_when_its_delivery_is_in_work_no_more(ends: Act) -> Non
     assert story[LOCAL].transfer_to == OBSERVER
 
 
+def test_a_unit_that_declines_answers_nothing() -> None:
+    """R-72: else it could name the hotline's question and have it taken for answered."""
+    story = Story().accepted()
+    asked = story.act(Act.ASK, H)
+    error = story.refused(Act.DECLINE, U, question=asked)
+    assert error.facts["reason"] == "no-such-question"
+
+
 def test_a_declined_transfer_leaves_the_referral_where_it_was() -> None:
     story = Story().accepted()
     proposal = story.act(Act.TRANSFER, U, to=(NATIONAL,))

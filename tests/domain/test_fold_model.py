@@ -85,7 +85,7 @@ def predict_one(event: Event, unit: str, deliveries: dict[str, Naive]) -> dict[s
         return None
     after = replace(now, state=found[0], open=dict(now.open), askers=dict(now.askers))
     kinds = answered_kinds(event, after.state)
-    if kinds and event.question is not None and mine.get(event.question) not in kinds:
+    if event.question is not None and mine.get(event.question) not in kinds:
         return None
     for digest, kind in mine.items():
         if kind in kinds and event.question in (None, digest):

@@ -237,7 +237,7 @@ class Case:
         if state is None:
             return False
         answered = self._answered(move, state)
-        if answered and move.question is not None and mine.get(move.question) not in answered:
+        if move.question is not None and mine.get(move.question) not in answered:
             return False
         if move.act is Act.TRANSFER:
             open_already = any(kind is Act.TRANSFER for kind, _ in sheet.open.values())

@@ -1,7 +1,7 @@
 """Which ciphertext goes with the purge of a delivery, and its going (rules R1 and R4 of the field).
 
 A text that was sealed for one delivery goes with that delivery; what several units were sent, the bundle above all,
-with the last of them. Keys to a text are wrapped inside it, so nothing is left that could open a copy of the rest.
+with the last of them. What travelled beside a transfer is the bundle of the unit that it brought in. Keys to a text are wrapped inside it, so nothing is left that could open a copy of the rest.
 
 Must never: touch an act, a receipt or a record, or take what another unit is still served.
 
@@ -11,26 +11,38 @@ Implements: R-107; design §9 (purge).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from referral_api.domain.fold import Delivery
-from referral_api.domain.words import State
-from referral_api.server.storage import erasures
+from referral_api.domain.words import Act, State
+from referral_api.formats.act import RawAct, parse_act
+from referral_api.server.storage import erasures, queries
 from referral_api.server.storage.database import Connection, Transaction
 from referral_api.server.storage.queries import Referral
 
 Texts = Iterable[tuple[int, str | None]]
-"""Sealed texts of a referral: the position of the act that each travelled beside, and the unit that it names."""
+"""Sealed texts of a referral: the position of the act that each travelled beside, and the unit that it is for."""
+
+
+def is_for(act: RawAct) -> str | None:
+    """The unit that needs what travelled beside an act; None where it was for several."""
+    body: Any = act.body
+    return str(body.to) if act.act is Act.TRANSFER else act.unit
 
 
 def goes(texts: Texts, deliveries: Mapping[str, Delivery], unit: str) -> list[int]:
     """Which of these texts go with the purge of this unit's delivery. The audit of the database asks it again."""
     shared = all(one.unit == unit or _is_done(one) for one in deliveries.values())
-    return [pos for pos, named in texts if named == unit or (named is None and shared)]
+    # Who was proposed and never got it has no purge of its own.
+    return [pos for pos, named in texts if named == unit or (named not in deliveries and shared)]
 
 
 def texts_to_forget(conn: Connection, referral: Referral, deliveries: Mapping[str, Delivery], unit: str) -> list[int]:
     """The positions of the acts whose sealed texts go, of those that are still kept, in log order."""
-    kept = [(pos, named) for pos, named, told in erasures.sealed_of_referral(conn, referral.ref) if told]
+    transfers = queries.acts_of_kind(conn, referral.ref, Act.TRANSFER)
+    brought = {act.pos: is_for(parse_act(act.jws.encode("ascii"))) for act in transfers}
+    found = erasures.sealed_of_referral(conn, referral.ref)
+    kept = [(pos, brought.get(pos, named)) for pos, named, told in found if told]
     return goes(kept, deliveries, unit)
 
 

@@ -27,7 +27,7 @@ from referral_api.formats.bodies import sealed_of
 from referral_api.formats.exchange_bodies import RulesBody
 from referral_api.formats.strict_json import sha256_b64u
 from referral_api.server.service.exchange import Ruling
-from referral_api.server.service.forgetting import goes
+from referral_api.server.service.forgetting import goes, is_for
 from referral_api.server.service.ledger import answers, delivery_line, lines_of, new_referral, retrieval_line
 from referral_api.server.service.posting import situation_of
 from referral_api.server.service.reckoning.difference import Findings, told_place
@@ -76,7 +76,7 @@ class Books:
         body: Any = act.body
         if (sealed := sealed_of(act.body)) is not None:
             self._named[pos] = (sealed.sha256, sealed.size)
-            self._texts.setdefault(ref, {})[pos] = act.unit
+            self._texts.setdefault(ref, {})[pos] = is_for(act)
         if act.act is Act.ERASE:
             self._erasing[pos] = act.digest
         if ref in self._erased:
