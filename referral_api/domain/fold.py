@@ -191,7 +191,9 @@ def _on_one(event: Event, delivery: Delivery, deliveries: Mapping[str, Delivery]
     if move is None:
         raise RuntimeError("step() accepted what find_move() did not")
     questions = _questions(event, move, delivery)
-    if state not in lifecycle.WORKING:
+    if state is State.PURGED:
+        questions = ()  # Nothing can be said on it any more, so nothing waits to be.
+    elif state not in lifecycle.WORKING:
         # Nobody can agree any more to pass on what is no longer in work, and another proposal must be possible later.
         questions = tuple(question for question in questions if question.act is not Act.TRANSFER)
     after = replace(delivery, state=state, questions=questions)

@@ -402,6 +402,19 @@ def test_two_holds_are_each_looked_at_again_when_their_time_has_come() -> None:
     assert len(life.told(Act.OVERDUE)) == 3
 
 
+def test_what_was_asked_of_a_delivery_falls_with_its_purge() -> None:
+    """R-106, R-107: nobody can answer any more, and the clocks of the others go on."""
+    life = closed_at(1 * DAY)
+    life.until(30 * DAY)
+    life.act(Act.CONSENT_WITHDRAWN, H)
+    life.act(Act.ASK, U)
+    life.act(Act.HOLD, H, code="on", due_at=50 * DAY)
+    life.act(Act.HOLD, H, code="off")
+    assert life.until(45 * DAY)[LOCAL].state is State.PURGED
+    assert life[LOCAL].open_questions == frozenset()
+    assert wakes_at(DEFAULT, life.situation) is None
+
+
 def test_what_two_persons_agree_to_is_purged_at_once() -> None:
     """R-77: another person than the one who asked, on either side."""
     life = Life(Urgency.ROUTINE, ((LOCAL, ACTION),)).accepted()

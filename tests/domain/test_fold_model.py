@@ -92,6 +92,8 @@ def predict_one(event: Event, unit: str, deliveries: dict[str, Naive]) -> dict[s
             del after.open[digest]
     if after.state not in {State.ACKNOWLEDGED, State.ACCEPTED}:
         after.open = {digest: kind for digest, kind in after.open.items() if kind is not Act.TRANSFER}
+    if after.state is State.PURGED:
+        after.open = {}
     if event.act is Act.TRANSFER:
         if Act.TRANSFER in now.open.values() or len(event.targets) != 1 or event.targets[0][0] in deliveries:
             return None

@@ -26,7 +26,7 @@ TERMS: Final = {
 """Until when something is owed: acknowledgement, decision, first status, every further one."""
 LADDERS: Final = {
     "emergency": [(600, "remind"), (900, "telephone"), (900, "parent"), (1800, "national"), (7200, "expire")],
-    "urgent": [(HOUR, "remind"), (2 * HOUR, "telephone"), (2 * HOUR, "parent"), (6 * HOUR, "national"), (DAY, "expire")],
+    "urgent": [(3600, "remind"), (7200, "telephone"), (7200, "parent"), (21600, "national"), (DAY, "expire")],
     "routine": [(24 * HOUR, "telephone"), (72 * HOUR, "parent"), (14 * DAY, "expire")],
 }
 KEPT: Final = {"standard": (30 * DAY, 90 * DAY), "short": (7 * DAY, 90 * DAY), "legal_hold_requested": (365 * DAY,) * 2}
@@ -118,6 +118,8 @@ class Sheet:
         return any(kind is Act.TELEPHONE_NOW for kind, _ in self.open.values())
 
     def enter(self, state: State, now: int) -> None:
+        if state is S.PURGED:
+            self.open = {}
         if state in OVER and self.state not in OVER:
             self.ended = now
         elif state not in OVER and self.state in OVER:

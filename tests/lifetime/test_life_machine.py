@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.lifetime.house import House
+from tests.lifetime.house import House, memory
 from tests.lifetime.machine import PARTIES, LifeMachine
 
 A_LIFE = 50
@@ -28,7 +28,7 @@ STEPS = int(os.environ.get("REFERRAL_STEPS", "2000"))
 @pytest.fixture(scope="module")
 def fast_disk() -> Iterator[Path]:
     """Memory where there is some: thousands of commits wait for no disk."""
-    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
+    with tempfile.TemporaryDirectory(dir=memory()) as folder:
         yield Path(folder)
 
 

@@ -1,7 +1,8 @@
 """Which ciphertext goes with the purge of a delivery, and its going (rules R1 and R4 of the field).
 
 A text that was sealed for one delivery goes with that delivery; what several units were sent, the bundle above all,
-with the last of them. What travelled beside a transfer is the bundle of the unit that it brought in. Keys to a text are wrapped inside it, so nothing is left that could open a copy of the rest.
+with the last of them. What travelled beside a transfer is the bundle of the unit that it brought in. Keys to a text are
+wrapped inside it, so nothing is left that could open a copy of the rest.
 
 Must never: touch an act, a receipt or a record, or take what another unit is still served.
 

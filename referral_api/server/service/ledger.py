@@ -7,7 +7,7 @@ Must never: judge, or write anything for an act that was not judged.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -150,12 +150,11 @@ def announce_delivery(batch: Batch, act: RawAct, referral: Referral, delivery: D
         batch.urgent.update({line.party} if is_urgent(line) else ())
 
 
-def settle(batch: Batch, event: Event, referral: Referral, changed: Iterable[str]) -> None:
+def settle(batch: Batch, event: Event, referral: Referral, changed: Mapping[str, Delivery]) -> None:
     """Take from the inboxes what this act answers: at the units it changed, and at the sender for those units."""
-    units = set(changed)
-    for party in (referral.sender, *sorted(units)):
+    for party in (referral.sender, *sorted(changed)):
         pending = feeds.pending_of(batch.tx, referral.ref, party)
-        feeds.settle_feed(batch.tx, party, [line.pos for line in pending if answers(event, line, units)])
+        feeds.settle_feed(batch.tx, party, [line.pos for line in pending if answers(event, line, changed)])
 
 
 # What inboxes hold, as functions of the acts alone: the audit of the database computes it again (service/reckoning).
@@ -227,8 +226,10 @@ def is_urgent(line: FeedEntry) -> bool:
     return line.pending and line.urgency == Urgency.EMERGENCY.value
 
 
-def answers(event: Event, line: FeedEntry, changed: Collection[str]) -> bool:
-    """Whether an act that changed these units' deliveries is what a pending line waits for."""
+def answers(event: Event, line: FeedEntry, changed: Mapping[str, Delivery]) -> bool:
+    """Whether an act that left these deliveries so is what a pending line waits for, or lets nobody answer any more."""
+    if line.unit in changed and changed[line.unit].state is State.PURGED:
+        return True
     return (
         event.act.value in line.answered_by
         and (line.unit is None or line.unit in changed)
