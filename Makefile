@@ -14,7 +14,7 @@ SOURCES = referral_api tests examples bench
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check fix generate lock bench faults histories interop mutate clean
+.PHONY: help demo test check fix generate lock bench simulate faults histories machine interop mutate clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,11 +43,17 @@ generate: $(VENV)/.runtime ## Write openapi.yaml, schemas/ and the generated pag
 bench: $(VENV)/.test ## Measure speed against bare and naive twins (docs/performance.md)
 	@$(PYTHON) -m bench
 
+simulate: $(VENV)/.test ## Live through years of a hotline's traffic (REFERRAL_YEARS, REFERRAL_FACTOR, REFERRAL_SEED)
+	@$(PYTHON) -m tests.simulation
+
 faults: $(VENV)/.test ## Kill the server a thousand times, and at every statement (REFERRAL_KILLS=n for another number)
 	@REFERRAL_KILLS=$${REFERRAL_KILLS:-1000} $(PYTHON) -m pytest -q -m faults $(or $(T),tests)
 
 histories: $(VENV)/.test ## Fold ten thousand random histories of keys in three ways (REFERRAL_HISTORIES=n for another number)
 	@REFERRAL_HISTORIES=$${REFERRAL_HISTORIES:-10000} $(PYTHON) -m pytest -q tests/client/test_key_histories.py
+
+machine: $(VENV)/.test ## Let anybody do anything at any time, 50,000 steps against a model (REFERRAL_STEPS=n for another number)
+	@REFERRAL_STEPS=$${REFERRAL_STEPS:-50000} $(PYTHON) -m pytest -q tests/lifetime/test_life_machine.py
 
 interop: $(VENV)/.test ## Talk to other people's implementations (needs Node 20 or later, and npm once)
 	@command -v npm >/dev/null || { echo "make interop needs Node 20 or later with npm" >&2; exit 1; }

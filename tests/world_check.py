@@ -19,7 +19,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import psycopg
 from psycopg.rows import dict_row
@@ -42,10 +42,11 @@ from referral_api.formats.exchange_bodies import RulesBody
 from referral_api.formats.keys import PublicKey, SigningKey
 from referral_api.formats.statements import KeyMap
 from referral_api.formats.strict_json import b64u
+from referral_api.server.settings import Settings
 from referral_api.server.storage.signer import LogSigners
 from referral_api.server.storage.signer_state import read_host
 from tests.auditlog.naive import mth
-from tests.world import CANARY, ISSUER, World
+from tests.world import CANARY, ISSUER, Clock
 
 Row = dict[str, Any]
 YEAR_BITS, TERM_BITS = 40, 36
@@ -53,10 +54,30 @@ LATEST_LOOK_S = 30
 """How long what is due may wait to be posted, on a machine that has other things to do."""
 
 
+class Watched(Protocol):
+    """What is checked: a `World`, or an exchange without HTTP (tests/lifetime/house.py)."""
+
+    heads: dict[str, tuple[int, bytes]]
+    tape: list[bytes]
+    scanned: int
+
+    @property
+    def settings(self) -> Settings:
+        """Where its files and its database are."""
+
+    @property
+    def clock(self) -> Clock:
+        """Its time."""
+
+    @property
+    def log_lines(self) -> str:
+        """What it wrote to standard error."""
+
+
 class Rows:
     """Every table of an exchange as it is on disk, read in one go."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: Watched) -> None:
         self.tables = dict(_postgres(world.settings.database_url) if world.settings.database_url else _sqlite(world))
         self.logs: dict[str, list[bytes]] = {}
         for row in sorted(self.tables["log_entry"], key=lambda row: (row["log"], row["idx"])):
@@ -68,7 +89,7 @@ class Rows:
         return self.tables[table]
 
 
-def _sqlite(world: World) -> Iterator[tuple[str, list[Row]]]:
+def _sqlite(world: Watched) -> Iterator[tuple[str, list[Row]]]:
     path = world.settings.data_dir / "exchange.sqlite"
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
         connection.row_factory = sqlite3.Row
@@ -124,7 +145,7 @@ class RowSource:
         return [one for one in found if start <= one.index < start + count]
 
 
-def check(world: World) -> Report:
+def check(world: Watched) -> Report:
     """Everything, or AssertionError."""
     rows = Rows(world)
     notes = check_logs(world, rows)
@@ -158,7 +179,7 @@ class Announced:
         return [record.public for record in self.keymap.exchange_keys(KeyUse.LOG)]
 
 
-def check_logs(world: World, rows: Rows) -> dict[str, bytes]:
+def check_logs(world: Watched, rows: Rows) -> dict[str, bytes]:
     """Every checkpoint that was ever signed covers a beginning of the log; the newest covers all of it (R-92, R-93)."""
     signers = LogSigners(
         world.settings.signer_dir,
@@ -361,7 +382,7 @@ def check_inboxes(rows: Rows, chronicles: dict[str, Chronicle], erased: Collecti
             assert ((unit, ref) in lines) == told, "R-63: an inbox and a held delivery"
 
 
-def check_blind(world: World, rows: Rows) -> None:
+def check_blind(world: Watched, rows: Rows) -> None:
     """The canary of the sealed text is in no cell, file, log line or HTTP exchange (R-13; design §2, 1)."""
     for table, lines in rows.tables.items():
         for row in lines:

@@ -61,6 +61,13 @@ def asks(act: Act, before: State) -> bool:
     return act in ALWAYS_ASKING
 
 
+def stays_open(kind: Act, state: State) -> bool:
+    """Whether a question can still be answered in this state."""
+    if kind is Act.TRANSFER:
+        return state in {State.ACKNOWLEDGED, State.ACCEPTED}
+    return state is not State.PURGED
+
+
 def predict(event: Event, deliveries: dict[str, Naive], *, known: bool) -> dict[str, Naive] | None:
     """The deliveries that change, or None where the act is refused."""
     if event.by is not Role.EXCHANGE:
@@ -90,10 +97,7 @@ def predict_one(event: Event, unit: str, deliveries: dict[str, Naive]) -> dict[s
     for digest, kind in mine.items():
         if kind in kinds and event.question in (None, digest):
             del after.open[digest]
-    if after.state not in {State.ACKNOWLEDGED, State.ACCEPTED}:
-        after.open = {digest: kind for digest, kind in after.open.items() if kind is not Act.TRANSFER}
-    if after.state is State.PURGED:
-        after.open = {}
+    after.open = {digest: kind for digest, kind in after.open.items() if stays_open(kind, after.state)}
     if event.act is Act.TRANSFER:
         if Act.TRANSFER in now.open.values() or len(event.targets) != 1 or event.targets[0][0] in deliveries:
             return None

@@ -47,10 +47,11 @@ from referral_api.server.service.decision import Accepted
 from referral_api.server.service.reading import BundleRead, build_view
 from referral_api.server.service.timers import Alone, Timers
 from referral_api.server.settings import Settings
-from tests.formats.parties_world import NOW as START
+from tests.formats import parties_world
 from tests.formats.parties_world import Someone, entry_of
 from tests.world import ISSUER, Clock
 
+START: Final = parties_world.NOW
 DAY: Final = 24 * 3600
 LONG: Final = 4_000_000_000
 """Until when everybody's credentials hold: longer than any life that is simulated."""
@@ -340,6 +341,7 @@ class House:
     ) -> dict[str, Any]:  # fmt: skip
         """What the newcomer, or whoever renews a key, sends: entries, proofs, proposal, a new party's statement."""
         now = self.now
+        made: list[tuple[KeyUse, Any, str | None, Sequence[Any]]]
         made = [(KeyUse.ENC, one.public.jwk, sha256_b64u(nonces[one.public.kid]), voucher.seals) for one in own]
         made += [(KeyUse.ACCESS, one.access.public.jwk, None, [one.access]) for one in newcomers]
         made += [(KeyUse.SEAL, seal.public.jwk, None, [seal]) for one in newcomers for seal in one.seals]

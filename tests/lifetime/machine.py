@@ -65,7 +65,7 @@ class LifeMachine(RuleBasedStateMachine):
         shutil.copytree(self.template, self.folder / "exchange")
         self.house = self._move_in(self.database())
         self.cases: list[Case] = []
-        self.bundles: dict[str, str] = {}
+        self.texts: dict[str, str] = {}
         self.sent: list[tuple[Parcel, str]] = []
         self.cut: str | None = None
         """At which step of the next act's batch the power fails."""
@@ -125,7 +125,7 @@ class LifeMachine(RuleBasedStateMachine):
             assert outcome == ErrorCode.TARGET_NOT_ALLOWED
             return
         assert outcome is None
-        self.bundles[made.digest] = sha256_b64u(made.beside["sealed"])
+        self.texts[made.digest] = sha256_b64u(made.beside["sealed"])
         kept = wanted.retention
         self.story.append(f"{made.ref[:13]} {by.id} submits {wanted.urgency} {kept} {to} not {excluded}")
         self.cases.append(
@@ -272,7 +272,7 @@ class LifeMachine(RuleBasedStateMachine):
         case = self._case(data)
         move = Move(Act.NOTE, desk.role, desk.party, whom.id, unit=next(iter(case.sheets)), prev=case.submit)
         self.house.renew_keys()
-        made = write(self.house, case, move, whom, self.bundles)
+        made = write(self.house, case, move, whom, self.texts)
         refused = _refusal(lambda: self.house.send(whom, made.raw, **made.beside))
         assert refused is not None, "an act was taken whose key is revoked"
         assert refused.code is ErrorCode.KEY_NOT_VALID
@@ -283,7 +283,7 @@ class LifeMachine(RuleBasedStateMachine):
     @invariant()
     def exchange_and_model_agree(self) -> None:
         with self.house.runtime.exchange.database.read(snapshot=True) as conn:
-            alarms = dict(conn.all("SELECT ref, at FROM alarm"))
+            alarms: dict[str, int] = dict(conn.all("SELECT ref, at FROM alarm"))
             inboxes = {one: feeds.feed_after(conn, one, 0, 10_000, pending=True) for one in (*HOTLINES, *UNITS)}
         for case in self.cases:
             sender = self.house.desks[case.sender].people[0]
@@ -321,7 +321,7 @@ class LifeMachine(RuleBasedStateMachine):
     def _try(self, case: Case, move: Move, who: Someone) -> None:
         """Send it; the exchange takes it if and only if the model does."""
         self.house.renew_keys()
-        made = write(self.house, case, move, who, self.bundles)
+        made = write(self.house, case, move, who, self.texts)
         move = replace(move, digest=made.digest)
         takes = case.takes(move)
         outcome = self._send(made)
@@ -329,7 +329,7 @@ class LifeMachine(RuleBasedStateMachine):
         assert (outcome is None) == takes, self._told(_short(move), outcome, "taken" if takes else "refused")
         if takes:
             if "sealed" in made.beside:
-                self.bundles[made.digest] = sha256_b64u(made.beside["sealed"])
+                self.texts[made.digest] = sha256_b64u(made.beside["sealed"])
             case.take(move, self.house.now)
 
     def _send(self, made: Parcel) -> ErrorCode | None:

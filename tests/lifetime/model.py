@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from referral_api.domain.words import Act, Role, State
@@ -417,7 +418,7 @@ class Case:
         for sheet in list(self.sheets.values()):
             for at, clock in self.dues(sheet):
                 if sheet.told.get(clock, 0) < at:
-                    yield at, lambda now, one=sheet, c=clock, a=at: self._overdue(one, c, a, now)
+                    yield at, partial(self._overdue, sheet, clock, at)
             yield from self._climbing(sheet)
             yield from self._forgetting(sheet)
         yield from self._forgetting_held()
@@ -462,8 +463,12 @@ class Case:
         for days in (14, 3):
             warned = at - days * DAY
             if warned >= max(sheet.ended or 0, sheet.acked or 0) and sheet.told.get(f"purge {days}") != at:
-                yield warned, lambda _, d=days: sheet.told.update({f"purge {d}": at})
+                yield warned, partial(self._warn, sheet, f"purge {days}", at)
         yield at, lambda now: self._purge(sheet, now)
+
+    @staticmethod
+    def _warn(sheet: Sheet, what: str, at: int, _now: int) -> None:
+        sheet.told[what] = at
 
     def _forgetting_held(self) -> Iterator[tuple[int, Callable[[int], None]]]:
         held = [one for one in self.sheets.values() if one.state is S.HELD]
@@ -472,7 +477,7 @@ class Case:
             at = max(one or 0 for one in others)
             for sheet in held:
                 if not sheet.holds:
-                    yield at, lambda now, one=sheet: self._purge(one, now)
+                    yield at, partial(self._purge, sheet)
 
     def _purge(self, sheet: Sheet, now: int) -> None:
         sheet.purged = now

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import tempfile
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.lifetime.house import House, memory
 from tests.lifetime.machine import PARTIES, LifeMachine
+from tests.postgres import create_database, drop_database
 
 A_LIFE = 50
 """Steps of one life."""
@@ -32,17 +34,47 @@ def fast_disk() -> Iterator[Path]:
         yield Path(folder)
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:Exception in thread writer:pytest.PytestUnhandledThreadExceptionWarning")
-def test_whatever_happens_the_exchange_is_what_the_model_says(fast_disk: Path) -> None:
-    house = House.found(fast_disk / "template", PARTIES)
-    house.close()
-    machine = type("Life", (LifeMachine,), {"template": fast_disk / "template", "found": house})
+IN_LIFE = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:Exception in thread writer:pytest.PytestUnhandledThreadExceptionWarning"),
+]
+"""The writer's thread ends in the midst of a batch, as often as the machine wants it."""
+
+
+def live(steps: int, **members: object) -> None:
+    """So many steps, in lives of their own."""
     bounds = settings(
-        max_examples=max(1, -(-STEPS // A_LIFE)),
+        max_examples=max(1, -(-steps // A_LIFE)),
         stateful_step_count=A_LIFE,
         deadline=None,
         phases=PHASES,
         suppress_health_check=list(HealthCheck),
     )
-    run_state_machine_as_test(machine, settings=bounds)
+    run_state_machine_as_test(type("Life", (LifeMachine,), members), settings=bounds)
+
+
+class TestLife:
+    """Each of them is long; what they share is that nothing may ever differ from the model."""
+
+    pytestmark = IN_LIFE
+
+    def test_whatever_happens_the_exchange_is_what_the_model_says(self, fast_disk: Path) -> None:
+        house = House.found(fast_disk / "template", PARTIES)
+        house.close()
+        live(STEPS, template=fast_disk / "template", found=house)
+
+    @pytest.mark.postgres
+    @pytest.mark.skipif("REFERRAL_STEPS" not in os.environ, reason="the long run is `make machine`")
+    def test_and_on_postgresql_too(self, fast_disk: Path, postgres_url: str) -> None:
+        names = (f"life_{number}" for number in itertools.count())
+        house = House.found(fast_disk / "on-postgres", PARTIES, create_database(postgres_url, "lives"))
+        house.close()
+        made: list[str] = []
+
+        def fresh() -> str:
+            if made:
+                drop_database(postgres_url, made.pop())
+            made.append(next(names))
+            return create_database(postgres_url, made[-1], "lives")
+
+        live(max(A_LIFE, STEPS // 10), template=fast_disk / "on-postgres", found=house, database=staticmethod(fresh))

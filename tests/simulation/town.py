@@ -115,7 +115,7 @@ class Town:
 
     def _turn(self) -> None:
         now = self.house.now
-        self.house.runtime.polled.update({unit: now for unit in UNITS if self.is_awake(unit)})  # type: ignore[misc]
+        self.house.runtime.polled.update({unit: now for unit in UNITS if self.is_awake(unit)})
         with self.house.runtime.exchange.database.read() as conn:
             due = [row[0] for row in conn.all("SELECT ref FROM alarm WHERE at <= ?", (now,))]
         self.told["acts of the exchange"] += self.house.turn()
@@ -272,14 +272,14 @@ class Town:
         kind = Act(line.kind)
         answer = {"answers": line.act_digest}
         if kind is Act.TELEPHONE_NOW:
-            body = {"made": rng.random() < 0.9, "at": self.house.now, "to_unit": unit} | answer
+            body: dict[str, Any] = {"made": rng.random() < 0.9, "at": self.house.now, "to_unit": unit, **answer}
             self.after(rng.uniform(2, 20) * MINUTE, self.do, LINE, Act.PHONE_ALERT, ref, unit, body)
             self.after(rng.uniform(10, 60) * MINUTE, self.officer_reads, ref, unit)
         elif kind in (Act.DECLINE, Act.EXPIRED):
             self.after(rng.uniform(5, 90) * MINUTE, self.address_anew, ref, unit)
         elif kind is Act.TRANSFER:
             agrees = Act.APPROVE if rng.random() < 0.9 else Act.DECLINE
-            body = answer if agrees is Act.APPROVE else answer | {"reason": "unsafe_to_act"}
+            body = {**answer} if agrees is Act.APPROVE else {**answer, "reason": "unsafe_to_act"}
             self.after(rng.uniform(5, 120) * MINUTE, self.agree, ref, unit, agrees, body)
         elif kind is Act.ASK:
             self.after(rng.uniform(1, 12) * HOUR, self.do, LINE, Act.ANSWER, ref, unit, answer | {"code": "not_known"})
