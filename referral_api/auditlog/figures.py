@@ -12,8 +12,9 @@ Implements: R-103; rule R12 of the field; docs/decisions/0031.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -21,13 +22,14 @@ from referral_api.auditlog.evidence import Chronicle, event_of
 from referral_api.auditlog.records import Retrieved
 from referral_api.domain import clocks
 from referral_api.domain.disclosure import THRESHOLD, Sum, disclose, percentage, percentile
-from referral_api.domain.errors import ReferralError
+from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.fold import Delivery
 from referral_api.domain.words import Act, CredentialKind, Role, State, Urgency
 from referral_api.formats.act import RawAct, parse_act
 from referral_api.formats.codelists import codes
 
 URGENCIES: Final = tuple(urgency.value for urgency in Urgency)
+_PLAIN: Final = re.compile(r"[a-z0-9][a-z0-9_.]*|")
 ACKNOWLEDGED: Final = ("on_time", "late", "none")
 
 
@@ -159,21 +161,17 @@ class Counting:
             one.ended[record.unit] = one.chronicle.deliveries[record.unit].state
 
     def erased(self, ref: str, states: Iterable[str]) -> None:
-        """Take what is left of a referral of this year whose records are erased: how each delivery ended."""
+        """Take what is left of a referral of this year whose records are erased: how each delivery ended. Of its acts
+        and records none is to be taken, should some of them still be there.
+        """
         self._erased[ref] = tuple(states)
-
-    def forget(self, ref: str) -> None:
-        """Leave out what is left of a referral that was sent in another year, and erased in part."""
-        self._referrals.pop(ref, None)
 
     def figures(self) -> Figures:
         """Everything that was counted."""
         counts = Counter(dict.fromkeys((cell for one in SUMS for cell, _ in one.signs()), 0))
         sent: dict[str, list[int]] = {urgency: [] for urgency in URGENCIES}
         acknowledged: dict[str, list[int]] = {urgency: [] for urgency in URGENCIES}
-        for ref, one in self._referrals.items():
-            if ref in self._erased:
-                continue
+        for one in self._referrals.values():
             counts.update(one.cells)
             counts.update(f"readers.{'signed' if who in one.signers else 'not_signed'}" for who in one.readers)
             if one.urgency is None:
@@ -231,6 +229,31 @@ def publish(year: int, figures: Figures) -> dict[str, Any]:
         "percent": {"acknowledged_on_time": on_time, "outcomes_known": {"all": percentage(known, closes)}},
         "erased": figures.erased if figures.erased >= THRESHOLD or not figures.erased else None,
     }
+
+
+def rows_of(document: Mapping[str, Any]) -> Iterator[tuple[str, str, int | None]]:
+    """A published document as rows of (table, row, figure); None for a blank."""
+    for name, table in document["tables"].items():
+        yield from ((name, code, shown) for code, shown in table["cells"].items())
+        yield name, "total", table["total"]
+    for name, by_urgency in document["times_s"].items():
+        for urgency, ranks in by_urgency.items():
+            yield from ((f"{name}_s", f"{urgency}.{rank}", shown) for rank, shown in ranks.items())
+    for name, shares in document["percent"].items():
+        yield from ((f"{name}_percent", code, shown) for code, shown in shares.items())
+    yield "erased", "referrals", document["erased"]
+    for name, shown in document.get("calls", {}).items():
+        yield "calls", name, shown
+
+
+def csv_of(document: Mapping[str, Any], delimiter: str = ",") -> str:
+    """The same rows as CSV (RFC 4180). Codes and numbers alone stand in it: no cell can begin as a formula does."""
+    lines = [("year", "table", "row", "figure")]
+    lines += [(str(document["year"]), *row, "" if shown is None else str(shown)) for *row, shown in rows_of(document)]  # type: ignore[misc]
+    for cell in (cell for line in lines for cell in line):
+        if _PLAIN.fullmatch(cell) is None:
+            raise ReferralError(ErrorCode.MALFORMED, reason="cell")
+    return "".join(f"{delimiter.join(line)}\r\n" for line in lines)
 
 
 def _how(urgency: str, delivery: Delivery) -> str | None:

@@ -162,6 +162,8 @@ class Act(StrEnum):
     UNIT_OFFLINE = "unit_offline"
     PURGED = "purged"
     ERASE = "erase"
+    # a hotline, about itself
+    CALL_TOTAL = "call_total"
     # directory
     GENESIS = "genesis"
     INVITE = "invite"
@@ -172,6 +174,8 @@ class Act(StrEnum):
     REKEY = "rekey"
 
 
+ACCOUNTS = frozenset({Act.CALL_TOTAL})
+"""What a party states of itself, about no referral and no key: it stands on the audit log alone (R-103)."""
 DIRECTORY_ACTS = frozenset(
     {Act.GENESIS, Act.INVITE, Act.STATEMENT, Act.APPROVE_STATEMENT, Act.REVOKE, Act.OBJECT, Act.REKEY}
 )
@@ -188,6 +192,8 @@ EXCHANGE_ACTS = frozenset(
         Act.ERASE,
     }
 )
+WITHOUT_REFERRAL = DIRECTORY_ACTS | ACCOUNTS | {Act.UNIT_OFFLINE}
+"""Acts that concern no referral: their `ref` is null."""
 
 
 class Basis(StrEnum):

@@ -110,6 +110,12 @@ def acts_of_kind(conn: Connection, ref: str, kind: Act) -> list[StoredAct]:
     return [_act(row) for row in rows]
 
 
+def accounts_of_kind(conn: Connection, kind: Act) -> list[StoredAct]:
+    """The acts of one kind about no referral, in log order: directory acts and a party's own, which are few."""
+    rows = conn.all(f"SELECT {_ACT_COLUMNS} FROM act WHERE ref IS NULL AND act = ? ORDER BY pos", (kind.value,))
+    return [_act(row) for row in rows]
+
+
 @dataclass(frozen=True, slots=True)
 class Sought:
     """Which acts and records are looked for, in which span of the audit log (positions, both included).
