@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from referral_api.domain import policy
+from referral_api.domain.disclosure import THRESHOLD
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import CredentialKind, Role
 from referral_api.formats.act import RawAct
@@ -40,11 +41,19 @@ def verify_account(act: RawAct, role: Role, kind: CredentialKind, at: int) -> No
         ) from None
 
 
-def calls_of(year: int, accounts: Iterable[RawAct]) -> tuple[int, int]:
-    """Months that hotlines have told of, and their calls, from accepted acts in log order: the latest one counts."""
+def calls_of(year: int, accounts: Iterable[RawAct], referrals: int | None) -> dict[str, int | None]:
+    """The member `calls` of a year's tables, from accepted acts in log order: for each hotline and month the latest
+    counts. `referrals` is the published total. Months told of, calls in them, and calls to one referral.
+    """
     told: dict[tuple[str, str], int] = {}
     for act in accounts:
         body: Any = act.body
         if str(body.month).startswith(f"{year}-"):
             told[act.party, body.month] = body.calls
-    return len(told), sum(told.values())
+    total = sum(told.values())
+    shown = None if total < THRESHOLD else total
+    return {
+        "months": len(told),
+        "total": shown,
+        "per_referral": round(shown / referrals) if shown and referrals else None,
+    }

@@ -256,6 +256,22 @@ def csv_of(document: Mapping[str, Any], delimiter: str = ",") -> str:
     return "".join(f"{delimiter.join(line)}\r\n" for line in lines)
 
 
+def check_published(document: Mapping[str, Any], year: int) -> None:
+    """Raise MALFORMED unless a document has the tables of `publish` with `calls`, and in them counts or blanks."""
+    blank = publish(year, Counting({}).figures()) | {"erased": None}
+    blank["calls"] = dict.fromkeys(("months", "total", "per_referral"))
+    if not _fits(document, blank):
+        raise ReferralError(ErrorCode.MALFORMED, reason="members")
+
+
+def _fits(found: Any, model: Any) -> bool:
+    if isinstance(model, dict):
+        return (
+            isinstance(found, dict) and found.keys() == model.keys() and all(_fits(found[k], model[k]) for k in model)
+        )
+    return found == model if model is not None else found is None or (type(found) is int and found >= 0)
+
+
 def _how(urgency: str, delivery: Delivery) -> str | None:
     """Whether the unit acknowledged in time; None for a delivery that never reached it."""
     if delivery.submitted_at is None:

@@ -60,23 +60,11 @@ def published(exchange: Exchange, year: int) -> str:
     return kept or canonical(publish(year, count_year(exchange, year))).decode("ascii")
 
 
-def calls(exchange: Exchange, year: int, referrals: int | None) -> dict[str, Any]:
-    """What hotlines have told of their calls in that year, and how many calls there were to a referral."""
+def calls(exchange: Exchange, year: int, referrals: int | None) -> dict[str, int | None]:
+    """What hotlines have told of their calls in that year, so far."""
     with exchange.database.read() as conn:
-        told = [
-            parse_act(one.jws.encode("ascii")) for one in queries.accounts_of_kind(conn, Act.CALL_TOTAL) if _taken(one)
-        ]
-    return told_calls(year, told, referrals)
-
-
-def told_calls(year: int, accounts: list[RawAct], referrals: int | None) -> dict[str, Any]:
-    """The member `calls` of the answer."""
-    months, total = calls_of(year, accounts)
-    return {
-        "months": months,
-        "total": total,
-        "per_referral": round(total / referrals) if referrals and months else None,
-    }
+        told = [_parse(one) for one in queries.accounts_of_kind(conn, Act.CALL_TOTAL) if _taken(one)]
+    return calls_of(year, told, referrals)
 
 
 def count_year(exchange: Exchange, year: int) -> Figures:
