@@ -31,6 +31,8 @@ from referral_api.formats.codelists import codes
 URGENCIES: Final = tuple(urgency.value for urgency in Urgency)
 _PLAIN: Final = re.compile(r"[a-z0-9][a-z0-9_.]*|")
 ACKNOWLEDGED: Final = ("on_time", "late", "none")
+TIMES: Final = ("created_to_sent", "sent_to_acknowledged")
+RANKS: Final = (50, 95)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +210,7 @@ def publish(year: int, figures: Figures) -> dict[str, Any]:
         table.name: {"total": shown[table.total], "cells": {code: shown[table.cell(code)] for code in table.codes}}
         for table in TABLES
     }
-    times: dict[str, Any] = {"created_to_sent": {}, "sent_to_acknowledged": {}}
+    times: dict[str, Any] = {name: {} for name in TIMES}
     for one in URGENCIES:
         in_time = [shown[f"acknowledgement_{one}.{how}"] for how in ("on_time", "late")]
         counted = None if None in in_time else len(figures.acknowledged[one])
@@ -232,17 +234,18 @@ def publish(year: int, figures: Figures) -> dict[str, Any]:
 
 
 def rows_of(document: Mapping[str, Any]) -> Iterator[tuple[str, str, int | None]]:
-    """A published document as rows of (table, row, figure); None for a blank."""
-    for name, table in document["tables"].items():
-        yield from ((name, code, shown) for code, shown in table["cells"].items())
-        yield name, "total", table["total"]
-    for name, by_urgency in document["times_s"].items():
-        for urgency, ranks in by_urgency.items():
-            yield from ((f"{name}_s", f"{urgency}.{rank}", shown) for rank, shown in ranks.items())
-    for name, shares in document["percent"].items():
-        yield from ((f"{name}_percent", code, shown) for code, shown in shares.items())
+    """A published document as rows of (table, row, figure), in our order whatever its own is; None for a blank."""
+    for table in TABLES:
+        found = document["tables"][table.name]
+        yield from ((table.name, code, found["cells"][code]) for code in table.codes)
+        yield table.name, "total", found["total"]
+    for name in TIMES:
+        for one in URGENCIES:
+            yield from ((f"{name}_s", f"{one}.p{rank}", document["times_s"][name][one][f"p{rank}"]) for rank in RANKS)
+    for name, shares in sorted(document["percent"].items()):
+        yield from ((f"{name}_percent", code, shares[code]) for code in sorted(shares))
     yield "erased", "referrals", document["erased"]
-    for name, shown in document.get("calls", {}).items():
+    for name, shown in sorted(document.get("calls", {}).items()):
         yield "calls", name, shown
 
 
@@ -294,4 +297,4 @@ def _frozen(times: Mapping[str, list[int]]) -> dict[str, tuple[int, ...]]:
 
 
 def _percentiles(values: tuple[int, ...], shown: int | None) -> dict[str, int | None]:
-    return {f"p{rank}": percentile(values, rank, shown=shown) for rank in (50, 95)}
+    return {f"p{rank}": percentile(values, rank, shown=shown) for rank in RANKS}

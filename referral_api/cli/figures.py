@@ -32,10 +32,19 @@ from referral_api.formats.codelists import label
 _RUNS = ("=", "+", "-", "@", "\t", "\r")
 """With what a cell begins that a spreadsheet takes for a formula, or for a part of one."""
 _LISTS = {
-    "urgency": "urgency", "basis": "sharing_basis", "retention": "retention_class", "declines": "decline_reason",
-    "transfers": "transfer_reason", "outcomes": "outcome", "withdrawals": "withdraw_reason", "escalations": "rung",
-    "receipt_failures": "receipt_failure", "overdue": "clock", "purges": "purge_reason",
-    "overrides": "override_reason", "acknowledgement": "urgency",
+    "urgency": "urgency",
+    "basis": "sharing_basis",
+    "retention": "retention_class",
+    "declines": "decline_reason",
+    "transfers": "transfer_reason",
+    "outcomes": "outcome",
+    "withdrawals": "withdraw_reason",
+    "escalations": "rung",
+    "receipt_failures": "receipt_failure",
+    "overdue": "clock",
+    "purges": "purge_reason",
+    "overrides": "override_reason",
+    "acknowledgement": "urgency",
 }
 """Which code list names the rows of a table."""
 CsvFile = Annotated[Path | None, typer.Option("--csv")]
@@ -122,7 +131,10 @@ def audit_exposure(
     header = ["time", "kind", "referral", "units", "digest", "log", "index"]
     lines += _keep(call, csv_file, header, [_exposed(found, one) for one in found.items], semicolon=semicolon)
     data = {
-        "credential": whose, "since": first, "until": last, "counts": counted,
+        "credential": whose,
+        "since": first,
+        "until": last,
+        "counts": counted,
         "items": [_item(one) for one in found.items],
         "units": {ref: None if named is None else list(named) for ref, named in found.units.items()},
     }
@@ -235,9 +247,15 @@ def _exposed(found: Exposure, item: Item) -> list[str]:
 
 def _overriding(one: Overriding) -> dict[str, Any]:
     return {
-        "at": one.item.at, "ref": one.item.ref, "by": one.by, "second_person": one.second_person,
-        "reason": one.reason, "basis": one.basis, "identity_level": one.identity_level,
-        "log": one.item.term.log, "index": one.item.index,
+        "at": one.item.at,
+        "ref": one.item.ref,
+        "by": one.by,
+        "second_person": one.second_person,
+        "reason": one.reason,
+        "basis": one.basis,
+        "identity_level": one.identity_level,
+        "log": one.item.term.log,
+        "index": one.item.index,
     }
 
 

@@ -10,6 +10,8 @@ import yaml
 
 from referral_api.client.submission import Composition
 from referral_api.domain.words import Act, PartyId
+from tests.signing import sign
+from tests.wire import Answer
 from tests.world import REFERRAL, UNIT, Clock, World
 
 YEAR = datetime.now(UTC).year
@@ -50,9 +52,12 @@ def live_a_year(world: World) -> list[str]:
     return refs + [send(world, URGENT) for _ in range(URGENT_ONES)]
 
 
-def tell_calls(world: World, month: str, calls: int, by: str = "operator") -> Any:
+def tell_calls(world: World, month: str, calls: int, by: str = "operator") -> Answer:
     """A hotline tells of its calls; the answer as it came."""
-    from tests.server.signing_acts import sign  # noqa: PLC0415
-
-    act_id, text = sign(world.client(by), Act.CALL_TOTAL, {"month": month, "calls": calls})
+    act_id, text = sign(world.client(by), Act.CALL_TOTAL, {"month": month, "calls": calls}, None)
     return world.caller(by).call("PUT", f"/v1/directory/acts/{act_id}", {"act": text})
+
+
+def statistics(world: World, year: int = YEAR, by: str = "auditor", **headers: str | None) -> Answer:
+    """What the exchange answers who asks for a year's tables."""
+    return world.caller(by).call("GET", f"/v1/statistics?year={year}", headers=headers)
