@@ -28,7 +28,8 @@ from referral_api.domain.words import Act, CredentialKind, Role, State, Urgency
 from referral_api.formats.act import RawAct, parse_act
 from referral_api.formats.codelists import codes
 
-URGENCIES: Final = tuple(urgency.value for urgency in Urgency)
+URGENCIES: Final = tuple(reversed([urgency.value for urgency in Urgency]))
+"""The least first: of cells that are given up to protect others, the first that is listed goes first."""
 _PLAIN: Final = re.compile(r"[a-z0-9][a-z0-9_.]*|")
 ACKNOWLEDGED: Final = ("on_time", "late", "none")
 TIMES: Final = ("created_to_sent", "sent_to_acknowledged")
@@ -64,10 +65,14 @@ _BY_REASON: Final[Mapping[Act, tuple[str, str, str]]] = {
     Act.PURGED: ("purges", "reason", "purge_reason"),
 }
 """Acts that are counted one by one: the table, the member of the body that says which cell, its code list."""
-_OF_SUBMIT: Final = {"urgency": "urgency", "basis": "sharing_basis", "retention": "retention_class"}
+_OF_SUBMIT: Final = {"basis": "sharing_basis", "retention": "retention_class"}
+_LINKED: Final = (State.HELD, State.DECLINED, State.TRANSFERRED, State.WITHDRAWN, State.CLOSED)
+"""States that other tables count too; they are listed last, so that others are given up before them."""
+_STATES: Final = (*(state.value for state in State if state not in _LINKED), *(state.value for state in _LINKED))
 TABLES: Final[tuple[Table, ...]] = (
+    Table("urgency", URGENCIES, "referrals"),
     *(Table(name, tuple(codes(listed)), "referrals") for name, listed in _OF_SUBMIT.items()),
-    Table("states", tuple(state.value for state in State), "deliveries"),
+    Table("states", _STATES, "deliveries"),
     *(Table(name, tuple(codes(listed)), f"{name}.total") for name, _, listed in _BY_REASON.values()),
     Table("overrides", tuple(codes("override_reason")), "overrides.total"),
     Table("acknowledgement", URGENCIES, "acknowledgement.total"),
