@@ -29,7 +29,7 @@ from tests.server.years import (
     statistics,
     tell_calls,
 )
-from tests.world import UNIT, Clock, World, found
+from tests.world import UNIT, Clock, World, check_database, found
 from tests.world_check import Rows
 
 
@@ -54,6 +54,7 @@ def lived(
         set_clock(clock, moment(YEAR + 1, 1, 2))
         yield world, refs
         world.check()
+        check_database(world)
 
 
 def tables(world: World) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from tests.cli.shell import Ran, Shell
 from tests.faults.submissions import parcel
 from tests.server.test_wrong_input import payload_in, put, resigned
 from tests.server.years import YEAR, live_a_year, moment, set_clock
-from tests.world import HOTLINE, NATIONAL, UNIT, Clock, Office, World, found
+from tests.world import HOTLINE, NATIONAL, UNIT, Clock, Office, World, check_database, found
 from tests.world_check import Rows
 
 
@@ -47,6 +47,7 @@ def january(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, S
             patch.setattr(Invocation, "_options", lambda call: options(call) | {"clock": clock})
             yield world, shell, refs
         world.check()
+        check_database(world)
 
 
 def override(world: World) -> str:

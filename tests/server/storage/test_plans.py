@@ -156,6 +156,7 @@ def live(world: World) -> None:
     year, exchange = datetime.now(UTC).year, world.server.runtime.exchange
     indices = [row["pos"] - (year << 40) for row in Rows(world)["act"] if row["ref"] == sent.ref]
     world.server.runtime.writer.run(Erasure(exchange, sent.ref, Term(year), indices, "retention_ended"))
+    assert world.caller("auditor").call("GET", f"/v1/statistics?year={year}").status == 200
     world.check()
 
 
