@@ -20,10 +20,10 @@ from typing import Any, Final
 
 from referral_api.auditlog.evidence import Chronicle, event_of
 from referral_api.auditlog.records import Retrieved
-from referral_api.domain import clocks
 from referral_api.domain.disclosure import THRESHOLD, Sum, disclose, percentage, percentile
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.fold import Delivery
+from referral_api.domain.rules import RuleBook
 from referral_api.domain.words import Act, CredentialKind, Role, State, Urgency
 from referral_api.formats.act import RawAct, parse_act
 from referral_api.formats.codelists import codes
@@ -104,6 +104,8 @@ class _Referral:
     """None where it was sent in an earlier year: then only what was signed this year counts."""
     created_s: int = 0
     """From its creation on the hotline's machine to its acceptance by the exchange."""
+    within_s: int = 0
+    """In what time a unit shall acknowledge, by the rules in force at its submit."""
     cells: list[str] = field(default_factory=list)
     chronicle: Chronicle = field(default_factory=Chronicle)
     ended: dict[str, State] = field(default_factory=dict)
@@ -126,10 +128,13 @@ class Figures:
 
 
 class Counting:
-    """One pass over a year's log, in log order. `kinds` are the kinds of all credentials there ever were."""
+    """One pass over a year's log, in log order. `kinds` are the kinds of all credentials there ever were, `book` the
+    rules of the exchange up to the year's end (R-105).
+    """
 
-    def __init__(self, kinds: Mapping[str, CredentialKind]) -> None:
+    def __init__(self, kinds: Mapping[str, CredentialKind], book: RuleBook) -> None:
         self._kinds = kinds
+        self._book = book
         self._referrals: dict[str, _Referral] = {}
         self._erased: dict[str, tuple[str, ...]] = {}
 
@@ -142,6 +147,7 @@ class Counting:
         if act.act is Act.SUBMIT:
             one.urgency = str(body.urgency.value)
             one.created_s = max(0, at - int(body.created_at.timestamp()))
+            one.within_s = int(self._book.at(at).clocks[body.urgency].ack.total_seconds())
             one.cells += [f"urgency.{one.urgency}", f"basis.{body.basis.value}"]
             one.cells.append(f"retention.{body.retention_class.value}")
             if body.override is not None:
@@ -186,7 +192,7 @@ class Counting:
             sent[one.urgency].append(one.created_s)
             for unit, delivery in one.chronicle.deliveries.items():
                 counts[f"states.{one.ended.get(unit, delivery.state).value}"] += 1
-                if (how := _how(one.urgency, delivery)) is not None:
+                if (how := _how(one.within_s, delivery)) is not None:
                     counts[f"acknowledgement_{one.urgency}.{how}"] += 1
                 if delivery.submitted_at is not None and delivery.acknowledged_at is not None:
                     acknowledged[one.urgency].append(delivery.acknowledged_at - delivery.submitted_at)
@@ -266,7 +272,7 @@ def csv_of(document: Mapping[str, Any], delimiter: str = ",") -> str:
 
 def check_published(document: Mapping[str, Any], year: int) -> None:
     """Raise MALFORMED unless a document has the tables of `publish` with `calls`, and in them counts or blanks."""
-    blank = publish(year, Counting({}).figures()) | {"erased": None}
+    blank = publish(year, Counting({}, RuleBook()).figures()) | {"erased": None}
     blank["calls"] = dict.fromkeys(("months", "total", "per_referral"))
     if not _fits(document, blank):
         raise ReferralError(ErrorCode.MALFORMED, reason="members")
@@ -280,14 +286,13 @@ def _fits(found: Any, model: Any) -> bool:
     return found == model if model is not None else found is None or (type(found) is int and found >= 0)
 
 
-def _how(urgency: str, delivery: Delivery) -> str | None:
+def _how(within_s: int, delivery: Delivery) -> str | None:
     """Whether the unit acknowledged in time; None for a delivery that never reached it."""
     if delivery.submitted_at is None:
         return None
     if delivery.acknowledged_at is None:
         return "none"
-    within = clocks.TERMS[Urgency(urgency)].ack.total_seconds()
-    return "on_time" if delivery.acknowledged_at - delivery.submitted_at <= within else "late"
+    return "on_time" if delivery.acknowledged_at - delivery.submitted_at <= within_s else "late"
 
 
 def _totals(counts: Counter[str]) -> dict[str, int]:

@@ -160,8 +160,10 @@ class Act(StrEnum):
     TELEPHONE_NOW = "telephone_now"
     EXPIRED = "expired"
     UNIT_OFFLINE = "unit_offline"
+    PURGE_DUE = "purge_due"
     PURGED = "purged"
     ERASE = "erase"
+    RULES = "rules"
     # a hotline, about itself
     CALL_TOTAL = "call_total"
     # directory
@@ -188,11 +190,13 @@ EXCHANGE_ACTS = frozenset(
         Act.TELEPHONE_NOW,
         Act.EXPIRED,
         Act.UNIT_OFFLINE,
+        Act.PURGE_DUE,
         Act.PURGED,
         Act.ERASE,
+        Act.RULES,
     }
 )
-WITHOUT_REFERRAL = DIRECTORY_ACTS | ACCOUNTS | {Act.UNIT_OFFLINE}
+WITHOUT_REFERRAL = DIRECTORY_ACTS | ACCOUNTS | {Act.UNIT_OFFLINE, Act.RULES}
 """Acts that concern no referral: their `ref` is null."""
 
 

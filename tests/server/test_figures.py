@@ -12,6 +12,7 @@ from referral_api.auditlog.figures import Counting
 from referral_api.auditlog.records import StatisticsRead, parse_record
 from referral_api.auditlog.trail import role_of
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.rules import RuleBook
 from referral_api.domain.terms import Term
 from referral_api.formats.act import parse_act
 from referral_api.formats.strict_json import canonical, sha256_b64u
@@ -222,7 +223,7 @@ def test_acts_that_do_not_fold_give_no_figures(lived: tuple[World, list[str]]) -
     world, refs = lived
     exchange = world.server.runtime.exchange
     assert figures.count_year(exchange, YEAR).counts["referrals"]
-    counting = Counting({})
+    counting = Counting({}, RuleBook())
     acts = [row for row in Rows(world)["act"] if row["ref"] == refs[1]]
     parsed = [parse_act(row["jws"].encode()) for row in acts if row["act"] in ("submit", "close")]
     counting.act(parsed[0], role_of(parsed[0], exchange.keymap), 0)

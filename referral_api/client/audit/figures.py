@@ -27,6 +27,7 @@ from referral_api.client.exchange import Request, told
 from referral_api.client.session import Session
 from referral_api.client.view import fetch_referral, role_of
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.rules import RuleBook
 from referral_api.domain.terms import Term
 from referral_api.domain.words import Act, ReferralId
 from referral_api.formats.act import RawAct
@@ -74,7 +75,7 @@ def _ask(session: Session, year: int) -> dict[str, Any]:
 
 def _recount(session: Session, year: int, terms: Sequence[Term], mirror: Path | None) -> tuple[dict[str, Any], int]:
     """The tables as the year's own log gives them, and how many of its leaves do not open any more."""
-    counting, erased = Counting(kinds_of(session.replica.leaves)), 0
+    counting, erased = Counting(kinds_of(session.replica.leaves), _rules(session, year, terms, mirror)), 0
     for term in (term for term in terms if term.year == year):
         following = 0
         for item in items(session, term, {}, terms, mirror):
@@ -90,6 +91,17 @@ def _count(session: Session, counting: Counting, item: Item) -> None:
         counting.act(item.act, role_of(session, item.act.party), item.at)
     elif isinstance(item.record, Retrieved):
         counting.read(item.record)
+
+
+def _rules(session: Session, year: int, terms: Sequence[Term], mirror: Path | None) -> RuleBook:
+    """The rules of the exchange up to the year's end, each in force from the second after its leaf on (R-105)."""
+    book = RuleBook()
+    for term in terms:
+        if term.year <= year:
+            for item in items(session, term, {"kind": Act.RULES.value}, terms, mirror):
+                body: Any = None if item.act is None else item.act.body
+                book = book if body is None else book.changed(item.at + 1, body.rules())
+    return book
 
 
 def _accounts(session: Session, year: int, terms: Sequence[Term], mirror: Path | None) -> list[RawAct]:

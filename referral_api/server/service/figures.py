@@ -29,6 +29,7 @@ from referral_api.server.service.batch import Batch, Done
 from referral_api.server.service.callers import Caller
 from referral_api.server.service.exchange import Exchange
 from referral_api.server.service.recorded import RecordedRead, Shown
+from referral_api.server.service.rulebook import load_rules
 from referral_api.server.storage import erasures, figures, logbook, queries
 from referral_api.server.storage.database import Connection
 from referral_api.server.storage.logbook import KEYS
@@ -63,7 +64,7 @@ def published(exchange: Exchange, year: int) -> str:
 def calls(exchange: Exchange, year: int, referrals: int | None) -> dict[str, int | None]:
     """What hotlines have told of their calls in that year, so far."""
     with exchange.database.read() as conn:
-        told = [_parse(one) for one in queries.accounts_of_kind(conn, Act.CALL_TOTAL) if _taken(one)]
+        told = [_parse(one) for one in queries.acts_about_nothing(conn, Act.CALL_TOTAL) if _taken(one)]
     return calls_of(year, told, referrals)
 
 
@@ -75,7 +76,9 @@ def count_year(exchange: Exchange, year: int) -> Figures:
             erasing = erasures.erasing_acts(conn, *span)
             gone = [_gone(conn, digest) for digest in sorted(erasing)]
             kinds = kinds_of(logbook.leaves(conn, KEYS, 0, logbook.size(conn, KEYS)))
-        counting = Counting(kinds)
+            # What was changed since the year's end was not in force when anything of it was submitted.
+            book = load_rules(conn).book
+        counting = Counting(kinds, book)
         for one in gone:
             if one.year == year:
                 counting.erased(one.ref, one.states)
