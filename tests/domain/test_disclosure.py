@@ -47,12 +47,11 @@ def solutions(
                 if -off * sign in bounds[name]:
                     yield from fill(known | {name: -off * sign})
                 return
-        name = next((name for name in bounds if name not in known), None)
-        if name is None:
+        still_open = [name for name in bounds if name not in known]
+        if not still_open:
             yield known
-            return
-        for value in bounds[name]:
-            yield from fill(known | {name: value})
+        for value in bounds[still_open[0]] if still_open else ():
+            yield from fill(known | {still_open[0]: value})
 
     yield from fill({name: value for name, value in shown.items() if value is not None})
 
@@ -69,14 +68,10 @@ def exposed(counts: Mapping[str, int], sums: Sequence[Sum]) -> set[str]:
         else range(max(span.start, THRESHOLD), span.stop)
         for name, span in near.items()
     }
-    fixed = dict.fromkeys(bounds)
+    fixed: dict[str, int] = {}
     left = set(bounds)
     for found in solutions(shown, sums, bounds):
-        for name in tuple(left):
-            if fixed[name] is None:
-                fixed[name] = found[name]  # type: ignore[assignment]
-            elif fixed[name] != found[name]:
-                left.discard(name)
+        left = {name for name in left if fixed.setdefault(name, found[name]) == found[name]}
         if not left:
             break
     return left

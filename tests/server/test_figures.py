@@ -209,7 +209,7 @@ def test_what_is_erased_later_shows_in_no_table(lived: tuple[World, list[str]]) 
     world, refs = lived
     before, exchange = tables(world), world.server.runtime.exchange
     places = [row["pos"] for table in ("act", "record") for row in Rows(world)[table] if row["ref"] == refs[0]]
-    for term in sorted({pos >> 40 for pos in places}):
+    for term in sorted({pos >> 40 for pos in places}, reverse=True):
         indices = [pos & ((1 << 36) - 1) for pos in places if pos >> 40 == term]
         world.server.runtime.writer.run(Erasure(exchange, refs[0], Term(term), indices, "retention_ended"))
     assert tables(world) == before
