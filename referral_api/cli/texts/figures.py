@@ -56,6 +56,7 @@ FIGURES: Final[Mapping[str, tuple[str, str]]] = {
     "col.second": ("Segunda persona", "Second person"),
     "col.reason": ("Motivo", "Reason"),
     "act.call_total": ("llamadas del mes", "calls of the month"),
+    "done.call_total": ("Llamadas del mes contadas.", "Calls of the month told."),
     "figures.year": ("ESTADÍSTICA NACIONAL {year}", "NATIONAL STATISTICS {year}"),
     "figures.blank": (
         "· en blanco: menor que 11, o en blanco para que otra no se pueda calcular. No es un cero.",
