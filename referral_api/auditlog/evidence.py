@@ -22,6 +22,7 @@ from referral_api.domain.policy import Relation, Viewer
 from referral_api.domain.terms import Term
 from referral_api.domain.words import Act, CredentialKind, DeliveryRole, Role, State
 from referral_api.formats.act import RawAct
+from referral_api.formats.bodies import code_of
 from referral_api.formats.receipt import Receipt
 
 _VIEWERS = {Role.HOTLINE: Viewer.SENDER, Role.POLICE_UNIT: Viewer.UNIT}
@@ -38,7 +39,6 @@ def event_of(act: RawAct, by: Role, at: int) -> Event:
         targets = tuple((to.unit, to.role) for to in body.to)
     elif act.act is Act.TRANSFER:
         targets = ((body.to, DeliveryRole.ACTION),)
-    code = getattr(body, "code", None)
     return Event(
         act=act.act,
         by=by,
@@ -47,7 +47,7 @@ def event_of(act: RawAct, by: Role, at: int) -> Event:
         at=at,
         unit=act.unit,
         prev=act.prev,
-        code=None if code is None else str(code),
+        code=code_of(act.body),
         question=getattr(body, "answers", None),
         targets=targets,
         signer=act.iss,

@@ -30,6 +30,7 @@ from referral_api.server.service.covering import path_under
 from referral_api.server.service.exchange import Exchange
 from referral_api.server.service.ledger import Entry, carry_out, store
 from referral_api.server.service.reading import brought_by, path_to
+from referral_api.server.service.relations import check_relation
 from referral_api.server.storage import logbook, queries, recovery
 from referral_api.server.storage.database import Connection
 from referral_api.server.storage.queries import Referral, StoredAct
@@ -242,7 +243,7 @@ class ReferralDecision:
         if event.act is Act.SUBMIT:
             if event.prev is not None or event.unit is not None:
                 raise ReferralError(ErrorCode.STALE_HEAD)
-            self._check_submit(event)
+            self._check_submit(batch, event)
             return fold.open_deliveries(event)
         if event.act is Act.ACK:
             self._check_ack(batch.tx)
@@ -257,7 +258,7 @@ class ReferralDecision:
                 raise ReferralError(ErrorCode.TARGET_NOT_ALLOWED, unit=unit, reason="excluded")
         return changed
 
-    def _check_submit(self, event: Event) -> None:
+    def _check_submit(self, batch: Batch, event: Event) -> None:
         body: Any = self._checked.act.body
         check_tuple(body.basis, body.identity_level, None if body.override is None else body.override.reason)
         named = None if body.override is None else body.override.second_person
@@ -269,6 +270,7 @@ class ReferralDecision:
             if unit in excluded:
                 raise ReferralError(ErrorCode.TARGET_NOT_ALLOWED, unit=unit, reason="excluded")
             self._check_unit(unit)
+        check_relation(batch, self._caller.party, body)
 
     def _check_unit(self, unit: str) -> None:
         party = self._keymap.find_party(unit)
