@@ -41,13 +41,13 @@ def make_copy(
     referral = client.referral(ref)
     if referral.relation is not Relation.SENDER:
         raise ReferralError(ErrorCode.NOT_PERMITTED, needs="sender")
+    _demand_standing(referral)
     excluded = _excluded(referral)
     for unit in units:
         if unit in excluded:
             raise ReferralError(ErrorCode.TARGET_NOT_ALLOWED, unit=unit, reason="excluded")
         if unit in referral.chronicle.deliveries:
             raise ReferralError(ErrorCode.TARGET_NOT_ALLOWED, unit=unit, reason="addressed")
-    _demand_standing(referral)
     submit: Any = referral.submit().act.body
     what = Composition(
         body=reduce_body(client.open_referral(referral).body, summary),

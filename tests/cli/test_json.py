@@ -107,8 +107,10 @@ def test_a_bare_inbox_or_outbox_lists_what_there_is(shell: Shell, ref: str) -> N
 def test_a_referral_is_shown_with_what_comes_first_beside_it(shell: Shell, ref: str) -> None:
     shown = shell.run("officer", "show", ref, "--json")
     assert members(shown) == {
-        *("ref", "verified", "from", "issuer", "warning", "safe_contact", "do_not", "notes", "referral"),
+        *("ref", "verified", "from", "issuer", "warning", "warnings", "safe_contact", "do_not", "hidden"),
+        *("notes", "referral"),
     }
+    assert (shown.json["warnings"], shown.json["hidden"]) == ([], [])
     assert shown.json["notes"] == []
     assert [one["who"] for one in shown.json["safe_contact"]] == ["V1", "V2"]
     assert shown.json["referral"] == json.loads((shell.folder / "emergencia.json").read_text())
