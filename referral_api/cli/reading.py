@@ -156,7 +156,9 @@ def warnings(screen: Screen, reading: Reading) -> Iterator[Line]:
 
 
 def _validity(screen: Screen, reading: Reading, reach: Reach) -> Iterator[Line]:
-    at = "—" if reach.valid_until is None else screen.at(int(reach.valid_until.timestamp()))
+    if reach.valid_until is None:
+        return
+    at = screen.at(int(reach.valid_until.timestamp()))
     if reach.why is None:
         yield _INDENT * 2 + screen.say("care.until", at=at)
     else:

@@ -34,9 +34,9 @@ def make_copy(
     """Open a referral that this hotline sent, reduce it, and send that to further units for their information.
 
     Units that the referral excludes stay excluded. Raises NOT_PERMITTED (`needs`) for who did not send it;
-    TARGET_NOT_ALLOWED (`unit`, `reason`: `excluded`, or `addressed` for one that has the referral itself); CONSENT_GATE
-    (`reason` withdrawn) once consent to it was withdrawn; ILLEGAL_TRANSITION for a referral that was taken back; and as
-    `delivery.open_bundle`, `reduce_body` and `submission.compose`.
+    TARGET_NOT_ALLOWED (`unit`, `reason`: `excluded`, or `addressed` for one that may read the referral itself);
+    CONSENT_GATE (`reason` withdrawn) once consent to it was withdrawn; ILLEGAL_TRANSITION for a referral that was taken
+    back; and as `delivery.open_bundle`, `reduce_body` and `submission.compose`.
     """
     referral = client.referral(ref)
     if referral.relation is not Relation.SENDER:
@@ -46,7 +46,8 @@ def make_copy(
     for unit in units:
         if unit in excluded:
             raise ReferralError(ErrorCode.TARGET_NOT_ALLOWED, unit=unit, reason="excluded")
-        if unit in referral.chronicle.deliveries:
+        delivery = referral.chronicle.deliveries.get(unit)
+        if delivery is not None and delivery.shown_state is not State.HELD:
             raise ReferralError(ErrorCode.TARGET_NOT_ALLOWED, unit=unit, reason="addressed")
     submit: Any = referral.submit().act.body
     what = Composition(

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -36,7 +36,8 @@ _WORDED = ("who_may_answer", "cover_story", "code_word")
 class Reach:
     """How one person may be reached: `who` is a victim's `ref` or `reporter`, `place` the pointer to the person.
 
-    `block` None: only through the hotline. `why` says why the contact must not be used as it stands, None: it may.
+    `block` None: only through the hotline. `valid_until` None: there is nothing that could grow old. `why` says why the
+    contact must not be used as it stands, None: it may.
     """
 
     who: str
@@ -60,13 +61,14 @@ def reaches(body: ReferralBody, written_at: datetime, now: datetime) -> list[Rea
         people.append(("reporter", "/reporter", body.reporter.safe_contact))
     found = []
     for who, place, block in people:
-        if block is None:
-            found.append(Reach(who, place, None))
+        reach = Reach(who, place, block)
+        if block is None or (block.channel == "none" and not any(_numbers(body, reach))):
+            found.append(reach)  # "Only through the hotline" does not grow old.
             continue
         until = contact_valid_until(block, written_at)
         suspect = any(fault.startswith(f"{place}/") for fault in suspects)
         why: Why | None = "suspect" if suspect else "expired" if until <= now else None
-        found.append(Reach(who, place, block, until, why))
+        found.append(replace(reach, valid_until=until, why=why))
     return found
 
 

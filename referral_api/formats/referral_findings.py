@@ -27,6 +27,13 @@ _NO_DANGER = frozenset({"unknown", "not_disclosed", "evidence_perishing", "other
 """Codes of the list `urgency_reason` that are no danger to a person."""
 
 
+REASONS = (
+    *("identity-level", "refused", "scope-without-contact", "suspect-guardian", "suspect-contact"),
+    *("third-party-unnamed", "not-reduced", "differs-from-body"),
+)
+"""Slugs of findings beside those of the consent table (`ConsentFault`)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """Something to put right: a JSON pointer into the body and a slug."""

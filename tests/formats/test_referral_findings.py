@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -17,11 +16,9 @@ from referral_api.formats.referral_findings import (
     check_referral,
     completeness,
     consent_findings,
-    contact_valid_until,
     floor_of,
 )
-from referral_api.formats.referral_people import SafeContact
-from tests.formats.samples import NOON, submit
+from tests.formats.samples import submit
 from tests.formats.test_referral_body import full, minimal
 
 EVERYTHING = ["share_with_police", "share_identity", "be_contacted_by_police"]
@@ -207,20 +204,6 @@ def test_completeness_runs_from_30_for_the_least_to_100_for_the_worked_example()
     assert completeness(parse_referral(full())).score == 100
     assert completeness(parse_referral(full())).missing == ()
     assert 30 < completeness(parse_referral(minimal())).score < 100
-
-
-def test_a_safe_contact_is_good_for_seven_days_unless_it_says_otherwise() -> None:
-    written_at = datetime.fromtimestamp(NOON, UTC)
-    plain = {"channel": "phone", "value": "+51999000111"}
-    stated = plain | {"valid_until": "2026-11-24T00:00:00-05:00"}
-    verified = plain | {"last_verified_at": "2026-11-19T00:00:00-05:00"}
-
-    def until(document: dict[str, Any]) -> datetime:
-        return contact_valid_until(SafeContact.parse(document, code=ErrorCode.MALFORMED), written_at)
-
-    assert until(plain) == written_at + timedelta(days=7)
-    assert until(stated) == datetime(2026, 11, 24, 5, tzinfo=UTC)
-    assert until(verified) == datetime(2026, 11, 26, 5, tzinfo=UTC)
 
 
 def test_every_reason_for_urgency_is_a_danger_or_known_not_to_be_one() -> None:
