@@ -22,7 +22,6 @@ from referral_api.domain.policy import Relation, Viewer
 from referral_api.domain.terms import Term
 from referral_api.domain.words import Act, CredentialKind, DeliveryRole, Role, State
 from referral_api.formats.act import RawAct
-from referral_api.formats.bodies import code_of
 from referral_api.formats.receipt import Receipt
 
 _VIEWERS = {Role.HOTLINE: Viewer.SENDER, Role.POLICE_UNIT: Viewer.UNIT}
@@ -47,11 +46,20 @@ def event_of(act: RawAct, by: Role, at: int) -> Event:
         at=at,
         unit=act.unit,
         prev=act.prev,
-        code=code_of(act.body),
+        code=_code_of(act),
         question=getattr(body, "answers", None),
         targets=targets,
         signer=act.iss,
     )
+
+
+def _code_of(act: RawAct) -> str | None:
+    """The one code of an act's body that the fold looks at; of a submission how it relates to an earlier one."""
+    body: Any = act.body
+    if act.act is Act.SUBMIT:
+        return None if body.relation is None else str(body.relation.type)
+    code = getattr(body, "code", None)
+    return None if code is None else str(code)
 
 
 PASSES_ON = frozenset({Act.TRANSFER, Act.APPROVE})

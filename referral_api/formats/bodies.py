@@ -389,12 +389,6 @@ def sealed_of(body: Document) -> Sealed | None:
     return body.bundle if isinstance(body, Submit) else getattr(body, "sealed", None)
 
 
-def code_of(body: Document) -> str | None:
-    """The code that lifecycle and fold look at: the body's own, of a submission its relation's type; else None."""
-    code = getattr(body.relation, "type", None) if isinstance(body, Submit) else getattr(body, "code", None)
-    return None if code is None else str(code)
-
-
 def answers_of(body: Document) -> words.Digest | None:
     """The digest of the act that this one answers, or None."""
     return getattr(body, "answers", None)
