@@ -18,10 +18,11 @@ from typing import Any
 from referral_api.auditlog.closed_reads import ClosedReads
 from referral_api.auditlog.erasures import Erasures, Place, check_erasable
 from referral_api.auditlog.evidence import Chronicle, event_of
-from referral_api.auditlog.gates import Gates
 from referral_api.auditlog.leaf import Leaf, LeafKind, parse_leaf
 from referral_api.auditlog.records import LogClosed, LogGenesis, LogLost, Retrieved, TreeHead, kind_of, parse_record
+from referral_api.auditlog.relations import check_relation
 from referral_api.auditlog.report import Check, RawRecord, Report
+from referral_api.domain.consent import check_tuple
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.terms import Term
 from referral_api.domain.words import Act, CredentialKind, KeyUse, Role
@@ -59,7 +60,7 @@ class Trail:
         self._acts: set[tuple[str, str]] = set()
         self._sealed: dict[str, tuple[str | None, str]] = {}
         """For every accepted act with ciphertext beside it: its referral, and the ciphertext's digest."""
-        self._gates = Gates(report.chronicles, erasures)
+        self._excluded: dict[str, set[str]] = {}
         self._closed: dict[str, LogClosed] = {}
         """The closing leaves that were met, by log: nothing may follow one."""
         self._kept: dict[str, TreeHead | None] = {}
@@ -315,9 +316,12 @@ class Trail:
         chronicle = self._chronicle(str(act.ref))
         event = event_of(act, role_of(act, self._keymap), leaf.logged_s)
         if receipt is None or receipt.accepted:
-            self._gates.check(act, kind, leaf.logged_s, self._keymap, gaps=bool(self._in_doubt))
+            self._check_gates(act, kind, leaf.logged_s)
+            known, gaps = self._report.chronicles, bool(self._in_doubt)
+            check_relation(act, known, self._excluded, self._erasures.first, gaps=gaps)
             chronicle.accept(event, kind)
-            self._gates.check_excluded(act)
+            if self._excluded.setdefault(str(act.ref), set()) & chronicle.deliveries.keys():
+                raise _gate(act, "excluded")
             if (sealed := sealed_of(act.body)) is not None:
                 self._sealed[act.digest] = (act.ref, sealed.sha256)
         elif receipt.refusal in REFUSED_BY_THE_FOLD:
@@ -325,8 +329,35 @@ class Trail:
         if receipt is not None:
             chronicle.verify_receipt(receipt)
 
+    def _check_gates(self, act: RawAct, kind: CredentialKind | None, at: int) -> None:
+        """What the door asks of an act beside rights and lifecycle: consent and the operator (R-83); who is excluded is
+        noted, for no act may give such a unit a delivery (R-64).
+
+        Raises TAMPERED (`reason`) where the exchange let through what it had to refuse.
+        """
+        body: Any = act.body
+        fault = None
+        if act.act is Act.SUBMIT:
+            try:
+                check_tuple(body.basis, body.identity_level, None if body.override is None else body.override.reason)
+            except ReferralError as refused:
+                fault = refused.code.value
+            if kind is CredentialKind.SERVICE and (body.operator is None or body.override is not None):
+                fault = ErrorCode.NOT_PERMITTED.value
+            named = None if body.override is None else body.override.second_person
+            if named is not None and not self._keymap.is_second_person(named, act.iss, at):
+                fault = "second-person"
+        elif act.act is Act.ROUTE:
+            self._excluded.setdefault(str(act.ref), set()).update(body.excluded)
+        if fault is not None:
+            raise _gate(act, fault)
+
     def _chronicle(self, ref: str) -> Chronicle:
         return self._report.chronicles.setdefault(ref, Chronicle())
+
+
+def _gate(act: RawAct, reason: str) -> ReferralError:
+    return ReferralError(ErrorCode.TAMPERED, what="gate", act=act.act.value, digest=act.digest, reason=reason)
 
 
 def verify_logged_receipt(log: str, index: int, act: RawAct, leaf: Leaf, raw: bytes | None, keymap: KeyMap) -> Receipt:

@@ -23,6 +23,7 @@ from rich.text import Text
 from referral_api.cli import notes
 from referral_api.cli.output import Screen, harmless
 from referral_api.client.delivery import Opened
+from referral_api.client.sealing import OpenedBundle
 from referral_api.domain.catalogue import text_of
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Basis, IdentityLevel, Urgency
@@ -50,19 +51,16 @@ _INDENT = "  "
 class Reading:
     """An opened referral as it may be read now: how each person may be reached, and what stays hidden."""
 
-    opened: Opened
+    bundle: OpenedBundle
+    body: ReferralBody
+    faults: tuple[ReferralError, ...]
     reaches: tuple[Reach, ...]
     hidden: Mapping[str, Why]
 
     @property
-    def body(self) -> ReferralBody:
-        """The referral itself."""
-        return self.opened.body
-
-    @property
     def ref(self) -> str:
         """Its id."""
-        return str(self.opened.bundle.referral.contents.ref)
+        return str(self.bundle.referral.contents.ref)
 
     @property
     def phone(self) -> str:
@@ -72,13 +70,26 @@ class Reading:
 
 def read(opened: Opened, now: int, *, reveal: bool = False) -> Reading:
     """How an opened referral may be read at `now` (unix seconds); `reveal` is somebody's step to see what is hidden."""
-    found = tuple(reaches(opened.body, opened.written_at, datetime.fromtimestamp(now, UTC)))
-    return Reading(opened, found, {} if reveal else hidden_in(opened.body, found))
+    return read_body(opened.bundle, opened.body, now, faults=opened.faults, reveal=reveal)
+
+
+def read_body(
+    bundle: OpenedBundle,
+    body: ReferralBody,
+    now: int,
+    *,
+    faults: tuple[ReferralError, ...] = (),
+    reveal: bool = False,
+) -> Reading:
+    """The same of any bundle that holds a body: a supplement, too, has people in it who may be reached so or not."""
+    written_at = datetime.fromtimestamp(bundle.referral.contents.issued_at_s, UTC)
+    found = tuple(reaches(body, written_at, datetime.fromtimestamp(now, UTC)))
+    return Reading(bundle, body, faults, found, {} if reveal else hidden_in(body, found))
 
 
 def lines(screen: Screen, reading: Reading, told: Sequence[notes.Note] = ()) -> list[Line]:
     """The whole referral as lines, with the notes that came after it below the blocks on how to reach anybody."""
-    contents = reading.opened.bundle.referral.contents
+    contents = reading.bundle.referral.contents
     urgency = label("urgency", reading.body.urgency.value, screen.lang).upper()
     shown: list[Line] = [
         screen.say("show.verified", party=contents.party, issuer=contents.issuer, at=screen.at(contents.issued_at_s)),
@@ -89,7 +100,7 @@ def lines(screen: Screen, reading: Reading, told: Sequence[notes.Note] = ()) -> 
     ]
     if told:
         shown += ["", *notes.lines(screen, told)]
-    shown += ["", *_tree(screen, reading, reading.body, 0, "")]
+    shown += ["", *tree(screen, reading)]
     bundled = contents.body
     if isinstance(bundled, BundleBody) and bundled.attachments:
         shown += ["", screen.say("show.attachments")]
@@ -103,9 +114,19 @@ def data(reading: Reading) -> dict[str, Any]:
     """
     return {
         **handling_data(reading),
-        "warnings": [_fault_data(fault) for fault in reading.opened.faults],
-        "referral": without(reading.body.wire(), reading.hidden),
+        "warnings": [_fault_data(fault) for fault in reading.faults],
+        "referral": document(reading),
     }
+
+
+def document(reading: Reading) -> dict[str, Any]:
+    """The referral as its JSON members, without what is hidden."""
+    return without(reading.body.wire(), reading.hidden)
+
+
+def tree(screen: Screen, reading: Reading) -> Iterator[Line]:
+    """Every member of the referral as lines, those that must come first apart."""
+    return _tree(screen, reading, reading.body, 0, "")
 
 
 def handling_data(reading: Reading) -> dict[str, Any]:
@@ -140,7 +161,7 @@ def handling(screen: Screen, reading: Reading) -> Iterator[Line]:
 
 def warnings(screen: Screen, reading: Reading) -> Iterator[Line]:
     """What the sender's software let through, each with what to do about it, and whom to ask."""
-    for fault in reading.opened.faults:
+    for fault in reading.faults:
         yield _red(screen.say("care.fault", words=text_of(fault.code, screen.lang).title))
         if fault.code is ErrorCode.FLOOR_NOT_MET:
             least = label("urgency", str(fault.facts["least"]), screen.lang).upper()
@@ -151,7 +172,7 @@ def warnings(screen: Screen, reading: Reading) -> Iterator[Line]:
         for where, reason in fault.facts.get("findings", [(fault.facts.get("where"), fault.facts.get("reason"))]):
             place = _place(screen, reading.body, str(where))
             yield screen.say("care.place", place=place, words=screen.say(f"why.{reason}"))
-    if reading.opened.faults:
+    if reading.faults:
         yield screen.say("care.ask", phone=reading.phone)
 
 

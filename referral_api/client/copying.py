@@ -1,31 +1,26 @@
-"""Copies of a referral for further units, and what belongs together because of them.
+"""Copies of a referral for further units.
 
-A copy is a referral of its own with a reduced body, so nothing that the first one says travels with it. What a person
-takes back is taken back everywhere: whoever withdraws a consent reaches every copy and successor of which this
-machine's outbox knows.
+A copy is a referral of its own with a reduced body, so nothing that the first one says travels with it. What was taken
+back is copied no more.
 
-Must never: pass on more than referral_copy.py leaves, or leave out a copy that this machine has sent.
+Must never: pass on more than referral_copy.py leaves, or inform a unit that the referral excludes.
 
-Implements: R-86, R-75 (withdrawn consent); rules R7 and R9 of the field; docs/decisions/0030.
+Implements: R-86; rules R7 and R9 of the field; docs/decisions/0030.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any
 
-from referral_api.client.outbox import Entry, Progress
+from referral_api.client.outbox import Entry
 from referral_api.client.sdk import Client
 from referral_api.client.submission import Composition
 from referral_api.client.view import Referral
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.policy import Relation
-from referral_api.domain.words import COPY_OF, Act, PartyId, ReferralId, State
-from referral_api.formats.act import parse_act
+from referral_api.domain.words import COPY_OF, Act, PartyId, State
 from referral_api.formats.referral_copy import reduce_body
-
-CARRIES_ON: Final = frozenset({COPY_OF, "replaces", "supplements", "transferred_from"})
-"""Relations of a referral that tells of the same person as the one it names (code list `relation_type`)."""
 
 
 def make_copy(
@@ -60,51 +55,6 @@ def make_copy(
         operator=operator,
     )
     return client.submit(what)
-
-
-def withdraw_consent(client: Client, ref: str) -> Mapping[ReferralId, Entry | ReferralError]:
-    """Say of a referral, and of every copy and successor of it that this machine knows, that the person no longer
-    agrees: each of their units must answer within the term of R-75. What became of each, by referral.
-
-    Raises whatever the referral itself meets; what a copy or successor meets is told beside its id.
-    """
-    told: dict[ReferralId, Entry | ReferralError] = {
-        ReferralId(ref): client.act(ref, Act.CONSENT_WITHDRAWN, {}),
-    }
-    for other in family(client.outbox.entries(), ref):
-        if other in told:
-            continue
-        try:
-            told[other] = client.act(other, Act.CONSENT_WITHDRAWN, {})
-        except ReferralError as error:
-            told[other] = error
-    return told
-
-
-def family(entries: Iterable[Entry], ref: str) -> list[ReferralId]:
-    """The referral itself, what it is a copy or successor of, and all copies and successors of those, in the order in
-    which they were sent from here; whatever was refused is none.
-    """
-    named = {
-        ReferralId(one.outgoing.ref): _carries_on(one)
-        for one in entries
-        if one.outgoing.act is Act.SUBMIT and one.outgoing.ref is not None and one.state is not Progress.REFUSED
-    }
-    found = {ReferralId(ref)}
-    while True:
-        more = {one for one, first in named.items() if one in found or first in found}
-        more |= {first for one, first in named.items() if one in found and first is not None}
-        if more <= found:
-            return [ReferralId(ref), *(one for one in named if one in found and one != ref)]
-        found |= more
-
-
-def _carries_on(entry: Entry) -> ReferralId | None:
-    """The earlier referral of the same person that a submission names."""
-    body: Any = parse_act(entry.outgoing.jws).body
-    if body.relation is None or body.relation.type not in CARRIES_ON:
-        return None
-    return ReferralId(body.relation.ref)
 
 
 def _excluded(referral: Referral) -> tuple[PartyId, ...]:

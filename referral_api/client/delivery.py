@@ -14,7 +14,6 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 from referral_api.client import exchange, sealing
@@ -106,11 +105,6 @@ class Opened:
     def warning(self) -> ReferralError | None:
         """The first of the faults, or None."""
         return self.faults[0] if self.faults else None
-
-    @property
-    def written_at(self) -> datetime:
-        """When its sender signed what was opened; a safe contact's term counts from there."""
-        return datetime.fromtimestamp(self.bundle.referral.contents.issued_at_s, UTC)
 
 
 @exchange.told()
