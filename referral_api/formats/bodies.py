@@ -389,6 +389,11 @@ def sealed_of(body: Document) -> Sealed | None:
     return body.bundle if isinstance(body, Submit) else getattr(body, "sealed", None)
 
 
+def code_of(body: Document) -> str | None:
+    """The code that the lifecycle looks at (`withdrawal_answer`), or None."""
+    return body.code if isinstance(body, WithdrawalAnswer) else None
+
+
 def answers_of(body: Document) -> words.Digest | None:
     """The digest of the act that this one answers, or None."""
     return getattr(body, "answers", None)

@@ -141,9 +141,12 @@ def completeness(body: ReferralBody) -> Completeness:
 
 
 def _told(body: ReferralBody) -> Told:
+    ages = {victim.age_group for victim in body.victims}
+    if body.involves_minor == "yes" or (not ages and body.involves_minor != "no"):
+        ages.add("unknown")  # A child whom nobody has described yet is protected like one who stands there.
     return Told(
         state=ConsentState(body.consent.state),
-        age_groups=frozenset(victim.age_group for victim in body.victims),
+        age_groups=frozenset(ages),
         scope=frozenset(body.consent.scope or ()),
         danger=bool(_dangers(body) - _NO_DANGER),
         by_victim=body.reporter.relationship == "victim",

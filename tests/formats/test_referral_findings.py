@@ -92,7 +92,25 @@ def test_sound_referrals_pass_every_check_with_their_act(document: dict[str, Any
     ],
 )
 def test_the_floor_follows_from_age_and_danger(change: dict[str, Any], least: Urgency) -> None:
+    """Rule R8 of the field: an unknown age is a child's."""
     assert floor_of(parse_referral(adult() | change)) is least
+
+
+@pytest.mark.parametrize(
+    ("involved", "described", "protected"),
+    [
+        ("yes", True, True), ("yes", False, True), ("unknown", False, True), ("not_disclosed", False, True),
+        ("unknown", True, False), ("no", True, False), ("no", False, False),
+    ],
+)  # fmt: skip
+def test_a_child_whom_nobody_has_described_yet_is_protected_as_one(
+    involved: str, *, described: bool, protected: bool
+) -> None:
+    """Rule R8 of the field: an unknown age counts as a child's, for duties as for floors."""
+    document = adult(basis="child_protection", identity_level="anonymous", state="not_possible", subject="reporter")
+    document |= {"involves_minor": involved, "victims": [{"ref": "V1", "age_group": "adult"}] if described else []}
+    document["reporter"] = {"relationship": "family", "anonymous": True}
+    assert findings(document) == ([] if protected else [Finding("/consent", "no-child")])
 
 
 def test_the_danger_of_one_victim_raises_the_floor_of_the_referral() -> None:
@@ -177,6 +195,7 @@ def test_a_refusing_adult_beside_a_child_is_not_named_with_it() -> None:
 
 
 def test_a_guardian_who_is_a_suspect_cannot_consent() -> None:
+    """Rule R8 of the field."""
     document = full()
     document["consent"]["subject"] = "guardian"
     assert findings(document) == [Finding("/consent/subject", "suspect-guardian")]
