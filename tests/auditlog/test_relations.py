@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 
+from referral_api.auditlog.evidence import Chronicle
+from referral_api.auditlog.relations import check_relation
 from referral_api.auditlog.verification import Check, RawRecord, Report, Verdict
 from referral_api.domain.errors import ErrorCode
 from referral_api.domain.terms import Term
 from referral_api.domain.words import Act
 from referral_api.formats.act import parse_act
-from tests.auditlog.test_verification import REF, Served, act
+from tests.auditlog.refusals import refused
+from tests.auditlog.test_verification import REF, Served, act, submit
 from tests.client.world import OFFICER, OPERATOR, STRANGER
 from tests.formats import parties_world as pw
 from tests.formats.parties_world import NOW
@@ -92,3 +95,17 @@ def test_of_what_was_not_shown_nobody_is_accused(served: Served) -> None:
 
 def _is_first_submit(one: RawRecord) -> bool:
     return one.receipt is not None and (found := parse_act(one.record)).act is Act.SUBMIT and found.ref == REF
+
+
+@pytest.mark.parametrize(
+    ("sender", "reason"), [(OPERATOR.party, None), ("linea-ajena", "relation"), (None, "relation")]
+)
+def test_what_another_hotline_submitted_is_nobody_else_s_to_relate_to(sender: str | None, reason: str | None) -> None:
+    body = {"type": "related_to", "ref": REF}
+    one = parse_act(act(OPERATOR, Act.SUBMIT, parse_act(submit()).body.wire() | {"relation": body}, 41, ref=COPY))
+    known = {REF: Chronicle(sender=sender)}
+    if reason is None:
+        check_relation(one, known, {}, (), gaps=False)
+        return
+    assert refused(ErrorCode.TAMPERED, lambda: check_relation(one, known, {}, (), gaps=False)) == reason
+    check_relation(one, known, {}, (REF,), gaps=False)
