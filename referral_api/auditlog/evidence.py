@@ -26,7 +26,7 @@ from referral_api.formats.receipt import Receipt
 
 _VIEWERS = {Role.HOTLINE: Viewer.SENDER, Role.POLICE_UNIT: Viewer.UNIT}
 _RELATIONS = {Role.HOTLINE: Relation.SENDER, Role.POLICE_UNIT: Relation.RECIPIENT, Role.EXCHANGE: Relation.OWN}
-UNFOLDED = frozenset({Act.ROUTE, Act.UNIT_OFFLINE, Act.ERASE})
+UNFOLDED = frozenset({Act.ROUTE, Act.UNIT_OFFLINE, Act.ERASE, Act.RULES})
 """Acts that stand beside a referral and move none of its deliveries."""
 
 
@@ -38,6 +38,7 @@ def event_of(act: RawAct, by: Role, at: int) -> Event:
         targets = tuple((to.unit, to.role) for to in body.to)
     elif act.act is Act.TRANSFER:
         targets = ((body.to, DeliveryRole.ACTION),)
+    due_at = getattr(body, "due_at", None) or getattr(body, "review_at", None)
     return Event(
         act=act.act,
         by=by,
@@ -50,6 +51,8 @@ def event_of(act: RawAct, by: Role, at: int) -> Event:
         question=getattr(body, "answers", None),
         targets=targets,
         signer=act.iss,
+        joint=getattr(body, "joint", None) is not None,
+        due_at=None if due_at is None else int(due_at.timestamp()),
     )
 
 
@@ -58,7 +61,11 @@ def _code_of(act: RawAct) -> str | None:
     body: Any = act.body
     if act.act is Act.SUBMIT:
         return None if body.relation is None else str(body.relation.type)
-    code = getattr(body, "code", None)
+    if act.act is Act.HOLD:
+        return "on" if body.on else fold.HOLD_OFF
+    if act.act is Act.PURGE_DUE:
+        return f"purge_{body.days}"
+    code = getattr(body, "clock" if act.act is Act.OVERDUE else "code", None)
     return None if code is None else str(code)
 
 
@@ -94,6 +101,7 @@ class Chronicle:
 
     only: str | None = None
     sender: str | None = None
+    submitted_at: int | None = None
     deliveries: dict[str, Delivery] = field(default_factory=dict)
     _seen: dict[str, tuple[Act, str | None]] = field(default_factory=dict)
     _roles: dict[str, DeliveryRole] = field(default_factory=dict)
@@ -185,7 +193,7 @@ class Chronicle:
             if event.prev is not None or event.unit is not None:
                 raise ReferralError(ErrorCode.STALE_HEAD)
             opened = fold.open_deliveries(event)
-            self.sender = event.party
+            self.sender, self.submitted_at = event.party, event.at
             self._roles = {unit: delivery.role for unit, delivery in opened.items()}
             self.deliveries = self._mine(opened)
             return
@@ -221,7 +229,9 @@ class Chronicle:
         self._roles[target] = role
         self._bring(event, unit, target)
         if target == self.only:
-            self.deliveries[target] = Delivery(target, role, State.SUBMITTED, event.digest, event.at)
+            self.deliveries[target] = Delivery(
+                target, role, State.SUBMITTED, event.digest, event.at, began_at=self.submitted_at
+            )
         return True
 
     def _mine(self, deliveries: Mapping[str, Delivery]) -> dict[str, Delivery]:

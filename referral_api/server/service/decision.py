@@ -9,7 +9,7 @@ Must never: read a clock or a key from anywhere but the batch and the exchange i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -28,7 +28,8 @@ from referral_api.server.service.batch import Asks, Batch, Committed, Done, Plac
 from referral_api.server.service.callers import Caller, check_access
 from referral_api.server.service.covering import path_under
 from referral_api.server.service.exchange import Exchange
-from referral_api.server.service.ledger import Entry, carry_out, store
+from referral_api.server.service.ledger import Change, Entry, carry_out, new_referral, store
+from referral_api.server.service.posting import post_following
 from referral_api.server.service.reading import brought_by, path_to
 from referral_api.server.service.relations import check_relation
 from referral_api.server.storage import logbook, queries, recovery
@@ -265,9 +266,8 @@ class ReferralDecision:
         # Whoever agreed to share against a refusal is another person of the same hotline.
         if named is not None and not self._keymap.is_second_person(named, self._checked.act.iss, event.at):
             raise ReferralError(ErrorCode.CONSENT_GATE, reason="second-person")
-        excluded = frozenset() if self._route is None else frozenset(_excluded(self._route))
         for unit, _ in event.targets:
-            if unit in excluded:
+            if unit in _excluded(self._route):
                 raise ReferralError(ErrorCode.TARGET_NOT_ALLOWED, unit=unit, reason="excluded")
             self._check_unit(unit)
         check_relation(batch, self._caller.party, body)
@@ -317,16 +317,16 @@ class ReferralDecision:
         # Every unit reads the receipt of an act on the whole referral: with two of them it may tell of neither.
         states = [] if act.unit is None and len(situation.deliveries) > 1 else self._shown(changed)
         place, receipt = store(batch, self._exchange, Entry(act, checked.carrier, checked.sealed, states))
-        referral = situation.referral or self._new_referral(batch)
-        carry_out(batch, event, act, referral, situation.deliveries, changed, place)
+        referral, before = situation.referral or self._new_referral(batch), situation.deliveries
+        rules = self._exchange.rules_at(referral.created_at)
+        carry_out(batch, rules, Change(event, act, referral, before, changed, place))
         beside, beside_place = self._accept_route(batch)
-        return Done(Accepted(receipt, None, {}, fresh=True, beside=beside), place, beside_place)
+        also = post_following(batch, self._exchange, referral, before, {**before, **changed}, event)
+        return Done(Accepted(receipt, None, {}, fresh=True, beside=beside), place, beside_place, also)
 
     def _new_referral(self, batch: Batch) -> Referral:
         act = self._checked.act
-        body: Any = act.body
-        excluded = frozenset() if self._route is None else frozenset(_excluded(self._route))
-        referral = Referral(str(act.ref), act.party, body.urgency, act.digest, batch.now, excluded)
+        referral = new_referral(act, batch.now, _excluded(self._route))
         queries.insert_referral(batch.tx, referral)
         batch.remember_referral(referral)
         return referral
@@ -391,9 +391,9 @@ def recheck_keys(keymap: KeyMap, checked: Checked, now: int) -> None:
             raise ReferralError(ErrorCode.KEY_NOT_VALID, kid=kid)
 
 
-def _excluded(route: Checked) -> Sequence[str]:
-    body: Any = route.act.body
-    return tuple(body.excluded)
+def _excluded(route: Checked | None) -> frozenset[str]:
+    body: Any = None if route is None else route.act.body
+    return frozenset() if body is None else frozenset(body.excluded)
 
 
 ADDS_BUNDLE = frozenset({Act.SUPPLEMENT, Act.REWRAP})
