@@ -21,6 +21,7 @@ from referral_api.auditlog.erasures import Erasures, Place, check_erasable
 from referral_api.auditlog.evidence import Chronicle, event_of
 from referral_api.auditlog.leaf import Leaf, LeafKind, parse_leaf
 from referral_api.auditlog.records import LogClosed, LogGenesis, LogLost, Retrieved, TreeHead, kind_of, parse_record
+from referral_api.auditlog.relations import check_relation
 from referral_api.auditlog.report import Check, RawRecord, Report
 from referral_api.domain.consent import check_tuple
 from referral_api.domain.errors import ErrorCode, ReferralError
@@ -319,6 +320,8 @@ class Trail:
         event = event_of(act, role_of(act, self._keymap), leaf.logged_s)
         if receipt is None or receipt.accepted:
             self._check_gates(act, kind, leaf.logged_s)
+            known, gaps = self._report.chronicles, bool(self._in_doubt)
+            check_relation(act, known, self._excluded, self._erasures.first, gaps=gaps)
             chronicle.accept(event, kind)
             if self._excluded.setdefault(str(act.ref), set()) & chronicle.deliveries.keys():
                 raise _gate(act, "excluded")

@@ -122,6 +122,7 @@ def timeline(ctx: typer.Context, ref: Annotated[str, typer.Argument()]) -> None:
     with call.reader() as client:
         referral = client.referral(ref)
         opened, told = notes.read(call, client, referral)
+        seen = None if opened is None else reading.read(opened, client.session.now())
     data = acting.timeline_data(referral) | {"notes": notes.data(told)}
     screen = call.screen
     deliveries = [
@@ -149,9 +150,9 @@ def timeline(ctx: typer.Context, ref: Annotated[str, typer.Argument()]) -> None:
         screen.table(("col.when", "col.what", "col.who", "col.detail", "col.index"), events),
         screen.say("timeline.verified", acts=len(referral.acts)),
     ]
-    if opened is not None:
-        lines += ["", *reading.handling(screen, opened.body)]
-        data |= reading.handling_data(opened.body)
+    if seen is not None:
+        lines += ["", *reading.warnings(screen, seen), *reading.handling(screen, seen)]
+        data |= reading.handling_data(seen)
     if told:
         lines += ["", *notes.lines(screen, told)]
     call.show(Shown(data, lines, acting.next_of(screen, referral), notes.status_of(told)))

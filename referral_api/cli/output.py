@@ -297,6 +297,8 @@ _BY_REASON: Mapping[tuple[ErrorCode, str], str] = {
     (_E.NOT_PERMITTED, "oneself"): "oneself",
     (_E.NOT_PERMITTED, "not-a-review"): "not-a-review",
     (_E.TARGET_NOT_ALLOWED, "too-many-recipients"): "too-many-recipients",
+    (_E.CONSENT_GATE, "second-person"): "second-person",
+    (_E.CONSENT_GATE, "not-reduced"): "not-reduced",
     (_E.MALFORMED, "unanswered"): "unanswered",
     (_E.MALFORMED, "answered-twice"): "answered-twice",
 }

@@ -90,13 +90,18 @@ def inbox_watch(
                 call.show(Shown({"entry": None}, [], ["referral inbox watch"], Exit.NOTHING_NEW))
 
 
-def show(ctx: typer.Context, ref: Ref) -> None:
-    """Open, verify and print a referral and the notes that came after it."""
+def show(
+    ctx: typer.Context,
+    ref: Ref,
+    reveal_expired: Annotated[bool, typer.Option("--reveal-expired")] = False,  # noqa: FBT002 - an option of the command line
+) -> None:
+    """Open, verify and print a referral and the notes that came after it; numbers that grew old only when asked to."""
     call = invocation(ctx)
     with call.person() as client:
         referral = client.referral(ref)
         opened = client.open_referral(referral)
         told = notes.open_all(client, referral)
+        shown = reading.read(opened, client.session.now(), reveal=reveal_expired)
     warning = opened.warning
     data = {
         "ref": ref,
@@ -104,22 +109,30 @@ def show(ctx: typer.Context, ref: Ref) -> None:
         "from": opened.bundle.referral.contents.party,
         "issuer": opened.bundle.referral.contents.issuer,
         "warning": None if warning is None else warning.code.value,
-        **reading.handling_data(opened.body),
+        **reading.data(shown),
         "notes": notes.data(told),
-        "referral": opened.body.wire(),
     }
-    lines = reading.lines(call.screen, opened, told)
+    lines = reading.lines(call.screen, shown, told)
     follow = acting.next_of(call.screen, referral, opened=True)
     call.show(Shown(data, lines, follow, notes.status_of(told)))
 
 
 def ack(ctx: typer.Context, ref: Ref) -> None:
-    """Open, verify and acknowledge: the digests of what was opened are signed (R-69)."""
+    """Open, verify, show what must not be done and how anybody may be reached, and acknowledge: the digests of what was
+    opened are signed, and with them those handling codes accepted (R-69, R-87).
+    """
     call = invocation(ctx)
     with call.person() as client:
         referral = client.referral(ref)
-        entry = client.acknowledge(client.open_referral(referral))
-    acting.show_entry(call, entry, acting.after_ack(call.screen, referral))
+        opened = client.open_referral(referral)
+        seen = reading.read(opened, client.session.now())
+        if not call.screen.as_json:
+            accepted = call.screen.say("care.accepts")
+            lines = [*reading.warnings(call.screen, seen), *reading.handling(call.screen, seen), accepted, ""]
+            call.screen.show(Shown({}, lines))
+        entry = client.acknowledge(opened)
+    told = reading.handling_data(seen) | {"warnings": reading.data(seen)["warnings"]}
+    acting.show_entry(call, entry, acting.after_ack(call.screen, referral), told)
 
 
 def accept(ctx: typer.Context, ref: Ref, case_number: CaseFile = None, note: NoteFile = None) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 
 from referral_api.auditlog.verification import OnProgress, unheard
 from referral_api.client import exchange, freshness, resending, sealing
+from referral_api.client.care import demand_care
 from referral_api.client.exchange import Request
 from referral_api.client.keystore import CredentialKeys
 from referral_api.client.outbox import Entry, Outbox, Outgoing, pause_s
@@ -60,13 +61,19 @@ class Composition:
     """What a hotline decides about one referral, beside the referral itself."""
 
     body: dict[str, Any] = field(repr=False)
-    action: PartyId
+    action: PartyId | None
+    """None of a copy, which only informs (R-86)."""
     information: tuple[PartyId, ...] = ()
     excluded: tuple[PartyId, ...] = ()
     retention_class: str = "standard"
     relation: dict[str, str] | None = None
     agreement: str | None = None
     operator: str | None = None
+
+    @property
+    def units(self) -> tuple[PartyId, ...]:
+        """Every unit addressed by name, the one that acts first."""
+        return self.information if self.action is None else (self.action, *self.information)
 
     def encode(self) -> bytes:
         """The draft, as it is encrypted for this machine."""
@@ -108,7 +115,8 @@ def compose(session: Session, keys: CredentialKeys, what: Composition, ids: Ids)
         raise ReferralError(ErrorCode.KEY_NOT_VALID, reason="no-seal-key", credential=keys.credential)
     body = parse_referral(what.body, on=datetime.fromtimestamp(now, UTC).date())
     keymap = session.sealing_keymap
-    for unit in (what.action, *what.information):
+    demand_care(session, keys, body)
+    for unit in what.units:
         if keymap.find_party(unit) is None and session.keymap.find_party(unit) is not None:
             raise ReferralError(ErrorCode.NOT_WITNESSED, unit=unit)
         _demand_known(session, keymap, unit, what.excluded, now)
@@ -154,7 +162,7 @@ def addressees(keymap: KeyMap, body: ReferralBody, what: Composition, now: int) 
 
     Raises TARGET_NOT_ALLOWED (`unit`, `reason`), NO_USABLE_KEY (`unit`, `instead`).
     """
-    to = [(what.action, DeliveryRole.ACTION), *((unit, DeliveryRole.INFORMATION) for unit in what.information)]
+    to = [(unit, DeliveryRole.ACTION if unit == what.action else DeliveryRole.INFORMATION) for unit in what.units]
     for unit, _ in to:
         party = keymap.find_party(unit)
         if party is None or party.role is not Role.POLICE_UNIT:
@@ -164,7 +172,7 @@ def addressees(keymap: KeyMap, body: ReferralBody, what: Composition, now: int) 
         if not keymap.sealable(unit, now):
             instead = [one for one in escalation(keymap, unit, now) if one not in what.excluded]
             raise ReferralError(ErrorCode.NO_USABLE_KEY, unit=unit, instead=instead)
-    if clocks.escalation_sealed(body.urgency):
+    if what.action is not None and clocks.escalation_sealed(body.urgency):
         taken = {unit for unit, _ in to} | set(what.excluded)
         standing_by = [unit for unit in escalation(keymap, what.action, now) if unit not in taken]
         to += [(unit, DeliveryRole.ESCALATION) for unit in standing_by]

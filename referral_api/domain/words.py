@@ -210,6 +210,10 @@ class Basis(StrEnum):
     THIRD_PARTY_TIP = "third_party_tip"
 
 
+COPY_OF = "copy_of"
+"""The relation (code list `relation_type`) of a submit that informs further units of an earlier referral (R-86)."""
+
+
 class IdentityLevel(StrEnum):
     """How much the sealed body tells of who the victim is (code list `identity_level`)."""
 

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from referral_api.cli.output import Exit
 from tests.liar import Lie
 from tests.liar_scene import NEWCOMER
-from tests.world import UNIT
+from tests.world import NATIONAL, UNIT
 
 FALSE, WITHHELD = int(Exit.UNEXPECTED), int(Exit.UNREACHABLE)
 NOT_VERIFIED, AWAY, NO_TOKEN = int(Exit.VERIFICATION_FAILED), int(Exit.UNREACHABLE), int(Exit.NOT_ENROLLED)
@@ -144,6 +144,9 @@ ROWS: dict[str, Row] = {
         "operator", ("audit", "pack", "REF", "--out", "OUT"), ("no answer", "pack"), ends={"pack": FALSE}
     ),
     "send": Row("operator", ("send", "emergencia.json", "--unit", UNIT), ("keys log", "no answer", "receipt")),
+    "copy": Row(
+        "operator", ("copy", "REF", "--unit", NATIONAL), ("no answer", "view", "bundle", "receipt"), untold=_NEW
+    ),
     "timeline": Row("operator", ("timeline", "REF"), ("no answer", "view"), "accepted"),
     "withdraw": Row("operator", ("withdraw", "REF", "--reason", "consent_withdrawn"), ACT, untold=_NEW),
     "calls": Row("operator", ("calls", "--month", "2026-10", "--total", "512"), ("no answer", "receipt")),

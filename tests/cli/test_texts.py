@@ -17,9 +17,11 @@ from referral_api.cli import output, texts
 from referral_api.cli.main import ON_DEMAND, build
 from referral_api.client.outbox import Progress
 from referral_api.domain.catalogue import Language
+from referral_api.domain.consent import ConsentFault
 from referral_api.domain.words import Act, State
 from referral_api.formats.fields import Document
 from referral_api.formats.referral_body import ReferralBody
+from referral_api.formats.referral_findings import REASONS
 from referral_api.server.service.enrolment import Turn
 
 TEXTS = Path(texts.__file__).parent
@@ -80,6 +82,9 @@ def test_every_key_that_the_code_names_has_its_text_and_every_text_is_named() ->
         "pack.ok",
         "pack.failed",
         "pack.incomplete",
+        "care.expired",
+        "care.suspect",
+        "why.",
     )
     unused = {key for key in texts.TEXTS if key not in named and not key.startswith(families)}
     assert not unused
@@ -113,6 +118,8 @@ def test_every_fault_that_the_code_raises_has_three_texts() -> None:
         ("turn", list(Turn)),
         ("step", list(Step)),
         ("unchecked", list(Unchecked)),
+        ("care", ["expired", "suspect"]),
+        ("why", [*ConsentFault, *REASONS]),
     ],
 )
 def test_every_value_that_a_screen_can_show_has_its_words(family: str, values: list[Any]) -> None:

@@ -117,8 +117,14 @@ def _full_genesis() -> dict[str, Any]:
     return document
 
 
+def copied() -> dict[str, Any]:
+    """A copy, which only informs."""
+    to = [{"unit": "pnp-trata-lima", "role": "information"}, {"unit": "fiscalia-lima", "role": "information"}]
+    return submit() | {"to": to, "relation": {"type": "copy_of", "ref": REF}}
+
+
 SAMPLES: dict[Act, list[dict[str, Any]]] = {
-    Act.SUBMIT: [submit(), full_submit()],
+    Act.SUBMIT: [submit(), full_submit(), copied()],
     Act.ROUTE: [{"excluded": ["pnp-comisaria-sur"]}],
     Act.PHONE_ALERT: [
         {"made": False},

@@ -123,6 +123,15 @@ def test_a_fault_is_told_as_a_place_and_a_slug_and_carries_no_input() -> None:
         ({"to": []}, ("/to", "too-short")),
         ({"to": [{"unit": "u-1", "role": "information"}]}, ("", "one-action-unit")),
         ({"to": [{"unit": "u-1", "role": "action"}, {"unit": "u-2", "role": "action"}]}, ("", "one-action-unit")),
+        ({"relation": {"type": "copy_of", "ref": REF}}, ("", "copy-only-informs")),
+        (
+            {"relation": {"type": "copy_of", "ref": REF}, "to": [{"unit": "u-1", "role": "escalation"}]},
+            ("", "copy-only-informs"),
+        ),
+        (
+            {"relation": {"type": "supplements", "ref": REF}, "to": [{"unit": "u-1", "role": "information"}]},
+            ("", "one-action-unit"),
+        ),
         ({"to": [{"unit": "u-1", "role": "action"}, {"unit": "u-1", "role": "escalation"}]}, ("", "repeated-entry")),
         ({"urgency": "emergency"}, ("", "phone-alert-required")),
         ({"urgency": "Emergency"}, ("/urgency", "not-in-list")),

@@ -9,7 +9,7 @@ Must never: read a clock or a key from anywhere but the batch and the exchange i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -31,6 +31,7 @@ from referral_api.server.service.exchange import Exchange
 from referral_api.server.service.ledger import Change, Entry, carry_out, new_referral, store
 from referral_api.server.service.posting import post_following
 from referral_api.server.service.reading import brought_by, path_to
+from referral_api.server.service.relations import check_relation
 from referral_api.server.storage import logbook, queries, recovery
 from referral_api.server.storage.database import Connection
 from referral_api.server.storage.queries import Referral, StoredAct
@@ -243,7 +244,7 @@ class ReferralDecision:
         if event.act is Act.SUBMIT:
             if event.prev is not None or event.unit is not None:
                 raise ReferralError(ErrorCode.STALE_HEAD)
-            self._check_submit(event)
+            self._check_submit(batch, event)
             return fold.open_deliveries(event)
         if event.act is Act.ACK:
             self._check_ack(batch.tx)
@@ -258,18 +259,18 @@ class ReferralDecision:
                 raise ReferralError(ErrorCode.TARGET_NOT_ALLOWED, unit=unit, reason="excluded")
         return changed
 
-    def _check_submit(self, event: Event) -> None:
+    def _check_submit(self, batch: Batch, event: Event) -> None:
         body: Any = self._checked.act.body
         check_tuple(body.basis, body.identity_level, None if body.override is None else body.override.reason)
         named = None if body.override is None else body.override.second_person
         # Whoever agreed to share against a refusal is another person of the same hotline.
         if named is not None and not self._keymap.is_second_person(named, self._checked.act.iss, event.at):
             raise ReferralError(ErrorCode.CONSENT_GATE, reason="second-person")
-        excluded = frozenset() if self._route is None else frozenset(_excluded(self._route))
         for unit, _ in event.targets:
-            if unit in excluded:
+            if unit in _excluded(self._route):
                 raise ReferralError(ErrorCode.TARGET_NOT_ALLOWED, unit=unit, reason="excluded")
             self._check_unit(unit)
+        check_relation(batch, self._caller.party, body)
 
     def _check_unit(self, unit: str) -> None:
         party = self._keymap.find_party(unit)
@@ -325,8 +326,7 @@ class ReferralDecision:
 
     def _new_referral(self, batch: Batch) -> Referral:
         act = self._checked.act
-        excluded = frozenset() if self._route is None else frozenset(_excluded(self._route))
-        referral = new_referral(act, batch.now, excluded)
+        referral = new_referral(act, batch.now, _excluded(self._route))
         queries.insert_referral(batch.tx, referral)
         batch.remember_referral(referral)
         return referral
@@ -391,9 +391,9 @@ def recheck_keys(keymap: KeyMap, checked: Checked, now: int) -> None:
             raise ReferralError(ErrorCode.KEY_NOT_VALID, kid=kid)
 
 
-def _excluded(route: Checked) -> Sequence[str]:
-    body: Any = route.act.body
-    return tuple(body.excluded)
+def _excluded(route: Checked | None) -> frozenset[str]:
+    body: Any = None if route is None else route.act.body
+    return frozenset() if body is None else frozenset(body.excluded)
 
 
 ADDS_BUNDLE = frozenset({Act.SUPPLEMENT, Act.REWRAP})
