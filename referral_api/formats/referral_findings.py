@@ -5,7 +5,7 @@ Findings are places and slugs, never values. Completeness is shown and never blo
 a full one that does not.
 
 Must never: read a clock, change a body, or put a value of it into an error. Implements: design §6 ("the SDK checks
-floors and the whole consent table"), §10 (floors); docs/protocol.md R-81, R-83; rules R6, R8, R11 of the field.
+floors and the whole consent table"), §10 (floors); docs/protocol.md R-81, R-83, R-85; rules R6, R8, R11 of the field.
 """
 
 from __future__ import annotations
@@ -53,13 +53,16 @@ def floor_of(body: ReferralBody) -> Urgency:
     return clocks.floor(frozenset(ages), frozenset(_dangers(body)))
 
 
-def consent_findings(body: ReferralBody) -> list[Finding]:
-    """Everything that contradicts the consent table or the identity level that the body itself declares."""
+def consent_findings(body: ReferralBody, *, abroad: bool = False) -> list[Finding]:
+    """Everything that contradicts the consent table or the identity level that the body itself declares.
+
+    `abroad`: a unit of another country is addressed (R-85).
+    """
     said = body.consent
     override = None if said.override is None else said.override.reason
     found = [
         Finding("/consent", fault.value)
-        for fault in consent.faults(said.basis, said.identity_level, override, _told(body))
+        for fault in consent.faults(said.basis, said.identity_level, override, _told(body, abroad=abroad))
     ]
     for index, victim in enumerate(body.victims):
         found += [Finding(f"/victims/{index}/{name}", reason) for name, reason in _victim_findings(body, victim)]
@@ -70,8 +73,8 @@ def consent_findings(body: ReferralBody) -> list[Finding]:
     return found
 
 
-def check_referral(body: ReferralBody, submit: Submit) -> None:
-    """Body and act agree, the urgency is high enough, and the consent table is kept.
+def check_referral(body: ReferralBody, submit: Submit, *, abroad: bool = False) -> None:
+    """Body and act agree, the urgency is high enough, and the consent table is kept; `abroad` as above.
 
     Raises ACT_SCHEMA with `where` and `reason` "differs-from-body" if the act says in clear what the body does not say,
     FLOOR_NOT_MET with `least`, and CONSENT_GATE with `where`, `reason` and `findings` (all of them, as pairs).
@@ -92,7 +95,7 @@ def check_referral(body: ReferralBody, submit: Submit) -> None:
     least = floor_of(body)
     if not clocks.at_least(body.urgency, least):
         raise ReferralError(ErrorCode.FLOOR_NOT_MET, least=least.value)
-    findings = consent_findings(body)
+    findings = consent_findings(body, abroad=abroad)
     if findings:
         raise ReferralError(
             ErrorCode.CONSENT_GATE,
@@ -114,13 +117,14 @@ def completeness(body: ReferralBody) -> Completeness:
     return Completeness(100 - sum(weight for weight, _ in missing), tuple(name for _, name in missing))
 
 
-def _told(body: ReferralBody) -> Told:
+def _told(body: ReferralBody, *, abroad: bool) -> Told:
     return Told(
         state=ConsentState(body.consent.state),
         age_groups=frozenset(victim.age_group for victim in body.victims),
         scope=frozenset(body.consent.scope or ()),
         danger=bool(_dangers(body) - _NO_DANGER),
         by_victim=body.reporter.relationship == "victim",
+        abroad=abroad,
     )
 
 
