@@ -86,13 +86,8 @@ def suggest(
     for one in known:
         if one.id in excluded or (one.abroad and not abroad):
             continue
-        why, area = near.get(one.id, (None, None))
-        reasons = [] if why is None else [why]
-        if not one.abroad:
-            reasons += [Why.PARENT] if one.id in parents else []
-            reasons += [] if one.area else [Why.NATIONAL]
-        else:
-            reasons = [Why.ABROAD]
+        nearness, area = near.get(one.id, (None, None))
+        reasons = _reasons(one, nearness, is_parent=one.id in parents)
         if not reasons:
             continue
         matched = one.specialities & set(wanted)
@@ -100,6 +95,15 @@ def suggest(
         reasons += [Why.SPECIALITY] if matched else []
         ranked.append((order, Suggestion(one.id, tuple(reasons), area, matched)))
     return [suggestion for _, suggestion in sorted(ranked, key=lambda entry: entry[0])]
+
+
+def _reasons(unit: Candidate, nearness: Why | None, *, is_parent: bool) -> list[Why]:
+    """Why this unit might be chosen at all, the reason first by which it is ranked; empty: no reason."""
+    if unit.abroad:
+        return [Why.ABROAD]
+    reasons = [] if nearness is None else [nearness]
+    reasons += [Why.PARENT] if is_parent else []
+    return reasons if unit.area else [*reasons, Why.NATIONAL]
 
 
 def _near(unit: Candidate, place: str) -> tuple[Why, str | None] | None:
