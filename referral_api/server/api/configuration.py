@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from referral_api import __version__
-from referral_api.domain import clocks
+from referral_api.domain import choosing, clocks
 from referral_api.domain.words import PROFILE
 from referral_api.formats.strict_json import b64u
 from referral_api.server.api import problems
@@ -48,6 +48,7 @@ def configuration(exchange: Exchange, contact: str, calls_a_minute: int) -> dict
             "failed_tokens_a_minute": FAILURES_A_MINUTE,
         },
         "clocks": terms,
+        "polling": {"interval_s": choosing.POLL_INTERVAL_S, "offline_after_s": choosing.OFFLINE_AFTER_S},
         "log_origins": {"audit": exchange.origin("audit"), "keys": exchange.origin("keys")},
         "witnesses": "none" if exchange.keymap.witness_policy is None else "policy",
         "profile": PROFILE,
