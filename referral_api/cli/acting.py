@@ -7,6 +7,7 @@ Implements: R-16, R-17, R-54; design §12.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from referral_api.cli.invocation import Invocation
@@ -42,15 +43,16 @@ _AWAITED = lifecycle.UNREAD | lifecycle.WORKING | {State.WITHDRAWAL_NOTIFIED}
 """States in which the next step is the unit's."""
 
 
-def show_entry(call: Invocation, entry: Entry, follow: str) -> None:
+def show_entry(call: Invocation, entry: Entry, follow: str, beside: Mapping[str, Any] | None = None) -> None:
     """Print what became of a signed act and end the call. Raises the refusal where it was refused.
 
-    Exit code 8 where it waits in the outbox: durable, signed, and not yet with the exchange.
+    `beside` are members for `--json` of what was said before. Exit code 8 where it waits in the outbox: durable,
+    signed, and not yet with the exchange.
     """
     if entry.state is Progress.REFUSED and entry.code is not None:
         facts = {"act": entry.outgoing.act.value, "id": entry.outgoing.id}
         raise ReferralError(entry.code, **facts)
-    data, screen = entry_data(entry), call.screen
+    data, screen = entry_data(entry) | dict(beside or {}), call.screen
     if entry.receipt is None:
         lines = [
             screen.say("entry.waits", what=screen.say(f"act.{entry.outgoing.act.value}"), ref=entry.outgoing.ref),

@@ -297,6 +297,9 @@ _BY_REASON: Mapping[tuple[ErrorCode, str], str] = {
     (_E.NOT_PERMITTED, "oneself"): "oneself",
     (_E.NOT_PERMITTED, "not-a-review"): "not-a-review",
     (_E.TARGET_NOT_ALLOWED, "too-many-recipients"): "too-many-recipients",
+    (_E.TARGET_NOT_ALLOWED, "agreement-missing"): "agreement-missing",
+    (_E.TARGET_NOT_ALLOWED, "cross-border"): "cross-border",
+    (_E.MALFORMED, "no-such-region"): "no-such-region",
     (_E.MALFORMED, "unanswered"): "unanswered",
     (_E.MALFORMED, "answered-twice"): "answered-twice",
 }

@@ -153,6 +153,7 @@ ROWS: dict[str, Row] = {
     "whoami": Row("operator", ("whoami",), ("no answer", "token", "ping")),
     "units list": Row("operator", ("units", "list"), KEYS),
     "units show": Row("operator", ("units", "show", UNIT), KEYS),
+    "units suggest": Row("operator", ("units", "suggest", "--ubigeo", "200101"), KEYS),
     "keys show": Row("operator", ("keys", "show"), KEYS),
     "keys rewrap": Row("officer", ("keys", "rewrap", "REF"), ("no answer", "keys log", "view", "bundle"), untold=_NEW),
     "keys remove": Row("officer", ("keys", "remove", "--station", "st2"), KEYS),

@@ -17,8 +17,9 @@ INBOX = {"year", "index", "kind", "act", "ref", "unit", "from", "urgency", "time
 EVENT = {"at", "what", "by", "detail", "refused", "unit", "year", "index"}
 PARTY = {
     *("id", "role", "name", "area", "duty_phone", "hours", "parent", "escalation", "reachable", "statement"),
-    *("credentials", "enc"),
+    *("credentials", "enc", "country", "languages", "specialities"),
 }
+UNITS = PARTY | {"live", "live_at", "abroad", "instead"}
 
 
 @pytest.fixture(scope="module")
@@ -124,8 +125,15 @@ def test_on_screen_no_number_stands_before_safe_contact_and_what_not_to_do(shell
 def test_the_directory_is_told_whole(shell: Shell) -> None:
     units = shell.run("operator", "units", "list", "--json")
     assert members(units) == {"units"}
-    assert {frozenset(one) for one in units.json["units"]} == {frozenset(PARTY)}
-    assert members(shell.run("operator", "units", "show", UNIT, "--json")) == {"unit"}
+    assert {frozenset(one) for one in units.json["units"]} == {frozenset(UNITS)}
+    shown = shell.run("operator", "units", "show", UNIT, "--json")
+    assert members(shown) == {"unit"}
+    assert set(shown.json["unit"]) == UNITS
+    suggested = shell.run("operator", "units", "suggest", "--ubigeo", "200101", "--json")
+    assert members(suggested) == {"ubigeo", "region", "suggestions"}
+    assert {frozenset(one) for one in suggested.json["suggestions"]} == {
+        frozenset(UNITS | {"why", "matched_area", "matched_specialities"})
+    }
     assert members(shell.run("officer", "keys", "show", "--json")) == {"party", "mine"}
     assert members(shell.run("officer", "whoami", "--json")) == {
         *("credential", "party", "role", "kind", "environment", "issuer", "root", "person", "service"),
