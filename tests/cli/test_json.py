@@ -34,7 +34,8 @@ def members(ran: Any) -> set[str]:
 
 def test_a_submission_and_every_later_act_have_one_shape(shell: Shell, ref: str) -> None:
     sent = shell.run("operator", "send", "emergencia.json", "--unit", UNIT, "--json")
-    assert members(sent) == RECEIPTED
+    assert members(sent) == RECEIPTED | {"unit"}
+    assert set(sent.json["unit"]) == {"id", "name", "duty_phone", "live", "live_at"}
     assert sent.json["next"] == [f"referral timeline {sent.json['ref']}"]
     for words in (
         ["ack", ref],
