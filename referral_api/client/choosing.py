@@ -69,12 +69,13 @@ def fetch_presence(session: Session, *, patient: bool = True) -> dict[str, Prese
 
 
 def find_presence(session: Session) -> dict[str, Presence] | None:
-    """The same in one attempt; None where nobody answers."""
+    """The same in one attempt; None where nobody says it, or says it so that it cannot be read.
+
+    Whatever is wrong then is found by what follows, and an emergency is not kept back by a mark that decides nothing.
+    """
     try:
         return fetch_presence(session, patient=False)
-    except ReferralError as error:
-        if error.code not in (ErrorCode.UNREACHABLE, ErrorCode.UNAVAILABLE):
-            raise
+    except ReferralError:
         return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +14,11 @@ from referral_api.domain.choosing import OFFLINE_AFTER_S, POLL_INTERVAL_S, Sugge
 from referral_api.domain.errors import ErrorCode
 from referral_api.domain.words import PartyId, State
 from tests.auditlog.refusals import refused
+from tests.liar import Liar
+from tests.liar_scene import Scene
+from tests.lies import LIES
 from tests.story.newcomers import Newcomers
-from tests.world import NATIONAL, OTHER_UNIT, REFERRAL, UNIT, World, entry
+from tests.world import NATIONAL, OTHER_UNIT, REFERRAL, UNIT, Founded, World, entry
 
 GUAYAS = entry("ec-guayas", "police_unit", duty_phone="+441632960990", country="EC")
 BORDER = entry(
@@ -156,3 +160,16 @@ def test_escalation_goes_abroad_only_where_an_agreement_is_named(world: World, n
         deliveries = world.operator.referral(ref).chronicle.deliveries
         held.append({unit for unit, one in deliveries.items() if one.state is State.HELD})
     assert held == [{NATIONAL}, {NATIONAL, GUAYAS["id"]}]
+
+
+def test_a_mark_that_cannot_be_read_keeps_no_referral_back(founded: Founded, tmp_path: Path) -> None:
+    """R-84: whoever asks for it alone is told that it is false; before a referral is sealed it is merely unknown."""
+    with World(founded, tmp_path / "world") as world, Liar(world) as liar:
+        world.check()
+        scene = Scene(world, liar)
+        scene.live()
+        liar.begin(LIES["presence: no mark"])
+        with scene.client(scene.folder("operator", "new"), lied_to=True) as operator:
+            refused(ErrorCode.TAMPERED, choosing.fetch_presence, operator.session)
+            assert choosing.find_presence(operator.session) is None
+        assert liar.told

@@ -42,8 +42,8 @@ CHOOSING: Final[Mapping[str, tuple[str, str]]] = {
         "✖ OFFLINE, says the exchange: it has never asked for its inbox.",
     ),
     "mark.unknown": (
-        "? No se sabe si está en línea: el servidor no responde.",
-        "? Nobody can tell whether it is live: the exchange does not answer.",
+        "? No se sabe si está en línea: el servidor no lo dice.",
+        "? Nobody can tell whether it is live: the exchange does not say.",
     ),
     "suggest.place": ("Unidades para {ubigeo} ({region}):", "Units for {ubigeo} ({region}):"),
     "suggest.none": (
