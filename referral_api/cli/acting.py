@@ -183,7 +183,7 @@ def _may(role: DeliveryRole, state: State) -> frozenset[Act]:
 
 def _due(referral: Referral, unit: str) -> dict[str, Any] | None:
     due = referral.standings[unit].due
-    return None if due is None else {"clock": due.clock.value, "due_at": int(due.due_at.timestamp())}
+    return None if due is None else {"clock": due.clock.value, "due_at": due.due_at}
 
 
 def _event(shown: ShownAct) -> dict[str, Any]:

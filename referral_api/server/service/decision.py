@@ -28,7 +28,8 @@ from referral_api.server.service.batch import Asks, Batch, Committed, Done, Plac
 from referral_api.server.service.callers import Caller, check_access
 from referral_api.server.service.covering import path_under
 from referral_api.server.service.exchange import Exchange
-from referral_api.server.service.ledger import Entry, carry_out, store
+from referral_api.server.service.ledger import Change, Entry, carry_out, new_referral, store
+from referral_api.server.service.posting import post_following
 from referral_api.server.service.reading import brought_by, path_to
 from referral_api.server.storage import logbook, queries, recovery
 from referral_api.server.storage.database import Connection
@@ -307,16 +308,17 @@ class ReferralDecision:
         # Every unit reads the receipt of an act on the whole referral: with two of them it may tell of neither.
         states = [] if act.unit is None and len(situation.deliveries) > 1 else self._shown(changed)
         place, receipt = store(batch, self._exchange, Entry(act, checked.carrier, checked.sealed, states))
-        referral = situation.referral or self._new_referral(batch)
-        carry_out(batch, event, act, referral, situation.deliveries, changed, place)
+        referral, before = situation.referral or self._new_referral(batch), situation.deliveries
+        rules = self._exchange.rules_at(referral.created_at)
+        carry_out(batch, rules, Change(event, act, referral, before, changed, place))
         beside, beside_place = self._accept_route(batch)
-        return Done(Accepted(receipt, None, {}, fresh=True, beside=beside), place, beside_place)
+        also = post_following(batch, self._exchange, referral, before, {**before, **changed}, event)
+        return Done(Accepted(receipt, None, {}, fresh=True, beside=beside), place, beside_place, also)
 
     def _new_referral(self, batch: Batch) -> Referral:
         act = self._checked.act
-        body: Any = act.body
         excluded = frozenset() if self._route is None else frozenset(_excluded(self._route))
-        referral = Referral(str(act.ref), act.party, body.urgency, act.digest, batch.now, excluded)
+        referral = new_referral(act, batch.now, excluded)
         queries.insert_referral(batch.tx, referral)
         batch.remember_referral(referral)
         return referral

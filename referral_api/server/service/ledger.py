@@ -9,19 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from referral_api.auditlog.leaf import LeafKind
 from referral_api.auditlog.records import Retrieved
-from referral_api.domain import lifecycle, policy
+from referral_api.domain import clockwork, lifecycle, policy
+from referral_api.domain.clockwork import Situation
 from referral_api.domain.errors import ErrorCode
 from referral_api.domain.fold import Delivery, Event
-from referral_api.domain.words import Act, KeyUse, State
+from referral_api.domain.rules import Rules
+from referral_api.domain.words import Act, KeyUse, Role, State
 from referral_api.formats.act import RawAct
 from referral_api.formats.bundle import SealedBundle
 from referral_api.formats.receipt import build_receipt
 from referral_api.server.service.batch import Batch, Place
 from referral_api.server.service.exchange import Exchange
-from referral_api.server.storage import feeds, queries
+from referral_api.server.storage import alarms, feeds, queries
 from referral_api.server.storage.feeds import FeedEntry
 from referral_api.server.storage.queries import Referral, StoredAct
 
@@ -87,16 +90,32 @@ def act_row(
     )
 
 
-def carry_out(
-    batch: Batch,
-    event: Event,
-    act: RawAct,
-    referral: Referral,
-    before: Mapping[str, Delivery],
-    changed: Mapping[str, Delivery],
-    place: Place,
-) -> None:
-    """What an accepted act does to deliveries and inboxes, whether it has just come or comes back from a mirror."""
+def new_referral(submit: RawAct, at: int, excluded: frozenset[str]) -> Referral:
+    """What the exchange keeps of a referral, from its submit act and the route act beside it."""
+    body: Any = submit.body
+    return Referral(str(submit.ref), submit.party, body.urgency, submit.digest, at, excluded, body.retention_class)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An accepted act with what it changes: `before` are all deliveries of the referral as they were (none of a
+    submit), `changed` those that are different now.
+    """
+
+    event: Event
+    act: RawAct
+    referral: Referral
+    before: Mapping[str, Delivery]
+    changed: Mapping[str, Delivery]
+    place: Place
+
+
+def carry_out(batch: Batch, rules: Rules, change: Change) -> None:
+    """What an accepted act does to deliveries, clocks and inboxes, whether it has just come or comes back from a
+    mirror. `rules` are those that the referral was submitted under.
+    """
+    event, act, referral, place = change.event, change.act, change.referral, change.place
+    before, changed = change.before, change.changed
     for unit, after in changed.items():
         seen = before.get(unit)
         if seen is None:
@@ -104,6 +123,8 @@ def carry_out(
             announce_delivery(batch, act, referral, after, place)
         elif not queries.swap_delivery(batch.tx, referral.ref, seen, after):
             raise RuntimeError("a delivery changed under the log's lock")
+    situation = Situation(referral.urgency, referral.retention, {**before, **changed})
+    alarms.set_alarm(batch.tx, referral.ref, clockwork.wakes_at(rules, situation), is_new=not before)
     if before:
         settle(batch, event, referral, changed)
         announce(batch, event, act, referral, {u: d for u, d in before.items() if u in changed}, place)
@@ -215,18 +236,20 @@ def _readers(
     readers: list[tuple[str, str | None, frozenset[Act]]] = []
     concerned = [d for d in before.values() if event.unit in (None, d.unit)]
     if event.party != referral.sender and policy.may_see(event.act, viewer=policy.Viewer.SENDER, own_delivery=True):
-        asked = frozenset[Act]().union(*(_answered_by(event, d) for d in concerned))
+        asked = frozenset[Act]().union(*(_answered_by(event, d, Role.HOTLINE) for d in concerned))
         readers.append((referral.sender, event.unit, asked))
     if policy.may_see(event.act, viewer=policy.Viewer.UNIT, own_delivery=True):
         readers += [
-            (d.unit, d.unit, _answered_by(event, d))
+            (d.unit, d.unit, _answered_by(event, d, Role.POLICE_UNIT))
             for d in concerned
-            if d.unit != event.party and d.shown_state in lifecycle.REACHED
+            if d.unit != event.party and (d.shown_state in lifecycle.REACHED or event.act is Act.RELEASED)
         ]
     return readers
 
 
-def _answered_by(event: Event, delivery: Delivery) -> frozenset[Act]:
+def _answered_by(event: Event, delivery: Delivery, reader: Role) -> frozenset[Act]:
+    if lifecycle.WAITS_AT.get(event.act, reader) is not reader:
+        return frozenset()
     move = lifecycle.find_move(
         event.act, event.by, delivery.state, open_questions=delivery.open_questions, code=event.code
     )

@@ -80,6 +80,7 @@ class Referral(Row, table=True):
     submit_digest: str = _text()
     created_at: int = _int()
     excluded: str = _text()
+    retention: str = _text(sa_column_kwargs={"server_default": "standard"})
 
 
 class Delivery(Row, table=True):
@@ -101,6 +102,17 @@ class Delivery(Row, table=True):
     investigation: str = _text()
     questions: str = _text()
     transfer_to: str | None = _text()
+    rank: int = _int(sa_column_kwargs={"server_default": "0"})
+    clockwork: str = _text(sa_column_kwargs={"server_default": "{}"})
+
+
+class Alarm(Row, table=True):
+    """When a referral is to be looked at next, because the exchange will owe something. No row: nothing is ever due."""
+
+    __tablename__ = "alarm"
+    __table_args__ = (Index("alarm_at", "at"), _STRICT_BY_KEY)
+    ref: str = _text(primary_key=True)
+    at: int = _int()
 
 
 class Sealed(Row, table=True):
