@@ -280,7 +280,7 @@ def test_a_service_signs_nothing_about_parties_and_keys(scene: Scene, act: Act) 
 
 def paths() -> list[tuple[str, str]]:
     """Every call there is: those of the table, and what FastAPI serves beside them."""
-    beside = [("GET", path) for path in ("/healthz", "/readyz", "/version", "/v1/docs", "/v1/openapi.json")]
+    beside = [("GET", path) for path in ("/healthz", "/readyz", "/metrics", "/version", "/v1/docs", "/v1/openapi.json")]
     return [(one.method, one.path) for one in OPERATIONS] + beside
 
 

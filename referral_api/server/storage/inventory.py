@@ -82,6 +82,9 @@ LOOSE: Final[Mapping[str, Mapping[str, str]]] = {
         ("id", "logged_at"), "keeps a spool from being logged twice; its records are on the log"
     ),
     "poll": dict.fromkeys(("party", "last_at"), "whether a party was seen lately; replaced at every poll"),
+    "wake_up": dict.fromkeys(
+        ("party", "told_at", "swept_at"), "whether somebody outside was told to look; no evidence"
+    ),
     "assertion": dict.fromkeys(("key", "expires_at"), _REMEMBERED),
     "replay": dict.fromkeys(("key", "expires_at"), _REMEMBERED),
     "replay_epoch": dict.fromkeys(("id", "started_at"), _REMEMBERED),
