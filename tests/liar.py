@@ -43,6 +43,7 @@ class Kind(StrEnum):
 
     TOKEN = "token"
     PING = "ping"
+    PARTIES = "parties"
     KEYS_CHECKPOINT = "keys-checkpoint"
     KEYS_COSIGNED = "keys-cosigned"
     KEYS_ENTRIES = "keys-entries"
@@ -68,6 +69,7 @@ class Kind(StrEnum):
 _KINDS: tuple[tuple[str, Kind], ...] = (
     (r"POST /oauth/token", Kind.TOKEN),
     (r"GET /v1/ping", Kind.PING),
+    (r"GET /v1/parties", Kind.PARTIES),
     (r"GET /v1/log/keys/checkpoint\?.*cosigned=1", Kind.KEYS_COSIGNED),
     (r"GET /v1/log/keys/checkpoint", Kind.KEYS_CHECKPOINT),
     (r"GET /v1/log/keys/tile/entries/", Kind.KEYS_ENTRIES),

@@ -48,7 +48,8 @@ def show_entry(call: Invocation, entry: Entry, follow: str, beside: Mapping[str,
     """Print what became of a signed act and end the call; `beside` are more members of its JSON. Raises the refusal
     where it was refused.
 
-    Exit code 8 where it waits in the outbox: durable, signed, and not yet with the exchange.
+    `beside` are members for `--json` of what was said before. Exit code 8 where it waits in the outbox: durable,
+    signed, and not yet with the exchange.
     """
     if entry.state is Progress.REFUSED and entry.code is not None:
         facts = {"act": entry.outgoing.act.value, "id": entry.outgoing.id}

@@ -5,7 +5,7 @@ code 8 has lost nothing.
 
 Must never: say "received" before the receipt is verified, or send what the checks before sealing refuse.
 
-Implements: R-53, R-54, R-75, R-81, R-83; design §12 (outbox).
+Implements: R-53, R-54, R-75, R-81, R-83, R-84; design §12 (outbox).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from referral_api.cli import acting, notes, reading
+from referral_api.cli import acting, notes, reading, units
 from referral_api.cli.invocation import group_meaning, invocation, read_document
 from referral_api.cli.output import Exit, Shown
 from referral_api.client.outbox import Entry, Progress
@@ -62,10 +62,11 @@ def send(
         operator=operator,
     )
     with call.service() if as_kind is CredentialKind.SERVICE else call.person() as client:
+        addressed = units.announce(call, client, what)
         call.screen.talk("send.sealing", unit=unit)
         with call.screen.progress() as progress:
             entry = client.submit(what, progress)
-    acting.show_entry(call, entry, f"referral timeline {entry.outgoing.ref}")
+    acting.show_entry(call, entry, f"referral timeline {entry.outgoing.ref}", addressed)
 
 
 def outbox_list(ctx: typer.Context) -> None:

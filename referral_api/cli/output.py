@@ -299,6 +299,9 @@ _BY_REASON: Mapping[tuple[ErrorCode, str], str] = {
     (_E.TARGET_NOT_ALLOWED, "too-many-recipients"): "too-many-recipients",
     (_E.CONSENT_GATE, "second-person"): "second-person",
     (_E.CONSENT_GATE, "not-reduced"): "not-reduced",
+    (_E.TARGET_NOT_ALLOWED, "agreement-missing"): "agreement-missing",
+    (_E.TARGET_NOT_ALLOWED, "cross-border"): "cross-border",
+    (_E.MALFORMED, "no-such-region"): "no-such-region",
     (_E.MALFORMED, "unanswered"): "unanswered",
     (_E.MALFORMED, "answered-twice"): "answered-twice",
 }

@@ -6,7 +6,7 @@ Opening a bundle checks once more what its sender had to check before sealing it
 Must never: act on what view.py has not verified, acknowledge a bundle that did not open, or move the cursor past what
 was not yielded.
 
-Implements: R-54, R-55, R-65, R-69, R-81, R-83; design §10.
+Implements: R-54, R-55, R-65, R-69, R-81, R-83, R-85; design §10.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from referral_api.client.keystore import CredentialKeys
 from referral_api.client.sealing import EncPrivateKey, OpenedBundle, OpenedDocument, TrustedSender
 from referral_api.client.session import Session
 from referral_api.client.view import Referral, ShownAct
-from referral_api.domain import lifecycle
+from referral_api.domain import borders, lifecycle
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.terms import Term
 from referral_api.domain.words import (
@@ -154,7 +154,7 @@ def open_bundle(
     if isinstance(submit.act.body, Submit):
         if shown is submit:
             _check_addressees(opened.referral.contents.to, submit.act.body)
-        faults = faults_of(body, submit.act.body)
+        faults = faults_of(body, submit.act.body, abroad=_crosses(session, submit.act.party, submit.act.body))
     return Opened(opened, body, brought_by.act.digest, tuple(faults))
 
 
@@ -314,6 +314,12 @@ def _believe(session: Session, document: OpenedDocument) -> None:
     if document.contents.audience != session.profile.issuer:
         raise ReferralError(ErrorCode.WRONG_AUDIENCE)
     session.believe_view(document.contents.keys_log)
+
+
+def _crosses(session: Session, sender: str, submit: Submit) -> bool:
+    """Whether a submit addresses anybody abroad. Countries never change (R-85), so the newest directory tells."""
+    home = session.keymap.country_of(sender)
+    return any(borders.is_abroad(session.keymap.country_of(to.unit), home) for to in submit.to)
 
 
 def _check_addressees(signed_to: Sequence[Address], submit: Submit) -> None:

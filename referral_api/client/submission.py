@@ -7,7 +7,7 @@ goes with it, encrypted for this machine, in case a recipient's key is replaced 
 Must never: send what the checks refuse, seal to a key that the keys log does not vouch for, or say "received" before
 trust.py has verified it.
 
-Implements: R-21, R-53, R-64, R-80 to R-83; design §6, §10, §12.
+Implements: R-21, R-53, R-64, R-80 to R-83, R-85; design §6, §10, §12.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from referral_api.client.outbox import Entry, Outbox, Outgoing, pause_s
 from referral_api.client.sealing import Draft, Recipient
 from referral_api.client.session import Session, is_repeatable
 from referral_api.client.trust import keys_origin
-from referral_api.domain import clocks
+from referral_api.domain import borders, clocks
 from referral_api.domain.errors import FINAL_REFUSALS, ErrorCode, ReferralError
 from referral_api.domain.words import Act, ActId, DeliveryRole, KeyUse, PartyId, ReferralId, Role
 from referral_api.formats.act import build_act, parse_act
@@ -119,10 +119,12 @@ def compose(session: Session, keys: CredentialKeys, what: Composition, ids: Ids)
     for unit in what.units:
         if keymap.find_party(unit) is None and session.keymap.find_party(unit) is not None:
             raise ReferralError(ErrorCode.NOT_WITNESSED, unit=unit)
-        _demand_known(session, keymap, unit, what.excluded, now)
-    to = addressees(keymap, body, what, now)
+        _demand_known(session, keymap, unit, what, now)
+    to = addressees(keymap, body, what, own.entry.country, now)
     members = _submit_members(body, what, to, now)
-    check_referral(body, _parse_submit(members | {"bundle": {"sha256": sha256_b64u(b""), "size": 1}}))
+    is_abroad = any(borders.is_abroad(keymap.country_of(unit), own.entry.country) for unit, _ in to)
+    placeholder = {"bundle": {"sha256": sha256_b64u(b""), "size": 1}}
+    check_referral(body, _parse_submit(members | placeholder), abroad=is_abroad)
     recipients = [one for unit, role in to for one in _recipients(keymap, unit, SealRole(role.value), now)]
     recipients += _own(keymap, session.profile.party, now)
     if len(recipients) > MAX_RECIPIENTS:
@@ -157,11 +159,15 @@ def recompose(session: Session, keys: CredentialKeys, entry: Entry, ids: Ids) ->
     return compose(session, keys, what, Ids(outgoing.ref, ids.submit, ids.route))
 
 
-def addressees(keymap: KeyMap, body: ReferralBody, what: Composition, now: int) -> list[tuple[PartyId, DeliveryRole]]:
+def addressees(
+    keymap: KeyMap, body: ReferralBody, what: Composition, home: str | None, now: int
+) -> list[tuple[PartyId, DeliveryRole]]:
     """Who is addressed and why: the unit to act, those to know, and for emergencies and urgent ones who steps in.
 
-    Raises TARGET_NOT_ALLOWED (`unit`, `reason`), NO_USABLE_KEY (`unit`, `instead`).
+    `home` is the hotline's country (R-85). Raises TARGET_NOT_ALLOWED (`unit`, `reason`), NO_USABLE_KEY (`unit`,
+    `instead`).
     """
+    agreed = what.agreement is not None
     to = [(unit, DeliveryRole.ACTION if unit == what.action else DeliveryRole.INFORMATION) for unit in what.units]
     for unit, _ in to:
         party = keymap.find_party(unit)
@@ -169,32 +175,39 @@ def addressees(keymap: KeyMap, body: ReferralBody, what: Composition, now: int) 
             raise ReferralError(ErrorCode.TARGET_NOT_ALLOWED, unit=unit, reason="not-a-unit")
         if unit in what.excluded:
             raise ReferralError(ErrorCode.TARGET_NOT_ALLOWED, unit=unit, reason="excluded")
+        borders.check_addressed(unit, party.entry.country, home, what.agreement)
         if not keymap.sealable(unit, now):
-            instead = [one for one in escalation(keymap, unit, now) if one not in what.excluded]
+            instead = [one for one in escalation(keymap, unit, home, now, agreed=agreed) if one not in what.excluded]
             raise ReferralError(ErrorCode.NO_USABLE_KEY, unit=unit, instead=instead)
     if what.action is not None and clocks.escalation_sealed(body.urgency):
         taken = {unit for unit, _ in to} | set(what.excluded)
-        standing_by = [unit for unit in escalation(keymap, what.action, now) if unit not in taken]
-        to += [(unit, DeliveryRole.ESCALATION) for unit in standing_by]
+        standing_by = escalation(keymap, what.action, home, now, agreed=agreed)
+        to += [(unit, DeliveryRole.ESCALATION) for unit in standing_by if unit not in taken]
     return to
 
 
-def escalation(keymap: KeyMap, unit: str, now: int) -> list[PartyId]:
-    """The escalation parties of a unit that can be sealed to, as its directory entry orders them; its parent first."""
+def escalation(keymap: KeyMap, unit: str, home: str | None, now: int, *, agreed: bool = False) -> list[PartyId]:
+    """The escalation parties of a unit that can be sealed to, as its directory entry orders them; its parent first.
+
+    None that is abroad for a hotline of `home`, unless the submit names what was `agreed` (R-85).
+    """
     party = keymap.find_party(unit)
     if party is None:
         return []
     named = [party.entry.parent] if party.entry.parent is not None else []
     named += [one for one in party.entry.escalation if one not in named]
     units = [one for one in named if (found := keymap.find_party(one)) is not None and found.role is Role.POLICE_UNIT]
-    return [one for one in units if keymap.sealable(one, now)]
+    near = [one for one in units if agreed or not borders.is_abroad(keymap.country_of(one), home)]
+    return [one for one in near if keymap.sealable(one, now)]
 
 
-def _demand_known(session: Session, keymap: KeyMap, unit: str, excluded: Sequence[str], now: int) -> None:
+def _demand_known(session: Session, keymap: KeyMap, unit: str, what: Composition | None, now: int) -> None:
     """Refuse a unit whose only keys have changed since the keys log was last seen freshly cosigned (R-101)."""
     facts = freshness.changed(session.directory, session.replica, unit, now)
     if facts is not None:
-        instead = [one for one in escalation(keymap, unit, now) if one not in excluded]
+        home, excluded = keymap.country_of(session.profile.party), () if what is None else what.excluded
+        agreed = what is not None and what.agreement is not None
+        instead = [one for one in escalation(keymap, unit, home, now, agreed=agreed) if one not in excluded]
         raise ReferralError(ErrorCode.NO_USABLE_KEY, unit=unit, instead=instead, **facts)
 
 
@@ -203,7 +216,7 @@ def recipients_for(session: Session, party: str, now: int) -> list[Recipient]:
     keymap = session.sealing_keymap
     others = _recipients(keymap, PartyId(party), SealRole.INFORMATION, now)
     if not others:
-        _demand_known(session, keymap, party, (), now)
+        _demand_known(session, keymap, party, None, now)
         raise ReferralError(ErrorCode.NO_USABLE_KEY, unit=party, instead=[])
     return others + _own(keymap, session.profile.party, now)
 

@@ -5,7 +5,8 @@ Findings are places and slugs, never values. Completeness is shown and never blo
 a full one that does not.
 
 Must never: read a clock, change a body, or put a value of it into an error. Implements: design §6 ("the SDK checks
-floors and the whole consent table"), §10 (floors); docs/protocol.md R-81, R-83, R-86; rules R6, R8, R9 of the field.
+floors and the whole consent table"), §10 (floors); docs/protocol.md R-81, R-83, R-85, R-86; rules R6, R8, R9 and R11
+of the field.
 """
 
 from __future__ import annotations
@@ -58,13 +59,16 @@ def floor_of(body: ReferralBody) -> Urgency:
     return clocks.floor(frozenset(ages), frozenset(_dangers(body)))
 
 
-def consent_findings(body: ReferralBody) -> list[Finding]:
-    """Everything that contradicts the consent table or the identity level that the body itself declares."""
+def consent_findings(body: ReferralBody, *, abroad: bool = False) -> list[Finding]:
+    """Everything that contradicts the consent table or the identity level that the body itself declares.
+
+    `abroad`: a unit of another country is addressed (R-85).
+    """
     said = body.consent
     override = None if said.override is None else said.override.reason
     found = [
         Finding("/consent", fault.value)
-        for fault in consent.faults(said.basis, said.identity_level, override, _told(body))
+        for fault in consent.faults(said.basis, said.identity_level, override, _told(body, abroad=abroad))
     ]
     for index, victim in enumerate(body.victims):
         found += [Finding(f"/victims/{index}/{name}", reason) for name, reason in _victim_findings(body, victim)]
@@ -76,14 +80,14 @@ def consent_findings(body: ReferralBody) -> list[Finding]:
     return found
 
 
-def check_referral(body: ReferralBody, submit: Submit) -> None:
+def check_referral(body: ReferralBody, submit: Submit, *, abroad: bool = False) -> None:
     """Body and act agree, the urgency is high enough, the consent table is kept. Raises the first of `faults_of`."""
-    for fault in faults_of(body, submit):
+    for fault in faults_of(body, submit, abroad=abroad):
         raise fault
 
 
-def faults_of(body: ReferralBody, submit: Submit) -> list[ReferralError]:
-    """Everything that is wrong with a referral and its act, for a reader to be told all of it.
+def faults_of(body: ReferralBody, submit: Submit, *, abroad: bool = False) -> list[ReferralError]:
+    """Everything that is wrong with a referral and its act, for a reader to be told all of it; `abroad` as above.
 
     ACT_SCHEMA with `where` and `reason` "differs-from-body" if the act says in clear what the body does not say;
     FLOOR_NOT_MET with `least`, unless it is a copy, which asks nobody to act; CONSENT_GATE with `where`, `reason` and
@@ -93,7 +97,7 @@ def faults_of(body: ReferralBody, submit: Submit) -> list[ReferralError]:
     least = floor_of(body)
     if not submit.is_copy and not clocks.at_least(body.urgency, least):
         faults.append(ReferralError(ErrorCode.FLOOR_NOT_MET, least=least.value))
-    findings = consent_findings(body)
+    findings = consent_findings(body, abroad=abroad)
     if findings:
         pairs = [(finding.where, finding.reason) for finding in findings]
         first = findings[0]
@@ -140,7 +144,7 @@ def completeness(body: ReferralBody) -> Completeness:
     return Completeness(100 - sum(weight for weight, _ in missing), tuple(name for _, name in missing))
 
 
-def _told(body: ReferralBody) -> Told:
+def _told(body: ReferralBody, *, abroad: bool) -> Told:
     ages = {victim.age_group for victim in body.victims}
     if body.involves_minor == "yes" or (not ages and body.involves_minor != "no"):
         ages.add("unknown")  # A child whom nobody has described yet is protected like one who stands there.
@@ -150,6 +154,7 @@ def _told(body: ReferralBody) -> Told:
         scope=frozenset(body.consent.scope or ()),
         danger=bool(_dangers(body) - _NO_DANGER),
         by_victim=body.reporter.relationship == "victim",
+        abroad=abroad,
     )
 
 

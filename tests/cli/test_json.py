@@ -18,8 +18,9 @@ INBOX = {"year", "index", "kind", "act", "ref", "unit", "from", "urgency", "time
 EVENT = {"at", "what", "by", "detail", "refused", "unit", "year", "index"}
 PARTY = {
     *("id", "role", "name", "area", "duty_phone", "hours", "parent", "escalation", "reachable", "statement"),
-    *("credentials", "enc"),
+    *("credentials", "enc", "country", "languages", "specialities"),
 }
+UNITS = PARTY | {"live", "live_at", "abroad", "instead"}
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,8 @@ def members(ran: Any) -> set[str]:
 
 def test_a_submission_and_every_later_act_have_one_shape(shell: Shell, ref: str) -> None:
     sent = shell.run("operator", "send", "emergencia.json", "--unit", UNIT, "--json")
-    assert members(sent) == RECEIPTED
+    assert members(sent) == RECEIPTED | {"unit"}
+    assert set(sent.json["unit"]) == {"id", "name", "duty_phone", "live", "live_at"}
     assert sent.json["next"] == [f"referral timeline {sent.json['ref']}"]
     for words in (
         ["ack", ref],
@@ -128,8 +130,15 @@ def test_on_screen_no_number_stands_before_safe_contact_and_what_not_to_do(shell
 def test_the_directory_is_told_whole(shell: Shell) -> None:
     units = shell.run("operator", "units", "list", "--json")
     assert members(units) == {"units"}
-    assert {frozenset(one) for one in units.json["units"]} == {frozenset(PARTY)}
-    assert members(shell.run("operator", "units", "show", UNIT, "--json")) == {"unit"}
+    assert {frozenset(one) for one in units.json["units"]} == {frozenset(UNITS)}
+    shown = shell.run("operator", "units", "show", UNIT, "--json")
+    assert members(shown) == {"unit"}
+    assert set(shown.json["unit"]) == UNITS
+    suggested = shell.run("operator", "units", "suggest", "--ubigeo", "200101", "--json")
+    assert members(suggested) == {"ubigeo", "region", "suggestions"}
+    assert {frozenset(one) for one in suggested.json["suggestions"]} == {
+        frozenset(UNITS | {"why", "matched_area", "matched_specialities"})
+    }
     assert members(shell.run("officer", "keys", "show", "--json")) == {"party", "mine"}
     assert members(shell.run("officer", "whoami", "--json")) == {
         *("credential", "party", "role", "kind", "environment", "issuer", "root", "person", "service"),

@@ -17,6 +17,7 @@ from referral_api.cli import output, texts
 from referral_api.cli.main import ON_DEMAND, build
 from referral_api.client.outbox import Progress
 from referral_api.domain.catalogue import Language
+from referral_api.domain.choosing import Why
 from referral_api.domain.consent import ConsentFault
 from referral_api.domain.words import Act, State
 from referral_api.formats.fields import Document
@@ -78,6 +79,7 @@ def test_every_key_that_the_code_names_has_its_text_and_every_text_is_named() ->
         "seen.",
         "step.",
         "unchecked.",
+        "why.",
         "pack.root_",
         "pack.ok",
         "pack.failed",
@@ -119,7 +121,7 @@ def test_every_fault_that_the_code_raises_has_three_texts() -> None:
         ("step", list(Step)),
         ("unchecked", list(Unchecked)),
         ("care", ["expired", "suspect"]),
-        ("why", [*ConsentFault, *REASONS]),
+        ("why", [*ConsentFault, *REASONS, *Why]),
     ],
 )
 def test_every_value_that_a_screen_can_show_has_its_words(family: str, values: list[Any]) -> None:

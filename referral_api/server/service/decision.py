@@ -23,7 +23,7 @@ from referral_api.domain.words import Act, CredentialKind, Role, State
 from referral_api.formats.act import RawAct
 from referral_api.formats.bundle import SealedBundle
 from referral_api.formats.statements import KeyMap
-from referral_api.server.service import directory
+from referral_api.server.service import directory, targets
 from referral_api.server.service.batch import Asks, Batch, Committed, Done, Place
 from referral_api.server.service.callers import Caller, check_access
 from referral_api.server.service.covering import path_under
@@ -250,8 +250,8 @@ class ReferralDecision:
             self._check_ack(batch.tx)
         if event.act is Act.REWRAP:
             self._check_rewrap(batch.tx)
-        if event.act is Act.TRANSFER:
-            self._check_unit(event.targets[0][0])
+        if event.act is Act.TRANSFER and situation.referral is not None:
+            targets.check_passed_on(self._keymap, situation.referral.sender, event.targets[0][0])
         changed = fold.judge(event, situation.deliveries, prev_known=situation.prev_known)
         for unit in changed.keys() - situation.deliveries.keys():
             # Not at the proposal already: whether a unit is excluded is no business of the one that proposes it (R-62).
@@ -266,16 +266,9 @@ class ReferralDecision:
         # Whoever agreed to share against a refusal is another person of the same hotline (R-83).
         if named is not None and not self._keymap.is_second_person(named, self._checked.act.iss, event.at):
             raise ReferralError(ErrorCode.CONSENT_GATE, reason="second-person")
-        for unit, _ in event.targets:
-            if unit in _excluded(self._route):
-                raise ReferralError(ErrorCode.TARGET_NOT_ALLOWED, unit=unit, reason="excluded")
-            self._check_unit(unit)
+        excluded = frozenset() if self._route is None else _excluded(self._route)
+        targets.check_addressed(self._keymap, event, excluded, body.agreement)
         check_relation(batch, self._caller.party, body)
-
-    def _check_unit(self, unit: str) -> None:
-        party = self._keymap.find_party(unit)
-        if party is None or party.role is not Role.POLICE_UNIT:
-            raise ReferralError(ErrorCode.TARGET_NOT_ALLOWED, unit=unit, reason="not-a-unit")
 
     def _check_ack(self, conn: Connection) -> None:
         """R-69: an acknowledgement names the act that brought the bundle to this unit, and that bundle's digest."""

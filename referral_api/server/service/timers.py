@@ -19,6 +19,7 @@ from functools import partial
 from typing import Final, Protocol
 
 from referral_api.domain import clockwork, lifecycle
+from referral_api.domain.choosing import OFFLINE_AFTER_S
 from referral_api.domain.clocks import escalation_sealed
 from referral_api.domain.clockwork import Owed
 from referral_api.domain.errors import ErrorCode, ReferralError
@@ -41,8 +42,8 @@ MOST_ACTS: Final = 1000
 """More than any referral can owe at once: a rule that never ends would stop here instead of filling the log."""
 STOPPED_S: Final = 60
 """After how long without a look, or with something due that was not posted, the clocks count as stopped."""
-OFFLINE_S: Final = 180
-"""A unit that has not polled for so long is offline: three times the minute that R-84 allows."""
+OFFLINE_S: Final = OFFLINE_AFTER_S
+"""A unit that has not polled for so long is offline (R-84)."""
 
 
 _Done = queue.SimpleQueue[tuple[str, Committed[int] | ReferralError]]
