@@ -111,7 +111,7 @@ def compose(session: Session, keys: CredentialKeys, what: Composition, ids: Ids)
     for unit in (what.action, *what.information):
         if keymap.find_party(unit) is None and session.keymap.find_party(unit) is not None:
             raise ReferralError(ErrorCode.NOT_WITNESSED, unit=unit)
-        _demand_known(session, keymap, unit, what.excluded, now)
+        demand_known(session, keymap, unit, what.excluded, now)
     to = addressees(keymap, body, what, now)
     members = _submit_members(body, what, to, now)
     check_referral(body, _parse_submit(members | {"bundle": {"sha256": sha256_b64u(b""), "size": 1}}))
@@ -182,7 +182,7 @@ def escalation(keymap: KeyMap, unit: str, now: int) -> list[PartyId]:
     return [one for one in units if keymap.sealable(one, now)]
 
 
-def _demand_known(session: Session, keymap: KeyMap, unit: str, excluded: Sequence[str], now: int) -> None:
+def demand_known(session: Session, keymap: KeyMap, unit: str, excluded: Sequence[str], now: int) -> None:
     """Refuse a unit whose only keys have changed since the keys log was last seen freshly cosigned (R-101)."""
     facts = freshness.changed(session.directory, session.replica, unit, now)
     if facts is not None:
@@ -192,10 +192,15 @@ def _demand_known(session: Session, keymap: KeyMap, unit: str, excluded: Sequenc
 
 def recipients_for(session: Session, party: str, now: int) -> list[Recipient]:
     """Whom a sealed note is for: the other side's keys, and our own so that we can read it again."""
+    return recipients_as(session, party, SealRole.INFORMATION, now)
+
+
+def recipients_as(session: Session, party: str, role: SealRole, now: int) -> list[Recipient]:
+    """A party's keys in a role, and our own beside them. Raises NO_USABLE_KEY (`unit`, `instead`)."""
     keymap = session.sealing_keymap
-    others = _recipients(keymap, PartyId(party), SealRole.INFORMATION, now)
+    others = _recipients(keymap, PartyId(party), role, now)
     if not others:
-        _demand_known(session, keymap, party, (), now)
+        demand_known(session, keymap, party, (), now)
         raise ReferralError(ErrorCode.NO_USABLE_KEY, unit=party, instead=[])
     return others + _own(keymap, session.profile.party, now)
 

@@ -80,6 +80,7 @@ class Referral(Row, table=True):
     submit_digest: str = _text()
     created_at: int = _int()
     excluded: str = _text()
+    relates_to: str | None = _text(nullable=True)
 
 
 class Delivery(Row, table=True):
