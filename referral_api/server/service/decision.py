@@ -28,7 +28,7 @@ from referral_api.server.service.batch import Asks, Batch, Committed, Done, Plac
 from referral_api.server.service.callers import Caller, check_access
 from referral_api.server.service.covering import path_under
 from referral_api.server.service.exchange import Exchange
-from referral_api.server.service.ledger import Entry, carry_out, store
+from referral_api.server.service.ledger import Entry, carry_out, relates_to, store, store_refused
 from referral_api.server.service.reading import brought_by, path_to
 from referral_api.server.storage import logbook, queries, recovery
 from referral_api.server.storage.database import Connection
@@ -83,17 +83,18 @@ class Repeat:
     def answer(self, conn: Connection, exchange: Exchange) -> Committed[Accepted]:
         """The first receipt, byte for byte, with a fresh proof. Raises CHECKPOINT_PENDING."""
         beside = None if self.beside is None else proof_of(conn, exchange, self.beside.pos)
-        return Committed(self._accepted(), proof_of(conn, exchange, self.seen.pos), beside)
+        return Committed(self._accepted(conn), proof_of(conn, exchange, self.seen.pos), beside)
 
     def __call__(self, batch: Batch) -> Done[Accepted]:
         """The same, with the proof that the writer makes."""
         beside = None if self.beside is None else batch.place_at(self.beside.pos)
-        return Done(self._accepted(), batch.place_at(self.seen.pos), beside)
+        return Done(self._accepted(batch.tx), batch.place_at(self.seen.pos), beside)
 
-    def _accepted(self) -> Accepted:
+    def _accepted(self, conn: Connection) -> Accepted:
         code = None if self.seen.code is None else ErrorCode(self.seen.code)
+        facts = {} if code is None else queries.refusal_facts(conn, self.seen.pos)
         beside = None if self.beside is None else self.beside.receipt
-        return Accepted(self.seen.receipt, code, {}, fresh=False, beside=beside)
+        return Accepted(self.seen.receipt, code, facts, fresh=False, beside=beside)
 
 
 def proof_of(conn: Connection, exchange: Exchange, pos: int) -> str:
@@ -304,7 +305,7 @@ class ReferralDecision:
         """A final refusal: act, leaf and signed receipt; no state changes and the id is used up (R-17)."""
         checked = self._checked
         entry = Entry(checked.act, checked.carrier, None, self._shown(situation.deliveries), refusal.code)
-        place, receipt = store(batch, self._exchange, entry)
+        place, receipt = store_refused(batch, self._exchange, entry, refusal.facts)
         return Done(Accepted(receipt, refusal.code, refusal.facts, fresh=True), place)
 
     def _accept(
@@ -324,7 +325,7 @@ class ReferralDecision:
         act = self._checked.act
         body: Any = act.body
         excluded = frozenset() if self._route is None else frozenset(_excluded(self._route))
-        referral = Referral(str(act.ref), act.party, body.urgency, act.digest, batch.now, excluded)
+        referral = Referral(str(act.ref), act.party, body.urgency, act.digest, batch.now, excluded, relates_to(act))
         queries.insert_referral(batch.tx, referral)
         batch.remember_referral(referral)
         return referral
@@ -367,7 +368,8 @@ class DirectoryDecision:
         except ReferralError as refusal:
             if refusal.code not in FINAL_REFUSALS:
                 raise
-            place, receipt = store(batch, self._exchange, Entry(act, self._checked.carrier, None, (), refusal.code))
+            entry = Entry(act, self._checked.carrier, None, (), refusal.code)
+            place, receipt = store_refused(batch, self._exchange, entry, refusal.facts)
             return Done(Accepted(receipt, refusal.code, refusal.facts, fresh=True), place)
         for carried in effects.carried:
             store(batch, self._exchange, Entry(carried, None, None, ()))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from referral_api.auditlog.leaf import LeafKind
 from referral_api.auditlog.records import Retrieved
@@ -19,6 +20,7 @@ from referral_api.domain.words import Act, KeyUse, State
 from referral_api.formats.act import RawAct
 from referral_api.formats.bundle import SealedBundle
 from referral_api.formats.receipt import build_receipt
+from referral_api.formats.strict_json import canonical
 from referral_api.server.service.batch import Batch, Place
 from referral_api.server.service.exchange import Exchange
 from referral_api.server.storage import feeds, queries
@@ -62,6 +64,22 @@ def store(batch: Batch, exchange: Exchange, entry: Entry) -> tuple[Place, str]:
     if entry.sealed is not None and entry.code is None:
         queries.insert_sealed(batch.tx, place.pos, entry.sealed.sha256, entry.sealed.raw)
     return place, receipt
+
+
+def store_refused(batch: Batch, exchange: Exchange, entry: Entry, facts: Mapping[str, Any]) -> tuple[Place, str]:
+    """The same for a final refusal, with what its answer says beside the receipt: who sends the act again is told the
+    same (R-14, R-17).
+    """
+    place, receipt = store(batch, exchange, entry)
+    if facts:
+        queries.insert_refusal(batch.tx, place.pos, canonical(dict(facts)).decode("ascii"))
+    return place, receipt
+
+
+def relates_to(submit: RawAct) -> str | None:
+    """The earlier referral that a submit names as what it relates to."""
+    body: Any = submit.body
+    return None if body.relation is None else str(body.relation.ref)
 
 
 def act_row(

@@ -204,6 +204,7 @@ def build_view(conn: Connection, ref: str, caller: Caller) -> dict[str, Any]:
     """
     granted = access(conn, ref, caller, Read.REFERRAL)
     acts = [act for act in queries.acts_of(conn, ref) if granted.sees(act)]
+    later = queries.later_referrals(conn, caller.party, ref) if granted.relation is Relation.SENDER else []
     return {
         "ref": ref,
         "relation": granted.relation.value,
@@ -211,6 +212,7 @@ def build_view(conn: Connection, ref: str, caller: Caller) -> dict[str, Any]:
         "deliveries": [_delivery(granted, delivery) for delivery in granted.shown()],
         "acts": [_shown_act(conn, act) for act in acts],
         "records": _retrievals(conn, granted),
+        "related": later,
     }
 
 

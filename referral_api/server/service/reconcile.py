@@ -33,7 +33,7 @@ from referral_api.server.service import enrolment, new_term, new_year
 from referral_api.server.service.batch import Batch, Done, Place
 from referral_api.server.service.directory import invitation_row
 from referral_api.server.service.exchange import Exchange, term_of
-from referral_api.server.service.ledger import act_row, carry_out
+from referral_api.server.service.ledger import act_row, carry_out, relates_to
 from referral_api.server.service.new_term import Opening
 from referral_api.server.service.recorded import keep, tell_sender
 from referral_api.server.service.reenrolled import Reenrolled
@@ -322,7 +322,7 @@ class Reconciliation:
         body: Any = act.body
         if event.act is Act.SUBMIT:
             excluded = _excluded(act, following)
-            referral = Referral(str(act.ref), act.party, body.urgency, act.digest, batch.now, excluded)
+            referral = Referral(str(act.ref), act.party, body.urgency, act.digest, batch.now, excluded, relates_to(act))
             queries.insert_referral(batch.tx, referral)
             carry_out(batch, event, act, referral, {}, fold.open_deliveries(event), place)
             return

@@ -18,7 +18,7 @@ from referral_api.domain.words import Act, DeliveryRole, State, Urgency
 from referral_api.formats.strict_json import parse
 from referral_api.server.storage.database import Connection, Transaction
 
-_REFERRAL_COLUMNS = "ref, sender, urgency, submit_digest, created_at, excluded"
+_REFERRAL_COLUMNS = "ref, sender, urgency, submit_digest, created_at, excluded, relates_to"
 _MAX_COLUMN_BYTES = 64 * 1024
 _ACT_COLUMNS = "pos, digest, iss, id, party, act, ref, unit, prev, jws, outcome, code, receipt, carrier, received_at"
 
@@ -54,6 +54,8 @@ class Referral:
     submit_digest: str
     created_at: int
     excluded: frozenset[str]
+    relates_to: str | None = None
+    """The earlier referral that its submit names as what it relates to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,10 +187,17 @@ def known_referrals(conn: Connection, refs: Sequence[str]) -> dict[str, Referral
     return {row[0]: _referral(row) for row in rows}
 
 
+def later_referrals(conn: Connection, sender: str, ref: str) -> list[str]:
+    """The referrals of this sender whose submit names `ref` as what they relate to, oldest first."""
+    rows = conn.all("SELECT ref, created_at FROM referral WHERE relates_to = ? AND sender = ?", (ref, sender))
+    return [row[0] for row in sorted(rows, key=lambda row: (row[1], row[0]))]
+
+
 def insert_referral(tx: Transaction, referral: Referral) -> None:
     """Store a new referral."""
     tx.later(
-        "INSERT INTO referral (ref, sender, urgency, submit_digest, created_at, excluded) VALUES (?,?,?,?,?,?)",
+        "INSERT INTO referral (ref, sender, urgency, submit_digest, created_at, excluded, relates_to)"
+        " VALUES (?,?,?,?,?,?,?)",
         tuple(referral_row(referral).values()),
     )
 
@@ -202,6 +211,7 @@ def referral_row(referral: Referral) -> dict[str, object]:
         "submit_digest": referral.submit_digest,
         "created_at": referral.created_at,
         "excluded": json.dumps(sorted(referral.excluded)),
+        "relates_to": referral.relates_to,
     }
 
 
@@ -240,6 +250,17 @@ def swap_delivery(tx: Transaction, ref: str, seen: Delivery, after: Delivery) ->
         (*_changing(after), ref, seen.unit, seen.state.value, seen.head),
     )
     return changed == 1
+
+
+def insert_refusal(tx: Transaction, pos: int, facts: str) -> None:
+    """Keep what the answer to a refused act said beside its receipt."""
+    tx.run("INSERT INTO refusal (pos, facts) VALUES (?,?)", (pos, facts))
+
+
+def refusal_facts(conn: Connection, pos: int) -> dict[str, Any]:
+    """What the first answer to a refused act said beside its receipt; nothing where it came back from a mirror."""
+    row = conn.one("SELECT facts FROM refusal WHERE pos = ?", (pos,))
+    return {} if row is None else dict(parse(row[0].encode("utf-8"), max_bytes=_MAX_COLUMN_BYTES))
 
 
 def insert_sealed(tx: Transaction, pos: int, sha256: str, text: bytes) -> None:
@@ -294,7 +315,7 @@ def _act(row: tuple[Any, ...]) -> StoredAct:
 
 
 def _referral(row: tuple[Any, ...]) -> Referral:
-    return Referral(row[0], row[1], Urgency(row[2]), row[3], row[4], frozenset(_read(row[5])))
+    return Referral(row[0], row[1], Urgency(row[2]), row[3], row[4], frozenset(_read(row[5])), row[6])
 
 
 def _delivery(row: tuple[object, ...]) -> Delivery:

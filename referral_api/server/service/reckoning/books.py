@@ -11,6 +11,7 @@ Implements: design §2.5, §9; R-55, R-66, R-68, R-92.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from referral_api.auditlog.erasures import Erasures
@@ -24,7 +25,7 @@ from referral_api.domain.words import Act
 from referral_api.formats.act import RawAct
 from referral_api.formats.bodies import sealed_of
 from referral_api.formats.strict_json import sha256_b64u
-from referral_api.server.service.ledger import answers, delivery_line, lines_of, retrieval_line
+from referral_api.server.service.ledger import answers, delivery_line, lines_of, relates_to, retrieval_line
 from referral_api.server.service.reckoning.difference import Findings, told_place
 from referral_api.server.storage import inventory, logbook, queries
 from referral_api.server.storage.database import Connection
@@ -75,7 +76,9 @@ class Books:
         if ref in self._erased:
             return
         if act.act is Act.SUBMIT:
-            self._referrals[ref] = Referral(ref, act.party, body.urgency, act.digest, event.at, frozenset())
+            self._referrals[ref] = Referral(
+                ref, act.party, body.urgency, act.digest, event.at, frozenset(), relates_to(act)
+            )
         elif act.act is Act.ROUTE:
             # It stands right after its submit, in the same transaction.
             self._excluded[ref] = self._excluded.get(ref, frozenset()) | frozenset(body.excluded)
@@ -132,10 +135,7 @@ class Books:
             # Only recovery may say that it could not bring something back, and it says so on the log.
             self._findings.note("sealed_lost", told_place(pos), None, "extra", "not-recovered")
         referrals = {
-            ref: queries.referral_row(
-                Referral(one.ref, one.sender, one.urgency, one.submit_digest, one.created_at, self._gone(ref))
-            )
-            for ref, one in self._referrals.items()
+            ref: queries.referral_row(replace(one, excluded=self._gone(ref))) for ref, one in self._referrals.items()
         }
         self._table("referral", {(ref,): row for ref, row in referrals.items()})
         deliveries: dict[tuple[str | int, ...], dict[str, object]] = {
