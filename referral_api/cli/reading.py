@@ -49,12 +49,17 @@ def lines(screen: Screen, opened: Opened, told: Sequence[notes.Note] = ()) -> li
     shown += ["", *handling(screen, body)]
     if told:
         shown += ["", *notes.lines(screen, told)]
-    shown += ["", *_tree(screen, body, 0)]
+    shown += ["", *tree(screen, body)]
     bundled = contents.body
     if isinstance(bundled, BundleBody) and bundled.attachments:
         shown += ["", screen.say("show.attachments")]
         shown += [f"{_INDENT}{one.id}  {harmless(one.name)}  {one.size}" for one in bundled.attachments]
     return shown
+
+
+def tree(screen: Screen, document: Document) -> Iterator[str]:
+    """Every member of a document as lines, those that must come first apart."""
+    return _tree(screen, document, 0)
 
 
 def handling_data(body: ReferralBody) -> dict[str, Any]:

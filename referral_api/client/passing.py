@@ -192,11 +192,18 @@ def _demand_left_open(referral: Referral) -> None:
         raise ReferralError(
             ErrorCode.ILLEGAL_TRANSITION, act=Act.SUBMIT.value, state=state, allowed=[], reason="still-awaited"
         )
+    if consent_is_withdrawn(referral):
+        raise ReferralError(ErrorCode.CONSENT_GATE, where="/consent/state", reason="withdrawn")
+
+
+def consent_is_withdrawn(referral: Referral) -> bool:
+    """Whether the hotline has said of any delivery that the person no longer agrees: then nobody else gets it."""
     for shown in referral.acts:
         body: Any = shown.act.body
         withdrawn = shown.act.act is Act.CONSENT_WITHDRAWN or getattr(body, "reason", None) == "consent_withdrawn"
         if withdrawn and shown.accepted:
-            raise ReferralError(ErrorCode.CONSENT_GATE, where="/consent/state", reason="withdrawn")
+            return True
+    return False
 
 
 def _for_another(body: Mapping[str, Any], what: Anew) -> dict[str, Any]:

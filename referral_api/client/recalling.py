@@ -22,6 +22,7 @@ from referral_api.client import submission
 from referral_api.client.outbox import Entry, Outbox, Progress
 from referral_api.client.pen import Pen
 from referral_api.client.view import Referral
+from referral_api.domain import lifecycle
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act, PartyId, ReferralId, Role, State
 from referral_api.formats.act import parse_act
@@ -90,6 +91,20 @@ def withdraw_consent(pen: Pen, ref: str, note: str | None = None, *, again: bool
     walk = _Walk(pen, note, again=again)
     walk.start(ReferralId(ref))
     return Report(tuple(walk.done.values()))
+
+
+def withdraw(pen: Pen, referral: Referral, reason: str, unit: str | None, note: str | None) -> list[Entry]:
+    """Take a referral back from one unit, or from all; the entries, of which some may wait.
+
+    One act reaches all; with a note, which only its reader may know of, each unit is told in an act of its own (R-62).
+    Raises ILLEGAL_TRANSITION where there is nobody to take it back from.
+    """
+    body = {"reason": reason}
+    deliveries = referral.chronicle.deliveries.values()
+    reached = [one.unit for one in deliveries if Act.WITHDRAW in lifecycle.allowed(Role.HOTLINE, one.state)]
+    if unit is not None or note is None or not reached:
+        return [pen.act(referral, Act.WITHDRAW, body, unit=unit, note=note if unit is not None else None)]
+    return [pen.act(referral, Act.WITHDRAW, body, unit=one, note=note) for one in reached]
 
 
 def later_submits(outbox: Outbox, ref: ReferralId) -> list[ReferralId]:

@@ -57,17 +57,26 @@ class Open:
         return tuple(getattr(body, "topics", ()))
 
 
-def open_questions(
-    referral: Referral, party: str, signer: str, kinds: Collection[Act] | None = None, unit: str | None = None
-) -> list[Open]:
-    """What waits for an answer of this party's signer, oldest first on each delivery; of these kinds and this unit."""
+def open_on(referral: Referral) -> list[Open]:
+    """Every question that is open on its deliveries, whoever is to answer it; oldest first on each."""
     shown: dict[str, ShownAct] = {one.act.digest: one for one in referral.acts}
     return [
         Open(PartyId(one.unit), question, shown.get(question.digest))
         for one in referral.chronicle.deliveries.values()
-        if unit in (None, one.unit)
         for question in one.questions
-        if (kinds is None or question.act in kinds) and question.waits_for(party, signer)
+    ]
+
+
+def open_questions(
+    referral: Referral, party: str, signer: str, kinds: Collection[Act] | None = None, unit: str | None = None
+) -> list[Open]:
+    """Those of them that this party's signer may answer; of these kinds, and of this unit."""
+    return [
+        one
+        for one in open_on(referral)
+        if unit in (None, one.unit)
+        and (kinds is None or one.question.act in kinds)
+        and one.question.waits_for(party, signer)
     ]
 
 
