@@ -143,9 +143,10 @@ def _sender(screen: Screen, referral: Referral, *, opened: bool, signer: str) ->
     deliveries = list(referral.chronicle.deliveries.values())
     found: list[str] = []
     for own in deliveries:
-        if Act.TELEPHONE_NOW in own.open_questions:
+        possible = may(referral, own, signer)
+        if Act.TELEPHONE_NOW in own.open_questions and Act.PHONE_ALERT in possible:
             found += filter(None, [command(screen, referral, Act.PHONE_ALERT, own)])
-        found += _owed(screen, referral, own, may(referral, own, signer))
+        found += _owed(screen, referral, own, possible)
     if not found and must_readdress(referral):
         unit = passing.suggested_by(referral) or screen.say("place.unit")
         found = [f"referral readdress {referral.ref} --unit {unit}"]

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -69,12 +69,12 @@ def transfer(
     acting.show_entry(call, entry, f"referral timeline {ref}", more=more)
 
 
-def approve(call: Invocation, ref: str, answers: str | None) -> None:
+def approve(call: Invocation, ref: str, answers: str | None, unit: str | None) -> NoReturn:
     """Agree to a proposed transfer, or to a purge that somebody else asked for."""
     with call.person() as client:
         referral = client.referral(ref)
         with choices.explaining(call, client, referral, Act.APPROVE, None):
-            asked = choices.the_question(call, client, referral, APPROVED, answers, None)
+            asked = choices.the_question(call, client, referral, APPROVED, answers, unit)
             target = passing.proposed_to(referral, asked.question.digest)
             if target is None:
                 call.confirm("ask.approve_purge", ref=ref)
@@ -91,12 +91,17 @@ def approve(call: Invocation, ref: str, answers: str | None) -> None:
 
 
 def refuse_transfer(
-    ctx: typer.Context, ref: Ref, reason: Annotated[str, typer.Option()], answers: Answers = None, note: NoteFile = None
+    ctx: typer.Context,
+    ref: Ref,
+    reason: Annotated[str, typer.Option()],
+    answers: Answers = None,
+    unit: Unit = None,
+    note: NoteFile = None,
 ) -> None:
     """Do not approve a transfer: the unit keeps the referral."""
     call = invocation(ctx)
     body = {"reason": choices.check_code(call, "decline_reason", reason, note)}
-    choices.answering(call, ref, Act.DECLINE, TRANSFERS, body, answers=answers, note=note)
+    choices.answering(call, ref, Act.DECLINE, TRANSFERS, body, answers=answers, unit=unit, note=note)
 
 
 def readdress(

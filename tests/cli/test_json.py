@@ -14,7 +14,7 @@ from tests.world import UNIT
 ENTRY = {"id", "act", "ref", "digest", "progress", "queued_at", "attempts", "code"}
 RECEIPTED = ENTRY | {"outcome", "time", "states", "log"}
 INBOX = {"year", "index", "kind", "act", "ref", "unit", "from", "urgency", "time", "pending", "answered_by"}
-EVENT = {"at", "what", "by", "detail", "refused", "unit", "year", "index"}
+EVENT = {"at", "what", "by", "detail", "to", "refused", "unit", "year", "index"}
 PARTY = {
     *("id", "role", "name", "area", "duty_phone", "hours", "parent", "escalation", "reachable", "statement"),
     *("credentials", "enc"),
@@ -77,10 +77,11 @@ def test_inbox_outbox_and_timeline_list_what_they_show(shell: Shell, ref: str) -
     assert {frozenset(one) for one in outbox.json["entries"]} == {frozenset(RECEIPTED)}
     assert shell.run("auditor", "timeline", ref, "--json").json["ref"] == ref
     told = shell.run("operator", "timeline", ref, "--json")
-    assert members(told) == {"ref", "relation", "deliveries", "events", "notes"}
+    assert members(told) == {"ref", "relation", "relates_to", "later", "deliveries", "events", "notes"}
     assert {frozenset(one) for one in told.json["events"]} == {frozenset(EVENT)}
     assert all(
-        set(one) == {"unit", "role", "state", "investigation", "allowed", "due"} for one in told.json["deliveries"]
+        set(one) == {"unit", "role", "state", "investigation", "allowed", "due", "open", "commands"}
+        for one in told.json["deliveries"]
     )
 
 
@@ -107,7 +108,8 @@ def test_a_bare_inbox_or_outbox_lists_what_there_is(shell: Shell, ref: str) -> N
 def test_a_referral_is_shown_with_what_comes_first_beside_it(shell: Shell, ref: str) -> None:
     shown = shell.run("officer", "show", ref, "--json")
     assert members(shown) == {
-        *("ref", "verified", "from", "issuer", "warning", "safe_contact", "do_not", "notes", "referral"),
+        *("ref", "verified", "from", "issuer", "warning", "safe_contact", "do_not", "notes", "supplements"),
+        "referral",
     }
     assert shown.json["notes"] == []
     assert [one["who"] for one in shown.json["safe_contact"]] == ["V1", "V2"]

@@ -190,10 +190,9 @@ def test_a_withdrawn_consent_reaches_the_successor_and_is_told_once(world: World
         **dict.fromkeys((ref, renewed, copy), Outcome.KNEW),
         other: Outcome.APART,
     }
-    answered = world.act(
-        "stranger", renewed, Act.WITHDRAWAL_ANSWER,
-        {"code": "stopped_and_destroyed", "answers": world.stranger.referral(renewed).chronicle.deliveries[OTHER_UNIT].questions[0].digest},
-    )  # fmt: skip
+    (notice,) = world.stranger.referral(renewed).chronicle.deliveries[OTHER_UNIT].questions
+    answer = {"code": "stopped_and_destroyed", "answers": notice.digest}
+    answered = world.act("stranger", renewed, Act.WITHDRAWAL_ANSWER, answer)
     assert answered.code is None
     assert list(world.stranger.inbox(pending=True)) == []
 
@@ -218,7 +217,7 @@ def test_with_the_exchange_away_nobody_is_forgotten_and_repeating_goes_on(world:
             assert {one.ref: one.outcome for one in report.done} == {**known, renewed: Outcome.FAILED}
             assert [(one.ref, one.code) for one in report.remaining] == [(renewed, ErrorCode.UNREACHABLE)]
         wire.lies.clear()
-    done = world.after(recalling.withdraw_consent(pen, ref))
+    done = world.after(recalling.withdraw_consent(world.operator.pen, ref))
     assert done.remaining == ()
     assert {one.ref for one in done.done} == {ref, renewed}
     for one in (ref, renewed):
