@@ -29,12 +29,16 @@ from referral_api.auditlog.evidence import Chronicle
 from referral_api.auditlog.leaf import LeafKind, parse_leaf
 from referral_api.auditlog.tiles import ENTRIES, TILE_WIDTH, TileName, encode_entries
 from referral_api.auditlog.verification import Check, RawRecord, Report, verify_full
+from referral_api.domain.clockwork import Situation, wakes_at
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.fold import Delivery
+from referral_api.domain.lifecycle import WAITS_WHILE
+from referral_api.domain.rules import RuleBook
 from referral_api.domain.terms import Term
-from referral_api.domain.words import Act, DeliveryRole, KeyUse, State
+from referral_api.domain.words import Act, DeliveryRole, KeyUse, RetentionClass, State, Urgency
 from referral_api.formats.act import parse_act
 from referral_api.formats.bodies import sealed_of
+from referral_api.formats.exchange_bodies import RulesBody
 from referral_api.formats.keys import PublicKey, SigningKey
 from referral_api.formats.statements import KeyMap
 from referral_api.formats.strict_json import b64u
@@ -45,6 +49,8 @@ from tests.world import CANARY, ISSUER, World
 
 Row = dict[str, Any]
 YEAR_BITS, TERM_BITS = 40, 36
+LATEST_LOOK_S = 30
+"""How long what is due may wait to be posted, on a machine that has other things to do."""
 
 
 class Rows:
@@ -130,7 +136,8 @@ def check(world: World) -> Report:
     assert report.erased == len(rows["erasure"])
     known = {ref: one for ref, one in report.chronicles.items() if ref not in report.final_states}
     check_states(rows, known, report.final_states)
-    check_sealed(rows)
+    check_sealed(rows, known)
+    check_clocks(rows, known, world.clock())
     check_inboxes(rows, known, report.final_states)
     check_blind(world, rows)
     return report
@@ -256,13 +263,46 @@ def _columns(delivery: Delivery) -> Row:
         "notified_at": delivery.notified_at,
         "last_status_at": delivery.last_status_at,
         "transfer_to": delivery.transfer_to,
+        "rank": delivery.rank,
+        "clockwork": _clockwork(delivery),
         "investigation": json.dumps(list(delivery.investigation)),
         "questions": json.dumps([[one.act.value, one.digest, one.asker] for one in delivery.questions]),
     }
 
 
-def check_sealed(rows: Rows) -> None:
-    """What is kept sealed is exactly what its act named, and every accepted act that names something has it (R-13)."""
+def _clockwork(delivery: Delivery) -> str:
+    names = ("began_at", "rungs", "rung_at", "told", "taken", "holds", "ended_at", "content_at", "purged_at")
+    return json.dumps({name: value for name in names if (value := getattr(delivery, name))})
+
+
+def check_clocks(rows: Rows, chronicles: dict[str, Chronicle], now: float) -> None:
+    """No deadline has passed without a word, and each referral is looked at when the next one does (R-106)."""
+    alarms = {row["ref"]: row["at"] for row in rows["alarm"]}
+    for row in rows["referral"]:
+        if row["ref"] not in chronicles:
+            continue
+        kept = RetentionClass(row["retention"])
+        situation = Situation(Urgency(row["urgency"]), kept, chronicles[row["ref"]].deliveries)
+        at = wakes_at(_rules(rows).at(row["created_at"]), situation)
+        assert alarms.pop(row["ref"], None) == at, "the alarm of a referral is set to another time"
+        assert at is None or at > now - LATEST_LOOK_S, "a deadline has passed, and nobody was told"
+    assert not alarms, "an alarm for what is not there"
+
+
+def _rules(rows: Rows) -> RuleBook:
+    book = RuleBook()
+    for row in sorted(rows["act"], key=lambda row: int(row["pos"])):
+        if row["act"] == Act.RULES.value:
+            body = parse_act(row["jws"].encode()).body
+            assert isinstance(body, RulesBody)
+            book = book.changed(row["received_at"] + 1, body.rules())
+    return book
+
+
+def check_sealed(rows: Rows, chronicles: dict[str, Chronicle]) -> None:
+    """What is kept sealed is exactly what its act named, and every accepted act that names something has it, until it
+    is purged (R-13, R-107).
+    """
     kept = {row["pos"]: row for row in rows["sealed"]}
     lost = {row["pos"] for row in rows["sealed_lost"]}
     assert lost <= kept.keys(), "something is lost that never was"
@@ -274,13 +314,24 @@ def check_sealed(rows: Rows) -> None:
         assert row["pos"] in kept, "what an accepted act names is gone"
         sealed = kept.pop(row["pos"])
         assert (sealed["sha256"], sealed["size"]) == (named.sha256, named.size)
-        if row["pos"] in lost:
-            # Recovery brought the act back, not what was sealed beside it (R-97).
+        if row["pos"] in lost or _is_purged(row, chronicles):
+            # Recovery brought the act back, not what was sealed beside it (R-97); or it has gone on schedule.
             assert sealed["body"] is None
             continue
         assert sealed["body"] is not None
         assert (_sha256(bytes(sealed["body"])), len(sealed["body"])) == (named.sha256, named.size)
     assert not kept, "something is kept for no act"
+
+
+def _is_purged(act: Row, chronicles: dict[str, Chronicle]) -> bool:
+    """Whether what travelled beside an act went with a purge: with its own unit's, or with everybody's."""
+    if act["ref"] not in chronicles:
+        return False
+    deliveries = chronicles[act["ref"]].deliveries
+    concerned = [one for unit, one in deliveries.items() if act["unit"] in (None, unit)]
+    at = max((one.purged_at or 0 for one in concerned), default=0)
+    done = all(one.purged_at is not None or one.state is State.HELD for one in concerned)
+    return done and act["received_at"] <= at
 
 
 def check_inboxes(rows: Rows, chronicles: dict[str, Chronicle], erased: Collection[str] = ()) -> None:
@@ -294,8 +345,9 @@ def check_inboxes(rows: Rows, chronicles: dict[str, Chronicle], erased: Collecti
             continue
         deliveries = chronicles[line["ref"]].deliveries
         concerned = [one for unit, one in deliveries.items() if line["unit"] in (None, unit)]
-        if Act.ACK.value in answered_by:
-            waits = any(one.state in (State.SUBMITTED, State.RETRIEVED) for one in concerned)
+        states = WAITS_WHILE.get(Act(line["kind"]))
+        if states is not None and (line["kind"] != Act.DECLINE.value or line["sender"] == line["unit"]):
+            waits = any(one.state in states for one in concerned)
         else:
             waits = any(line["act_digest"] == question.digest for one in concerned for question in one.questions)
         assert bool(line["pending"]) == waits, f"the line about {line['kind']} at {line['party']} is wrong"

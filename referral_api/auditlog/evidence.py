@@ -26,7 +26,7 @@ from referral_api.formats.receipt import Receipt
 
 _VIEWERS = {Role.HOTLINE: Viewer.SENDER, Role.POLICE_UNIT: Viewer.UNIT}
 _RELATIONS = {Role.HOTLINE: Relation.SENDER, Role.POLICE_UNIT: Relation.RECIPIENT, Role.EXCHANGE: Relation.OWN}
-UNFOLDED = frozenset({Act.ROUTE, Act.UNIT_OFFLINE, Act.ERASE})
+UNFOLDED = frozenset({Act.ROUTE, Act.UNIT_OFFLINE, Act.ERASE, Act.RULES})
 """Acts that stand beside a referral and move none of its deliveries."""
 
 
@@ -38,7 +38,7 @@ def event_of(act: RawAct, by: Role, at: int) -> Event:
         targets = tuple((to.unit, to.role) for to in body.to)
     elif act.act is Act.TRANSFER:
         targets = ((body.to, DeliveryRole.ACTION),)
-    code = getattr(body, "code", None)
+    due_at = getattr(body, "due_at", None) or getattr(body, "review_at", None)
     return Event(
         act=act.act,
         by=by,
@@ -47,11 +47,24 @@ def event_of(act: RawAct, by: Role, at: int) -> Event:
         at=at,
         unit=act.unit,
         prev=act.prev,
-        code=None if code is None else str(code),
+        code=_code_of(act),
         question=getattr(body, "answers", None),
         targets=targets,
         signer=act.iss,
+        joint=getattr(body, "joint", None) is not None,
+        due_at=None if due_at is None else int(due_at.timestamp()),
     )
+
+
+def _code_of(act: RawAct) -> str | None:
+    """The one code of an act's body that the fold looks at."""
+    body: Any = act.body
+    if act.act is Act.HOLD:
+        return "on" if body.on else fold.HOLD_OFF
+    if act.act is Act.PURGE_DUE:
+        return f"purge_{body.days}"
+    code = getattr(body, "clock" if act.act is Act.OVERDUE else "code", None)
+    return None if code is None else str(code)
 
 
 PASSES_ON = frozenset({Act.TRANSFER, Act.APPROVE})
@@ -86,6 +99,7 @@ class Chronicle:
 
     only: str | None = None
     sender: str | None = None
+    submitted_at: int | None = None
     deliveries: dict[str, Delivery] = field(default_factory=dict)
     _seen: dict[str, tuple[Act, str | None]] = field(default_factory=dict)
     _roles: dict[str, DeliveryRole] = field(default_factory=dict)
@@ -177,7 +191,7 @@ class Chronicle:
             if event.prev is not None or event.unit is not None:
                 raise ReferralError(ErrorCode.STALE_HEAD)
             opened = fold.open_deliveries(event)
-            self.sender = event.party
+            self.sender, self.submitted_at = event.party, event.at
             self._roles = {unit: delivery.role for unit, delivery in opened.items()}
             self.deliveries = self._mine(opened)
             return
@@ -213,7 +227,9 @@ class Chronicle:
         self._roles[target] = role
         self._bring(event, unit, target)
         if target == self.only:
-            self.deliveries[target] = Delivery(target, role, State.SUBMITTED, event.digest, event.at)
+            self.deliveries[target] = Delivery(
+                target, role, State.SUBMITTED, event.digest, event.at, began_at=self.submitted_at
+            )
         return True
 
     def _mine(self, deliveries: Mapping[str, Delivery]) -> dict[str, Delivery]:

@@ -205,7 +205,7 @@ def detail_of(event: dict[str, Any], lang: Language) -> str:
 
 def _due(referral: Referral, unit: str) -> dict[str, Any] | None:
     due = referral.standings[unit].due
-    return None if due is None else {"clock": due.clock.value, "due_at": int(due.due_at.timestamp())}
+    return None if due is None else {"clock": due.clock.value, "due_at": due.due_at}
 
 
 def _open(referral: Referral, own: Delivery) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from typing import Final
 from referral_api.cli.output import Screen
 from referral_api.client import passing
 from referral_api.client.view import Referral
-from referral_api.domain import lifecycle, policy
+from referral_api.domain import fold, lifecycle, policy
 from referral_api.domain.fold import Delivery
 from referral_api.domain.policy import Relation
 from referral_api.domain.words import Act, CredentialKind, DeliveryRole, Role, State
@@ -73,13 +73,11 @@ def may(referral: Referral, own: Delivery, signer: str = "") -> list[Act]:
         return []
     role, party = _side(referral, own)
     asked = own.questions_for(party, signer)
-    ruled_out = policy.role_at_delivery(own.role) if role is Role.POLICE_UNIT else frozenset[Act]()
-    if Act.TRANSFER in own.open_questions:
-        ruled_out |= {Act.TRANSFER}  # One proposal at a time.
     return [
         act
-        for act in lifecycle.allowed(role, own.state, open_questions=asked)
-        if act not in ruled_out and policy.may(act, role, CredentialKind.PERSON, referral.relation)
+        for act in fold.possible(role, own, asked)
+        if policy.may(act, role, CredentialKind.PERSON, referral.relation)
+        and (act is not Act.TRANSFER or Act.TRANSFER not in own.open_questions)  # One proposal at a time.
     ]
 
 
@@ -96,6 +94,8 @@ def command(screen: Screen, referral: Referral, act: Act, own: Delivery) -> str 
     if shape is None:
         return None
     places = {name: screen.say(f"place.{name}") for name in ("code", "file", "unit", "time")}
+    if act is Act.ACCEPT and own.taken:
+        shape += " --joint {code}"
     words = f"referral {shape.format(ref=referral.ref, **places)}"
     if role is Role.HOTLINE and act not in _WHOLE and len(referral.chronicle.deliveries) > 1:
         words += f" --unit {own.unit}"
@@ -117,7 +117,7 @@ def next_of(screen: Screen, referral: Referral, *, opened: bool = False, signer:
     if own.acknowledged_at is None and own.state in lifecycle.SERVED and Act.ACK in possible:
         return [f"referral {'ack' if opened or own.state is State.RETRIEVED else 'show'} {referral.ref}"]
     owed = _owed(screen, referral, own, possible)
-    decided = _decisions(screen, referral.ref, own.role, own.state)
+    decided = _decisions(screen, referral.ref, own.role, own.state, taken=own.taken)
     if own.state is State.WITHDRAWAL_NOTIFIED and owed:
         return owed
     return owed + [one for one in decided if one != PENDING] or [PENDING]
@@ -128,7 +128,7 @@ def after_ack(screen: Screen, referral: Referral) -> str:
     own = next(iter(referral.chronicle.deliveries.values()))
     move = lifecycle.find_move(Act.ACK, Role.POLICE_UNIT, own.state)
     state = own.state if move is None or move.to is None else move.to
-    return _decisions(screen, referral.ref, own.role, state)[0]
+    return _decisions(screen, referral.ref, own.role, state, taken=own.taken)[0]
 
 
 def _side(referral: Referral, own: Delivery) -> tuple[Role, str]:
@@ -147,6 +147,9 @@ def _sender(screen: Screen, referral: Referral, *, opened: bool, signer: str) ->
         if Act.TELEPHONE_NOW in own.open_questions and Act.PHONE_ALERT in possible:
             found += filter(None, [command(screen, referral, Act.PHONE_ALERT, own)])
         found += _owed(screen, referral, own, possible)
+        if own.state in _FALLEN and Act.CLOSE in possible and referral.later:
+            # Another referral has taken its place: what waits for somebody to take this one is over.
+            found += filter(None, [command(screen, referral, Act.CLOSE, own)])
     if not found and must_readdress(referral):
         unit = passing.suggested_by(referral) or screen.say("place.unit")
         found = [f"referral readdress {referral.ref} --unit {unit}"]
@@ -175,11 +178,11 @@ def _is_answer(role: Role, act: Act) -> bool:
     return act is not Act.DECLINE or role is Role.HOTLINE
 
 
-def _decisions(screen: Screen, ref: str, role: DeliveryRole, state: State) -> list[str]:
+def _decisions(screen: Screen, ref: str, role: DeliveryRole, state: State, *, taken: bool) -> list[str]:
     """The commands, whole, by which a unit goes on with a referral that it has acknowledged."""
     possible = frozenset(lifecycle.allowed(Role.POLICE_UNIT, state)) - policy.role_at_delivery(role)
     if Act.ACCEPT in possible:
-        return [f"referral accept {ref}"]
+        return [f"referral accept {ref}" + (f" --joint {screen.say('place.code')}" if taken else "")]
     if Act.CLOSE in possible:
         code = screen.say("place.code")
         return [f"referral status {ref} --to {code}", f"referral close {ref} --outcome {code}"]

@@ -14,7 +14,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
@@ -22,14 +21,16 @@ from referral_api.auditlog.evidence import Chronicle, Told, event_of, fold_told,
 from referral_api.client import alarms, exchange, losses
 from referral_api.client.session import Session
 from referral_api.client.trust import issuer_origin, names_no_known_key
-from referral_api.domain import clocks, lifecycle, policy
-from referral_api.domain.clocks import Due
+from referral_api.domain import clockwork, fold, policy
+from referral_api.domain.clockwork import Due
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.fold import Delivery
 from referral_api.domain.policy import Relation
+from referral_api.domain.rules import DEFAULT, Rules
 from referral_api.domain.terms import Term
 from referral_api.domain.words import UUID7, Act, CredentialKind, Digest, ReferralId, Role
 from referral_api.formats.act import RawAct, parse_act, verify_act
+from referral_api.formats.exchange_bodies import RulesBody
 from referral_api.formats.fields import LATEST_S
 from referral_api.formats.parties import EXCHANGE, SKEW_S
 from referral_api.formats.receipt import Receipt, match_receipt, verify_exchange_receipt
@@ -58,10 +59,18 @@ class ShownAct:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What follows from a delivery's folded state: what this credential may do next, and what its unit owes."""
+    """What follows from a delivery's folded state: what this credential may do next, what is owed, the most pressing
+    first, and when its ciphertext goes (unix seconds; None: not by itself).
+    """
 
     allowed: tuple[Act, ...]
-    due: Due | None
+    dues: tuple[Due, ...]
+    purge_at: int | None
+
+    @property
+    def due(self) -> Due | None:
+        """The most pressing of `dues`."""
+        return next(iter(self.dues), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +171,8 @@ def _verify_view(session: Session, ref: ReferralId, answer: dict[str, Any]) -> R
             raise ReferralError(ErrorCode.TAMPERED, what="view", reason="deliveries")
     except (LookupError, TypeError, ValueError, AttributeError):
         raise ReferralError(ErrorCode.MALFORMED, reason="members") from None
-    relation = _relation(session, chronicle)
-    standings = {unit: _standing(session, relation, acts, one) for unit, one in chronicle.deliveries.items()}
+    relation, rules = _relation(session, chronicle), _verify_rules(session, answer.get("rules"), chronicle)
+    standings = {unit: _standing(session, relation, acts, one, rules) for unit, one in chronicle.deliveries.items()}
     return Referral(ref, relation, tuple(acts), chronicle, standings, tuple(retrievals), later, answer)
 
 
@@ -180,32 +189,41 @@ def _relation(session: Session, chronicle: Chronicle) -> Relation:
     return policy.relation_of(party, role_of(session, party), sender=str(chronicle.sender), state=state)
 
 
-def _standing(session: Session, relation: Relation, acts: Sequence[ShownAct], delivery: Delivery) -> Standing:
+def _standing(
+    session: Session, relation: Relation, acts: Sequence[ShownAct], delivery: Delivery, rules: Rules
+) -> Standing:
     """From the fold and the tables that the exchange itself goes by (R-70, R-80), and not from what it says."""
     role = role_of(session, session.profile.party)
     caller = None if session.credential is None else session.keymap.find_credential(session.credential)
-    ruled_out = policy.role_at_delivery(delivery.role) if role is Role.POLICE_UNIT else frozenset[Act]()
     asked = delivery.questions_for(session.profile.party, "" if caller is None else caller.id)
-    allowed = tuple(
-        act
-        for act in lifecycle.allowed(role, delivery.state, open_questions=asked)
-        if act not in ruled_out and caller is not None and policy.may(act, role, caller.kind, relation)
+    possible = () if caller is None else fold.possible(role, delivery, asked)
+    allowed = tuple(act for act in possible if caller is not None and policy.may(act, role, caller.kind, relation))
+    submit: Any = next(one for one in acts if one.act.act is Act.SUBMIT and one.accepted).act.body
+    return Standing(
+        allowed,
+        clockwork.dues(rules, submit.urgency, delivery),
+        clockwork.purge_at(rules, submit.retention_class, delivery),
     )
-    submit = next(one for one in acts if one.act.act is Act.SUBMIT and one.accepted)
-    body: Any = submit.act.body
-    owed = clocks.due(
-        body.urgency,
-        delivery.state,
-        submitted_at=datetime.fromtimestamp(delivery.submitted_at or submit.at, UTC),
-        accepted_at=_aware(delivery.accepted_at),
-        last_status_at=_aware(delivery.last_status_at),
-        notified_at=_aware(delivery.notified_at),
-    )
-    return Standing(allowed, owed)
 
 
-def _aware(seconds: int | None) -> datetime | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+def _verify_rules(session: Session, told: Any, chronicle: Chronicle) -> Rules:
+    """The rules that this referral lives by: the defaults, or those of an act of the exchange from before (R-105).
+
+    Raises TAMPERED (`rules`) for one that came later, WRONG_TYPE for another act, and as `verify_act`.
+    """
+    if told is None:
+        return DEFAULT
+    act = parse_act(str(told).encode())
+    if not isinstance(act.body, RulesBody):
+        raise ReferralError(ErrorCode.WRONG_TYPE, expected=Act.RULES.value)
+    if act.party != EXCHANGE or act.iat >= (chronicle.submitted_at or 0):
+        raise ReferralError(ErrorCode.TAMPERED, what="view", reason="rules")
+    if act.aud != session.profile.issuer:
+        raise ReferralError(ErrorCode.WRONG_AUDIENCE)
+    kids = [signature.kid for signature in act.jws.signatures]
+    seal = session.replica.seal_keys_at(act.iss, act.iat, act.iat, kids)
+    verify_act(act, seal.keys, required=seal.require)
+    return act.body.rules()
 
 
 def _verify_shown(session: Session, ref: ReferralId, one: Mapping[str, Any]) -> ShownAct:

@@ -1,7 +1,7 @@
-"""Deadlines, urgency floors and the escalation ladder as pure functions of time (design §10).
+"""Deadlines by urgency, urgency floors and the escalation ladder (design §10).
 
-Defaults are those of the field (calendar time, not office hours); an exchange may configure others, and a change of
-them is a recorded act. Only the server's clock counts: times passed in are the ones that the exchange recorded.
+The terms here are the defaults of the field (calendar time, not office hours); an exchange may configure others
+(rules.py). What follows from them for one referral is computed in clockwork.py.
 
 Must never: read a clock. Clauses: docs/protocol.md R-80 to R-82.
 """
@@ -9,10 +9,10 @@ Must never: read a clock. Clauses: docs/protocol.md R-80 to R-82.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
 
-from referral_api.domain.words import State, Urgency
+from referral_api.domain.words import Urgency
 
 
 class Clock(StrEnum):
@@ -23,6 +23,7 @@ class Clock(StrEnum):
     FIRST_STATUS = "first_status"
     NEXT_STATUS = "next_status"
     WITHDRAWAL_ANSWER = "withdrawal_answer"
+    HOLD_REVIEW = "hold_review"
 
 
 class Rung(StrEnum):
@@ -119,48 +120,6 @@ def at_least(urgency: Urgency, least: Urgency) -> bool:
 def higher(one: Urgency, other: Urgency) -> Urgency:
     """The higher of two urgencies."""
     return one if _RANK[one] >= _RANK[other] else other
-
-
-@dataclass(frozen=True, slots=True)
-class Due:
-    """The next thing a unit owes on a delivery, and when it is late."""
-
-    clock: Clock
-    due_at: datetime
-
-
-def due(
-    urgency: Urgency,
-    state: State,
-    *,
-    submitted_at: datetime,
-    accepted_at: datetime | None = None,
-    last_status_at: datetime | None = None,
-    notified_at: datetime | None = None,
-) -> Due | None:
-    """What the unit owes next in `state`, or None where nothing is owed.
-
-    Times are the exchange's own, aware UTC. The total clock runs from submission (or release) on: an acknowledgement
-    does not restart the decision's term.
-    """
-    terms = TERMS[urgency]
-    if state in (State.SUBMITTED, State.RETRIEVED, State.RECEIPT_FAILED):
-        return Due(Clock.ACK, submitted_at + terms.ack)
-    if state is State.ACKNOWLEDGED:
-        return Due(Clock.DECISION, submitted_at + terms.decision)
-    if state is State.ACCEPTED:
-        if last_status_at is not None:
-            # Taken up again after it was closed or withdrawn, the next status is owed from then.
-            return Due(Clock.NEXT_STATUS, max(last_status_at, accepted_at or last_status_at) + terms.next_status)
-        return Due(Clock.FIRST_STATUS, max(submitted_at, accepted_at or submitted_at) + terms.first_status)
-    if state is State.WITHDRAWAL_NOTIFIED and notified_at is not None:
-        return Due(Clock.WITHDRAWAL_ANSWER, notified_at + WITHDRAWAL_ANSWER_TERM)
-    return None
-
-
-def rungs_due(urgency: Urgency, submitted_at: datetime, now: datetime) -> list[Rung]:
-    """The rungs of the ladder reached by `now` for a delivery that nobody has acknowledged, in order."""
-    return [rung for after, rung in TERMS[urgency].ladder if submitted_at + after <= now]
 
 
 def escalation_sealed(urgency: Urgency) -> bool:

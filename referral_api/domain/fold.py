@@ -17,6 +17,13 @@ from referral_api.domain.words import Act, DeliveryRole, Nature, Role, State
 
 NOTICES = frozenset({Act.WITHDRAW, Act.CONSENT_WITHDRAWN})
 """Questions that must be answered within 72 hours: the clock runs from the first one still open (R-75)."""
+WORDS = frozenset({Act.SUPPLEMENT, Act.NOTE, Act.ASK, Act.ANSWER})
+"""Acts that add content: shortly before a purge they put it off, once (rule R2 of the field)."""
+FINISHED = frozenset({State.CLOSED, State.TRANSFERRED, State.WITHDRAWN, State.PURGED})
+"""States from whose beginning the time of keeping runs. What was declined still waits for somebody to take it."""
+HOLD_OFF = "off"
+TELEPHONED = "telephone"
+"""Among what was told: when the hotline was last told to telephone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +60,28 @@ class Delivery:
     last_status_at: int | None = None
     investigation: tuple[str, ...] = ()
     transfer_to: str | None = None
+    rank: int = 0
+    """Its place among those addressed: held ones are released in this order."""
+    began_at: int | None = None
+    """Of one that a transfer brought: when the referral was submitted; the total clock runs on from there (R-80)."""
+    rungs: int = 0
+    """How many rungs of the ladder were reached (`escalated`), and when the newest was."""
+    rung_at: int | None = None
+    told: tuple[tuple[str, int], ...] = ()
+    """What its clocks were said to be late with, each with its newest moment: (kind, due at)."""
+    taken: bool = False
+    """Another unit accepted the referral first."""
+    holds: tuple[tuple[str, int], ...] = ()
+    """Parties that keep it from being purged, each with the moment of its next review."""
+    ended_at: int | None = None
+    content_at: int | None = None
+    """When something was last added to it in words."""
+    purged_at: int | None = None
+
+    @property
+    def since(self) -> int | None:
+        """Since when its total clock runs; None while it is held."""
+        return self.submitted_at if self.began_at is None else self.began_at
 
     @property
     def shown_state(self) -> State:
@@ -87,6 +116,10 @@ class Event:
     """Units addressed: of `submit` all, of `transfer` the one it proposes."""
     signer: str = ""
     """The credential that signed; empty where only the party matters."""
+    joint: bool = False
+    """Of `accept`: it says why it joins a unit that took the referral first."""
+    due_at: int | None = None
+    """Of `overdue` and `purge_due` what was due when, of `hold` its review (unix seconds)."""
 
     @property
     def asker(self) -> str:
@@ -105,9 +138,10 @@ def open_deliveries(event: Event) -> dict[str, Delivery]:
     if [role for _, role in event.targets].count(DeliveryRole.ACTION) != 1:
         raise ReferralError(ErrorCode.TARGET_NOT_ALLOWED, reason="exactly-one-action-unit")
     opened: dict[str, Delivery] = {}
-    for unit, role in event.targets:
+    for rank, (unit, role) in enumerate(event.targets):
         state = lifecycle.first_state(role)
-        opened[unit] = Delivery(unit, role, state, event.digest, None if state is State.HELD else event.at)
+        begins = None if state is State.HELD else event.at
+        opened[unit] = Delivery(unit, role, state, event.digest, begins, rank=rank)
     return opened
 
 
@@ -150,6 +184,7 @@ def check_prev(event: Event, deliveries: Mapping[str, Delivery], *, prev_known: 
 def _on_one(event: Event, delivery: Delivery, deliveries: Mapping[str, Delivery]) -> dict[str, Delivery]:
     if event.by is Role.POLICE_UNIT and event.act in policy.role_at_delivery(delivery.role):
         raise ReferralError(ErrorCode.ILLEGAL_TRANSITION, act=event.act.value, reason="for-information-only")
+    _check_conditions(event, delivery)
     asked = _questions_meant(event, delivery)
     move = lifecycle.find_move(event.act, event.by, delivery.state, open_questions=asked, code=event.code)
     state = lifecycle.step(event.act, event.by, delivery.state, open_questions=asked, code=event.code)
@@ -167,8 +202,32 @@ def _on_one(event: Event, delivery: Delivery, deliveries: Mapping[str, Delivery]
         target = delivery.transfer_to
         if target in deliveries:  # Another unit's transfer has brought it in since this one was proposed.
             raise ReferralError(ErrorCode.TARGET_NOT_ALLOWED, reason="transfer-names-one-new-unit")
-        changed[target] = Delivery(target, delivery.role, State.SUBMITTED, event.digest, event.at)
+        # As its source was addressed, and the total clock runs on.
+        began_at = min(one.since for one in deliveries.values() if one.since is not None)
+        changed[target] = Delivery(
+            target, delivery.role, State.SUBMITTED, event.digest, event.at, rank=len(deliveries), began_at=began_at
+        )
     return changed
+
+
+def _check_conditions(event: Event, delivery: Delivery) -> None:
+    """What beside the state stands against an act: whoever joins says why, and what is held is not purged.
+
+    Raises ReferralError(ILLEGAL_TRANSITION) with the fact `reason`: `taken`, `not-taken`, `held`, `no-hold`.
+    """
+    reason = None
+    if event.act is Act.ACCEPT and event.joint is not delivery.taken:
+        reason = "taken" if delivery.taken else "not-taken"
+    purges = event.act in (Act.PURGE_REQUEST, Act.PURGED)
+    purges = purges or (event.act is Act.APPROVE and Act.PURGE_REQUEST in _questions_meant(event, delivery))
+    if purges and delivery.holds:
+        reason = "held"
+    if event.act is Act.HOLD and event.code == HOLD_OFF and event.party not in dict(delivery.holds):
+        reason = "no-hold"
+    if reason is not None:
+        raise ReferralError(
+            ErrorCode.ILLEGAL_TRANSITION, act=event.act.value, state=delivery.state.value, reason=reason
+        )
 
 
 def _questions_meant(event: Event, delivery: Delivery) -> frozenset[Act]:
@@ -204,11 +263,19 @@ def _questions(event: Event, move: lifecycle.Move, delivery: Delivery) -> tuple[
 
 
 def _asks(act: Act) -> bool:
-    """A released delivery waits to be read, as a submitted one does: that is its state, not an open question."""
-    return act is not Act.RELEASED
+    """What waits while the delivery stays in a state is no open question (a released one waits to be read)."""
+    return act not in lifecycle.WAITS_WHILE
 
 
 def _stamp(event: Event, after: Delivery, *, before: Delivery) -> Delivery:
+    """The moments and marks that an act leaves on the delivery, beside its state."""
+    after = _stamp_clocks(event, after)
+    if event.act in WORDS:
+        after = replace(after, content_at=event.at)
+    if after.state in FINISHED and before.state not in FINISHED:
+        after = replace(after, ended_at=event.at)
+    elif after.state not in FINISHED and before.state in FINISHED:
+        after = replace(after, ended_at=None)
     if event.act is Act.STATUS:
         told = (*after.investigation, event.code) if event.code is not None else after.investigation
         return replace(after, last_status_at=event.at, investigation=told)
@@ -218,9 +285,43 @@ def _stamp(event: Event, after: Delivery, *, before: Delivery) -> Delivery:
         return replace(after, notified_at=event.at)
     if after.state is State.ACCEPTED and before.state is not State.ACCEPTED:
         return replace(after, accepted_at=event.at)
+    return after
+
+
+def _stamp_clocks(event: Event, after: Delivery) -> Delivery:
+    """What the exchange's own acts leave, and holds."""
     if event.act is Act.RELEASED:
         return replace(after, submitted_at=event.at)
+    if event.act is Act.ESCALATED:
+        return replace(after, rungs=after.rungs + 1, rung_at=event.at)
+    if event.act is Act.TELEPHONE_NOW:
+        return replace(after, told=_with(after.told, TELEPHONED, event.at))
+    if event.act is Act.TAKEN:
+        return replace(after, taken=True)
+    if event.act is Act.PURGED:
+        return replace(after, purged_at=event.at)
+    if event.act in (Act.OVERDUE, Act.PURGE_DUE) and event.code is not None and event.due_at is not None:
+        return replace(after, told=_with(after.told, event.code, event.due_at))
+    if event.act is Act.HOLD:
+        if event.code == HOLD_OFF or event.due_at is None:
+            return replace(after, holds=tuple(one for one in after.holds if one[0] != event.party))
+        return replace(after, holds=_with(after.holds, event.party, event.due_at))
     return after
+
+
+def _with(pairs: tuple[tuple[str, int], ...], name: str, moment: int) -> tuple[tuple[str, int], ...]:
+    """The pairs with one of them set, in the order of their names."""
+    return tuple(sorted((dict(pairs) | {name: moment}).items()))
+
+
+def possible(by: Role, delivery: Delivery, asked: frozenset[Act]) -> list[Act]:
+    """The acts that `by` may make next on a delivery, where `asked` are the questions that it may answer, as far as
+    states and roles tell: policy says which credential may, and `judge` has the last word.
+    """
+    ruled_out = policy.role_at_delivery(delivery.role) if by is Role.POLICE_UNIT else frozenset[Act]()
+    if delivery.holds:
+        ruled_out |= {Act.PURGE_REQUEST}
+    return [act for act in lifecycle.allowed(by, delivery.state, open_questions=asked) if act not in ruled_out]
 
 
 def retrieve(delivery: Delivery, at: int) -> Delivery:

@@ -27,6 +27,17 @@ REACHED = UNREAD | WORKING | ENDED | PUT_OFF
 """Every state in which the unit knows of the delivery: all but `held` and `purged`."""
 SERVED = REACHED - {S.WITHDRAWN}
 """States in which the exchange serves the bundle to the unit (design §10: withdrawn bundles are no longer served)."""
+PURGEABLE = WORKING | ENDED | {S.WITHDRAWN, S.WITHDRAWAL_NOTIFIED}
+"""Where ciphertext may go: what nobody has acknowledged or closed stays, and alarms (rule R1 of the field)."""
+WAITS_WHILE: dict[Act, frozenset[State]] = {
+    Act.SUBMIT: frozenset({S.SUBMITTED, S.RETRIEVED}),
+    Act.RELEASED: frozenset({S.SUBMITTED, S.RETRIEVED}),
+    Act.APPROVE: frozenset({S.SUBMITTED, S.RETRIEVED}),
+    Act.RECEIPT_FAILED: frozenset({S.RECEIPT_FAILED}),
+    Act.DECLINE: frozenset({S.DECLINED}),
+    Act.EXPIRED: frozenset({S.EXPIRED}),
+}
+"""Acts that wait for an answer while the delivery is in the state to which they brought it: no question is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +82,8 @@ def _row(
 
 F, D = Nature.FACT, Nature.DECISION
 NOTICE = (Act.WITHDRAWAL_ANSWER,)
-READ = (Act.ACK, Act.RECEIPT_FAILED, Act.WITHDRAW)
+READ = (Act.ACK, Act.RECEIPT_FAILED, Act.WITHDRAW, Act.EXPIRED)
+UNOPENED = (Act.ACK, Act.WITHDRAW, Act.EXPIRED, Act.CLOSE)
 STOPPED = ("stopped_and_destroyed", "stopped_retained_legal_duty")
 GOING_ON = ("continuing_public_prosecution", "already_acted")
 
@@ -79,18 +91,19 @@ MOVES: tuple[Move, ...] = (
     # The unit answers for having received it. A late acknowledgement is recorded, never refused.
     _row(Act.ACK, U, UNREAD, S.ACKNOWLEDGED, F, "R-71"),
     _row(Act.ACK, U, PUT_OFF, None, F, "R-71"),
-    _row(Act.RECEIPT_FAILED, U, UNREAD, S.RECEIPT_FAILED, F, "R-71"),
+    _row(Act.RECEIPT_FAILED, U, UNREAD, S.RECEIPT_FAILED, F, "R-71", answered_by=UNOPENED),
     _row(Act.RECEIPT_FAILED, U, PUT_OFF, None, F, "R-71"),
     # The unit decides.
     _row(Act.ACCEPT, U, S.ACKNOWLEDGED, S.ACCEPTED, D, "R-72"),
-    _row(Act.DECLINE, U, WORKING, S.DECLINED, D, "R-72"),
+    # Somebody else must take it: that waits at the hotline until it has closed this delivery (R-110).
+    _row(Act.DECLINE, U, WORKING, S.DECLINED, D, "R-72", answered_by=(Act.CLOSE, Act.PURGED)),
     _row(Act.TRANSFER, U, WORKING, None, D, "R-73", answered_by=(Act.APPROVE, Act.DECLINE)),
     _row(Act.APPROVE, (H, X), WORKING, S.TRANSFERRED, D, "R-73", answers=(Act.TRANSFER,)),
     _row(Act.DECLINE, H, WORKING, None, D, "R-73", answers=(Act.TRANSFER,)),
     # The unit reports. Status may be told after the end too: the thread stays open until purge.
     _row(Act.STATUS, U, WORKING | {S.WITHDRAWAL_NOTIFIED, S.EXPIRED, S.CLOSED}, None, F, "R-74"),
     _row(Act.CLOSE, U, S.ACCEPTED, S.CLOSED, D, "R-74"),
-    _row(Act.CLOSE, H, WORKING | {S.RECEIPT_FAILED, S.EXPIRED}, S.CLOSED, D, "R-74"),
+    _row(Act.CLOSE, H, WORKING | {S.RECEIPT_FAILED, S.EXPIRED, S.DECLINED}, S.CLOSED, D, "R-74"),
     _row(Act.REOPEN, (H, U), S.CLOSED, S.ACCEPTED, D, "R-74"),
     # The hotline takes back. Before retrieval nobody has it; afterwards it is a notice that must be answered.
     _row(Act.WITHDRAW, H, frozenset({S.HELD, S.SUBMITTED}), S.WITHDRAWN, F, "R-75"),
@@ -153,19 +166,20 @@ MOVES: tuple[Move, ...] = (
     # Keeping and forgetting. Of a held delivery its unit knows nothing (R-63): only the hotline can speak of it.
     _row(Act.HOLD, H, REACHED | {S.HELD}, None, F, "R-77"),
     _row(Act.HOLD, U, REACHED, None, F, "R-77"),
-    _row(Act.PURGE_REQUEST, H, REACHED | {S.HELD}, None, D, "R-77", answered_by=(Act.APPROVE,)),
-    _row(Act.PURGE_REQUEST, U, REACHED, None, D, "R-77", answered_by=(Act.APPROVE,)),
-    _row(Act.APPROVE, H, REACHED | {S.HELD}, None, D, "R-77", answers=(Act.PURGE_REQUEST,)),
-    _row(Act.APPROVE, U, REACHED, None, D, "R-77", answers=(Act.PURGE_REQUEST,)),
-    _row(Act.PURGED, X, ENDED | {S.WITHDRAWN}, S.PURGED, F, "R-77"),
+    _row(Act.PURGE_REQUEST, (H, U), PURGEABLE, None, D, "R-77", answered_by=(Act.APPROVE,)),
+    _row(Act.APPROVE, (H, U), PURGEABLE, None, D, "R-77", answers=(Act.PURGE_REQUEST,)),
+    _row(Act.PURGE_DUE, X, PURGEABLE, None, F, "R-77"),
+    # What was held for a unit that was never told of it goes with the rest.
+    _row(Act.PURGED, X, ENDED | {S.WITHDRAWN, S.HELD}, S.PURGED, F, "R-77"),
     _row(Act.PURGED, X, WORKING | {S.WITHDRAWAL_NOTIFIED}, None, F, "R-77"),
     # The exchange's own clocks. They never move a head.
-    _row(Act.OVERDUE, X, UNREAD | WORKING | {S.WITHDRAWAL_NOTIFIED}, None, F, "R-78"),
+    # A notice may be unanswered in any state, and so may a hold be looked at too late.
+    _row(Act.OVERDUE, X, REACHED, None, F, "R-78"),
     _row(Act.ESCALATED, X, UNREAD, None, F, "R-78"),
-    _row(Act.TELEPHONE_NOW, X, UNREAD | {S.EXPIRED}, None, F, "R-78", answered_by=(Act.PHONE_ALERT,)),
+    _row(Act.TELEPHONE_NOW, X, REACHED, None, F, "R-78", answered_by=(Act.PHONE_ALERT,)),
     _row(Act.RELEASED, X, S.HELD, S.SUBMITTED, F, "R-78", answered_by=READ),
     _row(Act.TAKEN, X, UNREAD | WORKING, None, F, "R-78"),
-    _row(Act.EXPIRED, X, UNREAD, S.EXPIRED, F, "R-78"),
+    _row(Act.EXPIRED, X, UNREAD, S.EXPIRED, F, "R-78", answered_by=(Act.CLOSE, Act.WITHDRAW)),
 )
 
 ACTS_ON_DELIVERIES = frozenset(move.act for move in MOVES)

@@ -119,7 +119,12 @@ RIGHTS: tuple[Right, ...] = (
         frozenset({SERVICE}),
         OWN,
     ),
-    *_rights((Act.PURGED, Act.ERASE, Act.APPROVE, Act.GENESIS, Act.REKEY), X, frozenset({SERVICE}), OWN),
+    *_rights(
+        (Act.PURGE_DUE, Act.PURGED, Act.RULES, Act.ERASE, Act.APPROVE, Act.GENESIS, Act.REKEY),
+        X,
+        frozenset({SERVICE}),
+        OWN,
+    ),
     Right(Act.APPROVE_STATEMENT, X, frozenset({SERVICE}), OWN),
     Right(Act.INVITE, X, frozenset({SERVICE}), OWN),
     Right(Act.REVOKE, X, frozenset({SERVICE}), OWN),
@@ -180,7 +185,7 @@ _SEEN_BY_ALL = (
     *(Act.SUBMIT, Act.PHONE_ALERT, Act.SUPPLEMENT, Act.WITHDRAW, Act.CONSENT_WITHDRAWN, Act.ACK),
     *(Act.RECEIPT_FAILED, Act.ACCEPT, Act.DECLINE, Act.TRANSFER, Act.STATUS, Act.WITHDRAWAL_ANSWER, Act.NOTE),
     *(Act.ASK, Act.ANSWER, Act.APPROVE, Act.CLOSE, Act.REOPEN, Act.HOLD, Act.PURGE_REQUEST),
-    *(Act.OVERDUE, Act.RELEASED, Act.TAKEN, Act.EXPIRED, Act.PURGED),
+    *(Act.OVERDUE, Act.RELEASED, Act.TAKEN, Act.EXPIRED, Act.PURGE_DUE, Act.PURGED),
 )
 
 SEES: dict[Act, frozenset[Viewer]] = dict.fromkeys(_SEEN_BY_ALL, _ALL) | {
@@ -192,6 +197,7 @@ SEES: dict[Act, frozenset[Viewer]] = dict.fromkeys(_SEEN_BY_ALL, _ALL) | {
     # A re-wrap is between the unit's own workstations; the hotline has no part in it.
     Act.REWRAP: frozenset({Viewer.UNIT, Viewer.AUDITOR}),
     Act.ERASE: frozenset({Viewer.AUDITOR}),
+    Act.RULES: frozenset({Viewer.AUDITOR}),
 }
 
 

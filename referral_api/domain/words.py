@@ -160,8 +160,10 @@ class Act(StrEnum):
     TELEPHONE_NOW = "telephone_now"
     EXPIRED = "expired"
     UNIT_OFFLINE = "unit_offline"
+    PURGE_DUE = "purge_due"
     PURGED = "purged"
     ERASE = "erase"
+    RULES = "rules"
     # directory
     GENESIS = "genesis"
     INVITE = "invite"
@@ -184,10 +186,14 @@ EXCHANGE_ACTS = frozenset(
         Act.TELEPHONE_NOW,
         Act.EXPIRED,
         Act.UNIT_OFFLINE,
+        Act.PURGE_DUE,
         Act.PURGED,
         Act.ERASE,
+        Act.RULES,
     }
 )
+WITHOUT_REFERRAL = DIRECTORY_ACTS | {Act.UNIT_OFFLINE, Act.RULES}
+"""Acts that concern no referral: their `ref` is null."""
 
 
 class Basis(StrEnum):

@@ -21,6 +21,7 @@ from referral_api.domain.words import (
     PARTY_ID,
     UUID4,
     UUID7,
+    WITHOUT_REFERRAL,
     Act,
     ActId,
     CredentialId,
@@ -185,7 +186,7 @@ def _check_members(payload: dict[str, Any]) -> None:
         raise _schema("/iat", "wrong-type")
     if payload["iss"].partition(".")[0] != payload["party"]:
         raise _schema("/party", "contradiction")
-    if (payload["ref"] is None) != (payload["act"] in DIRECTORY_ACTS or payload["act"] == Act.UNIT_OFFLINE):
+    if (payload["ref"] is None) != (payload["act"] in WITHOUT_REFERRAL):
         raise _schema("/ref", "contradiction")
     if payload["act"] in DIRECTORY_ACTS and (payload["unit"], payload["prev"]) != (None, None):
         raise _schema("/unit" if payload["unit"] is not None else "/prev", "contradiction")

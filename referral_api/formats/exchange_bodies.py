@@ -8,12 +8,15 @@ Must never: take free text or name a person.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from itertools import pairwise
-from typing import Annotated, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from referral_api.domain.words import Act
+from referral_api.domain.clocks import Rung, Terms
+from referral_api.domain.rules import Retention, Rules
+from referral_api.domain.words import Act, Role
 from referral_api.formats.fields import (
     Coded,
     Document,
@@ -22,8 +25,10 @@ from referral_api.formats.fields import (
     Many,
     Maybe,
     Party,
+    RetentionClass,
     Sha256,
     State,
+    Urgency,
     all_distinct,
     broken,
 )
@@ -79,6 +84,13 @@ class UnitOffline(Document):
     last_seen_at: Maybe[Instant] = None
 
 
+class PurgeDue(Document):
+    """Ciphertext of this delivery goes at `due_at`, in so many days; said again where that moment is put off."""
+
+    days: Literal[14, 3]
+    due_at: Instant
+
+
 class Purged(Document):
     """Ciphertext is gone: how many sealed texts and parts, and why. Acts and receipts stay."""
 
@@ -112,6 +124,110 @@ class Erase(Document):
         return self
 
 
+Span = Annotated[int, Field(ge=60, le=400 * 24 * 3600)]
+"""Seconds, from a minute to 400 days."""
+
+
+class LadderRung(Document):
+    """One step of an escalation ladder: how long after the beginning of a delivery, and what happens."""
+
+    after_s: Span
+    rung: Annotated[str, Coded(("rung",))]
+
+
+class ClockRules(Document):
+    """The terms of one urgency. The ladder rises, calls the hotline to the telephone, and ends with `expire` alone."""
+
+    urgency: Urgency
+    ack_s: Span
+    decision_s: Span
+    first_status_s: Span
+    next_status_s: Span
+    ladder: Annotated[Many[LadderRung], Field(min_length=2, max_length=8)]
+
+    @model_validator(mode="after")
+    def _climbs(self) -> Self:
+        spans, rungs = [one.after_s for one in self.ladder], [one.rung for one in self.ladder]
+        if spans != sorted(spans) or spans[-1] <= self.ack_s:
+            raise broken("not-ascending")
+        if not all_distinct(rungs) or rungs[-1] != "expire" or "telephone_now" not in rungs:
+            raise broken("ladder")
+        return self
+
+
+class RetentionRules(Document):
+    """How long ciphertext of one class is kept: after the end of a delivery, and after its acknowledgement."""
+
+    retention_class: RetentionClass
+    after_end_s: Span
+    after_ack_s: Span
+
+
+class RulesBody(Document):
+    """Every rule of the exchange (R-105): terms by urgency and by class, once each, and who agrees to transfers."""
+
+    clocks: Annotated[Many[ClockRules], Field(min_length=3, max_length=3)]
+    withdrawal_answer_s: Span
+    retention: Annotated[Many[RetentionRules], Field(min_length=3, max_length=3)]
+    transfers: Literal["hotline", "exchange"]
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if not all_distinct(one.urgency for one in self.clocks):
+            raise broken("repeated-entry")
+        if not all_distinct(one.retention_class for one in self.retention):
+            raise broken("repeated-entry")
+        return self
+
+    def rules(self) -> Rules:
+        """As the domain computes with them."""
+        return Rules(
+            clocks={
+                one.urgency: Terms(
+                    ack=timedelta(seconds=one.ack_s),
+                    decision=timedelta(seconds=one.decision_s),
+                    first_status=timedelta(seconds=one.first_status_s),
+                    next_status=timedelta(seconds=one.next_status_s),
+                    ladder=tuple((timedelta(seconds=rung.after_s), Rung(rung.rung)) for rung in one.ladder),
+                )
+                for one in self.clocks
+            },
+            withdrawal_answer=timedelta(seconds=self.withdrawal_answer_s),
+            retention={
+                one.retention_class: Retention(timedelta(seconds=one.after_end_s), timedelta(seconds=one.after_ack_s))
+                for one in self.retention
+            },
+            transfers=Role(self.transfers),
+        )
+
+
+def rules_wire(rules: Rules) -> dict[str, Any]:
+    """Rules as the body of a `rules` act."""
+    return {
+        "clocks": [
+            {
+                "urgency": urgency.value,
+                "ack_s": _s(terms.ack),
+                "decision_s": _s(terms.decision),
+                "first_status_s": _s(terms.first_status),
+                "next_status_s": _s(terms.next_status),
+                "ladder": [{"after_s": _s(after), "rung": rung.value} for after, rung in terms.ladder],
+            }
+            for urgency, terms in rules.clocks.items()
+        ],
+        "withdrawal_answer_s": _s(rules.withdrawal_answer),
+        "retention": [
+            {"retention_class": kept.value, "after_end_s": _s(terms.after_end), "after_ack_s": _s(terms.after_ack)}
+            for kept, terms in rules.retention.items()
+        ],
+        "transfers": rules.transfers.value,
+    }
+
+
+def _s(span: timedelta) -> int:
+    return int(span.total_seconds())
+
+
 BODIES: Mapping[Act, type[Document]] = {
     Act.OVERDUE: Overdue,
     Act.ESCALATED: Escalated,
@@ -120,6 +236,8 @@ BODIES: Mapping[Act, type[Document]] = {
     Act.TELEPHONE_NOW: TelephoneNow,
     Act.EXPIRED: Expired,
     Act.UNIT_OFFLINE: UnitOffline,
+    Act.PURGE_DUE: PurgeDue,
     Act.PURGED: Purged,
     Act.ERASE: Erase,
+    Act.RULES: RulesBody,
 }

@@ -20,12 +20,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from referral_api import __version__
-from referral_api.auditlog.policy import Policy, genesis_policy, parse_policy, short_form, states_the_same
+from referral_api.auditlog.policy import genesis_policy
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.terms import Term
 from referral_api.formats.statements import KeyMap
 from referral_api.formats.strict_json import canonical
-from referral_api.server import observe
+from referral_api.server import beside, observe
 from referral_api.server.api import upkeep
 from referral_api.server.api.cold import cold_app
 from referral_api.server.api.configuration import configuration
@@ -37,13 +36,14 @@ from referral_api.server.service import feed, founding, opening
 from referral_api.server.service.acts import Door
 from referral_api.server.service.batch import Batch
 from referral_api.server.service.clock_watch import ClockWatch, steady
-from referral_api.server.service.exchange import Directory, Exchange, term_of, year_of
+from referral_api.server.service.exchange import Directory, Exchange, term_of
 from referral_api.server.service.keyring import Keyring
 from referral_api.server.service.limits import Limits, MemoryCounts
-from referral_api.server.service.promises import promised
 from referral_api.server.service.recording import Configured, Recording
 from referral_api.server.service.replay import MemoryReplayStore, ReplayStore
+from referral_api.server.service.rulebook import load_rules
 from referral_api.server.service.second_host import SigningHere, SigningHost
+from referral_api.server.service.timers import Timers
 from referral_api.server.service.tokens import TokenService
 from referral_api.server.service.waiters import Waiters
 from referral_api.server.service.witnesses import Witnessing
@@ -51,7 +51,7 @@ from referral_api.server.service.writer import Gathering, Writer
 from referral_api.server.settings import Settings
 from referral_api.server.storage import lease
 from referral_api.server.storage.database import Database
-from referral_api.server.storage.gate import NOTHING, Promises, gate_beside, pass_gate
+from referral_api.server.storage.gate import NOTHING, gate_beside, pass_gate
 from referral_api.server.storage.keyfiles import create_signers, load_signers
 from referral_api.server.storage.logbook import KEYS
 from referral_api.server.storage.quotas import SharedCounts
@@ -85,6 +85,7 @@ class Runtime:
     """Where reads are recorded while writes are closed."""
     elsewhere: SigningHost | None
     """The host that signs the logs, where that is another."""
+    timers: Timers
 
     def close(self) -> None:
         """Stop the writer and give files and connections back."""
@@ -93,6 +94,7 @@ class Runtime:
         if self.witnessing is not None:
             self.witnessing.stop()
         self.writer.stop()
+        self.timers.leader.close()
         self.spool.close()
         self.log_signers.close()
         self.exchange.database.close()
@@ -124,7 +126,7 @@ def open_runtime(
         raise
     try:
         asks = not recovering and raw_genesis is None
-        promises = ask_witnesses(settings, log_signers, clock) if asks else NOTHING
+        promises = beside.ask_witnesses(settings, log_signers, clock) if asks else NOTHING
         away = settings.several_hosts and not recovering and lease.is_elsewhere(database, log_signers)
         if away:
             checkpoints, closed = gate_beside(database, log_signers.trust, promises)
@@ -135,8 +137,10 @@ def open_runtime(
             with database.read() as conn:
                 Directory.load(conn, verify=True)
         exchange = _exchange(settings, database, directory, keyring, log_signers)
+        with database.read() as conn:
+            exchange = replace(exchange, ruling=load_rules(conn))
         exchange.checkpoints.update(checkpoints)
-        witnesses = _witnesses(settings, exchange.policy)
+        witnesses = beside.witnesses_of(settings, exchange.policy)
         spool = Spool(settings.data_dir, secrets.token_bytes)
         if closed is not None:
             spool.begin(str(closed.facts["reason"]), int(clock()))
@@ -145,7 +149,7 @@ def open_runtime(
         log_signers.close()
         database.close()
         raise
-    notices = _notices(settings, exchange)
+    notices = beside.notices(settings, exchange)
     elsewhere = None
     if away and notices is not None:
         # A state that lies here is none to speak by.
@@ -167,8 +171,9 @@ def open_runtime(
         closed=closed,
         on_step=on_step,
     )
-    witnessing = None if witnesses is None else _witnessing(settings, exchange, writer, witnesses)
-    parts = (settings, exchange, log_signers, writer, clock, polled, notices, witnessing, spool, elsewhere)
+    witnessing = None if witnesses is None else beside.witnessing(settings, exchange, writer, witnesses)
+    timers = Timers(exchange, writer, beside.leader(settings, exchange), clock, polled)
+    parts = (settings, exchange, log_signers, writer, clock, polled, notices, witnessing, spool, elsewhere, timers)
     return Runtime(*parts)
 
 
@@ -210,63 +215,12 @@ def _exchange(
     )
 
 
-def _witnesses(settings: Settings, stated: Policy) -> Policy | None:
-    """The settings' policy file, which says where the witnesses are; None where the genesis act declares that there are
-    none. Raises WRITES_CLOSED where the two do not state the same.
-    """
-    given = None if settings.witness_policy is None else parse_policy(settings.read_witness_policy())
-    if given is None and stated.rule() is None:
-        return None
-    if given is None or stated.rule() is None or not states_the_same(given, stated):
-        raise ReferralError(ErrorCode.WRITES_CLOSED, reason="witness-policy-differs-from-genesis")
-    return given
-
-
-def _chosen_witnesses(settings: Settings) -> Policy | None:
-    """The witnesses that a genesis act shall name. Raises MALFORMED: what it cannot state, or who cannot be asked."""
-    if settings.witness_policy is None:
-        return None
-    policy = parse_policy(settings.read_witness_policy())
-    short_form(policy)
-    if any(witness.url is None for witness in policy.witnesses):
-        raise ReferralError(ErrorCode.MALFORMED, reason="witness-url")
-    return policy
-
-
-def ask_witnesses(settings: Settings, log_signers: LogSigners, clock: Callable[[], float]) -> Promises:
-    """What the witnesses say they have cosigned of the logs that this host knows, and of this year's."""
-    if settings.witness_policy is None:
-        return NOTHING
-    names = {KEYS, Term(year_of(int(clock()))).log, *log_signers.names()}
-    return promised(parse_policy(settings.read_witness_policy()), {name: log_signers.trust(name) for name in names})
-
-
-def _witnessing(settings: Settings, exchange: Exchange, writer: Writer, witnesses: Policy) -> Witnessing:
-    """The line to the witnesses. What one of them holds against us is kept beside the signer's state."""
-    folder = settings.signer_dir / "witness-evidence"
-
-    def keep_evidence(name: str, said: bytes) -> None:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        (folder / name).write_bytes(said)
-
-    return Witnessing(exchange, writer, witnesses, clock=time.monotonic, keep_evidence=keep_evidence)
-
-
-def _notices(settings: Settings, exchange: Exchange) -> Notices | None:
-    """The line to the exchange's other processes; None where there can be none."""
-    if exchange.database.dialect == "sqlite":
-        return None
-    from referral_api.server.storage.notices import Notices  # noqa: PLC0415  # psycopg is an extra
-
-    return Notices(settings.database, exchange.token_bytes(8).hex())
-
-
 def found(settings: Settings, *, registrars_required: int, clock: Callable[[], float] = time.time) -> Runtime:
     """Make a new exchange: keys, database, genesis. Returns its runtime, started.
 
     Raises UNAVAILABLE (`keys-exist`, `database-exists`): nothing that is there is touched.
     """
-    witnesses = _chosen_witnesses(settings)
+    witnesses = beside.chosen_witnesses(settings)
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     settings.signer_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     signers = create_signers(settings.keys_dir)
@@ -298,6 +252,8 @@ def _committed(exchange: Exchange, watch: ClockWatch, batch: Batch) -> None:
     watch.settled()
     if batch.keymap is not None:
         exchange.directory.advance(batch.keymap)
+    if batch.ruled is not None:
+        exchange.ruling.change(*batch.ruled)
 
 
 def create_app(runtime: Runtime) -> Edge:
@@ -364,6 +320,7 @@ def _site(runtime: Runtime) -> Site:
         recording=Recording(exchange, runtime.writer),
         witnessing=runtime.witnessing,
         polled=runtime.polled,
+        timers=runtime.timers,
         spool=runtime.spool,
         elsewhere=runtime.elsewhere,
         signing_here=None

@@ -47,7 +47,8 @@ def test_a_unit_declines_with_a_suggestion_and_the_hotline_sends_it_there(shell:
     told = done(shell.run("operator", "timeline", renewed, "--json"))
     assert told["relates_to"] == {"type": "replaces", "ref": ref}
     first = done(shell.run("operator", "timeline", ref, "--json"))
-    assert (first["later"], first["next"]) == ([renewed], ["referral inbox list --pending"])
+    assert (first["later"], first["next"]) == ([renewed], [f"referral close {ref} --outcome CÓDIGO --unit {UNIT}"])
+    done(shell.run("operator", "close", ref, "--outcome", "passed_abroad", "--unit", UNIT, "--json"))
     assert done(shell.run("stranger", "show", renewed, "--json"))["verified"] is True
     done(shell.run("operator", "phone", renewed, "--at", "00:00", "--by", "op-2", "--unit", OTHER_UNIT, "--json"))
 

@@ -7,13 +7,11 @@ from itertools import combinations, product
 import pytest
 
 from referral_api.domain import lifecycle
-from referral_api.domain.clocks import due
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.lifecycle import GOING_ON, MOVES, STOPPED, allowed, find_move, step
 from referral_api.domain.policy import SEES, Viewer
-from referral_api.domain.words import DIRECTORY_ACTS, Act, DeliveryRole, Nature, Role, State, Urgency
+from referral_api.domain.words import WITHOUT_REFERRAL, Act, DeliveryRole, Nature, Role, State
 from tests.domain.grid import ROWS, expected
-from tests.domain.moments import at
 
 H, U, X = Role.HOTLINE, Role.POLICE_UNIT, Role.EXCHANGE
 ASKING = sorted({act for move in MOVES for act in move.answers})
@@ -57,7 +55,7 @@ def test_allowed_names_exactly_the_acts_that_some_code_makes_legal() -> None:
 
 
 def test_the_grid_covers_every_act_that_moves_a_delivery_and_no_other() -> None:
-    on_deliveries = set(Act) - DIRECTORY_ACTS - {Act.SUBMIT, Act.ROUTE, Act.UNIT_OFFLINE, Act.ERASE}
+    on_deliveries = set(Act) - WITHOUT_REFERRAL - {Act.SUBMIT, Act.ROUTE, Act.ERASE}
     assert {row.act for row in ROWS} == on_deliveries == lifecycle.ACTS_ON_DELIVERIES
 
 
@@ -83,23 +81,9 @@ def test_facts_and_decisions_are_as_the_design_lists_them() -> None:
 def test_what_waits_for_an_answer_waits_for_an_act_that_can_answer_it() -> None:
     """R-55: a pending entry that nothing could settle would stay for ever."""
     for move in MOVES:
-        for answer in move.answered_by - lifecycle.SUBMIT_ANSWERED_BY:
+        for answer in move.answered_by if move.act not in lifecycle.WAITS_WHILE else ():
             assert any(move.act in other.answers for other in MOVES if other.act is answer), (move.act, answer)
     assert {move.act: move.answered_by for move in MOVES if move.act is Act.ASK} == {Act.ASK: frozenset({Act.ANSWER})}
-
-
-@pytest.mark.parametrize("state", [s for s in State if s is not State.PURGED])
-def test_no_state_is_on_zero_worklists(state: State) -> None:
-    """A delivery that nobody's list shows is a lost referral: in each state somebody owes or may do something."""
-    owed = due(Urgency.URGENT, state, submitted_at=at(0), accepted_at=at(0), notified_at=at(0))
-    may_act = {by for by in (H, U, X) if allowed(by, state)}
-    assert H in may_act, "the hotline can always do something about what it sent"
-    assert (U in may_act) == (state in lifecycle.REACHED)
-    if state in lifecycle.UNREAD | lifecycle.WORKING | {State.WITHDRAWAL_NOTIFIED}:
-        assert owed is not None
-        assert Act.OVERDUE in allowed(X, state), "and the exchange may say that it is late"
-    else:
-        assert owed is None
 
 
 def test_every_state_can_be_reached_and_every_state_has_a_way_to_its_end() -> None:
@@ -117,9 +101,30 @@ def _closure(start: set[State], edges: set[tuple[State, State]]) -> set[State]:
     return found
 
 
+def test_what_waits_while_the_state_lasts_is_answered_by_every_act_that_ends_it() -> None:
+    """R-55: such an entry is pending exactly as long as the delivery is in the state that it speaks of."""
+    for act, states in lifecycle.WAITS_WHILE.items():
+        answered_by = (
+            lifecycle.SUBMIT_ANSWERED_BY
+            if act in (Act.SUBMIT, Act.APPROVE)
+            else next(move.answered_by for move in MOVES if move.act is act and move.answered_by)
+        )
+        leaving = {
+            move.act
+            for move in MOVES
+            for source in move.source & states
+            if move.to is not None and move.to not in states
+        }
+        assert leaving <= answered_by, act
+        for move in MOVES:
+            if move.act in answered_by and move.source & states:
+                assert move.to is not None, (act, move.act)
+                assert move.to not in states, (act, move.act)
+
+
 def test_what_nobody_acknowledged_is_never_purged_by_itself() -> None:
     """R-77: the exchange forgets what has ended, never what still waits to be read."""
-    for state in lifecycle.UNREAD | {State.EXPIRED, State.HELD}:
+    for state in lifecycle.UNREAD | {State.EXPIRED}:
         assert find_move(Act.PURGED, X, state) is None, state
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from referral_api.domain.words import Act
+from referral_api.domain.rules import DEFAULT, Rules
+from referral_api.domain.words import Act, Role
+from referral_api.formats.exchange_bodies import rules_wire
 
 D1, D2, D3 = "A" * 43, "B" * 42 + "A", "C" * 42 + "A"
 REF = "0199b0a4-0000-7000-8000-000000000001"
@@ -164,6 +166,8 @@ SAMPLES: dict[Act, list[dict[str, Any]]] = {
     Act.TELEPHONE_NOW: [{"reason": "receipt_failed"}],
     Act.EXPIRED: [{"due_at": NOON}],
     Act.UNIT_OFFLINE: [{}, {"last_seen_at": NOON}],
+    Act.PURGE_DUE: [{"days": 14, "due_at": NOON}, {"days": 3, "due_at": NOON}],
+    Act.RULES: [rules_wire(DEFAULT), rules_wire(Rules(transfers=Role.EXCHANGE))],
     Act.PURGED: [{"reason": "retention_ended", "sealed_count": 3, "parts_count": 0}],
     Act.ERASE: [
         {

@@ -19,7 +19,7 @@ from referral_api.auditlog.witnessing import monitoring_path
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.terms import Term
 from referral_api.domain.words import KeyUse
-from referral_api.server import app
+from referral_api.server import app, beside
 from referral_api.server.service import adoption
 from referral_api.server.storage import logbook
 from referral_api.server.storage.keyfiles import load_signers
@@ -211,7 +211,7 @@ def adopt(world: World, notes: Iterable[bytes]) -> list[adoption.Adopted]:
         with exchange.database.read() as conn:
             logs = logbook.names(conn)
         given = adoption.authorities_of_checkpoints(notes, exchange, logs)
-        promised = app.ask_witnesses(world.settings, signers, world.clock)
+        promised = beside.ask_witnesses(world.settings, signers, world.clock)
         return adoption.adopt(exchange, signers, given, clock=world.clock, promised=promised)
     finally:
         runtime.log_signers.close()

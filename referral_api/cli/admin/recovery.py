@@ -28,6 +28,7 @@ from referral_api.cli.invocation import invocation, read_file, write_private_fil
 from referral_api.cli.output import Exit, Fault, Screen, Shown
 from referral_api.domain.errors import ReferralError
 from referral_api.server import app as server
+from referral_api.server import beside
 from referral_api.server.service import adoption, clock_watch, new_term, salvage
 from referral_api.server.service.clock_watch import newest_leaf_s
 from referral_api.server.service.exchange import Directory
@@ -214,7 +215,7 @@ def signer_adopt(
         cosigned = [read_file(path, MAX_NOTE_BYTES) for path in checkpoint or ()]
         given += adoption.authorities_of_checkpoints(cosigned, exchange, logs)
         call.confirm("ask.adopt", logs=", ".join(one.log for one in given))
-        promised = server.ask_witnesses(settings, signers, time.time)
+        promised = beside.ask_witnesses(settings, signers, time.time)
         adopted = adoption.adopt(exchange, signers, given, clock=time.time, promised=promised)
     shown = [{"log": one.log, "size": one.size, "fence": one.fence, "by": one.by} for one in adopted]
     lines = [call.screen.say("signer.adopted", **one) for one in shown]

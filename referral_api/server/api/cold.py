@@ -102,6 +102,7 @@ def _add_health(app: FastAPI, site: Site | None, version: str) -> None:
         `signs` is `elsewhere` at a host that waits for another's signatures; `signer` is then whether that one answers.
         Witnesses that are late, away or against us are told too; business does not wait for them (design §9). So are
         keys of the exchange that this host was not given: `keys` is false once one of them leaves nothing to sign with.
+        `clocks` is false where a deadline may pass without a word (R-106).
         """
         checks = await _checks(site)
         response.status_code = 200 if all(checks.values()) else 503
@@ -160,6 +161,7 @@ async def _checks(site: Site | None) -> dict[str, bool]:
         "signer": site.writer.signing,
         "writes": site.writer.closed is None,
         "keys": _can_sign(site),
+        "clocks": not site.timers.stopped,
     }
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from referral_api import __version__
-from referral_api.domain import clocks
 from referral_api.domain.words import PROFILE
+from referral_api.formats.exchange_bodies import rules_wire
 from referral_api.formats.strict_json import b64u
 from referral_api.server.api import problems
 from referral_api.server.api.call import MAX_BODY_BYTES, MAX_HEADER_BYTES, MAX_PUT_BYTES
@@ -20,6 +20,7 @@ from referral_api.server.service.limits import FAILED_CALLS_A_MINUTE, FAILURES_A
 
 def configuration(exchange: Exchange, contact: str, calls_a_minute: int) -> dict[str, Any]:
     """What `/.well-known/referral-configuration` says, but for the time."""
+    rules = exchange.ruling.book.current
     terms = {
         urgency.value: {
             "ack_s": int(terms.ack.total_seconds()),
@@ -28,7 +29,7 @@ def configuration(exchange: Exchange, contact: str, calls_a_minute: int) -> dict
             "next_status_s": int(terms.next_status.total_seconds()),
             "ladder": [{"after_s": int(after.total_seconds()), "rung": rung.value} for after, rung in terms.ladder],
         }
-        for urgency, terms in clocks.TERMS.items()
+        for urgency, terms in rules.clocks.items()
     }
     return {
         "issuer": exchange.issuer,
@@ -48,6 +49,7 @@ def configuration(exchange: Exchange, contact: str, calls_a_minute: int) -> dict
             "failed_tokens_a_minute": FAILURES_A_MINUTE,
         },
         "clocks": terms,
+        "rules": rules_wire(rules),
         "log_origins": {"audit": exchange.origin("audit"), "keys": exchange.origin("keys")},
         "witnesses": "none" if exchange.keymap.witness_policy is None else "policy",
         "profile": PROFILE,

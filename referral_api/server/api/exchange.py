@@ -128,7 +128,7 @@ def _page_after_waiting(site: Site, caller: Caller, query: feed.InboxQuery, now:
 
 def _build(site: Site, ref: str, caller: Caller) -> dict[str, Any]:
     with site.exchange.database.read(snapshot=True) as conn:
-        return build_view(conn, ref, caller)
+        return build_view(conn, ref, caller, site.exchange.ruling)
 
 
 def _view(shown: dict[str, Any]) -> Reply:

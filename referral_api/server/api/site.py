@@ -29,6 +29,7 @@ from referral_api.server.service.recorded import RecordedRead, read_closed
 from referral_api.server.service.recording import Recording
 from referral_api.server.service.second_host import SigningHere, SigningHost
 from referral_api.server.service.sessions import Sessions
+from referral_api.server.service.timers import Timers
 from referral_api.server.service.tokens import TokenService
 from referral_api.server.service.waiters import Waiters
 from referral_api.server.service.witnesses import Witnessing
@@ -147,6 +148,8 @@ class Site:
     """The host that signs, where that is another (R-93)."""
     signing_here: SigningHere | None
     """Where this one signs, what other hosts ask for."""
+    timers: Timers
+    """The exchange's own clocks."""
     polled: dict[str, int]
     """When each party last polled; the writer takes these along with the next batch."""
     refused: observe.Repeated = field(default_factory=lambda: observe.Repeated("refused"))

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from referral_api.domain.errors import ReferralError
+from referral_api.server import observe
 from referral_api.server.api.site import Site
 from referral_api.server.service.exchange import Exchange
 from referral_api.server.service.limits import SHARE_S
 from referral_api.server.service.rekeying import LOOKED_FOR_EVERY_S, sign_again, take_asked
+from referral_api.server.service.timers import EVERY_S
 from referral_api.server.service.waiters import turn
 from referral_api.server.storage.signer import LogSigners
 
@@ -34,6 +36,7 @@ def begin(
         turn(site.waiters, partial(keep, site)),
         turn(site.quorums, lambda _second: None),
         keep_keys(site, keys_dir, signers),
+        keep_clocks(site),
     ]
     if beside_others:
         work += [keep_directory(site), share_limits(site)]
@@ -88,6 +91,18 @@ async def keep_keys(site: Site, keys_dir: Path, signers: LogSigners) -> None:
         if site.elsewhere is None:
             with suppress(ReferralError):
                 settled = await asyncio.to_thread(sign_again, site.exchange, site.writer, signers, settled)
+
+
+async def keep_clocks(site: Site) -> None:
+    """About once a second: post what is due. While that fails, the exchange says that its clocks stand (R-106)."""
+    while True:
+        await asyncio.sleep(EVERY_S)
+        try:
+            await asyncio.to_thread(site.timers.turn)
+        except ReferralError as fault:
+            site.refused.note(site.clock(), code=fault.code.value, reason="clocks")
+        except Exception as fault:  # noqa: BLE001 - whatever it is, the next turn must come
+            observe.log("clocks_failed", fault=type(fault).__name__, where=observe.fault_place(fault))
 
 
 def heard(site: Site, loop: asyncio.AbstractEventLoop, notice: Notice) -> None:

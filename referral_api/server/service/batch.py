@@ -15,6 +15,7 @@ from typing import Generic, Protocol, TypeVar
 
 from referral_api.auditlog.leaf import LeafKind, encode_leaf, leaf_of
 from referral_api.auditlog.records import ServerRecord, encode_record, leaf_of_record
+from referral_api.domain.rules import Rules
 from referral_api.domain.terms import Term
 from referral_api.formats.statements import KeyMap
 from referral_api.server.storage import logbook, queries
@@ -67,6 +68,8 @@ class Batch:
     _fresh: list[str | tuple[str, str]] = field(default_factory=list)
     wake: set[str] = field(default_factory=set)
     """Parties whose inbox grew."""
+    ruled: tuple[int, Rules, str] | None = None
+    """Rules that this batch has brought into force: from when, and the act as text."""
 
     def foresee(self, asked: Sequence[Asks]) -> None:
         """Ask once for everything that these jobs will ask for."""

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from referral_api.auditlog.evidence import PASSES_ON, event_of
-from referral_api.auditlog.proof import format_proof
 from referral_api.domain import fold, policy
 from referral_api.domain.consent import check_tuple
 from referral_api.domain.errors import FINAL_REFUSALS, ErrorCode, ReferralError
@@ -26,11 +25,12 @@ from referral_api.formats.statements import KeyMap
 from referral_api.server.service import directory
 from referral_api.server.service.batch import Asks, Batch, Committed, Done, Place
 from referral_api.server.service.callers import Caller, check_access
-from referral_api.server.service.covering import path_under
+from referral_api.server.service.covering import proof_of
 from referral_api.server.service.exchange import Exchange
-from referral_api.server.service.ledger import Entry, carry_out, relates_to, store, store_refused
+from referral_api.server.service.ledger import Change, Entry, carry_out, new_referral, store, store_refused
+from referral_api.server.service.posting import post_following
 from referral_api.server.service.reading import brought_by, path_to
-from referral_api.server.storage import logbook, queries, recovery
+from referral_api.server.storage import logbook, queries, recovery, refusals
 from referral_api.server.storage.database import Connection
 from referral_api.server.storage.queries import Referral, StoredAct
 
@@ -91,28 +91,10 @@ class Repeat:
         return Done(self._accepted(batch.tx), batch.place_at(self.seen.pos), beside)
 
     def _accepted(self, conn: Connection) -> Accepted:
-        code = None if self.seen.code is None else ErrorCode(self.seen.code)
-        facts = {} if code is None else queries.refusal_facts(conn, self.seen.pos)
-        beside = None if self.beside is None else self.beside.receipt
-        return Accepted(self.seen.receipt, code, facts, fresh=False, beside=beside)
-
-
-def proof_of(conn: Connection, exchange: Exchange, pos: int) -> str:
-    """A tlog-proof of the audit leaf at `pos` as of the newest checkpoint, of those that a quorum has cosigned if one
-    covers it.
-
-    Raises CHECKPOINT_PENDING while no checkpoint covers it, as far as this database tells: no receipt leaves without
-    one (R-18).
-    """
-    term, index = logbook.term_index(pos)
-    log = term.log
-    newest = exchange.newest_witnessed(conn, log, provable=True)
-    if newest is None or newest[0] <= index:
-        newest = exchange.newest_checkpoint(conn, log, provable=True)
-    if newest is None or newest[0] <= index:
-        raise ReferralError(ErrorCode.CHECKPOINT_PENDING)
-    leaf, path = path_under(conn, log, index, newest)
-    return format_proof(index, path, newest[1], extra=leaf).decode("utf-8")
+        beside, pos = None if self.beside is None else self.beside.receipt, self.seen.pos
+        if self.seen.code is None:
+            return Accepted(self.seen.receipt, None, {}, fresh=False, beside=beside)
+        return Accepted(self.seen.receipt, ErrorCode(self.seen.code), refusals.refusal_facts(conn, pos), fresh=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,10 +285,8 @@ class ReferralDecision:
 
     def _store_refused(self, batch: Batch, situation: Situation, refusal: ReferralError) -> Done[Accepted]:
         """A final refusal: act, leaf and signed receipt; no state changes and the id is used up (R-17)."""
-        checked = self._checked
-        entry = Entry(checked.act, checked.carrier, None, self._shown(situation.deliveries), refusal.code)
-        place, receipt = store_refused(batch, self._exchange, entry, refusal.facts)
-        return Done(Accepted(receipt, refusal.code, refusal.facts, fresh=True), place)
+        shown = self._shown(situation.deliveries)
+        return _refuse(batch, self._exchange, self._checked, shown, refusal)
 
     def _accept(
         self, batch: Batch, event: Event, situation: Situation, changed: Mapping[str, Delivery]
@@ -316,16 +296,17 @@ class ReferralDecision:
         # Every unit reads the receipt of an act on the whole referral: with two of them it may tell of neither (R-62).
         states = [] if act.unit is None and len(situation.deliveries) > 1 else self._shown(changed)
         place, receipt = store(batch, self._exchange, Entry(act, checked.carrier, checked.sealed, states))
-        referral = situation.referral or self._new_referral(batch)
-        carry_out(batch, event, act, referral, situation.deliveries, changed, place)
+        referral, before = situation.referral or self._new_referral(batch), situation.deliveries
+        rules = self._exchange.rules_at(referral.created_at)
+        carry_out(batch, rules, Change(event, act, referral, before, changed, place))
         beside, beside_place = self._accept_route(batch)
-        return Done(Accepted(receipt, None, {}, fresh=True, beside=beside), place, beside_place)
+        also = post_following(batch, self._exchange, referral, before, {**before, **changed}, event)
+        return Done(Accepted(receipt, None, {}, fresh=True, beside=beside), place, beside_place, also)
 
     def _new_referral(self, batch: Batch) -> Referral:
         act = self._checked.act
-        body: Any = act.body
         excluded = frozenset() if self._route is None else frozenset(_excluded(self._route))
-        referral = Referral(str(act.ref), act.party, body.urgency, act.digest, batch.now, excluded, relates_to(act))
+        referral = new_referral(act, batch.now, excluded)
         queries.insert_referral(batch.tx, referral)
         batch.remember_referral(referral)
         return referral
@@ -368,9 +349,7 @@ class DirectoryDecision:
         except ReferralError as refusal:
             if refusal.code not in FINAL_REFUSALS:
                 raise
-            entry = Entry(act, self._checked.carrier, None, (), refusal.code)
-            place, receipt = store_refused(batch, self._exchange, entry, refusal.facts)
-            return Done(Accepted(receipt, refusal.code, refusal.facts, fresh=True), place)
+            return _refuse(batch, self._exchange, self._checked, (), refusal)
         for carried in effects.carried:
             store(batch, self._exchange, Entry(carried, None, None, ()))
         place, receipt = store(batch, self._exchange, Entry(act, self._checked.carrier, None, ()))
@@ -378,6 +357,14 @@ class DirectoryDecision:
             batch.append_leaf(logbook.KEYS, leaf)
         batch.keymap = effects.keymap
         return Done(Accepted(receipt, None, {}, fresh=True), place)
+
+
+def _refuse(
+    batch: Batch, exchange: Exchange, checked: Checked, shown: Sequence[Delivery], refusal: ReferralError
+) -> Done[Accepted]:
+    entry = Entry(checked.act, checked.carrier, None, shown, refusal.code)
+    place, receipt = store_refused(batch, exchange, entry, refusal.facts)
+    return Done(Accepted(receipt, refusal.code, refusal.facts, fresh=True), place)
 
 
 def recheck_keys(keymap: KeyMap, checked: Checked, now: int) -> None:

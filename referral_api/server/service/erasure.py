@@ -12,7 +12,6 @@ Implements: R-99; design §9 ("Two stages of forgetting").
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Sequence
 from typing import Any
 
@@ -80,7 +79,7 @@ class Erasure:
     def _sign(self, batch: Batch, states: Sequence[dict[str, Any]]) -> RawAct:
         exchange = self._exchange
         raw = build_act(
-            act_id=str(uuid.UUID(bytes=exchange.token_bytes(16), version=4)),
+            act_id=exchange.draw_act_id(),
             iss=exchange.credential,
             aud=exchange.issuer,
             iat=batch.now,

@@ -10,6 +10,7 @@ Must never: read settings, open a database, or hold a key that opens a bundle.
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from referral_api.auditlog.keyslog import log_keys
 from referral_api.auditlog.note import parse_note
 from referral_api.auditlog.policy import Policy
 from referral_api.domain.errors import ReferralError
+from referral_api.domain.rules import RuleBook, Rules
 from referral_api.domain.terms import Term
 from referral_api.domain.words import CredentialId, PartyId
 from referral_api.formats.statements import KeyMap
@@ -81,6 +83,27 @@ class Directory:
         self.advance(grown)
 
 
+@dataclass(slots=True)
+class Ruling:
+    """The rules of the exchange over time, and the acts that changed them.
+
+    May be read from any thread; both are replaced whole, after the commit of an act.
+    """
+
+    book: RuleBook = field(default_factory=RuleBook)
+    acts: tuple[tuple[int, str], ...] = ()
+    """From when each counts, and its text; the oldest first."""
+
+    def change(self, logged_s: int, rules: Rules, act: str) -> None:
+        """Take a change. It counts for what is submitted after the second of its leaf."""
+        self.book = self.book.changed(logged_s + 1, rules)
+        self.acts = (*self.acts, (logged_s + 1, act))
+
+    def act_at(self, time: int) -> str | None:
+        """The act whose rules are in force at a moment; None where nobody had ever changed them."""
+        return next((act for since, act in reversed(self.acts) if since <= time), None)
+
+
 def _is_foreign(conn: Connection, log: str, stored: StoredCheckpoint | None, signed: SignedCheckpoint | None) -> bool:
     """Whether a stored checkpoint is of a history that somebody else has signed into this database: as large as what
     this host has signed and another, or larger, and these leaves do not continue that one.
@@ -115,8 +138,18 @@ class Exchange:
     """What the log's signer has signed last, in whichever process of this host."""
     policy: Policy = field(default_factory=Policy)
     """The witnesses that the genesis act names, without where they are."""
+    ruling: Ruling = field(default_factory=Ruling)
+    """The rules that it runs by, over time."""
     checkpoints: dict[str, SignedCheckpoint] = field(default_factory=dict)
     """The newest checkpoint of each log that this process has signed or seen; the writer's to change."""
+
+    def draw_act_id(self) -> str:
+        """A new act's id (R-04)."""
+        return str(uuid.UUID(bytes=self.token_bytes(16), version=4))
+
+    def rules_at(self, time: int) -> Rules:
+        """The rules that a referral submitted at this moment lives by (R-105)."""
+        return self.ruling.book.at(time)
 
     @property
     def keymap(self) -> KeyMap:

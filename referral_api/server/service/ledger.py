@@ -13,9 +13,11 @@ from typing import Any
 
 from referral_api.auditlog.leaf import LeafKind
 from referral_api.auditlog.records import Retrieved
-from referral_api.domain import lifecycle, policy
+from referral_api.domain import clockwork, lifecycle, policy
+from referral_api.domain.clockwork import Situation
 from referral_api.domain.errors import ErrorCode
 from referral_api.domain.fold import Delivery, Event
+from referral_api.domain.rules import Rules
 from referral_api.domain.words import Act, KeyUse, State
 from referral_api.formats.act import RawAct
 from referral_api.formats.bundle import SealedBundle
@@ -23,7 +25,7 @@ from referral_api.formats.receipt import build_receipt
 from referral_api.formats.strict_json import canonical
 from referral_api.server.service.batch import Batch, Place
 from referral_api.server.service.exchange import Exchange
-from referral_api.server.storage import feeds, queries
+from referral_api.server.storage import alarms, feeds, queries, refusals
 from referral_api.server.storage.feeds import FeedEntry
 from referral_api.server.storage.queries import Referral, StoredAct
 
@@ -72,14 +74,8 @@ def store_refused(batch: Batch, exchange: Exchange, entry: Entry, facts: Mapping
     """
     place, receipt = store(batch, exchange, entry)
     if facts:
-        queries.insert_refusal(batch.tx, place.pos, canonical(dict(facts)).decode("ascii"))
+        refusals.insert_refusal(batch.tx, place.pos, canonical(dict(facts)).decode("ascii"))
     return place, receipt
-
-
-def relates_to(submit: RawAct) -> str | None:
-    """The earlier referral that a submit names as what it relates to."""
-    body: Any = submit.body
-    return None if body.relation is None else str(body.relation.ref)
 
 
 def act_row(
@@ -105,16 +101,34 @@ def act_row(
     )
 
 
-def carry_out(
-    batch: Batch,
-    event: Event,
-    act: RawAct,
-    referral: Referral,
-    before: Mapping[str, Delivery],
-    changed: Mapping[str, Delivery],
-    place: Place,
-) -> None:
-    """What an accepted act does to deliveries and inboxes, whether it has just come or comes back from a mirror."""
+def new_referral(submit: RawAct, at: int, excluded: frozenset[str]) -> Referral:
+    """What the exchange keeps of a referral, from its submit act and the route act beside it."""
+    body: Any = submit.body
+    earlier = None if body.relation is None else str(body.relation.ref)
+    ref, kept = str(submit.ref), body.retention_class
+    return Referral(ref, submit.party, body.urgency, submit.digest, at, excluded, kept, earlier)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An accepted act with what it changes: `before` are all deliveries of the referral as they were (none of a
+    submit), `changed` those that are different now.
+    """
+
+    event: Event
+    act: RawAct
+    referral: Referral
+    before: Mapping[str, Delivery]
+    changed: Mapping[str, Delivery]
+    place: Place
+
+
+def carry_out(batch: Batch, rules: Rules, change: Change) -> None:
+    """What an accepted act does to deliveries, clocks and inboxes, whether it has just come or comes back from a
+    mirror. `rules` are those that the referral was submitted under.
+    """
+    event, act, referral, place = change.event, change.act, change.referral, change.place
+    before, changed = change.before, change.changed
     for unit, after in changed.items():
         seen = before.get(unit)
         if seen is None:
@@ -122,6 +136,8 @@ def carry_out(
             announce_delivery(batch, act, referral, after, place)
         elif not queries.swap_delivery(batch.tx, referral.ref, seen, after):
             raise RuntimeError("a delivery changed under the log's lock")
+    situation = Situation(referral.urgency, referral.retention, {**before, **changed})
+    alarms.set_alarm(batch.tx, referral.ref, clockwork.wakes_at(rules, situation), is_new=not before)
     if before:
         settle(batch, event, referral, changed)
         announce(batch, event, act, referral, {u: d for u, d in before.items() if u in changed}, place)
@@ -239,7 +255,7 @@ def _readers(
         readers += [
             (d.unit, d.unit, _answered_by(event, d))
             for d in concerned
-            if d.unit != event.party and d.shown_state in lifecycle.REACHED
+            if d.unit != event.party and (d.shown_state in lifecycle.REACHED or event.act is Act.RELEASED)
         ]
     return readers
 

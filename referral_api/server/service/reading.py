@@ -11,19 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from referral_api.auditlog.evidence import passed_on
 from referral_api.auditlog.records import Retrieved, Viewed, encode_salt, parse_record
-from referral_api.domain import clocks, lifecycle, policy
+from referral_api.domain import clockwork, fold, lifecycle, policy
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.fold import Delivery
 from referral_api.domain.policy import Read, Relation, Viewer
+from referral_api.domain.rules import Rules
 from referral_api.domain.words import Act, Role
 from referral_api.formats.act import RawAct, parse_act
 from referral_api.server.service.callers import Caller
-from referral_api.server.service.exchange import Exchange
+from referral_api.server.service.exchange import Exchange, Ruling
 from referral_api.server.service.recorded import RecordedRead, Shown
 from referral_api.server.storage import logbook, queries
 from referral_api.server.storage.database import Connection
@@ -91,7 +91,7 @@ class BundleRead(RecordedRead[bytes]):
         caller = self._caller
         granted = access(conn, self._ref, caller, Read.BUNDLE)
         own = granted.deliveries.get(caller.party)
-        if own is not None and own.state not in lifecycle.SERVED:
+        if own is not None and (own.state not in lifecycle.SERVED or own.purged_at is not None):
             raise ReferralError(ErrorCode.NOT_FOUND)
         brought = granted.referral.submit_digest if own is None else brought_by(conn, self._ref, own.unit)
         text = queries.find_sealed(conn, brought)
@@ -154,7 +154,9 @@ class SealedRead(RecordedRead[bytes]):
             raise ReferralError(ErrorCode.NOT_FOUND)
         own = granted.deliveries.get(self._caller.party)
         has_bundle = own is None or (
-            own.state in lifecycle.SERVED and (own.retrieved_at is not None or (self._ref, own.unit) in fetched)
+            own.state in lifecycle.SERVED
+            and own.purged_at is None
+            and (own.retrieved_at is not None or (self._ref, own.unit) in fetched)
         )
         if act.act in ADDS_REFERRAL and not has_bundle:
             raise ReferralError(ErrorCode.NOT_FOUND)
@@ -197,7 +199,7 @@ class ViewRead(RecordedRead[Caller]):
         return Shown(self._caller, record)
 
 
-def build_view(conn: Connection, ref: str, caller: Caller) -> dict[str, Any]:
+def build_view(conn: Connection, ref: str, caller: Caller, ruling: Ruling) -> dict[str, Any]:
     """The acts this party may see, verbatim, with receipts and computed states (R-54), all as of one moment.
 
     `conn` reads a snapshot. Raises NOT_FOUND as `access`.
@@ -209,7 +211,10 @@ def build_view(conn: Connection, ref: str, caller: Caller) -> dict[str, Any]:
         "ref": ref,
         "relation": granted.relation.value,
         "urgency": granted.referral.urgency.value,
-        "deliveries": [_delivery(granted, delivery) for delivery in granted.shown()],
+        "rules": ruling.act_at(granted.referral.created_at),
+        "deliveries": [
+            _delivery(granted, delivery, ruling.book.at(granted.referral.created_at)) for delivery in granted.shown()
+        ],
         "acts": [_shown_act(conn, act) for act in acts],
         "records": _retrievals(conn, granted),
         "related": later,
@@ -227,24 +232,21 @@ def _shown_act(conn: Connection, act: StoredAct) -> dict[str, Any]:
     }
 
 
-def _delivery(granted: Access, delivery: Delivery) -> dict[str, Any]:
-    due = clocks.due(
-        granted.referral.urgency,
-        delivery.state,
-        submitted_at=_aware(delivery.submitted_at or granted.referral.created_at),
-        accepted_at=_maybe_aware(delivery.accepted_at),
-        last_status_at=_maybe_aware(delivery.last_status_at),
-        notified_at=_maybe_aware(delivery.notified_at),
-    )
+def _delivery(granted: Access, delivery: Delivery, rules: Rules) -> dict[str, Any]:
+    due = clockwork.due(rules, granted.referral.urgency, delivery)
     return {
         "unit": delivery.unit,
         "role": delivery.role.value,
         "state": delivery.state.value,
         "head": delivery.head,
-        "due": None if due is None else {"clock": due.clock.value, "due_at": int(due.due_at.timestamp())},
+        "due": None if due is None else {"clock": due.clock.value, "due_at": due.due_at},
         "allowed": [act.value for act in allowed_acts(granted, delivery)],
         "investigation": list(delivery.investigation),
         "retrieved_at": delivery.retrieved_at,
+        "taken": delivery.taken,
+        "holds": [{"party": party, "review_at": review_at} for party, review_at in delivery.holds],
+        "purge_at": clockwork.purge_at(rules, granted.referral.retention, delivery),
+        "purged_at": delivery.purged_at,
         "open": [{"act": q.act.value, "digest": q.digest} for q in delivery.questions],
     }
 
@@ -252,13 +254,9 @@ def _delivery(granted: Access, delivery: Delivery) -> dict[str, Any]:
 def allowed_acts(granted: Access, delivery: Delivery) -> list[Act]:
     """What this caller may do next on a delivery: the lifecycle's moves that policy grants to this very credential."""
     caller = granted.caller
-    ruled_out = policy.role_at_delivery(delivery.role) if caller.role is Role.POLICE_UNIT else frozenset[Act]()
     asked = delivery.questions_for(caller.party, caller.credential)
-    return [
-        act
-        for act in lifecycle.allowed(caller.role, delivery.state, open_questions=asked)
-        if act not in ruled_out and policy.may(act, caller.role, caller.kind, granted.relation)
-    ]
+    possible = fold.possible(caller.role, delivery, asked)
+    return [act for act in possible if policy.may(act, caller.role, caller.kind, granted.relation)]
 
 
 def _retrievals(conn: Connection, granted: Access) -> list[dict[str, Any]]:
@@ -272,11 +270,3 @@ def _retrievals(conn: Connection, granted: Access) -> list[dict[str, Any]]:
         term, index = logbook.term_index(stored.pos)
         shown.append({"kind": record.kind, "unit": record.unit, "time": record.t, **term.members(), "index": index})
     return shown
-
-
-def _aware(seconds: int) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
-
-
-def _maybe_aware(seconds: int | None) -> datetime | None:
-    return None if seconds is None else _aware(seconds)

@@ -33,7 +33,7 @@ from referral_api.server.service import enrolment, new_term, new_year
 from referral_api.server.service.batch import Batch, Done, Place
 from referral_api.server.service.directory import invitation_row
 from referral_api.server.service.exchange import Exchange, term_of
-from referral_api.server.service.ledger import act_row, carry_out, relates_to
+from referral_api.server.service.ledger import Change, act_row, carry_out, new_referral
 from referral_api.server.service.new_term import Opening
 from referral_api.server.service.recorded import keep, tell_sender
 from referral_api.server.service.reenrolled import Reenrolled
@@ -44,7 +44,7 @@ from referral_api.server.storage import enrolments, lease, logbook, queries, rec
 from referral_api.server.storage.enrolments import EnrolmentState
 from referral_api.server.storage.gate import gate
 from referral_api.server.storage.logbook import KEYS
-from referral_api.server.storage.queries import Referral, StoredAct, StoredRecord
+from referral_api.server.storage.queries import StoredAct, StoredRecord
 from referral_api.server.storage.signer import LogSigner, LogSigners, closed
 
 
@@ -319,19 +319,21 @@ class Reconciliation:
         event = event_of(act, self._role(batch, act), batch.now)
         if event.act in UNFOLDED:
             return
-        body: Any = act.body
         if event.act is Act.SUBMIT:
             excluded = _excluded(act, following)
-            referral = Referral(str(act.ref), act.party, body.urgency, act.digest, batch.now, excluded, relates_to(act))
+            referral = new_referral(act, batch.now, excluded)
             queries.insert_referral(batch.tx, referral)
-            carry_out(batch, event, act, referral, {}, fold.open_deliveries(event), place)
+            rules = self._exchange.rules_at(referral.created_at)
+            carry_out(batch, rules, Change(event, act, referral, {}, fold.open_deliveries(event), place))
             return
         found = queries.find_referral(batch.tx, str(act.ref))
         if found is None:
             raise ReferralError(ErrorCode.TAMPERED, what="fold", act=act.act.value, digest=act.digest)
         before = queries.deliveries_of(batch.tx, found.ref)
         # The door has accepted it, its receipt says so: what it named was known then.
-        carry_out(batch, event, act, found, before, fold.judge(event, before, prev_known=True), place)
+        changed = fold.judge(event, before, prev_known=True)
+        rules = self._exchange.rules_at(found.created_at)
+        carry_out(batch, rules, Change(event, act, found, before, changed, place))
 
     def _role(self, batch: Batch, act: RawAct) -> Role:
         if act.party == EXCHANGE:

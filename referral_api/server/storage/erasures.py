@@ -1,11 +1,12 @@
-"""Erasure in SQL: which leaves' records an act has taken, and the rows that go with them. Leaves and tiles stay.
+"""Purge and erasure in SQL: ciphertext that goes, which leaves' records an act has taken, and the rows that go with
+them. Leaves and tiles stay.
 
 Must never: delete a row whose leaf no act names (the tables' own triggers refuse it too), or touch a log.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from referral_api.server.storage.database import Connection, Transaction
 
@@ -33,5 +34,23 @@ def erase_behind(tx: Transaction, positions: Iterable[int], act_digest: str, rea
 
 def forget_referral(tx: Transaction, ref: str) -> None:
     """Delete a referral and its deliveries, once its submit act is erased: what became of it is in the `erase` act."""
+    tx.run("DELETE FROM alarm WHERE ref = ?", (ref,))
     tx.run("DELETE FROM delivery WHERE ref = ?", (ref,))
     tx.run("DELETE FROM referral WHERE ref = ?", (ref,))
+
+
+def sealed_of_referral(conn: Connection, ref: str) -> list[tuple[int, str | None, bool]]:
+    """What travelled sealed beside the accepted acts of a referral, in log order: position, the unit that the act
+    names, and whether it is still kept.
+    """
+    rows = conn.all(
+        "SELECT act.pos, act.unit, sealed.body IS NOT NULL FROM act JOIN sealed ON sealed.pos = act.pos"
+        " WHERE act.ref = ? ORDER BY act.pos",
+        (ref,),
+    )
+    return [(row[0], row[1], bool(row[2])) for row in rows]
+
+
+def empty_sealed(tx: Transaction, positions: Sequence[int]) -> None:
+    """Let ciphertext go; its digest and size stay."""
+    tx.run_many("UPDATE sealed SET body = NULL WHERE pos = ?", [(pos,) for pos in positions])

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from referral_api.domain.fold import Delivery, Question
-from referral_api.domain.words import Act, DeliveryRole, State, Urgency
+from referral_api.domain.words import Act, DeliveryRole, RetentionClass, State, Urgency
 from referral_api.formats.strict_json import parse
 from referral_api.server.storage.database import Connection, Transaction
 
-_REFERRAL_COLUMNS = "ref, sender, urgency, submit_digest, created_at, excluded, relates_to"
+_REFERRAL_COLUMNS = "ref, sender, urgency, submit_digest, created_at, excluded, retention, relates_to"
 _MAX_COLUMN_BYTES = 64 * 1024
 _ACT_COLUMNS = "pos, digest, iss, id, party, act, ref, unit, prev, jws, outcome, code, receipt, carrier, received_at"
 
@@ -54,6 +54,7 @@ class Referral:
     submit_digest: str
     created_at: int
     excluded: frozenset[str]
+    retention: RetentionClass = RetentionClass.STANDARD
     relates_to: str | None = None
     """The earlier referral that its submit names as what it relates to."""
 
@@ -108,6 +109,15 @@ def acts_of_kind(conn: Connection, ref: str, kind: Act) -> list[StoredAct]:
     rows = conn.all(
         f"SELECT {_ACT_COLUMNS} FROM act WHERE ref = ? AND act = ? ORDER BY pos",
         (ref, kind.value),
+    )
+    return [_act(row) for row in rows]
+
+
+def acts_about_nothing(conn: Connection, kind: Act) -> list[StoredAct]:
+    """The acts of one kind that concern no referral, in log order: few, among those about parties and keys."""
+    rows = conn.all(
+        f"SELECT {_ACT_COLUMNS} FROM act WHERE ref IS NULL AND act = ? ORDER BY pos",
+        (kind.value,),
     )
     return [_act(row) for row in rows]
 
@@ -196,8 +206,7 @@ def later_referrals(conn: Connection, sender: str, ref: str) -> list[str]:
 def insert_referral(tx: Transaction, referral: Referral) -> None:
     """Store a new referral."""
     tx.later(
-        "INSERT INTO referral (ref, sender, urgency, submit_digest, created_at, excluded, relates_to)"
-        " VALUES (?,?,?,?,?,?,?)",
+        f"INSERT INTO referral ({_REFERRAL_COLUMNS}) VALUES (?,?,?,?,?,?,?,?)",
         tuple(referral_row(referral).values()),
     )
 
@@ -211,14 +220,17 @@ def referral_row(referral: Referral) -> dict[str, object]:
         "submit_digest": referral.submit_digest,
         "created_at": referral.created_at,
         "excluded": json.dumps(sorted(referral.excluded)),
+        "retention": referral.retention.value,
         "relates_to": referral.relates_to,
     }
 
 
 _DELIVERY_COLUMNS = (
     "unit, role, state, head, submitted_at, retrieved_at, acknowledged_at, accepted_at, notified_at, last_status_at,"
-    " investigation, questions, transfer_to"
+    " investigation, questions, transfer_to, rank, clockwork"
 )
+_LATER = ("began_at", "rungs", "rung_at", "told", "taken", "holds", "ended_at", "content_at", "purged_at")
+"""What most deliveries have none of for most of their life, kept together in one column."""
 
 
 def deliveries_of(conn: Connection, ref: str) -> dict[str, Delivery]:
@@ -230,7 +242,7 @@ def deliveries_of(conn: Connection, ref: str) -> dict[str, Delivery]:
 def insert_delivery(tx: Transaction, ref: str, delivery: Delivery) -> None:
     """Store a new delivery."""
     tx.later(
-        f"INSERT INTO delivery (ref, {_DELIVERY_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+        f"INSERT INTO delivery (ref, {_DELIVERY_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
         tuple(delivery_row(ref, delivery).values()),
     )
 
@@ -238,29 +250,21 @@ def insert_delivery(tx: Transaction, ref: str, delivery: Delivery) -> None:
 def delivery_row(ref: str, delivery: Delivery) -> dict[str, object]:
     """A delivery as its row, by column."""
     columns = ("ref", *_DELIVERY_COLUMNS.split(", "))
-    return dict(zip(columns, (ref, delivery.unit, delivery.role.value, *_changing(delivery)), strict=True))
+    *changing, clockwork = _changing(delivery)
+    cells = (ref, delivery.unit, delivery.role.value, *changing, delivery.rank, clockwork)
+    return dict(zip(columns, cells, strict=True))
 
 
 def swap_delivery(tx: Transaction, ref: str, seen: Delivery, after: Delivery) -> bool:
     """Compare-and-swap: write `after` only where state and head are still those of `seen`; False if they are not."""
     changed = tx.run(
         "UPDATE delivery SET state = ?, head = ?, submitted_at = ?, retrieved_at = ?, acknowledged_at = ?,"
-        " accepted_at = ?, notified_at = ?, last_status_at = ?, investigation = ?, questions = ?, transfer_to = ?"
+        " accepted_at = ?, notified_at = ?, last_status_at = ?, investigation = ?, questions = ?, transfer_to = ?,"
+        " clockwork = ?"
         " WHERE ref = ? AND unit = ? AND state = ? AND head = ?",
         (*_changing(after), ref, seen.unit, seen.state.value, seen.head),
     )
     return changed == 1
-
-
-def insert_refusal(tx: Transaction, pos: int, facts: str) -> None:
-    """Keep what the answer to a refused act said beside its receipt."""
-    tx.run("INSERT INTO refusal (pos, facts) VALUES (?,?)", (pos, facts))
-
-
-def refusal_facts(conn: Connection, pos: int) -> dict[str, Any]:
-    """What the first answer to a refused act said beside its receipt; nothing where it came back from a mirror."""
-    row = conn.one("SELECT facts FROM refusal WHERE pos = ?", (pos,))
-    return {} if row is None else dict(parse(row[0].encode("utf-8"), max_bytes=_MAX_COLUMN_BYTES))
 
 
 def insert_sealed(tx: Transaction, pos: int, sha256: str, text: bytes) -> None:
@@ -315,11 +319,14 @@ def _act(row: tuple[Any, ...]) -> StoredAct:
 
 
 def _referral(row: tuple[Any, ...]) -> Referral:
-    return Referral(row[0], row[1], Urgency(row[2]), row[3], row[4], frozenset(_read(row[5])), row[6])
+    return Referral(
+        row[0], row[1], Urgency(row[2]), row[3], row[4], frozenset(_read(row[5])), RetentionClass(row[6]), row[7]
+    )
 
 
 def _delivery(row: tuple[object, ...]) -> Delivery:
-    unit, role, state, head, submitted, retrieved, acknowledged, accepted, notified, status, told, asked, to = row
+    unit, role, state, head, submitted, retrieved, acknowledged, accepted, notified, status, told, asked, to = row[:13]
+    rank, later = row[13:]
     return Delivery(
         unit=str(unit),
         role=DeliveryRole(str(role)),
@@ -336,7 +343,23 @@ def _delivery(row: tuple[object, ...]) -> Delivery:
         last_status_at=_maybe(status),
         investigation=tuple(_read(told)) if told != "[]" else (),
         transfer_to=None if to is None else str(to),
+        rank=_int(rank),
+        **(_read_later(later) if later != "{}" else {}),
     )
+
+
+def _later(delivery: Delivery) -> str:
+    """What is not as it was in the beginning, as JSON; times and marks that the clocks go by."""
+    found: dict[str, Any] = {name: getattr(delivery, name) for name in _LATER}
+    return json.dumps({name: value for name, value in found.items() if value}) if any(found.values()) else "{}"
+
+
+def _read_later(column: object) -> dict[str, Any]:
+    value = parse(str(column).encode(), max_bytes=_MAX_COLUMN_BYTES)
+    if not isinstance(value, dict) or not set(value) <= set(_LATER):
+        raise TypeError("a JSON column holds something else")
+    pairs = {name: tuple((str(one), _int(at)) for one, at in value.get(name, ())) for name in ("told", "holds")}
+    return value | {name: pair for name, pair in pairs.items() if pair}
 
 
 def _changing(delivery: Delivery) -> tuple[object, ...]:
@@ -352,6 +375,7 @@ def _changing(delivery: Delivery) -> tuple[object, ...]:
         json.dumps(delivery.investigation) if delivery.investigation else "[]",
         json.dumps([[q.act.value, q.digest, q.asker] for q in delivery.questions]) if delivery.questions else "[]",
         delivery.transfer_to,
+        _later(delivery),
     )
 
 

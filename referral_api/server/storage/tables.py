@@ -86,6 +86,7 @@ class Referral(Row, table=True):
     submit_digest: str = _text()
     created_at: int = _int()
     excluded: str = _text()
+    retention: str = _text(sa_column_kwargs={"server_default": "standard"})
     relates_to: str | None = _text(nullable=True)
 
 
@@ -117,6 +118,17 @@ class Delivery(Row, table=True):
     investigation: str = _text()
     questions: str = _text()
     transfer_to: str | None = _text()
+    rank: int = _int(sa_column_kwargs={"server_default": "0"})
+    clockwork: str = _text(sa_column_kwargs={"server_default": "{}"})
+
+
+class Alarm(Row, table=True):
+    """When a referral is to be looked at next, because the exchange will owe something. No row: nothing is ever due."""
+
+    __tablename__ = "alarm"
+    __table_args__ = (Index("alarm_at", "at"), _STRICT_BY_KEY)
+    ref: str = _text(primary_key=True)
+    at: int = _int()
 
 
 class Sealed(Row, table=True):

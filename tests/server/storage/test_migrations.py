@@ -52,6 +52,9 @@ def test_a_database_of_the_first_step_is_brought_to_the_tables(database_url: str
         tx.run("DROP TABLE refusal")
         tx.run("DROP INDEX log_checkpoint_witnessed")
         tx.run("ALTER TABLE log_checkpoint DROP COLUMN witnessed_at")
+        tx.run("DROP TABLE alarm")
+        for table, column in (("referral", "retention"), ("delivery", "rank"), ("delivery", "clockwork")):
+            tx.run(f"ALTER TABLE {table} DROP COLUMN {column}")
         tx.run("UPDATE alembic_version SET version_num = '0001'")
     assert refused(ErrorCode.UNAVAILABLE, Database.open, database_url) == "schema-behind"
     with Database.migrate(database_url) as migrated, engine_of(migrated).connect() as connection:

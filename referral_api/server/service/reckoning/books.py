@@ -17,15 +17,19 @@ from typing import Any
 from referral_api.auditlog.erasures import Erasures
 from referral_api.auditlog.evidence import Chronicle
 from referral_api.auditlog.records import Retrieved
-from referral_api.domain import fold
+from referral_api.domain import clockwork, fold
 from referral_api.domain.errors import ReferralError
 from referral_api.domain.fold import Delivery, Event
 from referral_api.domain.terms import Term
 from referral_api.domain.words import Act
 from referral_api.formats.act import RawAct
 from referral_api.formats.bodies import sealed_of
+from referral_api.formats.exchange_bodies import RulesBody
 from referral_api.formats.strict_json import sha256_b64u
-from referral_api.server.service.ledger import answers, delivery_line, lines_of, relates_to, retrieval_line
+from referral_api.server.service.exchange import Ruling
+from referral_api.server.service.forgetting import goes
+from referral_api.server.service.ledger import answers, delivery_line, lines_of, new_referral, retrieval_line
+from referral_api.server.service.posting import situation_of
 from referral_api.server.service.reckoning.difference import Findings, told_place
 from referral_api.server.storage import inventory, logbook, queries
 from referral_api.server.storage.database import Connection
@@ -55,30 +59,30 @@ class Books:
         """Digests of `erase` acts by position."""
         self._parties = sorted(inventory.leading(conn, "feed"))
         self._excluded: dict[str, frozenset[str]] = {}
-        self._purged: set[str] = set()
-        self._empty: list[tuple[int, str]] = []
+        self._texts: dict[str, dict[int, str | None]] = {}
+        """Where sealed texts belong that no purge has taken, by referral: position, and the unit that the act names."""
+        self._purged: set[int] = set()
+        self._empty: list[int] = []
+        self.ruling = Ruling()
         self._lost: list[int] = []
         self.recovered = False
         """Whether the log has a record of recovery."""
-        self._named: dict[int, tuple[str, int, str]] = {}
-        """What the accepted acts of this range name as sealed beside them: digest, size, referral."""
+        self._named: dict[int, tuple[str, int]] = {}
+        """What the accepted acts of this range name as sealed beside them: digest, size."""
 
     def accept(self, act: RawAct, event: Event, before: Mapping[str, Delivery], pos: int) -> None:
         """Take an accepted act on a referral; `before` are its deliveries until then."""
         ref = str(act.ref)
         body: Any = act.body
         if (sealed := sealed_of(act.body)) is not None:
-            self._named[pos] = (sealed.sha256, sealed.size, ref)
+            self._named[pos] = (sealed.sha256, sealed.size)
+            self._texts.setdefault(ref, {})[pos] = act.unit
         if act.act is Act.ERASE:
             self._erasing[pos] = act.digest
-        elif act.act is Act.PURGED:
-            self._purged.add(ref)
         if ref in self._erased:
             return
         if act.act is Act.SUBMIT:
-            self._referrals[ref] = Referral(
-                ref, act.party, body.urgency, act.digest, event.at, frozenset(), relates_to(act)
-            )
+            self._referrals[ref] = new_referral(act, event.at, frozenset())
         elif act.act is Act.ROUTE:
             # It stands right after its submit, in the same transaction (R-64).
             self._excluded[ref] = self._excluded.get(ref, frozenset()) | frozenset(body.excluded)
@@ -92,7 +96,17 @@ class Books:
             )
         except (ReferralError, KeyError):
             return  # The walk has said so already.
+        if act.act is Act.PURGED:
+            texts = self._texts.get(ref, {})
+            gone = goes(texts.items(), {**before, **changed}, str(act.unit))
+            self._purged.update(gone)
+            self._texts[ref] = {at: unit for at, unit in texts.items() if at not in gone}
         self._lines(act, event, referral, before, changed, pos)
+
+    def rule(self, act: RawAct, at: int) -> None:
+        """Take an accepted act about no referral: rules count for what is submitted after them."""
+        if isinstance(act.body, RulesBody):
+            self.ruling.change(at, act.body.rules(), act.jws.raw.decode("ascii"))
 
     def retrieve(self, record: Retrieved, before: Mapping[str, Delivery], pos: int) -> None:
         """Take a record that a bundle was handed out; the first one to a unit is told to the sender."""
@@ -115,7 +129,7 @@ class Books:
             self._sealed(row)
         for row in inventory.between(self._conn, "sealed_lost", first, last):
             self._findings.looked("sealed_lost", 1)
-            if any(pos == row["pos"] for pos, _ in self._empty):
+            if row["pos"] in self._empty:
                 self._lost.append(row["pos"])
             else:
                 self._findings.note("sealed_lost", told_place(row["pos"]), None, "extra")
@@ -128,9 +142,12 @@ class Books:
         waiting = {place for lines in self._open.values() for place in lines}
         for party, pos in sorted(waiting ^ self._pending):
             self._findings.note("feed", f"{party} {told_place(pos)}", "pending", "differs")
-        for pos, ref in self._empty:
-            if ref not in self._purged and pos not in self._lost:
+        for pos in self._empty:
+            if pos not in self._purged and pos not in self._lost:
                 self._findings.note("sealed", told_place(pos), "body", "missing", "not-purged")
+        for pos in sorted(self._purged.difference(self._empty)):
+            if not self._is_erased(pos):
+                self._findings.note("sealed", told_place(pos), "body", "extra", "purged")
         for pos in self._lost if not self.recovered else ():
             # Only recovery may say that it could not bring something back, and it says so on the log (R-97).
             self._findings.note("sealed_lost", told_place(pos), None, "extra", "not-recovered")
@@ -145,10 +162,27 @@ class Books:
             for unit, delivery in chronicle.deliveries.items()
         }
         self._table("delivery", deliveries)
+        self._table("alarm", self._alarms(chronicles))
         erased: dict[tuple[str | int, ...], dict[str, object]] = {
             (_pos(taken),): {"act": self._erasing.get(_pos(by))} for taken, by in self._taken.items()
         }
         self._table("erasure", erased)
+
+    def _alarms(self, chronicles: Mapping[str, Chronicle]) -> dict[tuple[str | int, ...], dict[str, object]]:
+        """When each referral is to be looked at next, by the rules that it lives by."""
+        found: dict[tuple[str | int, ...], dict[str, object]] = {}
+        for ref, one in self._referrals.items():
+            if ref in self._erased or ref not in chronicles:
+                continue
+            situation = situation_of(one, chronicles[ref].deliveries)
+            at = clockwork.wakes_at(self.ruling.book.at(one.created_at), situation)
+            if at is not None:
+                found[ref,] = {"at": at}
+        return found
+
+    def _is_erased(self, pos: int) -> bool:
+        term, index = logbook.term_index(pos)
+        return (term.log, index) in self._taken
 
     def _gone(self, ref: str) -> frozenset[str]:
         return self._excluded.get(ref, frozenset())
@@ -228,11 +262,11 @@ class Books:
         if named is None:
             self._findings.note("sealed", key, None, "extra")
             return
-        digest, size, ref = named
+        digest, size = named
         self._findings.compare("sealed", key, row, {"sha256": digest, "size": size})
         body = inventory.sealed_body(self._conn, pos)
         if body is None:
-            self._empty.append((pos, ref))
+            self._empty.append(pos)
         elif sha256_b64u(body) != digest:
             self._findings.note("sealed", key, "body", "differs")
 

@@ -288,6 +288,7 @@ class _Walk:
     ) -> None:
         if act.ref is None:
             register.accept(act)
+            books.rule(act, at)
         elif self._keymap is not None:
             role = self._parsed(lambda raw: role_of(raw, self._keymap), act)
             if role is not None:

@@ -13,7 +13,7 @@ from alembic import op
 from referral_api.formats.strict_json import parse, unb64u
 
 revision = "0008"
-down_revision = "0006"
+down_revision = "0007"
 
 _MAX_ACT_BYTES = 64 * 1024
 

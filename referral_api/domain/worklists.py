@@ -1,0 +1,95 @@
+"""On which lists a delivery stands: whose turn it is, and what for (design §10; rule "no state is on no worklist").
+
+Derived from the same state and questions that the lifecycle goes by, so that a state nobody thought of cannot hide a
+referral: whoever is to do something finds it on a list of things to do, the other side among what it waits for.
+
+Must never: leave a delivery on no list, or show a unit what is held for it.
+
+Clause: docs/protocol.md R-70.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from referral_api.domain import fold
+from referral_api.domain.fold import Delivery
+from referral_api.domain.words import Act, DeliveryRole, Role, State
+
+S = State
+
+
+class Worklist(StrEnum):
+    """Lists of a party's deliveries. The first ones ask for something, the last ones tell where the rest is."""
+
+    TELEPHONE = "telephone"
+    READ = "read"
+    ANSWER = "answer"
+    DECIDE = "decide"
+    REPORT = "report"
+    READDRESS = "readdress"
+    WAITING = "waiting"
+    STANDING_BY = "standing_by"
+    ENDED = "ended"
+    FORGOTTEN = "forgotten"
+
+
+TO_DO = frozenset(
+    {Worklist.TELEPHONE, Worklist.READ, Worklist.ANSWER, Worklist.DECIDE, Worklist.REPORT, Worklist.READDRESS}
+)
+"""Lists whose entries wait for this very party."""
+_READDRESS = frozenset({S.RECEIPT_FAILED, S.DECLINED, S.EXPIRED})
+_UNIT_READS = frozenset({S.SUBMITTED, S.RETRIEVED, S.RECEIPT_FAILED, S.EXPIRED})
+_ENDED = frozenset({S.DECLINED, S.TRANSFERRED, S.CLOSED, S.WITHDRAWN})
+
+
+def worklists(by: Role, party: str, delivery: Delivery) -> frozenset[Worklist]:
+    """The lists on which a party finds a delivery: its sender (`by` hotline) or its unit. Empty only where the unit
+    must not know of it (R-63).
+    """
+    found = set[Worklist]()
+    if by is Role.HOTLINE:
+        found |= _of_sender(delivery)
+    elif delivery.submitted_at is None:
+        return frozenset()
+    else:
+        found |= _of_unit(delivery)
+    if delivery.state is not S.PURGED and any(_is_for(one, by, party) for one in delivery.questions):
+        found.add(Worklist.ANSWER)
+    return frozenset(found)
+
+
+def _is_for(question: fold.Question, by: Role, party: str) -> bool:
+    """Whether the party is to answer: what the exchange asks, the hotline is, and on a list of its own."""
+    if question.act is Act.TELEPHONE_NOW:
+        return False
+    if question.act is Act.PURGE_REQUEST:
+        return True  # Whoever did not ask, on either side, may agree.
+    return question.asker.partition(".")[0] != party and (by is Role.HOTLINE or question.act is not Act.TRANSFER)
+
+
+def _of_sender(delivery: Delivery) -> set[Worklist]:
+    state = delivery.state
+    if state is S.PURGED:
+        return {Worklist.FORGOTTEN}
+    found = {Worklist.TELEPHONE} if Act.TELEPHONE_NOW in delivery.open_questions else set[Worklist]()
+    if state is S.HELD:
+        return found | {Worklist.STANDING_BY}
+    if state in _READDRESS:
+        return found | {Worklist.READDRESS}
+    return found | {Worklist.ENDED if state in _ENDED else Worklist.WAITING}
+
+
+def _of_unit(delivery: Delivery) -> set[Worklist]:
+    state = delivery.state
+    if state is S.PURGED:
+        return {Worklist.FORGOTTEN}
+    if state in _UNIT_READS:
+        return {Worklist.READ}
+    if state in _ENDED or delivery.role is DeliveryRole.INFORMATION:
+        return {Worklist.ENDED}
+    if Act.TRANSFER in delivery.open_questions:
+        return {Worklist.WAITING}
+    if state is S.ACKNOWLEDGED:
+        return {Worklist.DECIDE}
+    return {Worklist.ANSWER if state is S.WITHDRAWAL_NOTIFIED else Worklist.REPORT}

@@ -1,0 +1,70 @@
+"""No delivery is on no list, whatever its state, its role and what is asked on it."""
+
+from __future__ import annotations
+
+from itertools import combinations, product
+
+import pytest
+
+from referral_api.domain import fold, lifecycle
+from referral_api.domain.fold import Delivery, Question
+from referral_api.domain.words import Act, DeliveryRole, Role, State
+from referral_api.domain.worklists import TO_DO, Worklist, worklists
+
+H, U = Role.HOTLINE, Role.POLICE_UNIT
+LINE, UNIT = "line", "unit-a"
+ASKED = [
+    Question(Act.ASK, "d1", f"{UNIT}.p1"),
+    Question(Act.ASK, "d2", f"{LINE}.p1"),
+    Question(Act.CONSENT_WITHDRAWN, "d3", f"{LINE}.p1"),
+    Question(Act.TRANSFER, "d4", f"{UNIT}.p1"),
+    Question(Act.PURGE_REQUEST, "d5", f"{LINE}.p1"),
+    Question(Act.TELEPHONE_NOW, "d6", "exchange.main"),
+]
+SOME = [some for size in (0, 1, 2) for some in combinations(ASKED, size)]
+
+
+def delivery(state: State, role: DeliveryRole, asked: tuple[Question, ...]) -> Delivery:
+    begun = None if state is State.HELD else 0
+    return Delivery(UNIT, role, state, "d0", begun, questions=asked)
+
+
+@pytest.mark.parametrize("state", State)
+def test_no_state_is_on_no_worklist(state: State) -> None:
+    for role, asked in product(DeliveryRole, SOME):
+        one = delivery(state, role, asked)
+        assert worklists(H, LINE, one), (state, role, asked)
+        assert bool(worklists(U, UNIT, one)) == (state is not State.HELD), (state, role, asked)
+
+
+@pytest.mark.parametrize("state", [one for one in State if one is not State.PURGED])
+def test_every_open_delivery_waits_for_somebody(state: State) -> None:
+    """Until it has ended somebody is to do something, or the exchange is, at a moment that is known."""
+    for role, asked in product(DeliveryRole, SOME):
+        one = delivery(state, role, asked)
+        lists = worklists(H, LINE, one) | worklists(U, UNIT, one)
+        ended = state in fold.FINISHED or (role is DeliveryRole.INFORMATION and state not in lifecycle.UNREAD)
+        assert lists & TO_DO or state is State.HELD or ended, (state, role, asked)
+
+
+def test_whoever_is_asked_finds_it_among_what_is_to_be_answered() -> None:
+    for question, by, party, is_to_answer in [
+        (ASKED[0], H, LINE, True),
+        (ASKED[0], U, UNIT, False),
+        (ASKED[1], U, UNIT, True),
+        (ASKED[2], U, UNIT, True),
+        (ASKED[3], H, LINE, True),
+        (ASKED[3], U, UNIT, False),
+        (ASKED[4], U, UNIT, True),
+        (ASKED[4], H, LINE, True),
+        (ASKED[5], U, UNIT, False),
+    ]:
+        lists = worklists(by, party, delivery(State.ACCEPTED, DeliveryRole.ACTION, (question,)))
+        assert (Worklist.ANSWER in lists) == is_to_answer, question
+
+
+def test_the_hotline_is_to_telephone_until_it_has() -> None:
+    ringing = delivery(State.SUBMITTED, DeliveryRole.ACTION, (ASKED[5],))
+    assert Worklist.TELEPHONE in worklists(H, LINE, ringing)
+    assert Worklist.TELEPHONE not in worklists(U, UNIT, ringing)
+    assert worklists(H, LINE, delivery(State.SUBMITTED, DeliveryRole.ACTION, ())) == {Worklist.WAITING}
