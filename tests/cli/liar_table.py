@@ -14,7 +14,7 @@ from types import MappingProxyType
 from referral_api.cli.output import Exit
 from tests.liar import Lie
 from tests.liar_scene import NEWCOMER
-from tests.world import OTHER_UNIT, UNIT
+from tests.world import NATIONAL, OTHER_UNIT, UNIT
 
 FALSE, WITHHELD = int(Exit.UNEXPECTED), int(Exit.UNREACHABLE)
 NOT_VERIFIED, AWAY, NO_TOKEN = int(Exit.VERIFICATION_FAILED), int(Exit.UNREACHABLE), int(Exit.NOT_ENROLLED)
@@ -141,19 +141,19 @@ ROWS: dict[str, Row] = {
     "note": Row("officer", ("note", "REF", "passphrase"), ACT, "accepted"),
     "transfer": Row(
         "officer",
-        ("transfer", "REF", "--to", OTHER_UNIT, "--reason", "jurisdiction"),
-        ("no answer", "keys log", "view", "bundle", "receipt"),
+        ("transfer", "REF", "--to", NATIONAL, "--reason", "jurisdiction"),
+        ("no answer", "keys log", "view", "bundle"),
         "acknowledged",
     ),
-    "refuse-transfer": Row("operator", ("refuse-transfer", "REF", "--reason", "no_capacity"), _LOOKED),
+    "refuse-transfer": Row("operator", ("refuse-transfer", "REF", "--reason", "no_capacity"), _LOOKED, untold=_NEW),
     "readdress": Row("operator", ("readdress", "REF", "--unit", OTHER_UNIT), _LOOKED, untold=_NEW),
     "consent-withdrawn": Row("operator", ("consent-withdrawn", "REF"), ACT, untold=_NEW),
     "answer-notice": Row("officer", ("answer-notice", "REF", "--code", "already_acted"), _LOOKED, "accepted"),
     "ask": Row("officer", ("ask", "REF", "--topic", "timing"), ACT, "accepted"),
     "answer": Row("officer", ("answer", "REF", "--code", "not_known"), _LOOKED, "accepted"),
-    "supplement": Row("operator", ("supplement", "REF", "emergencia.json"), ACT, "accepted"),
+    "supplement": Row("operator", ("supplement", "REF", "emergencia.json"), ACT, untold=_NEW),
     "reopen": Row("officer", ("reopen", "REF", "--reason", "new_information"), _LOOKED, "accepted"),
-    "phone": Row("operator", ("phone", "REF", "--at", "00:00", "--unit", UNIT), ACT, "accepted"),
+    "phone": Row("operator", ("phone", "REF", "--at", "00:00", "--unit", UNIT), ACT, untold=_NEW),
     "close": Row("officer", ("close", "REF", "--outcome", "not_located"), ACT, "accepted"),
     # What cannot be reached is a finding like any other; what is false ends it as it ends every command.
     "doctor": Row(
