@@ -18,7 +18,7 @@ from referral_api.domain.clockwork import Situation
 from referral_api.domain.errors import ErrorCode
 from referral_api.domain.fold import Delivery, Event
 from referral_api.domain.rules import Rules
-from referral_api.domain.words import Act, KeyUse, State
+from referral_api.domain.words import Act, KeyUse, Role, State
 from referral_api.formats.act import RawAct
 from referral_api.formats.bundle import SealedBundle
 from referral_api.formats.receipt import build_receipt
@@ -249,18 +249,20 @@ def _readers(
     readers: list[tuple[str, str | None, frozenset[Act]]] = []
     concerned = [d for d in before.values() if event.unit in (None, d.unit)]
     if event.party != referral.sender and policy.may_see(event.act, viewer=policy.Viewer.SENDER, own_delivery=True):
-        asked = frozenset[Act]().union(*(_answered_by(event, d) for d in concerned))
+        asked = frozenset[Act]().union(*(_answered_by(event, d, Role.HOTLINE) for d in concerned))
         readers.append((referral.sender, event.unit, asked))
     if policy.may_see(event.act, viewer=policy.Viewer.UNIT, own_delivery=True):
         readers += [
-            (d.unit, d.unit, _answered_by(event, d))
+            (d.unit, d.unit, _answered_by(event, d, Role.POLICE_UNIT))
             for d in concerned
             if d.unit != event.party and (d.shown_state in lifecycle.REACHED or event.act is Act.RELEASED)
         ]
     return readers
 
 
-def _answered_by(event: Event, delivery: Delivery) -> frozenset[Act]:
+def _answered_by(event: Event, delivery: Delivery, reader: Role) -> frozenset[Act]:
+    if lifecycle.WAITS_AT.get(event.act, reader) is not reader:
+        return frozenset()
     move = lifecycle.find_move(
         event.act, event.by, delivery.state, open_questions=delivery.open_questions, code=event.code
     )
