@@ -61,6 +61,7 @@ class Kind(StrEnum):
     ENROLMENTS = "enrolments"
     ENROLMENT = "enrolment"
     EVIDENCE = "evidence"
+    STATISTICS = "statistics"
     OTHER = "other"
 
 
@@ -79,6 +80,7 @@ _KINDS: tuple[tuple[str, Kind], ...] = (
     (r"PUT /v1/(referrals|directory)/", Kind.PUT),
     (r"GET /v1/receipts/", Kind.RECEIPT),
     (r"GET /v1/evidence/", Kind.EVIDENCE),
+    (r"GET /v1/statistics", Kind.STATISTICS),
     (r"GET /v1/referrals/[^/]+/bundle", Kind.BUNDLE),
     (r"GET /v1/referrals/[^/]+/sealed/", Kind.SEALED),
     (r"GET /v1/referrals/", Kind.VIEW),

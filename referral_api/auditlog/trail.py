@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from referral_api.auditlog.accounts import verify_account
 from referral_api.auditlog.closed_reads import ClosedReads
 from referral_api.auditlog.erasures import Erasures, Place, check_erasable
 from referral_api.auditlog.evidence import Chronicle, event_of
@@ -24,7 +25,7 @@ from referral_api.auditlog.report import Check, RawRecord, Report
 from referral_api.domain.consent import check_tuple
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.terms import Term
-from referral_api.domain.words import Act, CredentialKind, KeyUse, Role
+from referral_api.domain.words import ACCOUNTS, Act, CredentialKind, KeyUse, Role
 from referral_api.formats.act import RawAct, parse_act, verify_act
 from referral_api.formats.bodies import sealed_of
 from referral_api.formats.fields import LATEST_S
@@ -257,7 +258,7 @@ class Trail:
             report.hold(Check.RECEIPTS, log, index, judge_receipt)
         receipt = receipts[0] if receipts else None
         if act.ref is None:
-            report.hold(Check.BOTH_LOGS, log, index, lambda: self._listed(act, receipt))
+            report.hold(Check.BOTH_LOGS, log, index, lambda: self._listed(act, receipt, leaf, kinds))
         elif (receipt is not None or found.receipt is None) and not self._lost:
             kind = kinds[0] if kinds else None
             fold = partial(self._fold, (log, index), act, leaf, receipt, kind)
@@ -289,7 +290,7 @@ class Trail:
             raise ReferralError(ErrorCode.TAMPERED, what="act", reason="repeated", digest=act.digest)
         self._acts.add((act.iss, act.id))
 
-    def _listed(self, act: RawAct, receipt: Receipt | None) -> None:
+    def _listed(self, act: RawAct, receipt: Receipt | None, leaf: Leaf, kinds: Sequence[CredentialKind]) -> None:
         """R-30, R-92: what changes the directory is on the keys log too, in the same order, and only if accepted."""
         place = self._keys_index.get(act.leaf_digest)
         accepted = receipt is None or receipt.accepted
@@ -298,6 +299,8 @@ class Trail:
             objects = act.act is Act.OBJECT and any(one.digest == body.statement for one in self._keymap.pending())
             if accepted and (act.act in _ON_KEYS_LOG or objects):
                 raise ReferralError(ErrorCode.NOT_INCLUDED, reason="keys-log", digest=act.digest)
+            if accepted and kinds and act.act in ACCOUNTS:
+                verify_account(act, role_of(act, self._keymap), kinds[0], leaf.logged_s)
             return
         if not accepted:
             raise ReferralError(ErrorCode.TAMPERED, what="keys-log", reason="refused", digest=act.digest)

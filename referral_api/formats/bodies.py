@@ -3,7 +3,7 @@
 An act travels in clear, so its body holds closed codes, party ids, digests and times, and nothing about a person: what
 needs words is sealed beside the act and named here by `sealed`. Times are integer Unix seconds. `answers` is the act
 digest of the question, notice or request that this act answers. The exchange's own acts are in exchange_bodies.py,
-those about parties and keys in directory_bodies.py.
+those about parties and keys in directory_bodies.py, a party's own in account_bodies.py.
 
 Must never: take free text; decide whether an act is allowed (lifecycle and policy do).
 
@@ -22,7 +22,7 @@ from pydantic.config import JsonDict
 from referral_api.domain import words
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act
-from referral_api.formats import directory_bodies, exchange_bodies
+from referral_api.formats import account_bodies, directory_bodies, exchange_bodies
 from referral_api.formats.codelists import codes
 from referral_api.formats.fields import (
     Basis,
@@ -361,6 +361,7 @@ BODIES: Mapping[Act, type[Document]] = {
     Act.PURGE_REQUEST: PurgeRequest,
     **exchange_bodies.BODIES,
     **directory_bodies.BODIES,
+    **account_bodies.BODIES,
 }
 """The body of every act. A test compares its keys with `words.Act`."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from types import MappingProxyType
 
 from referral_api.cli.output import Exit
@@ -90,6 +91,11 @@ _AT_REST = frozenset(f"consistency: {what}" for what in ("wrong", "short", "too 
 _NO_SUCH_TERM = {"consistency: a term that is not": WITHHELD}
 """Who only reads on finds no log there; who verifies, that it does not begin as such a log must."""
 
+_NOT_TOLD = {"records: one left out": 0, "records: none": 0, "audit log: leaf changed": 0}
+"""Whoever has it searched cannot tell what was left out; `audit verify` does, or the same in a mirror. Nor does one who
+asks for some records look at the leaf of another.
+"""
+_THIS_YEAR = datetime.now(UTC).year
 _ONE_OF_EACH = (
     "no answer: a portal's page", "no answer: nonsense", "token: a bearer token", "keys log: fork",
     "audit log: rollback", "audit log: partial tile at a fuller path", "records: one left out",
@@ -112,6 +118,23 @@ AUDITOR: dict[str, Row] = {
         untold=_AT_REST,
     ),
     "audit keys": Row("auditor", ("audit", "keys"), (*NETWORK, "keys log")),
+    "audit statistics": Row(
+        "auditor", ("audit", "statistics", "--year", str(_THIS_YEAR - 1)), ("no answer", "keys log", "statistics")
+    ),
+    "audit exposure": Row(
+        "auditor",
+        ("audit", "exposure", "--credential", "READER", "--since", "2020-01-01", "--until", "2100-01-01"),
+        LOGS,
+        ends={**_NO_SUCH_TERM, **_NOT_TOLD},
+        untold=_AT_REST,
+    ),
+    "audit overrides": Row(
+        "auditor",
+        ("audit", "overrides", "--year", str(_THIS_YEAR)),
+        LOGS,
+        ends={**_NO_SUCH_TERM, **_NOT_TOLD},
+        untold=_AT_REST,
+    ),
 }
 """An auditor's verbs, which are told every lie of these families; `audit explain` goes over each report again."""
 _NEW = frozenset({"view: acknowledgement left out", "view: receipt of another act"})
@@ -125,6 +148,7 @@ ROWS: dict[str, Row] = {
     "send": Row("operator", ("send", "emergencia.json", "--unit", UNIT), ("keys log", "no answer", "receipt")),
     "timeline": Row("operator", ("timeline", "REF"), ("no answer", "view"), "accepted"),
     "withdraw": Row("operator", ("withdraw", "REF", "--reason", "consent_withdrawn"), ACT, untold=_NEW),
+    "calls": Row("operator", ("calls", "--month", "2026-10", "--total", "512"), ("no answer", "receipt")),
     "outbox flush": Row(
         "operator", ("outbox", "flush"), ("no answer", "receipt", "growth"), "queued", untold=frozenset(_NO_SUCH_TERM)
     ),

@@ -177,6 +177,7 @@ SAMPLES: dict[Act, list[dict[str, Any]]] = {
             "states": [{"unit": "pnp-trata-piura", "state": "purged", "investigation": "concluded"}],
         }
     ],
+    Act.CALL_TOTAL: [{"month": "2026-10", "calls": 512}, {"month": "2000-01", "calls": 0}],
     Act.GENESIS: [genesis(), _full_genesis()],
     Act.INVITE: [
         {"nonce": D1, "party": entry(), "credential_kinds": ["person", "service"], "expires_at": NOON},

@@ -19,6 +19,7 @@ from referral_api.client.delivery import Opened
 from referral_api.domain import policy
 from referral_api.domain.policy import Read, Relation
 from referral_api.domain.words import (
+    ACCOUNTS,
     DIRECTORY_ACTS,
     EXCHANGE_ACTS,
     Act,
@@ -240,7 +241,7 @@ def test_an_act_gets_as_far_as_the_table_of_rights_lets_it(scene: Scene, act: Ac
 
 def test_the_acts_above_are_all_that_parties_sign_about_a_referral() -> None:
     asked = {right.action for right in policy.RIGHTS if isinstance(right.action, Act)}
-    assert asked - DIRECTORY_ACTS - EXCHANGE_ACTS - {Act.SUBMIT, Act.ROUTE} == set(BODIES)
+    assert asked - DIRECTORY_ACTS - ACCOUNTS - EXCHANGE_ACTS - {Act.SUBMIT, Act.ROUTE} == set(BODIES)
 
 
 @pytest.mark.parametrize("who", ["officer", "auditor", "registrar"])
@@ -267,6 +268,7 @@ DIRECTORY: Mapping[Act, dict[str, Any]] = {
     Act.REVOKE: {"kid": DIGEST, "reason": "lost", "at": 1_795_000_000},
     Act.OBJECT: {"statement": DIGEST, "reason": "not_ours"},
     Act.APPROVE_STATEMENT: {"party": UNIT, "statement": DIGEST, "code_sha256": DIGEST},
+    Act.CALL_TOTAL: {"month": "2026-01", "calls": 512},
 }
 
 
@@ -280,7 +282,7 @@ def test_a_service_signs_nothing_about_parties_and_keys(scene: Scene, act: Act) 
 
 def paths() -> list[tuple[str, str]]:
     """Every call there is: those of the table, and what FastAPI serves beside them."""
-    beside = [("GET", path) for path in ("/healthz", "/readyz", "/version", "/v1/docs", "/v1/openapi.json")]
+    beside = [("GET", path) for path in ("/healthz", "/readyz", "/metrics", "/version", "/v1/docs", "/v1/openapi.json")]
     return [(one.method, one.path) for one in OPERATIONS] + beside
 
 

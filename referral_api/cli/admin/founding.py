@@ -22,6 +22,7 @@ from pydantic import ValidationError
 from referral_api.cli.admin.clock import clock
 from referral_api.cli.admin.doctor import doctor
 from referral_api.cli.admin.keys import add_keys
+from referral_api.cli.admin.notices import add_notices
 from referral_api.cli.admin.recovery import add_recovery
 from referral_api.cli.admin.revoke import revoke
 from referral_api.cli.admin.settings import SETTINGS, ConfigFile, load_settings, open_alone, setting_fault
@@ -49,6 +50,7 @@ DEFAULT_PORT = 8440
 app = typer.Typer(no_args_is_help=True)
 add_recovery(app)
 add_keys(app)
+add_notices(app)
 app.command("clock")(clock)
 app.command("doctor")(doctor)
 app.command("revoke")(revoke)

@@ -18,7 +18,7 @@ from referral_api.domain.clockwork import Situation
 from referral_api.domain.errors import ErrorCode
 from referral_api.domain.fold import Delivery, Event
 from referral_api.domain.rules import Rules
-from referral_api.domain.words import Act, KeyUse, Role, State
+from referral_api.domain.words import Act, KeyUse, Role, State, Urgency
 from referral_api.formats.act import RawAct
 from referral_api.formats.bundle import SealedBundle
 from referral_api.formats.receipt import build_receipt
@@ -151,6 +151,7 @@ def announce(
     for line in lines:
         feeds.insert_feed(batch.tx, line)
     batch.wake.update(line.party for line in lines)
+    batch.urgent.update(line.party for line in lines if is_urgent(line))
 
 
 def announce_delivery(batch: Batch, act: RawAct, referral: Referral, delivery: Delivery, place: Place) -> None:
@@ -159,6 +160,7 @@ def announce_delivery(batch: Batch, act: RawAct, referral: Referral, delivery: D
     if line is not None:
         feeds.insert_feed(batch.tx, line)
         batch.wake.add(delivery.unit)
+        batch.urgent.update({line.party} if is_urgent(line) else ())
 
 
 def settle(batch: Batch, event: Event, referral: Referral, changed: Iterable[str]) -> None:
@@ -231,6 +233,11 @@ def retrieval_line(referral: Referral, record: Retrieved, pos: int) -> FeedEntry
         answered_by=frozenset(),
         pending=False,
     )
+
+
+def is_urgent(line: FeedEntry) -> bool:
+    """Whether this line asks for something in an emergency: then whoever is to be woken is woken at once (R-109)."""
+    return line.pending and line.urgency == Urgency.EMERGENCY.value
 
 
 def answers(event: Event, line: FeedEntry, changed: Collection[str]) -> bool:

@@ -212,6 +212,18 @@ class Poll(Row, table=True):
     last_at: int = _int()
 
 
+class WakeUp(Row, table=True):
+    """Of which of its lines a party was told by a notice, and when a process last took that upon it (R-109): unix
+    seconds, 0 for never.
+    """
+
+    __tablename__ = "wake_up"
+    __table_args__ = _STRICT_BY_KEY
+    party: str = _text(primary_key=True)
+    told_at: int = _int()
+    swept_at: int = _int()
+
+
 class Invitation(Row, table=True):
     """One row an `invite` act; `enrolment` is set by the one enrolment that used it."""
 

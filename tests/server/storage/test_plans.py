@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ from referral_api.formats.enrolment import parse_invitation
 from referral_api.server.service.batch import Done
 from referral_api.server.service.clock_watch import confirm
 from referral_api.server.service.erasure import Erasure
+from referral_api.server.service.waking import _keep_told
+from referral_api.server.storage import wakeups
 from tests.faults.submissions import parcel, send_at_once
 from tests.lying_witness import LyingWitness, policy_at
 from tests.signing import sign
@@ -58,6 +61,7 @@ NEVER_MANY = {
     "log_state": "a row a log: one a year, and the keys log",
     "poll": "a row a party",
     "log_signer": "a row a log",
+    "wake_up": "a row a party",
 }
 """Tables that may be read from end to end."""
 BY: Mapping[str, set[str]] = {
@@ -170,7 +174,18 @@ def live(world: World) -> None:
     positions = [row["pos"] for row in Rows(world)["act"] if row["ref"] == sent.ref]
     indices = [pos - (year << 40) for pos in positions if pos < (year + 1) << 40]
     world.server.runtime.writer.run(Erasure(exchange, sent.ref, Term(year), indices, "retention_ended"))
+    assert world.caller("auditor").call("GET", f"/v1/statistics?year={year}").status == 200
+    _wake(world)
     world.check()
+
+
+def _wake(world: World) -> None:
+    """What a process asks and keeps when it looks whom nobody has woken."""
+    runtime = world.server.runtime
+    with runtime.exchange.database.read() as conn:
+        wakeups.find_untold(conn, UNIT, 0, "emergency")
+    runtime.writer.run(lambda batch: Done(wakeups.take_sweep(batch.tx, UNIT, 60, batch.now)))
+    runtime.writer.run(partial(_keep_told, UNIT, 1))
 
 
 def _submit_in_one_batch(world: World) -> None:
