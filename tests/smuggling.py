@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from referral_api.client import submission
+from referral_api.client import addressing, submission
 from referral_api.client.sdk import Client
 from referral_api.client.sealing import Recipient
 from referral_api.domain.words import Act, PartyId, ReferralId
@@ -31,7 +31,7 @@ def seal_unchecked(client: Client, body: Mapping[str, Any], unit: str) -> tuple[
     ref = ReferralId(session.ambient.referral_id())
     recipients = [
         Recipient(one.key, one.party, SealRole.ACTION) if one.party == unit else one
-        for one in submission.recipients_for(session, PartyId(unit), session.now())
+        for one in addressing.recipients_for(session, PartyId(unit), session.now())
     ]
     sealed = submission.seal_beside(session, client.keys, ref, BundleBody(dict(body)), recipients)
     said = body["consent"]

@@ -10,11 +10,13 @@ Implements: R-34 to R-36; design §5 (enrolment in three steps).
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from referral_api.cli import passing
 from referral_api.cli.invocation import (
     CODE_ATTEMPTS,
     SERVICE_KEY,
@@ -34,7 +36,7 @@ from referral_api.client.keystore import new_service_secret, read_service_secret
 from referral_api.client.sdk import Client
 from referral_api.client.trust import Confirmed
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.words import CredentialKind
+from referral_api.domain.words import UUID7, CredentialKind
 from referral_api.formats.directory_bodies import Entry
 from referral_api.formats.enrolment import MAX_INVITATION_BYTES, parse_invitation, recovery_statement
 from referral_api.formats.parties import Approver
@@ -140,9 +142,13 @@ def approve(
     ctx: typer.Context,
     enrolment: Annotated[str, typer.Argument()],
     code_file: Annotated[Path | None, typer.Option("--code-file")] = None,
+    answers: Annotated[str | None, typer.Option("--answers")] = None,
+    unit: Annotated[str | None, typer.Option("--unit", "-u")] = None,
 ) -> None:
-    """Sign for an enrolment, once the digits typed are those computed here."""
+    """Sign for an enrolment, once the digits typed are those computed here; or agree to what is asked of a referral."""
     call = invocation(ctx)
+    if re.fullmatch(UUID7, enrolment) is not None:
+        passing.approve(call, enrolment, answers, unit)
     with call.person() as client:
         applicant = _applicant(client, enrolment)
         call.screen.talk("approve.who", party=applicant.party, asks=_kinds(applicant))

@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from referral_api.client import exchange
+from referral_api.client.addressing import escalation
 from referral_api.client.session import Session
-from referral_api.client.submission import escalation
 from referral_api.domain import borders, choosing
 from referral_api.domain.choosing import Candidate, Suggestion
 from referral_api.domain.errors import ErrorCode, ReferralError

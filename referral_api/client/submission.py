@@ -18,7 +18,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from referral_api.auditlog.verification import OnProgress, unheard
-from referral_api.client import exchange, freshness, resending, sealing
+from referral_api.client import exchange, resending, sealing
+from referral_api.client.addressing import demand_known, escalation, own_keys, recipients_of
 from referral_api.client.care import demand_care
 from referral_api.client.exchange import Request
 from referral_api.client.keystore import CredentialKeys
@@ -28,7 +29,7 @@ from referral_api.client.session import Session, is_repeatable
 from referral_api.client.trust import keys_origin
 from referral_api.domain import borders, clocks
 from referral_api.domain.errors import FINAL_REFUSALS, ErrorCode, ReferralError
-from referral_api.domain.words import Act, ActId, DeliveryRole, KeyUse, PartyId, ReferralId, Role
+from referral_api.domain.words import Act, ActId, DeliveryRole, PartyId, ReferralId, Role
 from referral_api.formats.act import build_act, parse_act
 from referral_api.formats.bodies import Submit, parse_body
 from referral_api.formats.bundle import MAX_RECIPIENTS, SealedBundle, SealRole
@@ -119,14 +120,14 @@ def compose(session: Session, keys: CredentialKeys, what: Composition, ids: Ids)
     for unit in what.units:
         if keymap.find_party(unit) is None and session.keymap.find_party(unit) is not None:
             raise ReferralError(ErrorCode.NOT_WITNESSED, unit=unit)
-        _demand_known(session, keymap, unit, what, now)
+        demand_known(session, keymap, unit, what.excluded, now, agreed=what.agreement is not None)
     to = addressees(keymap, body, what, own.entry.country, now)
     members = _submit_members(body, what, to, now)
     is_abroad = any(borders.is_abroad(keymap.country_of(unit), own.entry.country) for unit, _ in to)
     placeholder = {"bundle": {"sha256": sha256_b64u(b""), "size": 1}}
     check_referral(body, _parse_submit(members | placeholder), abroad=is_abroad)
-    recipients = [one for unit, role in to for one in _recipients(keymap, unit, SealRole(role.value), now)]
-    recipients += _own(keymap, session.profile.party, now)
+    recipients = [one for unit, role in to for one in recipients_of(keymap, unit, SealRole(role.value), now)]
+    recipients += own_keys(keymap, session.profile.party, now)
     if len(recipients) > MAX_RECIPIENTS:
         raise ReferralError(
             ErrorCode.TARGET_NOT_ALLOWED, reason="too-many-recipients", found=len(recipients), limit=MAX_RECIPIENTS
@@ -184,41 +185,6 @@ def addressees(
         standing_by = escalation(keymap, what.action, home, now, agreed=agreed)
         to += [(unit, DeliveryRole.ESCALATION) for unit in standing_by if unit not in taken]
     return to
-
-
-def escalation(keymap: KeyMap, unit: str, home: str | None, now: int, *, agreed: bool = False) -> list[PartyId]:
-    """The escalation parties of a unit that can be sealed to, as its directory entry orders them; its parent first.
-
-    None that is abroad for a hotline of `home`, unless the submit names what was `agreed` (R-85).
-    """
-    party = keymap.find_party(unit)
-    if party is None:
-        return []
-    named = [party.entry.parent] if party.entry.parent is not None else []
-    named += [one for one in party.entry.escalation if one not in named]
-    units = [one for one in named if (found := keymap.find_party(one)) is not None and found.role is Role.POLICE_UNIT]
-    near = [one for one in units if agreed or not borders.is_abroad(keymap.country_of(one), home)]
-    return [one for one in near if keymap.sealable(one, now)]
-
-
-def _demand_known(session: Session, keymap: KeyMap, unit: str, what: Composition | None, now: int) -> None:
-    """Refuse a unit whose only keys have changed since the keys log was last seen freshly cosigned (R-101)."""
-    facts = freshness.changed(session.directory, session.replica, unit, now)
-    if facts is not None:
-        home, excluded = keymap.country_of(session.profile.party), () if what is None else what.excluded
-        agreed = what is not None and what.agreement is not None
-        instead = [one for one in escalation(keymap, unit, home, now, agreed=agreed) if one not in excluded]
-        raise ReferralError(ErrorCode.NO_USABLE_KEY, unit=unit, instead=instead, **facts)
-
-
-def recipients_for(session: Session, party: str, now: int) -> list[Recipient]:
-    """Whom a sealed note is for: the other side's keys, and our own so that we can read it again."""
-    keymap = session.sealing_keymap
-    others = _recipients(keymap, PartyId(party), SealRole.INFORMATION, now)
-    if not others:
-        _demand_known(session, keymap, party, None, now)
-        raise ReferralError(ErrorCode.NO_USABLE_KEY, unit=party, instead=[])
-    return others + _own(keymap, session.profile.party, now)
 
 
 def seal_beside(
@@ -367,15 +333,6 @@ def _parse_submit(members: Mapping[str, Any]) -> Submit:
     if not isinstance(submit, Submit):
         raise TypeError("the body of a submit act is a Submit")
     return submit
-
-
-def _recipients(keymap: KeyMap, party: PartyId, role: SealRole, now: int) -> list[Recipient]:
-    return [Recipient(key.public, party, role) for key in keymap.sealable(party, now)]
-
-
-def _own(keymap: KeyMap, party: PartyId, now: int) -> list[Recipient]:
-    roles = {KeyUse.ENC: SealRole.SENDER, KeyUse.BACKUP: SealRole.ARCHIVE}
-    return [Recipient(key.public, party, roles[key.use]) for key in keymap.sealable(party, now)]
 
 
 def _sign(

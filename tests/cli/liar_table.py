@@ -15,7 +15,7 @@ from types import MappingProxyType
 from referral_api.cli.output import Exit
 from tests.liar import Lie
 from tests.liar_scene import NEWCOMER
-from tests.world import NATIONAL, UNIT
+from tests.world import NATIONAL, OTHER_UNIT, UNIT
 
 FALSE, WITHHELD = int(Exit.UNEXPECTED), int(Exit.UNREACHABLE)
 NOT_VERIFIED, AWAY, NO_TOKEN = int(Exit.VERIFICATION_FAILED), int(Exit.UNREACHABLE), int(Exit.NOT_ENROLLED)
@@ -139,6 +139,8 @@ AUDITOR: dict[str, Row] = {
 """An auditor's verbs, which are told every lie of these families; `audit explain` goes over each report again."""
 _NEW = frozenset({"view: acknowledgement left out", "view: receipt of another act"})
 """Of a referral that nobody has acknowledged yet there is one receipt."""
+_LOOKED = ("no answer", "view")
+"""Of an act for which the referral is in no state, what is believed is the view."""
 ROWS: dict[str, Row] = {
     "audit pack": Row(
         "operator", ("audit", "pack", "REF", "--out", "OUT"), ("no answer", "pack"), ends={"pack": FALSE}
@@ -164,6 +166,21 @@ ROWS: dict[str, Row] = {
     "status": Row("officer", ("status", "REF", "--to", "registered"), ACT, "accepted"),
     "receipt-failed": Row("officer", ("receipt-failed", "REF", "--reason", "cannot_decrypt"), ACT, untold=_NEW),
     "note": Row("officer", ("note", "REF", "passphrase"), ACT, "accepted"),
+    "transfer": Row(
+        "officer",
+        ("transfer", "REF", "--to", NATIONAL, "--reason", "jurisdiction"),
+        ("no answer", "keys log", "view", "bundle"),
+        "acknowledged",
+    ),
+    "refuse-transfer": Row("operator", ("refuse-transfer", "REF", "--reason", "no_capacity"), _LOOKED, untold=_NEW),
+    "readdress": Row("operator", ("readdress", "REF", "--unit", OTHER_UNIT), _LOOKED, untold=_NEW),
+    "consent-withdrawn": Row("operator", ("consent-withdrawn", "REF"), ACT, untold=_NEW),
+    "answer-notice": Row("officer", ("answer-notice", "REF", "--code", "already_acted"), _LOOKED, "accepted"),
+    "ask": Row("officer", ("ask", "REF", "--topic", "timing"), ACT, "accepted"),
+    "answer": Row("officer", ("answer", "REF", "--code", "not_known"), _LOOKED, "accepted"),
+    "supplement": Row("operator", ("supplement", "REF", "emergencia.json"), ACT, untold=_NEW),
+    "reopen": Row("officer", ("reopen", "REF", "--reason", "new_information"), _LOOKED, "accepted"),
+    "phone": Row("operator", ("phone", "REF", "--at", "00:00", "--unit", UNIT), ACT, untold=_NEW),
     "close": Row("officer", ("close", "REF", "--outcome", "not_located"), ACT, "accepted"),
     # What cannot be reached is a finding like any other; what is false ends it as it ends every command.
     "doctor": Row(

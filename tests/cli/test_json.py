@@ -15,7 +15,7 @@ ENTRY = {"id", "act", "ref", "digest", "progress", "queued_at", "attempts", "cod
 RECEIPTED = ENTRY | {"outcome", "time", "states", "log"}
 HANDLING = {"safe_contact", "do_not", "hidden"}
 INBOX = {"year", "index", "kind", "act", "ref", "unit", "from", "urgency", "time", "pending", "answered_by"}
-EVENT = {"at", "what", "by", "detail", "refused", "unit", "year", "index"}
+EVENT = {"at", "what", "by", "detail", "to", "refused", "unit", "year", "index"}
 PARTY = {
     *("id", "role", "name", "area", "duty_phone", "hours", "parent", "escalation", "reachable", "statement"),
     *("credentials", "enc", "country", "languages", "specialities"),
@@ -81,10 +81,11 @@ def test_inbox_outbox_and_timeline_list_what_they_show(shell: Shell, ref: str) -
     assert {frozenset(one) for one in outbox.json["entries"]} == {frozenset(RECEIPTED)}
     assert shell.run("auditor", "timeline", ref, "--json").json["ref"] == ref
     told = shell.run("operator", "timeline", ref, "--json")
-    assert members(told) == {"ref", "relation", "deliveries", "events", "notes"}
+    assert members(told) == {"ref", "relation", "relates_to", "later", "deliveries", "events", "notes"}
     assert {frozenset(one) for one in told.json["events"]} == {frozenset(EVENT)}
     assert all(
-        set(one) == {"unit", "role", "state", "investigation", "allowed", "due"} for one in told.json["deliveries"]
+        set(one) == {"unit", "role", "state", "investigation", "allowed", "due", "open", "commands"}
+        for one in told.json["deliveries"]
     )
 
 
@@ -112,7 +113,7 @@ def test_a_referral_is_shown_with_what_comes_first_beside_it(shell: Shell, ref: 
     shown = shell.run("officer", "show", ref, "--json")
     assert members(shown) == {
         *("ref", "verified", "from", "issuer", "warning", "warnings", "safe_contact", "do_not", "hidden"),
-        *("notes", "referral"),
+        *("notes", "supplements", "referral"),
     }
     assert (shown.json["warnings"], shown.json["hidden"]) == ([], [])
     assert shown.json["notes"] == []

@@ -16,6 +16,7 @@ from referral_api.auditlog.verification import Check, Verdict
 from referral_api.cli import output, texts
 from referral_api.cli.main import ON_DEMAND, build
 from referral_api.client.outbox import Progress
+from referral_api.client.recalling import Outcome
 from referral_api.domain.catalogue import Language
 from referral_api.domain.choosing import Why
 from referral_api.domain.consent import ConsentFault
@@ -76,6 +77,7 @@ def test_every_key_that_the_code_names_has_its_text_and_every_text_is_named() ->
         "keys.",
         "record.",
         "rekey.",
+        "recall.",
         "seen.",
         "step.",
         "unchecked.",
@@ -114,6 +116,7 @@ def test_every_fault_that_the_code_raises_has_three_texts() -> None:
         ("done", list(Act)),
         ("state", list(State)),
         ("progress", list(Progress)),
+        ("recall", list(Outcome)),
         ("outcome", ["accepted", "refused"]),
         ("check", list(Check)),
         ("verdict", list(Verdict)),

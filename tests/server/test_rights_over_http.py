@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from referral_api.client import submission
+from referral_api.client import addressing, submission
 from referral_api.client.delivery import Opened
 from referral_api.domain import policy
 from referral_api.domain.policy import Read, Relation
@@ -204,7 +204,7 @@ def sealed_for(scene: Scene, who: str, act: Act, act_id: str) -> str | None:
     client = scene.world.client(who)
     client.sync_keys()
     other = target(who) if act is Act.TRANSFER else UNIT if who == "national" else NATIONAL
-    to = submission.recipients_for(client.session, other, client.session.now())
+    to = addressing.recipients_for(client.session, other, client.session.now())
     sealed = submission.seal_beside(client.session, client.keys, ReferralId(scene.ref), contents[act], to)
     return sealed.raw.decode()
 
@@ -250,8 +250,8 @@ def test_only_a_hotline_submits(scene: Scene, who: str) -> None:
     client.sync_keys()
     session, now = client.session, client.session.now()
     ref = session.ambient.referral_id()
-    to = submission._recipients(session.keymap, OTHER_UNIT, SealRole.ACTION, now)  # type: ignore[arg-type]
-    to += submission._own(session.keymap, client.profile.party, now)
+    to = addressing.recipients_of(session.keymap, OTHER_UNIT, SealRole.ACTION, now)  # type: ignore[arg-type]
+    to += addressing.own_keys(session.keymap, client.profile.party, now)
     sealed = submission.seal_beside(session, client.keys, ref, BundleBody(REFERRAL), to)
     submitted = scene.world.operator.referral(scene.ref).submit().act.jws.payload
     body = json.loads(submitted)["body"] | {

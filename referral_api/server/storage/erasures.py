@@ -31,6 +31,7 @@ def erase_behind(tx: Transaction, positions: Iterable[int], act_digest: str, rea
         tx.run("INSERT INTO erasure (pos, act) VALUES (?,?)", (pos, act_digest))
         tx.run("DELETE FROM sealed WHERE pos = ?", (pos,))
         tx.run("DELETE FROM act WHERE pos = ?", (pos,))
+        tx.run("DELETE FROM refusal WHERE pos = ?", (pos,))
         tx.run("DELETE FROM record WHERE pos = ?", (pos,))
         for party in parties:
             tx.run("DELETE FROM feed WHERE party = ? AND pos = ?", (party, pos))
