@@ -29,7 +29,7 @@ from referral_api.formats.contents import NoteBody
 
 UNREAD = "not-retrieved"
 """The code of a note whose unit has not fetched the bundle yet: notes follow it."""
-_ENVELOPES = frozenset({Act.SUBMIT, Act.TRANSFER, Act.REWRAP})
+_ENVELOPES = frozenset({Act.SUBMIT, Act.SUPPLEMENT, Act.TRANSFER, Act.REWRAP})
 """Acts beside which the referral itself travels, and no note."""
 
 

@@ -22,9 +22,10 @@ from referral_api.domain.words import Act, KeyUse, Role, State, Urgency
 from referral_api.formats.act import RawAct
 from referral_api.formats.bundle import SealedBundle
 from referral_api.formats.receipt import build_receipt
+from referral_api.formats.strict_json import canonical
 from referral_api.server.service.batch import Batch, Place
 from referral_api.server.service.exchange import Exchange
-from referral_api.server.storage import alarms, feeds, queries
+from referral_api.server.storage import alarms, feeds, queries, refusals
 from referral_api.server.storage.feeds import FeedEntry
 from referral_api.server.storage.queries import Referral, StoredAct
 
@@ -67,6 +68,16 @@ def store(batch: Batch, exchange: Exchange, entry: Entry) -> tuple[Place, str]:
     return place, receipt
 
 
+def store_refused(batch: Batch, exchange: Exchange, entry: Entry, facts: Mapping[str, Any]) -> tuple[Place, str]:
+    """The same for a final refusal, with what its answer says beside the receipt: who sends the act again is told the
+    same (R-14, R-17).
+    """
+    place, receipt = store(batch, exchange, entry)
+    if facts:
+        refusals.insert_refusal(batch.tx, place.pos, canonical(dict(facts)).decode("ascii"))
+    return place, receipt
+
+
 def act_row(
     act: RawAct, place: Place, receipt: str, *, code: ErrorCode | None, carrier: str | None, received_at: int
 ) -> StoredAct:
@@ -93,7 +104,9 @@ def act_row(
 def new_referral(submit: RawAct, at: int, excluded: frozenset[str]) -> Referral:
     """What the exchange keeps of a referral, from its submit act and the route act beside it."""
     body: Any = submit.body
-    return Referral(str(submit.ref), submit.party, body.urgency, submit.digest, at, excluded, body.retention_class)
+    earlier = None if body.relation is None else str(body.relation.ref)
+    ref, kept = str(submit.ref), body.retention_class
+    return Referral(ref, submit.party, body.urgency, submit.digest, at, excluded, kept, earlier)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from functools import partial
 from typing import Final, Protocol
 
 from referral_api.domain import clockwork, lifecycle
+from referral_api.domain.choosing import OFFLINE_AFTER_S
 from referral_api.domain.clocks import escalation_sealed
 from referral_api.domain.clockwork import Owed
 from referral_api.domain.errors import ErrorCode, ReferralError
@@ -41,8 +42,8 @@ MOST_ACTS: Final = 1000
 """More than any referral can owe at once: a rule that never ends would stop here instead of filling the log."""
 STOPPED_S: Final = 60
 """After how long without a look, or with something due that was not posted, the clocks count as stopped."""
-OFFLINE_S: Final = 180
-"""A unit that has not polled for so long is offline: three times the minute that R-84 allows."""
+OFFLINE_S: Final = OFFLINE_AFTER_S
+"""A unit that has not polled for so long is offline (R-84)."""
 
 
 _Done = queue.SimpleQueue[tuple[str, Committed[int] | ReferralError]]
@@ -183,7 +184,7 @@ class Timers:
         # Before the database is asked: what a batch takes along meanwhile is in one of the two.
         self._hear(dict(self.polled))
         with self.exchange.database.read() as conn:
-            due = alarms.due_alarms(conn, int(now), AT_ONCE + len(self.failing))
+            due = alarms.due_alarms(conn, AT_ONCE + len(self.failing), int(now))
             self._hear(feeds.polls(conn))
         self.lag_s = max((int(now) - at for _, at in due if at), default=0)
         posted, failing = self._look([ref for ref, _ in due])

@@ -47,6 +47,9 @@ def test_a_database_of_the_first_step_is_brought_to_the_tables(database_url: str
             tx.run("DROP FUNCTION erased_only")
         for table in ("log_signer", "spool_logged", "sealed_lost", "quota", "wake_up"):
             tx.run(f"DROP TABLE {table}")
+        tx.run("DROP INDEX referral_relates_to")
+        tx.run("ALTER TABLE referral DROP COLUMN relates_to")
+        tx.run("DROP TABLE refusal")
         tx.run("DROP INDEX log_checkpoint_witnessed")
         tx.run("ALTER TABLE log_checkpoint DROP COLUMN witnessed_at")
         tx.run("DROP TABLE alarm")

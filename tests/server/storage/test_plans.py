@@ -36,6 +36,7 @@ from referral_api.server.service.waking import _keep_told
 from referral_api.server.storage import wakeups
 from tests.faults.submissions import parcel, send_at_once
 from tests.lying_witness import LyingWitness, policy_at
+from tests.signing import sign
 from tests.world import ENTRIES, OTHER_UNIT, PASSPHRASE, UNIT, World, entry, found
 from tests.world_check import Rows
 
@@ -69,7 +70,8 @@ BY: Mapping[str, set[str]] = {
     "sealed": {"rowid=?"},
     "erasure": {"rowid=?", "rowid>? AND rowid<?"},
     "sealed_lost": {"rowid=?"},
-    "referral": {"ref=?"},
+    "referral": {"ref=?", "relates_to=?", "ref>?"},  # the last in a migration alone, by the page
+    "refusal": {"rowid=?"},
     "delivery": {"ref=?", "ref=? AND unit=?"},
     "alarm": {"ref=?", "at<?"},
     "feed": {"party=? AND pos=?", "party=? AND pos>?", "ref=? AND party=?"},
@@ -142,6 +144,11 @@ def live(world: World) -> None:
     world.operator.open_note(seen, next(shown for shown in seen.acts if shown.act.digest == note))
     assert [line.kind for line in world.operator.inbox(pending=True)] == ["ask"]
     world.operator.act(sent.ref, Act.ANSWER, {"answers": asked, "code": "provided"}, unit=UNIT, note="Ayer.")
+    head = world.officer.referral(sent.ref).chronicle.deliveries[UNIT].head
+    late, text = sign(world.officer, Act.ACCEPT, {}, sent.ref, unit=UNIT, prev=head)
+    for _ in range(2):
+        answer = world.caller("officer").call("PUT", f"/v1/referrals/{sent.ref}/acts/{late}", {"act": text})
+        assert (answer.status, answer.json["state"]) == (409, "accepted")
     assert world.caller("officer").call("GET", f"/v1/receipts/{acknowledged.digest}").status == 200
     assert world.caller("operator").call("GET", "/v1/parties").status == 200
     requested = world.operator.act(sent.ref, Act.PURGE_REQUEST, {"reason": "entered_in_error"}, unit=UNIT)
@@ -167,6 +174,7 @@ def live(world: World) -> None:
     positions = [row["pos"] for row in Rows(world)["act"] if row["ref"] == sent.ref]
     indices = [pos - (year << 40) for pos in positions if pos < (year + 1) << 40]
     world.server.runtime.writer.run(Erasure(exchange, sent.ref, Term(year), indices, "retention_ended"))
+    assert world.caller("auditor").call("GET", f"/v1/statistics?year={year}").status == 200
     _wake(world)
     world.check()
 
