@@ -326,6 +326,8 @@ def check_sealed(rows: Rows, chronicles: dict[str, Chronicle]) -> None:
     """
     kept = {row["pos"]: row for row in rows["sealed"]}
     lost = {row["pos"] for row in rows["sealed_lost"]}
+    purging = [row for row in rows["act"] if row["act"] == Act.PURGED.value and row["outcome"] == "accepted"]
+    purges = {(row["ref"], row["unit"]): row["pos"] for row in sorted(purging, key=lambda row: int(row["pos"]))}
     assert lost <= kept.keys(), "something is lost that never was"
     for row in rows["act"]:
         named = sealed_of(parse_act(row["jws"].encode()).body)
@@ -335,7 +337,7 @@ def check_sealed(rows: Rows, chronicles: dict[str, Chronicle]) -> None:
         assert row["pos"] in kept, "what an accepted act names is gone"
         sealed = kept.pop(row["pos"])
         assert (sealed["sha256"], sealed["size"]) == (named.sha256, named.size)
-        if row["pos"] in lost or _is_purged(row, chronicles):
+        if row["pos"] in lost or _is_purged(row, chronicles, purges):
             # Recovery brought the act back, not what was sealed beside it (R-97); or it has gone on schedule.
             assert sealed["body"] is None
             continue
@@ -344,17 +346,16 @@ def check_sealed(rows: Rows, chronicles: dict[str, Chronicle]) -> None:
     assert not kept, "something is kept for no act"
 
 
-def _is_purged(act: Row, chronicles: dict[str, Chronicle]) -> bool:
-    """Whether what travelled beside an act went with a purge: of the unit that it was for, or with everybody's."""
+def _is_purged(act: Row, chronicles: dict[str, Chronicle], purges: dict[tuple[str, str], int]) -> bool:
+    """Whether what travelled beside an act went with a later purge: of the unit that it was for, or the last of all."""
     if act["ref"] not in chronicles:
         return False
     deliveries = chronicles[act["ref"]].deliveries
     body: Any = parse_act(act["jws"].encode()).body
     unit = body.to if act["act"] == Act.TRANSFER.value else act["unit"]
-    concerned = [deliveries[unit]] if unit in deliveries else list(deliveries.values())
-    at = max((one.purged_at or 0 for one in concerned), default=0)
-    done = all(one.purged_at is not None or one.state is State.HELD for one in concerned)
-    return done and act["received_at"] <= at
+    concerned = {unit: deliveries[unit]} if unit in deliveries else deliveries
+    done = all(one.purged_at is not None or one.state is State.HELD for one in concerned.values())
+    return done and act["pos"] < max((purges.get((act["ref"], one), -1) for one in concerned), default=-1)
 
 
 def check_inboxes(rows: Rows, chronicles: dict[str, Chronicle], erased: Collection[str] = ()) -> None:

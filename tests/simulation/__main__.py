@@ -19,7 +19,7 @@ DEFAULT_FOLDER = Path("build/simulation")
 def main() -> None:
     """Run it; any promise that was broken ends it with an error."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else DEFAULT_FOLDER
-    years, factor = float(os.environ.get("REFERRAL_YEARS", "3")), float(os.environ.get("REFERRAL_FACTOR", "5"))
+    years, factor = float(os.environ.get("REFERRAL_YEARS", "3")), float(os.environ.get("REFERRAL_FACTOR", "4"))
     plan = Plan(years, factor, int(os.environ.get("REFERRAL_SEED", "1")), whole=years * factor >= 5)
     began = time.monotonic()
     simulate(plan, folder, lambda line: print(line, flush=True))

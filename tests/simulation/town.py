@@ -39,6 +39,7 @@ PARTIES: Final = {LINE: Role.HOTLINE, **dict.fromkeys(UNITS, Role.POLICE_UNIT), 
 A_YEAR: Final = 70 * 12 / 17
 """Referrals a year of the hotline of 2006 and 2007: 70 in 17 months, out of 8,500 calls."""
 READING_MEDIAN_S: Final = {"emergency": 6 * MINUTE, "urgent": 45 * MINUTE, "routine": 6 * HOUR}
+REPORTING_MEAN_S: Final = {"emergency": 90 * MINUTE, "urgent": 16 * HOUR, "routine": 6 * DAY}
 OUTCOMES: Final = (
     *("trafficking_confirmed", "related_crime", "not_substantiated", "insufficient_information", "not_located"),
     *("duplicate", "cannot_disclose"),
@@ -71,6 +72,7 @@ class Town:
     states: set[State] = field(default_factory=set)
     bundles: dict[str, bytes] = field(default_factory=dict)
     """A piece of each bundle's ciphertext that no other has, by referral."""
+    urgencies: dict[str, str] = field(default_factory=dict)
     taken_over: set[str] = field(default_factory=set)
 
     # The course of time.
@@ -252,6 +254,7 @@ class Town:
         self.house.renew_keys()
         made = submission(self.house, self.house.desks[LINE].people[0], wanted)
         self.told["referrals sent"] += 1
+        self.urgencies[made.ref] = wanted.urgency
         found = re.search(rb'"encrypted_key":"([^"]+)"', made.beside["sealed"])
         self.bundles[made.ref] = found[1] if found else b""
         self.deliver(made)
@@ -381,7 +384,7 @@ class Town:
             self.do(unit, Act.TRANSFER, ref, unit, {"to": to, "reason": "jurisdiction"}, to=[to])
         else:
             self.do(unit, Act.ACCEPT, ref, unit, {})
-            self.after(rng.expovariate(1 / (20 * HOUR)), self.report, ref, unit)
+            self.after(rng.expovariate(1 / REPORTING_MEAN_S[self.urgencies[ref]]), self.report, ref, unit)
             if rng.random() < 0.15:
                 topics = {"topics": ["location_detail"]}
                 self.after(rng.uniform(1, 48) * HOUR, self.do, unit, Act.ASK, ref, unit, topics)
@@ -435,20 +438,21 @@ class Town:
             self.house.renew_keys()
         who = self.house.desks[party].people[person]
         made = parcel(self.house, who, act, body, ref=ref, unit=unit, prev=shown["head"], to=to)
+        again = (party, act, ref, unit, body, to, person)
         drawn = self.rng.random()
         if drawn < 0.04:
             self.told["acts that came late"] += 1
-            self.after(self.rng.uniform(0.2, 60) * HOUR, self.deliver, made)
+            self.after(self.rng.uniform(0.2, 60) * HOUR, self.deliver, made, again)
             return None
         if drawn < 0.06:
             self.told["acts that came twice"] += 1
             self.after(self.rng.uniform(0, 3) * DAY, self.deliver, made)
-        return self.deliver(made)
+        return self.deliver(made, again)
 
-    def deliver(self, made: Parcel) -> ErrorCode | None:
-        """To the door; why not, if it was refused."""
+    def deliver(self, made: Parcel, again: tuple[Any, ...] | None = None) -> ErrorCode | None:
+        """To the door; why not, if it was refused. What was overtaken on its way is said again (`again`)."""
         if not self.is_up:
-            self.after(10 * MINUTE, self.deliver, made)
+            self.after(10 * MINUTE, self.deliver, made, again)
             return None
         try:
             answer = self.house.send(made.by, made.raw, **made.beside).result
@@ -457,7 +461,10 @@ class Town:
             return refusal.code
         self.told["acts taken" if answer.code is None else f"refused: {answer.code.value}"] += answer.fresh
         self._look_at(made.ref)
-        return answer.code
+        if answer.code is ErrorCode.STALE_HEAD and answer.fresh and again is not None:
+            self.after(10 * MINUTE, self.do, *again)
+        code: ErrorCode | None = answer.code
+        return code
 
     def _look_at(self, ref: str) -> None:
         """After everything that happens to a referral: is it on a list, and kept from whom it must be kept from?"""
