@@ -111,6 +111,7 @@ class Server:
         self.settings = settings
         self.clock = clock
         self.port = 0
+        self._thread = threading.Thread()  # One that does not run yet.
 
     @property
     def url(self) -> str:
