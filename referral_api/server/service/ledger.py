@@ -241,7 +241,7 @@ def is_urgent(line: FeedEntry) -> bool:
 
 def answers(event: Event, line: FeedEntry, changed: Mapping[str, Delivery]) -> bool:
     """Whether an act that left these deliveries so is what a pending line waits for, or lets nobody answer any more."""
-    if line.unit in changed and changed[line.unit].state is State.PURGED:
+    if line.unit is not None and line.unit in changed and changed[line.unit].state is State.PURGED:
         return True
     return (
         event.act.value in line.answered_by
