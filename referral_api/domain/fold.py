@@ -210,9 +210,7 @@ def _on_one(event: Event, delivery: Delivery, deliveries: Mapping[str, Delivery]
             raise ReferralError(ErrorCode.TARGET_NOT_ALLOWED, reason="transfer-names-one-new-unit")
         # As its source was addressed, and the total clock runs on.
         began_at = min(one.since for one in deliveries.values() if one.since is not None)
-        changed[target] = Delivery(
-            target, delivery.role, State.SUBMITTED, event.digest, event.at, began_at=began_at
-        )
+        changed[target] = Delivery(target, delivery.role, State.SUBMITTED, event.digest, event.at, began_at=began_at)
     return changed
 
 

@@ -55,6 +55,7 @@ from referral_api.server.storage.database import Database
 from referral_api.server.storage.gate import NOTHING, gate_beside, pass_gate
 from referral_api.server.storage.keyfiles import create_signers, load_signers
 from referral_api.server.storage.logbook import KEYS
+from referral_api.server.storage.operator_token import make_operator_token
 from referral_api.server.storage.quotas import SharedCounts
 from referral_api.server.storage.replay import SharedReplayStore
 from referral_api.server.storage.signer import LogKeys, LogSigners
@@ -331,6 +332,7 @@ def _site(runtime: Runtime) -> Site:
         witnessing=runtime.witnessing,
         waking=runtime.waking,
         polled=runtime.polled,
+        operator_token=make_operator_token(settings.data_dir),
         timers=runtime.timers,
         spool=runtime.spool,
         elsewhere=runtime.elsewhere,

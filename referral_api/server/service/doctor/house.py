@@ -24,6 +24,7 @@ from referral_api.domain.findings import Finding, Level, at_least, failed, found
 from referral_api.formats.signed import self_test
 from referral_api.formats.statements import KeyMap
 from referral_api.server.storage.keyfiles import USES, Signers, load_signers
+from referral_api.server.storage.operator_token import read_operator_token
 from referral_api.server.storage.spool import SUFFIX
 
 _SERVER_LIBRARIES: Final = ("cryptography", "fastapi", "uvicorn", "sqlalchemy", "joserfc", "authlib")
@@ -57,6 +58,14 @@ class Premises:
     config: str
     """How commands name the settings file."""
     room: Room = field(default_factory=Room)
+
+    @property
+    def token(self) -> str | None:
+        """The operator's token for the running process; None where it cannot be read, which costs details alone."""
+        try:
+            return read_operator_token(self.data_dir)
+        except ReferralError:
+            return None
 
     @property
     def folders(self) -> Mapping[str, Path]:
