@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from referral_api.server.storage.notices import Notice
 
 POLLS_SAVED_EVERY_S = 30
+SWEPT_EVERY_S = 1
 
 
 def begin(
@@ -37,6 +38,7 @@ def begin(
         turn(site.quorums, lambda _second: None),
         keep_keys(site, keys_dir, signers),
         keep_clocks(site),
+        keep_swept(site),
     ]
     if beside_others:
         work += [keep_directory(site), share_limits(site)]
@@ -103,6 +105,19 @@ async def keep_clocks(site: Site) -> None:
             site.refused.note(site.clock(), code=fault.code.value, reason="clocks")
         except Exception as fault:  # noqa: BLE001 - whatever it is, the next turn must come
             observe.log("clocks_failed", fault=type(fault).__name__, where=observe.fault_place(fault))
+
+
+async def keep_swept(site: Site) -> None:
+    """About once a second: clear away what a purge or an erasure has left beside the tables (R-107), until that is done.
+
+    Beside the clocks, which it must not hold up: on PostgreSQL it may take a while.
+    """
+    while True:
+        await asyncio.sleep(SWEPT_EVERY_S)
+        try:
+            await asyncio.to_thread(site.exchange.database.sweep)
+        except ReferralError as fault:
+            site.refused.note(site.clock(), code=fault.code.value, reason="sweep")
 
 
 def heard(site: Site, loop: asyncio.AbstractEventLoop, notice: Notice) -> None:

@@ -44,6 +44,7 @@ class Database:
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
         self._closed_reason: str | None = None
+        self._swept = False
 
     @classmethod
     def create(cls, url: str) -> Self:
@@ -171,6 +172,33 @@ class Database:
             raise
         transaction.close()
         session.close()
+        if transaction.forgets:
+            self._swept = False
+
+    @property
+    def swept(self) -> bool:
+        """Whether nothing is known that deleted rows have left behind. At the start a predecessor's may be there."""
+        return self._swept
+
+    def sweep(self) -> bool:
+        """Clear away what deleted rows have left beside the tables, if anything has; False where that must wait.
+
+        Never inside a transaction of the calling thread. Raises RolledBack. Nothing is done once a COMMIT has failed:
+        what stands in the WAL then is a restart's to judge.
+        """
+        if self._swept or self._closed_reason is not None:
+            return self._swept
+        # Before, so that whatever is forgotten meanwhile is not taken for swept.
+        self._swept, done = True, False
+        try:
+            done = self._driver.sweep()
+        except self._driver.errors as error:
+            raise self._driver.failure(error) from error
+        except PoolTimeout as error:
+            raise RolledBack("contention") from error
+        finally:
+            self._swept = self._swept and done
+        return done
 
     def close(self) -> None:
         """Close every connection and let another process open the file."""

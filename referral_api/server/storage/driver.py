@@ -83,6 +83,12 @@ class Driver(Protocol):
     def commit(self, session: Session) -> None:
         """COMMIT. Raises RolledBack or OutcomeUnknown."""
 
+    def sweep(self) -> bool:
+        """Clear away what deleted rows have left beside the tables; False where a reader stands in the way still.
+
+        Outside of any transaction. What that reaches of each engine's files is docs/decisions/0033.
+        """
+
     def close(self) -> None:
         """Give everything back, the readers first."""
 

@@ -21,6 +21,7 @@ def erase_behind(tx: Transaction, positions: Iterable[int], act_digest: str, rea
     receipts, what was sealed beside them, records, and the lines about them in the inboxes of `readers`.
     """
     tx.flush()
+    tx.forgets = True
     parties = tuple(readers)
     for pos in positions:
         tx.run("INSERT INTO erasure (pos, act) VALUES (?,?)", (pos, act_digest))
@@ -52,4 +53,5 @@ def sealed_of_referral(conn: Connection, ref: str) -> list[tuple[int, str | None
 
 def empty_sealed(tx: Transaction, positions: Sequence[int]) -> None:
     """Let ciphertext go; its digest and size stay."""
+    tx.forgets = tx.forgets or bool(positions)
     tx.run_many("UPDATE sealed SET body = NULL WHERE pos = ?", [(pos,) for pos in positions])

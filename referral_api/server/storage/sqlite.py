@@ -29,6 +29,8 @@ CHECKPOINT_PAGES: Final = 1000
 """When the WAL has grown by so many pages, the commit that finds it so also checkpoints: 8 MiB, some milliseconds."""
 CACHE_KIB: Final = 65_536
 BUSY_S: Final = 10.0
+SWEEP_MS: Final = 250
+"""How long a sweep waits for readers, and the writer for it; it is tried again where that was too short."""
 READERS: Final = 8
 """Connections kept open for reading; the pool lends up to four times as many under load."""
 
@@ -105,6 +107,23 @@ class SqliteDriver:
             raise OutcomeUnknown from error
         finally:
             cursor.close()
+
+    def sweep(self) -> bool:
+        """Copy the WAL into the file and cut it to nothing: it still held the pages as they were before.
+
+        In the file itself `secure_delete` has overwritten them. Over the writer's own connection, lent meanwhile.
+        """
+        session = self.writer.raw_connection()
+        cursor = session.cursor()
+        try:
+            cursor.execute(f"PRAGMA busy_timeout = {SWEEP_MS}")
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            (busy, *_) = cursor.fetchone()
+            cursor.execute(f"PRAGMA busy_timeout = {int(BUSY_S * 1000)}")
+        finally:
+            cursor.close()
+            session.close()
+        return not busy
 
     def close(self) -> None:
         """Close the readers, then the writer (which checkpoints and removes the WAL), then let the next process in."""
