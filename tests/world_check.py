@@ -328,9 +328,12 @@ def _is_purged(act: Row, chronicles: dict[str, Chronicle]) -> bool:
     if act["ref"] not in chronicles:
         return False
     deliveries = chronicles[act["ref"]].deliveries
-    concerned = [one for unit, one in deliveries.items() if act["unit"] in (None, unit)]
+    # What a transfer carried is also the new unit's.
+    body: Any = parse_act(act["jws"].encode()).body
+    named = {act["unit"], body.to} if act["act"] == Act.TRANSFER.value else {act["unit"]}
+    concerned = [one for unit, one in deliveries.items() if named & {None, unit}]
     at = max((one.purged_at or 0 for one in concerned), default=0)
-    done = all(one.purged_at is not None or one.state is State.HELD for one in concerned)
+    done = all(one.purged_at is not None or (one.state is State.HELD and not one.holds) for one in concerned)
     return done and act["received_at"] <= at
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from referral_api.cli import forgetting
 from referral_api.cli.invocation import Invocation
 from referral_api.cli.output import Exit, Screen, Shown
 from referral_api.client.outbox import Entry, Progress
@@ -105,6 +106,7 @@ def timeline_data(referral: Referral) -> dict[str, Any]:
             "investigation": [str(code) for code in _investigation(referral, one.unit)],
             "allowed": [act.value for act in referral.standings[one.unit].allowed],
             "due": _due(referral, one.unit),
+            **forgetting.data(referral, one.unit),
         }
         for one in referral.chronicle.deliveries.values()
     ]

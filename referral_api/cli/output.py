@@ -236,7 +236,8 @@ class Screen:
             facts = {name: value for name, value in error.facts.items() if _is_plain(value)}
             own = _own_words(error.code, facts)
             if own is not None:
-                what, why, do = (self.say(f"fault.{own}.{part}", **facts) for part in ("what", "why", "do"))
+                times = {"purged": self.at(facts["purged_at"])} if own == "purged" else {}
+                what, why, do = (self.say(f"fault.{own}.{part}", **facts, **times) for part in ("what", "why", "do"))
                 return _Told(error.code.value, what, why, do, facts, EXIT_OF[error.code])
             return _Told(error.code.value, words.title, words.detail, words.hint, facts, EXIT_OF[error.code])
         if isinstance(error, Fault):
@@ -279,6 +280,8 @@ def _own_words(code: ErrorCode, facts: Mapping[str, Any]) -> str | None:
         return "log-absent"
     if code is ErrorCode.NO_USABLE_KEY and facts.get("reason") == "changed" and {"unit", "phone"} <= facts.keys():
         return "keys-changed"
+    if code is ErrorCode.NOT_FOUND and isinstance(facts.get("purged_at"), int):
+        return "purged"
     if code is ErrorCode.RECEIPT_MISMATCH and facts.get("member") == "absent":
         return "receipt-absent"
     if code is ErrorCode.STATEMENT_OUT_OF_SEQUENCE and facts.get("reason") == "objection-window":
@@ -299,6 +302,8 @@ _BY_REASON: Mapping[tuple[ErrorCode, str], str] = {
     (_E.TARGET_NOT_ALLOWED, "too-many-recipients"): "too-many-recipients",
     (_E.MALFORMED, "unanswered"): "unanswered",
     (_E.MALFORMED, "answered-twice"): "answered-twice",
+    (_E.ILLEGAL_TRANSITION, "held"): "held",
+    (_E.ILLEGAL_TRANSITION, "no-hold"): "no-hold",
 }
 """The same, by code and reason."""
 _FALSE: Mapping[str, str] = {

@@ -18,6 +18,7 @@ from referral_api.server.api.site import Site
 from referral_api.server.service.exchange import Exchange
 from referral_api.server.service.limits import SHARE_S
 from referral_api.server.service.rekeying import LOOKED_FOR_EVERY_S, sign_again, take_asked
+from referral_api.server.service.rulebook import keep_up
 from referral_api.server.service.timers import EVERY_S
 from referral_api.server.service.waiters import turn
 from referral_api.server.storage.signer import LogSigners
@@ -62,7 +63,7 @@ def keep(site: Site, second: int) -> None:
 
 
 async def keep_directory(site: Site) -> None:
-    """Once a second, beneath the notices: look whether the keys log has grown."""
+    """Once a second, beneath the notices: look whether the keys log has grown, and whether rules were changed."""
     while True:
         await asyncio.sleep(1)
         # While the database does not answer, calls are refused on their own account.
@@ -108,7 +109,7 @@ async def keep_clocks(site: Site) -> None:
 
 
 async def keep_swept(site: Site) -> None:
-    """About once a second: clear away what a purge or an erasure has left beside the tables (R-107), until that is done.
+    """About once a second: clear away what a purge or an erasure has left beside the tables, until it is done (R-107).
 
     Beside the clocks, which it must not hold up: on PostgreSQL it may take a while.
     """
@@ -144,3 +145,4 @@ def hop_to(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
 def _refresh(exchange: Exchange) -> None:
     with exchange.database.read() as conn:
         exchange.directory.refresh(conn)
+        keep_up(exchange.ruling, conn)

@@ -118,12 +118,12 @@ class SqliteDriver:
         try:
             cursor.execute(f"PRAGMA busy_timeout = {SWEEP_MS}")
             cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            (busy, *_) = cursor.fetchone()
+            told = cursor.fetchone()
             cursor.execute(f"PRAGMA busy_timeout = {int(BUSY_S * 1000)}")
         finally:
             cursor.close()
             session.close()
-        return not busy
+        return told is not None and told[0] == 0
 
     def close(self) -> None:
         """Close the readers, then the writer (which checkpoints and removes the WAL), then let the next process in."""

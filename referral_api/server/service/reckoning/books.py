@@ -27,7 +27,7 @@ from referral_api.formats.bodies import sealed_of
 from referral_api.formats.exchange_bodies import RulesBody
 from referral_api.formats.strict_json import sha256_b64u
 from referral_api.server.service.exchange import Ruling
-from referral_api.server.service.forgetting import goes
+from referral_api.server.service.forgetting import Holders, goes, holders
 from referral_api.server.service.ledger import answers, delivery_line, lines_of, new_referral, retrieval_line
 from referral_api.server.service.posting import situation_of
 from referral_api.server.service.reckoning.difference import Findings, told_place
@@ -59,8 +59,8 @@ class Books:
         """Digests of `erase` acts by position."""
         self._parties = sorted(inventory.leading(conn, "feed"))
         self._excluded: dict[str, frozenset[str]] = {}
-        self._texts: dict[str, dict[int, str | None]] = {}
-        """Where sealed texts belong that no purge has taken, by referral: position, and the unit that the act names."""
+        self._texts: dict[str, dict[int, Holders]] = {}
+        """Where sealed texts are that no purge has taken, by referral, and whose they are."""
         self._purged: set[int] = set()
         self._empty: list[int] = []
         self.ruling = Ruling()
@@ -76,7 +76,7 @@ class Books:
         body: Any = act.body
         if (sealed := sealed_of(act.body)) is not None:
             self._named[pos] = (sealed.sha256, sealed.size)
-            self._texts.setdefault(ref, {})[pos] = act.unit
+            self._texts.setdefault(ref, {})[pos] = holders(act)
         if act.act is Act.ERASE:
             self._erasing[pos] = act.digest
         if ref in self._erased:
@@ -100,7 +100,7 @@ class Books:
             texts = self._texts.get(ref, {})
             gone = goes(texts.items(), {**before, **changed}, str(act.unit))
             self._purged.update(gone)
-            self._texts[ref] = {at: unit for at, unit in texts.items() if at not in gone}
+            self._texts[ref] = {at: whose for at, whose in texts.items() if at not in gone}
         self._lines(act, event, referral, before, changed, pos)
 
     def rule(self, act: RawAct, at: int) -> None:
