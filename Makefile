@@ -63,7 +63,7 @@ COMPILE = $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 -
 lock: $(VENV)/.lock ## Pin all dependencies again (maintainers; UPGRADE=--upgrade takes newer versions)
 	@$(COMPILE) locks/build.in -o locks/build.txt
 	@$(COMPILE) locks/lock.in -o locks/lock.txt
-	@$(COMPILE) pyproject.toml --extra server --extra postgres --extra s3 --extra witness -o locks/runtime.txt
+	@$(COMPILE) pyproject.toml --extra server --extra postgres --extra s3 --extra notices --extra witness -o locks/runtime.txt
 	@$(COMPILE) pyproject.toml -c locks/runtime.txt -o locks/client.txt
 	@$(COMPILE) locks/runtime.txt locks/test.in -o locks/test.txt
 	@$(COMPILE) locks/test.txt locks/check.in -o locks/check.txt

@@ -35,15 +35,12 @@ HOTLINE, NATIONAL, UNIT, OTHER, AUDIT = "linea-1818", "pnp-nacional", "pnp-trata
 CASE_NUMBER = "PIU-2026-0001"
 CANARY = b"colibr"
 """A word of the referral's narrative, which must stand nowhere on the exchange's disk."""
+UNITS = Path(__file__).with_name("unidades-inventadas.json")
+"""The directory entries of the police units, of which three take part."""
 ENTRIES: dict[str, dict[str, Any]] = {
-    HOTLINE: {"role": "hotline", "name": "Línea 1818 (inventada)", "duty_phone": "+51800000000"},
-    NATIONAL: {"role": "police_unit", "name": "Mesa nacional (inventada)", "duty_phone": "+5110000000"},
-    UNIT: {"role": "police_unit", "name": "Unidad de Piura (inventada)", "duty_phone": "+51730000199", "area": ["20"],
-           "parent": NATIONAL, "escalation": [NATIONAL]},
-    OTHER: {"role": "police_unit", "name": "Unidad de Lima (inventada)", "duty_phone": "+5110000001", "area": ["15"],
-            "escalation": [NATIONAL]},
+    HOTLINE: {"role": "hotline", "name": "Línea 1818 (inventada)", "duty_phone": "+441632960999"},
     AUDIT: {"role": "auditor", "name": "Defensoría (inventada)"},
-}  # fmt: skip
+}
 
 
 # The exchange and the directory.
@@ -80,12 +77,15 @@ def add_person(story: Story, keyholder: Person, newcomer: Person) -> None:
 
 def admit(story: Story, registrar: Person, newcomer: Person, party: str) -> None:
     """A new party: invitation, keys made on its own machine, the code read out and typed, approval."""
-    entry = story.home / f"ficha-{party}.json"
-    entry.write_bytes(canonical({"id": party, "area": [], "escalation": []} | ENTRIES[party]))
+    entry: list[str | Path] = ["--entry", UNITS, "--unit", party]
+    if party in ENTRIES:
+        own = story.home / f"ficha-{party}.json"
+        own.write_bytes(canonical({"id": party, "area": [], "escalation": []} | ENTRIES[party]))
+        entry = ["--entry", own]
     invitation = story.home / f"invitacion-{party}.json"
     with_service = [] if party == AUDIT else ["--kind", "service"]
-    registrar.run("invite", "--entry", entry, "--kind", "person", *with_service, "--out", invitation)
-    joined = newcomer.run("enrol", invitation, "--entry", entry, *([] if with_service else ["--no-service"]))
+    registrar.run("invite", *entry, "--kind", "person", *with_service, "--out", invitation)
+    joined = newcomer.run("enrol", invitation, *entry, *([] if with_service else ["--no-service"]))
     wrong = ("0" if joined["code"][0] != "0" else "1") + joined["code"][1:]
     if party == HOTLINE:
         registrar.run("approve", joined["enrolment"], "--code-file", "-", given=wrong, exits=5)
@@ -117,6 +117,12 @@ def fill_directory(story: Story) -> None:
 def refer(story: Story, exchange: Exchange) -> tuple[str, list[dict[str, Any]]]:
     """Send the emergency; the unit watches, opens, acknowledges, accepts and reports; the hotline sees each."""
     operator, first, second = (story.person(name) for name in ("operadora", "oficial-piura-1", "oficial-piura-2"))
+    with story.step("La operadora pregunta qué unidad conviene al lugar: la de Piura, y detrás la mesa nacional"):
+        suggested = operator.run("units", "suggest", "--ubigeo", "200101", "--speciality", "children")["suggestions"]
+        found = [(one["id"], one["why"]) for one in suggested]
+        demand(
+            found == [(UNIT, ["covers", "speciality"]), (NATIONAL, ["parent", "national", "speciality"])], str(found)
+        )
     with story.step("La unidad vigila su bandeja; la operadora sella y envía la emergencia"):
         watch = first.command("inbox", "watch", "--once")
         watching = subprocess.Popen(watch, stdout=subprocess.PIPE, env=environment())

@@ -43,6 +43,7 @@ class Kind(StrEnum):
 
     TOKEN = "token"
     PING = "ping"
+    PARTIES = "parties"
     KEYS_CHECKPOINT = "keys-checkpoint"
     KEYS_COSIGNED = "keys-cosigned"
     KEYS_ENTRIES = "keys-entries"
@@ -61,12 +62,14 @@ class Kind(StrEnum):
     ENROLMENTS = "enrolments"
     ENROLMENT = "enrolment"
     EVIDENCE = "evidence"
+    STATISTICS = "statistics"
     OTHER = "other"
 
 
 _KINDS: tuple[tuple[str, Kind], ...] = (
     (r"POST /oauth/token", Kind.TOKEN),
     (r"GET /v1/ping", Kind.PING),
+    (r"GET /v1/parties", Kind.PARTIES),
     (r"GET /v1/log/keys/checkpoint\?.*cosigned=1", Kind.KEYS_COSIGNED),
     (r"GET /v1/log/keys/checkpoint", Kind.KEYS_CHECKPOINT),
     (r"GET /v1/log/keys/tile/entries/", Kind.KEYS_ENTRIES),
@@ -79,6 +82,7 @@ _KINDS: tuple[tuple[str, Kind], ...] = (
     (r"PUT /v1/(referrals|directory)/", Kind.PUT),
     (r"GET /v1/receipts/", Kind.RECEIPT),
     (r"GET /v1/evidence/", Kind.EVIDENCE),
+    (r"GET /v1/statistics", Kind.STATISTICS),
     (r"GET /v1/referrals/[^/]+/bundle", Kind.BUNDLE),
     (r"GET /v1/referrals/[^/]+/sealed/", Kind.SEALED),
     (r"GET /v1/referrals/", Kind.VIEW),

@@ -442,6 +442,19 @@ def _of_the_rest() -> Iterator[Lie]:
     unformed = changed(lambda _l, told: told.pop("server_time"))
     yield row(K.PING, "ping", "no form", "a member is missing", "the form", unformed)
 
+    filled = changed(lambda _l, told: told["tables"]["declines"]["cells"].update(no_capacity=12))
+    yield row(K.STATISTICS, "statistics", "a cell", "a figure where a blank belongs", "the log, counted again", filled)
+    emptied = changed(lambda _l, told: told["tables"].pop("declines"))
+    yield row(K.STATISTICS, "statistics", "a table less", "a table is left out", "the form", emptied)
+    called = changed(lambda _l, told: told["calls"].update(total=8500, months=17))
+    yield row(K.STATISTICS, "statistics", "calls", "of which no hotline told", "the hotlines' acts", called)
+    for what, says, spoil in (
+        ("no list", "no list where parties belong", lambda _l, told: told.update(parties={})),
+        ("no mark", "words where a yes or no belongs", lambda _l, told: told["parties"][-1].update(live="yes")),
+        ("no time", "a time that is none", lambda _l, told: told["parties"][-1].update(live_at=-1)),
+    ):
+        yield row(K.PARTIES, "presence", what, says, "the form", changed(spoil))
+
     packs, cut, none = frozenset({K.EVIDENCE}), sealed_with(lambda raw: raw[:-40]), sealed_with(lambda _raw: b"")
     for what, tell in (("cut", cut), ("one byte", sealed_with(flipped)), ("empty", none)):
         yield Lie(f"pack: {what}", "another file", "its manifest", packs, tell, family="pack")

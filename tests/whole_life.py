@@ -6,8 +6,8 @@ Must never: check anything; whoever lives it does.
 from __future__ import annotations
 
 from referral_api.client import submission
+from referral_api.client.addressing import recipients_for
 from referral_api.client.delivery import ack_body, sign_act
-from referral_api.client.submission import recipients_for
 from referral_api.domain.terms import Term
 from referral_api.domain.words import Act, ActId, PartyId, ReferralId
 from referral_api.formats.act import parse_act

@@ -57,8 +57,10 @@ def event_of(act: RawAct, by: Role, at: int) -> Event:
 
 
 def _code_of(act: RawAct) -> str | None:
-    """The one code of an act's body that the fold looks at."""
+    """The one code of an act's body that the fold looks at; of a submission how it relates to an earlier one."""
     body: Any = act.body
+    if act.act is Act.SUBMIT:
+        return None if body.relation is None else str(body.relation.type)
     if act.act is Act.HOLD:
         return "on" if body.on else fold.HOLD_OFF
     if act.act is Act.PURGE_DUE:

@@ -147,10 +147,11 @@ class UnloggedRead(_Reading):
 
 
 class StatisticsRead(_Reading):
-    """The fixed annual tables were handed out."""
+    """The fixed annual tables were handed out; `digest` is theirs, the same at every reading (R-103)."""
 
     kind: Literal["statistics_read"] = "statistics_read"
     year: Annotated[int, Field(ge=2000, le=9999)]
+    digest: Sha256
 
 
 class AuditSession(_Reading):

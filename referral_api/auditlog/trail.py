@@ -15,18 +15,20 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from referral_api.auditlog.accounts import verify_account
 from referral_api.auditlog.closed_reads import ClosedReads
 from referral_api.auditlog.erasures import Erasures, Place, check_erasable
 from referral_api.auditlog.evidence import Chronicle, event_of
+from referral_api.auditlog.gates import check_gates, let_through
 from referral_api.auditlog.leaf import Leaf, LeafKind, parse_leaf
 from referral_api.auditlog.records import LogClosed, LogGenesis, LogLost, Retrieved, TreeHead, kind_of, parse_record
+from referral_api.auditlog.relations import check_relation
 from referral_api.auditlog.report import Check, RawRecord, Report
-from referral_api.domain.consent import check_tuple
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.terms import Term
-from referral_api.domain.words import Act, CredentialKind, KeyUse, Role
+from referral_api.domain.words import ACCOUNTS, Act, CredentialKind, KeyUse, Role
 from referral_api.formats.act import RawAct, parse_act, verify_act
-from referral_api.formats.bodies import sealed_of
+from referral_api.formats.bodies import Route, sealed_of
 from referral_api.formats.fields import LATEST_S
 from referral_api.formats.parties import EXCHANGE, SKEW_S
 from referral_api.formats.receipt import Receipt, match_receipt, verify_exchange_receipt
@@ -257,7 +259,7 @@ class Trail:
             report.hold(Check.RECEIPTS, log, index, judge_receipt)
         receipt = receipts[0] if receipts else None
         if act.ref is None:
-            report.hold(Check.BOTH_LOGS, log, index, lambda: self._listed(act, receipt))
+            report.hold(Check.BOTH_LOGS, log, index, lambda: self._listed(act, receipt, leaf, kinds))
         elif (receipt is not None or found.receipt is None) and not self._lost:
             kind = kinds[0] if kinds else None
             fold = partial(self._fold, (log, index), act, leaf, receipt, kind)
@@ -289,7 +291,7 @@ class Trail:
             raise ReferralError(ErrorCode.TAMPERED, what="act", reason="repeated", digest=act.digest)
         self._acts.add((act.iss, act.id))
 
-    def _listed(self, act: RawAct, receipt: Receipt | None) -> None:
+    def _listed(self, act: RawAct, receipt: Receipt | None, leaf: Leaf, kinds: Sequence[CredentialKind]) -> None:
         """R-30, R-92: what changes the directory is on the keys log too, in the same order, and only if accepted."""
         place = self._keys_index.get(act.leaf_digest)
         accepted = receipt is None or receipt.accepted
@@ -298,6 +300,8 @@ class Trail:
             objects = act.act is Act.OBJECT and any(one.digest == body.statement for one in self._keymap.pending())
             if accepted and (act.act in _ON_KEYS_LOG or objects):
                 raise ReferralError(ErrorCode.NOT_INCLUDED, reason="keys-log", digest=act.digest)
+            if accepted and kinds and act.act in ACCOUNTS:
+                verify_account(act, role_of(act, self._keymap), kinds[0], leaf.logged_s)
             return
         if not accepted:
             raise ReferralError(ErrorCode.TAMPERED, what="keys-log", reason="refused", digest=act.digest)
@@ -315,10 +319,15 @@ class Trail:
         chronicle = self._chronicle(str(act.ref))
         event = event_of(act, role_of(act, self._keymap), leaf.logged_s)
         if receipt is None or receipt.accepted:
-            self._check_gates(act, kind, leaf.logged_s)
+            check_gates(act, kind, leaf.logged_s, self._keymap, chronicle.sender)
+            known, gaps = self._report.chronicles, bool(self._in_doubt)
+            check_relation(act, known, self._excluded, self._erasures.first, gaps=gaps)
             chronicle.accept(event, kind)
-            if self._excluded.setdefault(str(act.ref), set()) & chronicle.deliveries.keys():
-                raise _gate(act, "excluded")
+            # Whoever is excluded is noted, for no act may give such a unit a delivery (R-64).
+            excluded = self._excluded.setdefault(str(act.ref), set())
+            excluded.update(act.body.excluded if isinstance(act.body, Route) else ())
+            if excluded & chronicle.deliveries.keys():
+                raise let_through(act, "excluded")
             if (sealed := sealed_of(act.body)) is not None:
                 self._sealed[act.digest] = (act.ref, sealed.sha256)
         elif receipt.refusal in REFUSED_BY_THE_FOLD:
@@ -326,35 +335,8 @@ class Trail:
         if receipt is not None:
             chronicle.verify_receipt(receipt)
 
-    def _check_gates(self, act: RawAct, kind: CredentialKind | None, at: int) -> None:
-        """What the door asks of an act beside rights and lifecycle: consent and the operator (R-83); who is excluded is
-        noted, for no act may give such a unit a delivery (R-64).
-
-        Raises TAMPERED (`reason`) where the exchange let through what it had to refuse.
-        """
-        body: Any = act.body
-        fault = None
-        if act.act is Act.SUBMIT:
-            try:
-                check_tuple(body.basis, body.identity_level, None if body.override is None else body.override.reason)
-            except ReferralError as refused:
-                fault = refused.code.value
-            if kind is CredentialKind.SERVICE and (body.operator is None or body.override is not None):
-                fault = ErrorCode.NOT_PERMITTED.value
-            named = None if body.override is None else body.override.second_person
-            if named is not None and not self._keymap.is_second_person(named, act.iss, at):
-                fault = "second-person"
-        elif act.act is Act.ROUTE:
-            self._excluded.setdefault(str(act.ref), set()).update(body.excluded)
-        if fault is not None:
-            raise _gate(act, fault)
-
     def _chronicle(self, ref: str) -> Chronicle:
         return self._report.chronicles.setdefault(ref, Chronicle())
-
-
-def _gate(act: RawAct, reason: str) -> ReferralError:
-    return ReferralError(ErrorCode.TAMPERED, what="gate", act=act.act.value, digest=act.digest, reason=reason)
 
 
 def verify_logged_receipt(log: str, index: int, act: RawAct, leaf: Leaf, raw: bytes | None, keymap: KeyMap) -> Receipt:

@@ -7,18 +7,22 @@ Implements: R-16, R-17, R-54; design §12.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NoReturn
 
-from referral_api.cli import forgetting
+from referral_api.cli import forgetting, nexts
 from referral_api.cli.invocation import Invocation
 from referral_api.cli.output import Exit, Screen, Shown
+from referral_api.client import recalling, talking
 from referral_api.client.outbox import Entry, Progress
+from referral_api.client.talking import Open
 from referral_api.client.view import Referral, ShownAct
-from referral_api.domain import lifecycle, policy
 from referral_api.domain.catalogue import Language, text_of
 from referral_api.domain.errors import ReferralError
-from referral_api.domain.policy import Relation
-from referral_api.domain.words import Act, DeliveryRole, Role, State
+from referral_api.domain.fold import Delivery
+from referral_api.domain.words import Act
+from referral_api.formats.bodies import Transfer
 from referral_api.formats.codelists import codes, label
 from referral_api.formats.receipt import parse_receipt
 
@@ -37,39 +41,63 @@ _DETAILS: dict[Act, str] = {
     Act.PURGE_REQUEST: "purge_reason",
 }
 """The code list of the one code in an act's body that says most about it."""
-PENDING = "referral inbox list --pending"
-"""What comes next where this referral asks for nothing more."""
-_AWAITED = lifecycle.UNREAD | lifecycle.WORKING | {State.WITHDRAWAL_NOTIFIED}
-"""States in which the next step is the unit's."""
 
 
-def show_entry(call: Invocation, entry: Entry, follow: str) -> None:
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+def show_entry(
+    call: Invocation, entry: Entry, follow: str, beside: Mapping[str, Any] = _NOTHING, *, more: Sequence[str] = ()
+) -> NoReturn:
     """Print what became of a signed act and end the call. Raises the refusal where it was refused.
 
-    Exit code 8 where it waits in the outbox: durable, signed, and not yet with the exchange.
+    Exit code 8 where it waits in the outbox: durable, signed, and not yet with the exchange. `beside` are members for
+    `--json` of what was said before, `more` is said below.
     """
-    if entry.state is Progress.REFUSED and entry.code is not None:
-        facts = {"act": entry.outgoing.act.value, "id": entry.outgoing.id}
-        raise ReferralError(entry.code, **facts)
-    data, screen = entry_data(entry), call.screen
+    show_entries(call, [entry], [follow], beside, more=more)
+
+
+def show_entries(
+    call: Invocation,
+    entries: Sequence[Entry],
+    follow: Sequence[str],
+    beside: Mapping[str, Any] = _NOTHING,
+    *,
+    more: Sequence[str] = (),
+    partly: bool = False,
+) -> NoReturn:
+    """The same of several acts of one kind, as one result: of one its members, of more a list of them. `partly` says
+    that there should have been more.
+    """
+    for entry in entries:
+        if entry.state is Progress.REFUSED and entry.code is not None:
+            raise ReferralError(entry.code, act=entry.outgoing.act.value, id=entry.outgoing.id)
+    data = [entry_data(entry) for entry in entries]
+    lines = [line for entry, told in zip(entries, data, strict=True) for line in _lines(call.screen, entry, told)]
+    waiting = [entry for entry in entries if entry.receipt is None]
+    shown = (data[0] if len(data) == 1 else {"acts": data}) | dict(beside)
+    if waiting:
+        stale = [one.outgoing.id for one in waiting if one.state is Progress.NEEDS_RESEALING]
+        again = f"reseal {stale[0]}" if stale else "flush"
+        call.show(Shown(shown, lines, [f"referral outbox {again}"], Exit.PARTLY))
+    call.show(Shown(shown, [*lines, *more], follow, Exit.PARTLY if partly else Exit.OK))
+
+
+def _lines(screen: Screen, entry: Entry, data: Mapping[str, Any]) -> list[str]:
+    what = entry.outgoing.act.value
     if entry.receipt is None:
-        lines = [
-            screen.say("entry.waits", what=screen.say(f"act.{entry.outgoing.act.value}"), ref=entry.outgoing.ref),
-            *([] if entry.code is None else [screen.say("entry.why", words=text_of(entry.code, screen.lang).title)]),
-            *([] if entry.code is None else [text_of(entry.code, screen.lang).hint]),
-        ]
-        again = "reseal " + entry.outgoing.id if entry.state is Progress.NEEDS_RESEALING else "flush"
-        call.show(Shown(data, lines, [f"referral outbox {again}"], Exit.PARTLY))
+        words = None if entry.code is None else text_of(entry.code, screen.lang)
+        why = [] if words is None else [screen.say("entry.why", words=words.title), words.hint]
+        return [screen.say("entry.waits", what=screen.say(f"act.{what}"), ref=entry.outgoing.ref), *why]
     log = data["log"]
-    lines = [
-        screen.say(f"done.{entry.outgoing.act.value}", ref=entry.outgoing.ref),
+    return [
+        screen.say(f"done.{what}", ref=entry.outgoing.ref),
         screen.say("entry.receipt", at=screen.at(data["time"]), log=log["origin"], index=log["index"]),
         *(
             screen.say("entry.state", unit=one["unit"], state=screen.say(f"state.{one['state']}"))
             for one in data["states"]
         ),
     ]
-    call.show(Shown(data, lines, [follow]))
 
 
 def entry_data(entry: Entry) -> dict[str, Any]:
@@ -96,8 +124,10 @@ def entry_data(entry: Entry) -> dict[str, Any]:
     }
 
 
-def timeline_data(referral: Referral) -> dict[str, Any]:
-    """A verified referral as JSON members: where each delivery stands, and everything that happened, in log order."""
+def timeline_data(screen: Screen, referral: Referral, signer: str) -> dict[str, Any]:
+    """A verified referral as JSON members: where each delivery stands, what is open on it and what may be done next,
+    what it relates to, and everything that happened, in log order.
+    """
     deliveries = [
         {
             "unit": one.unit,
@@ -107,6 +137,8 @@ def timeline_data(referral: Referral) -> dict[str, Any]:
             "allowed": [act.value for act in referral.standings[one.unit].allowed],
             "due": _due(referral, one.unit),
             **forgetting.data(referral, one.unit),
+            "open": _open(referral, one),
+            "commands": nexts.commands(screen, referral, one, signer),
         }
         for one in referral.chronicle.deliveries.values()
     ]
@@ -117,6 +149,7 @@ def timeline_data(referral: Referral) -> dict[str, Any]:
             "what": "retrieved",
             "by": one.retrieved_by,
             "detail": "",
+            "to": None,
             "refused": False,
             "unit": one.retrieved_by,
             **one.term.members(),
@@ -125,7 +158,48 @@ def timeline_data(referral: Referral) -> dict[str, Any]:
         for one in referral.retrievals
     ]
     events.sort(key=lambda one: (one["year"], one.get("term", 1), one["index"]))
-    return {"ref": referral.ref, "relation": referral.relation.value, "deliveries": deliveries, "events": events}
+    earlier = recalling.relation_of(referral)
+    return {
+        "ref": referral.ref,
+        "relation": referral.relation.value,
+        "relates_to": None if earlier is None else {"type": earlier[0], "ref": earlier[1]},
+        "later": list(referral.later),
+        "deliveries": deliveries,
+        "events": events,
+    }
+
+
+def relation_lines(screen: Screen, data: Mapping[str, Any]) -> list[str]:
+    """What a referral relates to, and what relates to it, as lines."""
+    lines, earlier = [], data["relates_to"]
+    if earlier is not None:
+        words = label("relation_type", earlier["type"], screen.lang)
+        lines.append(screen.say("life.relates_to", words=words, ref=earlier["ref"]))
+    return [*lines, *(screen.say("life.later", ref=ref) for ref in data["later"])]
+
+
+def next_lines(screen: Screen, referral: Referral, data: Mapping[str, Any]) -> list[str]:
+    """Of each delivery what is owed and by when, what is asked, and what this party may do about it, as lines."""
+    lines: list[str] = []
+    asked = {one.question.digest: one for one in talking.open_on(referral)}
+    for one in data["deliveries"]:
+        due = one["due"]
+        told = [] if due is None else [(label("clock", due["clock"], screen.lang), due["due_at"])]
+        found = [screen.say("life.due", what=what, at=screen.at(at)) for what, at in told]
+        found += [screen.say("life.open", words=question_line(screen, asked[each["digest"]])) for each in one["open"]]
+        found += [screen.say("life.may", command=command) for command in one["commands"]]
+        lines += ["", screen.say("life.delivery", unit=one["unit"]), *found] if found else []
+    return lines
+
+
+def question_line(screen: Screen, one: Open) -> str:
+    """An open question on one line: what it is, about what, from whom, since when, and its digest."""
+    about = ", ".join(label("info_request", topic, screen.lang) for topic in one.topics)
+    what = screen.say(f"act.{one.question.act.value}") + (f" ({about})" if about else "")
+    since = "—" if one.shown is None else screen.at(one.shown.at)
+    return screen.say(
+        "life.question", what=what, unit=one.unit, by=one.question.asker, at=since, digest=one.question.digest
+    )
 
 
 def detail_of(event: dict[str, Any], lang: Language) -> str:
@@ -134,56 +208,27 @@ def detail_of(event: dict[str, Any], lang: Language) -> str:
     words = (
         label(name, event["detail"], lang) if name is not None and event["detail"] in codes(name) else event["detail"]
     )
+    words = f"{words} → {event['to']}" if event["to"] is not None else words
     return f"{words} ✖".strip() if event["refused"] else words
-
-
-def next_of(screen: Screen, referral: Referral, *, opened: bool = False) -> list[str]:
-    """What a reader of this referral may do next; `opened` says that the referral itself has just been read.
-
-    Deciding takes a person, whoever reads: so this goes by what the party may do, not by the credential in use.
-    """
-    deliveries = referral.chronicle.deliveries.values()
-    if referral.relation is Relation.SENDER:
-        if opened:
-            return [f"referral timeline {referral.ref}"]
-        return ["referral inbox watch" if any(one.state in _AWAITED for one in deliveries) else PENDING]
-    if referral.relation is not Relation.RECIPIENT:
-        return ["referral audit verify"]
-    # A unit sees its own delivery alone.
-    own = next(iter(deliveries))
-    if own.acknowledged_at is None and own.state in lifecycle.SERVED and Act.ACK in _may(own.role, own.state):
-        return [f"referral {'ack' if opened or own.state is State.RETRIEVED else 'show'} {referral.ref}"]
-    return _decisions(screen, referral.ref, own.role, own.state)
-
-
-def after_ack(screen: Screen, referral: Referral) -> str:
-    """What a unit does next that has acknowledged what it saw in this state."""
-    own = next(iter(referral.chronicle.deliveries.values()))
-    move = lifecycle.find_move(Act.ACK, Role.POLICE_UNIT, own.state)
-    state = own.state if move is None or move.to is None else move.to
-    return _decisions(screen, referral.ref, own.role, state)[0]
-
-
-def _decisions(screen: Screen, ref: str, role: DeliveryRole, state: State) -> list[str]:
-    """The commands, whole, by which a unit goes on with a referral that it has acknowledged."""
-    may = _may(role, state)
-    if Act.ACCEPT in may:
-        return [f"referral accept {ref}"]
-    if Act.CLOSE in may:
-        code = screen.say("place.code")
-        return [f"referral status {ref} --to {code}", f"referral close {ref} --outcome {code}"]
-    if state is State.WITHDRAWAL_NOTIFIED:
-        return [f"referral note {ref} {screen.say('place.file')}"]
-    return [PENDING]
-
-
-def _may(role: DeliveryRole, state: State) -> frozenset[Act]:
-    return frozenset(lifecycle.allowed(Role.POLICE_UNIT, state)) - policy.role_at_delivery(role)
 
 
 def _due(referral: Referral, unit: str) -> dict[str, Any] | None:
     due = referral.standings[unit].due
     return None if due is None else {"clock": due.clock.value, "due_at": due.due_at}
+
+
+def _open(referral: Referral, own: Delivery) -> list[dict[str, Any]]:
+    """The questions open on a delivery, whoever is to answer them."""
+    shown: dict[str, Any] = {one.act.digest: one.act.body for one in referral.acts}
+    return [
+        {
+            "act": one.act.value,
+            "digest": one.digest,
+            "by": one.asker,
+            "topics": list(getattr(shown.get(one.digest), "topics", ())),
+        }
+        for one in own.questions
+    ]
 
 
 def _event(shown: ShownAct) -> dict[str, Any]:
@@ -195,11 +240,19 @@ def _event(shown: ShownAct) -> dict[str, Any]:
         "what": shown.act.act.value,
         "by": shown.act.iss,
         "detail": detail,
+        "to": _pointed_at(body),
         "refused": shown.receipt is not None and not shown.receipt.accepted,
         "unit": shown.act.unit,
         **shown.term.members(),
         "index": shown.index,
     }
+
+
+def _pointed_at(body: Any) -> str | None:
+    """The unit or referral that an act points at: proposed, suggested, or of which this is a duplicate."""
+    named = [getattr(body, name, None) for name in ("suggested_unit", "duplicate_of")]
+    named.append(body.to if isinstance(body, Transfer) else None)
+    return next((str(one) for one in named if one is not None), None)
 
 
 def _investigation(referral: Referral, unit: str) -> list[str]:

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from referral_api.cli import evidence as packs
-from referral_api.cli import explaining, inspecting
+from referral_api.cli import explaining, figures, inspecting
 from referral_api.cli.audit_db import audit_db
 from referral_api.cli.auditing import (
     MirrorFolder,
@@ -42,7 +42,7 @@ def register(app: typer.Typer) -> None:
     audit.command("verify")(audit_verify)
     audit.command("db")(audit_db)
     audit.command("mirror")(audit_mirror)
-    for module in (explaining, inspecting, packs):
+    for module in (explaining, inspecting, figures, packs):
         module.register(audit)
     app.add_typer(audit, name="audit")
     receipt = typer.Typer(no_args_is_help=True)

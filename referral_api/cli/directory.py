@@ -1,4 +1,4 @@
-"""Who is who: `whoami`, `units`. Read from the replicated keys log, never from what the exchange says of it.
+"""Who is who: `whoami`, and a party as the screens show it, by the replicated keys log and nothing else.
 
 Must never: show a key as usable that the keys log does not vouch for.
 
@@ -7,7 +7,7 @@ Implements: R-30, R-33; design §5 (keys log), §12.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
@@ -15,19 +15,13 @@ from referral_api.cli.invocation import Invocation, invocation
 from referral_api.cli.output import Shown
 from referral_api.client import freshness
 from referral_api.client.sdk import Client
-from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.words import CredentialKind, KeyUse, Role
-from referral_api.formats.codelists import label
+from referral_api.domain.words import KeyUse, Role
 from referral_api.formats.parties import Party
 
 
 def register(app: typer.Typer) -> None:
     """Add these verbs to the command."""
     app.command("whoami")(whoami)
-    units = typer.Typer(no_args_is_help=True)
-    units.command("list")(units_list)
-    units.command("show")(units_show)
-    app.add_typer(units, name="units")
 
 
 def whoami(ctx: typer.Context) -> None:
@@ -65,44 +59,6 @@ def whoami(ctx: typer.Context) -> None:
     call.show(Shown(data, lines, [_next_of(call, str(told["role"]))]))
 
 
-def units_list(ctx: typer.Context) -> None:
-    """The units of the directory, and which of them can be sealed to now."""
-    call = invocation(ctx)
-    with call.anyone() as client:
-        follow_keys(client)
-        rows = [party_data(client, party) for party in client.parties() if party.role is Role.POLICE_UNIT]
-    screen = call.screen
-    cells = [
-        [
-            row["id"],
-            row["name"],
-            ", ".join(row["area"]),
-            screen.say("yes" if row["reachable"] else "no"),
-            row["duty_phone"],
-        ]
-        for row in rows
-    ]
-    columns = ("col.unit", "col.name", "col.area", "col.reachable", "col.duty_phone")
-    follow = [f"referral units show {row['id']}" for row in rows[:1]] or ["referral whoami"]
-    call.show(Shown({"units": rows}, [screen.table(columns, cells)] if rows else [screen.say("units.none")], follow))
-
-
-def units_show(ctx: typer.Context, unit: Annotated[str, typer.Argument()]) -> None:
-    """One party of the directory."""
-    call = invocation(ctx)
-    with call.anyone() as client:
-        follow_keys(client)
-        party = next((one for one in client.parties() if one.id == unit), None)
-        if party is None:
-            raise ReferralError(ErrorCode.NOT_FOUND)
-        data = party_data(client, party)
-    call.show(
-        Shown(
-            {"unit": data}, _party_lines(call, data), [f"referral send {call.screen.say('place.file')} --unit {unit}"]
-        )
-    )
-
-
 def follow_keys(client: Client) -> None:
     """The newest keys, and how old it is what this client would seal by."""
     client.sync_keys()
@@ -118,8 +74,11 @@ def party_data(client: Client, party: Party) -> dict[str, Any]:
         "role": party.role.value,
         "name": party.entry.name,
         "area": list(party.entry.area),
+        "country": party.entry.country,
         "duty_phone": party.entry.duty_phone or "",
         "hours": party.entry.hours,
+        "languages": list(party.entry.languages or ()),
+        "specialities": list(party.entry.specialities or ()),
         "parent": party.entry.parent,
         "escalation": list(party.entry.escalation),
         "reachable": bool(sealable),
@@ -140,22 +99,6 @@ def party_data(client: Client, party: Party) -> dict[str, Any]:
             for one in party.enc
         ],
     }
-
-
-def _party_lines(call: Invocation, data: dict[str, Any]) -> list[str]:
-    screen = call.screen
-    persons = [one for one in data["credentials"] if one["kind"] == CredentialKind.PERSON.value]
-    hours = data["hours"]
-    return [
-        f"{data['id']} — {screen.say('quoted', words=data['name'])}",
-        screen.say("unit.reachable" if data["reachable"] else "unit.unreachable"),
-        screen.say("unit.phone", phone=data["duty_phone"] or "—"),
-        screen.say("unit.area", area=", ".join(data["area"]) or "—"),
-        screen.say("unit.hours", hours="—" if hours is None else label("duty_hours", hours, screen.lang)),
-        screen.say("unit.escalation", parties=", ".join(data["escalation"]) or "—"),
-        screen.say("unit.persons", persons=len(persons), keys=len(data["enc"])),
-        screen.say("unit.statement", seq=data["statement"]["seq"], index=data["statement"]["index"]),
-    ]
 
 
 def _next_of(call: Invocation, role: str) -> str:

@@ -1,11 +1,11 @@
-"""What a hotline does: `send`, `outbox`, `withdraw`; and `timeline`, which either side reads.
+"""What a hotline does: `send`, `outbox`; and `timeline`, which either side reads.
 
 A referral is durable in the outbox, signed and sealed, before the first byte of it is sent: a call that ends with exit
 code 8 has lost nothing.
 
 Must never: say "received" before the receipt is verified, or send what the checks before sealing refuse.
 
-Implements: R-53, R-54, R-75, R-81, R-83; design §12 (outbox).
+Implements: R-53, R-54, R-75, R-81, R-83, R-84; design §12 (outbox).
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import Annotated, Any
 
 import typer
 
-from referral_api.cli import acting, forgetting, notes, reading
+from referral_api.cli import acting, choices, forgetting, nexts, notes, reading, units
 from referral_api.cli.invocation import group_meaning, invocation, read_document
 from referral_api.cli.output import Exit, Shown
 from referral_api.client.outbox import Entry, Progress
 from referral_api.client.submission import Composition
 from referral_api.domain.terms import Term
-from referral_api.domain.words import Act, CredentialKind, PartyId
+from referral_api.domain.words import CredentialKind, PartyId
 from referral_api.formats.codelists import label
 
 WAITING = frozenset({Progress.QUEUED, Progress.SENDING, Progress.NEEDS_RESEALING})
@@ -31,7 +31,6 @@ def register(app: typer.Typer) -> None:
     """Add these verbs to the command."""
     app.command("send")(send)
     app.command("timeline")(timeline)
-    app.command("withdraw")(withdraw)
     outbox = group_meaning(outbox_list)
     outbox.command("resend")(outbox_resend)
     for name, verb in (("list", outbox_list), ("flush", outbox_flush), ("reseal", outbox_reseal)):
@@ -49,6 +48,7 @@ def send(
     operator: Annotated[str | None, typer.Option()] = None,
     retention: Annotated[str, typer.Option()] = "standard",
     agreement: Annotated[str | None, typer.Option()] = None,
+    relates: Annotated[str | None, typer.Option("--relates")] = None,
 ) -> None:
     """Check, seal, sign, queue and send one referral."""
     call = invocation(ctx)
@@ -60,12 +60,16 @@ def send(
         retention_class=retention,
         agreement=agreement,
         operator=operator,
+        relation=None if relates is None else choices.relation(call, relates),
     )
     with call.service() if as_kind is CredentialKind.SERVICE else call.person() as client:
+        if what.relation is not None:
+            choices.demand_earlier(client, what.relation["ref"])
+        addressed = units.announce(call, client, what)
         call.screen.talk("send.sealing", unit=unit)
         with call.screen.progress() as progress:
             entry = client.submit(what, progress)
-    acting.show_entry(call, entry, f"referral timeline {entry.outgoing.ref}")
+    acting.show_entry(call, entry, f"referral timeline {entry.outgoing.ref}", addressed)
 
 
 def outbox_list(ctx: typer.Context) -> None:
@@ -102,27 +106,15 @@ def outbox_resend(ctx: typer.Context, ref: Annotated[str, typer.Argument()]) -> 
     _show_outbox(call, entries, f"referral timeline {ref}")
 
 
-def withdraw(
-    ctx: typer.Context,
-    ref: Annotated[str, typer.Argument()],
-    reason: Annotated[str, typer.Option()],
-    unit: Annotated[str | None, typer.Option("--unit", "-u")] = None,
-) -> None:
-    """Take a referral back, from one unit or from all."""
-    call = invocation(ctx)
-    call.confirm("ask.withdraw", ref=ref)
-    with call.person() as client:
-        entry = client.act(ref, Act.WITHDRAW, {"reason": reason}, unit=unit)
-    acting.show_entry(call, entry, f"referral timeline {ref}")
-
-
 def timeline(ctx: typer.Context, ref: Annotated[str, typer.Argument()]) -> None:
-    """Everything that became of a referral, verified and folded here."""
+    """Everything that became of a referral, verified and folded here, and what may be done next."""
     call = invocation(ctx)
     with call.reader() as client:
         referral = client.referral(ref)
         opened, told = notes.read(call, client, referral)
-    data = acting.timeline_data(referral) | {"notes": notes.data(told)}
+        seen = None if opened is None else reading.read(opened, client.session.now())
+        signer = client.keys.credential
+    data = acting.timeline_data(call.screen, referral, signer) | {"notes": notes.data(told)}
     screen = call.screen
     deliveries = [
         [
@@ -145,17 +137,19 @@ def timeline(ctx: typer.Context, ref: Annotated[str, typer.Argument()]) -> None:
     ]
     lines: list[Any] = [
         screen.table(("col.unit", "col.role", "col.state", "col.investigation"), deliveries),
+        *acting.relation_lines(screen, data),
         *(line for one in data["deliveries"] for line in forgetting.lines(screen, one)),
         "",
         screen.table(("col.when", "col.what", "col.who", "col.detail", "col.index"), events),
         screen.say("timeline.verified", acts=len(referral.acts)),
+        *acting.next_lines(screen, referral, data),
     ]
-    if opened is not None:
-        lines += ["", *reading.handling(screen, opened.body)]
-        data |= reading.handling_data(opened.body)
+    if seen is not None:
+        lines += ["", *reading.warnings(screen, seen), *reading.handling(screen, seen)]
+        data |= reading.handling_data(seen)
     if told:
         lines += ["", *notes.lines(screen, told)]
-    call.show(Shown(data, lines, acting.next_of(screen, referral), notes.status_of(told)))
+    call.show(Shown(data, lines, nexts.next_of(screen, referral, signer=signer), notes.status_of(told)))
 
 
 def _show_outbox(call: Any, entries: list[Entry], otherwise: str) -> None:

@@ -10,11 +10,13 @@ Implements: R-34 to R-36; design §5 (enrolment in three steps).
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from referral_api.cli import passing
 from referral_api.cli.invocation import (
     CODE_ATTEMPTS,
     SERVICE_KEY,
@@ -28,12 +30,13 @@ from referral_api.cli.invocation import (
 from referral_api.cli.output import Fault, Shown, qr_code
 from referral_api.client import sdk
 from referral_api.client.admission import Applicant, replaced
+from referral_api.client.choosing import check_entry
 from referral_api.client.enrolment import Joined, Joining
 from referral_api.client.keystore import new_service_secret, read_service_secret, write_service_secret
 from referral_api.client.sdk import Client
 from referral_api.client.trust import Confirmed
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.words import CredentialKind
+from referral_api.domain.words import UUID7, CredentialKind
 from referral_api.formats.directory_bodies import Entry
 from referral_api.formats.enrolment import MAX_INVITATION_BYTES, parse_invitation, recovery_statement
 from referral_api.formats.parties import Approver
@@ -41,6 +44,8 @@ from referral_api.formats.parties import Approver
 QR_SCHEME = "referral-code:1"
 """How the text of the QR code begins: what it is, and its form; party and thirty digits follow."""
 EntryFile = Annotated[Path | None, typer.Option("--entry")]
+EntryUnit = Annotated[str | None, typer.Option("--unit", "-u")]
+"""Which entry is meant, of a file that holds several."""
 
 
 def register(app: typer.Typer) -> None:
@@ -53,6 +58,7 @@ def invite(
     ctx: typer.Context,
     out: Annotated[Path, typer.Option("--out", "-o")],
     entry: EntryFile = None,
+    unit: EntryUnit = None,
     kind: Annotated[list[CredentialKind] | None, typer.Option("--kind")] = None,
     recover: Annotated[str | None, typer.Option("--recover")] = None,
 ) -> None:
@@ -62,7 +68,7 @@ def invite(
     if out.exists():
         raise Fault("file-exists", path=out)
     with call.person() as client:
-        party = read_document(entry) if entry is not None else _entry_of(client, recover or client.profile.party)
+        party = _described(entry, unit) if entry is not None else _entry_of(client, recover or client.profile.party)
         raw = client.invite(party, kinds)
     write_private_file(out, raw)
     invitation = parse_invitation(raw)
@@ -71,6 +77,7 @@ def invite(
         call.screen.say("turn.invitee"),
     ]
     follow = f"referral enrol {out.name}" + ("" if entry is None else f" --entry {entry.name}")
+    follow += "" if unit is None else f" --unit {unit}"
     follow += " --keyholder" if recover is not None else ""
     data = {"party": invitation.party, "file": str(out), "expires_at": _s(invitation), "turn": "invitee"}
     call.show(Shown(data, lines, [follow]))
@@ -80,6 +87,7 @@ def enrol(
     ctx: typer.Context,
     invitation: Annotated[Path | None, typer.Argument()] = None,
     entry: EntryFile = None,
+    unit: EntryUnit = None,
     station: Annotated[str | None, typer.Option()] = None,
     operator: Annotated[str | None, typer.Option()] = None,
     keyholder: Annotated[bool, typer.Option("--keyholder")] = False,  # noqa: FBT002 - an option of the command line
@@ -98,7 +106,7 @@ def enrol(
         invitation=parse_invitation(read_file(invitation, MAX_INVITATION_BYTES)),
         passphrase=call.new_passphrase(),
         service_secret=None if no_service else _service_secret(call),
-        entry=None if entry is None else read_document(entry),
+        entry=None if entry is None else _described(entry, unit),
         keyholder=keyholder,
         operator=operator,
         station=station,
@@ -134,9 +142,13 @@ def approve(
     ctx: typer.Context,
     enrolment: Annotated[str, typer.Argument()],
     code_file: Annotated[Path | None, typer.Option("--code-file")] = None,
+    answers: Annotated[str | None, typer.Option("--answers")] = None,
+    unit: Annotated[str | None, typer.Option("--unit", "-u")] = None,
 ) -> None:
-    """Sign for an enrolment, once the digits typed are those computed here."""
+    """Sign for an enrolment, once the digits typed are those computed here; or agree to what is asked of a referral."""
     call = invocation(ctx)
+    if re.fullmatch(UUID7, enrolment) is not None:
+        passing.approve(call, enrolment, answers, unit)
     with call.person() as client:
         applicant = _applicant(client, enrolment)
         call.screen.talk("approve.who", party=applicant.party, asks=_kinds(applicant))
@@ -226,6 +238,21 @@ def _service_secret(call: Invocation) -> bytes:
     return secret
 
 
+def _described(file: Path, unit: str | None) -> dict[str, Any]:
+    """The directory entry in a file, or of several (a list `units`) the one that is asked for.
+
+    Raises Fault, and as `read_document` and `check_entry` do.
+    """
+    document = read_document(file)
+    several = document.get("units")
+    entries = [one for one in several if isinstance(one, dict)] if isinstance(several, list) else [document]
+    found = [one for one in entries if unit in (None, one.get("id"))]
+    if len(found) != 1:
+        raise Fault("entry-not-there", path=file, count=len(entries), unit=unit or "—")
+    check_entry(found[0])
+    return found[0]
+
+
 def _entry_of(client: Client, named: str) -> dict[str, Any]:
     """How a party stands in the directory. Raises NOT_ENROLLED, NOT_FOUND."""
     client.sync_keys()
@@ -274,6 +301,8 @@ def _show_entry(call: Invocation, entry: Entry | None) -> None:
             parent=entry.parent or "-",
             escalation=", ".join(entry.escalation) or "-",
         )
+        if entry.country is not None:
+            call.screen.talk("approve.country", country=entry.country)
         call.screen.talk("approve.compare")
 
 

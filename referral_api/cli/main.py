@@ -21,7 +21,22 @@ import typer
 from typer.core import TyperGroup
 
 from referral_api import __version__
-from referral_api.cli import auditor, directory, doctor, hotline, joining, keeping, keys, loss, police
+from referral_api.cli import (
+    auditor,
+    calls,
+    copying,
+    directory,
+    doctor,
+    hotline,
+    joining,
+    keeping,
+    keys,
+    loss,
+    passing,
+    police,
+    talking,
+    units,
+)
 from referral_api.cli.invocation import Invocation
 from referral_api.cli.output import Exit, Fault, Screen, Shown
 from referral_api.cli.texts import find, say
@@ -122,7 +137,10 @@ def build(lang: Language, *, loaded: Collection[str | None]) -> TyperGroup:
     """The whole command, its help in one language; of the groups of ON_DEMAND those in full that are named."""
     app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
     app.callback()(_top)
-    for module in (joining, directory, keys, hotline, police, keeping, loss, doctor, auditor):
+    for module in (
+        *(joining, directory, units, keys, hotline, copying, calls, police, passing, talking),
+        *(keeping, loss, doctor, auditor),
+    ):
         module.register(app)
     for name, extra in ON_DEMAND.items():
         app.add_typer(_load(name, extra) if name in loaded else _placeholder(), name=name)

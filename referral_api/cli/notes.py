@@ -31,7 +31,7 @@ UNREAD = "not-retrieved"
 """The code of a note whose unit has not fetched the bundle yet: notes follow it."""
 PURGED = "purged"
 """The code of a note that is gone, on schedule or because two persons said so: nothing is wrong with that."""
-_ENVELOPES = frozenset({Act.SUBMIT, Act.TRANSFER, Act.REWRAP})
+_ENVELOPES = frozenset({Act.SUBMIT, Act.SUPPLEMENT, Act.TRANSFER, Act.REWRAP})
 """Acts beside which the referral itself travels, and no note."""
 
 

@@ -215,7 +215,9 @@ class Screen:
             members = {"code": told.code, "title": told.what, "detail": told.why, "hint": told.do}
             self._plain({"schema": SCHEMA, "error": members | {"facts": told.facts, "exit": int(told.status)}})
         else:
-            facts = [f"{name}={harmless(str(value))}" for name, value in sorted(told.facts.items())]
+            facts = [
+                f"{name}={harmless(str(value))}" for name, value in sorted(told.facts.items()) if name not in _SPOKEN
+            ]
             self._err.print(Text(f"✖ {told.what}", style="bold red"), soft_wrap=True)
             for key, words in (("error.why", told.why), ("error.do", told.do)):
                 self._write(self._err, self.say(key, words=words))
@@ -236,8 +238,9 @@ class Screen:
             facts = {name: value for name, value in error.facts.items() if _is_plain(value)}
             own = _own_words(error.code, facts)
             if own is not None:
-                times = {"purged": self.at(facts["purged_at"])} if own == "purged" else {}
-                what, why, do = (self.say(f"fault.{own}.{part}", **facts, **times) for part in ("what", "why", "do"))
+                spoken = facts | {name: "\n    ".join(facts[name]) for name in _SPOKEN & facts.keys()}
+                spoken |= {"purged": self.at(facts["purged_at"])} if own == "purged" else {}
+                what, why, do = (self.say(f"fault.{own}.{part}", **spoken) for part in ("what", "why", "do"))
                 return _Told(error.code.value, what, why, do, facts, EXIT_OF[error.code])
             return _Told(error.code.value, words.title, words.detail, words.hint, facts, EXIT_OF[error.code])
         if isinstance(error, Fault):
@@ -266,6 +269,10 @@ class Screen:
             console.print(Text(line) if isinstance(line, str) else line, soft_wrap=True)
 
 
+_SPOKEN = frozenset({"commands", "states"})
+"""Facts that are told in words, a line each: lists of texts."""
+
+
 def _own_words(code: ErrorCode, facts: Mapping[str, Any]) -> str | None:
     """The fault that says it better than the catalogue, whose words are for whoever asked the exchange."""
     if code is ErrorCode.INCONSISTENT and facts.get("reason") == "lost":
@@ -286,6 +293,8 @@ def _own_words(code: ErrorCode, facts: Mapping[str, Any]) -> str | None:
         return "receipt-absent"
     if code is ErrorCode.STATEMENT_OUT_OF_SEQUENCE and facts.get("reason") == "objection-window":
         return "objection-window"
+    if code is ErrorCode.ILLEGAL_TRANSITION and {"commands", "states"} <= facts.keys():
+        return "not-now"
     if code is ErrorCode.MALFORMED and facts.get("reason") in ("words", "word", "checksum"):
         return "words-wrong"
     return _BY_REASON.get((code, str(facts.get("reason")))) or _FALSE.get(str(facts.get("shown")))
@@ -300,6 +309,11 @@ _BY_REASON: Mapping[tuple[ErrorCode, str], str] = {
     (_E.NOT_PERMITTED, "oneself"): "oneself",
     (_E.NOT_PERMITTED, "not-a-review"): "not-a-review",
     (_E.TARGET_NOT_ALLOWED, "too-many-recipients"): "too-many-recipients",
+    (_E.CONSENT_GATE, "second-person"): "second-person",
+    (_E.CONSENT_GATE, "not-reduced"): "not-reduced",
+    (_E.TARGET_NOT_ALLOWED, "agreement-missing"): "agreement-missing",
+    (_E.TARGET_NOT_ALLOWED, "cross-border"): "cross-border",
+    (_E.MALFORMED, "no-such-region"): "no-such-region",
     (_E.MALFORMED, "unanswered"): "unanswered",
     (_E.MALFORMED, "answered-twice"): "answered-twice",
     (_E.ILLEGAL_TRANSITION, "held"): "held",

@@ -1,4 +1,5 @@
-"""What a police unit does: `inbox`, `show`, `ack`, `accept`, `decline`, `status`, `receipt-failed`, `note`, `close`.
+"""What a police unit does: `inbox`, `show`, `ack`, `accept`, `decline`, `status`, `receipt-failed`; and `note`, which
+either side sends. What both sides close, ask and answer is in talking.py, what is passed on in passing.py.
 
 Polling needs the service's key alone, so a workstation sounds its alarm after a restart with nobody there. Everything
 that binds the unit takes a person's passphrase.
@@ -16,9 +17,10 @@ from typing import Annotated, Any
 
 import typer
 
-from referral_api.cli import acting, notes, reading, watching
-from referral_api.cli.invocation import Invocation, group_meaning, invocation, read_file
+from referral_api.cli import acting, choices, nexts, notes, reading, supplements, watching
+from referral_api.cli.invocation import Invocation, group_meaning, invocation
 from referral_api.cli.output import Exit, Shown
+from referral_api.client import talking
 from referral_api.client.delivery import InboxEntry
 from referral_api.client.exchange import INBOX_LIMIT
 from referral_api.domain.words import Act, Investigation, Urgency
@@ -43,7 +45,6 @@ def register(app: typer.Typer) -> None:
         "status": status,
         "receipt-failed": receipt_failed,
         "note": note,
-        "close": close,
     }
     for name, verb in verbs.items():
         app.command(name)(verb)
@@ -90,13 +91,23 @@ def inbox_watch(
                 call.show(Shown({"entry": None}, [], ["referral inbox watch"], Exit.NOTHING_NEW))
 
 
-def show(ctx: typer.Context, ref: Ref) -> None:
-    """Open, verify and print a referral and the notes that came after it."""
+def show(
+    ctx: typer.Context,
+    ref: Ref,
+    reveal_expired: Annotated[bool, typer.Option("--reveal-expired")] = False,  # noqa: FBT002 - an option of the command line
+) -> None:
+    """Open, verify and print a referral, its supplements and the notes that came after it; numbers that grew old only
+    when asked to.
+    """
     call = invocation(ctx)
     with call.person() as client:
         referral = client.referral(ref)
         opened = client.open_referral(referral)
         told = notes.open_all(client, referral)
+        further = talking.read_supplements(client.session, client.keys, referral)
+        signer, now = client.keys.credential, client.session.now()
+    shown = reading.read(opened, now, reveal=reveal_expired)
+    more = supplements.read(further, now, reveal=reveal_expired)
     warning = opened.warning
     data = {
         "ref": ref,
@@ -104,44 +115,75 @@ def show(ctx: typer.Context, ref: Ref) -> None:
         "from": opened.bundle.referral.contents.party,
         "issuer": opened.bundle.referral.contents.issuer,
         "warning": None if warning is None else warning.code.value,
-        **reading.handling_data(opened.body),
+        **reading.data(shown),
         "notes": notes.data(told),
-        "referral": opened.body.wire(),
+        "supplements": supplements.data(more),
     }
-    lines = reading.lines(call.screen, opened, told)
-    follow = acting.next_of(call.screen, referral, opened=True)
-    call.show(Shown(data, lines, follow, notes.status_of(told)))
+    lines = [*supplements.first(call.screen, more), *reading.lines(call.screen, shown, told)]
+    lines += supplements.lines(call.screen, more)
+    follow = nexts.next_of(call.screen, referral, opened=True, signer=signer)
+    call.show(Shown(data, lines, follow, supplements.worst(notes.status_of(told), supplements.status_of(more))))
 
 
 def ack(ctx: typer.Context, ref: Ref) -> None:
-    """Open, verify and acknowledge: the digests of what was opened are signed (R-69)."""
+    """Open, verify, show what must not be done and how anybody may be reached, and acknowledge: the digests of what was
+    opened are signed, and with them those handling codes accepted (R-69, R-87).
+    """
     call = invocation(ctx)
     with call.person() as client:
         referral = client.referral(ref)
-        entry = client.acknowledge(client.open_referral(referral))
-    acting.show_entry(call, entry, acting.after_ack(call.screen, referral))
+        opened = client.open_referral(referral)
+        seen = reading.read(opened, client.session.now())
+        if not call.screen.as_json:
+            accepted = call.screen.say("care.accepts")
+            lines = [*reading.warnings(call.screen, seen), *reading.handling(call.screen, seen), accepted, ""]
+            call.screen.show(Shown({}, lines))
+        entry = client.acknowledge(opened)
+    told = reading.handling_data(seen) | {"warnings": reading.data(seen)["warnings"]}
+    acting.show_entry(call, entry, nexts.after_ack(call.screen, referral), told)
 
 
-def accept(ctx: typer.Context, ref: Ref, case_number: CaseFile = None, note: NoteFile = None) -> None:
-    """Take the referral; the case number and the note travel sealed."""
-    _act(invocation(ctx), ref, Act.ACCEPT, {}, f"referral status {ref} --to registered", note, case_number)
-
-
-def decline(ctx: typer.Context, ref: Ref, reason: Annotated[str, typer.Option()], note: NoteFile = None) -> None:
-    """Decline the referral, with a coded reason."""
+def accept(
+    ctx: typer.Context,
+    ref: Ref,
+    case_number: CaseFile = None,
+    joint: Annotated[str | None, typer.Option("--joint")] = None,
+    note: NoteFile = None,
+) -> None:
+    """Take the referral; the case number and the note travel sealed. `joint`: beside a unit that took it already."""
     call = invocation(ctx)
+    body = {} if joint is None else {"joint": choices.check_code(call, "joint_reason", joint)}
+    follow = f"referral status {ref} --to registered"
+    choices.perform(call, ref, Act.ACCEPT, body, follow, note=note, case_number=case_number)
+
+
+def decline(
+    ctx: typer.Context,
+    ref: Ref,
+    reason: Annotated[str, typer.Option()],
+    suggest: Annotated[str | None, typer.Option("--suggest")] = None,
+    duplicate_of: Annotated[str | None, typer.Option("--duplicate-of")] = None,
+    note: NoteFile = None,
+) -> None:
+    """Decline the referral, with a coded reason, and say whose it is instead."""
+    call = invocation(ctx)
+    body = {"reason": choices.check_code(call, "decline_reason", reason, note)}
+    body |= {} if suggest is None else {"suggested_unit": suggest}
+    body |= {} if duplicate_of is None else {"duplicate_of": duplicate_of}
     call.confirm("ask.decline", ref=ref)
-    _act(call, ref, Act.DECLINE, {"reason": reason}, acting.PENDING, note)
+    choices.perform(call, ref, Act.DECLINE, body, nexts.PENDING, note=note)
 
 
 def status(ctx: typer.Context, ref: Ref, to: Annotated[Investigation, typer.Option()], note: NoteFile = None) -> None:
     """Report one step of the investigation."""
-    _act(invocation(ctx), ref, Act.STATUS, {"code": to.value}, f"referral timeline {ref}", note)
+    choices.perform(invocation(ctx), ref, Act.STATUS, {"code": to.value}, note=note)
 
 
 def receipt_failed(ctx: typer.Context, ref: Ref, reason: Annotated[str, typer.Option()]) -> None:
     """Report that a bundle did not open or did not verify."""
-    _act(invocation(ctx), ref, Act.RECEIPT_FAILED, {"reason": reason}, f"referral timeline {ref}")
+    call = invocation(ctx)
+    body = {"reason": choices.check_code(call, "receipt_failure", reason)}
+    choices.perform(call, ref, Act.RECEIPT_FAILED, body)
 
 
 def note(
@@ -150,30 +192,8 @@ def note(
     file: Annotated[Path, typer.Argument()],
     unit: Annotated[str | None, typer.Option("--unit", "-u")] = None,
 ) -> None:
-    """Send a sealed note to the other side; a hotline says to which unit."""
-    _act(invocation(ctx), ref, Act.NOTE, {}, f"referral timeline {ref}", file, unit=unit)
-
-
-def close(ctx: typer.Context, ref: Ref, outcome: Annotated[str, typer.Option()], note: NoteFile = None) -> None:
-    """Close the delivery with its outcome."""
-    _act(invocation(ctx), ref, Act.CLOSE, {"outcome": outcome}, f"referral timeline {ref}", note)
-
-
-def _act(
-    call: Invocation,
-    ref: str,
-    act: Act,
-    body: Mapping[str, Any],
-    follow: str,
-    note_file: Path | None = None,
-    case_number: str | None = None,
-    unit: str | None = None,
-) -> None:
-    """One signed act on a referral, with a note sealed beside it where there is one."""
-    text = None if note_file is None else read_file(note_file).decode("utf-8").strip()
-    with call.person() as client:
-        entry = client.act(ref, act, body, unit=unit, note=text, case_number=case_number)
-    acting.show_entry(call, entry, follow)
+    """Send a sealed note to the other side; a hotline says to which unit, where there are several."""
+    choices.perform(invocation(ctx), ref, Act.NOTE, {}, unit=unit, note=file)
 
 
 def _announce(call: Invocation, entry: InboxEntry) -> None:

@@ -6,7 +6,7 @@ Opening a bundle checks once more what its sender had to check before sealing it
 Must never: act on what view.py has not verified, acknowledge a bundle that did not open, or move the cursor past what
 was not yielded.
 
-Implements: R-54, R-55, R-65, R-69, R-81, R-83; design §10.
+Implements: R-54, R-55, R-65, R-69, R-81, R-83, R-85; design §10.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from referral_api.client.keystore import CredentialKeys
 from referral_api.client.sealing import EncPrivateKey, OpenedBundle, OpenedDocument, TrustedSender
 from referral_api.client.session import Session
 from referral_api.client.view import Referral, ShownAct
-from referral_api.domain import lifecycle
+from referral_api.domain import borders, lifecycle
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.terms import Term
 from referral_api.domain.words import (
@@ -45,7 +45,7 @@ from referral_api.formats.bundle import Address, SealedBundle, SealRole, parse_b
 from referral_api.formats.contents import ForwardBody, ForwardReason
 from referral_api.formats.fields import LATEST_S
 from referral_api.formats.referral_body import ReferralBody, parse_referral
-from referral_api.formats.referral_findings import check_referral
+from referral_api.formats.referral_findings import faults_of
 
 MAX_CURSOR_CHARACTERS = 512
 MAX_POLL_AFTER_S = 300
@@ -98,8 +98,13 @@ class Opened:
     bundle: OpenedBundle
     body: ReferralBody = field(repr=False)
     brought_by: Digest
-    warning: ReferralError | None
-    """FLOOR_NOT_MET, CONSENT_GATE or ACT_SCHEMA if the sender's software let through what it had to refuse."""
+    faults: tuple[ReferralError, ...]
+    """FLOOR_NOT_MET, CONSENT_GATE and ACT_SCHEMA where the sender's software let through what it had to refuse."""
+
+    @property
+    def warning(self) -> ReferralError | None:
+        """The first of the faults, or None."""
+        return self.faults[0] if self.faults else None
 
 
 @exchange.told()
@@ -129,7 +134,7 @@ def open_bundle(
     Raises as `sealing.open_bundle`; DIGEST_MISMATCH (`bundle`: not the one that the act names; `sender`: not sealed by
     the party that signed the act; `original`: a colleague sealed another one), RECIPIENT_MISMATCH (`addressees`: sealed
     to others than the act addresses), WRONG_AUDIENCE, and INCONSISTENT where the sender saw another keys log than we
-    do. A floor or consent table that was not kept is told in `Opened.warning`, because refusing to show an emergency
+    do. A floor or consent table that was not kept is told in `Opened.faults`, because refusing to show an emergency
     would punish the wrong person.
     """
     shown, submit = referral.brought(session.profile.party), referral.submit()
@@ -147,15 +152,12 @@ def open_bundle(
         raise ReferralError(ErrorCode.DIGEST_MISMATCH, reason="sender")
     content: Any = opened.referral.contents.body
     body = parse_referral(content.referral)
-    warning = None
+    faults: list[ReferralError] = []
     if isinstance(submit.act.body, Submit):
         if shown is submit:
             _check_addressees(opened.referral.contents.to, submit.act.body)
-        try:
-            check_referral(body, submit.act.body)
-        except ReferralError as fault:
-            warning = fault
-    return Opened(opened, body, brought_by.act.digest, warning)
+        faults = faults_of(body, submit.act.body, abroad=_crosses(session, submit.act.party, submit.act.body))
+    return Opened(opened, body, brought_by.act.digest, tuple(faults))
 
 
 def rewraps(session: Session, referral: Referral, original: ShownAct) -> list[ShownAct]:
@@ -315,6 +317,12 @@ def _believe(session: Session, document: OpenedDocument) -> None:
     if document.contents.audience != session.profile.issuer:
         raise ReferralError(ErrorCode.WRONG_AUDIENCE)
     session.believe_view(document.contents.keys_log)
+
+
+def _crosses(session: Session, sender: str, submit: Submit) -> bool:
+    """Whether a submit addresses anybody abroad. Countries never change (R-85), so the newest directory tells."""
+    home = session.keymap.country_of(sender)
+    return any(borders.is_abroad(session.keymap.country_of(to.unit), home) for to in submit.to)
 
 
 def _check_addressees(signed_to: Sequence[Address], submit: Submit) -> None:

@@ -33,6 +33,7 @@ from referral_api.client.delivery import InboxEntry, InboxPage, Opened
 from referral_api.client.identity import Identity
 from referral_api.client.keystore import CredentialKeys, Keystore
 from referral_api.client.outbox import Entry, Outbox, Outgoing, Progress
+from referral_api.client.pen import Pen
 from referral_api.client.profile import ProfileDir
 from referral_api.client.renewal import follow, in_effect
 from referral_api.client.sealing import OpenedBundle
@@ -44,9 +45,7 @@ from referral_api.client.view import Referral, ShownAct, fetch_referral
 from referral_api.client.watching import KeysReport
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.terms import Term
-from referral_api.domain.words import Act, CredentialKind, DeliveryRole, Kid, PartyId, ReferralId, Role
-from referral_api.formats.act import parse_act
-from referral_api.formats.contents import NoteBody
+from referral_api.domain.words import Act, CredentialKind, DeliveryRole, Kid, ReferralId
 from referral_api.formats.parties import Party
 
 COSIGN_WAIT_S = 20
@@ -145,6 +144,11 @@ class Client:
         if self._outbox is None:
             self._outbox = Outbox.open(self.directory.outbox)
         return self._outbox
+
+    @property
+    def pen(self) -> Pen:
+        """What signs later acts: for the modules that say which (passing, talking, recalling)."""
+        return Pen(self.session, lambda: self.keys, self.outbox)
 
     @property
     def identity(self) -> Identity:
@@ -302,30 +306,7 @@ class Client:
         `unit` names the delivery: a unit's own by itself; None for a hotline's act on the whole referral. Raises
         ILLEGAL_TRANSITION before anything is sent; the entry's `code` tells of a refusal by the exchange.
         """
-        referral = self.referral(ref)
-        own = self.session.keymap.find_party(self.profile.party)
-        if own is not None and own.role is Role.POLICE_UNIT:
-            unit = self.profile.party
-        act_id = self.session.ambient.act_id()
-        members, beside = dict(body), None
-        if note is not None or case_number is not None:
-            other = referral.submit().act.party if unit == self.profile.party else unit
-            if other is None:
-                raise ReferralError(ErrorCode.NO_USABLE_KEY, unit=None, instead=[])
-            follow(self.session)
-            recipients = submission.recipients_for(self.session, other, self.session.now())
-            told = NoteBody(act_id, note or "", case_number)
-            sealed = submission.seal_beside(self.session, self.keys, referral.ref, told, recipients)
-            members["sealed"] = {"sha256": sealed.sha256, "size": sealed.size}
-            beside = sealed.raw
-        unit_id = None if unit is None else PartyId(unit)
-        if self.keys.coming:
-            follow(self.session)  # What is refused for keys that have ended stays refused.
-        raw = delivery.sign_act(self.session, self.keys, referral, act_id, act, members, unit_id)
-        parsed = parse_act(raw)
-        entry = self._put(Outgoing(parsed.id, act, referral.ref, parsed.digest, raw, beside))
-        self.flush()
-        return self.outbox.get(entry.outgoing.id)
+        return self.pen.act(self.referral(ref), act, body, unit=unit, note=note, case_number=case_number)
 
     def acknowledge(self, opened: Opened) -> Entry:
         """Acknowledge a bundle that was opened: its digests are what is signed (R-69)."""

@@ -7,7 +7,7 @@ goes with it, encrypted for this machine, in case a recipient's key is replaced 
 Must never: send what the checks refuse, seal to a key that the keys log does not vouch for, or say "received" before
 trust.py has verified it.
 
-Implements: R-21, R-53, R-64, R-80 to R-83; design §6, §10, §12.
+Implements: R-21, R-53, R-64, R-80 to R-83, R-85; design §6, §10, §12.
 """
 
 from __future__ import annotations
@@ -18,16 +18,18 @@ from datetime import UTC, datetime
 from typing import Any
 
 from referral_api.auditlog.verification import OnProgress, unheard
-from referral_api.client import exchange, freshness, resending, sealing
+from referral_api.client import exchange, resending, sealing
+from referral_api.client.addressing import demand_known, escalation, own_keys, recipients_of
+from referral_api.client.care import demand_care
 from referral_api.client.exchange import Request
 from referral_api.client.keystore import CredentialKeys
 from referral_api.client.outbox import Entry, Outbox, Outgoing, pause_s
 from referral_api.client.sealing import Draft, Recipient
 from referral_api.client.session import Session, is_repeatable
 from referral_api.client.trust import keys_origin
-from referral_api.domain import clocks
+from referral_api.domain import borders, clocks
 from referral_api.domain.errors import FINAL_REFUSALS, ErrorCode, ReferralError
-from referral_api.domain.words import Act, ActId, DeliveryRole, KeyUse, PartyId, ReferralId, Role
+from referral_api.domain.words import Act, ActId, DeliveryRole, PartyId, ReferralId, Role
 from referral_api.formats.act import build_act, parse_act
 from referral_api.formats.bodies import Submit, parse_body
 from referral_api.formats.bundle import MAX_RECIPIENTS, SealedBundle, SealRole
@@ -60,13 +62,19 @@ class Composition:
     """What a hotline decides about one referral, beside the referral itself."""
 
     body: dict[str, Any] = field(repr=False)
-    action: PartyId
+    action: PartyId | None
+    """None of a copy, which only informs (R-86)."""
     information: tuple[PartyId, ...] = ()
     excluded: tuple[PartyId, ...] = ()
     retention_class: str = "standard"
     relation: dict[str, str] | None = None
     agreement: str | None = None
     operator: str | None = None
+
+    @property
+    def units(self) -> tuple[PartyId, ...]:
+        """Every unit addressed by name, the one that acts first."""
+        return self.information if self.action is None else (self.action, *self.information)
 
     def encode(self) -> bytes:
         """The draft, as it is encrypted for this machine."""
@@ -108,15 +116,18 @@ def compose(session: Session, keys: CredentialKeys, what: Composition, ids: Ids)
         raise ReferralError(ErrorCode.KEY_NOT_VALID, reason="no-seal-key", credential=keys.credential)
     body = parse_referral(what.body, on=datetime.fromtimestamp(now, UTC).date())
     keymap = session.sealing_keymap
-    for unit in (what.action, *what.information):
+    demand_care(session, keys, body)
+    for unit in what.units:
         if keymap.find_party(unit) is None and session.keymap.find_party(unit) is not None:
             raise ReferralError(ErrorCode.NOT_WITNESSED, unit=unit)
-        _demand_known(session, keymap, unit, what.excluded, now)
-    to = addressees(keymap, body, what, now)
+        demand_known(session, keymap, unit, what.excluded, now, agreed=what.agreement is not None)
+    to = addressees(keymap, body, what, own.entry.country, now)
     members = _submit_members(body, what, to, now)
-    check_referral(body, _parse_submit(members | {"bundle": {"sha256": sha256_b64u(b""), "size": 1}}))
-    recipients = [one for unit, role in to for one in _recipients(keymap, unit, SealRole(role.value), now)]
-    recipients += _own(keymap, session.profile.party, now)
+    is_abroad = any(borders.is_abroad(keymap.country_of(unit), own.entry.country) for unit, _ in to)
+    placeholder = {"bundle": {"sha256": sha256_b64u(b""), "size": 1}}
+    check_referral(body, _parse_submit(members | placeholder), abroad=is_abroad)
+    recipients = [one for unit, role in to for one in recipients_of(keymap, unit, SealRole(role.value), now)]
+    recipients += own_keys(keymap, session.profile.party, now)
     if len(recipients) > MAX_RECIPIENTS:
         raise ReferralError(
             ErrorCode.TARGET_NOT_ALLOWED, reason="too-many-recipients", found=len(recipients), limit=MAX_RECIPIENTS
@@ -149,55 +160,31 @@ def recompose(session: Session, keys: CredentialKeys, entry: Entry, ids: Ids) ->
     return compose(session, keys, what, Ids(outgoing.ref, ids.submit, ids.route))
 
 
-def addressees(keymap: KeyMap, body: ReferralBody, what: Composition, now: int) -> list[tuple[PartyId, DeliveryRole]]:
+def addressees(
+    keymap: KeyMap, body: ReferralBody, what: Composition, home: str | None, now: int
+) -> list[tuple[PartyId, DeliveryRole]]:
     """Who is addressed and why: the unit to act, those to know, and for emergencies and urgent ones who steps in.
 
-    Raises TARGET_NOT_ALLOWED (`unit`, `reason`), NO_USABLE_KEY (`unit`, `instead`).
+    `home` is the hotline's country (R-85). Raises TARGET_NOT_ALLOWED (`unit`, `reason`), NO_USABLE_KEY (`unit`,
+    `instead`).
     """
-    to = [(what.action, DeliveryRole.ACTION), *((unit, DeliveryRole.INFORMATION) for unit in what.information)]
+    agreed = what.agreement is not None
+    to = [(unit, DeliveryRole.ACTION if unit == what.action else DeliveryRole.INFORMATION) for unit in what.units]
     for unit, _ in to:
         party = keymap.find_party(unit)
         if party is None or party.role is not Role.POLICE_UNIT:
             raise ReferralError(ErrorCode.TARGET_NOT_ALLOWED, unit=unit, reason="not-a-unit")
         if unit in what.excluded:
             raise ReferralError(ErrorCode.TARGET_NOT_ALLOWED, unit=unit, reason="excluded")
+        borders.check_addressed(unit, party.entry.country, home, what.agreement)
         if not keymap.sealable(unit, now):
-            instead = [one for one in escalation(keymap, unit, now) if one not in what.excluded]
+            instead = [one for one in escalation(keymap, unit, home, now, agreed=agreed) if one not in what.excluded]
             raise ReferralError(ErrorCode.NO_USABLE_KEY, unit=unit, instead=instead)
-    if clocks.escalation_sealed(body.urgency):
+    if what.action is not None and clocks.escalation_sealed(body.urgency):
         taken = {unit for unit, _ in to} | set(what.excluded)
-        standing_by = [unit for unit in escalation(keymap, what.action, now) if unit not in taken]
-        to += [(unit, DeliveryRole.ESCALATION) for unit in standing_by]
+        standing_by = escalation(keymap, what.action, home, now, agreed=agreed)
+        to += [(unit, DeliveryRole.ESCALATION) for unit in standing_by if unit not in taken]
     return to
-
-
-def escalation(keymap: KeyMap, unit: str, now: int) -> list[PartyId]:
-    """The escalation parties of a unit that can be sealed to, as its directory entry orders them; its parent first."""
-    party = keymap.find_party(unit)
-    if party is None:
-        return []
-    named = [party.entry.parent] if party.entry.parent is not None else []
-    named += [one for one in party.entry.escalation if one not in named]
-    units = [one for one in named if (found := keymap.find_party(one)) is not None and found.role is Role.POLICE_UNIT]
-    return [one for one in units if keymap.sealable(one, now)]
-
-
-def _demand_known(session: Session, keymap: KeyMap, unit: str, excluded: Sequence[str], now: int) -> None:
-    """Refuse a unit whose only keys have changed since the keys log was last seen freshly cosigned (R-101)."""
-    facts = freshness.changed(session.directory, session.replica, unit, now)
-    if facts is not None:
-        instead = [one for one in escalation(keymap, unit, now) if one not in excluded]
-        raise ReferralError(ErrorCode.NO_USABLE_KEY, unit=unit, instead=instead, **facts)
-
-
-def recipients_for(session: Session, party: str, now: int) -> list[Recipient]:
-    """Whom a sealed note is for: the other side's keys, and our own so that we can read it again."""
-    keymap = session.sealing_keymap
-    others = _recipients(keymap, PartyId(party), SealRole.INFORMATION, now)
-    if not others:
-        _demand_known(session, keymap, party, (), now)
-        raise ReferralError(ErrorCode.NO_USABLE_KEY, unit=party, instead=[])
-    return others + _own(keymap, session.profile.party, now)
 
 
 def seal_beside(
@@ -346,15 +333,6 @@ def _parse_submit(members: Mapping[str, Any]) -> Submit:
     if not isinstance(submit, Submit):
         raise TypeError("the body of a submit act is a Submit")
     return submit
-
-
-def _recipients(keymap: KeyMap, party: PartyId, role: SealRole, now: int) -> list[Recipient]:
-    return [Recipient(key.public, party, role) for key in keymap.sealable(party, now)]
-
-
-def _own(keymap: KeyMap, party: PartyId, now: int) -> list[Recipient]:
-    roles = {KeyUse.ENC: SealRole.SENDER, KeyUse.BACKUP: SealRole.ARCHIVE}
-    return [Recipient(key.public, party, roles[key.use]) for key in keymap.sealable(party, now)]
 
 
 def _sign(

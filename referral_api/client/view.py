@@ -11,6 +11,7 @@ Implements: R-54, R-62, R-65 to R-68; design §10.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -27,7 +28,7 @@ from referral_api.domain.fold import Delivery
 from referral_api.domain.policy import Relation
 from referral_api.domain.rules import DEFAULT, Rules
 from referral_api.domain.terms import Term
-from referral_api.domain.words import Act, CredentialKind, Digest, ReferralId, Role
+from referral_api.domain.words import UUID7, Act, CredentialKind, Digest, ReferralId, Role
 from referral_api.formats.act import RawAct, parse_act, verify_act
 from referral_api.formats.exchange_bodies import RulesBody
 from referral_api.formats.fields import LATEST_S
@@ -86,6 +87,8 @@ class Referral:
     chronicle: Chronicle
     standings: Mapping[str, Standing]
     retrievals: tuple[Told, ...]
+    later: tuple[ReferralId, ...]
+    """Referrals of the sender's that say that they relate to this one: a hint where to look, told to the sender."""
     claimed: dict[str, Any] = field(repr=False)
 
     def submit(self) -> ShownAct:
@@ -163,13 +166,20 @@ def _verify_view(session: Session, ref: ReferralId, answer: dict[str, Any]) -> R
         chronicle = fold_told([*told, *retrievals], only=_own_unit(session))
         for claim in answer["deliveries"]:
             chronicle.verify_state(str(claim["unit"]), str(claim["state"]), str(claim["head"]))
+        later = tuple(_later(one) for one in answer.get("related", ()))
         if {claim["unit"] for claim in answer["deliveries"]} != set(chronicle.deliveries):
             raise ReferralError(ErrorCode.TAMPERED, what="view", reason="deliveries")
     except (LookupError, TypeError, ValueError, AttributeError):
         raise ReferralError(ErrorCode.MALFORMED, reason="members") from None
     relation, rules = _relation(session, chronicle), _verify_rules(session, answer.get("rules"), chronicle)
     standings = {unit: _standing(session, relation, acts, one, rules) for unit, one in chronicle.deliveries.items()}
-    return Referral(ref, relation, tuple(acts), chronicle, standings, tuple(retrievals), answer)
+    return Referral(ref, relation, tuple(acts), chronicle, standings, tuple(retrievals), later, answer)
+
+
+def _later(one: Any) -> ReferralId:
+    if not isinstance(one, str) or re.fullmatch(UUID7, one) is None:
+        raise ValueError("no referral's id")
+    return ReferralId(one)
 
 
 def _relation(session: Session, chronicle: Chronicle) -> Relation:

@@ -165,7 +165,7 @@ ENGLISH: Final[Mapping[E, tuple[str, str, str]]] = {
     ),
     E.TARGET_NOT_ALLOWED: (
         "A unit that cannot be addressed.",
-        "It is excluded, named twice, no unit of this exchange, or there is not exactly one unit to act.",
+        "It is excluded, named twice, abroad without agreement, no unit of this exchange, or not one alone is to act.",
         "Choose another unit and send under a new id.",
     ),
     E.ACT_ID_REUSED: (

@@ -165,7 +165,7 @@ SPANISH: Final[Mapping[E, tuple[str, str, str]]] = {
     ),
     E.TARGET_NOT_ALLOWED: (
         "Una unidad a la que no se puede dirigir.",
-        "Está excluida, se nombró dos veces, no es unidad de este intercambio, o no hay exactamente una para actuar.",
+        "Está excluida, repetida, fuera del país sin convenio, no es unidad de aquí, o no actúa exactamente una.",
         "Elija otra unidad y envíe con un identificador nuevo.",
     ),
     E.ACT_ID_REUSED: (

@@ -94,7 +94,7 @@ def _step(rules: Rules, urgency: Urgency, delivery: Delivery) -> Iterator[Due]:
         yield Due(Clock.ACK, begun + _s(terms.ack))
     if delivery.role is DeliveryRole.INFORMATION:
         return  # It has nothing to decide and nothing to report.
-    least = begun + _s(terms.ack)
+    least = begun if delivery.began_at is None else begun + _s(terms.ack)
     if delivery.state is S.ACKNOWLEDGED and not delivery.taken:
         yield Due(Clock.DECISION, max(total + _s(terms.decision), least))
     elif delivery.state is S.ACCEPTED:

@@ -4,7 +4,7 @@ The only consent modelled is consent to share information and to be contacted; c
 here (Peruvian Penal Code 129-A.4). Two readers share the rules: the sender's client sees everything and applies the
 whole table (`faults`, `check_consent`); the exchange sees three codes and applies their part of it (`check_tuple`).
 
-Must never: see a name, do I/O, or soften a refusal. Clause: docs/protocol.md R-83.
+Must never: see a name, do I/O, or soften a refusal. Clauses: docs/protocol.md R-83, R-85.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from referral_api.domain import borders
 from referral_api.domain.clocks import CHILD_SAFEGUARDS
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Basis, IdentityLevel
@@ -39,6 +40,7 @@ class ConsentFault(StrEnum):
     NOT_GIVEN = "not-given"
     SCOPE_WITHOUT_POLICE = "scope-without-police"
     SCOPE_WITHOUT_IDENTITY = "scope-without-identity"
+    SCOPE_WITHOUT_BORDER = "scope-without-border"
     REFUSED = "refused"
     WITHDRAWN = "withdrawn"
     TIP_BY_VICTIM = "tip-by-victim"
@@ -50,7 +52,7 @@ class Told:
     """What the sender knows and the exchange does not. Codes only.
 
     `age_groups`: of every victim; `scope`: what consent covers; `danger`: a present danger is recorded; `by_victim`:
-    the person who called is the victim.
+    the person who called is the victim; `abroad`: a unit abroad is addressed (domain/borders.py).
     """
 
     state: ConsentState
@@ -58,6 +60,7 @@ class Told:
     scope: frozenset[str]
     danger: bool
     by_victim: bool
+    abroad: bool = False
 
 
 _GIVEN = frozenset({ConsentState.GIVEN, ConsentState.GIVEN_PARTIAL})
@@ -93,7 +96,7 @@ def faults(basis: Basis, identity_level: IdentityLevel, override: str | None, to
     | who and what                        | may be sent                                                                |
     |-------------------------------------|----------------------------------------------------------------------------|
     | child, or age unknown               | identified, basis child_protection, whatever was said                      |
-    | adult, consent given (or in part)   | as far as the scope goes, basis consent                                    |
+    | adult, consent given (or in part)   | as far as the scope goes (and the border), basis consent                   |
     | adult, refused or withdrawn, danger | identified on vital_interest with override and second person; or anonymous |
     | adult, refused, no danger           | anonymous                                                                  |
     | adult, withdrawn, no danger         | nothing                                                                    |
@@ -134,6 +137,8 @@ def _scope_faults(identity_level: IdentityLevel, told: Told) -> list[ConsentFaul
         found.append(ConsentFault.SCOPE_WITHOUT_POLICE)
     if identity_level is IdentityLevel.IDENTIFIED and "share_identity" not in told.scope:
         found.append(ConsentFault.SCOPE_WITHOUT_IDENTITY)
+    if told.abroad and borders.SCOPE not in told.scope:
+        found.append(ConsentFault.SCOPE_WITHOUT_BORDER)
     return found
 
 

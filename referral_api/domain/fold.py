@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from referral_api.domain import lifecycle, policy
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.words import Act, DeliveryRole, Nature, Role, State
+from referral_api.domain.words import COPY_OF, Act, DeliveryRole, Nature, Role, State
 
 NOTICES = frozenset({Act.WITHDRAW, Act.CONSENT_WITHDRAWN})
 """Questions that must be answered within 72 hours: the clock runs from the first one still open (R-75)."""
@@ -110,6 +110,7 @@ class Event:
     unit: str | None = None
     prev: str | None = None
     code: str | None = None
+    """What the act says that moves depend on; of a `submit`, how it relates to an earlier referral."""
     question: str | None = None
     """Digest of the question that an answer names; None answers every open one it can."""
     targets: tuple[tuple[str, DeliveryRole], ...] = ()
@@ -130,12 +131,17 @@ class Event:
 def open_deliveries(event: Event) -> dict[str, Delivery]:
     """The deliveries that a `submit` creates, by unit.
 
-    Raises ReferralError(TARGET_NOT_ALLOWED) unless exactly one unit is addressed for action and none twice (R-64).
+    Raises ReferralError(TARGET_NOT_ALLOWED) unless exactly one unit is addressed for action and none twice (R-64); of a
+    copy, every one for information (R-86).
     """
     units = [unit for unit, _ in event.targets]
+    roles = [role for _, role in event.targets]
     if len(set(units)) != len(units):
         raise ReferralError(ErrorCode.TARGET_NOT_ALLOWED, reason="unit-named-twice")
-    if [role for _, role in event.targets].count(DeliveryRole.ACTION) != 1:
+    if event.code == COPY_OF:
+        if set(roles) != {DeliveryRole.INFORMATION}:
+            raise ReferralError(ErrorCode.TARGET_NOT_ALLOWED, reason="copy-only-informs")
+    elif roles.count(DeliveryRole.ACTION) != 1:
         raise ReferralError(ErrorCode.TARGET_NOT_ALLOWED, reason="exactly-one-action-unit")
     opened: dict[str, Delivery] = {}
     for rank, (unit, role) in enumerate(event.targets):

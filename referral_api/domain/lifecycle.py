@@ -38,6 +38,10 @@ WAITS_WHILE: dict[Act, frozenset[State]] = {
     Act.EXPIRED: frozenset({S.EXPIRED}),
 }
 """Acts that wait for an answer while the delivery is in the state to which they brought it: no question is kept."""
+WAITS_AT: dict[Act, Role] = dict.fromkeys((Act.SUBMIT, Act.RELEASED, Act.APPROVE), U) | dict.fromkeys(
+    (Act.RECEIPT_FAILED, Act.DECLINE, Act.EXPIRED), H
+)
+"""At whom they wait: at the unit to be read, at the hotline for somebody else to be found. Others they only inform."""
 
 
 @dataclass(frozen=True, slots=True)

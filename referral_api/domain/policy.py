@@ -92,6 +92,7 @@ RIGHTS: tuple[Right, ...] = (
     *_rights((Act.APPROVE, Act.DECLINE, Act.CLOSE, Act.REOPEN, Act.HOLD, Act.PURGE_REQUEST), H, ONLY_PERSON, SENDER),
     *_rights((Read.REFERRAL, Read.BUNDLE, Read.SEALED, Read.PART_GET, Read.EVIDENCE), H, EITHER, SENDER),
     Right(Read.PART_PUT, H, EITHER, SENDER),
+    Right(Act.CALL_TOTAL, H, ONLY_PERSON, OWN),
     # A police unit. Its service polls, retrieves and downloads; acknowledging and deciding take a person.
     *_rights(
         (Act.ACK, Act.RECEIPT_FAILED, Act.ACCEPT, Act.DECLINE, Act.TRANSFER, Act.STATUS, Act.WITHDRAWAL_ANSWER),

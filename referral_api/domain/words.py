@@ -164,6 +164,8 @@ class Act(StrEnum):
     PURGED = "purged"
     ERASE = "erase"
     RULES = "rules"
+    # a hotline, about itself
+    CALL_TOTAL = "call_total"
     # directory
     GENESIS = "genesis"
     INVITE = "invite"
@@ -174,6 +176,8 @@ class Act(StrEnum):
     REKEY = "rekey"
 
 
+ACCOUNTS = frozenset({Act.CALL_TOTAL})
+"""What a party states of itself, about no referral and no key: it stands on the audit log alone (R-103)."""
 DIRECTORY_ACTS = frozenset(
     {Act.GENESIS, Act.INVITE, Act.STATEMENT, Act.APPROVE_STATEMENT, Act.REVOKE, Act.OBJECT, Act.REKEY}
 )
@@ -192,7 +196,7 @@ EXCHANGE_ACTS = frozenset(
         Act.RULES,
     }
 )
-WITHOUT_REFERRAL = DIRECTORY_ACTS | {Act.UNIT_OFFLINE, Act.RULES}
+WITHOUT_REFERRAL = DIRECTORY_ACTS | ACCOUNTS | {Act.UNIT_OFFLINE, Act.RULES}
 """Acts that concern no referral: their `ref` is null."""
 
 
@@ -204,6 +208,10 @@ class Basis(StrEnum):
     CHILD_PROTECTION = "child_protection"
     LEGAL_OBLIGATION = "legal_obligation"
     THIRD_PARTY_TIP = "third_party_tip"
+
+
+COPY_OF = "copy_of"
+"""The relation (code list `relation_type`) of a submit that informs further units of an earlier referral (R-86)."""
 
 
 class IdentityLevel(StrEnum):

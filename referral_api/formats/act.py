@@ -15,6 +15,7 @@ from typing import Any
 
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import (
+    ACCOUNTS,
     CREDENTIAL_ID,
     DIGEST,
     DIRECTORY_ACTS,
@@ -48,6 +49,8 @@ _PATTERNS = {
     "prev": re.compile(DIGEST),
 }
 _MAX_ISSUER_CHARS = 400
+_ALONE = DIRECTORY_ACTS | ACCOUNTS
+"""Acts about no referral, which follow nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +191,7 @@ def _check_members(payload: dict[str, Any]) -> None:
         raise _schema("/party", "contradiction")
     if (payload["ref"] is None) != (payload["act"] in WITHOUT_REFERRAL):
         raise _schema("/ref", "contradiction")
-    if payload["act"] in DIRECTORY_ACTS and (payload["unit"], payload["prev"]) != (None, None):
+    if payload["act"] in _ALONE and (payload["unit"], payload["prev"]) != (None, None):
         raise _schema("/unit" if payload["unit"] is not None else "/prev", "contradiction")
 
 

@@ -3,7 +3,7 @@
 An act travels in clear, so its body holds closed codes, party ids, digests and times, and nothing about a person: what
 needs words is sealed beside the act and named here by `sealed`. Times are integer Unix seconds. `answers` is the act
 digest of the question, notice or request that this act answers. The exchange's own acts are in exchange_bodies.py,
-those about parties and keys in directory_bodies.py.
+those about parties and keys in directory_bodies.py, a party's own in account_bodies.py.
 
 Must never: take free text; decide whether an act is allowed (lifecycle and policy do).
 
@@ -17,12 +17,12 @@ from datetime import date
 from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
-from pydantic.config import JsonDict
+from pydantic.json_schema import JsonSchemaValue
 
 from referral_api.domain import words
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act
-from referral_api.formats import directory_bodies, exchange_bodies
+from referral_api.formats import account_bodies, directory_bodies, exchange_bodies
 from referral_api.formats.codelists import codes
 from referral_api.formats.fields import (
     Basis,
@@ -107,24 +107,25 @@ class PhoneAlert(Document):
         return self
 
 
-_ONE_ACTION: JsonDict = {
-    "contains": {"properties": {"role": {"const": "action"}}, "required": ["role"]},
-    "minContains": 1,
-    "maxContains": 1,
+_ONE_ACTS = {"contains": {"properties": {"role": {"const": "action"}}}, "minContains": 1, "maxContains": 1}
+_ADDRESSED: JsonSchemaValue = {
+    "if": {"properties": {"relation": {"properties": {"type": {"const": words.COPY_OF}}}}, "required": ["relation"]},
+    "then": {"properties": {"to": {"items": {"properties": {"role": {"const": "information"}}}}}},
+    "else": {"properties": {"to": _ONE_ACTS}},
 }
 
 
 class Submit(Document):
     """A new referral: where its bundle goes and what clocks and gates need, nothing more (R-64).
 
-    Exactly one addressee has the role `action`. An emergency states whether the unit was telephoned. `operator` is the
-    hotline's code of the person on the call, for submissions that a service signs.
+    Exactly one addressee has the role `action`; of a copy (R-86) all have `information`. `operator` is the hotline's
+    code of the person on the call, for what a service signs.
     """
 
-    model_config = stating(demands("urgency", ["emergency"], "phone_alert"))
+    model_config = stating(demands("urgency", ["emergency"], "phone_alert"), _ADDRESSED)
 
     bundle: Sealed
-    to: Annotated[Many[To], Field(min_length=1, max_length=MAX_ADDRESSEES, json_schema_extra=_ONE_ACTION)]
+    to: Annotated[Many[To], Field(min_length=1, max_length=MAX_ADDRESSEES)]
     urgency: Urgency
     basis: Basis
     identity_level: IdentityLevel
@@ -138,17 +139,21 @@ class Submit(Document):
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        units, actions = set(), 0
-        for to in self.to:
-            units.add(to.unit)
-            actions += to.role is words.DeliveryRole.ACTION
-        if len(units) != len(self.to):
+        roles = [to.role for to in self.to]
+        if len({to.unit for to in self.to}) != len(roles):
             raise broken("repeated-entry")
-        if actions != 1:
+        if self.is_copy and set(roles) != {words.DeliveryRole.INFORMATION}:
+            raise broken("copy-only-informs")
+        if not self.is_copy and roles.count(words.DeliveryRole.ACTION) != 1:
             raise broken("one-action-unit")
         if self.urgency is words.Urgency.EMERGENCY and self.phone_alert is None:
             raise broken("phone-alert-required")
         return self
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether this informs further units of an earlier referral (R-86)."""
+        return self.relation is not None and self.relation.type == words.COPY_OF
 
 
 class Route(Document):
@@ -361,6 +366,7 @@ BODIES: Mapping[Act, type[Document]] = {
     Act.PURGE_REQUEST: PurgeRequest,
     **exchange_bodies.BODIES,
     **directory_bodies.BODIES,
+    **account_bodies.BODIES,
 }
 """The body of every act. A test compares its keys with `words.Act`."""
 

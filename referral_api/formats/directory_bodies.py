@@ -55,6 +55,8 @@ Area = Annotated[str, Field(pattern=r"^[0-9]{2}(?:[0-9]{2}){0,2}$")]
 _HOST = r"(?:https://[a-z0-9][a-z0-9.-]{0,252}|http://(?:127\.0\.0\.1|localhost))"
 Issuer = Annotated[str, Field(pattern=f"^{_HOST}(?::[0-9]{{1,5}})?(?:/[a-z0-9._-]{{1,64}}){{0,4}}$")]
 """The exchange's issuer URL. Plain HTTP is for loopback only."""
+Country = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
+"""ISO 3166-1 alpha-2."""
 Language = Annotated[str, Coded(("language",))]
 
 
@@ -150,7 +152,7 @@ class Genesis(Document):
 
 class Entry(Document):
     """A party as the directory shows it. `name` is the institution's name, `escalation` the parties sealed to beside
-    it.
+    it; `country` is absent of a party of the exchange's own country (R-85).
     """
 
     id: Party
@@ -158,6 +160,7 @@ class Entry(Document):
     name: Annotated[str, Field(min_length=2, max_length=80, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
     duty_phone: Maybe[Phone] = None
     area: Annotated[Distinct[Area], Field(max_length=64)]
+    country: Maybe[Country] = None
     parent: Maybe[Party] = None
     escalation: Annotated[Distinct[Party], Field(max_length=8)]
     hours: Maybe[Annotated[str, Coded(("duty_hours",))]] = None

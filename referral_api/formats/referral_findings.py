@@ -5,14 +5,14 @@ Findings are places and slugs, never values. Completeness is shown and never blo
 a full one that does not.
 
 Must never: read a clock, change a body, or put a value of it into an error. Implements: design §6 ("the SDK checks
-floors and the whole consent table"), §10 (floors); docs/protocol.md R-81, R-83; rules R6, R8, R11 of the field.
+floors and the whole consent table"), §10 (floors); docs/protocol.md R-81, R-83, R-85, R-86; rules R6, R8, R9 and R11
+of the field.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 
 from referral_api.domain import clocks, consent
 from referral_api.domain.consent import ConsentState, Told
@@ -20,13 +20,19 @@ from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Basis, IdentityLevel, Urgency
 from referral_api.formats.bodies import Submit
 from referral_api.formats.referral_body import ReferralBody
-from referral_api.formats.referral_people import SafeContact, Victim
-
-CONTACT_TERM = timedelta(days=7)
-"""How long a safe contact is good for if it does not say so itself."""
+from referral_api.formats.referral_contacts import contact_faults
+from referral_api.formats.referral_copy import check_reduced
+from referral_api.formats.referral_people import Victim
 
 _NO_DANGER = frozenset({"unknown", "not_disclosed", "evidence_perishing", "other"})
 """Codes of the list `urgency_reason` that are no danger to a person."""
+
+
+REASONS = (
+    *("identity-level", "refused", "scope-without-contact", "suspect-guardian", "suspect-contact"),
+    *("third-party-unnamed", "not-reduced", "differs-from-body"),
+)
+"""Slugs of findings beside those of the consent table (`ConsentFault`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,31 +59,70 @@ def floor_of(body: ReferralBody) -> Urgency:
     return clocks.floor(frozenset(ages), frozenset(_dangers(body)))
 
 
-def consent_findings(body: ReferralBody) -> list[Finding]:
-    """Everything that contradicts the consent table or the identity level that the body itself declares."""
+def consent_findings(body: ReferralBody, *, abroad: bool = False) -> list[Finding]:
+    """Everything that contradicts the consent table or the identity level that the body itself declares.
+
+    `abroad`: a unit of another country is addressed (R-85).
+    """
     said = body.consent
     override = None if said.override is None else said.override.reason
     found = [
         Finding("/consent", fault.value)
-        for fault in consent.faults(said.basis, said.identity_level, override, _told(body))
+        for fault in consent.faults(said.basis, said.identity_level, override, _told(body, abroad=abroad))
     ]
     for index, victim in enumerate(body.victims):
         found += [Finding(f"/victims/{index}/{name}", reason) for name, reason in _victim_findings(body, victim)]
     if said.subject == "guardian" and any(v.guardian and v.guardian.is_suspect == "yes" for v in body.victims):
         found.append(Finding("/consent/subject", "suspect-guardian"))
+    found += [Finding(where, reason) for where, reason in contact_faults(body)]
     if body.reporter.relationship == "victim" and said.identity_level is not IdentityLevel.IDENTIFIED:
         found += [Finding("/reporter/name", "identity-level")] if body.reporter.name is not None else []
     return found
 
 
-def check_referral(body: ReferralBody, submit: Submit) -> None:
-    """Body and act agree, the urgency is high enough, and the consent table is kept.
+def check_referral(body: ReferralBody, submit: Submit, *, abroad: bool = False) -> None:
+    """Body and act agree, the urgency is high enough, the consent table is kept. Raises the first of `faults_of`."""
+    for fault in faults_of(body, submit, abroad=abroad):
+        raise fault
 
-    Raises ACT_SCHEMA with `where` and `reason` "differs-from-body" if the act says in clear what the body does not say,
-    FLOOR_NOT_MET with `least`, and CONSENT_GATE with `where`, `reason` and `findings` (all of them, as pairs).
+
+def faults_of(body: ReferralBody, submit: Submit, *, abroad: bool = False) -> list[ReferralError]:
+    """Everything that is wrong with a referral and its act, for a reader to be told all of it; `abroad` as above.
+
+    ACT_SCHEMA with `where` and `reason` "differs-from-body" if the act says in clear what the body does not say;
+    FLOOR_NOT_MET with `least`, unless it is a copy, which asks nobody to act; CONSENT_GATE with `where`, `reason` and
+    `findings` (all of them, as pairs); and as `check_reduced`, for a copy that says more than one may.
     """
+    faults = [_differs(member) for member, (sealed, clear) in _claims(body, submit).items() if sealed != clear]
+    least = floor_of(body)
+    if not submit.is_copy and not clocks.at_least(body.urgency, least):
+        faults.append(ReferralError(ErrorCode.FLOOR_NOT_MET, least=least.value))
+    findings = consent_findings(body, abroad=abroad)
+    if findings:
+        pairs = [(finding.where, finding.reason) for finding in findings]
+        first = findings[0]
+        faults.append(ReferralError(ErrorCode.CONSENT_GATE, where=first.where, reason=first.reason, findings=pairs))
+    if submit.is_copy:
+        try:
+            check_reduced(body)
+        except ReferralError as more:
+            faults.append(more)
+    return faults
+
+
+def check_spare(body: ReferralBody) -> None:
+    """What a sender leaves out unless there is need: a routine referral carries no attachments (rule R9 of the field).
+
+    Raises ReferralError(MALFORMED) with `where` and `reason`.
+    """
+    if body.urgency is Urgency.ROUTINE and body.attachments:
+        raise ReferralError(ErrorCode.MALFORMED, where="/attachments", reason="attachments-of-routine")
+
+
+def _claims(body: ReferralBody, submit: Submit) -> dict[str, tuple[object, object]]:
+    """What both body and act say, by member."""
     said, override = body.consent, submit.override
-    claims = {
+    return {
         "urgency": (body.urgency, submit.urgency),
         "basis": (said.basis, submit.basis),
         "identity_level": (said.identity_level, submit.identity_level),
@@ -86,25 +131,10 @@ def check_referral(body: ReferralBody, submit: Submit) -> None:
             override and (override.reason, override.second_person),
         ),
     }
-    for member, (sealed, clear) in claims.items():
-        if sealed != clear:
-            raise ReferralError(ErrorCode.ACT_SCHEMA, act="submit", where=f"/{member}", reason="differs-from-body")
-    least = floor_of(body)
-    if not clocks.at_least(body.urgency, least):
-        raise ReferralError(ErrorCode.FLOOR_NOT_MET, least=least.value)
-    findings = consent_findings(body)
-    if findings:
-        raise ReferralError(
-            ErrorCode.CONSENT_GATE,
-            where=findings[0].where,
-            reason=findings[0].reason,
-            findings=[(finding.where, finding.reason) for finding in findings],
-        )
 
 
-def contact_valid_until(contact: SafeContact, written_at: datetime) -> datetime:
-    """Until when a safe contact may be used without verifying it anew; `written_at`: when the referral was made."""
-    return contact.valid_until or (contact.last_verified_at or written_at) + CONTACT_TERM
+def _differs(member: str) -> ReferralError:
+    return ReferralError(ErrorCode.ACT_SCHEMA, act="submit", where=f"/{member}", reason="differs-from-body")
 
 
 def completeness(body: ReferralBody) -> Completeness:
@@ -114,13 +144,17 @@ def completeness(body: ReferralBody) -> Completeness:
     return Completeness(100 - sum(weight for weight, _ in missing), tuple(name for _, name in missing))
 
 
-def _told(body: ReferralBody) -> Told:
+def _told(body: ReferralBody, *, abroad: bool) -> Told:
+    ages = {victim.age_group for victim in body.victims}
+    if body.involves_minor == "yes" or (not ages and body.involves_minor != "no"):
+        ages.add("unknown")  # A child whom nobody has described yet is protected like one who stands there.
     return Told(
         state=ConsentState(body.consent.state),
-        age_groups=frozenset(victim.age_group for victim in body.victims),
+        age_groups=frozenset(ages),
         scope=frozenset(body.consent.scope or ()),
         danger=bool(_dangers(body) - _NO_DANGER),
         by_victim=body.reporter.relationship == "victim",
+        abroad=abroad,
     )
 
 

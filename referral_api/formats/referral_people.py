@@ -71,6 +71,13 @@ class Window(PrivateDocument):
     to_time: ClockTime = Field(alias="to")
 
 
+class ThirdParty(PrivateDocument):
+    """Through whom a person is reached, where it is not herself who answers. One who is a suspect is never a way."""
+
+    who: Annotated[str, Coded(("contact_person",), gaps=True)]
+    is_suspect: YesNo
+
+
 class SafeContact(PrivateDocument):
     """How a person may be reached without harm. `none`: only through the hotline.
 
@@ -82,6 +89,7 @@ class SafeContact(PrivateDocument):
     safe_windows: Maybe[Annotated[Many[Window], Field(max_length=14)]] = None
     unsafe_windows: Maybe[Annotated[Many[Window], Field(max_length=14)]] = None
     tz: Maybe[TimeZone] = None
+    third_party: Maybe[ThirdParty] = None
     who_may_answer: Maybe[Line] = None
     voicemail_ok: Maybe[bool] = None
     text_ok: Maybe[bool] = None

@@ -87,6 +87,11 @@ class Roster:
         """The party as its statement in effect describes it; the exchange is none of them."""
         return self._parties.get(PartyId(party))
 
+    def country_of(self, party: str) -> str | None:
+        """The country that a party's entry names (R-85); None where it names none, and of one that is not there."""
+        found = self._parties.get(PartyId(party))
+        return None if found is None else found.entry.country
+
     def parties(self) -> list[Party]:
         """All parties in effect, by id."""
         return [self._parties[party] for party in sorted(self._parties)]

@@ -55,6 +55,8 @@ def check_statement(
         raise _broken("/body/entry/id", "contradiction")
     if before is not None and statement.entry.role is not before.entry.role:
         raise _broken("/body/entry/role", "role-changed")
+    if before is not None and statement.entry.country != before.entry.country:
+        raise _broken("/body/entry/country", "country-changed")  # Who is abroad stays abroad.
     known = {} if before is None else {credential.id: credential for credential in before.credentials}
     present = frozenset[Kid]() if before is None else frozenset(before.kids())
     retired = {owner for owner in owners.values() if owner and owner not in known}

@@ -46,6 +46,7 @@ from referral_api.server.service.second_host import SigningHere, SigningHost
 from referral_api.server.service.timers import Timers
 from referral_api.server.service.tokens import TokenService
 from referral_api.server.service.waiters import Waiters
+from referral_api.server.service.waking import Waking
 from referral_api.server.service.witnesses import Witnessing
 from referral_api.server.service.writer import Gathering, Writer
 from referral_api.server.settings import Settings
@@ -79,6 +80,7 @@ class Runtime:
     polled: dict[str, int]
     notices: Notices | None
     """The line to the exchange's other processes (PostgreSQL)."""
+    waking: Waking
     witnessing: Witnessing | None
     """The line to the witnesses; None where the genesis act declares none."""
     spool: Spool
@@ -91,6 +93,7 @@ class Runtime:
         """Stop the writer and give files and connections back."""
         if self.notices is not None:
             self.notices.stop()
+        self.waking.stop()
         if self.witnessing is not None:
             self.witnessing.stop()
         self.writer.stop()
@@ -156,6 +159,7 @@ def open_runtime(
         exchange = replace(exchange, signed=lambda _log: None)
         elsewhere = SigningHost(database, log_signers.trust, exchange.checkpoints, notices.ask)
     polled: dict[str, int] = {}
+    waking = Waking(exchange, clock=time.monotonic, polled=polled)
     watch = ClockWatch(exchange, clock, runs_on, settings.data_dir)
     writer = Writer(
         database,
@@ -164,7 +168,7 @@ def open_runtime(
         term_of=term_of,
         begin=lambda batch: opening.begin(exchange, elsewhere or log_signers, watch, polled, batch),
         announce=lambda batch: _announce(notices, batch),
-        committed=lambda batch: _committed(exchange, watch, batch),
+        committed=lambda batch: _committed(exchange, watch, waking, batch),
         checkpoints=exchange.checkpoints,
         publish=notices.tell_signed if settings.several_hosts and notices else None,
         elsewhere=elsewhere,
@@ -173,8 +177,8 @@ def open_runtime(
     )
     witnessing = None if witnesses is None else beside.witnessing(settings, exchange, writer, witnesses)
     timers = Timers(exchange, writer, beside.leader(settings, exchange), clock, polled)
-    parts = (settings, exchange, log_signers, writer, clock, polled, notices, witnessing, spool, elsewhere, timers)
-    return Runtime(*parts)
+    parts = (settings, exchange, log_signers, writer, clock, polled, notices, waking, witnessing, spool, elsewhere)
+    return Runtime(*parts, timers)
 
 
 def open_log_signers(settings: Settings, keys: LogKeys) -> LogSigners:
@@ -247,9 +251,10 @@ def _announce(notices: Notices | None, batch: Batch) -> None:
         notices.send(batch.tx, batch.wake, keys_grew=bool(batch.leaves.get(KEYS)))
 
 
-def _committed(exchange: Exchange, watch: ClockWatch, batch: Batch) -> None:
-    """After the commit: the directory that this batch made is everybody's from now on."""
+def _committed(exchange: Exchange, watch: ClockWatch, waking: Waking, batch: Batch) -> None:
+    """After the commit: the directory that this batch made is everybody's from now on, and who got a line is woken."""
     watch.settled()
+    waking.told(batch.wake, batch.urgent, batch.now)
     if batch.keymap is not None:
         exchange.directory.advance(batch.keymap)
     if batch.ruled is not None:
@@ -258,7 +263,10 @@ def _committed(exchange: Exchange, watch: ClockWatch, batch: Batch) -> None:
 
 
 def create_app(runtime: Runtime) -> Edge:
-    """The ASGI application of an exchange; its lifespan starts and stops lane, writer and wheel."""
+    """The ASGI application of an exchange; its lifespan starts and stops lane, writer and wheel. Raises UNAVAILABLE as
+    `Waking.take`.
+    """
+    runtime.waking.take(runtime.settings.notices)
     site, settings, exchange = _site(runtime), runtime.settings, runtime.exchange
 
     @asynccontextmanager
@@ -276,6 +284,7 @@ def create_app(runtime: Runtime) -> Edge:
         # A closed exchange cannot keep what they would answer, and has nothing new to show.
         if runtime.witnessing is not None and runtime.writer.closed is None:
             runtime.witnessing.start(lambda: upkeep.hop_to(loop, partial(site.quorums.wake, [ANY_LOG])))
+        runtime.waking.start(runtime.writer, upkeep.alarms(site))
         if runtime.notices is not None:
             runtime.notices.start(lambda notice: upkeep.heard(site, loop, notice))
         observe.log("serving", issuer=exchange.issuer, environment=exchange.environment, version=__version__)
@@ -320,6 +329,7 @@ def _site(runtime: Runtime) -> Site:
         configuration=configuration(exchange, settings.contact, settings.calls_a_minute),
         recording=Recording(exchange, runtime.writer),
         witnessing=runtime.witnessing,
+        waking=runtime.waking,
         polled=runtime.polled,
         timers=runtime.timers,
         spool=runtime.spool,

@@ -55,6 +55,10 @@ class Settings(BaseSettings):
     """The witnesses and where they are (C2SP tlog-policy), as the genesis act states them; None only where that
     declares that there are none. Trusted: whoever controls this can starve the log of cosignatures."""
 
+    notices: Path | None = None
+    """Who is woken by a contentless notice, and through what (R-109): a file of mode 600, for its addresses are
+    secrets. Trusted: whoever writes it can make this host call any address, with a constant text."""
+
     contact: str = Field(default="", max_length=200, pattern=r"^(|mailto:[!-~]+@[!-~]+|https://[!-~]+)$")
     """Where weaknesses are reported, `mailto:` or `https:`; published. Trusted: whoever sets it reads the reports."""
 

@@ -60,7 +60,7 @@ RECORDS: list[ServerRecord] = [
     PackRead(**READER, ref=REF, digest=DIGEST),
     UnloggedRead(**READER, ref=REF, what="bundle", act=DIGEST, digest=DIGEST),
     UnloggedRead(**READER, ref=REF, what="view", act=None, digest=None),
-    StatisticsRead(**READER, year=2026),
+    StatisticsRead(**READER, year=2026, digest=DIGEST),
     AuditSession(**READER, origin=HEAD.origin, old_size=0, new_size=7),
     Tokens(**READER, since=1_790_000_000, until=1_790_003_600, count=12),
     Refused(**COMMON, party=None, credential=None, code=ErrorCode.INVALID_TOKEN, ref=None, act=None),

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from types import MappingProxyType
 
 from referral_api.cli.output import Exit
 from tests.liar import Lie
 from tests.liar_scene import NEWCOMER
-from tests.world import UNIT
+from tests.world import NATIONAL, OTHER_UNIT, UNIT
 
 FALSE, WITHHELD = int(Exit.UNEXPECTED), int(Exit.UNREACHABLE)
 NOT_VERIFIED, AWAY, NO_TOKEN = int(Exit.VERIFICATION_FAILED), int(Exit.UNREACHABLE), int(Exit.NOT_ENROLLED)
@@ -90,6 +91,11 @@ _AT_REST = frozenset(f"consistency: {what}" for what in ("wrong", "short", "too 
 _NO_SUCH_TERM = {"consistency: a term that is not": WITHHELD}
 """Who only reads on finds no log there; who verifies, that it does not begin as such a log must."""
 
+_NOT_TOLD = {"records: one left out": 0, "records: none": 0, "audit log: leaf changed": 0}
+"""Whoever has it searched cannot tell what was left out; `audit verify` does, or the same in a mirror. Nor does one who
+asks for some records look at the leaf of another.
+"""
+_THIS_YEAR = datetime.now(UTC).year
 _ONE_OF_EACH = (
     "no answer: a portal's page", "no answer: nonsense", "token: a bearer token", "keys log: fork",
     "audit log: rollback", "audit log: partial tile at a fuller path", "records: one left out",
@@ -112,17 +118,40 @@ AUDITOR: dict[str, Row] = {
         untold=_AT_REST,
     ),
     "audit keys": Row("auditor", ("audit", "keys"), (*NETWORK, "keys log")),
+    "audit statistics": Row(
+        "auditor", ("audit", "statistics", "--year", str(_THIS_YEAR - 1)), ("no answer", "keys log", "statistics")
+    ),
+    "audit exposure": Row(
+        "auditor",
+        ("audit", "exposure", "--credential", "READER", "--since", "2020-01-01", "--until", "2100-01-01"),
+        LOGS,
+        ends={**_NO_SUCH_TERM, **_NOT_TOLD},
+        untold=_AT_REST,
+    ),
+    "audit overrides": Row(
+        "auditor",
+        ("audit", "overrides", "--year", str(_THIS_YEAR)),
+        LOGS,
+        ends={**_NO_SUCH_TERM, **_NOT_TOLD},
+        untold=_AT_REST,
+    ),
 }
 """An auditor's verbs, which are told every lie of these families; `audit explain` goes over each report again."""
 _NEW = frozenset({"view: acknowledgement left out", "view: receipt of another act"})
 """Of a referral that nobody has acknowledged yet there is one receipt."""
+_LOOKED = ("no answer", "view")
+"""Of an act for which the referral is in no state, what is believed is the view."""
 ROWS: dict[str, Row] = {
     "audit pack": Row(
         "operator", ("audit", "pack", "REF", "--out", "OUT"), ("no answer", "pack"), ends={"pack": FALSE}
     ),
     "send": Row("operator", ("send", "emergencia.json", "--unit", UNIT), ("keys log", "no answer", "receipt")),
+    "copy": Row(
+        "operator", ("copy", "REF", "--unit", NATIONAL), ("no answer", "view", "bundle", "receipt"), untold=_NEW
+    ),
     "timeline": Row("operator", ("timeline", "REF"), ("no answer", "view"), "accepted"),
     "withdraw": Row("operator", ("withdraw", "REF", "--reason", "consent_withdrawn"), ACT, untold=_NEW),
+    "calls": Row("operator", ("calls", "--month", "2026-10", "--total", "512"), ("no answer", "receipt")),
     "outbox flush": Row(
         "operator", ("outbox", "flush"), ("no answer", "receipt", "growth"), "queued", untold=frozenset(_NO_SUCH_TERM)
     ),
@@ -137,6 +166,21 @@ ROWS: dict[str, Row] = {
     "status": Row("officer", ("status", "REF", "--to", "registered"), ACT, "accepted"),
     "receipt-failed": Row("officer", ("receipt-failed", "REF", "--reason", "cannot_decrypt"), ACT, untold=_NEW),
     "note": Row("officer", ("note", "REF", "passphrase"), ACT, "accepted"),
+    "transfer": Row(
+        "officer",
+        ("transfer", "REF", "--to", NATIONAL, "--reason", "jurisdiction"),
+        ("no answer", "keys log", "view", "bundle"),
+        "acknowledged",
+    ),
+    "refuse-transfer": Row("operator", ("refuse-transfer", "REF", "--reason", "no_capacity"), _LOOKED, untold=_NEW),
+    "readdress": Row("operator", ("readdress", "REF", "--unit", OTHER_UNIT), _LOOKED, untold=_NEW),
+    "consent-withdrawn": Row("operator", ("consent-withdrawn", "REF"), ACT, untold=_NEW),
+    "answer-notice": Row("officer", ("answer-notice", "REF", "--code", "already_acted"), _LOOKED, "accepted"),
+    "ask": Row("officer", ("ask", "REF", "--topic", "timing"), ACT, "accepted"),
+    "answer": Row("officer", ("answer", "REF", "--code", "not_known"), _LOOKED, "accepted"),
+    "supplement": Row("operator", ("supplement", "REF", "emergencia.json"), ACT, untold=_NEW),
+    "reopen": Row("officer", ("reopen", "REF", "--reason", "new_information"), _LOOKED, "accepted"),
+    "phone": Row("operator", ("phone", "REF", "--at", "00:00", "--unit", UNIT), ACT, untold=_NEW),
     "close": Row("officer", ("close", "REF", "--outcome", "not_located"), ACT, "accepted"),
     # What cannot be reached is a finding like any other; what is false ends it as it ends every command.
     "doctor": Row(
@@ -151,8 +195,9 @@ ROWS: dict[str, Row] = {
     ),
     "loss": Row("operator", ("loss",), ("no answer", "token")),
     "whoami": Row("operator", ("whoami",), ("no answer", "token", "ping")),
-    "units list": Row("operator", ("units", "list"), KEYS),
-    "units show": Row("operator", ("units", "show", UNIT), KEYS),
+    "units list": Row("operator", ("units", "list"), (*KEYS, "presence")),
+    "units show": Row("operator", ("units", "show", UNIT), (*KEYS, "presence")),
+    "units suggest": Row("operator", ("units", "suggest", "--ubigeo", "200101"), (*KEYS, "presence")),
     "keys show": Row("operator", ("keys", "show"), KEYS),
     "keys rewrap": Row("officer", ("keys", "rewrap", "REF"), ("no answer", "keys log", "view", "bundle"), untold=_NEW),
     "keys remove": Row("officer", ("keys", "remove", "--station", "st2"), KEYS),

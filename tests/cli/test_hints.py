@@ -19,7 +19,7 @@ STATES: dict[str, list[list[str]]] = {
     "declined": [ACK, ["decline", "--reason", "conflict_of_interest"]],
     "closed": [ACK, ACCEPT, ["close", "--outcome", "not_located"]],
 }
-CODES = {"status": "registered", "close": "not_located"}
+CODES = {"status": "registered", "close": "not_located", "answer-notice": "stopped_and_destroyed"}
 REFUSED = {2, 6, 7}
 """The command is wrong; not there, or not yours; conflict, or not permitted."""
 
@@ -32,7 +32,9 @@ def send(shell: Shell, *more: str) -> str:
 
 def follow(shell: Shell, name: str, command: str) -> None:
     program, verb, *rest = shlex.split(command)
-    filled = [{"CÓDIGO": CODES.get(verb, ""), "ARCHIVO": "passphrase"}.get(word, word) for word in rest]
+    filled = [
+        {"CÓDIGO": CODES.get(verb, ""), "ARCHIVO": "passphrase", "UNIDAD": OTHER_UNIT}.get(word, word) for word in rest
+    ]
     once = ["--wait", "0", "--exit-code"] if rest[:1] == ["watch"] else []
     ran = shell.run(name, verb, *filled, *once)
     assert program == "referral"
@@ -100,12 +102,12 @@ def test_an_inbox_does_not_offer_what_was_withdrawn_for_reading(shell: Shell) ->
     follow(shell, "officer", withdrawn["next"][0])
 
 
-def test_a_withdrawal_after_reading_leads_to_a_note(shell: Shell) -> None:
+def test_a_withdrawal_after_reading_leads_to_the_answer_that_it_wants(shell: Shell) -> None:
     ref = send(shell)
     assert shell.run("officer", "ack", ref).exit == 0
     assert shell.run("operator", "withdraw", ref, "--reason", "safety_risk").exit == 0
     (command,) = hints(shell, "officer", "timeline", ref)
-    assert command == f"referral note {ref} ARCHIVO"
+    assert command == f"referral answer-notice {ref} --code CÓDIGO"
     follow(shell, "officer", command)
 
 

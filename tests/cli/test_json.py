@@ -13,12 +13,14 @@ from tests.world import UNIT
 
 ENTRY = {"id", "act", "ref", "digest", "progress", "queued_at", "attempts", "code"}
 RECEIPTED = ENTRY | {"outcome", "time", "states", "log"}
+HANDLING = {"safe_contact", "do_not", "hidden"}
 INBOX = {"year", "index", "kind", "act", "ref", "unit", "from", "urgency", "time", "pending", "answered_by"}
-EVENT = {"at", "what", "by", "detail", "refused", "unit", "year", "index"}
+EVENT = {"at", "what", "by", "detail", "to", "refused", "unit", "year", "index"}
 PARTY = {
     *("id", "role", "name", "area", "duty_phone", "hours", "parent", "escalation", "reachable", "statement"),
-    *("credentials", "enc"),
+    *("credentials", "enc", "country", "languages", "specialities"),
 }
+UNITS = PARTY | {"live", "live_at", "abroad", "instead"}
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +35,8 @@ def members(ran: Any) -> set[str]:
 
 def test_a_submission_and_every_later_act_have_one_shape(shell: Shell, ref: str) -> None:
     sent = shell.run("operator", "send", "emergencia.json", "--unit", UNIT, "--json")
-    assert members(sent) == RECEIPTED
+    assert members(sent) == RECEIPTED | {"unit"}
+    assert set(sent.json["unit"]) == {"id", "name", "duty_phone", "live", "live_at"}
     assert sent.json["next"] == [f"referral timeline {sent.json['ref']}"]
     for words in (
         ["ack", ref],
@@ -42,7 +45,8 @@ def test_a_submission_and_every_later_act_have_one_shape(shell: Shell, ref: str)
         ["close", ref, "--outcome", "not_located"],
     ):
         ran = shell.run("officer", *words, "--json")
-        assert members(ran) == RECEIPTED
+        shown = HANDLING | {"warnings"} if words[0] == "ack" else set()
+        assert members(ran) == RECEIPTED | shown
         assert (ran.json["outcome"], ran.json["act"]) == ("accepted", words[0])
         assert ran.err == ""
 
@@ -77,10 +81,11 @@ def test_inbox_outbox_and_timeline_list_what_they_show(shell: Shell, ref: str) -
     assert {frozenset(one) for one in outbox.json["entries"]} == {frozenset(RECEIPTED)}
     assert shell.run("auditor", "timeline", ref, "--json").json["ref"] == ref
     told = shell.run("operator", "timeline", ref, "--json")
-    assert members(told) == {"ref", "relation", "deliveries", "events", "notes"}
+    assert members(told) == {"ref", "relation", "relates_to", "later", "deliveries", "events", "notes"}
     assert {frozenset(one) for one in told.json["events"]} == {frozenset(EVENT)}
     assert all(
-        set(one) == {"unit", "role", "state", "investigation", "allowed", "due"} for one in told.json["deliveries"]
+        set(one) == {"unit", "role", "state", "investigation", "allowed", "due", "open", "commands"}
+        for one in told.json["deliveries"]
     )
 
 
@@ -107,8 +112,10 @@ def test_a_bare_inbox_or_outbox_lists_what_there_is(shell: Shell, ref: str) -> N
 def test_a_referral_is_shown_with_what_comes_first_beside_it(shell: Shell, ref: str) -> None:
     shown = shell.run("officer", "show", ref, "--json")
     assert members(shown) == {
-        *("ref", "verified", "from", "issuer", "warning", "safe_contact", "do_not", "notes", "referral"),
+        *("ref", "verified", "from", "issuer", "warning", "warnings", "safe_contact", "do_not", "hidden"),
+        *("notes", "supplements", "referral"),
     }
+    assert (shown.json["warnings"], shown.json["hidden"]) == ([], [])
     assert shown.json["notes"] == []
     assert [one["who"] for one in shown.json["safe_contact"]] == ["V1", "V2"]
     assert shown.json["referral"] == json.loads((shell.folder / "emergencia.json").read_text())
@@ -124,8 +131,15 @@ def test_on_screen_no_number_stands_before_safe_contact_and_what_not_to_do(shell
 def test_the_directory_is_told_whole(shell: Shell) -> None:
     units = shell.run("operator", "units", "list", "--json")
     assert members(units) == {"units"}
-    assert {frozenset(one) for one in units.json["units"]} == {frozenset(PARTY)}
-    assert members(shell.run("operator", "units", "show", UNIT, "--json")) == {"unit"}
+    assert {frozenset(one) for one in units.json["units"]} == {frozenset(UNITS)}
+    shown = shell.run("operator", "units", "show", UNIT, "--json")
+    assert members(shown) == {"unit"}
+    assert set(shown.json["unit"]) == UNITS
+    suggested = shell.run("operator", "units", "suggest", "--ubigeo", "200101", "--json")
+    assert members(suggested) == {"ubigeo", "region", "suggestions"}
+    assert {frozenset(one) for one in suggested.json["suggestions"]} == {
+        frozenset(UNITS | {"why", "matched_area", "matched_specialities"})
+    }
     assert members(shell.run("officer", "keys", "show", "--json")) == {"party", "mine"}
     assert members(shell.run("officer", "whoami", "--json")) == {
         *("credential", "party", "role", "kind", "environment", "issuer", "root", "person", "service"),

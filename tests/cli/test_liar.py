@@ -91,7 +91,7 @@ def scene(founded: Founded, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def prepare(scene: Scene, row: Row) -> dict[str, str]:
     """A referral in the state that the command needs, as everybody's kept profiles know it."""
     if row.judges:
-        return {"REF": scene.ref}
+        return {"REF": scene.ref, "READER": scene.world.officer.keys.credential}
     if not {"REF", "ACT"} & {*row.words} and row.before == "submitted":
         return {}
     with scene.client(scene.world.folder / "new" / "operator", lied_to=False) as operator:

@@ -16,10 +16,14 @@ from referral_api.auditlog.verification import Check, Verdict
 from referral_api.cli import output, texts
 from referral_api.cli.main import ON_DEMAND, build
 from referral_api.client.outbox import Progress
+from referral_api.client.recalling import Outcome
 from referral_api.domain.catalogue import Language
+from referral_api.domain.choosing import Why
+from referral_api.domain.consent import ConsentFault
 from referral_api.domain.words import Act, State
 from referral_api.formats.fields import Document
 from referral_api.formats.referral_body import ReferralBody
+from referral_api.formats.referral_findings import REASONS
 from referral_api.server.service.enrolment import Turn
 
 TEXTS = Path(texts.__file__).parent
@@ -53,6 +57,7 @@ def test_every_key_that_the_code_names_has_its_text_and_every_text_is_named() ->
     named = set(re.findall(r"[\"']([a-z_]+(?:\.[a-z_-]+)*)[\"']", source))
     families = (
         "act.",
+        "figures.",
         "done.",
         "state.",
         "progress.",
@@ -72,13 +77,18 @@ def test_every_key_that_the_code_names_has_its_text_and_every_text_is_named() ->
         "keys.",
         "record.",
         "rekey.",
+        "recall.",
         "seen.",
         "step.",
         "unchecked.",
+        "why.",
         "pack.root_",
         "pack.ok",
         "pack.failed",
         "pack.incomplete",
+        "care.expired",
+        "care.suspect",
+        "why.",
     )
     unused = {key for key in texts.TEXTS if key not in named and not key.startswith(families)}
     assert not unused
@@ -106,12 +116,15 @@ def test_every_fault_that_the_code_raises_has_three_texts() -> None:
         ("done", list(Act)),
         ("state", list(State)),
         ("progress", list(Progress)),
+        ("recall", list(Outcome)),
         ("outcome", ["accepted", "refused"]),
         ("check", list(Check)),
         ("verdict", list(Verdict)),
         ("turn", list(Turn)),
         ("step", list(Step)),
         ("unchecked", list(Unchecked)),
+        ("care", ["expired", "suspect"]),
+        ("why", [*ConsentFault, *REASONS, *Why]),
     ],
 )
 def test_every_value_that_a_screen_can_show_has_its_words(family: str, values: list[Any]) -> None:

@@ -109,6 +109,7 @@ def test_a_truncated_envelope_is_refused(length: int) -> None:
 
 
 def test_sealing_twice_shares_no_secret_and_no_text() -> None:
+    """Rule R4 of the field: every bundle has a content key of its own, which is gone with its wraps."""
     first, second = (parse_bundle(scene.seal()) for _ in range(2))
     assert first.iv != second.iv
     assert first.ciphertext_text != second.ciphertext_text

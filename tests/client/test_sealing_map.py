@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from referral_api.client.addressing import recipients_for
 from referral_api.client.freshness import FRESH_S
 from referral_api.client.sdk import Client
-from referral_api.client.submission import recipients_for
 from referral_api.domain.errors import ErrorCode
 from referral_api.domain.words import Act
 from referral_api.formats.bundle import parse_bundle

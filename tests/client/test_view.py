@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from referral_api.auditlog.checkpoint import sign_checkpoint
-from referral_api.client import submission, trust
+from referral_api.client import addressing, submission, trust
 from referral_api.client.outbox import Progress
 from referral_api.client.sealing import Draft, Recipient, seal
 from referral_api.domain.clocks import Clock
@@ -278,7 +278,7 @@ def test_what_came_beside_a_later_act_is_judged_by_that_act(clients: Clients, ex
     for one in (hotline, unit):
         one.sync_keys()
     act_id = "33333333-3333-4333-8333-333333333333"
-    recipients = submission.recipients_for(hotline.session, OFFICER.party, hotline.session.now())
+    recipients = addressing.recipients_for(hotline.session, OFFICER.party, hotline.session.now())
     words = NoteBody(ActId(act_id), "Con la clave de antes.")
     sealed = submission.seal_beside(hotline.session, hotline.keys, ReferralId(ref), words, recipients)
     body = {"sealed": {"sha256": sealed.sha256, "size": sealed.size}}
@@ -306,7 +306,7 @@ def test_a_unit_that_a_referral_was_passed_on_to_opens_and_acknowledges_it_after
     unit.sync_keys()
     inner = opened.bundle.referral.jws.raw
     forward = ForwardBody(ForwardReason.TRANSFER, sha256_b64u(opened.bundle.document.jws.payload), inner)
-    recipients = submission.recipients_for(unit.session, STRANGER.party, unit.session.now())
+    recipients = addressing.recipients_for(unit.session, STRANGER.party, unit.session.now())
     sealed = submission.seal_beside(unit.session, unit.keys, opened.bundle.sealed.routing.ref, forward, recipients)
     head = exchange.chronicles[ref].deliveries[OFFICER.party].head
     named = {"sha256": sealed.sha256, "size": sealed.size}

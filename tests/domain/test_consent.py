@@ -66,6 +66,7 @@ def is_sendable(basis: Basis, level: IdentityLevel, override: str | None, told: 
 @pytest.mark.parametrize("basis", Basis)
 @pytest.mark.parametrize("level", IdentityLevel)
 def test_every_combination_is_sendable_exactly_where_the_table_says_so(basis: Basis, level: IdentityLevel) -> None:
+    """Rule R6 of the field."""
     seen = set()
     for override, state, ages, scope, danger, by_victim in product(
         OVERRIDES, ConsentState, AGES, SCOPES, (False, True), (False, True)
@@ -103,6 +104,7 @@ def test_what_the_exchange_refuses_no_client_can_have_allowed(
 
 
 def test_a_refusing_adult_in_danger_is_identified_only_with_an_override() -> None:
+    """Rule R6 of the field."""
     told = Told(ConsentState.REFUSED, frozenset({"adult"}), frozenset(), danger=True, by_victim=True)
     check_consent(Basis.VITAL_INTEREST, IdentityLevel.IDENTIFIED, "held_captive", told)
     with pytest.raises(ReferralError) as caught:
@@ -119,6 +121,7 @@ def test_a_refusing_adult_without_danger_stays_anonymous() -> None:
 
 
 def test_an_unknown_age_is_protected_like_a_childs_whatever_was_said() -> None:
+    """Rule R8 of the field."""
     for state in ConsentState:
         told = Told(state, frozenset({"unknown"}), frozenset(), danger=False, by_victim=True)
         assert faults(Basis.CHILD_PROTECTION, IdentityLevel.IDENTIFIED, None, told) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -11,6 +12,7 @@ from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.fold import Delivery, Event, Question, judge, open_deliveries, retrieve
 from referral_api.domain.policy import SEES, Viewer
 from referral_api.domain.words import Act, DeliveryRole, Role, State
+from referral_api.formats.codelists import codes
 
 H, U, X = Role.HOTLINE, Role.POLICE_UNIT, Role.EXCHANGE
 ACTION, INFORMATION, ESCALATION = DeliveryRole.ACTION, DeliveryRole.INFORMATION, DeliveryRole.ESCALATION
@@ -106,6 +108,35 @@ def test_a_submit_names_exactly_one_unit_to_act_and_none_twice(
     """R-64."""
     with pytest.raises(ReferralError) as caught:
         open_deliveries(Event(Act.SUBMIT, H, "line", "d0", 0, targets=targets))
+    assert (caught.value.code, caught.value.facts) == (ErrorCode.TARGET_NOT_ALLOWED, {"reason": reason})
+
+
+@pytest.mark.parametrize(
+    ("targets", "reason"),
+    [
+        (((OBSERVER, INFORMATION),), None),
+        (((OBSERVER, INFORMATION), (NATIONAL, INFORMATION)), None),
+        ((), "copy-only-informs"),
+        (((LOCAL, ACTION),), "copy-only-informs"),
+        (((LOCAL, ACTION), (OBSERVER, INFORMATION)), "copy-only-informs"),
+        (((OBSERVER, INFORMATION), (NATIONAL, ESCALATION)), "copy-only-informs"),
+        (((OBSERVER, INFORMATION), (OBSERVER, INFORMATION)), "unit-named-twice"),
+    ],
+)
+def test_a_copy_informs_and_asks_nobody_to_act(
+    targets: tuple[tuple[str, DeliveryRole], ...], reason: str | None
+) -> None:
+    """R-86; rule R9 of the field. No other relation opens this door."""
+    event = Event(Act.SUBMIT, H, "line", "d0", 0, code="copy_of", targets=targets)
+    if reason is None:
+        opened = open_deliveries(event)
+        assert {(one.role, one.state) for one in opened.values()} == {(INFORMATION, State.SUBMITTED)}
+        for other in set(codes("relation_type")) - {"copy_of"}:
+            with pytest.raises(ReferralError, match="target-not-allowed"):
+                open_deliveries(replace(event, code=other))
+        return
+    with pytest.raises(ReferralError) as caught:
+        open_deliveries(event)
     assert (caught.value.code, caught.value.facts) == (ErrorCode.TARGET_NOT_ALLOWED, {"reason": reason})
 
 

@@ -11,6 +11,7 @@ from referral_api.domain import lifecycle, policy
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.policy import Read, Relation, Viewer, demand, may, may_see, relation_of
 from referral_api.domain.words import (
+    ACCOUNTS,
     DIRECTORY_ACTS,
     EXCHANGE_ACTS,
     Act,
@@ -88,7 +89,7 @@ def test_a_service_sends_and_fetches_and_never_decides() -> None:
     for act, nature in lifecycle.NATURE.items():
         if nature is Nature.DECISION:
             assert not any(may(act, role, SERVICE, rel) for role in (H, U, A, R) for rel in Relation), act
-    for act in DIRECTORY_ACTS:
+    for act in DIRECTORY_ACTS | ACCOUNTS:
         assert not any(may(act, role, SERVICE, rel) for role in (H, U, A, R) for rel in Relation), act
 
 
@@ -103,7 +104,7 @@ def test_everything_that_a_service_may_do_is_in_this_list() -> None:
 
 def test_whatever_takes_a_person_takes_one_in_every_role() -> None:
     """Design §5: acknowledging, accepting, declining, closing, approving, and every change of the directory."""
-    person_only = {Act.ACK, Act.ACCEPT, Act.DECLINE, Act.CLOSE, Act.APPROVE, Act.REWRAP, *DIRECTORY_ACTS}
+    person_only = {Act.ACK, Act.ACCEPT, Act.DECLINE, Act.CLOSE, Act.APPROVE, Act.REWRAP, *DIRECTORY_ACTS, *ACCOUNTS}
     for act, role, relation in product(person_only, (H, U, A, R), Relation):
         assert not may(act, role, SERVICE, relation), (act, role)
     assert all(
@@ -207,7 +208,7 @@ def test_a_unit_sees_nothing_of_another_unit_s_delivery(act: Act) -> None:
 
 
 def test_an_auditor_sees_every_act_of_a_referral() -> None:
-    assert set(policy.SEES) == set(Act) - DIRECTORY_ACTS
+    assert set(policy.SEES) == set(Act) - DIRECTORY_ACTS - ACCOUNTS
     for act in policy.SEES:
         assert may_see(act, viewer=Viewer.AUDITOR, own_delivery=False), act
 

@@ -258,6 +258,7 @@ class Author:
             enc[-1]["until"] = enc[-1]["from"] + (10, 45)[how // len(CHANGES) % 2] * DAY
         elif change == "phone":
             body["entry"]["duty_phone"] = f"+5173{100000 + how}"
+            body["entry"] |= {"country": "EC"} if how % 7 == 0 else {}
         elif change == "ladder":
             body["entry"] = {name: value for name, value in body["entry"].items() if name != "parent"}
             body["entry"] |= {"parent": "tercera"} if how % 5 == 0 else {}

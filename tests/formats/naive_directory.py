@@ -256,6 +256,7 @@ class Directory:
     def _content(self, party: str, body: dict[str, Any], before: dict[str, Any] | None) -> None:
         was = {"credentials": [], "enc": [], "entry": body["entry"]} if before is None else before["body"]
         demand(body["entry"]["role"] == was["entry"]["role"])
+        demand(body["entry"].get("country") == was["entry"].get("country"))
         kids = [kid for one in body["credentials"] for kid in (one["access"], *one["seal"])]
         kids += [one["kid"] for one in body["enc"]]
         demand(len(set(kids)) == len(kids))

@@ -117,8 +117,14 @@ def _full_genesis() -> dict[str, Any]:
     return document
 
 
+def copied() -> dict[str, Any]:
+    """A copy, which only informs."""
+    to = [{"unit": "pnp-trata-lima", "role": "information"}, {"unit": "fiscalia-lima", "role": "information"}]
+    return submit() | {"to": to, "relation": {"type": "copy_of", "ref": REF}}
+
+
 SAMPLES: dict[Act, list[dict[str, Any]]] = {
-    Act.SUBMIT: [submit(), full_submit()],
+    Act.SUBMIT: [submit(), full_submit(), copied()],
     Act.ROUTE: [{"excluded": ["pnp-comisaria-sur"]}],
     Act.PHONE_ALERT: [
         {"made": False},
@@ -177,6 +183,7 @@ SAMPLES: dict[Act, list[dict[str, Any]]] = {
             "states": [{"unit": "pnp-trata-piura", "state": "purged", "investigation": "concluded"}],
         }
     ],
+    Act.CALL_TOTAL: [{"month": "2026-10", "calls": 512}, {"month": "2000-01", "calls": 0}],
     Act.GENESIS: [genesis(), _full_genesis()],
     Act.INVITE: [
         {"nonce": D1, "party": entry(), "credential_kinds": ["person", "service"], "expires_at": NOON},

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.words import DIRECTORY_ACTS, EXCHANGE_ACTS, Act, Urgency
-from referral_api.formats import directory_bodies, exchange_bodies
+from referral_api.domain.words import ACCOUNTS, DIRECTORY_ACTS, EXCHANGE_ACTS, Act, Urgency
+from referral_api.formats import account_bodies, directory_bodies, exchange_bodies
 from referral_api.formats.bodies import (
     BODIES,
     Submit,
@@ -44,6 +44,7 @@ def test_every_act_has_a_body_in_the_right_place() -> None:
     assert set(SAMPLES) == set(Act)
     assert set(exchange_bodies.BODIES) == EXCHANGE_ACTS
     assert set(directory_bodies.BODIES) == DIRECTORY_ACTS
+    assert set(account_bodies.BODIES) == ACCOUNTS
 
 
 @pytest.mark.parametrize(("act", "body"), EVERY_SAMPLE, ids=IDS)
@@ -122,6 +123,15 @@ def test_a_fault_is_told_as_a_place_and_a_slug_and_carries_no_input() -> None:
         ({"to": []}, ("/to", "too-short")),
         ({"to": [{"unit": "u-1", "role": "information"}]}, ("", "one-action-unit")),
         ({"to": [{"unit": "u-1", "role": "action"}, {"unit": "u-2", "role": "action"}]}, ("", "one-action-unit")),
+        ({"relation": {"type": "copy_of", "ref": REF}}, ("", "copy-only-informs")),
+        (
+            {"relation": {"type": "copy_of", "ref": REF}, "to": [{"unit": "u-1", "role": "escalation"}]},
+            ("", "copy-only-informs"),
+        ),
+        (
+            {"relation": {"type": "supplements", "ref": REF}, "to": [{"unit": "u-1", "role": "information"}]},
+            ("", "one-action-unit"),
+        ),
         ({"to": [{"unit": "u-1", "role": "action"}, {"unit": "u-1", "role": "escalation"}]}, ("", "repeated-entry")),
         ({"urgency": "emergency"}, ("", "phone-alert-required")),
         ({"urgency": "Emergency"}, ("/urgency", "not-in-list")),

@@ -126,6 +126,8 @@ def _without_require() -> dict[str, Any]:
         (statement() | {"entry": entry() | {"area": ["200"]}}, ("/entry/area/0", "bad-format")),
         (statement() | {"entry": entry() | {"duty_phone": "073-199"}}, ("/entry/duty_phone", "bad-format")),
         (statement() | {"entry": entry() | {"specialities": ["all"]}}, ("/entry/specialities/0", "not-in-list")),
+        (statement() | {"entry": entry() | {"country": "ecu"}}, ("/entry/country", "bad-format")),
+        (statement() | {"entry": entry() | {"country": None}}, ("/entry/country", "wrong-type")),
     ],
 )
 def test_a_statement_is_refused_for(document: dict[str, Any], expected: tuple[str, str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -17,11 +16,9 @@ from referral_api.formats.referral_findings import (
     check_referral,
     completeness,
     consent_findings,
-    contact_valid_until,
     floor_of,
 )
-from referral_api.formats.referral_people import SafeContact
-from tests.formats.samples import NOON, submit
+from tests.formats.samples import submit
 from tests.formats.test_referral_body import full, minimal
 
 EVERYTHING = ["share_with_police", "share_identity", "be_contacted_by_police"]
@@ -95,7 +92,25 @@ def test_sound_referrals_pass_every_check_with_their_act(document: dict[str, Any
     ],
 )
 def test_the_floor_follows_from_age_and_danger(change: dict[str, Any], least: Urgency) -> None:
+    """Rule R8 of the field: an unknown age is a child's."""
     assert floor_of(parse_referral(adult() | change)) is least
+
+
+@pytest.mark.parametrize(
+    ("involved", "described", "protected"),
+    [
+        ("yes", True, True), ("yes", False, True), ("unknown", False, True), ("not_disclosed", False, True),
+        ("unknown", True, False), ("no", True, False), ("no", False, False),
+    ],
+)  # fmt: skip
+def test_a_child_whom_nobody_has_described_yet_is_protected_as_one(
+    involved: str, *, described: bool, protected: bool
+) -> None:
+    """Rule R8 of the field: an unknown age counts as a child's, for duties as for floors."""
+    document = adult(basis="child_protection", identity_level="anonymous", state="not_possible", subject="reporter")
+    document |= {"involves_minor": involved, "victims": [{"ref": "V1", "age_group": "adult"}] if described else []}
+    document["reporter"] = {"relationship": "family", "anonymous": True}
+    assert findings(document) == ([] if protected else [Finding("/consent", "no-child")])
 
 
 def test_the_danger_of_one_victim_raises_the_floor_of_the_referral() -> None:
@@ -180,6 +195,7 @@ def test_a_refusing_adult_beside_a_child_is_not_named_with_it() -> None:
 
 
 def test_a_guardian_who_is_a_suspect_cannot_consent() -> None:
+    """Rule R8 of the field."""
     document = full()
     document["consent"]["subject"] = "guardian"
     assert findings(document) == [Finding("/consent/subject", "suspect-guardian")]
@@ -207,20 +223,6 @@ def test_completeness_runs_from_30_for_the_least_to_100_for_the_worked_example()
     assert completeness(parse_referral(full())).score == 100
     assert completeness(parse_referral(full())).missing == ()
     assert 30 < completeness(parse_referral(minimal())).score < 100
-
-
-def test_a_safe_contact_is_good_for_seven_days_unless_it_says_otherwise() -> None:
-    written_at = datetime.fromtimestamp(NOON, UTC)
-    plain = {"channel": "phone", "value": "+51999000111"}
-    stated = plain | {"valid_until": "2026-11-24T00:00:00-05:00"}
-    verified = plain | {"last_verified_at": "2026-11-19T00:00:00-05:00"}
-
-    def until(document: dict[str, Any]) -> datetime:
-        return contact_valid_until(SafeContact.parse(document, code=ErrorCode.MALFORMED), written_at)
-
-    assert until(plain) == written_at + timedelta(days=7)
-    assert until(stated) == datetime(2026, 11, 24, 5, tzinfo=UTC)
-    assert until(verified) == datetime(2026, 11, 26, 5, tzinfo=UTC)
 
 
 def test_every_reason_for_urgency_is_a_danger_or_known_not_to_be_one() -> None:

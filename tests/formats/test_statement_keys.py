@@ -93,6 +93,19 @@ def test_role_and_party_never_change(log: Log) -> None:
     assert refusal(log, ANA.sign(Act.STATEMENT, other_id)) == (ErrorCode.ACT_SCHEMA, "contradiction")
 
 
+@pytest.mark.parametrize(("was", "becomes"), [(None, "EC"), ("EC", "BO"), ("EC", None)])
+def test_who_is_abroad_stays_abroad(log: Log, was: str | None, becomes: str | None) -> None:
+    """R-85: else one keyholder would take the border away, and what was consented to with it."""
+    border = person("frontera", "one1", keyholder=True)
+    log.admit("police_unit", [border], REGISTRAR, **({} if was is None else {"country": was}))
+    body = log.next_body("frontera", [border])
+    entry = {name: value for name, value in body["entry"].items() if name != "country"}
+    moved = body | {"entry": entry | ({} if becomes is None else {"country": becomes})}
+    assert refusal(log, border.sign(Act.STATEMENT, moved)) == (ErrorCode.ACT_SCHEMA, "country-changed")
+    log.put(border.sign(Act.STATEMENT, body))
+    assert log.keymap.country_of("frontera") == was
+
+
 def test_only_a_hotlines_service_may_have_a_seal_key(log: Log) -> None:
     desk = service("divtrata", "desk", algs=(Alg.ED25519,))
     log.put(*desk.entries())

@@ -32,6 +32,7 @@ OWNERS: dict[str, set[str]] = {
     "referral_api/formats/possession.py": {"cryptography.hazmat.primitives.hpke"},
     "referral_api/formats/strict_json.py": {"json.loads"},
     "referral_api/server/app.py": CLOCK | RANDOMNESS,
+    "referral_api/server/service/courier.py": {"apprise"},
     "referral_api/server/service/oauth.py": {"joserfc.jws"},
     "referral_api/witness/app.py": {"time.time"},
 }

@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 from tests.rules.tree import TOP, files, project
 
 LOCKS = ("build", "runtime", "client", "test", "check", "lock")
-BESIDE_THE_BASE = ("server", "postgres", "s3", "witness")
+BESIDE_THE_BASE = ("server", "postgres", "s3", "notices", "witness")
 
 
 @cache

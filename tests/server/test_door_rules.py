@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 from referral_api.client import submission
-from referral_api.client.submission import recipients_for
+from referral_api.client.addressing import recipients_for
 from referral_api.domain.errors import ErrorCode
 from referral_api.domain.words import Act, ReferralId
 from referral_api.formats.act import parse_act

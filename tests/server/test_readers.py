@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from referral_api.client import submission
-from referral_api.client.submission import recipients_for
+from referral_api.client.addressing import recipients_for
 from referral_api.domain.words import Act, PartyId, ReferralId
 from referral_api.formats.contents import BundleBody
 from referral_api.server.api import site

@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 
-from referral_api.client import submission
+from referral_api.client import addressing, submission
 from referral_api.client.delivery import Opened
 from referral_api.domain import policy
 from referral_api.domain.policy import Read, Relation
 from referral_api.domain.words import (
+    ACCOUNTS,
     DIRECTORY_ACTS,
     EXCHANGE_ACTS,
     Act,
@@ -203,7 +204,7 @@ def sealed_for(scene: Scene, who: str, act: Act, act_id: str) -> str | None:
     client = scene.world.client(who)
     client.sync_keys()
     other = target(who) if act is Act.TRANSFER else UNIT if who == "national" else NATIONAL
-    to = submission.recipients_for(client.session, other, client.session.now())
+    to = addressing.recipients_for(client.session, other, client.session.now())
     sealed = submission.seal_beside(client.session, client.keys, ReferralId(scene.ref), contents[act], to)
     return sealed.raw.decode()
 
@@ -240,7 +241,7 @@ def test_an_act_gets_as_far_as_the_table_of_rights_lets_it(scene: Scene, act: Ac
 
 def test_the_acts_above_are_all_that_parties_sign_about_a_referral() -> None:
     asked = {right.action for right in policy.RIGHTS if isinstance(right.action, Act)}
-    assert asked - DIRECTORY_ACTS - EXCHANGE_ACTS - {Act.SUBMIT, Act.ROUTE} == set(BODIES)
+    assert asked - DIRECTORY_ACTS - ACCOUNTS - EXCHANGE_ACTS - {Act.SUBMIT, Act.ROUTE} == set(BODIES)
 
 
 @pytest.mark.parametrize("who", ["officer", "auditor", "registrar"])
@@ -249,8 +250,8 @@ def test_only_a_hotline_submits(scene: Scene, who: str) -> None:
     client.sync_keys()
     session, now = client.session, client.session.now()
     ref = session.ambient.referral_id()
-    to = submission._recipients(session.keymap, OTHER_UNIT, SealRole.ACTION, now)  # type: ignore[arg-type]
-    to += submission._own(session.keymap, client.profile.party, now)
+    to = addressing.recipients_of(session.keymap, OTHER_UNIT, SealRole.ACTION, now)  # type: ignore[arg-type]
+    to += addressing.own_keys(session.keymap, client.profile.party, now)
     sealed = submission.seal_beside(session, client.keys, ref, BundleBody(REFERRAL), to)
     submitted = scene.world.operator.referral(scene.ref).submit().act.jws.payload
     body = json.loads(submitted)["body"] | {
@@ -267,6 +268,7 @@ DIRECTORY: Mapping[Act, dict[str, Any]] = {
     Act.REVOKE: {"kid": DIGEST, "reason": "lost", "at": 1_795_000_000},
     Act.OBJECT: {"statement": DIGEST, "reason": "not_ours"},
     Act.APPROVE_STATEMENT: {"party": UNIT, "statement": DIGEST, "code_sha256": DIGEST},
+    Act.CALL_TOTAL: {"month": "2026-01", "calls": 512},
 }
 
 
@@ -280,7 +282,7 @@ def test_a_service_signs_nothing_about_parties_and_keys(scene: Scene, act: Act) 
 
 def paths() -> list[tuple[str, str]]:
     """Every call there is: those of the table, and what FastAPI serves beside them."""
-    beside = [("GET", path) for path in ("/healthz", "/readyz", "/version", "/v1/docs", "/v1/openapi.json")]
+    beside = [("GET", path) for path in ("/healthz", "/readyz", "/metrics", "/version", "/v1/docs", "/v1/openapi.json")]
     return [(one.method, one.path) for one in OPERATIONS] + beside
 
 

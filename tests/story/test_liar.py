@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import stamina
 
+from referral_api.client.choosing import fetch_presence
 from referral_api.client.sdk import Client
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act, CredentialKind, PartyId
@@ -74,6 +75,7 @@ CALLS: dict[str, Call] = {
     "ping": Call("operator", lambda c, s, r: c.ping()),
     "sync_keys": Call("operator", lambda c, s, r: c.sync_keys()),
     "parties": Call("operator", lambda c, s, r: c.parties()),
+    "choosing.presence": Call("operator", lambda c, s, r: fetch_presence(c.session)),
     "joining": Call(NEWCOMER, lambda c, s, r: c.joining()),
     "resume_joining": Call(NEWCOMER, lambda c, s, r: c.resume_joining()),
     "submit": Call("operator", lambda c, s, r: c.submit(composition()), again=flushed, also=WAITS),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from referral_api.client import delivery, rewrapping, sealing, submission
+from referral_api.client import addressing, delivery, rewrapping, sealing, submission
 from referral_api.client.outbox import Progress
 from referral_api.client.rewrapping import Outcome
 from referral_api.client.sdk import Client
@@ -128,7 +128,7 @@ def test_a_reader_believes_the_hotline_s_document_and_no_other(world: World, uni
     operator = world.operator
     other = submission.seal_beside(
         operator.session, operator.keys, ReferralId(ref), BundleBody(REFERRAL),
-        submission.recipients_for(operator.session, UNIT, operator.session.now()),
+        addressing.recipients_for(operator.session, UNIT, operator.session.now()),
     )  # fmt: skip
     forged = sealing.open_bundle(
         other.raw,

@@ -6,10 +6,10 @@ import threading
 from typing import Any
 
 from referral_api.client import sdk, submission
+from referral_api.client.addressing import recipients_for
 from referral_api.client.compartment import InsecureKdfForTests
 from referral_api.client.delivery import ack_body, sign_act
 from referral_api.client.enrolment import Joining
-from referral_api.client.submission import recipients_for
 from referral_api.domain.errors import ErrorCode
 from referral_api.domain.words import Act, ActId, CredentialKind, PartyId, ReferralId, State
 from referral_api.formats.act import parse_act

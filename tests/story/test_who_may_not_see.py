@@ -39,7 +39,7 @@ def stolen_bundle(world: World) -> bytes:
 
 @pytest.mark.parametrize("who", ["stranger", "national", "colleague"])
 def test_a_referral_of_others_is_like_one_that_does_not_exist(world: World, who: str) -> None:
-    """R-51: same status, same document but for the request's id and time; R-63 for who stands by."""
+    """R-51 (rule R5 of the field): same status, same document but for the request's id and time; R-63."""
     ref = str(world.submit().outgoing.ref)
     digest = world.operator.referral(ref).submit().act.digest
     caller = world.caller(who)

@@ -24,6 +24,7 @@ from referral_api.domain.errors import ReferralError
 from referral_api.domain.findings import Finding, Level, failed, found
 from referral_api.server.service.doctor import Premises, examine
 from referral_api.server.settings import Settings
+from referral_api.server.storage.notice_file import load_plan
 
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}  # noqa: S104 - where a call goes, not a server
 _SQLITE = "sqlite:///"
@@ -44,7 +45,9 @@ def doctor(ctx: typer.Context, config: ConfigFile = Path(SETTINGS)) -> None:
         show_findings(call, [failed("settings.policy", error)], _OURS)
     else:
         show_findings(
-            call, [*_file(config, settings), *examine(_premises(settings, policy, config), time.time())], _OURS
+            call,
+            [*_file(config, settings), *_notices(settings), *examine(_premises(settings, policy, config), time.time())],
+            _OURS,
         )
 
 
@@ -75,3 +78,14 @@ def _file(config: Path, settings: Settings) -> list[Finding]:
             "settings.file", Level.PROBLEM if mode & forbidden else Level.OK, f"chmod 600 {config}", mode=f"{mode:04o}"
         )
     ]
+
+
+def _notices(settings: Settings) -> list[Finding]:
+    """The file of notices, where there is one: it is a secret, and without it the exchange does not start."""
+    if settings.notices is None:
+        return []
+    try:
+        plan = load_plan(settings.notices)
+    except ReferralError as error:
+        return [failed("settings.notices", error)]
+    return [found("settings.notices", Level.OK, "", channels=sum(map(len, (plan.admin, *plan.parties.values()))))]

@@ -22,6 +22,7 @@ from pydantic import ValidationError
 from referral_api.cli.admin.clock import clock
 from referral_api.cli.admin.doctor import doctor
 from referral_api.cli.admin.keys import add_keys
+from referral_api.cli.admin.notices import add_notices
 from referral_api.cli.admin.recovery import add_recovery
 from referral_api.cli.admin.retention import add_retention
 from referral_api.cli.admin.revoke import revoke
@@ -53,6 +54,7 @@ add_recovery(app)
 add_keys(app)
 add_retention(app)
 add_rules(app)
+add_notices(app)
 app.command("clock")(clock)
 app.command("doctor")(doctor)
 app.command("revoke")(revoke)

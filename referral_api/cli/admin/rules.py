@@ -99,7 +99,7 @@ def _read(path: Path) -> Rules:
         if error.code is not ErrorCode.ACT_SCHEMA:
             raise
         raise Fault(
-            "rules-wrong", path=path, where=error.facts.get("where", "/"), reason=error.facts.get("reason", "")
+            "rules-wrong", path=path, where=error.facts.get("where") or "/", reason=error.facts.get("reason", "")
         ) from None
     if not isinstance(body, RulesBody):
         raise TypeError("the body of a rules act")

@@ -32,8 +32,8 @@ _COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "help.enrolments": ("Ver qué inscripciones esperan por usted.", "See which enrolments wait for you."),
     "help.approve": (
-        "Aprobar una inscripción tecleando los 30 dígitos que le leen.",
-        "Approve an enrolment by typing the 30 digits read out to you.",
+        "Aprobar una inscripción tecleando los 30 dígitos que le leen; o un traslado o un borrado pedido.",
+        "Approve an enrolment by typing the 30 digits read out to you; or a transfer, or a purge that was asked for.",
     ),
     "help.whoami": ("Quién soy, ante qué servidor y con qué hora.", "Who I am, to which exchange, at what time."),
     "help.units": ("El directorio de unidades.", "The directory of units."),
@@ -234,7 +234,10 @@ _OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
         "Mostrar también el código QR aunque no haya terminal.",
         "Show the QR code as well where there is no terminal.",
     ),
-    "option.enrolment": ("Inscripción, o su entidad si hay una sola.", "Enrolment, or its party if there is only one."),
+    "option.enrolment": (
+        "Inscripción, o su entidad si hay una sola; o una derivación.",
+        "Enrolment, or its party if there is only one; or a referral.",
+    ),
     "option.code_file": ("Archivo con los dígitos; «-» es la entrada.", "File with the digits; “-” is standard input."),
     "option.file": ("Archivo; «-» es la entrada.", "File; “-” is standard input."),
     "option.unit": ("Unidad.", "Unit."),

@@ -141,10 +141,6 @@ _RESULTS: Final[Mapping[str, tuple[str, str]]] = {
         "✔ Intact and signed by {party} ({issuer}), {at}",
     ),
     "show.ref": ("Derivación {ref} · {urgency}", "Referral {ref} · {urgency}"),
-    "show.warning": (
-        "⚠ Quien lo envió debió corregir esto antes de sellar: {words}",
-        "⚠ The sender should have put this right before sealing: {words}",
-    ),
     "show.do_not": ("NO HACER", "DO NOT"),
     "show.do_not_none": ("(ninguna indicación)", "(nothing stated)"),
     "show.safe_contact": ("CONTACTO SEGURO", "SAFE CONTACT"),

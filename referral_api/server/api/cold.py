@@ -22,6 +22,7 @@ from referral_api.server.api.call import Reply, make_call
 from referral_api.server.api.docs_page import add_docs_page
 from referral_api.server.api.documents import document_of, finish
 from referral_api.server.api.failures import headers_of, refuse
+from referral_api.server.api.metrics import MEDIA_TYPE, figures_of
 from referral_api.server.api.operations import OPERATIONS, Operation, find_operation
 from referral_api.server.api.site import Site
 
@@ -101,7 +102,8 @@ def _add_health(app: FastAPI, site: Site | None, version: str) -> None:
 
         `signs` is `elsewhere` at a host that waits for another's signatures; `signer` is then whether that one answers.
         Witnesses that are late, away or against us are told too; business does not wait for them (design §9). So are
-        keys of the exchange that this host was not given: `keys` is false once one of them leaves nothing to sign with.
+        keys of the exchange that this host was not given: `keys` is false once one of them leaves nothing to sign with;
+        and channels of notices that fail (`notices`, R-109).
         `clocks` is false where a deadline may pass without a word (R-106).
         """
         checks = await _checks(site)
@@ -113,7 +115,13 @@ def _add_health(app: FastAPI, site: Site | None, version: str) -> None:
             "signs": "here" if site is None or site.elsewhere is None else "elsewhere",
             "witnesses": _witnesses(site),
             "keys_missing": _keys_missing(site),
+            "notices": "none" if site is None else site.waking.standing() or "none",
         }
+
+    @app.get("/metrics", operation_id="get_metrics", summary="Figures for monitoring", tags=["operator"])
+    async def get_metrics() -> Response:
+        """Counts without names, in Prometheus' text form."""
+        return Response(b"" if site is None else figures_of(site), media_type=MEDIA_TYPE)
 
     @app.get("/version", operation_id="get_version", summary="Version and environment", tags=["operator"])
     async def get_version() -> dict[str, str]:

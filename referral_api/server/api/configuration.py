@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from referral_api import __version__
+from referral_api.domain import choosing
 from referral_api.domain.words import PROFILE
 from referral_api.formats.exchange_bodies import rules_wire
 from referral_api.formats.strict_json import b64u
@@ -38,6 +39,7 @@ def configuration(exchange: Exchange, contact: str, calls_a_minute: int) -> dict
             "failed_tokens_a_minute": FAILURES_A_MINUTE,
         },
         **published_rules(exchange),
+        "polling": {"interval_s": choosing.POLL_INTERVAL_S, "offline_after_s": choosing.OFFLINE_AFTER_S},
         "log_origins": {"audit": exchange.origin("audit"), "keys": exchange.origin("keys")},
         "witnesses": "none" if exchange.keymap.witness_policy is None else "policy",
         "profile": PROFILE,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from referral_api.domain import choosing
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.policy import Read, Relation, demand
 from referral_api.domain.words import KeyUse
@@ -82,15 +83,15 @@ async def get_ping(site: Site, call: Call) -> Reply:
 
 
 async def get_parties(site: Site, call: Call) -> Reply:
-    """The directory, as the keys log has it, with when each party last polled."""
+    """The directory, as the keys log has it, with when each party last polled and whether that is live (R-84)."""
 
     def work(caller: Caller) -> list[dict[str, Any]]:
         demand(Read.DIRECTORY, caller.role, caller.kind, Relation.OWN)
         with site.exchange.database.read() as conn:
             polled = feeds.polls(conn) | site.polled
-        return [_party(party, polled) for party in site.exchange.keymap.parties()]
+        return [_party(party, polled, call.now) for party in site.exchange.keymap.parties()]
 
-    return json_reply({"parties": await site.read(call, work)})
+    return json_reply({"parties": await site.read(call, work), "server_time": call.now})
 
 
 async def get_party(site: Site, call: Call) -> Reply:
@@ -102,7 +103,7 @@ async def get_party(site: Site, call: Call) -> Reply:
         if party is None:
             raise ReferralError(ErrorCode.NOT_FOUND)
         with site.exchange.database.read() as conn:
-            return _party(party, feeds.polls(conn) | site.polled)
+            return _party(party, feeds.polls(conn) | site.polled, call.now)
 
     return json_reply(await site.read(call, work))
 
@@ -176,13 +177,15 @@ def _completion(document: dict[str, Any]) -> Completion:
         raise
 
 
-def _party(party: Party, polled: dict[str, int]) -> dict[str, Any]:
+def _party(party: Party, polled: dict[str, int], now: int) -> dict[str, Any]:
+    live_at = polled.get(party.id)
     return {
         "id": party.id,
         "role": party.role.value,
         "entry": party.entry.wire(),
         "statement": {"digest": party.statement, "seq": party.seq, "index": party.index},
-        "live_at": polled.get(party.id),
+        "live_at": live_at,
+        "live": choosing.is_live(live_at, now),
     }
 
 

@@ -69,12 +69,15 @@ _QUERIES: dict[str, dict[str, dict[str, Any]]] = {
         "since": {"type": "integer", "minimum": 0, "maximum": _LARGEST},
         "until": {"type": "integer", "minimum": 0, "maximum": _LARGEST},
     },
+    "get_statistics": {"year": {"type": "integer", "minimum": 2000, "maximum": 7998}},
     "get_keys_consistency": {"from": _SIZE, "to": _SIZE},
     "get_audit_consistency": {"from": _SIZE, "to": _SIZE},
     "get_keys_checkpoint": {"cosigned": {"type": "integer", "enum": [1]}},
     "get_audit_checkpoint": {"cosigned": {"type": "integer", "enum": [1]}},
 }
-_REQUIRED_QUERIES = {("get_keys_consistency", "from"), ("get_audit_consistency", "from")}
+_REQUIRED_QUERIES = {
+    ("get_keys_consistency", "from"), ("get_audit_consistency", "from"), ("get_statistics", "year"),
+}  # fmt: skip
 _MEDIA = {
     "get_bundle": "application/jose+json",
     "get_sealed": "application/jose+json",
@@ -138,7 +141,15 @@ def finish(app: FastAPI) -> dict[str, Any]:
 def _tag(operation: Operation) -> str:
     if operation.path.startswith("/v1/referrals") or operation.path == "/v1/inbox":
         return "exchange"
-    if operation.action in (Read.RECEIPT, Read.CONSISTENCY, Read.AUDIT_LOG, Read.RECORDS, Read.KEYS_LOG, Read.EVIDENCE):
+    if operation.action in (
+        Read.RECEIPT,
+        Read.CONSISTENCY,
+        Read.AUDIT_LOG,
+        Read.RECORDS,
+        Read.KEYS_LOG,
+        Read.EVIDENCE,
+        Read.STATISTICS,
+    ):
         return "evidence"
     return "directory"
 
@@ -178,7 +189,10 @@ def _response(operation: Operation, status: int) -> dict[str, Any]:
         schema = {"$ref": "#/components/schemas/Answer"}
     elif media != "application/json":
         schema = {"type": "string"}
-    return {"description": "OK", "content": {media: {"schema": schema}}}
+    content = {media: {"schema": schema}}
+    if operation.name == "get_statistics":
+        content["text/csv"] = {"schema": {"type": "string"}}
+    return {"description": "OK", "content": content}
 
 
 def _problems(operation: Operation) -> dict[int | str, dict[str, Any]]:
@@ -190,7 +204,11 @@ def _problems(operation: Operation) -> dict[int | str, dict[str, Any]]:
         statuses |= {401, 403}
     if operation.name in _QUERIES or operation.name in _BODIES or operation.name in _INVITED:
         statuses.add(400)
-    if "{" in operation.path or operation.name in _INVITED or operation.name == "get_keys_checkpoint":
+    if (
+        "{" in operation.path
+        or operation.name in _INVITED
+        or operation.name in ("get_keys_checkpoint", "get_statistics")
+    ):
         statuses.add(404)
     if operation.name in _BODIES:
         statuses |= {409, 422}

@@ -16,7 +16,7 @@ from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.policy import Action, Read
 from referral_api.domain.terms import TERM
 from referral_api.domain.words import CREDENTIAL_ID, DIGEST, PARTY_ID, UUID4, UUID7, Act
-from referral_api.server.api import directory, evidence, exchange
+from referral_api.server.api import directory, evidence, exchange, statistics
 from referral_api.server.api.call import MAX_BODY_BYTES, MAX_PUT_BYTES, Call, Reply
 from referral_api.server.api.site import Site
 
@@ -159,6 +159,7 @@ OPERATIONS: tuple[Operation, ...] = (
     _op("get_records", "GET /v1/records/{term}", evidence.get_records, Read.RECORDS, "Records behind leaves", 200),
     _op("get_record", "GET /v1/records/{term}/{index}", evidence.get_record, Read.RECORDS, "One record", 200),
     _op("get_evidence", "GET /v1/evidence/{ref}", evidence.get_evidence, Read.EVIDENCE, "Evidence pack", 200),
+    _op("get_statistics", "GET /v1/statistics", statistics.get_statistics, Read.STATISTICS, "Annual tables", 200),
 )
 
 _COMPILED = [(operation, operation.pattern) for operation in OPERATIONS]

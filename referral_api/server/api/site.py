@@ -32,6 +32,7 @@ from referral_api.server.service.sessions import Sessions
 from referral_api.server.service.timers import Timers
 from referral_api.server.service.tokens import TokenService
 from referral_api.server.service.waiters import Waiters
+from referral_api.server.service.waking import Waking
 from referral_api.server.service.witnesses import Witnessing
 from referral_api.server.service.writer import Answer, Gathering, Writer
 from referral_api.server.storage.spool import Spool
@@ -142,6 +143,8 @@ class Site:
     """Where refusals and tokens are noted for the log."""
     spool: Spool
     """Where reads are recorded while the writer is closed (R-97)."""
+    waking: Waking
+    """Who is woken by a notice, and which channels fail."""
     witnessing: Witnessing | None
     """None where the exchange runs without witnesses."""
     elsewhere: SigningHost | None

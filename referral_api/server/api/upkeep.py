@@ -6,7 +6,7 @@ Must never: hold a rule of the protocol, or let a failure of one turn end the ne
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -60,6 +60,16 @@ def keep(site: Site, second: int) -> None:
     site.refused.flush(site.clock())
     if second % POLLS_SAVED_EVERY_S == 0:
         site.recording.turn(int(site.clock()), force=bool(site.polled))
+
+
+def alarms(site: Site) -> Mapping[str, Callable[[], bool]]:
+    """What the exchange's own operator is woken for (R-109), by the word that stands in the log with it."""
+    return {
+        "writes-closed": lambda: site.writer.closed is not None,
+        "signer": lambda: not site.writer.signing,
+        "clocks": lambda: site.timers.stopped,
+        "witnesses": lambda: site.witnessing is not None and site.witnessing.late,
+    }
 
 
 async def keep_directory(site: Site) -> None:

@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.words import DIRECTORY_ACTS, Act
+from referral_api.domain.words import ACCOUNTS, DIRECTORY_ACTS, Act
 from referral_api.formats import signed
 from referral_api.formats.act import RawAct, parse_act, verify_act
 from referral_api.formats.bundle import SealedBundle, SealRole, bundle_malformed, parse_bundle
 from referral_api.formats.fields import Sealed
+from referral_api.server.service.accounts import AccountDecision
 from referral_api.server.service.batch import Committed
 from referral_api.server.service.callers import Caller
 from referral_api.server.service.decision import Accepted, Checked, DirectoryDecision, ReferralDecision, Repeat
@@ -118,6 +119,8 @@ class Door:
     ) -> None:
         if checked.act.act in DIRECTORY_ACTS:
             self._writer.submit(DirectoryDecision(self._exchange, checked, enrolment), answer)
+        elif checked.act.act in ACCOUNTS:
+            self._writer.submit(AccountDecision(self._exchange, checked, caller), answer)
         else:
             self._writer.submit(ReferralDecision(self._exchange, checked, caller, route), answer)
 

@@ -46,6 +46,7 @@ class Mark:
     leaves: dict[str, int]
     fresh: int
     wake: frozenset[str]
+    urgent: frozenset[str]
     keymap: KeyMap | None
 
 
@@ -68,6 +69,8 @@ class Batch:
     _fresh: list[str | tuple[str, str]] = field(default_factory=list)
     wake: set[str] = field(default_factory=set)
     """Parties whose inbox grew."""
+    urgent: set[str] = field(default_factory=set)
+    """Those of them that have something new to do in an emergency (R-109)."""
     ruled: tuple[int, Rules, str] | None = None
     """Rules that this batch has brought into force: from when, and the act as text."""
 
@@ -137,7 +140,7 @@ class Batch:
     def mark(self) -> Mark:
         """How far this batch has come, to rewind to when a job leaves nothing."""
         lengths = {log: len(leaves) for log, leaves in self.leaves.items()}
-        return Mark(lengths, len(self._fresh), frozenset(self.wake), self.keymap)
+        return Mark(lengths, len(self._fresh), frozenset(self.wake), frozenset(self.urgent), self.keymap)
 
     def rewind(self, mark: Mark) -> None:
         """Forget everything since `mark` but rows, which its savepoint forgets."""
@@ -149,7 +152,7 @@ class Batch:
             else:
                 self.acts.pop(key, None)
         del self._fresh[mark.fresh :]
-        self.wake, self.keymap = set(mark.wake), mark.keymap
+        self.wake, self.urgent, self.keymap = set(mark.wake), set(mark.urgent), mark.keymap
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from referral_api.auditlog.note import parse_note
 from referral_api.auditlog.proof import format_proof
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.server.service.batch import Place
+from referral_api.server.service.exchange import Exchange
 from referral_api.server.storage import lease, logbook
 from referral_api.server.storage.database import Connection, Database, Transaction
 from referral_api.server.storage.logbook import Appended
@@ -135,3 +136,21 @@ def path_under(conn: Connection, log: str, index: int, head: tuple[int, bytes]) 
     except ReferralError as error:
         raise ReferralError(ErrorCode.CHECKPOINT_PENDING) from error
     return leaf, path
+
+
+def proof_of(conn: Connection, exchange: Exchange, pos: int) -> str:
+    """A tlog-proof of the audit leaf at `pos` as of the newest checkpoint, of those that a quorum has cosigned if one
+    covers it.
+
+    Raises CHECKPOINT_PENDING while no checkpoint covers it, as far as this database tells: no receipt leaves without
+    one (R-18).
+    """
+    term, index = logbook.term_index(pos)
+    log = term.log
+    newest = exchange.newest_witnessed(conn, log, provable=True)
+    if newest is None or newest[0] <= index:
+        newest = exchange.newest_checkpoint(conn, log, provable=True)
+    if newest is None or newest[0] <= index:
+        raise ReferralError(ErrorCode.CHECKPOINT_PENDING)
+    leaf, path = path_under(conn, log, index, newest)
+    return format_proof(index, path, newest[1], extra=leaf).decode("utf-8")

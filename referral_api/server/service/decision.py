@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from referral_api.auditlog.evidence import PASSES_ON, event_of
-from referral_api.auditlog.proof import format_proof
 from referral_api.domain import fold, policy
 from referral_api.domain.consent import check_tuple
 from referral_api.domain.errors import FINAL_REFUSALS, ErrorCode, ReferralError
@@ -23,15 +22,16 @@ from referral_api.domain.words import Act, CredentialKind, Role, State
 from referral_api.formats.act import RawAct
 from referral_api.formats.bundle import SealedBundle
 from referral_api.formats.statements import KeyMap
-from referral_api.server.service import directory
+from referral_api.server.service import directory, targets
 from referral_api.server.service.batch import Asks, Batch, Committed, Done, Place
 from referral_api.server.service.callers import Caller, check_access
-from referral_api.server.service.covering import path_under
+from referral_api.server.service.covering import proof_of
 from referral_api.server.service.exchange import Exchange
-from referral_api.server.service.ledger import Change, Entry, carry_out, new_referral, store
+from referral_api.server.service.ledger import Change, Entry, carry_out, new_referral, store, store_refused
 from referral_api.server.service.posting import post_following
 from referral_api.server.service.reading import brought_by, path_to
-from referral_api.server.storage import logbook, queries, recovery
+from referral_api.server.service.relations import check_relation
+from referral_api.server.storage import logbook, queries, recovery, refusals
 from referral_api.server.storage.database import Connection
 from referral_api.server.storage.queries import Referral, StoredAct
 
@@ -84,35 +84,18 @@ class Repeat:
     def answer(self, conn: Connection, exchange: Exchange) -> Committed[Accepted]:
         """The first receipt, byte for byte, with a fresh proof. Raises CHECKPOINT_PENDING."""
         beside = None if self.beside is None else proof_of(conn, exchange, self.beside.pos)
-        return Committed(self._accepted(), proof_of(conn, exchange, self.seen.pos), beside)
+        return Committed(self._accepted(conn), proof_of(conn, exchange, self.seen.pos), beside)
 
     def __call__(self, batch: Batch) -> Done[Accepted]:
         """The same, with the proof that the writer makes."""
         beside = None if self.beside is None else batch.place_at(self.beside.pos)
-        return Done(self._accepted(), batch.place_at(self.seen.pos), beside)
+        return Done(self._accepted(batch.tx), batch.place_at(self.seen.pos), beside)
 
-    def _accepted(self) -> Accepted:
-        code = None if self.seen.code is None else ErrorCode(self.seen.code)
-        beside = None if self.beside is None else self.beside.receipt
-        return Accepted(self.seen.receipt, code, {}, fresh=False, beside=beside)
-
-
-def proof_of(conn: Connection, exchange: Exchange, pos: int) -> str:
-    """A tlog-proof of the audit leaf at `pos` as of the newest checkpoint, of those that a quorum has cosigned if one
-    covers it.
-
-    Raises CHECKPOINT_PENDING while no checkpoint covers it, as far as this database tells: no receipt leaves without
-    one (R-18).
-    """
-    term, index = logbook.term_index(pos)
-    log = term.log
-    newest = exchange.newest_witnessed(conn, log, provable=True)
-    if newest is None or newest[0] <= index:
-        newest = exchange.newest_checkpoint(conn, log, provable=True)
-    if newest is None or newest[0] <= index:
-        raise ReferralError(ErrorCode.CHECKPOINT_PENDING)
-    leaf, path = path_under(conn, log, index, newest)
-    return format_proof(index, path, newest[1], extra=leaf).decode("utf-8")
+    def _accepted(self, conn: Connection) -> Accepted:
+        beside, pos = None if self.beside is None else self.beside.receipt, self.seen.pos
+        if self.seen.code is None:
+            return Accepted(self.seen.receipt, None, {}, fresh=False, beside=beside)
+        return Accepted(self.seen.receipt, ErrorCode(self.seen.code), refusals.refusal_facts(conn, pos), fresh=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,14 +226,14 @@ class ReferralDecision:
         if event.act is Act.SUBMIT:
             if event.prev is not None or event.unit is not None:
                 raise ReferralError(ErrorCode.STALE_HEAD)
-            self._check_submit(event)
+            self._check_submit(batch, event)
             return fold.open_deliveries(event)
         if event.act is Act.ACK:
             self._check_ack(batch.tx)
         if event.act is Act.REWRAP:
             self._check_rewrap(batch.tx)
-        if event.act is Act.TRANSFER:
-            self._check_unit(event.targets[0][0])
+        if event.act is Act.TRANSFER and situation.referral is not None:
+            targets.check_passed_on(self._keymap, situation.referral.sender, event.targets[0][0])
         changed = fold.judge(event, situation.deliveries, prev_known=situation.prev_known)
         for unit in changed.keys() - situation.deliveries.keys():
             # Not at the proposal already: whether a unit is excluded is no business of the one that proposes it (R-62).
@@ -258,23 +241,16 @@ class ReferralDecision:
                 raise ReferralError(ErrorCode.TARGET_NOT_ALLOWED, unit=unit, reason="excluded")
         return changed
 
-    def _check_submit(self, event: Event) -> None:
+    def _check_submit(self, batch: Batch, event: Event) -> None:
         body: Any = self._checked.act.body
         check_tuple(body.basis, body.identity_level, None if body.override is None else body.override.reason)
         named = None if body.override is None else body.override.second_person
         # Whoever agreed to share against a refusal is another person of the same hotline (R-83).
         if named is not None and not self._keymap.is_second_person(named, self._checked.act.iss, event.at):
             raise ReferralError(ErrorCode.CONSENT_GATE, reason="second-person")
-        excluded = frozenset() if self._route is None else frozenset(_excluded(self._route))
-        for unit, _ in event.targets:
-            if unit in excluded:
-                raise ReferralError(ErrorCode.TARGET_NOT_ALLOWED, unit=unit, reason="excluded")
-            self._check_unit(unit)
-
-    def _check_unit(self, unit: str) -> None:
-        party = self._keymap.find_party(unit)
-        if party is None or party.role is not Role.POLICE_UNIT:
-            raise ReferralError(ErrorCode.TARGET_NOT_ALLOWED, unit=unit, reason="not-a-unit")
+        excluded = frozenset() if self._route is None else _excluded(self._route)
+        targets.check_addressed(self._keymap, event, excluded, body.agreement)
+        check_relation(batch, self._caller.party, body)
 
     def _check_ack(self, conn: Connection) -> None:
         """R-69: an acknowledgement names the act that brought the bundle to this unit, and that bundle's digest."""
@@ -303,10 +279,8 @@ class ReferralDecision:
 
     def _store_refused(self, batch: Batch, situation: Situation, refusal: ReferralError) -> Done[Accepted]:
         """A final refusal: act, leaf and signed receipt; no state changes and the id is used up (R-17)."""
-        checked = self._checked
-        entry = Entry(checked.act, checked.carrier, None, self._shown(situation.deliveries), refusal.code)
-        place, receipt = store(batch, self._exchange, entry)
-        return Done(Accepted(receipt, refusal.code, refusal.facts, fresh=True), place)
+        shown = self._shown(situation.deliveries)
+        return _refuse(batch, self._exchange, self._checked, shown, refusal)
 
     def _accept(
         self, batch: Batch, event: Event, situation: Situation, changed: Mapping[str, Delivery]
@@ -325,8 +299,7 @@ class ReferralDecision:
 
     def _new_referral(self, batch: Batch) -> Referral:
         act = self._checked.act
-        excluded = frozenset() if self._route is None else frozenset(_excluded(self._route))
-        referral = new_referral(act, batch.now, excluded)
+        referral = new_referral(act, batch.now, _excluded(self._route))
         queries.insert_referral(batch.tx, referral)
         batch.remember_referral(referral)
         return referral
@@ -369,8 +342,7 @@ class DirectoryDecision:
         except ReferralError as refusal:
             if refusal.code not in FINAL_REFUSALS:
                 raise
-            place, receipt = store(batch, self._exchange, Entry(act, self._checked.carrier, None, (), refusal.code))
-            return Done(Accepted(receipt, refusal.code, refusal.facts, fresh=True), place)
+            return _refuse(batch, self._exchange, self._checked, (), refusal)
         for carried in effects.carried:
             store(batch, self._exchange, Entry(carried, None, None, ()))
         place, receipt = store(batch, self._exchange, Entry(act, self._checked.carrier, None, ()))
@@ -378,6 +350,14 @@ class DirectoryDecision:
             batch.append_leaf(logbook.KEYS, leaf)
         batch.keymap = effects.keymap
         return Done(Accepted(receipt, None, {}, fresh=True), place)
+
+
+def _refuse(
+    batch: Batch, exchange: Exchange, checked: Checked, shown: Sequence[Delivery], refusal: ReferralError
+) -> Done[Accepted]:
+    entry = Entry(checked.act, checked.carrier, None, shown, refusal.code)
+    place, receipt = store_refused(batch, exchange, entry, refusal.facts)
+    return Done(Accepted(receipt, refusal.code, refusal.facts, fresh=True), place)
 
 
 def recheck_keys(keymap: KeyMap, checked: Checked, now: int) -> None:
@@ -391,9 +371,9 @@ def recheck_keys(keymap: KeyMap, checked: Checked, now: int) -> None:
             raise ReferralError(ErrorCode.KEY_NOT_VALID, kid=kid)
 
 
-def _excluded(route: Checked) -> Sequence[str]:
-    body: Any = route.act.body
-    return tuple(body.excluded)
+def _excluded(route: Checked | None) -> frozenset[str]:
+    body: Any = None if route is None else route.act.body
+    return frozenset() if body is None else frozenset(body.excluded)
 
 
 ADDS_BUNDLE = frozenset({Act.SUPPLEMENT, Act.REWRAP})

@@ -22,7 +22,7 @@ from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.policy import Read, Relation
 from referral_api.domain.terms import Term
 from referral_api.server.service.callers import Caller
-from referral_api.server.service.decision import proof_of
+from referral_api.server.service.covering import proof_of
 from referral_api.server.service.exchange import Exchange
 from referral_api.server.service.reading import access
 from referral_api.server.service.recorded import RecordedRead, Shown

@@ -18,13 +18,14 @@ from referral_api.domain.clockwork import Situation
 from referral_api.domain.errors import ErrorCode
 from referral_api.domain.fold import Delivery, Event
 from referral_api.domain.rules import Rules
-from referral_api.domain.words import Act, KeyUse, State
+from referral_api.domain.words import Act, KeyUse, Role, State, Urgency
 from referral_api.formats.act import RawAct
 from referral_api.formats.bundle import SealedBundle
 from referral_api.formats.receipt import build_receipt
+from referral_api.formats.strict_json import canonical
 from referral_api.server.service.batch import Batch, Place
 from referral_api.server.service.exchange import Exchange
-from referral_api.server.storage import alarms, feeds, queries
+from referral_api.server.storage import alarms, feeds, queries, refusals
 from referral_api.server.storage.feeds import FeedEntry
 from referral_api.server.storage.queries import Referral, StoredAct
 
@@ -67,6 +68,16 @@ def store(batch: Batch, exchange: Exchange, entry: Entry) -> tuple[Place, str]:
     return place, receipt
 
 
+def store_refused(batch: Batch, exchange: Exchange, entry: Entry, facts: Mapping[str, Any]) -> tuple[Place, str]:
+    """The same for a final refusal, with what its answer says beside the receipt: who sends the act again is told the
+    same (R-14, R-17).
+    """
+    place, receipt = store(batch, exchange, entry)
+    if facts:
+        refusals.insert_refusal(batch.tx, place.pos, canonical(dict(facts)).decode("ascii"))
+    return place, receipt
+
+
 def act_row(
     act: RawAct, place: Place, receipt: str, *, code: ErrorCode | None, carrier: str | None, received_at: int
 ) -> StoredAct:
@@ -93,7 +104,9 @@ def act_row(
 def new_referral(submit: RawAct, at: int, excluded: frozenset[str]) -> Referral:
     """What the exchange keeps of a referral, from its submit act and the route act beside it."""
     body: Any = submit.body
-    return Referral(str(submit.ref), submit.party, body.urgency, submit.digest, at, excluded, body.retention_class)
+    earlier = None if body.relation is None else str(body.relation.ref)
+    ref, kept = str(submit.ref), body.retention_class
+    return Referral(ref, submit.party, body.urgency, submit.digest, at, excluded, kept, earlier)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +151,7 @@ def announce(
     for line in lines:
         feeds.insert_feed(batch.tx, line)
     batch.wake.update(line.party for line in lines)
+    batch.urgent.update(line.party for line in lines if is_urgent(line))
 
 
 def announce_delivery(batch: Batch, act: RawAct, referral: Referral, delivery: Delivery, place: Place) -> None:
@@ -146,6 +160,7 @@ def announce_delivery(batch: Batch, act: RawAct, referral: Referral, delivery: D
     if line is not None:
         feeds.insert_feed(batch.tx, line)
         batch.wake.add(delivery.unit)
+        batch.urgent.update({line.party} if is_urgent(line) else ())
 
 
 def settle(batch: Batch, event: Event, referral: Referral, changed: Iterable[str]) -> None:
@@ -220,6 +235,11 @@ def retrieval_line(referral: Referral, record: Retrieved, pos: int) -> FeedEntry
     )
 
 
+def is_urgent(line: FeedEntry) -> bool:
+    """Whether this line asks for something in an emergency: then whoever is to be woken is woken at once (R-109)."""
+    return line.pending and line.urgency == Urgency.EMERGENCY.value
+
+
 def answers(event: Event, line: FeedEntry, changed: Collection[str]) -> bool:
     """Whether an act that changed these units' deliveries is what a pending line waits for."""
     return (
@@ -236,18 +256,20 @@ def _readers(
     readers: list[tuple[str, str | None, frozenset[Act]]] = []
     concerned = [d for d in before.values() if event.unit in (None, d.unit)]
     if event.party != referral.sender and policy.may_see(event.act, viewer=policy.Viewer.SENDER, own_delivery=True):
-        asked = frozenset[Act]().union(*(_answered_by(event, d) for d in concerned))
+        asked = frozenset[Act]().union(*(_answered_by(event, d, Role.HOTLINE) for d in concerned))
         readers.append((referral.sender, event.unit, asked))
     if policy.may_see(event.act, viewer=policy.Viewer.UNIT, own_delivery=True):
         readers += [
-            (d.unit, d.unit, _answered_by(event, d))
+            (d.unit, d.unit, _answered_by(event, d, Role.POLICE_UNIT))
             for d in concerned
             if d.unit != event.party and (d.shown_state in lifecycle.REACHED or event.act is Act.RELEASED)
         ]
     return readers
 
 
-def _answered_by(event: Event, delivery: Delivery) -> frozenset[Act]:
+def _answered_by(event: Event, delivery: Delivery, reader: Role) -> frozenset[Act]:
+    if lifecycle.WAITS_AT.get(event.act, reader) is not reader:
+        return frozenset()
     move = lifecycle.find_move(
         event.act, event.by, delivery.state, open_questions=delivery.open_questions, code=event.code
     )

@@ -215,6 +215,7 @@ def build_view(conn: Connection, ref: str, caller: Caller, ruling: Ruling) -> di
     """
     granted = access(conn, ref, caller, Read.REFERRAL)
     acts = [act for act in queries.acts_of(conn, ref) if granted.sees(act)]
+    later = queries.later_referrals(conn, caller.party, ref) if granted.relation is Relation.SENDER else []
     return {
         "ref": ref,
         "relation": granted.relation.value,
@@ -225,6 +226,7 @@ def build_view(conn: Connection, ref: str, caller: Caller, ruling: Ruling) -> di
         ],
         "acts": [_shown_act(conn, act) for act in acts],
         "records": _retrievals(conn, granted),
+        "related": later,
     }
 
 

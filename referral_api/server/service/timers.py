@@ -19,6 +19,7 @@ from functools import partial
 from typing import Final, Protocol
 
 from referral_api.domain import clockwork, lifecycle
+from referral_api.domain.choosing import OFFLINE_AFTER_S
 from referral_api.domain.clocks import escalation_sealed
 from referral_api.domain.clockwork import Owed
 from referral_api.domain.errors import ErrorCode, ReferralError
@@ -41,8 +42,8 @@ MOST_ACTS: Final = 1000
 """More than any referral can owe at once: a rule that never ends would stop here instead of filling the log."""
 STOPPED_S: Final = 60
 """After how long without a look, or with something due that was not posted, the clocks count as stopped."""
-OFFLINE_S: Final = 180
-"""A unit that has not polled for so long is offline: three times the minute that R-84 allows."""
+OFFLINE_S: Final = OFFLINE_AFTER_S
+"""A unit that has not polled for so long is offline (R-84)."""
 
 
 _Done = queue.SimpleQueue[tuple[str, Committed[int] | ReferralError]]
@@ -161,6 +162,7 @@ class Timers:
     failing: frozenset[str] = field(default=frozenset())
     """Referrals whose look failed the last time: they are tried again at every turn, behind the others."""
     _offline: dict[str, int | None] = field(default_factory=dict)
+    _seen: dict[str, int] = field(default_factory=dict)
     _turning: threading.Lock = field(default_factory=threading.Lock)
 
     def turn(self) -> int:
@@ -179,12 +181,14 @@ class Timers:
         if not self.leads:
             self.looked_at = now
             return 0
+        # Before the database is asked: what a batch takes along meanwhile is in one of the two.
+        self._hear(dict(self.polled))
         with self.exchange.database.read() as conn:
             due = alarms.due_alarms(conn, int(now), AT_ONCE + len(self.failing))
-            polls = feeds.polls(conn)
+            self._hear(feeds.polls(conn))
         self.lag_s = max((int(now) - at for _, at in due if at), default=0)
         posted, failing = self._look([ref for ref, _ in due])
-        posted += self._look_for_silence(int(now), polls)
+        posted += self._look_for_silence(int(now))
         self.failing = frozenset(failing)
         self.looked_at = now
         return posted
@@ -214,7 +218,11 @@ class Timers:
         """
         return self.clock() - self.looked_at > STOPPED_S or (self.leads and self.lag_s > STOPPED_S)
 
-    def _look_for_silence(self, now: int, polls: Mapping[str, int]) -> int:
+    def _hear(self, polled: Mapping[str, int]) -> None:
+        for party, at in polled.items():
+            self._seen[party] = max(at, self._seen.get(party, 0))
+
+    def _look_for_silence(self, now: int) -> int:
         """Units that hold what nobody has read, and have stopped polling: that is told once, and each time anew."""
         if now - self.began_at < OFFLINE_S:
             return 0  # Nobody could poll while there was no exchange.
@@ -223,7 +231,7 @@ class Timers:
             if party.role is not Role.POLICE_UNIT:
                 continue
             unit = party.entry.id
-            seen = max(polls.get(unit, 0), self.polled.get(unit, 0)) or None
+            seen = self._seen.get(unit)
             if seen is not None and now - seen <= OFFLINE_S:
                 self._offline.pop(unit, None)
                 continue

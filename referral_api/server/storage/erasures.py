@@ -18,6 +18,11 @@ def erased_among(conn: Connection, first: int, last: int) -> set[int]:
     return {row[0] for row in conn.all("SELECT pos FROM erasure WHERE pos BETWEEN ? AND ?", (first, last))}
 
 
+def erasing_acts(conn: Connection, first: int, last: int) -> set[str]:
+    """The digests of the `erase` acts that took records from `first` to `last`, both included."""
+    return {str(row[0]) for row in conn.all("SELECT act FROM erasure WHERE pos BETWEEN ? AND ?", (first, last))}
+
+
 def erase_behind(tx: Transaction, positions: Iterable[int], act_digest: str, readers: Iterable[str]) -> None:
     """Delete what stands behind these leaves, in the transaction of the `erase` act that names them: acts with their
     receipts, what was sealed beside them, records, and the lines about them in the inboxes of `readers`.
@@ -29,6 +34,7 @@ def erase_behind(tx: Transaction, positions: Iterable[int], act_digest: str, rea
         tx.run("INSERT INTO erasure (pos, act) VALUES (?,?)", (pos, act_digest))
         tx.run("DELETE FROM sealed WHERE pos = ?", (pos,))
         tx.run("DELETE FROM act WHERE pos = ?", (pos,))
+        tx.run("DELETE FROM refusal WHERE pos = ?", (pos,))
         tx.run("DELETE FROM record WHERE pos = ?", (pos,))
         for party in parties:
             tx.run("DELETE FROM feed WHERE party = ? AND pos = ?", (party, pos))

@@ -34,7 +34,7 @@ DERIVED: Final[Mapping[str, tuple[str, ...]]] = {
         *("pos", "digest", "iss", "id", "party", "act", "ref", "unit", "prev"),
         *("outcome", "code", "carrier", "received_at"),
     ),
-    "referral": ("ref", "sender", "urgency", "submit_digest", "created_at", "excluded", "retention"),
+    "referral": ("ref", "sender", "urgency", "submit_digest", "created_at", "excluded", "retention", "relates_to"),
     "delivery": (
         *("ref", "unit", "role", "state", "head", "submitted_at", "retrieved_at", "acknowledged_at", "accepted_at"),
         *("notified_at", "last_status_at", "investigation", "questions", "transfer_to", "rank", "clockwork"),
@@ -70,7 +70,8 @@ LOOSE: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "meta": dict.fromkeys(
         ("key", "value"),
-        "digests of the settings that it last ran with; each change has a record on the log",
+        "digests of the settings that it last ran with, each change a record on the log; and the tables of a year as"
+        " first published, whose digest each reading's record holds",
     ),
     "tally": dict.fromkeys(
         ("hour", "party", "credential", "code", "count"), "what is counted until its hour is over and a record says it"
@@ -81,7 +82,13 @@ LOOSE: Final[Mapping[str, Mapping[str, str]]] = {
     "spool_logged": dict.fromkeys(
         ("id", "logged_at"), "keeps a spool from being logged twice; its records are on the log"
     ),
+    "refusal": dict.fromkeys(
+        ("pos", "facts"), "what a refusal's answer said beside its receipt, which is the evidence; gone with its act"
+    ),
     "poll": dict.fromkeys(("party", "last_at"), "whether a party was seen lately; replaced at every poll"),
+    "wake_up": dict.fromkeys(
+        ("party", "told_at", "swept_at"), "whether somebody outside was told to look; no evidence"
+    ),
     "assertion": dict.fromkeys(("key", "expires_at"), _REMEMBERED),
     "replay": dict.fromkeys(("key", "expires_at"), _REMEMBERED),
     "replay_epoch": dict.fromkeys(("id", "started_at"), _REMEMBERED),

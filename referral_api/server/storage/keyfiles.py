@@ -161,7 +161,7 @@ def _load(path: Path, use: KeyUse) -> Signer:
     except OSError as error:
         raise _unusable("keys-missing", use) from error
     try:
-        if _is_exposed(os.fstat(descriptor)):
+        if is_exposed(os.fstat(descriptor)):
             raise _unusable("keys-exposed", use)
         pem = os.read(descriptor, MAX_FILE_BYTES)
     finally:
@@ -175,8 +175,8 @@ def _load(path: Path, use: KeyUse) -> Signer:
     return signing_key(Alg.ED25519, private.private_bytes_raw())
 
 
-def _is_exposed(status: os.stat_result) -> bool:
-    """Whether others may read or change the file.
+def is_exposed(status: os.stat_result) -> bool:
+    """Whether others may read or change a file that is a secret.
 
     A systemd credential belongs to root and is opened to the service by an access list, whose mask shows as the group's
     read bit; on a file of our own that bit would really mean the group.

@@ -18,7 +18,7 @@ from referral_api.domain.words import Act, DeliveryRole, RetentionClass, State, 
 from referral_api.formats.strict_json import parse
 from referral_api.server.storage.database import Connection, Transaction
 
-_REFERRAL_COLUMNS = "ref, sender, urgency, submit_digest, created_at, excluded, retention"
+_REFERRAL_COLUMNS = "ref, sender, urgency, submit_digest, created_at, excluded, retention, relates_to"
 _MAX_COLUMN_BYTES = 64 * 1024
 _ACT_COLUMNS = "pos, digest, iss, id, party, act, ref, unit, prev, jws, outcome, code, receipt, carrier, received_at"
 
@@ -55,6 +55,8 @@ class Referral:
     created_at: int
     excluded: frozenset[str]
     retention: RetentionClass = RetentionClass.STANDARD
+    relates_to: str | None = None
+    """The earlier referral that its submit names as what it relates to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,10 @@ def acts_of_kind(conn: Connection, ref: str, kind: Act) -> list[StoredAct]:
     return [_act(row) for row in rows]
 
 
-def acts_about_nothing(conn: Connection, kind: Act, first: int, end: int) -> list[StoredAct]:
+LAST_POSITION = (1 << 63) - 1
+
+
+def acts_about_nothing(conn: Connection, kind: Act, first: int = 0, end: int = LAST_POSITION) -> list[StoredAct]:
     """The acts of one kind that concern no referral, from a position to another (not included), in log order: few,
     among those about parties and keys.
     """
@@ -197,10 +202,16 @@ def known_referrals(conn: Connection, refs: Sequence[str]) -> dict[str, Referral
     return {row[0]: _referral(row) for row in rows}
 
 
+def later_referrals(conn: Connection, sender: str, ref: str) -> list[str]:
+    """The referrals of this sender whose submit names `ref` as what they relate to, oldest first."""
+    rows = conn.all("SELECT ref, created_at FROM referral WHERE relates_to = ? AND sender = ?", (ref, sender))
+    return [row[0] for row in sorted(rows, key=lambda row: (row[1], row[0]))]
+
+
 def insert_referral(tx: Transaction, referral: Referral) -> None:
     """Store a new referral."""
     tx.later(
-        f"INSERT INTO referral ({_REFERRAL_COLUMNS}) VALUES (?,?,?,?,?,?,?)",
+        f"INSERT INTO referral ({_REFERRAL_COLUMNS}) VALUES (?,?,?,?,?,?,?,?)",
         tuple(referral_row(referral).values()),
     )
 
@@ -215,6 +226,7 @@ def referral_row(referral: Referral) -> dict[str, object]:
         "created_at": referral.created_at,
         "excluded": json.dumps(sorted(referral.excluded)),
         "retention": referral.retention.value,
+        "relates_to": referral.relates_to,
     }
 
 
@@ -312,7 +324,9 @@ def _act(row: tuple[Any, ...]) -> StoredAct:
 
 
 def _referral(row: tuple[Any, ...]) -> Referral:
-    return Referral(row[0], row[1], Urgency(row[2]), row[3], row[4], frozenset(_read(row[5])), RetentionClass(row[6]))
+    return Referral(
+        row[0], row[1], Urgency(row[2]), row[3], row[4], frozenset(_read(row[5])), RetentionClass(row[6]), row[7]
+    )
 
 
 def _delivery(row: tuple[object, ...]) -> Delivery:

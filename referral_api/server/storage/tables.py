@@ -69,11 +69,17 @@ class Act(Row, table=True):
     received_at: int = _int()
 
 
+_RELATES = text("relates_to IS NOT NULL")
+
+
 class Referral(Row, table=True):
     """One row a referral, from its submit act."""
 
     __tablename__ = "referral"
-    __table_args__ = _STRICT_BY_KEY
+    __table_args__ = (
+        Index("referral_relates_to", "relates_to", sqlite_where=_RELATES, postgresql_where=_RELATES),
+        _STRICT_BY_KEY,
+    )
     ref: str = _text(primary_key=True)
     sender: str = _text()
     urgency: str = _text()
@@ -81,6 +87,16 @@ class Referral(Row, table=True):
     created_at: int = _int()
     excluded: str = _text()
     retention: str = _text(sa_column_kwargs={"server_default": "standard"})
+    relates_to: str | None = _text(nullable=True)
+
+
+class Refusal(Row, table=True):
+    """What the answer to a finally refused act said beside its receipt: who sends it again is told the same."""
+
+    __tablename__ = "refusal"
+    __table_args__ = _STRICT
+    pos: int = _position()
+    facts: str = _text()
 
 
 class Delivery(Row, table=True):
@@ -194,6 +210,18 @@ class Poll(Row, table=True):
     __table_args__ = _STRICT_BY_KEY
     party: str = _text(primary_key=True)
     last_at: int = _int()
+
+
+class WakeUp(Row, table=True):
+    """Of which of its lines a party was told by a notice, and when a process last took that upon it (R-109): unix
+    seconds, 0 for never.
+    """
+
+    __tablename__ = "wake_up"
+    __table_args__ = _STRICT_BY_KEY
+    party: str = _text(primary_key=True)
+    told_at: int = _int()
+    swept_at: int = _int()
 
 
 class Invitation(Row, table=True):

@@ -45,8 +45,11 @@ def test_a_database_of_the_first_step_is_brought_to_the_tables(database_url: str
             for table in ("act", "record"):
                 tx.run(f"DROP TRIGGER {table}_erased_only ON {table}")
             tx.run("DROP FUNCTION erased_only")
-        for table in ("log_signer", "spool_logged", "sealed_lost", "quota"):
+        for table in ("log_signer", "spool_logged", "sealed_lost", "quota", "wake_up"):
             tx.run(f"DROP TABLE {table}")
+        tx.run("DROP INDEX referral_relates_to")
+        tx.run("ALTER TABLE referral DROP COLUMN relates_to")
+        tx.run("DROP TABLE refusal")
         tx.run("DROP INDEX log_checkpoint_witnessed")
         tx.run("ALTER TABLE log_checkpoint DROP COLUMN witnessed_at")
         tx.run("DROP TABLE alarm")

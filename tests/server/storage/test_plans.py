@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,11 @@ from referral_api.formats.enrolment import parse_invitation
 from referral_api.server.service.batch import Done
 from referral_api.server.service.clock_watch import confirm
 from referral_api.server.service.erasure import Erasure
+from referral_api.server.service.waking import _keep_told
+from referral_api.server.storage import wakeups
 from tests.faults.submissions import parcel, send_at_once
 from tests.lying_witness import LyingWitness, policy_at
+from tests.signing import sign
 from tests.world import ENTRIES, OTHER_UNIT, PASSPHRASE, UNIT, World, entry, found
 from tests.world_check import Rows
 
@@ -57,6 +61,7 @@ NEVER_MANY = {
     "log_state": "a row a log: one a year, and the keys log",
     "poll": "a row a party",
     "log_signer": "a row a log",
+    "wake_up": "a row a party",
 }
 """Tables that may be read from end to end."""
 BY: Mapping[str, set[str]] = {
@@ -65,7 +70,8 @@ BY: Mapping[str, set[str]] = {
     "sealed": {"rowid=?"},
     "erasure": {"rowid=?", "rowid>? AND rowid<?"},
     "sealed_lost": {"rowid=?"},
-    "referral": {"ref=?"},
+    "referral": {"ref=?", "relates_to=?", "ref>?"},  # the last in a migration alone, by the page
+    "refusal": {"rowid=?"},
     "delivery": {"ref=?", "ref=? AND unit=?"},
     "alarm": {"ref=?", "at<?"},
     "feed": {"party=? AND pos=?", "party=? AND pos>?", "ref=? AND party=?"},
@@ -138,6 +144,11 @@ def live(world: World) -> None:
     world.operator.open_note(seen, next(shown for shown in seen.acts if shown.act.digest == note))
     assert [line.kind for line in world.operator.inbox(pending=True)] == ["ask"]
     world.operator.act(sent.ref, Act.ANSWER, {"answers": asked, "code": "provided"}, unit=UNIT, note="Ayer.")
+    head = world.officer.referral(sent.ref).chronicle.deliveries[UNIT].head
+    late, text = sign(world.officer, Act.ACCEPT, {}, sent.ref, unit=UNIT, prev=head)
+    for _ in range(2):
+        answer = world.caller("officer").call("PUT", f"/v1/referrals/{sent.ref}/acts/{late}", {"act": text})
+        assert (answer.status, answer.json["state"]) == (409, "accepted")
     assert world.caller("officer").call("GET", f"/v1/receipts/{acknowledged.digest}").status == 200
     assert world.caller("operator").call("GET", "/v1/parties").status == 200
     requested = world.operator.act(sent.ref, Act.PURGE_REQUEST, {"reason": "entered_in_error"}, unit=UNIT)
@@ -163,7 +174,18 @@ def live(world: World) -> None:
     positions = [row["pos"] for row in Rows(world)["act"] if row["ref"] == sent.ref]
     indices = [pos - (year << 40) for pos in positions if pos < (year + 1) << 40]
     world.server.runtime.writer.run(Erasure(exchange, sent.ref, Term(year), indices, "retention_ended"))
+    assert world.caller("auditor").call("GET", f"/v1/statistics?year={year}").status == 200
+    _wake(world)
     world.check()
+
+
+def _wake(world: World) -> None:
+    """What a process asks and keeps when it looks whom nobody has woken."""
+    runtime = world.server.runtime
+    with runtime.exchange.database.read() as conn:
+        wakeups.find_untold(conn, UNIT, 0, "emergency")
+    runtime.writer.run(lambda batch: Done(wakeups.take_sweep(batch.tx, UNIT, 60, batch.now)))
+    runtime.writer.run(partial(_keep_told, UNIT, 1))
 
 
 def _submit_in_one_batch(world: World) -> None:

@@ -34,6 +34,7 @@ def look_at_process(premises: Premises) -> Iterator[Finding]:
             yield found("process.none", Level.WARNING, f"referral admin serve --config {premises.config}")
             return
         yield from _readiness(ready)
+        yield from _notices(ready.get("notices"), premises)
         try:
             version = _text(_ask(outside, f"{premises.listens}/version").get("version"))
         except ReferralError as error:
@@ -58,6 +59,22 @@ def _readiness(told: dict[str, Any]) -> Iterator[Finding]:
         accused = any(how in ("ahead", "forked") for how in standing.values())
         level = Level.PROBLEM if accused or witnesses.get("late") is True else Level.WARNING if bad else Level.OK
         yield found("process.witnesses", level, late=witnesses.get("late") is True, standing=bad)
+
+
+def _notices(told: object, premises: Premises) -> Iterator[Finding]:
+    """Which channels fail, by party and number (R-109)."""
+    failing = told.get("failing") if isinstance(told, dict) else None
+    if not isinstance(told, dict) or not isinstance(failing, list):
+        return
+    which, command = [], ""
+    for one in failing:
+        if isinstance(one, dict):
+            party = "" if one.get("party") is None else _text(one["party"])
+            which.append(f"{party or 'admin'} {_number(one.get('channel'))}: {_number(one.get('failing_s')) // 60} min")
+            command = command or " ".join(["referral admin notices test", *filter(None, [party])])
+    level = Level.WARNING if which else Level.OK
+    seen = {"failing": len(which), "channels": _number(told.get("channels"))}
+    yield found("process.notices", level, f"{command} --config {premises.config}", **seen, which=which)
 
 
 def look_at_issuer(premises: Premises, root: str | None, now: int) -> Iterator[Finding]:
@@ -115,6 +132,10 @@ def _ask(outside: Outside, url: str) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise ReferralError(ErrorCode.UNAVAILABLE, reason="not-a-problem")
     return document
+
+
+def _number(told: object) -> int:
+    return told if isinstance(told, int) else 0
 
 
 def _text(told: object) -> str:

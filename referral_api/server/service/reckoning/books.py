@@ -61,6 +61,8 @@ class Books:
         self._excluded: dict[str, frozenset[str]] = {}
         self._texts: dict[str, dict[int, Holders]] = {}
         """Where sealed texts are that no purge has taken, by referral, and whose they are."""
+        self._untold: set[int] = set()
+        """Where sealed texts are of referrals that are erased in part: their purges may be among what is gone."""
         self._purged: set[int] = set()
         self._empty: list[int] = []
         self.ruling = Ruling()
@@ -80,6 +82,7 @@ class Books:
         if act.act is Act.ERASE:
             self._erasing[pos] = act.digest
         if ref in self._erased:
+            self._untold.add(pos)
             return
         if act.act is Act.SUBMIT:
             self._referrals[ref] = new_referral(act, event.at, frozenset())
@@ -143,7 +146,7 @@ class Books:
         for party, pos in sorted(waiting ^ self._pending):
             self._findings.note("feed", f"{party} {told_place(pos)}", "pending", "differs")
         for pos in self._empty:
-            if pos not in self._purged and pos not in self._lost:
+            if pos not in self._purged and pos not in self._lost and pos not in self._untold:
                 self._findings.note("sealed", told_place(pos), "body", "missing", "not-purged")
         for pos in sorted(self._purged.difference(self._empty)):
             if not self._is_erased(pos):

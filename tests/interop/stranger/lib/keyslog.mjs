@@ -160,6 +160,7 @@ export class KeyMap {
   #content (b, before) {
     const party = b.entry.id
     if (before) need(b.entry.role === before.entry.role, 'act-schema', 'role-changed')
+    if (before) need(b.entry.country === before.entry.country, 'act-schema', 'country-changed')
     need(b.credentials.some(c => c.keyholder), 'act-schema', 'no-keyholder')
     const ids = new Set(); const used = new Map()
     const use = (kid, as, owner) => {

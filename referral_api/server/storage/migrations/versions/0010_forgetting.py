@@ -8,7 +8,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "0010"
-down_revision = "0007"
+down_revision = "0009"
 
 _SETTINGS = ("autovacuum_vacuum_scale_factor = 0", "autovacuum_vacuum_threshold = 0")
 """From the first row on. Nothing but a purge or an erasure ever makes a dead row there."""

@@ -1,0 +1,189 @@
+"""What may be done next with a referral, as whole commands: the table of verbs by side and act, and the hints after it.
+
+Everything follows from the folded state and the open questions, by the lifecycle's own table; so what is offered is
+never refused for the state that was looked at.
+
+Must never: offer what the lifecycle or the rights refuse, or leave somebody who is owed an answer without a command.
+
+Implements: R-54 (`allowed`), R-70, R-110; design §7, §10.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from referral_api.cli.output import Screen
+from referral_api.client import passing
+from referral_api.client.view import Referral
+from referral_api.domain import fold, lifecycle, policy
+from referral_api.domain.fold import Delivery
+from referral_api.domain.policy import Relation
+from referral_api.domain.words import Act, CredentialKind, DeliveryRole, Role, State
+
+PENDING: Final = "referral inbox list --pending"
+"""What comes next where this referral asks for nothing more."""
+WATCH: Final = "referral inbox watch"
+_AWAITED = lifecycle.UNREAD | lifecycle.WORKING | {State.WITHDRAWAL_NOTIFIED}
+"""States in which the next step is the unit's."""
+_FALLEN = frozenset({State.DECLINED, State.EXPIRED, State.RECEIPT_FAILED})
+"""States after which the hotline must find another unit."""
+
+_BOTH: Final[Mapping[Act, str]] = {
+    Act.NOTE: "note {ref} {file}",
+    Act.ASK: "ask {ref} --topic {code}",
+    Act.ANSWER: "answer {ref} --code {code}",
+    Act.APPROVE: "approve {ref}",
+    Act.CLOSE: "close {ref} --outcome {code}",
+    Act.REOPEN: "reopen {ref} --reason {code}",
+}
+VERBS: Final[Mapping[Role, Mapping[Act, str]]] = {
+    Role.POLICE_UNIT: {
+        **_BOTH,
+        Act.ACK: "ack {ref}",
+        Act.RECEIPT_FAILED: "receipt-failed {ref} --reason {code}",
+        Act.ACCEPT: "accept {ref}",
+        Act.DECLINE: "decline {ref} --reason {code}",
+        Act.TRANSFER: "transfer {ref} --to {unit} --reason {code}",
+        Act.STATUS: "status {ref} --to {code}",
+        Act.WITHDRAWAL_ANSWER: "answer-notice {ref} --code {code}",
+        Act.REWRAP: "keys rewrap {ref}",
+    },
+    Role.HOTLINE: {
+        **_BOTH,
+        Act.DECLINE: "refuse-transfer {ref} --reason {code}",
+        Act.WITHDRAW: "withdraw {ref} --reason {code}",
+        Act.CONSENT_WITHDRAWN: "consent-withdrawn {ref}",
+        Act.SUPPLEMENT: "supplement {ref} {file}",
+        Act.PHONE_ALERT: "phone {ref} --at {time}",
+    },
+}
+"""The verb of every act that a party makes on a delivery, by its side. Places are filled with words of the language."""
+_WHOLE = frozenset({Act.CONSENT_WITHDRAWN})
+"""Acts that concern every delivery, whichever they are listed under."""
+_ANSWERS = (Act.WITHDRAWAL_ANSWER, Act.ANSWER, Act.APPROVE, Act.DECLINE)
+
+
+def may(referral: Referral, own: Delivery, signer: str = "") -> list[Act]:
+    """What this party may do on a delivery, through a person: that of `signer`, or any other.
+
+    By the fold and the tables that the exchange goes by, whichever credential reads.
+    """
+    if referral.relation not in (Relation.SENDER, Relation.RECIPIENT):
+        return []
+    role, party = _side(referral, own)
+    asked = own.questions_for(party, signer)
+    return [
+        act
+        for act in fold.possible(role, own, asked)
+        if policy.may(act, role, CredentialKind.PERSON, referral.relation)
+        and (act is not Act.TRANSFER or Act.TRANSFER not in own.open_questions)  # One proposal at a time.
+    ]
+
+
+def commands(screen: Screen, referral: Referral, own: Delivery, signer: str = "") -> list[str]:
+    """Every act that is possible on a delivery now, as the command that makes it."""
+    found = [command(screen, referral, act, own) for act in may(referral, own, signer)]
+    return [one for one in found if one is not None]
+
+
+def command(screen: Screen, referral: Referral, act: Act, own: Delivery) -> str | None:
+    """The command of an act on a delivery, codes and files left to be filled in; None for an act without a verb."""
+    role, _ = _side(referral, own)
+    shape = VERBS[role].get(act)
+    if shape is None:
+        return None
+    places = {name: screen.say(f"place.{name}") for name in ("code", "file", "unit", "time")}
+    if act is Act.ACCEPT and own.taken:
+        shape += " --joint {code}"
+    words = f"referral {shape.format(ref=referral.ref, **places)}"
+    if role is Role.HOTLINE and act not in _WHOLE and len(referral.chronicle.deliveries) > 1:
+        words += f" --unit {own.unit}"
+    return words
+
+
+def next_of(screen: Screen, referral: Referral, *, opened: bool = False, signer: str = "") -> list[str]:
+    """What a reader of this referral does next; `opened` says that the referral itself has just been read.
+
+    Deciding takes a person, whoever reads: so this goes by what the party may do, not by the credential in use.
+    """
+    if referral.relation is Relation.SENDER:
+        return _sender(screen, referral, opened=opened, signer=signer)
+    if referral.relation is not Relation.RECIPIENT:
+        return ["referral audit verify"]
+    # A unit sees its own delivery alone.
+    own = next(iter(referral.chronicle.deliveries.values()))
+    possible = may(referral, own, signer)
+    if own.acknowledged_at is None and own.state in lifecycle.SERVED and Act.ACK in possible:
+        return [f"referral {'ack' if opened or own.state is State.RETRIEVED else 'show'} {referral.ref}"]
+    owed = _owed(screen, referral, own, possible)
+    decided = _decisions(screen, referral.ref, own.role, own.state, taken=own.taken)
+    if own.state is State.WITHDRAWAL_NOTIFIED and owed:
+        return owed
+    return owed + [one for one in decided if one != PENDING] or [PENDING]
+
+
+def after_ack(screen: Screen, referral: Referral) -> str:
+    """What a unit does next that has acknowledged what it saw in this state."""
+    own = next(iter(referral.chronicle.deliveries.values()))
+    move = lifecycle.find_move(Act.ACK, Role.POLICE_UNIT, own.state)
+    state = own.state if move is None or move.to is None else move.to
+    return _decisions(screen, referral.ref, own.role, state, taken=own.taken)[0]
+
+
+def _side(referral: Referral, own: Delivery) -> tuple[Role, str]:
+    if referral.relation is Relation.SENDER:
+        return Role.HOTLINE, str(referral.chronicle.sender)
+    return Role.POLICE_UNIT, own.unit
+
+
+def _sender(screen: Screen, referral: Referral, *, opened: bool, signer: str) -> list[str]:
+    if opened:
+        return [f"referral timeline {referral.ref}"]
+    deliveries = list(referral.chronicle.deliveries.values())
+    found: list[str] = []
+    for own in deliveries:
+        possible = may(referral, own, signer)
+        if Act.TELEPHONE_NOW in own.open_questions and Act.PHONE_ALERT in possible:
+            found += filter(None, [command(screen, referral, Act.PHONE_ALERT, own)])
+        found += _owed(screen, referral, own, possible)
+        if own.state in _FALLEN and Act.CLOSE in possible and referral.later:
+            # Another referral has taken its place: what waits for somebody to take this one is over.
+            found += filter(None, [command(screen, referral, Act.CLOSE, own)])
+    if not found and must_readdress(referral):
+        unit = passing.suggested_by(referral) or screen.say("place.unit")
+        found = [f"referral readdress {referral.ref} --unit {unit}"]
+    if found:
+        return found
+    return [WATCH if any(one.state in _AWAITED for one in deliveries) else PENDING]
+
+
+def must_readdress(referral: Referral) -> bool:
+    """Whether nobody acts on it any more, nothing has taken its place, and it may still be shared."""
+    acting = [one for one in referral.chronicle.deliveries.values() if one.role is not DeliveryRole.INFORMATION]
+    if any(one.state in _AWAITED - _FALLEN for one in acting) or not any(one.state in _FALLEN for one in acting):
+        return False
+    return not referral.later and not passing.consent_is_withdrawn(referral)
+
+
+def _owed(screen: Screen, referral: Referral, own: Delivery, possible: Sequence[Act]) -> list[str]:
+    """The commands that answer what this party is asked on a delivery."""
+    role, _ = _side(referral, own)
+    answers = [act for act in _ANSWERS if act in possible and _is_answer(role, act)]
+    return [one for act in answers if (one := command(screen, referral, act, own)) is not None]
+
+
+def _is_answer(role: Role, act: Act) -> bool:
+    """A unit's `decline` is a decision of its own; a hotline's answers a transfer."""
+    return act is not Act.DECLINE or role is Role.HOTLINE
+
+
+def _decisions(screen: Screen, ref: str, role: DeliveryRole, state: State, *, taken: bool) -> list[str]:
+    """The commands, whole, by which a unit goes on with a referral that it has acknowledged."""
+    possible = frozenset(lifecycle.allowed(Role.POLICE_UNIT, state)) - policy.role_at_delivery(role)
+    if Act.ACCEPT in possible:
+        return [f"referral accept {ref}" + (f" --joint {screen.say('place.code')}" if taken else "")]
+    if Act.CLOSE in possible:
+        code = screen.say("place.code")
+        return [f"referral status {ref} --to {code}", f"referral close {ref} --outcome {code}"]
+    return [PENDING]

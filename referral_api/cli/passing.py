@@ -1,0 +1,230 @@
+"""Passing on and taking back: `transfer`, `approve` of a transfer or a purge, `refuse-transfer`, `readdress`,
+`withdraw`, `consent-withdrawn`, `answer-notice`.
+
+Each asks before what cannot be undone, checks here before it seals, and says what comes next and who has to do it.
+
+Must never: say that a consent's withdrawal has reached everybody while one referral is left, or address a referral
+anew without the checks of a first one.
+
+Implements: R-73, R-75, R-110; R7 of the field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from referral_api.cli import acting, choices, nexts
+from referral_api.cli.invocation import Invocation, invocation
+from referral_api.cli.output import EXIT_OF, Exit, Shown
+from referral_api.client import passing, recalling
+from referral_api.client.passing import Anew
+from referral_api.client.recalling import Outcome, Report
+from referral_api.domain.catalogue import text_of
+from referral_api.domain.fold import NOTICES
+from referral_api.domain.words import Act, PartyId, Urgency
+
+Ref = Annotated[str, typer.Argument()]
+NoteFile = Annotated[Path | None, typer.Option("--note")]
+Unit = Annotated[str | None, typer.Option("--unit", "-u")]
+Answers = Annotated[str | None, typer.Option("--answers")]
+TRANSFERS = frozenset({Act.TRANSFER})
+APPROVED = frozenset({Act.TRANSFER, Act.PURGE_REQUEST})
+
+
+def register(app: typer.Typer) -> None:
+    """Add these verbs to the command."""
+    verbs: Mapping[str, Callable[..., None]] = {
+        "transfer": transfer,
+        "refuse-transfer": refuse_transfer,
+        "readdress": readdress,
+        "withdraw": withdraw,
+        "consent-withdrawn": consent_withdrawn,
+        "answer-notice": answer_notice,
+    }
+    for name, verb in verbs.items():
+        app.command(name)(verb)
+
+
+def transfer(
+    ctx: typer.Context,
+    ref: Ref,
+    to_unit: Annotated[str, typer.Option("--to")],
+    reason: Annotated[str, typer.Option()],
+) -> None:
+    """Propose another unit, with the referral sealed to it."""
+    call = invocation(ctx)
+    choices.check_code(call, "transfer_reason", reason)
+    call.confirm("ask.transfer", ref=ref, unit=to_unit)
+    with call.person() as client:
+        referral = client.referral(ref)
+        with choices.explaining(call, client, referral, Act.TRANSFER, client.profile.party):
+            entry = passing.transfer(client.pen, referral, to_unit, reason)
+        choices.refused(call, client, entry)
+    more = [call.screen.say("transfer.next", unit=to_unit)]
+    acting.show_entry(call, entry, f"referral timeline {ref}", more=more)
+
+
+def approve(call: Invocation, ref: str, answers: str | None, unit: str | None) -> NoReturn:
+    """Agree to a proposed transfer, or to a purge that somebody else asked for."""
+    with call.person() as client:
+        referral = client.referral(ref)
+        with choices.explaining(call, client, referral, Act.APPROVE, None):
+            asked = choices.the_question(call, client, referral, APPROVED, answers, unit)
+            target = passing.proposed_to(referral, asked.question.digest)
+            if target is None:
+                call.confirm("ask.approve_purge", ref=ref)
+            else:
+                call.confirm("ask.approve_transfer", ref=ref, unit=asked.unit, target=target)
+            entry = passing.approve(client.pen, referral, asked.unit, asked.question.digest)
+        choices.refused(call, client, entry)
+    has_more = any(one.act.act is Act.SUPPLEMENT and one.act.unit == asked.unit for one in referral.acts)
+    follow = [f"referral timeline {ref}"]
+    if target is not None and has_more:
+        # The unit could pass on what the submission brought it, and nothing that came after.
+        follow.insert(0, f"referral supplement {ref} {call.screen.say('place.file')} --unit {target}")
+    acting.show_entries(call, [entry], follow)
+
+
+def refuse_transfer(
+    ctx: typer.Context,
+    ref: Ref,
+    reason: Annotated[str, typer.Option()],
+    answers: Answers = None,
+    unit: Unit = None,
+    note: NoteFile = None,
+) -> None:
+    """Do not approve a transfer: the unit keeps the referral."""
+    call = invocation(ctx)
+    body = {"reason": choices.check_code(call, "decline_reason", reason, note)}
+    choices.answering(call, ref, Act.DECLINE, TRANSFERS, body, answers=answers, unit=unit, note=note)
+
+
+def readdress(
+    ctx: typer.Context,
+    ref: Ref,
+    unit: Annotated[str, typer.Option("--unit", "-u")],
+    exclude_declined: Annotated[bool, typer.Option("--exclude-declined")] = False,  # noqa: FBT002 - an option
+    exclude: Annotated[list[str] | None, typer.Option("--exclude")] = None,
+    phoned: Annotated[str | None, typer.Option("--phoned")] = None,
+    second_person: Annotated[str | None, typer.Option("--second-person")] = None,
+    operator: Annotated[str | None, typer.Option()] = None,
+) -> None:
+    """Send the same referral anew to another unit, after a decline, an expiry or a failed receipt."""
+    call = invocation(ctx)
+    with call.person() as client:
+        referral = client.referral(ref)
+        at = None
+        if phoned is not None:
+            seconds = choices.moment(phoned, client.session.now())
+            at = datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
+        what = Anew(
+            unit=PartyId(unit),
+            exclude_declined=exclude_declined,
+            exclude=tuple(PartyId(one) for one in exclude or ()),
+            phoned_at=at,
+            second_person=second_person,
+            operator=operator,
+        )
+        with choices.explaining(call, client, referral, Act.SUBMIT, None):
+            composition = passing.readdressed(client.pen, referral, what)
+        call.confirm("ask.readdress", ref=ref, unit=unit, excluded=", ".join(composition.excluded) or "—")
+        call.screen.talk("send.sealing", unit=unit)
+        with call.screen.progress() as progress:
+            entry = client.submit(composition, progress)
+    is_silent = composition.body["urgency"] == Urgency.EMERGENCY.value and at is None
+    renewed, screen = entry.outgoing.ref, call.screen
+    follow = [f"referral timeline {renewed}"]
+    if is_silent:
+        follow.insert(0, f"referral phone {renewed} --at {screen.say('place.time')} --unit {unit}")
+    more = [screen.say("readdress.done", ref=ref, unit=unit, excluded=", ".join(composition.excluded) or "—")]
+    more += [screen.say("readdress.silent", unit=unit)] if is_silent else []
+    acting.show_entries(call, [entry], follow, more=more)
+
+
+def withdraw(
+    ctx: typer.Context, ref: Ref, reason: Annotated[str, typer.Option()], unit: Unit = None, note: NoteFile = None
+) -> None:
+    """Take a referral back, from one unit or from all."""
+    call = invocation(ctx)
+    choices.check_code(call, "withdraw_reason", reason, note)
+    text = choices.note_text(note)
+    call.confirm("ask.withdraw", ref=ref)
+    with call.person() as client:
+        referral = client.referral(ref)
+        place = None if unit is None else choices.the_unit(referral, Act.WITHDRAW, unit)
+        with choices.explaining(call, client, referral, Act.WITHDRAW, place):
+            entries = recalling.withdraw(client.pen, referral, reason, place, text)
+        for entry in entries:
+            choices.refused(call, client, entry)
+    acting.show_entries(call, entries, [f"referral timeline {ref}"])
+
+
+def consent_withdrawn(
+    ctx: typer.Context,
+    ref: Ref,
+    note: NoteFile = None,
+    again: Annotated[bool, typer.Option("--again")] = False,  # noqa: FBT002 - an option of the command line
+) -> None:
+    """Tell everybody who has a referral, its copies or its successors that the person's consent is withdrawn."""
+    call = invocation(ctx)
+    text = choices.note_text(note)
+    call.confirm("ask.consent_withdrawn", ref=ref)
+    with call.person() as client:
+        report = recalling.withdraw_consent(client.pen, ref, text, again=again)
+    _show_report(call, ref, report)
+
+
+def answer_notice(
+    ctx: typer.Context,
+    ref: Ref,
+    code: Annotated[str, typer.Option("--code")],
+    answers: Answers = None,
+    note: NoteFile = None,
+) -> None:
+    """Say what the unit does about a withdrawal, or about a consent that was withdrawn."""
+    call = invocation(ctx)
+    body = {"code": choices.check_code(call, "withdrawal_answer", code, note)}
+    call.confirm("ask.answer_notice", ref=ref)
+    choices.answering(call, ref, Act.WITHDRAWAL_ANSWER, NOTICES, body, answers=answers, note=note)
+
+
+def _show_report(call: Invocation, ref: str, report: Report) -> None:
+    """Every referral and what became of it; exit 8 while one is left, 5 where one did not verify."""
+    screen = call.screen
+    rows = [
+        [one.ref, screen.say(f"recall.{one.outcome.value}"), "—" if one.code is None else one.code.value]
+        for one in report.done
+    ]
+    left = report.remaining
+    lines: list[Any] = [screen.table(("col.ref", "col.what", "col.code"), rows)]
+    lines.append(screen.say("recall.count", told=len(report.told), left=len(left)))
+    lines += [f"  {one.ref}: {text_of(one.code, screen.lang).title}" for one in left if one.code is not None]
+    unread = [one.ref for one in report.done if one.unread and one.outcome in (Outcome.TOLD, Outcome.KNEW)]
+    follow = [f"referral withdraw {one} --reason consent_withdrawn" for one in unread]
+    status = Exit.OK
+    if left:
+        again = f"referral consent-withdrawn {ref}"
+        waits = all(one.outcome is Outcome.WAITS for one in left)
+        follow.insert(0, "referral outbox flush" if waits else again)
+        false = any(one.code is not None and EXIT_OF[one.code] is Exit.VERIFICATION_FAILED for one in left)
+        status = Exit.VERIFICATION_FAILED if false else Exit.PARTLY
+    data = {
+        "ref": ref,
+        "told": len(report.told),
+        "left": len(left),
+        "referrals": [
+            {
+                "ref": one.ref,
+                "outcome": one.outcome.value,
+                "code": None if one.code is None else one.code.value,
+                "unread": one.unread,
+            }
+            for one in report.done
+        ],
+    }
+    call.show(Shown(data, lines, follow or [nexts.WATCH], status))

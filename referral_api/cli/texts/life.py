@@ -1,0 +1,204 @@
+"""What is said of a referral's life after it was sent: passing on, taking back, asking. Key → (Spanish, English).
+
+Must never: call done what is only proposed, or tell a unit that the person can be reached when she said no.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+_HELP: Final[Mapping[str, tuple[str, str]]] = {
+    "help.transfer": (
+        "Proponer otra unidad, con la derivación ya sellada para ella.",
+        "Propose another unit, with the referral sealed to it already.",
+    ),
+    "help.refuse-transfer": (
+        "No aprobar un traslado: la unidad conserva la derivación.",
+        "Do not approve a transfer: the unit keeps the referral.",
+    ),
+    "help.readdress": (
+        "Enviar la misma derivación a otra unidad, si la anterior la declinó, venció o no se pudo abrir.",
+        "Send the same referral to another unit, after a decline, an expiry or a failed receipt.",
+    ),
+    "help.consent-withdrawn": (
+        "Avisar a todos los que la tienen, copias y sucesoras incluidas, que la persona retiró su consentimiento.",
+        "Tell everybody who has it, copies and successors included, that the person withdrew consent.",
+    ),
+    "help.answer-notice": (
+        "Responder a un retiro o a un consentimiento retirado: qué se detuvo y qué continúa.",
+        "Answer a withdrawal, or a consent that was withdrawn: what was stopped, and what goes on.",
+    ),
+    "help.ask": ("Preguntar a la otra parte, por temas.", "Ask the other side, by topics."),
+    "help.answer": ("Responder una pregunta de la otra parte.", "Answer a question of the other side."),
+    "help.supplement": (
+        "Ampliar una derivación ya enviada, en un sobre por unidad.",
+        "Send more about a referral already sent, in an envelope for each unit.",
+    ),
+    "help.reopen": ("Retomar una derivación cerrada, con motivo.", "Take up a closed referral again, with a reason."),
+    "help.phone": (
+        "Dejar constancia de que se llamó a una unidad, o de que no se pudo.",
+        "State that a unit was telephoned, or that it could not be.",
+    ),
+    "option.to_unit": ("Unidad que se propone.", "Unit that is proposed."),
+    "option.suggest": ("Unidad a la que le corresponde.", "Unit whose it is."),
+    "option.duplicate_of": ("Derivación de la que es duplicado.", "Referral that this is a duplicate of."),
+    "option.answers": (
+        "Qué se responde, por su identificador, si hay varios.",
+        "What is answered, by its digest, where there are several.",
+    ),
+    "option.code": ("Respuesta (código).", "Answer (code)."),
+    "option.topic": ("Tema (código; repetible).", "Topic (code; repeatable)."),
+    "option.relates": (
+        "Qué es de una anterior: TIPO:DERIVACIÓN (replaces, supplements, duplicate_of, related_to).",
+        "What it is to an earlier one: TYPE:REFERRAL (replaces, supplements, duplicate_of, related_to).",
+    ),
+    "option.exclude_declined": (
+        "Que ninguna unidad que la declinó vuelva a recibirla.",
+        "No unit that declined it ever gets it again.",
+    ),
+    "option.phoned": (
+        "Cuándo se llamó a la nueva unidad (HH:MM o fecha y hora).",
+        "When the new unit was telephoned (HH:MM, or date and time).",
+    ),
+    "option.second_person": (
+        "Credencial de quien vuelve a dar el segundo acuerdo.",
+        "Credential of whoever agrees once more as the second person.",
+    ),
+    "option.again": (
+        "Avisar también a quien ya fue avisado (otra persona lo retiró).",
+        "Tell those too who were told before (another person withdrew).",
+    ),
+    "option.at": ("Cuándo se llamó (HH:MM o fecha y hora).", "When the call was made (HH:MM, or date and time)."),
+    "option.not_made": ("No se pudo llamar.", "The call could not be made."),
+    "option.by": ("Código de quien llamó.", "Code of who called."),
+    "option.joint": (
+        "Por qué se toma junto a otra unidad que ya la tomó (código).",
+        "Why beside a unit that took it already (code).",
+    ),
+}
+
+_SCREENS: Final[Mapping[str, tuple[str, str]]] = {
+    "place.time": ("HORA", "TIME"),
+    "life.delivery": ("{unit}:", "{unit}:"),
+    "life.due": ("  Plazo: {what}, hasta el {at}", "  Due: {what}, by {at}"),
+    "life.open": ("  Sin responder: {words}", "  Open: {words}"),
+    "life.may": ("  Puede: {command}", "  Possible: {command}"),
+    "life.question": (
+        "{what} · {unit} · de {by}, {at} · {digest}",
+        "{what} · {unit} · from {by}, {at} · {digest}",
+    ),
+    "life.relates_to": ("Relación: {words} · {ref}", "Relation: {words} · {ref}"),
+    "life.later": ("Posterior relacionada: {ref}", "Later, related: {ref}"),
+    "transfer.next": (
+        "Propuesto: {unit} la recibe si la línea, o el servidor por sus reglas, lo aprueba. Hasta entonces es suya.",
+        "Proposed: {unit} gets it once the hotline, or the exchange by its rules, approves. Until then it is yours.",
+    ),
+    "readdress.done": (
+        "Reemplaza a {ref}: ahora para {unit}. Nunca la recibirán: {excluded}",
+        "Replaces {ref}: now for {unit}. Never to get it: {excluded}",
+    ),
+    "readdress.silent": (
+        "⚠ Consta que NO se llamó a {unit}. Llame ahora y déjelo escrito.",
+        "⚠ It says that {unit} was NOT telephoned. Call now, and state it.",
+    ),
+    "supplement.first": (
+        "⚠ HAY {count} AMPLIACIÓN(ES) DESPUÉS DE LA DERIVACIÓN: lea también su contacto seguro antes de actuar.",
+        "⚠ {count} SUPPLEMENT(S) BELOW THE REFERRAL: read their safe contact too before you act.",
+    ),
+    "supplement.head": ("AMPLIACIÓN {number} · {at} · {by}", "SUPPLEMENT {number} · {at} · {by}"),
+    "supplement.closed": (
+        "✖ {unit}: sin clave vigente; no se le envió.",
+        "✖ {unit}: no valid key; it was not sent there.",
+    ),
+    "recall.told": ("avisada ahora", "told now"),
+    "recall.knew": ("ya estaba avisada", "was told before"),
+    "recall.waits": ("firmado; espera en la bandeja de salida", "signed; waits in the outbox"),
+    "recall.failed": ("FALTA AVISAR", "NOT TOLD"),
+    "recall.apart": ("otro caso relacionado: decida usted", "another case that is related: for you to decide"),
+    "recall.gone": ("ya no existe, o no es nuestra", "not there any more, or not ours"),
+    "recall.count": (
+        "Avisadas ahora: {told}. Faltan: {left}.",
+        "Told now: {told}. Left: {left}.",
+    ),
+    "ask.transfer": (
+        "¿Proponer que {ref} pase a {unit}? Si se aprueba, deja de ser suya. [s/N]",
+        "Propose that {ref} goes to {unit}? Once approved it is yours no more. [y/N]",
+    ),
+    "ask.approve_transfer": (
+        "¿Aprobar que {ref} pase de {unit} a {target}? No se puede deshacer. [s/N]",
+        "Approve that {ref} goes from {unit} to {target}? It cannot be undone. [y/N]",
+    ),
+    "ask.approve_purge": (
+        "¿Aprobar que {ref} se borre antes de tiempo? No se puede deshacer. [s/N]",
+        "Approve that {ref} is purged before its time? It cannot be undone. [y/N]",
+    ),
+    "ask.readdress": (
+        "¿Enviar de nuevo {ref}, ahora a {unit}? Nunca la recibirán: {excluded}. [s/N]",
+        "Send {ref} anew, now to {unit}? Never to get it: {excluded}. [y/N]",
+    ),
+    "ask.consent_withdrawn": (
+        "¿Avisar a todos los que tienen {ref} o una copia que la persona retiró su consentimiento? [s/N]",
+        "Tell everybody who has {ref} or a copy of it that the person withdrew consent? [y/N]",
+    ),
+    "ask.answer_notice": (
+        "¿Firmar esta respuesta sobre {ref}? Se le dirá a la persona. [s/N]",
+        "Sign this answer about {ref}? The person will be told. [y/N]",
+    ),
+}
+
+_FAULTS: Final[Mapping[str, tuple[str, str]]] = {
+    "fault.not-now.what": ("Esto no corresponde en este momento.", "This cannot be done now."),
+    "fault.not-now.why": ("Así está la derivación: {states}", "How the referral stands: {states}"),
+    "fault.not-now.do": ("Ahora se puede:\n    {commands}", "What can be done now:\n    {commands}"),
+    "fault.no-such-code.what": ("«{given}» no está en la lista.", "“{given}” is not on the list."),
+    "fault.no-such-code.why": (
+        "Se dice con uno de estos códigos:\n    {codes}",
+        "One of these codes says it:\n    {codes}",
+    ),
+    "fault.no-such-code.do": ("Repita la orden con uno de ellos.", "Repeat the command with one of them."),
+    "fault.note-required.what": ("Este motivo necesita una nota.", "This reason needs a note."),
+    "fault.note-required.why": (
+        "«{words}» ({code}) no dice bastante por sí solo. No se firmó ni se envió nada.",
+        "“{words}” ({code}) does not say enough by itself. Nothing was signed or sent.",
+    ),
+    "fault.note-required.do": (
+        "Escríbala en un archivo, viaja sellada: --note ARCHIVO",
+        "Write it to a file, it travels sealed: --note FILE",
+    ),
+    "fault.which-unit.what": ("Hay varias entregas posibles.", "There are several deliveries that this could be."),
+    "fault.which-unit.why": ("Podría ser: {units}", "It could be: {units}"),
+    "fault.which-unit.do": ("Diga cuál: --unit UNIDAD", "Say which: --unit UNIT"),
+    "fault.no-such-delivery.what": ("{unit} no tiene esta derivación.", "{unit} does not have this referral."),
+    "fault.no-such-delivery.why": ("La tienen: {units}", "Who has it: {units}"),
+    "fault.no-such-delivery.do": ("Diga una de ellas: --unit UNIDAD", "Say one of them: --unit UNIT"),
+    "fault.which-question.what": ("Hay varias cosas sin responder.", "There are several things to answer."),
+    "fault.which-question.why": ("Esperan respuesta:\n    {questions}", "What waits for an answer:\n    {questions}"),
+    "fault.which-question.do": (
+        "Diga cuál, por lo último de su línea: --answers IDENTIFICADOR",
+        "Say which, by the last of its line: --answers DIGEST",
+    ),
+    "fault.time-unreadable.what": ("«{given}» no es una hora.", "“{given}” is no time."),
+    "fault.time-unreadable.why": ("Una llamada tiene su hora, o no se hizo.", "A call has its time, or was not made."),
+    "fault.time-unreadable.do": (
+        "Escríbala como 02:11, o como 2026-11-30T02:11-05:00",
+        "Write it as 02:11, or as 2026-11-30T02:11-05:00",
+    ),
+    "fault.phone-at-or-not.what": ("Falta decir si se llamó.", "It does not say whether the call was made."),
+    "fault.phone-at-or-not.why": (
+        "Una llamada que se hizo tiene su hora; la que no se pudo hacer, se dice.",
+        "A call that was made has its time; one that could not be made is stated.",
+    ),
+    "fault.phone-at-or-not.do": ("Use --at HORA, o --not-made", "Use --at TIME, or --not-made"),
+    "fault.relation-unreadable.what": ("«{given}» no es una relación.", "“{given}” is no relation."),
+    "fault.relation-unreadable.why": (
+        "Es el tipo, dos puntos y la derivación anterior.",
+        "It is the type, a colon, and the earlier referral.",
+    ),
+    "fault.relation-unreadable.do": (
+        "Por ejemplo: --relates supplements:0193…",
+        "For example: --relates supplements:0193…",
+    ),
+}
+
+LIFE: Final[Mapping[str, tuple[str, str]]] = {**_HELP, **_SCREENS, **_FAULTS}

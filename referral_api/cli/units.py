@@ -1,0 +1,227 @@
+"""`referral units`: the directory of those to whom referrals go, and which of them suits a place; and what is said of a
+unit before anything is sealed to it.
+
+Names, numbers and keys are those of the replicated keys log. Whether a unit is live is the exchange's word and is
+called so on every screen: the duty telephone stands beside it.
+
+Must never: show a unit as reachable that cannot be sealed to, or ask a question where `--json` is wanted.
+
+Implements: R-30, R-33, R-84, R-85; design §12.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from referral_api.cli.directory import follow_keys, party_data
+from referral_api.cli.invocation import Invocation, invocation
+from referral_api.cli.output import Screen, Shown
+from referral_api.client import choosing
+from referral_api.client.choosing import Presence, Unit
+from referral_api.client.renewal import follow
+from referral_api.client.sdk import Client
+from referral_api.client.submission import Composition
+from referral_api.domain.choosing import Suggestion
+from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.words import CredentialKind, Role, Urgency
+from referral_api.formats.codelists import codes, label
+
+DEFAULT_LIMIT = 10
+
+
+def register(app: typer.Typer) -> None:
+    """Add these verbs to the command."""
+    units = typer.Typer(no_args_is_help=True)
+    for name, verb in (("list", units_list), ("show", units_show), ("suggest", units_suggest)):
+        units.command(name)(verb)
+    app.add_typer(units, name="units")
+
+
+def units_list(ctx: typer.Context) -> None:
+    """The units of the directory, which of them can be sealed to now, and which are live."""
+    call = invocation(ctx)
+    with call.anyone() as client:
+        follow_keys(client)
+        known = choosing.units(client.session, choosing.fetch_presence(client.session))
+        rows = [_unit_data(client, one) for one in known]
+    screen = call.screen
+    cells = [
+        [
+            row["id"],
+            row["name"],
+            _areas(screen, row),
+            screen.say("yes" if row["reachable"] else "no"),
+            screen.say("yes" if row["live"] else "no"),
+            row["duty_phone"],
+        ]
+        for row in rows
+    ]
+    columns = ("col.unit", "col.name", "col.area", "col.reachable", "col.live", "col.duty_phone")
+    follow_up = [f"referral units show {row['id']}" for row in rows[:1]] or ["referral whoami"]
+    lines = [screen.table(columns, cells)] if rows else [screen.say("units.none")]
+    call.show(Shown({"units": rows}, lines, follow_up))
+
+
+def units_show(ctx: typer.Context, unit: Annotated[str, typer.Argument()]) -> None:
+    """One party of the directory."""
+    call = invocation(ctx)
+    with call.anyone() as client:
+        follow_keys(client)
+        party = client.session.keymap.find_party(unit)
+        if party is None:
+            raise ReferralError(ErrorCode.NOT_FOUND)
+        found = choosing.look(client.session, party, choosing.fetch_presence(client.session))
+        data = _unit_data(client, found)
+    follow_up = f"referral send {call.screen.say('place.file')} --unit {unit}"
+    call.show(Shown({"unit": data}, _unit_lines(call.screen, data), [follow_up]))
+
+
+def units_suggest(
+    ctx: typer.Context,
+    ubigeo: Annotated[str, typer.Option("--ubigeo")],
+    speciality: Annotated[list[str] | None, typer.Option("--speciality")] = None,
+    exclude: Annotated[list[str] | None, typer.Option("--exclude")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1)] = DEFAULT_LIMIT,
+    abroad: Annotated[bool, typer.Option("--abroad")] = False,  # noqa: FBT002 - an option of the command line
+) -> None:
+    """The units that suit a place, the most suitable first, each with the reasons."""
+    call = invocation(ctx)
+    choosing.check_ubigeo(ubigeo)
+    with call.anyone() as client:
+        follow_keys(client)
+        known = choosing.units(client.session, choosing.fetch_presence(client.session))
+        found = choosing.suggest(
+            known, ubigeo, wanted=speciality or (), excluded=frozenset(exclude or ()), abroad=abroad
+        )[:limit]
+        rows = [_unit_data(client, one) | _reasons(why) for one, why in found]
+    screen = call.screen
+    region = label(choosing.REGIONS, ubigeo[:2], screen.lang)
+    lines = [screen.say("suggest.place", ubigeo=ubigeo, region=region), ""]
+    for number, row in enumerate(rows, start=1):
+        lines += [*_suggestion(screen, number, row), ""]
+    if not rows:
+        lines = [screen.say("suggest.none", region=region)]
+    data = {"ubigeo": ubigeo, "region": region, "suggestions": rows}
+    call.show(Shown(data, lines, [_after_suggesting(screen, rows, exclude or [])]))
+
+
+def announce(call: Invocation, client: Client, what: Composition) -> dict[str, Any]:
+    """Say to whom a referral is about to be sealed, and whether anybody listens there; JSON members of it.
+
+    A unit that is offline takes a yes, which `--yes`, `--json` and a script give; an emergency is telephoned first
+    whatever anybody answers. Nothing is asked of a unit that sealing will refuse. Raises Fault for a no.
+    """
+    follow(client.session)
+    party = None if what.action is None else client.session.keymap.find_party(what.action)
+    if party is None or party.role is not Role.POLICE_UNIT:
+        return {}
+    unit = choosing.look(client.session, party, choosing.find_presence(client.session))
+    screen, phone = call.screen, party.entry.duty_phone or "—"
+    screen.talk("send.unit", unit=unit.party.id, name=party.entry.name, phone=phone)
+    screen.talk("send.mark", mark=_mark(screen, unit.presence))
+    if unit.abroad:
+        screen.talk("send.abroad", unit=unit.party.id, country=party.entry.country or "—")
+    is_live = unit.presence is not None and unit.presence.live
+    if not is_live and what.body.get("urgency") == Urgency.EMERGENCY.value:
+        screen.talk("send.telephone", phone=phone)
+    if unit.presence is not None and not is_live and not screen.as_json:
+        call.confirm("ask.offline", unit=unit.party.id)
+    return {"unit": {"id": unit.party.id, "name": party.entry.name, "duty_phone": phone} | _presence_data(unit)}
+
+
+def _unit_data(client: Client, unit: Unit) -> dict[str, Any]:
+    return (
+        party_data(client, unit.party)
+        | _presence_data(unit)
+        | {"reachable": unit.reachable, "instead": list(unit.instead), "abroad": unit.abroad}
+    )
+
+
+def _presence_data(unit: Unit) -> dict[str, Any]:
+    said = unit.presence
+    return {"live": None if said is None else said.live, "live_at": None if said is None else said.live_at}
+
+
+def _reasons(why: Suggestion) -> dict[str, Any]:
+    return {
+        "why": [one.value for one in why.why],
+        "matched_area": why.area,
+        "matched_specialities": sorted(why.specialities),
+    }
+
+
+def _unit_lines(screen: Screen, data: Mapping[str, Any]) -> list[str]:
+    persons = [one for one in data["credentials"] if one["kind"] == CredentialKind.PERSON.value]
+    return [
+        f"{data['id']} — {screen.say('quoted', words=data['name'])}",
+        *_reach(screen, data),
+        screen.say("unit.phone", phone=data["duty_phone"] or "—"),
+        screen.say("unit.area", area=_areas(screen, data)),
+        screen.say("unit.hours", hours=_hours(screen, data)),
+        screen.say("unit.languages", languages=_labels(screen, "language", data["languages"])),
+        screen.say("unit.specialities", specialities=_labels(screen, "speciality", data["specialities"])),
+        screen.say("unit.parent", parent=data["parent"] or "—"),
+        screen.say("unit.escalation", parties=", ".join(data["escalation"]) or "—"),
+        *([] if data["country"] is None else [screen.say("unit.country", country=data["country"])]),
+        screen.say("unit.persons", persons=len(persons), keys=len(data["enc"])),
+        screen.say("unit.statement", seq=data["statement"]["seq"], index=data["statement"]["index"]),
+    ]
+
+
+def _suggestion(screen: Screen, number: int, data: Mapping[str, Any]) -> list[str]:
+    reasons = [screen.say(f"why.{one}") for one in data["why"]]
+    return [
+        f"{number}. {data['id']} — {screen.say('quoted', words=data['name'])} · {_areas(screen, data)}",
+        "   " + screen.say("suggest.why", reasons="; ".join(reasons)),
+        *(f"   {line}" for line in _reach(screen, data)),
+        "   " + screen.say("unit.phone", phone=data["duty_phone"] or "—"),
+        "   " + screen.say("unit.hours", hours=_hours(screen, data)),
+        "   " + screen.say("unit.languages", languages=_labels(screen, "language", data["languages"])),
+        "   " + screen.say("unit.parent", parent=data["parent"] or "—"),
+    ]
+
+
+def _reach(screen: Screen, data: Mapping[str, Any]) -> list[str]:
+    """Whether it can be sealed to, to whom instead, and whether anybody listens."""
+    lines = [screen.say("unit.reachable" if data["reachable"] else "unit.unreachable")]
+    if not data["reachable"]:
+        lines.append(screen.say("unit.instead", parties=", ".join(data["instead"]) or "—"))
+    said = None if data["live"] is None else Presence(data["live"], data["live_at"])
+    return [*lines, _mark(screen, said)]
+
+
+def _mark(screen: Screen, said: Presence | None) -> str:
+    if said is None:
+        return screen.say("mark.unknown")
+    if said.live_at is None:
+        return screen.say("mark.never")
+    return screen.say("mark.live" if said.live else "mark.offline", at=screen.at(said.live_at))
+
+
+def _areas(screen: Screen, data: Mapping[str, Any]) -> str:
+    """Areas with the names of their departments; of none, that it is the whole country."""
+    if not data["area"]:
+        return screen.say("area.country") if data["role"] == Role.POLICE_UNIT.value else "—"
+    known = codes(choosing.REGIONS)
+    named = [f"{area} {label(choosing.REGIONS, area[:2], screen.lang)}" for area in data["area"] if area[:2] in known]
+    return ", ".join(named + [area for area in data["area"] if area[:2] not in known])
+
+
+def _hours(screen: Screen, data: Mapping[str, Any]) -> str:
+    return "—" if data["hours"] is None else label("duty_hours", data["hours"], screen.lang)
+
+
+def _labels(screen: Screen, name: str, found: list[str]) -> str:
+    return ", ".join(label(name, code, screen.lang) for code in found) or "—"
+
+
+def _after_suggesting(screen: Screen, rows: list[dict[str, Any]], excluded: list[str]) -> str:
+    """The first that can be sealed to; an exclusion goes along, or the referral would not know of it."""
+    reachable = [row["id"] for row in rows if row["reachable"] and not row["abroad"]]
+    if reachable:
+        left_out = "".join(f" --exclude {one}" for one in excluded)
+        return f"referral send {screen.say('place.file')} --unit {reachable[0]}{left_out}"
+    return f"referral units show {rows[0]['id']}" if rows else "referral units list"

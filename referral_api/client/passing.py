@@ -1,0 +1,226 @@
+"""Passing on: a unit that proposes another one, and a hotline that sends the same referral anew to a second unit.
+
+A transfer is sealed before it is asked for: only who holds the plaintext can seal it to the new unit, and what the
+hotline signed travels inside, verbatim. Re-addressing is a new referral made out of the hotline's own copy, with the
+relation `replaces`; whom the first one kept out stays out, and every check before sealing runs again.
+
+Must never: seal to a unit that is known to be kept out, take a consent that was withdrawn for one that stands, or say
+of a unit that it was telephoned when another one was.
+
+Implements: R-28, R-64, R-73, R-110; design §6 (transfer), §10.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from referral_api.client import addressing, delivery, submission
+from referral_api.client.outbox import Entry
+from referral_api.client.pen import Pen
+from referral_api.client.renewal import follow
+from referral_api.client.session import Session
+from referral_api.client.submission import Composition
+from referral_api.client.view import Referral
+from referral_api.domain import borders, lifecycle
+from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.policy import Relation
+from referral_api.domain.words import Act, ActId, DeliveryRole, PartyId, Role, State, Urgency
+from referral_api.formats.bundle import SealedBundle, SealRole
+from referral_api.formats.contents import BundleBody, ForwardBody, ForwardReason
+
+LEFT_OPEN = frozenset({State.DECLINED, State.EXPIRED, State.RECEIPT_FAILED, State.WITHDRAWN})
+"""States in which a referral has reached nobody who acts on it: it may be addressed anew."""
+CONFLICT = "conflict_of_interest"
+REPLACES = "replaces"
+
+
+def transfer(pen: Pen, referral: Referral, to: str, reason: str) -> Entry:
+    """Propose another unit, with the referral sealed to it already (R-73). What follows is the hotline's to say.
+
+    Raises ILLEGAL_TRANSITION, TARGET_NOT_ALLOWED (`reason` itself, not-a-unit), NO_USABLE_KEY (`unit`, `instead`),
+    NOT_WITNESSED, and whatever opening the bundle raises; all before anything is sealed.
+    """
+    session, unit = pen.session, pen.session.profile.party
+    own = referral.chronicle.deliveries.get(PartyId(unit))
+    if own is None:
+        raise ReferralError(ErrorCode.NOT_PERMITTED, act=Act.TRANSFER.value, needs="unit")
+    lifecycle.step(Act.TRANSFER, Role.POLICE_UNIT, own.state)
+    if to == unit:
+        raise ReferralError(ErrorCode.TARGET_NOT_ALLOWED, unit=to, reason="itself")
+    follow(session)
+    _demand_reachable(session, to, referral.submit().act.party, instead_of=unit)
+    opened = delivery.open_bundle(session, delivery.private_keys(pen.keys()), referral)
+    held = opened.bundle
+    body = ForwardBody(ForwardReason.TRANSFER, held.document.jws.digest, held.referral.jws.raw)
+
+    def sealed(_: ActId) -> SealedBundle:
+        recipients = addressing.recipients_as(session, to, SealRole(own.role.value), session.now())
+        return submission.seal_beside(session, pen.keys(), referral.ref, body, recipients)
+
+    return pen.enclose(referral, Act.TRANSFER, {"to": to, "reason": reason}, unit, sealed)
+
+
+def _demand_reachable(session: Session, unit: str, sender: str, *, instead_of: str) -> None:
+    """Refuse what cannot be sealed to, before anything is: no unit, not cosigned yet, or without a usable key.
+
+    Raises TARGET_NOT_ALLOWED (`not-a-unit`; `cross-border` for one abroad as the `sender` sees it), NOT_WITNESSED,
+    NO_USABLE_KEY (`unit`, `instead`: who can be reached in its place, apart from `instead_of`).
+    """
+    keymap, now = session.sealing_keymap, session.now()
+    party = keymap.find_party(unit)
+    if party is None and session.keymap.find_party(unit) is not None:
+        raise ReferralError(ErrorCode.NOT_WITNESSED, unit=unit)
+    if party is None or party.role is not Role.POLICE_UNIT:
+        raise ReferralError(ErrorCode.TARGET_NOT_ALLOWED, unit=unit, reason="not-a-unit")
+    home = keymap.country_of(sender)
+    borders.check_passed_on(unit, party.entry.country, home)
+    addressing.demand_known(session, keymap, unit, (instead_of,), now)
+    if not keymap.sealable(unit, now):
+        instead = [one for one in addressing.escalation(keymap, unit, home, now) if one != instead_of]
+        raise ReferralError(ErrorCode.NO_USABLE_KEY, unit=unit, instead=instead)
+
+
+def proposed_to(referral: Referral, digest: str) -> str | None:
+    """The unit that a transfer proposes, by the digest of that act; None for any other act."""
+    for shown in referral.acts:
+        if shown.act.digest == digest and shown.act.act is Act.TRANSFER:
+            body: Any = shown.act.body
+            return str(body.to)
+    return None
+
+
+def approve(pen: Pen, referral: Referral, unit: str | None, answers: str) -> Entry:
+    """Agree to a proposed transfer or a requested purge. Raises TARGET_NOT_ALLOWED (`excluded`) before it is sent."""
+    target = proposed_to(referral, answers)
+    if target is not None and target in excluded_of(referral):
+        raise ReferralError(ErrorCode.TARGET_NOT_ALLOWED, unit=target, reason="excluded")
+    return pen.act(referral, Act.APPROVE, {"answers": answers}, unit=unit)
+
+
+def excluded_of(referral: Referral) -> tuple[PartyId, ...]:
+    """The units that must never get it, by the `route` act beside its submit, which only the sender sees."""
+    found: dict[PartyId, None] = {}
+    for shown in referral.acts:
+        if shown.act.act is Act.ROUTE and shown.accepted:
+            body: Any = shown.act.body
+            found |= dict.fromkeys(body.excluded)
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """A unit that declined, why, and whom it suggests in its place."""
+
+    unit: PartyId
+    reason: str
+    suggested: PartyId | None
+
+
+def declined_by(referral: Referral) -> list[Declined]:
+    """Every unit whose delivery is declined, oldest first."""
+    found = []
+    for shown in referral.acts:
+        unit = shown.act.unit
+        own = None if unit is None else referral.chronicle.deliveries.get(unit)
+        if unit is None or own is None or own.state is not State.DECLINED:
+            continue
+        if shown.accepted and shown.act.act is Act.DECLINE and shown.act.party == unit:
+            body: Any = shown.act.body
+            found.append(Declined(unit, str(body.reason), body.suggested_unit))
+    return found
+
+
+def suggested_by(referral: Referral) -> PartyId | None:
+    """Whom the unit that declined last suggests, unless that one is kept out or has had it already."""
+    passed_over = {*excluded_of(referral), *(one.unit for one in declined_by(referral))}
+    named = [one.suggested for one in declined_by(referral) if one.suggested not in passed_over]
+    return named[-1] if named else None
+
+
+@dataclass(frozen=True, slots=True)
+class Anew:
+    """What the hotline decides of a referral that is addressed anew. `phoned_at`: when the new unit was telephoned.
+
+    `second_person` agrees once more where the referral is shared against a refusal: an agreement was to one unit.
+    """
+
+    unit: PartyId
+    exclude_declined: bool = False
+    exclude: tuple[PartyId, ...] = ()
+    phoned_at: str | None = None
+    second_person: str | None = None
+    operator: str | None = None
+
+
+def readdressed(pen: Pen, referral: Referral, what: Anew) -> Composition:
+    """The same referral for another unit, ready for the checks before sealing (R-110).
+
+    Raises NOT_PERMITTED for who did not send it; ILLEGAL_TRANSITION (`still-awaited`) while some unit has it in hand;
+    CONSENT_GATE (`withdrawn`; `second-person` where one must agree anew); TARGET_NOT_ALLOWED (`declined-it`, and
+    `excluded` for a unit that is kept out); and whatever opening one's own copy raises.
+    """
+    if referral.relation is not Relation.SENDER:
+        raise ReferralError(ErrorCode.NOT_PERMITTED, act=Act.SUBMIT.value, needs="hotline")
+    _demand_left_open(referral)
+    turned_down = declined_by(referral)
+    if what.unit in {one.unit for one in turned_down}:
+        raise ReferralError(ErrorCode.TARGET_NOT_ALLOWED, unit=what.unit, reason="declined-it")
+    kept_out = [one.unit for one in turned_down if what.exclude_declined or one.reason == CONFLICT]
+    excluded = tuple(dict.fromkeys([*excluded_of(referral), *what.exclude, *kept_out]))
+    if what.unit in excluded:
+        raise ReferralError(ErrorCode.TARGET_NOT_ALLOWED, unit=what.unit, reason="excluded")
+    opened = delivery.open_bundle(pen.session, delivery.private_keys(pen.keys()), referral)
+    content = opened.bundle.referral.contents.body
+    if not isinstance(content, BundleBody):
+        raise ReferralError(ErrorCode.WRONG_TYPE, expected="bundle")
+    submit: Any = referral.submit().act.body
+    return Composition(
+        body=_for_another(content.referral, what),
+        action=what.unit,
+        excluded=excluded,
+        retention_class=submit.retention_class,
+        relation={"type": REPLACES, "ref": referral.ref},
+        agreement=submit.agreement,
+        operator=what.operator or submit.operator,
+    )
+
+
+def _demand_left_open(referral: Referral) -> None:
+    acting = [one for one in referral.chronicle.deliveries.values() if one.role is DeliveryRole.ACTION]
+    if not any(one.state in LEFT_OPEN for one in acting):
+        state = acting[-1].state.value if acting else State.HELD.value
+        raise ReferralError(
+            ErrorCode.ILLEGAL_TRANSITION, act=Act.SUBMIT.value, state=state, allowed=[], reason="still-awaited"
+        )
+    if consent_is_withdrawn(referral):
+        raise ReferralError(ErrorCode.CONSENT_GATE, where="/consent/state", reason="withdrawn")
+
+
+def consent_is_withdrawn(referral: Referral) -> bool:
+    """Whether the hotline has said of any delivery that the person no longer agrees: then nobody else gets it."""
+    for shown in referral.acts:
+        body: Any = shown.act.body
+        withdrawn = shown.act.act is Act.CONSENT_WITHDRAWN or getattr(body, "reason", None) == "consent_withdrawn"
+        if withdrawn and shown.accepted:
+            return True
+    return False
+
+
+def _for_another(body: Mapping[str, Any], what: Anew) -> dict[str, Any]:
+    """The body as it was, with what was true of the first unit alone said anew of this one."""
+    anew = dict(body)
+    if "phone_alert" in anew or anew.get("urgency") == Urgency.EMERGENCY.value:
+        anew["phone_alert"] = (
+            {"made": False}
+            if what.phoned_at is None
+            else {"made": True, "at": what.phoned_at, "to_unit": what.unit}
+            | ({} if what.operator is None else {"by": what.operator})
+        )
+    consent = anew.get("consent")
+    if isinstance(consent, Mapping) and consent.get("override") is not None:
+        if what.second_person is None:
+            raise ReferralError(ErrorCode.CONSENT_GATE, where="/consent/override", reason="second-person")
+        anew["consent"] = {**consent, "override": {**consent["override"], "second_person": what.second_person}}
+    return anew

@@ -1,0 +1,239 @@
+"""A consent that was withdrawn, told to everybody who has the referral, its copies or its successors (rule R7).
+
+Deliveries of one referral are reached by one act. Copies and successors are other referrals, tied to this one by the
+`relation` of their submit: the exchange names those that it knows, our own outbox those that went out from here, and
+each is believed only once its own submit says so. The ties are followed both ways, for the person who withdraws said
+yes to all of it; `related_to` ties another case, is named, and left to a person to decide.
+
+Must never: count an act that has no verified receipt as told, leave out a referral because another one failed, or tell
+anybody twice who was told.
+
+Implements: R-75, R-110; rule R7 of the field; design §10.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from referral_api.auditlog.evidence import passed_on
+from referral_api.client import submission
+from referral_api.client.outbox import Entry, Outbox, Progress
+from referral_api.client.pen import Pen
+from referral_api.client.view import Referral
+from referral_api.domain import lifecycle
+from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.words import Act, PartyId, ReferralId, Role, State
+from referral_api.formats.act import parse_act
+
+APART = "related_to"
+"""The relation that says of two referrals that they are different cases."""
+AWAY = frozenset({ErrorCode.UNREACHABLE, ErrorCode.UNAVAILABLE, ErrorCode.RATE_LIMITED})
+
+
+class Outcome(StrEnum):
+    """What became of one referral."""
+
+    TOLD = "told"
+    """Its notice is signed and the exchange's receipt verified."""
+    KNEW = "knew"
+    """Every delivery had been told before, or has forgotten the referral."""
+    WAITS = "waits"
+    """Signed and durable in the outbox; not with the exchange yet."""
+    FAILED = "failed"
+    """Not told: `code` says why."""
+    APART = "apart"
+    """Another case that is related to it: named, and left alone."""
+    GONE = "gone"
+    """Not there any more, or never ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One referral and what became of it; `unread` says that somebody has not fetched it yet, and still could."""
+
+    ref: ReferralId
+    outcome: Outcome
+    code: ErrorCode | None = None
+    unread: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Every referral that was reached, nearest first."""
+
+    done: tuple[Told, ...]
+
+    @property
+    def remaining(self) -> tuple[Told, ...]:
+        """What is not told yet: repeating goes on with these."""
+        return tuple(one for one in self.done if one.outcome in (Outcome.FAILED, Outcome.WAITS))
+
+    @property
+    def told(self) -> tuple[Told, ...]:
+        """What was told now."""
+        return tuple(one for one in self.done if one.outcome is Outcome.TOLD)
+
+
+def withdraw_consent(pen: Pen, ref: str, note: str | None = None, *, again: bool = False) -> Report:
+    """Tell every delivery of a referral, its copies and successors, that consent is withdrawn.
+
+    What waits in the outbox is sent first, for a successor may be among it. `again` tells those too that were told
+    before: another person may withdraw. A failure of one is in the report and stops no other; only a line that is down
+    ends the search, with all that is known of in `remaining`. Raises NOT_PERMITTED for who is no hotline's, and what
+    fetching `ref` itself raises.
+    """
+    own = pen.session.keymap.find_party(pen.session.profile.party)
+    if own is None or own.role is not Role.HOTLINE:
+        raise ReferralError(ErrorCode.NOT_PERMITTED, act=Act.CONSENT_WITHDRAWN.value, needs="hotline")
+    submission.flush(pen.session, pen.outbox, impatient=True)
+    walk = _Walk(pen, note, again=again)
+    walk.start(ReferralId(ref))
+    return Report(tuple(walk.done.values()))
+
+
+def withdraw(pen: Pen, referral: Referral, reason: str, unit: str | None, note: str | None) -> list[Entry]:
+    """Take a referral back from one unit, or from all; the entries, of which some may wait.
+
+    One act reaches all; with a note, which only its reader may know of, each unit is told in an act of its own (R-62).
+    Raises ILLEGAL_TRANSITION where there is nobody to take it back from.
+    """
+    body = {"reason": reason}
+    deliveries = referral.chronicle.deliveries.values()
+    reached = [one.unit for one in deliveries if Act.WITHDRAW in lifecycle.allowed(Role.HOTLINE, one.state)]
+    if unit is not None or note is None or not reached:
+        return [pen.act(referral, Act.WITHDRAW, body, unit=unit, note=note if unit is not None else None)]
+    return [pen.act(referral, Act.WITHDRAW, body, unit=one, note=note) for one in reached]
+
+
+def later_submits(outbox: Outbox, ref: ReferralId) -> list[ReferralId]:
+    """Our own submissions that name this referral as what they relate to, refused ones apart, oldest first."""
+    found = []
+    for entry in outbox.entries():
+        if entry.outgoing.act is not Act.SUBMIT or entry.state is Progress.REFUSED or entry.outgoing.ref is None:
+            continue
+        body: Any = parse_act(entry.outgoing.jws).body
+        if body.relation is not None and body.relation.ref == ref:
+            found.append(entry.outgoing.ref)
+    return found
+
+
+def relation_of(referral: Referral) -> tuple[str, ReferralId] | None:
+    """What the submit says that this referral is to an earlier one: (code of `relation_type`, that referral)."""
+    body: Any = referral.submit().act.body
+    return None if body.relation is None else (body.relation.type, body.relation.ref)
+
+
+def untold(referral: Referral) -> list[PartyId]:
+    """The units whose delivery can still be told, and was not since the referral came to it."""
+    accepted = [one.act for one in referral.acts if one.accepted]
+    found = []
+    for unit, own in referral.chronicle.deliveries.items():
+        path = passed_on(unit, accepted)
+        came = path[0].digest if path else referral.submit().act.digest
+        since = accepted[[act.digest for act in accepted].index(came) + 1 :]
+        knew = any(act.act is Act.CONSENT_WITHDRAWN and act.unit in (None, unit) for act in since)
+        if not knew and own.state is not State.PURGED:
+            found.append(PartyId(unit))
+    return found
+
+
+def _believed(referral: Referral, parent: ReferralId | None) -> tuple[str, ReferralId] | None:
+    """Its relation, which must be to the referral that led here: who says that they are related is the submit."""
+    relation = relation_of(referral)
+    if parent is not None and (relation is None or relation[1] != parent):
+        raise ReferralError(ErrorCode.TAMPERED, what="view", reason="related")
+    return relation
+
+
+class _Walk:
+    """One search along the relations, nearest first."""
+
+    def __init__(self, pen: Pen, note: str | None, *, again: bool) -> None:
+        self.done: dict[ReferralId, Told] = {}
+        self._pen = pen
+        self._note = note
+        self._again = again
+        self._queue: list[tuple[ReferralId, ReferralId | None]] = []
+        """What is to be told, and of which referral it must say itself that it relates to it (None: of none)."""
+        self._away: ErrorCode | None = None
+
+    def start(self, ref: ReferralId) -> None:
+        """Tell this one and all that it leads to. Raises what fetching this one raises."""
+        self._visit(self._pen.fetch(ref))
+        while self._queue:
+            one, parent = self._queue.pop(0)
+            known = self.done.get(one)
+            if known is not None and known.outcome is not Outcome.APART:
+                continue
+            self._reach(one, parent)
+
+    def _reach(self, ref: ReferralId, parent: ReferralId | None) -> None:
+        """Fetch and tell one that another one led to."""
+        waiting = self._waiting(ref, Act.SUBMIT)
+        if waiting is not None or self._away is not None:
+            code = self._away if waiting is None else waiting.code
+            self.done[ref] = Told(ref, Outcome.FAILED, code or ErrorCode.UNREACHABLE)
+            return
+        try:
+            referral = self._pen.fetch(ref)
+            relation = _believed(referral, parent)
+        except ReferralError as error:
+            outcome = Outcome.GONE if error.code is ErrorCode.NOT_FOUND else Outcome.FAILED
+            self._failed(ref, error.code, outcome)
+            return
+        if parent is not None and relation is not None and relation[0] == APART:
+            self.done[ref] = Told(ref, Outcome.APART)
+            return
+        self._visit(referral)
+
+    def _visit(self, referral: Referral) -> None:
+        """Tell one that was fetched, and note what it leads to, before anything can fail."""
+        relation = relation_of(referral)
+        if relation is not None and relation[0] != APART:
+            self._queue.append((relation[1], None))
+        elif relation is not None:
+            self.done.setdefault(relation[1], Told(relation[1], Outcome.APART))
+        later = dict.fromkeys([*referral.later, *later_submits(self._pen.outbox, referral.ref)])
+        self._queue += [(one, referral.ref) for one in later]
+        try:
+            self.done[referral.ref] = self._tell(referral)
+        except ReferralError as error:
+            self._failed(referral.ref, error.code, Outcome.FAILED)
+
+    def _tell(self, referral: Referral) -> Told:
+        deliveries = referral.chronicle.deliveries
+        there = [PartyId(unit) for unit, one in deliveries.items() if one.state is not State.PURGED]
+        units = there if self._again else untold(referral)
+        unread = any(one.state in (State.HELD, State.SUBMITTED) for one in deliveries.values())
+        waiting = self._waiting(referral.ref, Act.CONSENT_WITHDRAWN)
+        if waiting is not None:
+            return Told(referral.ref, Outcome.WAITS, waiting.code, unread)
+        if not units:
+            return Told(referral.ref, Outcome.KNEW, None, unread)
+        # One envelope names its recipients, and no unit learns of another (R-62): with a note, an act for each.
+        whole = self._note is None and set(units) == set(deliveries)
+        outcome, code = Outcome.TOLD, None
+        for unit in [None] if whole else units:
+            entry = self._pen.act(referral, Act.CONSENT_WITHDRAWN, {}, unit=unit, note=self._note)
+            if entry.receipt is None:
+                self._note_away(entry.code)
+                outcome, code = Outcome.WAITS, entry.code
+            elif entry.state is Progress.REFUSED:
+                return Told(referral.ref, Outcome.FAILED, entry.code, unread)
+        return Told(referral.ref, outcome, code, unread)
+
+    def _waiting(self, ref: ReferralId, act: Act) -> Entry | None:
+        """Our own act of this kind that the exchange does not have yet."""
+        entries = (one for one in self._pen.outbox.entries() if (one.outgoing.ref, one.outgoing.act) == (ref, act))
+        return next((one for one in entries if one.receipt is None and one.state is not Progress.REFUSED), None)
+
+    def _failed(self, ref: ReferralId, code: ErrorCode, outcome: Outcome) -> None:
+        self._note_away(code)
+        self.done[ref] = Told(ref, outcome, code)
+
+    def _note_away(self, code: ErrorCode | None) -> None:
+        """With the line down there is no use in waiting for it again and again: the rest is told as not done."""
+        if code in AWAY:
+            self._away = code

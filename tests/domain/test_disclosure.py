@@ -1,0 +1,163 @@
+"""What may be published of a table (R-103; rule R12 of the field): against a reader who knows more than he can."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from referral_api.domain.disclosure import THRESHOLD, Sum, disclose, percentage, percentile
+
+COUNTS = st.integers(0, 40)
+
+
+def one_way(cells: Sequence[int]) -> tuple[dict[str, int], list[Sum]]:
+    """A list of cells and its total."""
+    counts = {f"c{at}": cell for at, cell in enumerate(cells)}
+    return counts | {"all": sum(cells)}, [Sum("all", tuple(counts))]
+
+
+def two_way(rows: Sequence[Sequence[int]]) -> tuple[dict[str, int], list[Sum]]:
+    """Cells in rows and columns, with the totals of both and of everything."""
+    width = range(len(rows[0]))
+    counts = {f"c{r}.{c}": rows[r][c] for r in range(len(rows)) for c in width}
+    counts |= {f"r{r}": sum(row) for r, row in enumerate(rows)}
+    counts |= {f"k{c}": sum(row[c] for row in rows) for c in width} | {"all": sum(map(sum, rows))}
+    sums = [Sum(f"r{r}", tuple(f"c{r}.{c}" for c in width)) for r in range(len(rows))]
+    sums += [Sum(f"k{c}", tuple(f"c{r}.{c}" for r in range(len(rows)))) for c in width]
+    sums.append(Sum("all", tuple(f"r{r}" for r in range(len(rows)))))
+    return counts, [*sums, Sum("all", tuple(f"k{c}" for c in width))]
+
+
+def solutions(
+    shown: Mapping[str, int | None], sums: Sequence[Sum], bounds: Mapping[str, range]
+) -> Iterator[dict[str, int]]:
+    """Every way to fill the blanks in, by trying; a sum with one open cell decides it."""
+
+    def fill(known: dict[str, int]) -> Iterator[dict[str, int]]:
+        for one in sums:
+            unknown = [(name, sign) for name, sign in one.signs() if name not in known]
+            off = sum(sign * known[name] for name, sign in one.signs() if name in known)
+            if not unknown and off:
+                return
+            if len(unknown) == 1:
+                name, sign = unknown[0]
+                if -off * sign in bounds[name]:
+                    yield from fill(known | {name: -off * sign})
+                return
+        still_open = [name for name in bounds if name not in known]
+        if not still_open:
+            yield known
+        for value in bounds[still_open[0]] if still_open else ():
+            yield from fill(known | {still_open[0]: value})
+
+    yield from fill({name: value for name, value in shown.items() if value is not None})
+
+
+def exposed(counts: Mapping[str, int], sums: Sequence[Sum]) -> set[str]:
+    """The blanks that have one value in every solution, for a reader who is told which of them are small, and who
+    tries what lies near the truth alone: that is enough to find two.
+    """
+    shown = disclose(counts, sums)
+    near = {name: range(max(0, counts[name] - 2), counts[name] + 3) for name, value in shown.items() if value is None}
+    bounds = {
+        name: range(span.start, min(span.stop, THRESHOLD))
+        if counts[name] < THRESHOLD
+        else range(max(span.start, THRESHOLD), span.stop)
+        for name, span in near.items()
+    }
+    fixed: dict[str, int] = {}
+    left = set(bounds)
+    for found in solutions(shown, sums, bounds):
+        left = {name for name in left if fixed.setdefault(name, found[name]) == found[name]}
+        if not left:
+            break
+    return left
+
+
+def check(counts: Mapping[str, int], sums: Sequence[Sum]) -> None:
+    """All that must hold of what is published."""
+    shown = disclose(counts, sums)
+    assert shown.keys() == counts.keys()
+    for name, count in counts.items():
+        assert shown[name] == (None if count < THRESHOLD or shown[name] is None else count)
+    for one in sums:
+        blanks = [part for part in one.parts if shown[part] is None]
+        if blanks and shown[one.total] is not None:
+            assert sum(counts[part] for part in blanks) >= THRESHOLD, "the blanks together are no small cell either"
+    assert not exposed(counts, sums)
+
+
+@given(st.lists(COUNTS, min_size=2, max_size=6))
+@example([10, 10, 15])
+@example([0, 0, 0, 40])
+@example([11, 0])
+@example([12, 10, 12])
+def test_no_blank_of_a_list_can_be_computed_from_its_total(cells: list[int]) -> None:
+    check(*one_way(cells))
+
+
+@given(
+    st.integers(2, 3).flatmap(
+        lambda wide: st.lists(st.lists(COUNTS, min_size=wide, max_size=wide), min_size=2, max_size=3)
+    )
+)
+@example([[5, 0], [10, 5]])
+@example([[20, 20, 20], [20, 3, 20], [20, 20, 20]])
+def test_no_blank_can_be_computed_from_the_totals_of_rows_and_columns(rows: list[list[int]]) -> None:
+    check(*two_way(rows))
+
+
+@given(st.lists(COUNTS, min_size=2, max_size=4), st.lists(COUNTS, min_size=2, max_size=4))
+def test_two_lists_of_one_total_do_not_give_each_other_away(one: list[int], other: list[int]) -> None:
+    missing = sum(one) - sum(other)
+    longer, shorter = (one, other) if missing >= 0 else (other, one)
+    shorter[0] += abs(missing)
+    counts = {f"a{at}": cell for at, cell in enumerate(longer)} | {f"b{at}": cell for at, cell in enumerate(shorter)}
+    names = (tuple(f"a{at}" for at in range(len(longer))), tuple(f"b{at}" for at in range(len(shorter))))
+    check(counts | {"all": sum(longer)}, [Sum("all", part) for part in names])
+
+
+def test_what_is_large_is_shown_and_a_single_small_cell_takes_one_with_it() -> None:
+    counts, sums = one_way([30, 20, 40])
+    assert disclose(counts, sums) == counts
+    counts, sums = one_way([30, 7, 40])
+    assert disclose(counts, sums) == {"c0": None, "c1": None, "c2": 40, "all": 77}
+
+
+def test_a_small_total_leaves_nothing() -> None:
+    counts, sums = one_way([3, 4, 0])
+    assert set(disclose(counts, sums).values()) == {None}
+
+
+def test_which_cell_is_sacrificed_does_not_hang_on_its_size() -> None:
+    for sizes in ((90, 11), (11, 90)):
+        counts, sums = one_way([*sizes, 5, 60])
+        assert disclose(counts, sums)["c0"] is None
+
+
+def test_a_table_that_counts_nearly_the_same_hides_with_the_other() -> None:
+    counts = {"closed": 15, "declined": 4, "open": 20, "all": 39, "one": 15, "two": 30, "closes": 45}
+    sums = [
+        Sum("all", ("closed", "declined", "open")),
+        Sum("closes", ("one", "two")),
+        Sum("one", ("closed",), exact=False),
+    ]
+    shown = disclose(counts, sums)
+    assert (shown["closed"], shown["one"], shown["two"]) == (None, None, None)
+
+
+def test_a_total_that_is_none_is_a_defect() -> None:
+    with pytest.raises(ValueError, match="all"):
+        disclose({"all": 3, "a": 1}, [Sum("all", ("a",))])
+
+
+def test_percentages_and_percentiles_speak_of_what_is_shown_alone() -> None:
+    assert percentage(20, 80) == 25
+    assert percentage(None, 80) is percentage(20, None) is percentage(0, 0) is None
+    values = list(range(1, 101))
+    assert (percentile(values, 50, shown=100), percentile(values, 95, shown=100)) == (50, 95)
+    assert percentile(values[:10], 50, shown=10) is percentile(values, 50, shown=None) is None
+    assert percentile([7] * 11, 95, shown=11) == 7

@@ -1,0 +1,243 @@
+"""Deadlines on a running exchange: the ladder, who is told, who takes over, and clocks that stand or jump."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from referral_api.client.view import Referral
+from referral_api.domain.clocks import TERMS
+from referral_api.domain.errors import ErrorCode
+from referral_api.domain.rules import Rules
+from referral_api.domain.words import Act, State, Urgency
+from referral_api.server.service.rulebook import ChangeRules
+from referral_api.server.service.timers import OFFLINE_S, STOPPED_S, Timers
+from tests.processes import serving, set_ahead
+from tests.world import NATIONAL, UNIT, World
+from tests.world_check import Rows
+
+MINUTE, HOUR = 60, 3600
+
+
+def later(world: World, seconds: float) -> None:
+    """Let time pass, with everybody's workstation asking now and then as ever."""
+    world.clock.ahead_s += seconds
+    polled = world.server.runtime.polled
+    polled |= dict.fromkeys((UNIT, NATIONAL), int(world.clock()))
+    world.check()
+
+
+def kinds(world: World, name: str, *, pending: bool = False) -> list[str]:
+    """What is in somebody's inbox."""
+    return [line.kind for line in world.client(name).inbox(pending=pending)]
+
+
+def states(referral: Referral) -> dict[str, State]:
+    """Where each delivery stands, as the reader can prove it."""
+    return {unit: one.state for unit, one in referral.chronicle.deliveries.items()}
+
+
+def posted(world: World) -> list[tuple[str, str]]:
+    """The exchange's own acts about referrals, in log order: kind and unit."""
+    rows = sorted(Rows(world)["act"], key=lambda row: int(row["pos"]))
+    return [(row["act"], row["unit"]) for row in rows if row["party"] == "exchange" and row["ref"] is not None]
+
+
+def test_an_emergency_that_the_unit_sleeps_through_is_taken_by_its_parent(world: World) -> None:
+    """R-80, R-106: reminded, telephoned, released; whoever accepts first has it, and the other is told."""
+    ref = str(world.submit().outgoing.ref)
+    assert kinds(world, "national") == []
+    later(world, 10 * MINUTE)
+    assert kinds(world, "operator") == ["escalated"]
+    later(world, 5 * MINUTE)
+    assert kinds(world, "operator", pending=True) == ["telephone_now"]
+    assert kinds(world, "officer") == ["submit", "overdue"]
+    assert kinds(world, "national", pending=True) == ["released"]
+
+    assert world.act("operator", ref, Act.PHONE_ALERT, {"made": False}, unit=UNIT).code is None
+    assert kinds(world, "operator", pending=True) == []
+    world.acknowledge("national", ref)
+    assert world.act("national", ref, Act.ACCEPT).code is None
+    assert kinds(world, "officer")[-1] == "taken"
+    assert states(world.operator.referral(ref)) == {UNIT: State.SUBMITTED, NATIONAL: State.ACCEPTED}
+
+    world.acknowledge("officer", ref)
+    alone = world.officer.referral(ref)
+    assert Act.ACCEPT in alone.standings[UNIT].allowed
+    assert world.act("officer", ref, Act.ACCEPT).code is ErrorCode.ILLEGAL_TRANSITION
+    joined = world.act("officer", ref, Act.ACCEPT, {"joint": "joint_operation"})
+    assert joined.code is None
+    assert states(world.operator.referral(ref))[UNIT] is State.ACCEPTED
+
+
+def test_what_nobody_reads_ends_on_the_hotline_s_list_and_stays_there(world: World) -> None:
+    """R-79: expired is loud; a late word of receipt is recorded, and the hotline closes it when it has seen to it."""
+    ref = str(world.submit().outgoing.ref)
+    opened = world.open("officer", ref)
+    for minutes in (31, 90, 60, 60):
+        later(world, minutes * MINUTE)
+    assert states(world.operator.referral(ref)) == {UNIT: State.EXPIRED, NATIONAL: State.EXPIRED}
+    assert kinds(world, "operator", pending=True).count("expired") == 2
+    assert kinds(world, "officer", pending=True) == []
+    late = world.after(world.officer.acknowledge(opened))
+    assert late.code is None
+    assert world.operator.referral(ref).chronicle.deliveries[UNIT].acknowledged_at is not None
+    for unit in (UNIT, NATIONAL):
+        assert world.act("operator", ref, Act.CLOSE, {"outcome": "not_located"}, unit=unit).code is None
+    assert "expired" not in kinds(world, "operator", pending=True)
+
+
+def test_an_excluded_unit_is_never_released_to(world: World) -> None:
+    """Design §10: nobody is escalated to whom the hotline has excluded; it telephones, and addresses it anew."""
+    ref = str(world.submit(excluded=(NATIONAL,)).outgoing.ref)
+    for _ in range(4):
+        later(world, 40 * MINUTE)
+    assert ("released", NATIONAL) not in posted(world)
+    assert list(world.national.inbox()) == []
+    assert states(world.operator.referral(ref)) == {UNIT: State.EXPIRED}
+
+
+def test_to_a_unit_that_does_not_poll_the_hotline_telephones_at_once(world: World) -> None:
+    """Rule R18 of the field: nobody waits for a deadline where nobody listens."""
+    world.server.runtime.timers.turn()
+    world.clock.ahead_s += OFFLINE_S + 1
+    ref = str(world.submit().outgoing.ref)
+    world.check()
+    assert kinds(world, "operator", pending=True) == ["telephone_now"]
+    world.check()
+    assert [act for act, _ in posted(world)] == ["telephone_now"]
+    offline = [row for row in Rows(world)["act"] if row["act"] == "unit_offline"]
+    assert [row["unit"] for row in offline] == [UNIT]
+    assert states(world.operator.referral(ref))[UNIT] is State.SUBMITTED
+
+
+def test_an_exchange_that_was_down_tells_everything_and_gives_the_last_rung_its_time(world: World) -> None:
+    """A standstill is nobody's fault but ours: who is called late has the same time to answer as ever."""
+    ref = str(world.submit().outgoing.ref)
+    world.server.stop()
+    world.clock.ahead_s += 5 * HOUR
+    world.server.start()
+    later(world, 0)
+    assert [act for act, unit in posted(world) if unit == UNIT] == [
+        *("escalated", "overdue", "telephone_now", "escalated", "escalated", "escalated"),
+    ]
+    assert states(world.operator.referral(ref)) == {UNIT: State.SUBMITTED, NATIONAL: State.SUBMITTED}
+    world.acknowledge("officer", ref)
+    assert world.act("officer", ref, Act.ACCEPT).code is None
+
+
+def test_two_clocks_that_look_at_once_say_everything_once(world: World) -> None:
+    """R-106: leading spares work and decides nothing."""
+    world.submit()
+    runtime = world.server.runtime
+    world.clock.ahead_s += 16 * MINUTE
+    runtime.polled |= dict.fromkeys((UNIT, NATIONAL), int(world.clock()))
+    second = Timers(runtime.exchange, runtime.writer, runtime.timers.leader, world.clock, runtime.polled)
+    assert second.turn() > 0
+    assert (runtime.timers.turn(), second.turn()) == (0, 0)
+    later(world, 0)
+    assert Counter(posted(world)) == {
+        ("escalated", UNIT): 3,
+        ("overdue", UNIT): 1,
+        ("telephone_now", UNIT): 1,
+        ("released", NATIONAL): 1,
+    }
+
+
+@pytest.mark.parametrize("jump_s", [HOUR, -HOUR], ids=["ahead", "behind"])
+def test_a_clock_that_jumps_an_hour_makes_nobody_late(world: World, jump_s: int) -> None:
+    """R-97: ahead, nothing is written until it is right again; behind, nothing is due that was not."""
+    world.submit()
+    world.server.runtime.polled |= dict.fromkeys((UNIT, NATIONAL), int(world.clock()))
+    world.clock.wrong_s = jump_s
+    world.server.catch_up()
+    assert posted(world) == []
+    world.clock.wrong_s = 0
+    if world.server.runtime.writer.closed is not None:
+        world.restart()
+    later(world, 0)
+    assert posted(world) == []
+    later(world, 16 * MINUTE)
+    assert ("released", NATIONAL) in posted(world)
+
+
+def test_stopped_clocks_are_an_alarm(world: World) -> None:
+    """Rule R18 of the field: a deadline that nobody watches is itself told."""
+    timers = world.server.runtime.timers
+
+    def ready() -> dict[str, Any]:
+        return world.caller("operator").call("GET", "/readyz", signed=False).json["checks"]  # type: ignore[no-any-return]
+
+    timers.turn()
+    assert ready()["clocks"] is True
+    with timers._turning:  # Whoever turns them hangs.
+        world.clock.ahead_s += STOPPED_S + 1
+        assert ready()["clocks"] is False
+    timers.turn()
+    assert ready()["clocks"] is True
+
+
+def test_changed_rules_count_for_what_is_submitted_after_them(world: World) -> None:
+    """R-105: a change is a signed act on the log; a referral keeps the rules that it was submitted under."""
+    before = str(world.submit().outgoing.ref)
+    world.acknowledge("officer", before)
+    quick = replace(TERMS[Urgency.EMERGENCY], decision=timedelta(minutes=5))
+    runtime = world.server.runtime
+    world.after(
+        runtime.writer.run(ChangeRules(runtime.exchange, Rules(clocks=dict(TERMS) | {Urgency.EMERGENCY: quick})))
+    )
+    world.clock.ahead_s += 2
+    after = str(world.submit().outgoing.ref)
+    world.acknowledge("officer", after)
+    due = {ref: world.operator.referral(ref).standings[UNIT].due for ref in (before, after)}
+    begun = {ref: world.operator.referral(ref).chronicle.deliveries[UNIT].submitted_at or 0 for ref in (before, after)}
+    assert {ref: one and one.due_at - begun[ref] for ref, one in due.items()} == {before: HOUR, after: 5 * MINUTE}
+    later(world, 6 * MINUTE)
+    assert [unit for act, unit in posted(world) if act == "overdue"] == [UNIT]
+    world.restart()
+    assert world.operator.referral(after).standings[UNIT].due == due[after]
+    assert world.auditor.audit().complete
+
+
+@pytest.mark.postgres
+def test_when_the_leading_process_dies_another_leads(postgres_world: World) -> None:
+    """R-106: one leader among several processes, by a lock that ends with its holder's connection."""
+    world = postgres_world
+    ahead = world.folder / "ahead"
+    set_ahead(ahead, 0)
+    world.submit()
+    world.server.stop()
+    settings = world.settings
+    with serving(settings, world.folder / "one.log", ahead) as one:
+        _await_leader(world.folder / "one.log")
+        with serving(settings, world.folder / "two.log", ahead):
+            set_ahead(ahead, 10 * MINUTE)
+            _await_posted(world, "escalated")
+            assert "leads_clocks" not in (world.folder / "two.log").read_text()
+            one.kill()
+            set_ahead(ahead, 16 * MINUTE)
+            _await_leader(world.folder / "two.log")
+            _await_posted(world, "released")
+    world.clock.ahead_s += 16 * MINUTE
+    world.server.start()
+    later(world, 0)
+
+
+def _await_leader(log: Any) -> None:
+    _await(lambda: "leads_clocks" in log.read_text())
+
+
+def _await_posted(world: World, kind: str) -> None:
+    _await(lambda: kind in [act for act, _ in posted(world)])
+
+
+def _await(done: Any) -> None:
+    ends = time.monotonic() + 30
+    while not done():
+        assert time.monotonic() < ends, "it did not come to it in half a minute"
+        time.sleep(0.1)
