@@ -12,8 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
-from referral_api.cli import acting
-from referral_api.cli.invocation import Invocation, invocation
+from referral_api.cli import acting, choices
+from referral_api.cli.invocation import invocation
 from referral_api.cli.output import Fault
 from referral_api.client import forgetting
 from referral_api.client.outbox import Progress
@@ -21,7 +21,6 @@ from referral_api.client.view import Referral
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.policy import Relation
 from referral_api.domain.words import Act, PartyId
-from referral_api.formats.codelists import codes, label
 
 Ref = Annotated[str, typer.Argument()]
 Unit = Annotated[str | None, typer.Option("--unit", "-u")]
@@ -44,7 +43,7 @@ def hold(
     """Keep a referral from being purged, with a basis and a day of review, or let it go again."""
     call = invocation(ctx)
     if hold_basis is not None:
-        _check_code("hold_basis", hold_basis, call)
+        choices.check_code(call, "hold_basis", hold_basis)
     with call.person() as client:
         body: dict[str, Any] = {"on": on}
         if on:
@@ -69,7 +68,7 @@ def purge(
 ) -> None:
     """Ask that a referral's ciphertext go before its time. Another person must agree."""
     call = invocation(ctx)
-    _check_code("purge_reason", reason, call)
+    choices.check_code(call, "purge_reason", reason)
     with call.person() as client:
         referral = client.referral(ref)
         of = _one_of(referral, client.profile.party, unit)
@@ -93,10 +92,3 @@ def _one_of(referral: Referral, party: str, unit: str | None) -> PartyId:
     holds = [one for named in referral.chronicle.deliveries for one in forgetting.holds_of(referral, named)]
     reason = {"reason": "held"} if holds else {}
     raise ReferralError(ErrorCode.ILLEGAL_TRANSITION, act=Act.PURGE_REQUEST.value, **reason)
-
-
-def _check_code(name: str, code: str, call: Invocation) -> None:
-    """Raises Fault for what the list has not."""
-    if code not in codes(name):
-        known = "; ".join(f"{one} ({label(name, one, call.screen.lang)})" for one in codes(name))
-        raise Fault("unknown-code", code=code, known=known)

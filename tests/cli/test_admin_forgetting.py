@@ -12,7 +12,6 @@ import httpx2
 import pytest
 
 from referral_api.auditlog.leaf import parse_leaf
-from referral_api.cli.admin import settings as admin_settings
 from referral_api.domain.errors import ErrorCode
 from referral_api.domain.rules import DEFAULT
 from referral_api.domain.words import Act, RetentionClass, State
@@ -121,7 +120,7 @@ def test_what_is_purged_and_old_is_erased_and_nothing_else(
     later, clock = world.clock.ahead_s, world.clock
     ahead[0], clock.ahead_s = later, 0.0
     runs = partial(app.open_runtime, clock=clock, runs_on=clock.runs_on)
-    monkeypatch.setattr(admin_settings.server, "open_runtime", runs)
+    monkeypatch.setattr("referral_api.cli.admin.settings.server.open_runtime", runs)
     tomorrow = time.strftime("%Y-%m-%d", time.gmtime(time.time()))
     code, told = referral(capsys, "admin", "retention", "erase", "--before", tomorrow, "--basis", "retention_ended",
                           "--config", config)  # fmt: skip
@@ -132,7 +131,7 @@ def test_what_is_purged_and_old_is_erased_and_nothing_else(
     assert (code, told["error"]["code"]) == (2, "day-to-come")
     code, told = referral(capsys, "admin", "retention", "erase", "--before", "2001-01-01", "--basis", "whim",
                           "--config", config)  # fmt: skip
-    assert (code, told["error"]["code"]) == (2, "unknown-code")
+    assert (code, told["error"]["code"]) == (2, "no-such-code")
     ahead[0], clock.ahead_s = 0.0, later
     world.server.start()
     rows = Rows(world)

@@ -19,6 +19,7 @@ from typing import Annotated, Any
 
 import typer
 
+from referral_api.cli import choices
 from referral_api.cli.admin.settings import SETTINGS, ConfigFile, load_settings, open_alone
 from referral_api.cli.invocation import Invocation, invocation
 from referral_api.cli.output import Exit, Fault, Screen, Shown
@@ -106,9 +107,7 @@ def erase(
     day_s = int(before.replace(tzinfo=UTC).timestamp())
     if day_s > time.time():
         raise Fault("day-to-come", day=before.date())
-    if erase_basis not in codes("erase_basis"):
-        known = "; ".join(f"{one} ({label('erase_basis', one, call.screen.lang)})" for one in codes("erase_basis"))
-        raise Fault("unknown-code", code=erase_basis, known=known)
+    choices.check_code(call, "erase_basis", erase_basis)
     runtime = open_alone(load_settings(config))
     try:
         with runtime.exchange.database.read() as conn:

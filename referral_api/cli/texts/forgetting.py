@@ -206,11 +206,6 @@ _FAULTS: Final[Mapping[str, tuple[str, str]]] = {
         ("Of which delivery? {units}", "An early purge is asked for one unit.", "Add --unit with one of them."),
     ),
     **_fault(
-        "unknown-code",
-        ("No existe el código «{code}».", "La lista no lo tiene.", "Use uno de estos: {known}"),
-        ("There is no code “{code}”.", "The list does not have it.", "Use one of these: {known}"),
-    ),
-    **_fault(
         "day-past",
         ("El día {day} ya pasó.", "Una revisión es para más adelante.", "Ponga un día por venir."),
         ("The day {day} is over.", "A review is still to come.", "Give a day to come."),
