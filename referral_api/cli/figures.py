@@ -71,7 +71,7 @@ def audit_statistics(
     """The national tables of a year that is over, counted again from the log; small cells are blank."""
     call = invocation(ctx)
     with auditing(call, evidence) as client:
-        _demand_over(client.session.now(), of_year)
+        _demand_over(of_year, client.session.now())
         found = figures.statistics(client.session, of_year, mirror)
     screen = call.screen
     rows = [
@@ -190,7 +190,7 @@ def _keep(
     return [call.screen.say("figures.written", path=to)]
 
 
-def _demand_over(now: int, year: int) -> None:
+def _demand_over(year: int, now: int) -> None:
     if year >= datetime.fromtimestamp(now, UTC).year:
         raise Fault("year-not-over", year=year)
 

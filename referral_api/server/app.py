@@ -140,8 +140,6 @@ def open_runtime(
             with database.read() as conn:
                 Directory.load(conn, verify=True)
         exchange = _exchange(settings, database, directory, keyring, log_signers)
-        with database.read() as conn:
-            exchange = replace(exchange, ruling=load_rules(conn))
         exchange.checkpoints.update(checkpoints)
         witnesses = beside.witnesses_of(settings, exchange.policy)
         spool = Spool(settings.data_dir, secrets.token_bytes)
@@ -204,6 +202,8 @@ def _exchange(
     settings: Settings, database: Database, directory: Directory, keyring: Keyring, log_signers: LogSigners
 ) -> Exchange:
     keymap = directory.current
+    with database.read() as conn:
+        ruling = load_rules(conn)
     return Exchange(
         issuer=settings.issuer,
         environment=settings.environment,
@@ -216,6 +216,7 @@ def _exchange(
         token_bytes=secrets.token_bytes,
         signed=log_signers.newest,
         policy=genesis_policy(keymap.genesis),
+        ruling=ruling,
     )
 
 

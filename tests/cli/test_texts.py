@@ -24,6 +24,7 @@ from referral_api.domain.words import Act, State
 from referral_api.formats.fields import Document
 from referral_api.formats.referral_body import ReferralBody
 from referral_api.formats.referral_findings import REASONS
+from referral_api.server.service.channels import Outcome as Came
 from referral_api.server.service.enrolment import Turn
 
 TEXTS = Path(texts.__file__).parent
@@ -88,6 +89,7 @@ def test_every_key_that_the_code_names_has_its_text_and_every_text_is_named() ->
         "pack.incomplete",
         "care.expired",
         "care.suspect",
+        "notices.",
         "why.",
     )
     unused = {key for key in texts.TEXTS if key not in named and not key.startswith(families)}
@@ -123,6 +125,7 @@ def test_every_fault_that_the_code_raises_has_three_texts() -> None:
         ("turn", list(Turn)),
         ("step", list(Step)),
         ("unchecked", list(Unchecked)),
+        ("notices", list(Came)),
         ("care", ["expired", "suspect"]),
         ("why", [*ConsentFault, *REASONS, *Why]),
     ],

@@ -90,6 +90,10 @@ CARE: Final[Mapping[str, tuple[str, str]]] = {
         "la persona no aceptó dar su identidad. No la use ni la copie.",
         "the person did not agree to give her identity. Do not use or copy it.",
     ),
+    "why.scope-without-border": (
+        "la persona no aceptó que se comparta fuera del país. No la pase a nadie más y pregunte a la línea.",
+        "the person did not agree to sharing across the border. Pass it on to nobody, and ask the hotline.",
+    ),
     "why.scope-without-contact": (
         "la persona no aceptó que la policía la contacte. No lo haga; pregunte a la línea.",
         "the person did not agree to be contacted by the police. Do not; ask the hotline.",

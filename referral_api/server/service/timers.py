@@ -184,7 +184,7 @@ class Timers:
         # Before the database is asked: what a batch takes along meanwhile is in one of the two.
         self._hear(dict(self.polled))
         with self.exchange.database.read() as conn:
-            due = alarms.due_alarms(conn, int(now), AT_ONCE + len(self.failing))
+            due = alarms.due_alarms(conn, AT_ONCE + len(self.failing), int(now))
             self._hear(feeds.polls(conn))
         self.lag_s = max((int(now) - at for _, at in due if at), default=0)
         posted, failing = self._look([ref for ref, _ in due])

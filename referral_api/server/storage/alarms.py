@@ -20,7 +20,7 @@ def set_alarm(tx: Transaction, ref: str, at: int | None, *, is_new: bool) -> Non
         tx.run("DELETE FROM alarm WHERE ref = ?", (ref,))
 
 
-def due_alarms(conn: Connection, now: int, limit: int) -> list[tuple[str, int]]:
+def due_alarms(conn: Connection, limit: int, now: int) -> list[tuple[str, int]]:
     """Referrals to be looked at by now, the most overdue first."""
     rows = conn.all("SELECT ref, at FROM alarm WHERE at <= ? ORDER BY at LIMIT ?", (now, limit))
     return [(row[0], row[1]) for row in rows]
