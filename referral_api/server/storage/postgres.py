@@ -51,6 +51,7 @@ class PostgresDriver:
     """The engine over one database, which must exist."""
 
     dialect = "postgresql"
+    unclean = True
     begin = "BEGIN"
     begin_snapshot = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
     lock_suffix = " FOR UPDATE"
@@ -121,7 +122,7 @@ class PostgresDriver:
         if cursor.statusmessage != "COMMIT":
             raise RolledBack("database-failed")
 
-    def sweep(self) -> bool:
+    def sweep(self, *, again: bool) -> bool:  # noqa: ARG002  # the other engine needs it
         """VACUUM the tables that forget, over a reader's connection: the old versions of their rows are rows no more.
 
         Their bytes may stay in the files until something else is written there. A reader that still sees them keeps

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from referral_api.server.storage import erasures, queries
@@ -39,12 +39,14 @@ def purge(database: Database, positions: Iterable[int]) -> None:
         erasures.empty_sealed(tx, list(positions))
 
 
-@settings(max_examples=15)
+@settings(max_examples=12)
+@example(seed=10179, rounds=[9, 3])
+@example(seed=1736404157, rounds=[6, 9])
 @given(seed=st.integers(0, 2**32), rounds=st.lists(st.integers(1, 12), min_size=1, max_size=4))
 def test_no_file_of_the_engine_holds_a_piece_of_what_was_purged(
     tmp_path_factory: pytest.TempPathFactory, seed: int, rounds: list[int]
 ) -> None:
-    """Rule R4 of the field, whatever else was written and purged before and after."""
+    """Rule R4 of the field, whatever else was written and purged before and after. The examples left pieces in slack."""
     folder = tmp_path_factory.mktemp("swept")
     kept = texts(seed, 30)
     waiting = list(kept)
@@ -93,9 +95,19 @@ def test_what_a_killed_process_left_is_cleared_away_by_the_next(tmp_path: Path) 
         shutil.copytree(alive, dead)
     assert left_of(kept.values(), dead)
     with Database.open(f"sqlite:///{dead}/exchange.db") as database:
-        assert not database.swept, "whatever was before may have been killed"
+        assert not database.swept, "a WAL was left behind"
         assert database.sweep()
         assert left_of(kept.values(), dead) == []
+
+
+def test_whoever_closes_sweeps_what_was_forgotten_a_moment_ago(tmp_path: Path) -> None:
+    with Database.create(f"sqlite:///{tmp_path}/exchange.db") as database:
+        keep(database, texts(10179, 30))
+        purge(database, range(1, 31, 2))
+    gone = [text for pos, text in texts(10179, 30).items() if pos % 2]
+    assert left_of(gone, tmp_path) == []
+    with Database.open(f"sqlite:///{tmp_path}/exchange.db") as database:
+        assert database.swept
 
 
 def test_where_nothing_was_forgotten_nothing_is_swept(tmp_path: Path) -> None:
