@@ -113,10 +113,7 @@ def acts_of_kind(conn: Connection, ref: str, kind: Act) -> list[StoredAct]:
     return [_act(row) for row in rows]
 
 
-LAST_POSITION = (1 << 63) - 1
-
-
-def acts_about_nothing(conn: Connection, kind: Act, first: int = 0, end: int = LAST_POSITION) -> list[StoredAct]:
+def acts_about_nothing(conn: Connection, kind: Act, first: int = 0, end: int = 2**63 - 1) -> list[StoredAct]:
     """The acts of one kind that concern no referral, from a position to another (not included), in log order: few,
     among those about parties and keys.
     """
