@@ -46,7 +46,7 @@ def purge(database: Database, positions: Iterable[int]) -> None:
 def test_no_file_of_the_engine_holds_a_piece_of_what_was_purged(
     tmp_path_factory: pytest.TempPathFactory, seed: int, rounds: list[int]
 ) -> None:
-    """Rule R4 of the field, whatever else was written and purged. The two examples left pieces in the slack of pages."""
+    """Rule R4 of the field, whatever else was written and purged. The two examples left pieces in pages' slack."""
     folder = tmp_path_factory.mktemp("swept")
     kept = texts(seed, 30)
     waiting = list(kept)
