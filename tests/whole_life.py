@@ -58,6 +58,7 @@ def _taken_and_closed(world: World) -> None:
     seen = world.operator.referral(ref)
     world.operator.open_note(seen, next(shown for shown in seen.acts if shown.act.digest == asked))
     world.operator.act(ref, Act.ANSWER, {"answers": asked, "code": "provided"}, unit=UNIT, note="Desde el viernes.")
+    world.operator.submit(composition(relation={"type": "supplements", "ref": ref}))
     officer.act(ref, Act.CLOSE, {"outcome": "not_located"})
     world.operator.act(ref, Act.REOPEN, {"reason": "new_information"}, unit=UNIT)
     asked = world.operator.act(ref, Act.PURGE_REQUEST, {"reason": "data_subject_request"}, unit=UNIT).outgoing.digest

@@ -111,6 +111,7 @@ class Server:
         self.settings = settings
         self.clock = clock
         self.port = 0
+        self._thread: threading.Thread | None = None
 
     @property
     def url(self) -> str:
@@ -126,14 +127,16 @@ class Server:
         self._http = app.http_server(app.create_app(self.runtime), self.settings)
         self._thread = threading.Thread(target=self._http.run, kwargs={"sockets": [listener]}, name="exchange")
         self._thread.start()
+        thread = self._thread
         while not self._http.started:
-            if not self._thread.is_alive():
+            if not thread.is_alive():
                 raise RuntimeError("the exchange did not start")
             time.sleep(0.002)
 
     def catch_up(self) -> None:
         """Let the exchange's clocks say what is due by now, which they would within a second."""
-        if self._thread.is_alive() and self.runtime.writer.closed is None:
+        serves = self._thread is not None and self._thread.is_alive()
+        if serves and self.runtime.writer.closed is None:
             with suppress(ReferralError):  # Why nothing can be posted is the matter of whoever made it so.
                 while self.runtime.timers.turn():
                     pass
@@ -141,7 +144,8 @@ class Server:
     def stop(self) -> None:
         """Stop serving, as on SIGTERM."""
         self._http.should_exit = True
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ _FALLEN = frozenset({State.DECLINED, State.EXPIRED, State.RECEIPT_FAILED})
 _BOTH: Final[Mapping[Act, str]] = {
     Act.NOTE: "note {ref} {file}",
     Act.ASK: "ask {ref} --topic {code}",
-    Act.ANSWER: "answer {ref} --code {code}",
+    Act.ANSWER: "answer {ref} --reply {code}",
     Act.APPROVE: "approve {ref}",
     Act.CLOSE: "close {ref} --outcome {code}",
     Act.REOPEN: "reopen {ref} --reason {code}",
@@ -46,7 +46,7 @@ VERBS: Final[Mapping[Role, Mapping[Act, str]]] = {
         Act.DECLINE: "decline {ref} --reason {code}",
         Act.TRANSFER: "transfer {ref} --to {unit} --reason {code}",
         Act.STATUS: "status {ref} --to {code}",
-        Act.WITHDRAWAL_ANSWER: "answer-notice {ref} --code {code}",
+        Act.WITHDRAWAL_ANSWER: "answer-notice {ref} --reply {code}",
         Act.REWRAP: "keys rewrap {ref}",
     },
     Role.HOTLINE: {

@@ -182,13 +182,13 @@ def consent_withdrawn(
 def answer_notice(
     ctx: typer.Context,
     ref: Ref,
-    code: Annotated[str, typer.Option("--code")],
+    reply: Annotated[str, typer.Option("--reply")],
     answers: Answers = None,
     note: NoteFile = None,
 ) -> None:
     """Say what the unit does about a withdrawal, or about a consent that was withdrawn."""
     call = invocation(ctx)
-    body = {"code": choices.check_code(call, "withdrawal_answer", code, note)}
+    body = {"code": choices.check_code(call, "withdrawal_answer", reply, note)}
     call.confirm("ask.answer_notice", ref=ref)
     choices.answering(call, ref, Act.WITHDRAWAL_ANSWER, NOTICES, body, answers=answers, note=note)
 

@@ -57,14 +57,14 @@ def ask(
 def answer(
     ctx: typer.Context,
     ref: Ref,
-    code: Annotated[str, typer.Option("--code")],
+    reply: Annotated[str, typer.Option("--reply")],
     answers: Answers = None,
     unit: Unit = None,
     note: NoteFile = None,
 ) -> None:
     """Answer an open question of the other side."""
     call = invocation(ctx)
-    body = {"code": choices.check_code(call, "info_answer", code, note)}
+    body = {"code": choices.check_code(call, "info_answer", reply, note)}
     choices.answering(call, ref, Act.ANSWER, frozenset({Act.ASK}), body, answers=answers, unit=unit, note=note)
 
 

@@ -61,7 +61,7 @@ class Delivery:
     investigation: tuple[str, ...] = ()
     transfer_to: str | None = None
     rank: int = 0
-    """Its place among those addressed: held ones are released in this order."""
+    """Its place among those addressed by the submit: held ones are released in this order."""
     began_at: int | None = None
     """Of one that a transfer brought: when the referral was submitted; the total clock runs on from there (R-80)."""
     rungs: int = 0
@@ -211,7 +211,7 @@ def _on_one(event: Event, delivery: Delivery, deliveries: Mapping[str, Delivery]
         # As its source was addressed, and the total clock runs on.
         began_at = min(one.since for one in deliveries.values() if one.since is not None)
         changed[target] = Delivery(
-            target, delivery.role, State.SUBMITTED, event.digest, event.at, rank=len(deliveries), began_at=began_at
+            target, delivery.role, State.SUBMITTED, event.digest, event.at, began_at=began_at
         )
     return changed
 

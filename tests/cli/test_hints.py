@@ -107,7 +107,7 @@ def test_a_withdrawal_after_reading_leads_to_the_answer_that_it_wants(shell: She
     assert shell.run("officer", "ack", ref).exit == 0
     assert shell.run("operator", "withdraw", ref, "--reason", "safety_risk").exit == 0
     (command,) = hints(shell, "officer", "timeline", ref)
-    assert command == f"referral answer-notice {ref} --code CÓDIGO"
+    assert command == f"referral answer-notice {ref} --reply CÓDIGO"
     follow(shell, "officer", command)
 
 

@@ -121,9 +121,9 @@ def test_a_consent_that_is_withdrawn_reaches_successors_and_is_answered(shell: S
     shown = shell.run("operator", "consent-withdrawn", renewed)
     assert "Avisadas ahora: 0. Faltan: 0." in shown.out
     (command,) = delivery(shell, "stranger", renewed, OTHER_UNIT)["next"][:1]
-    assert command == f"referral answer-notice {renewed} --code CÓDIGO"
-    done(shell.run("stranger", "answer-notice", renewed, "--code", "stopped_and_destroyed", "--json"))
-    ran = shell.run("stranger", "answer-notice", renewed, "--code", "stopped_and_destroyed", "--json")
+    assert command == f"referral answer-notice {renewed} --reply CÓDIGO"
+    done(shell.run("stranger", "answer-notice", renewed, "--reply", "stopped_and_destroyed", "--json"))
+    ran = shell.run("stranger", "answer-notice", renewed, "--reply", "stopped_and_destroyed", "--json")
     assert (ran.exit, ran.json["error"]["code"]) == (7, "illegal-transition")
 
 
@@ -140,18 +140,18 @@ def test_questions_are_found_by_themselves_and_listed_where_there_are_several(sh
     (line,) = [one for one in shell.run("operator", "timeline", ref).out.splitlines() if "Sin responder" in one]
     assert "Fechas y horarios, Elementos de prueba" in line
     done(shell.run("officer", "ask", ref, "--topic", "interpreter", "--note", "-", "--json", given="¿Shipibo?"))
-    ran = shell.run("operator", "answer", ref, "--code", "not_known", "--json")
+    ran = shell.run("operator", "answer", ref, "--reply", "not_known", "--json")
     assert (ran.exit, ran.json["error"]["code"]) == (2, "which-question")
     digests = [one["digest"] for one in delivery(shell, "operator", ref)["open"]]
     assert all(digest in ran.json["error"]["detail"] for digest in digests)
-    no_note = shell.run("operator", "answer", ref, "--answers", digests[0], "--code", "provided", "--json")
+    no_note = shell.run("operator", "answer", ref, "--answers", digests[0], "--reply", "provided", "--json")
     assert (no_note.exit, no_note.json["error"]["code"]) == (2, "note-required")
-    words = ["--code", "provided", "--note", "-", "--json"]
+    words = ["--reply", "provided", "--note", "-", "--json"]
     done(shell.run("operator", "answer", ref, f"--answers={digests[0]}", *words, given="Desde el viernes."))
-    done(shell.run("operator", "answer", ref, "--code", "not_known", "--json"))
+    done(shell.run("operator", "answer", ref, "--reply", "not_known", "--json"))
     (note,) = done(shell.run("officer", "show", ref, "--json"))["notes"]
     assert (note["what"], note["text"]) == ("answer", "Desde el viernes.")
-    assert shell.run("operator", "answer", ref, "--code", "not_known").exit == 7
+    assert shell.run("operator", "answer", ref, "--reply", "not_known").exit == 7
 
 
 def test_a_hotline_asks_the_unit_that_it_names_and_is_told_where_it_names_none(shell: Shell) -> None:
@@ -161,8 +161,8 @@ def test_a_hotline_asks_the_unit_that_it_names_and_is_told_where_it_names_none(s
     assert (ran.exit, ran.json["error"]["code"]) == (2, "which-unit")
     done(shell.run("operator", "ask", ref, "--topic", "timing", "--unit", UNIT, "--json"))
     assert shell.run("operator", "ask", ref, "--topic", "timing", "--unit", "nadie").exit == 6
-    assert delivery(shell, "officer", ref)["next"][0] == f"referral answer {ref} --code CÓDIGO"
-    done(shell.run("officer", "answer", ref, "--code", "not_known", "--json"))
+    assert delivery(shell, "officer", ref)["next"][0] == f"referral answer {ref} --reply CÓDIGO"
+    done(shell.run("officer", "answer", ref, "--reply", "not_known", "--json"))
 
 
 def test_a_supplement_is_read_with_its_own_blocks_first(shell: Shell) -> None:

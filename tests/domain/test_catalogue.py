@@ -46,6 +46,7 @@ def test_no_text_has_a_placeholder_because_what_varies_travels_as_a_fact(languag
 
 
 def test_spanish_and_english_differ_in_every_text() -> None:
+    """Rule R17 of the field: Spanish first, English complete."""
     same = [
         (code, part)
         for code in ErrorCode

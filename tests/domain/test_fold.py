@@ -266,7 +266,7 @@ def test_a_transfer_waits_for_the_hotline_and_then_opens_a_delivery_for_the_new_
     assert NATIONAL not in story.deliveries
     approval = story.act(Act.APPROVE, H, question=proposal)
     assert (story[LOCAL].state, story[LOCAL].questions) == (State.TRANSFERRED, ())
-    assert story[NATIONAL] == Delivery(NATIONAL, ACTION, State.SUBMITTED, approval, story.now, rank=1, began_at=0)
+    assert story[NATIONAL] == Delivery(NATIONAL, ACTION, State.SUBMITTED, approval, story.now, began_at=0)
 
 
 @pytest.mark.parametrize("act", [Act.NOTE, Act.HOLD, Act.WITHDRAW])

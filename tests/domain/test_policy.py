@@ -103,7 +103,7 @@ def test_everything_that_a_service_may_do_is_in_this_list() -> None:
 
 
 def test_whatever_takes_a_person_takes_one_in_every_role() -> None:
-    """Design §5: acknowledging, accepting, declining, closing, approving, and every change of the directory."""
+    """Design §5; rule R15 of the field: acknowledging, deciding, approving, and every change of the directory."""
     person_only = {Act.ACK, Act.ACCEPT, Act.DECLINE, Act.CLOSE, Act.APPROVE, Act.REWRAP, *DIRECTORY_ACTS, *ACCOUNTS}
     for act, role, relation in product(person_only, (H, U, A, R), Relation):
         assert not may(act, role, SERVICE, relation), (act, role)

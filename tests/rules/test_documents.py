@@ -147,3 +147,14 @@ def test_every_target_that_a_document_names_is_in_the_makefile() -> None:
 
 def test_every_generated_file_is_fresh() -> None:
     assert list(generate.find_stale(TOP)) == []
+
+
+def test_every_rule_of_the_field_has_its_clauses_and_a_test_that_names_it() -> None:
+    """docs/protocol.md §11: all eighteen, each by clauses that exist, each named by a test of its own."""
+    rows = dict(re.findall(r"^\| (R\d+) \|[^|]*\|([^|]*)\|$", (TOP / "docs/protocol.md").read_text(), re.MULTILINE))
+    assert set(rows) == {f"R{number}" for number in range(1, 19)}
+    for named in rows.values():
+        assert {int(number) for number in re.findall(r"R-(\d+)", named)} <= set(clauses())
+    told = [source for path, source, _ in python("tests") if path.parts[1] != "rules"]
+    rules = {rule for source in told for rule in re.findall(r"[Rr]ule (R\d+) of the field", source)}
+    assert rules == set(rows), sorted(set(rows) ^ rules)

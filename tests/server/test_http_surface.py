@@ -186,6 +186,7 @@ def test_health_and_version_are_told_to_anybody(http: httpx2.Client) -> None:
         "writer": True,
         "writes": True,
         "keys": True,
+        "clocks": True,
     }
 
 
@@ -202,6 +203,7 @@ def test_without_its_writer_an_exchange_is_not_ready_and_takes_nothing(world: Wo
         "writer": False,
         "writes": True,
         "keys": True,
+        "clocks": True,
     }
     answer = world.caller("operator").call("GET", f"/v1/referrals/{EXAMPLES['ref']}")
     assert (answer.status, answer.code) == (503, "unavailable")
@@ -226,6 +228,7 @@ def test_without_its_database_an_exchange_is_not_ready_and_refuses_calls(
             "writer": True,
             "writes": True,
             "keys": True,
+            "clocks": True,
         }
         answer = caller.call("GET", "/v1/inbox")
         # The memory of proofs cannot answer either, so that the call is refused and not waved through.

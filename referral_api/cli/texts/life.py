@@ -47,7 +47,7 @@ _HELP: Final[Mapping[str, tuple[str, str]]] = {
         "Qué se responde, por su identificador, si hay varios.",
         "What is answered, by its digest, where there are several.",
     ),
-    "option.code": ("Respuesta (código).", "Answer (code)."),
+    "option.reply": ("Respuesta (código).", "Answer (code)."),
     "option.topic": ("Tema (código; repetible).", "Topic (code; repeatable)."),
     "option.relates": (
         "Qué es de una anterior: TIPO:DERIVACIÓN (replaces, supplements, duplicate_of, related_to).",

@@ -165,6 +165,10 @@ class Timers:
     _seen: dict[str, int] = field(default_factory=dict)
     _turning: threading.Lock = field(default_factory=threading.Lock)
 
+    def __post_init__(self) -> None:
+        """A process that has just started has its first minute."""
+        self.looked_at = self.clock()
+
     def turn(self) -> int:
         """Look at what is due, if this process leads; how many acts were posted. Raises what the database raises, and
         WRITES_CLOSED where nothing can be posted: then `stopped` says so after a minute.
