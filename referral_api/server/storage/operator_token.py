@@ -9,7 +9,7 @@ Must never: stand in a log or an answer, or be made anew while it is there.
 from __future__ import annotations
 
 import os
-import secrets
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -20,14 +20,14 @@ from referral_api.server.storage.keyfiles import is_exposed
 FILE: Final = "operator.token"
 
 
-def make_operator_token(data_dir: Path) -> str:
+def make_operator_token(data_dir: Path, token_bytes: Callable[[int], bytes]) -> str:
     """The token, made with its file (mode 0600) where there is none. Raises as `read_operator_token`, and OSError."""
     try:
         descriptor = os.open(data_dir / FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         return read_operator_token(data_dir)
     with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(b64u(secrets.token_bytes(32)) + "\n")
+        file.write(b64u(token_bytes(32)) + "\n")
     return read_operator_token(data_dir)
 
 
