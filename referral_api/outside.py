@@ -106,15 +106,18 @@ class Outside:
         if is_quiet:
             self._http.close()
 
-    def call(self, method: str, url: str, content: bytes | None = None) -> Heard:
-        """Ask, and hear the whole answer, whatever its status.
+    def call(self, method: str, url: str, content: bytes | None = None, *, token: str | None = None) -> Heard:
+        """Ask, and hear the whole answer, whatever its status; `token` is a bearer token to show.
 
         Raises UNREACHABLE (`too-slow`: it had not ended in time), UNAVAILABLE (`limit`: it was too long).
         """
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         try:
             with (
                 self._end() as end,
-                self._http.stream(method, url, content=content, extensions={"trace": end.watch}) as answer,
+                self._http.stream(
+                    method, url, content=content, headers=headers, extensions={"trace": end.watch}
+                ) as answer,
             ):
                 body = bytearray()
                 for chunk in answer.iter_raw():

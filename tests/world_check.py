@@ -337,6 +337,8 @@ def check_sealed(rows: Rows, chronicles: dict[str, Chronicle]) -> None:
         assert row["pos"] in kept, "what an accepted act names is gone"
         sealed = kept.pop(row["pos"])
         assert (sealed["sha256"], sealed["size"]) == (named.sha256, named.size)
+        if row["ref"] not in chronicles and sealed["body"] is None:
+            continue  # Of what is erased in part, the purge may be among what is gone.
         if row["pos"] in lost or _is_purged(row, chronicles, purges):
             # Recovery brought the act back, not what was sealed beside it (R-97); or it has gone on schedule.
             assert sealed["body"] is None
@@ -347,15 +349,17 @@ def check_sealed(rows: Rows, chronicles: dict[str, Chronicle]) -> None:
 
 
 def _is_purged(act: Row, chronicles: dict[str, Chronicle], purges: dict[tuple[str, str], int]) -> bool:
-    """Whether what travelled beside an act went with a later purge: of the unit that it was for, or the last of all."""
+    """Whether what travelled beside an act went with a later purge: with its own unit's, or with everybody's."""
     if act["ref"] not in chronicles:
         return False
     deliveries = chronicles[act["ref"]].deliveries
+    # What a transfer carried is also the new unit's.
     body: Any = parse_act(act["jws"].encode()).body
-    unit = body.to if act["act"] == Act.TRANSFER.value else act["unit"]
-    concerned = {unit: deliveries[unit]} if unit in deliveries else deliveries
-    done = all(one.purged_at is not None or one.state is State.HELD for one in concerned.values())
-    return done and act["pos"] < max((purges.get((act["ref"], one), -1) for one in concerned), default=-1)
+    named = {act["unit"], body.to} if act["act"] == Act.TRANSFER.value else {act["unit"]}
+    concerned = [one for unit, one in deliveries.items() if named & {None, unit}]
+    last = max((purges.get((act["ref"], one.unit), -1) for one in concerned), default=-1)
+    done = all(one.purged_at is not None or (one.state is State.HELD and not one.holds) for one in concerned)
+    return done and act["pos"] < last
 
 
 def check_inboxes(rows: Rows, chronicles: dict[str, Chronicle], erased: Collection[str] = ()) -> None:

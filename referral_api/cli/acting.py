@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NoReturn
 
-from referral_api.cli import nexts
+from referral_api.cli import forgetting, nexts
 from referral_api.cli.invocation import Invocation
 from referral_api.cli.output import Exit, Screen, Shown
 from referral_api.client import recalling, talking
@@ -136,6 +136,7 @@ def timeline_data(screen: Screen, referral: Referral, signer: str) -> dict[str, 
             "investigation": [str(code) for code in _investigation(referral, one.unit)],
             "allowed": [act.value for act in referral.standings[one.unit].allowed],
             "due": _due(referral, one.unit),
+            **forgetting.data(referral, one.unit),
             "open": _open(referral, one),
             "commands": nexts.commands(screen, referral, one, signer),
         }

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from referral_api.cli import acting, choices, nexts, notes, reading, units
+from referral_api.cli import acting, choices, forgetting, nexts, notes, reading, units
 from referral_api.cli.invocation import group_meaning, invocation, read_document
 from referral_api.cli.output import Exit, Shown
 from referral_api.client.outbox import Entry, Progress
@@ -138,6 +138,7 @@ def timeline(ctx: typer.Context, ref: Annotated[str, typer.Argument()]) -> None:
     lines: list[Any] = [
         screen.table(("col.unit", "col.role", "col.state", "col.investigation"), deliveries),
         *acting.relation_lines(screen, data),
+        *(line for one in data["deliveries"] for line in forgetting.lines(screen, one)),
         "",
         screen.table(("col.when", "col.what", "col.who", "col.detail", "col.index"), events),
         screen.say("timeline.verified", acts=len(referral.acts)),

@@ -29,6 +29,7 @@ from referral_api.cli import (
     doctor,
     hotline,
     joining,
+    keeping,
     keys,
     loss,
     passing,
@@ -137,7 +138,8 @@ def build(lang: Language, *, loaded: Collection[str | None]) -> TyperGroup:
     app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
     app.callback()(_top)
     for module in (
-        *(joining, directory, units, keys, hotline, copying, calls, police, passing, talking, loss, doctor, auditor),
+        *(joining, directory, units, keys, hotline, copying, calls, police, passing, talking),
+        *(keeping, loss, doctor, auditor),
     ):
         module.register(app)
     for name, extra in ON_DEMAND.items():

@@ -29,6 +29,8 @@ from referral_api.formats.contents import NoteBody
 
 UNREAD = "not-retrieved"
 """The code of a note whose unit has not fetched the bundle yet: notes follow it."""
+PURGED = "purged"
+"""The code of a note that is gone, on schedule or because two persons said so: nothing is wrong with that."""
 _ENVELOPES = frozenset({Act.SUBMIT, Act.SUPPLEMENT, Act.TRANSFER, Act.REWRAP})
 """Acts beside which the referral itself travels, and no note."""
 
@@ -81,13 +83,13 @@ def read(call: Invocation, client: Client, referral: Referral) -> tuple[Opened |
     except Fault:
         code = ErrorCode.LOCKED.value  # Nobody is there to unlock the keys.
     except ReferralError as error:
-        code = error.code.value
+        code = _code(error)
     return None, [Note(one, None, code) for one in sealed]
 
 
 def status_of(notes: Sequence[Note]) -> Exit:
     """The exit code: 5 where a note is false, 8 where one stayed closed for another reason."""
-    closed = [one.code for one in notes if one.code is not None]
+    closed = [one.code for one in notes if one.code is not None and one.code != PURGED]
     if any(code != UNREAD and EXIT_OF[ErrorCode(code)] is Exit.VERIFICATION_FAILED for code in closed):
         return Exit.VERIFICATION_FAILED
     return Exit.PARTLY if closed else Exit.OK
@@ -137,7 +139,7 @@ def _open(client: Client, referral: Referral, shown: ShownAct) -> Note:
     try:
         body = client.open_note(referral, shown).document.contents.body
     except ReferralError as error:
-        return Note(shown, None, error.code.value)
+        return Note(shown, None, _code(error))
     return Note(shown, body) if isinstance(body, NoteBody) else Note(shown, None, ErrorCode.WRONG_TYPE.value)
 
 
@@ -146,5 +148,11 @@ def _person(call: Invocation, client: Client) -> AbstractContextManager[Client]:
     return nullcontext(client) if client.keys.enc else call.person()
 
 
+def _code(error: ReferralError) -> str:
+    return PURGED if "purged_at" in error.facts else error.code.value
+
+
 def _why(screen: Screen, code: str) -> str:
+    if code == PURGED:
+        return screen.say("note.purged")
     return screen.say("note.unread") if code == UNREAD else text_of(ErrorCode(code), screen.lang).title

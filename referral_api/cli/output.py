@@ -239,6 +239,7 @@ class Screen:
             own = _own_words(error.code, facts)
             if own is not None:
                 spoken = facts | {name: "\n    ".join(facts[name]) for name in _SPOKEN & facts.keys()}
+                spoken |= {"purged": self.at(facts["purged_at"])} if own == "purged" else {}
                 what, why, do = (self.say(f"fault.{own}.{part}", **spoken) for part in ("what", "why", "do"))
                 return _Told(error.code.value, what, why, do, facts, EXIT_OF[error.code])
             return _Told(error.code.value, words.title, words.detail, words.hint, facts, EXIT_OF[error.code])
@@ -286,6 +287,8 @@ def _own_words(code: ErrorCode, facts: Mapping[str, Any]) -> str | None:
         return "log-absent"
     if code is ErrorCode.NO_USABLE_KEY and facts.get("reason") == "changed" and {"unit", "phone"} <= facts.keys():
         return "keys-changed"
+    if code is ErrorCode.NOT_FOUND and isinstance(facts.get("purged_at"), int):
+        return "purged"
     if code is ErrorCode.RECEIPT_MISMATCH and facts.get("member") == "absent":
         return "receipt-absent"
     if code is ErrorCode.STATEMENT_OUT_OF_SEQUENCE and facts.get("reason") == "objection-window":
@@ -313,6 +316,8 @@ _BY_REASON: Mapping[tuple[ErrorCode, str], str] = {
     (_E.MALFORMED, "no-such-region"): "no-such-region",
     (_E.MALFORMED, "unanswered"): "unanswered",
     (_E.MALFORMED, "answered-twice"): "answered-twice",
+    (_E.ILLEGAL_TRANSITION, "held"): "held",
+    (_E.ILLEGAL_TRANSITION, "no-hold"): "no-hold",
 }
 """The same, by code and reason."""
 _FALSE: Mapping[str, str] = {

@@ -16,7 +16,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from referral_api.client import exchange, sealing
+from referral_api.client import exchange, forgetting, sealing
 from referral_api.client.keystore import CredentialKeys
 from referral_api.client.sealing import EncPrivateKey, OpenedBundle, OpenedDocument, TrustedSender
 from referral_api.client.session import Session
@@ -138,7 +138,9 @@ def open_bundle(
     would punish the wrong person.
     """
     shown, submit = referral.brought(session.profile.party), referral.submit()
-    raw = session.read(exchange.bundle(referral.ref)) if raw is None else raw
+    if raw is None:
+        forgetting.demand_kept(referral, shown)
+        raw = session.read(exchange.bundle(referral.ref))
     brought_by = shown
     try:
         opened = _open(session, private_keys, referral, shown, raw)
@@ -177,6 +179,7 @@ def open_beside(
     """Fetch and open what travelled sealed beside a later act. Raises as `open_bundle`; NOT_FOUND for nothing."""
     if shown.act.act is Act.SUBMIT or sealed_of(shown.act.body) is None:
         raise ReferralError(ErrorCode.NOT_FOUND)
+    forgetting.demand_kept(referral, shown)
     raw = session.read(exchange.sealed(referral.ref, shown.act.digest))
     opened = _open(session, private_keys, referral, shown, raw)
     note = getattr(opened.document.contents.body, "act", None)

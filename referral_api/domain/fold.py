@@ -210,16 +210,13 @@ def _on_one(event: Event, delivery: Delivery, deliveries: Mapping[str, Delivery]
     changed = {after.unit: after}
     if event.act is Act.TRANSFER:
         changed[after.unit] = replace(after, transfer_to=_new_unit(event, delivery, deliveries))
-    arrives = state is State.TRANSFERRED and delivery.state is not State.TRANSFERRED
-    if arrives and delivery.transfer_to is not None:
+    if state is State.TRANSFERRED is not delivery.state and delivery.transfer_to is not None:
         target = delivery.transfer_to
         if target in deliveries:  # Another unit's transfer has brought it in since this one was proposed.
             raise ReferralError(ErrorCode.TARGET_NOT_ALLOWED, reason="transfer-names-one-new-unit")
         # As its source was addressed, and the total clock runs on.
         began_at = min(one.since for one in deliveries.values() if one.since is not None)
-        changed[target] = Delivery(
-            target, delivery.role, State.SUBMITTED, event.digest, event.at, began_at=began_at
-        )
+        changed[target] = Delivery(target, delivery.role, State.SUBMITTED, event.digest, event.at, began_at=began_at)
     return changed
 
 

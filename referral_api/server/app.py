@@ -54,7 +54,8 @@ from referral_api.server.storage import lease
 from referral_api.server.storage.database import Database
 from referral_api.server.storage.gate import NOTHING, gate_beside, pass_gate
 from referral_api.server.storage.keyfiles import create_signers, load_signers
-from referral_api.server.storage.logbook import KEYS
+from referral_api.server.storage.logbook import KEYS, position
+from referral_api.server.storage.operator_token import make_operator_token
 from referral_api.server.storage.quotas import SharedCounts
 from referral_api.server.storage.replay import SharedReplayStore
 from referral_api.server.storage.signer import LogKeys, LogSigners
@@ -260,6 +261,7 @@ def _committed(exchange: Exchange, watch: ClockWatch, waking: Waking, batch: Bat
         exchange.directory.advance(batch.keymap)
     if batch.ruled is not None:
         exchange.ruling.change(*batch.ruled)
+    exchange.ruling.end = max(exchange.ruling.end, position(batch.term, batch.next_index(batch.term.log)))
 
 
 def create_app(runtime: Runtime) -> Edge:
@@ -331,6 +333,7 @@ def _site(runtime: Runtime) -> Site:
         witnessing=runtime.witnessing,
         waking=runtime.waking,
         polled=runtime.polled,
+        operator_token=make_operator_token(settings.data_dir, exchange.token_bytes),
         timers=runtime.timers,
         spool=runtime.spool,
         elsewhere=runtime.elsewhere,

@@ -269,6 +269,17 @@ def test_a_transfer_waits_for_the_hotline_and_then_opens_a_delivery_for_the_new_
     assert story[NATIONAL] == Delivery(NATIONAL, ACTION, State.SUBMITTED, approval, story.now, began_at=0)
 
 
+@pytest.mark.parametrize("act", [Act.NOTE, Act.HOLD, Act.WITHDRAW])
+def test_what_is_said_to_the_unit_that_passed_it_on_brings_nobody_in_again(act: Act) -> None:
+    """R-67, R-77: it is still its sender's to talk to, to hold, to warn of the purge and to purge."""
+    story = Story().accepted()
+    story.act(Act.APPROVE, H, question=story.act(Act.TRANSFER, U, to=(NATIONAL,)))
+    reached = story[NATIONAL]
+    story.act(act, H)
+    story.act(Act.PURGED, Role.EXCHANGE)
+    assert (story[LOCAL].state, story[NATIONAL]) == (State.PURGED, reached)
+
+
 def test_what_was_passed_on_can_still_be_talked_about_and_taken_back() -> None:
     """R-73, R-75: it is the approval alone that brings the new unit in."""
     story = Story().accepted()

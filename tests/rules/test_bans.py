@@ -22,6 +22,7 @@ OWNERS: dict[str, set[str]] = {
     "referral_api/cli/admin/doctor.py": {"time.time"},
     "referral_api/cli/admin/keys.py": {"time.time"},
     "referral_api/cli/admin/recovery.py": {"time.time"},
+    "referral_api/cli/admin/retention.py": {"time.time"},
     "referral_api/cli/admin/revoke.py": {"time.time"},
     "referral_api/cli/witness.py": CLOCK | RANDOMNESS,
     "referral_api/client/compartment.py": CLOCK | RANDOMNESS | {"cryptography.hazmat.primitives.ciphers"},

@@ -29,7 +29,7 @@ EXAMPLES = {
     "path": "0/000",
 }
 PATHS = sorted({re.sub(r"\{(\w+)\}", lambda name: EXAMPLES[name[1]], operation.path) for operation in OPERATIONS})
-OPEN = ["/healthz", "/readyz", "/metrics", "/version", "/v1/docs", "/v1/openapi.json"]
+OPEN = ["/healthz", "/readyz", "/version", "/v1/docs", "/v1/openapi.json"]
 PAGES = [*OPEN, "/v1/docs/start.js", "/v1/docs/swagger-ui-bundle.js", "/v1/docs/swagger-ui.css"]
 
 

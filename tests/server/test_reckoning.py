@@ -6,10 +6,12 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.words import Act
 from referral_api.formats.strict_json import b64u
 from referral_api.server.service.reckoning import Findings, reckon
 from referral_api.server.storage import inventory
@@ -18,7 +20,8 @@ from referral_api.server.storage.tables import METADATA
 from tests.auditlog.refusals import refused
 from tests.story.test_check_notices import BROKEN, tampering
 from tests.whole_life import live_whole
-from tests.world import ISSUER, Founded, World
+from tests.world import ISSUER, UNIT, Founded, World
+from tests.world_check import Rows
 
 
 def audit(url: str, root: bytes | None = None, issuer: str = ISSUER) -> Findings:
@@ -207,3 +210,40 @@ def test_no_table_of_the_database_is_unknown_to_the_classification(lived: World)
     with closing(sqlite3.connect(lived.settings.data_dir / "exchange.sqlite")) as connection:
         names = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
     assert names == inventory.EVIDENCE.keys() | inventory.DERIVED.keys() | inventory.LOOSE.keys()
+
+
+def test_a_text_that_is_kept_after_its_purge_and_an_alarm_that_is_missing_are_named(sqlite_world: World) -> None:
+    """R-106, R-107: what a purge took must be gone, and every referral that waits for a clock is looked at."""
+    world = sqlite_world
+    ref = str(world.submit().outgoing.ref)
+    world.acknowledge("officer", ref)
+    (text,) = [row for row in Rows(world)["sealed"] if row["pos"] in {act["pos"] for act in acts_of(world, ref)}]
+    asked = world.act("officer", ref, Act.PURGE_REQUEST, {"reason": "court_order"}).outgoing.digest
+    world.act("operator", ref, Act.APPROVE, {"answers": asked}, unit=UNIT)
+    waiting = str(world.submit().outgoing.ref)
+    world.server.stop()
+    good = audit(world.settings.database)
+    assert good.complete, good.differences
+    with tampering(world) as connection:
+        connection.execute("UPDATE sealed SET body = ? WHERE pos = ?", (text["body"], text["pos"]))
+        connection.execute("DELETE FROM alarm WHERE ref = ?", (waiting,))
+        connection.execute("INSERT INTO alarm VALUES ('0190a1b2-0000-7000-8000-000000000000', 5)")
+    found = {(one.table, one.column, one.what, one.reason) for one in audit(world.settings.database).differences}
+    assert ("sealed", "body", "extra", "purged") in found
+    assert {("alarm", None, "missing", None), ("alarm", None, "extra", None)} <= found
+    with tampering(world) as connection:
+        connection.execute("UPDATE sealed SET body = NULL WHERE pos = ?", (text["pos"],))
+        connection.execute("DELETE FROM alarm WHERE at = 5")
+        connection.execute("UPDATE alarm SET at = at + 1")
+        at = connection.execute("SELECT count(*) FROM alarm").fetchone()[0]
+    assert places(audit(world.settings.database)) == ({("alarm", "at"), ("alarm", None)} if at else {("alarm", None)})
+    with tampering(world) as connection:
+        connection.execute("UPDATE alarm SET at = at - 1")
+        connection.execute("INSERT INTO alarm VALUES (?, 1)", (waiting,))
+    world.server.start()
+    world.server.catch_up()
+    assert audit(world.settings.database).complete, "the clocks have set it right by looking"
+
+
+def acts_of(world: World, ref: str) -> list[dict[str, Any]]:
+    return [row for row in Rows(world)["act"] if row["ref"] == ref]

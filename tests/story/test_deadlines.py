@@ -183,7 +183,7 @@ def test_stopped_clocks_are_an_alarm(world: World) -> None:
 
 
 def test_changed_rules_count_for_what_is_submitted_after_them(world: World) -> None:
-    """R-105; rule R16 of the field: a change is a signed act on the log, and a referral keeps the rules it came under."""
+    """R-105; rule R16 of the field: a change is a signed act, and a referral keeps the rules that it came under."""
     before = str(world.submit().outgoing.ref)
     world.acknowledge("officer", before)
     quick = replace(TERMS[Urgency.EMERGENCY], decision=timedelta(minutes=5))

@@ -21,6 +21,7 @@ from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act
 from referral_api.server import app
 from referral_api.server.service.waking import TEXT, TITLE, URGENT_TEXT
+from referral_api.server.storage.operator_token import read_operator_token
 from tests.processes import serving
 from tests.receiving import CANARY, ENOUGH_S, Receiver, mail_server, with_plan, write_plan
 from tests.story.test_rolled_back import client_at
@@ -200,7 +201,10 @@ def test_no_address_is_seen_anywhere(
         ends = time.monotonic() + ENOUGH_S
         while len(failing(world)) < 2 and time.monotonic() < ends:
             time.sleep(0.05)
-        told = [httpx2.get(f"{world.server.url}{path}").text for path in ("/readyz", "/metrics", "/v1/openapi.json")]
+        told = [
+            httpx2.get(f"{world.server.url}{path}", headers=shown(world)).text
+            for path in ("/readyz", "/metrics", "/v1/openapi.json")
+        ]
         assert UNIT in told[0]
         assert UNIT not in told[1]
         world.server.stop()
@@ -279,12 +283,22 @@ def outcomes(world: World) -> Counter[str]:
 
 
 def failing(world: World) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = httpx2.get(f"{world.server.url}/readyz").json()["notices"]["failing"]
+    told = httpx2.get(f"{world.server.url}/readyz").json()["notices"]["failing"]
+    found: list[dict[str, Any]] = httpx2.get(f"{world.server.url}/readyz", headers=shown(world)).json()["notices"][
+        "failing"
+    ]
+    assert isinstance(told, int), "which channels fail is told to the operator alone"
     return found
 
 
 def metrics(world: World) -> str:
-    return httpx2.get(f"{world.server.url}/metrics").text
+    assert httpx2.get(f"{world.server.url}/metrics").status_code == 401
+    return httpx2.get(f"{world.server.url}/metrics", headers=shown(world)).text
+
+
+def shown(world: World) -> dict[str, str]:
+    """What the operator shows to his own process."""
+    return {"Authorization": f"Bearer {read_operator_token(world.settings.data_dir)}"}
 
 
 def measured(world: World) -> float:

@@ -24,7 +24,9 @@ from referral_api.cli.admin.doctor import doctor
 from referral_api.cli.admin.keys import add_keys
 from referral_api.cli.admin.notices import add_notices
 from referral_api.cli.admin.recovery import add_recovery
+from referral_api.cli.admin.retention import add_retention
 from referral_api.cli.admin.revoke import revoke
+from referral_api.cli.admin.rules import add_rules
 from referral_api.cli.admin.settings import SETTINGS, ConfigFile, load_settings, open_alone, setting_fault
 from referral_api.cli.invocation import Invocation, invocation, write_private_file
 from referral_api.cli.output import Fault, Shown
@@ -50,6 +52,8 @@ DEFAULT_PORT = 8440
 app = typer.Typer(no_args_is_help=True)
 add_recovery(app)
 add_keys(app)
+add_retention(app)
+add_rules(app)
 add_notices(app)
 app.command("clock")(clock)
 app.command("doctor")(doctor)

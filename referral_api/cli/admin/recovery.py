@@ -27,6 +27,7 @@ from referral_api.cli.admin.settings import SETTINGS, ConfigFile, load_settings,
 from referral_api.cli.invocation import invocation, read_file, write_private_file
 from referral_api.cli.output import Exit, Fault, Screen, Shown
 from referral_api.domain.errors import ReferralError
+from referral_api.domain.rules import DEFAULT, Rules
 from referral_api.server import app as server
 from referral_api.server import beside
 from referral_api.server.service import adoption, clock_watch, new_term, salvage
@@ -34,6 +35,8 @@ from referral_api.server.service.clock_watch import newest_leaf_s
 from referral_api.server.service.exchange import Directory
 from referral_api.server.service.reconcile import plan, survey
 from referral_api.server.service.reconcile import reconcile as bring_back
+from referral_api.server.service.retention import backup_life_s
+from referral_api.server.service.rulebook import load_rules
 from referral_api.server.settings import Settings
 from referral_api.server.storage import backup, lease, logbook
 from referral_api.server.storage.database import Database
@@ -69,9 +72,13 @@ def back_up(
         extra[f"signer/{path.name}"] = path.read_bytes()
     if with_keys:
         extra |= {f"keys/{path.name}": path.read_bytes() for path in sorted(settings.keys_dir.glob("*.pem"))}
-    facts = {"created_at": int(time.time()), "version": __version__, "issuer": settings.issuer}
+    life_s = backup_life_s(_rules(settings))
+    now = int(time.time())
+    facts = {"created_at": now, "keep_until": now + life_s, "version": __version__, "issuer": settings.issuer}
     manifest = backup.back_up(settings.database, target, extra, facts)
+    backup.remember(settings.data_dir, target, now + life_s)
     lines = [call.screen.say("backup.done", path=target)]
+    lines.append(call.screen.say("backup.until", at=call.screen.at(now + life_s)))
     lines += [call.screen.say("recovery.log", **one) for one in manifest["logs"]]
     if not with_keys:
         lines.append(call.screen.say("backup.no_keys", path=settings.keys_dir))
@@ -232,6 +239,15 @@ def opened(settings: Settings) -> Iterator[server.Runtime]:
         runtime.spool.close()
         runtime.log_signers.close()
         runtime.exchange.database.close()
+
+
+def _rules(settings: Settings) -> Rules:
+    """The rules in force; the defaults where the database cannot be read as it is, which is no reason for no backup."""
+    try:
+        with Database.look(settings.database) as database, database.read() as conn:
+            return load_rules(conn).book.current
+    except ReferralError:
+        return DEFAULT
 
 
 def _standing(runtime: server.Runtime, log: str, holder: lease.Holder | None, size: int) -> dict[str, Any]:

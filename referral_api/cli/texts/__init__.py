@@ -20,6 +20,7 @@ from referral_api.cli.texts.evidence import EVIDENCE
 from referral_api.cli.texts.faults import FAULTS
 from referral_api.cli.texts.fields import FIELDS
 from referral_api.cli.texts.figures import FIGURES
+from referral_api.cli.texts.forgetting import FORGETTING
 from referral_api.cli.texts.help import HELP
 from referral_api.cli.texts.keys import KEYS
 from referral_api.cli.texts.life import LIFE
@@ -36,7 +37,7 @@ from referral_api.domain.catalogue import Language
 __all__ = ["FAULTS", "FIELDS", "HELP", "PARTS", "SCREENS", "TEXTS", "find", "say"]
 PARTS: Final = (
     SCREENS, AUDIT, FAULTS, HELP, FIELDS, RECOVERY, EVIDENCE, LOSS, KEYS, ROSTER, WATCH, DOCTOR, ADMIN_DOCTOR, THREAT,
-    SERVER_KEYS, FIGURES, NOTICES, CARE, CHOOSING, LIFE,
+    SERVER_KEYS, FIGURES, NOTICES, CARE, CHOOSING, LIFE, FORGETTING,
 )  # fmt: skip
 TEXTS: Final[Mapping[str, tuple[str, str]]] = {key: words for part in PARTS for key, words in part.items()}
 _PLACE: Final[Mapping[Language, int]] = {"es": 0, "en": 1}

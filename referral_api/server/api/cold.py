@@ -10,7 +10,7 @@ Must never: parse what a handler parses, or carry telemetry (it would hold paths
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -97,13 +97,13 @@ def _add_health(app: FastAPI, site: Site | None, version: str) -> None:
         return {"status": "ok"}
 
     @app.get("/readyz", operation_id="get_readyz", summary="The exchange can accept acts", tags=["operator"])
-    async def get_readyz(response: Response) -> dict[str, Any]:
+    async def get_readyz(request: Request, response: Response) -> dict[str, Any]:
         """Ready: database, writer and signer answer, writes are open. 503 says which not, and why (`closed`).
 
         `signs` is `elsewhere` at a host that waits for another's signatures; `signer` is then whether that one answers.
         Witnesses that are late, away or against us are told too; business does not wait for them (design §9). So are
         keys of the exchange that this host was not given: `keys` is false once one of them leaves nothing to sign with;
-        and channels of notices that fail (`notices`, R-109).
+        and channels of notices that fail (`notices`, R-109), which ones to whoever shows the operator's token.
         `clocks` is false where a deadline may pass without a word (R-106).
         """
         checks = await _checks(site)
@@ -115,13 +115,17 @@ def _add_health(app: FastAPI, site: Site | None, version: str) -> None:
             "signs": "here" if site is None or site.elsewhere is None else "elsewhere",
             "witnesses": _witnesses(site),
             "keys_missing": _keys_missing(site),
-            "notices": "none" if site is None else site.waking.standing() or "none",
+            "notices": _notices(site, request.headers),
         }
 
     @app.get("/metrics", operation_id="get_metrics", summary="Figures for monitoring", tags=["operator"])
-    async def get_metrics() -> Response:
-        """Counts without names, in Prometheus' text form."""
-        return Response(b"" if site is None else figures_of(site), media_type=MEDIA_TYPE)
+    async def get_metrics(request: Request) -> Response:
+        """Counts without names, in Prometheus' text form, for whoever shows the operator's token: when something
+        happens here is nobody else's business.
+        """
+        if site is None or not site.is_operator(request.headers):
+            raise HTTPException(401)
+        return Response(figures_of(site), media_type=MEDIA_TYPE)
 
     @app.get("/version", operation_id="get_version", summary="Version and environment", tags=["operator"])
     async def get_version() -> dict[str, str]:
@@ -134,6 +138,14 @@ def _witnesses(site: Site | None) -> str | dict[str, Any]:
     if site is None or site.witnessing is None:
         return "none"
     return {"late": site.witnessing.late, "standing": site.witnessing.standing()}
+
+
+def _notices(site: Site | None, headers: Mapping[str, str]) -> str | dict[str, Any]:
+    """`none` without a plan; else how many channels there are and how many fail, to the operator which ones."""
+    standing = None if site is None else site.waking.standing()
+    if site is None or standing is None:
+        return "none"
+    return standing if site.is_operator(headers) else standing | {"failing": len(standing["failing"])}
 
 
 def _keys_missing(site: Site | None) -> list[dict[str, str]]:
@@ -188,7 +200,8 @@ def _unrouted(site: Site | None) -> Callable[[Request, Exception], Awaitable[Res
 def _refusal(request: Request, error: Exception) -> ReferralError:
     status = error.status_code if isinstance(error, HTTPException) else 400
     if status != 405:
-        return ReferralError(ErrorCode.NOT_FOUND if status == 404 else ErrorCode.MALFORMED)
+        codes = {401: ErrorCode.INVALID_TOKEN, 404: ErrorCode.NOT_FOUND}
+        return ReferralError(codes.get(status, ErrorCode.MALFORMED))
     try:
         find_operation(request.method, request.scope["path"])
     except ReferralError as refusal:

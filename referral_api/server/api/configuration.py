@@ -20,18 +20,7 @@ from referral_api.server.service.limits import FAILED_CALLS_A_MINUTE, FAILURES_A
 
 
 def configuration(exchange: Exchange, contact: str, calls_a_minute: int) -> dict[str, Any]:
-    """What `/.well-known/referral-configuration` says, but for the time."""
-    rules = exchange.ruling.book.current
-    terms = {
-        urgency.value: {
-            "ack_s": int(terms.ack.total_seconds()),
-            "decision_s": int(terms.decision.total_seconds()),
-            "first_status_s": int(terms.first_status.total_seconds()),
-            "next_status_s": int(terms.next_status.total_seconds()),
-            "ladder": [{"after_s": int(after.total_seconds()), "rung": rung.value} for after, rung in terms.ladder],
-        }
-        for urgency, terms in rules.clocks.items()
-    }
+    """What `/.well-known/referral-configuration` says as of now, but for the time."""
     return {
         "issuer": exchange.issuer,
         "environment": exchange.environment,
@@ -49,12 +38,18 @@ def configuration(exchange: Exchange, contact: str, calls_a_minute: int) -> dict
             "failed_calls_a_minute": FAILED_CALLS_A_MINUTE,
             "failed_tokens_a_minute": FAILURES_A_MINUTE,
         },
-        "clocks": terms,
+        **published_rules(exchange),
         "polling": {"interval_s": choosing.POLL_INTERVAL_S, "offline_after_s": choosing.OFFLINE_AFTER_S},
-        "rules": rules_wire(rules),
         "log_origins": {"audit": exchange.origin("audit"), "keys": exchange.origin("keys")},
         "witnesses": "none" if exchange.keymap.witness_policy is None else "policy",
         "profile": PROFILE,
         "problems": sorted(code.value for code in problems.TABLE),
         "version": __version__,
     }
+
+
+def published_rules(exchange: Exchange) -> dict[str, Any]:
+    """The members that follow the rules in force, which may change while the exchange runs (R-105)."""
+    rules = rules_wire(exchange.ruling.book.current)
+    terms = {one["urgency"]: {name: one[name] for name in one if name != "urgency"} for one in rules["clocks"]}
+    return {"clocks": terms, "rules": rules}

@@ -16,6 +16,7 @@ from referral_api.formats.key_entry import MAX_KEY_ENTRY_BYTES
 from referral_api.formats.parties import Party
 from referral_api.formats.strict_json import canonical
 from referral_api.server.api.call import Call, Reply, json_reply
+from referral_api.server.api.configuration import published_rules
 from referral_api.server.api.exchange import answered, text_of_member
 from referral_api.server.api.problems import REFUSALS
 from referral_api.server.api.site import Site
@@ -47,7 +48,7 @@ async def get_jwks(site: Site, call: Call) -> Reply:
 
 async def get_configuration(site: Site, call: Call) -> Reply:
     """Endpoints, limits, clocks, log origins, and how this exchange is witnessed."""
-    return json_reply(site.configuration | {"server_time": call.now})
+    return json_reply(site.configuration | published_rules(site.exchange) | {"server_time": call.now})
 
 
 async def post_token(site: Site, call: Call) -> Reply:

@@ -35,6 +35,7 @@ PUBLIC_FACTS = frozenset(
         "nonce_seconds",
         "param",
         "party",
+        "purged_at",
         "reason",
         "recipient",
         "skew_s",

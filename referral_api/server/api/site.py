@@ -10,8 +10,9 @@ Must never: run a job's answer on another thread than the event loop's, or authe
 from __future__ import annotations
 
 import asyncio
+import hmac
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
@@ -155,10 +156,17 @@ class Site:
     """The exchange's own clocks."""
     polled: dict[str, int]
     """When each party last polled; the writer takes these along with the next batch."""
+    operator_token: str = ""
+    """What the operator shows to see figures and details (storage/operator_token.py); empty: nobody does."""
     refused: observe.Repeated = field(default_factory=lambda: observe.Repeated("refused"))
     """What the operator reads of refusals."""
     sessions: Sessions = field(default_factory=Sessions)
     """Whose reading of the audit log is on the record."""
+
+    def is_operator(self, headers: Mapping[str, str]) -> bool:
+        """Whether a call shows the operator's token."""
+        shown = headers.get("authorization", "").encode()
+        return bool(self.operator_token) and hmac.compare_digest(shown, f"Bearer {self.operator_token}".encode())
 
     def deliver(
         self, loop: asyncio.AbstractEventLoop

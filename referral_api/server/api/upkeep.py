@@ -18,6 +18,7 @@ from referral_api.server.api.site import Site
 from referral_api.server.service.exchange import Exchange
 from referral_api.server.service.limits import SHARE_S
 from referral_api.server.service.rekeying import LOOKED_FOR_EVERY_S, sign_again, take_asked
+from referral_api.server.service.rulebook import keep_up
 from referral_api.server.service.timers import EVERY_S
 from referral_api.server.service.waiters import turn
 from referral_api.server.storage.signer import LogSigners
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from referral_api.server.storage.notices import Notice
 
 POLLS_SAVED_EVERY_S = 30
+SWEPT_EVERY_S = 1
 
 
 def begin(
@@ -37,6 +39,7 @@ def begin(
         turn(site.quorums, lambda _second: None),
         keep_keys(site, keys_dir, signers),
         keep_clocks(site),
+        keep_swept(site),
     ]
     if beside_others:
         work += [keep_directory(site), share_limits(site)]
@@ -70,7 +73,7 @@ def alarms(site: Site) -> Mapping[str, Callable[[], bool]]:
 
 
 async def keep_directory(site: Site) -> None:
-    """Once a second, beneath the notices: look whether the keys log has grown."""
+    """Once a second, beneath the notices: look whether the keys log has grown, and whether rules were changed."""
     while True:
         await asyncio.sleep(1)
         # While the database does not answer, calls are refused on their own account.
@@ -115,6 +118,19 @@ async def keep_clocks(site: Site) -> None:
             observe.log("clocks_failed", fault=type(fault).__name__, where=observe.fault_place(fault))
 
 
+async def keep_swept(site: Site) -> None:
+    """About once a second: clear away what a purge or an erasure has left beside the tables, until it is done (R-107).
+
+    Beside the clocks, which it must not hold up: on PostgreSQL it may take a while.
+    """
+    while True:
+        await asyncio.sleep(SWEPT_EVERY_S)
+        try:
+            await asyncio.to_thread(site.exchange.database.sweep)
+        except ReferralError as fault:
+            site.refused.note(site.clock(), code=fault.code.value, reason="sweep")
+
+
 def heard(site: Site, loop: asyncio.AbstractEventLoop, notice: Notice) -> None:
     """On the listening thread: take in others' directory acts, then wake those whose inbox grew."""
     if notice.keys_grew:
@@ -139,3 +155,4 @@ def hop_to(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
 def _refresh(exchange: Exchange) -> None:
     with exchange.database.read() as conn:
         exchange.directory.refresh(conn)
+        keep_up(exchange.ruling, conn)

@@ -93,9 +93,15 @@ class Ruling:
     book: RuleBook = field(default_factory=RuleBook)
     acts: tuple[tuple[int, str], ...] = ()
     """From when each counts, and its text; the oldest first."""
+    end: int = 0
+    """The position in the log up to which it is known (not included)."""
 
     def change(self, logged_s: int, rules: Rules, act: str) -> None:
-        """Take a change. It counts for what is submitted after the second of its leaf."""
+        """Take a change, in the order of the log; what is known already, again, is not taken twice. It counts for what
+        is submitted after the second of its leaf.
+        """
+        if any(known == act for _, known in self.acts):
+            return
         self.book = self.book.changed(logged_s + 1, rules)
         self.acts = (*self.acts, (logged_s + 1, act))
 

@@ -1,7 +1,7 @@
 """Which ciphertext goes with the purge of a delivery, and its going (rules R1 and R4 of the field).
 
 A text that was sealed for one delivery goes with that delivery; what several units were sent, the bundle above all,
-with the last of them. What travelled beside a transfer is the bundle of the unit that it brought in. Keys to a text are
+with the last of them, and so does the bundle with which one unit passed a referral on to another. Keys to a text are
 wrapped inside it, so nothing is left that could open a copy of the rest.
 
 Must never: touch an act, a receipt or a record, or take what another unit is still served.
@@ -17,39 +17,55 @@ from typing import Any
 from referral_api.domain.fold import Delivery
 from referral_api.domain.words import Act, State
 from referral_api.formats.act import RawAct, parse_act
-from referral_api.server.storage import erasures, queries
+from referral_api.server.storage import erasures
 from referral_api.server.storage.database import Connection, Transaction
 from referral_api.server.storage.queries import Referral
 
-Texts = Iterable[tuple[int, str | None]]
-"""Sealed texts of a referral: the position of the act that each travelled beside, and the unit that it is for."""
+Holders = frozenset[str] | None
+"""The units whose deliveries a text belongs to; None: all of the referral's."""
+Texts = Iterable[tuple[int, Holders]]
+"""Sealed texts of a referral: the position of the act that each travelled beside, and whose it is."""
 
 
-def is_for(act: RawAct) -> str | None:
-    """The unit that needs what travelled beside an act; None where it was for several."""
+def holders(act: RawAct) -> Holders:
+    """Whose the text beside an act is. What a transfer brought is the new unit's too, if it ever became one."""
     body: Any = act.body
-    return str(body.to) if act.act is Act.TRANSFER else act.unit
+    if act.unit is None:
+        return None
+    return frozenset({act.unit, body.to} if act.act is Act.TRANSFER else {act.unit})
 
 
 def goes(texts: Texts, deliveries: Mapping[str, Delivery], unit: str) -> list[int]:
     """Which of these texts go with the purge of this unit's delivery. The audit of the database asks it again."""
-    shared = all(one.unit == unit or _is_done(one) for one in deliveries.values())
-    # Who was proposed and never got it has no purge of its own.
-    return [pos for pos, named in texts if named == unit or (named not in deliveries and shared)]
+    others = frozenset(one.unit for one in deliveries.values() if one.unit != unit and not _is_done(one))
+    everybody = frozenset(deliveries)
+    return [
+        pos
+        for pos, whose in texts
+        for units in (everybody if whose is None else whose,)
+        if unit in units and not units & others
+    ]
 
 
 def texts_to_forget(conn: Connection, referral: Referral, deliveries: Mapping[str, Delivery], unit: str) -> list[int]:
     """The positions of the acts whose sealed texts go, of those that are still kept, in log order."""
-    transfers = queries.acts_of_kind(conn, referral.ref, Act.TRANSFER)
-    brought = {act.pos: is_for(parse_act(act.jws.encode("ascii"))) for act in transfers}
-    found = erasures.sealed_of_referral(conn, referral.ref)
-    kept = [(pos, brought.get(pos, named)) for pos, named, told in found if told]
+    kept = [
+        (one.pos, holders(parse_act(one.jws.encode("ascii"))) if one.jws is not None else _only(one.unit))
+        for one in erasures.sealed_of_referral(conn, referral.ref)
+        if one.kept
+    ]
     return goes(kept, deliveries, unit)
 
 
+def _only(unit: str | None) -> Holders:
+    return None if unit is None else frozenset({unit})
+
+
 def _is_done(delivery: Delivery) -> bool:
-    """Whether a delivery needs the shared texts no more: purged, or held for somebody who was never told of it."""
-    return delivery.purged_at is not None or delivery.state is State.HELD
+    """Whether a delivery needs the shared texts no more: purged, or sealed to somebody who was never told of it, unless
+    one of its parties keeps just that.
+    """
+    return delivery.purged_at is not None or (delivery.state is State.HELD and not delivery.holds)
 
 
 def forget_texts(tx: Transaction, referral: Referral, deliveries: Mapping[str, Delivery], unit: str) -> Sequence[int]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.server import observe
+from referral_api.server.service import rulebook
 from referral_api.server.service.batch import Batch
 from referral_api.server.service.clock_watch import ClockWatch
 from referral_api.server.service.exchange import Exchange
@@ -18,7 +19,7 @@ from referral_api.server.service.new_year import begin_term
 from referral_api.server.service.recorded import LogSpool
 from referral_api.server.service.second_host import SigningHost
 from referral_api.server.service.writer import Writer
-from referral_api.server.storage import feeds, lease, spool
+from referral_api.server.storage import feeds, lease, logbook, spool
 from referral_api.server.storage.logbook import KEYS
 from referral_api.server.storage.signer import LogSigners
 
@@ -30,7 +31,7 @@ def begin(
     polled: dict[str, int],
     batch: Batch,
 ) -> None:
-    """What every batch starts with: its leases, the newest directory, this year's log, the clock, who polled.
+    """What every batch starts with: its leases, the newest directory and rules, this year's log, the clock, who polled.
 
     Raises WRITES_CLOSED where another signer may sign these logs, and not this process, or where the database is not
     the one that was signed: nothing is appended to a history that went back.
@@ -43,6 +44,7 @@ def begin(
     if batch.heads[KEYS].size:
         exchange.directory.refresh(batch.tx, size=batch.heads[KEYS].size)
     begin_term(exchange, batch)
+    rulebook.keep_up(exchange.ruling, batch.tx, logbook.position(batch.term, batch.heads[batch.term.log].size))
     watch.look(batch)
     if polled:
         seen = dict(polled)

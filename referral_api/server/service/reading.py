@@ -9,7 +9,7 @@ Must never: hand out anything before its record is durable, or tell a unit of an
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.fold import Delivery
 from referral_api.domain.policy import Read, Relation, Viewer
 from referral_api.domain.rules import Rules
-from referral_api.domain.words import Act, Role
+from referral_api.domain.words import Act, Role, State
 from referral_api.formats.act import RawAct, parse_act
 from referral_api.server.service.callers import Caller
 from referral_api.server.service.exchange import Exchange, Ruling
@@ -92,12 +92,12 @@ class BundleRead(RecordedRead[bytes]):
         granted = access(conn, self._ref, caller, Read.BUNDLE)
         own = granted.deliveries.get(caller.party)
         if own is not None and (own.state not in lifecycle.SERVED or own.purged_at is not None):
-            raise ReferralError(ErrorCode.NOT_FOUND)
+            raise _absent([own])
         brought = granted.referral.submit_digest if own is None else brought_by(conn, self._ref, own.unit)
         text = queries.find_sealed(conn, brought)
         digest = queries.sealed_digest(conn, brought)
         if text is None or digest is None:
-            raise ReferralError(ErrorCode.NOT_FOUND)
+            raise _absent([own] if own is not None else granted.deliveries.values())
         record = Retrieved(
             t=now,
             salt=encode_salt(self._exchange.token_bytes(16)),
@@ -110,6 +110,14 @@ class BundleRead(RecordedRead[bytes]):
             digest=digest,
         )
         return Shown(text, record, own if own is not None and own.retrieved_at is None else None)
+
+
+def _absent(deliveries: Iterable[Delivery]) -> ReferralError:
+    """Why ciphertext is not handed out to somebody who may know of it: where it was purged, and when, that is said."""
+    purged = [one.purged_at for one in deliveries if one.state is not State.HELD]
+    if not purged or not all(purged):
+        return ReferralError(ErrorCode.NOT_FOUND)
+    return ReferralError(ErrorCode.NOT_FOUND, reason="purged", purged_at=max(at or 0 for at in purged))
 
 
 def brought_by(conn: Connection, ref: str, unit: str) -> str:
@@ -159,11 +167,12 @@ class SealedRead(RecordedRead[bytes]):
             and (own.retrieved_at is not None or (self._ref, own.unit) in fetched)
         )
         if act.act in ADDS_REFERRAL and not has_bundle:
-            raise ReferralError(ErrorCode.NOT_FOUND)
+            raise _absent([] if own is None else [own])
         text = queries.find_sealed(conn, self._digest)
         digest = queries.sealed_digest(conn, self._digest)
         if text is None or digest is None:
-            raise ReferralError(ErrorCode.NOT_FOUND)
+            concerned = [one for one in granted.shown() if act.unit in (None, one.unit)]
+            raise _absent(concerned if digest is not None else [])
         record = Retrieved(
             t=now,
             salt=encode_salt(self._exchange.token_bytes(16)),

@@ -7,7 +7,10 @@ Implements: R-105; domain/rules.py.
 
 from __future__ import annotations
 
+import threading
+
 from referral_api.domain.rules import Rules
+from referral_api.domain.terms import Term
 from referral_api.domain.words import Act
 from referral_api.formats.act import parse_act
 from referral_api.formats.exchange_bodies import RulesBody, rules_wire
@@ -15,18 +18,34 @@ from referral_api.server.service.batch import Batch, Done
 from referral_api.server.service.exchange import Exchange, Ruling
 from referral_api.server.service.founding import exchange_act
 from referral_api.server.service.ledger import Entry, store
-from referral_api.server.storage import queries
+from referral_api.server.storage import logbook, queries
 from referral_api.server.storage.database import Connection
+
+_KEEPING_UP = threading.Lock()
 
 
 def load_rules(conn: Connection) -> Ruling:
     """All changes so far."""
     ruling = Ruling()
-    for stored in queries.acts_about_nothing(conn, Act.RULES):
-        body = parse_act(stored.jws.encode("ascii")).body
-        if stored.outcome == "accepted" and isinstance(body, RulesBody):
-            ruling.change(stored.received_at, body.rules(), stored.jws)
+    keep_up(ruling, conn)
     return ruling
+
+
+def keep_up(ruling: Ruling, conn: Connection, end: int | None = None) -> None:
+    """Take in what other processes changed. `end` is the position of the audit log's next leaf, where the caller knows
+    it: mostly that of the last time, and then there is nothing to ask.
+    """
+    if end is None:
+        newest = logbook.newest_audit(conn)
+        end = 0 if newest is None else logbook.position(Term.of_log(newest[0]), newest[1])
+    with _KEEPING_UP:
+        if end <= ruling.end:
+            return
+        for stored in queries.acts_about_nothing(conn, Act.RULES, ruling.end, end):
+            body = parse_act(stored.jws.encode("ascii")).body
+            if stored.outcome == "accepted" and isinstance(body, RulesBody):
+                ruling.change(stored.received_at, body.rules(), stored.jws)
+        ruling.end = end
 
 
 class ChangeRules:

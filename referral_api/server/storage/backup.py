@@ -19,6 +19,7 @@ import sqlite3
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,6 +34,8 @@ from referral_api.server.storage.signer import sync_folder
 from referral_api.server.storage.sqlite import lock_file
 
 MANIFEST: Final = "manifest.json"
+KNOWN: Final = "backups.json"
+"""Beside the database: which backups were made of it here, and until when each may be kept."""
 FILES: Final[Mapping[str, str]] = {"sqlite": "exchange.sqlite", "postgresql": "exchange.dump"}
 MAX_MANIFEST_BYTES: Final = 1 << 20
 _LEAVES_A_READ: Final = 4096
@@ -63,6 +66,34 @@ def back_up(url: str, folder: Path, extra: Mapping[str, bytes], facts: Mapping[s
         # It was made for this backup; what is left of it would stand in the way of the next attempt.
         shutil.rmtree(folder, ignore_errors=True)
         raise
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A backup that was made here: its folder, and until when it may be kept (unix seconds, R-107)."""
+
+    path: str
+    keep_until: int
+
+
+def known_backups(data_dir: Path) -> list[Known]:
+    """The backups that are known and still where they were made. What cannot be read is none."""
+    try:
+        told = parse((data_dir / KNOWN).read_bytes(), max_bytes=MAX_MANIFEST_BYTES)
+        found = [Known(str(one["path"]), int(one["keep_until"])) for one in told["backups"]]
+    except (OSError, ReferralError, LookupError, TypeError, ValueError):
+        return []
+    return [one for one in found if (Path(one.path) / MANIFEST).is_file()]
+
+
+def remember(data_dir: Path, folder: Path, keep_until: int) -> None:
+    """Note a backup, and forget those that are gone."""
+    kept = [*known_backups(data_dir), Known(str(folder.absolute()), keep_until)]
+    members = {"backups": [{"keep_until": one.keep_until, "path": one.path} for one in kept], "v": 1}
+    draft = data_dir / f"{KNOWN}.new"
+    draft.write_bytes(canonical(members) + b"\n")
+    draft.chmod(0o600)
+    draft.replace(data_dir / KNOWN)
 
 
 def _fill(url: str, folder: Path, extra: Mapping[str, bytes], facts: Mapping[str, Any]) -> dict[str, Any]:

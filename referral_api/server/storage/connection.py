@@ -79,10 +79,12 @@ class Transaction(Connection):
     table instead of one a row, at the latest before the next other statement, so that every read sees them.
     """
 
-    __slots__ = ("_behind",)
+    __slots__ = ("_behind", "forgets")
 
     def __init__(self, driver: Driver, session: Session) -> None:
         super().__init__(driver, session)
+        self.forgets = False
+        """Set by whatever deletes what must not come back: once this has committed, the engine is to be swept."""
         self._behind: dict[str, list[Params]] = {}
 
     def later(self, sql: str, row: Params) -> None:

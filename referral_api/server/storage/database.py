@@ -10,7 +10,7 @@ Must never: create what was not asked for, keep a transaction open between calls
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Self
@@ -44,6 +44,10 @@ class Database:
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
         self._closed_reason: str | None = None
+        self._swept = not driver.unclean
+        self._tried = False
+        """Whether a sweep has begun since something was forgotten."""
+        self._forgot = False
 
     @classmethod
     def create(cls, url: str) -> Self:
@@ -171,9 +175,44 @@ class Database:
             raise
         transaction.close()
         session.close()
+        if transaction.forgets:
+            self._forgot, self._swept, self._tried = True, False, False
+
+    @property
+    def swept(self) -> bool:
+        """Whether nothing is known that deleted rows have left behind, by this process or one that was killed."""
+        return self._swept
+
+    def sweep(self) -> bool:
+        """Clear away what deleted rows have left beside the tables, if anything has; False where that must wait.
+
+        Never inside a transaction of the calling thread. Raises RolledBack. Nothing is done once a COMMIT has failed:
+        what stands in the WAL then is a restart's to judge.
+        """
+        if self._swept or self._closed_reason is not None:
+            return self._swept
+        again = self._tried
+        # Before, so that whatever is forgotten meanwhile is not taken for swept.
+        self._swept = self._tried = True
+        done = begun = False
+        try:
+            done = self._driver.sweep(again=again)
+            begun = True
+        except self._driver.errors as error:
+            raise self._driver.failure(error) from error
+        except PoolTimeout as error:
+            raise RolledBack("contention") from error
+        finally:
+            self._tried, self._swept = self._tried and begun, self._swept and done
+        return done
 
     def close(self) -> None:
-        """Close every connection and let another process open the file."""
+        """Sweep what was forgotten here, if that is still to be done and can be; close every connection and let another
+        process open the file.
+        """
+        if self._forgot:
+            with suppress(ReferralError):
+                self.sweep()
         self._driver.close()
 
     def __enter__(self) -> Self:

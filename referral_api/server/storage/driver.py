@@ -83,6 +83,16 @@ class Driver(Protocol):
     def commit(self, session: Session) -> None:
         """COMMIT. Raises RolledBack or OutcomeUnknown."""
 
+    unclean: bool
+    """Whether a predecessor may have left what is to be swept."""
+
+    def sweep(self, *, again: bool) -> bool:
+        """Clear away what deleted rows have left in and beside the tables; False where a reader stands in the way
+        still, and it is to be tried `again`.
+
+        Outside of any transaction. What that reaches of each engine's files is docs/decisions/0033.
+        """
+
     def close(self) -> None:
         """Give everything back, the readers first."""
 

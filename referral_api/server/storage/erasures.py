@@ -7,7 +7,9 @@ Must never: delete a row whose leaf no act names (the tables' own triggers refus
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
+from referral_api.domain.words import Act
 from referral_api.server.storage.database import Connection, Transaction
 
 
@@ -26,6 +28,7 @@ def erase_behind(tx: Transaction, positions: Iterable[int], act_digest: str, rea
     receipts, what was sealed beside them, records, and the lines about them in the inboxes of `readers`.
     """
     tx.flush()
+    tx.forgets = True
     parties = tuple(readers)
     for pos in positions:
         tx.run("INSERT INTO erasure (pos, act) VALUES (?,?)", (pos, act_digest))
@@ -44,18 +47,29 @@ def forget_referral(tx: Transaction, ref: str) -> None:
     tx.run("DELETE FROM referral WHERE ref = ?", (ref,))
 
 
-def sealed_of_referral(conn: Connection, ref: str) -> list[tuple[int, str | None, bool]]:
-    """What travelled sealed beside the accepted acts of a referral, in log order: position, the unit that the act
-    names, and whether it is still kept.
+@dataclass(frozen=True, slots=True)
+class Text:
+    """What travelled sealed beside an act: where, the unit that the act names, whether it is still kept, and of a
+    transfer, which names two, the act itself.
     """
+
+    pos: int
+    unit: str | None
+    kept: bool
+    jws: str | None
+
+
+def sealed_of_referral(conn: Connection, ref: str) -> list[Text]:
+    """What travelled sealed beside the accepted acts of a referral, in log order."""
     rows = conn.all(
-        "SELECT act.pos, act.unit, sealed.body IS NOT NULL FROM act JOIN sealed ON sealed.pos = act.pos"
-        " WHERE act.ref = ? ORDER BY act.pos",
-        (ref,),
+        "SELECT act.pos, act.unit, sealed.body IS NOT NULL, CASE WHEN act.act = ? THEN act.jws END"
+        " FROM act JOIN sealed ON sealed.pos = act.pos WHERE act.ref = ? ORDER BY act.pos",
+        (Act.TRANSFER.value, ref),
     )
-    return [(row[0], row[1], bool(row[2])) for row in rows]
+    return [Text(row[0], row[1], bool(row[2]), row[3]) for row in rows]
 
 
 def empty_sealed(tx: Transaction, positions: Sequence[int]) -> None:
     """Let ciphertext go; its digest and size stay."""
+    tx.forgets = tx.forgets or bool(positions)
     tx.run_many("UPDATE sealed SET body = NULL WHERE pos = ?", [(pos,) for pos in positions])

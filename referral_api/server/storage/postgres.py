@@ -26,6 +26,8 @@ BRIEF: Final = 4
 CONNECT_S: Final = 10
 BRIEF_S: Final = 2
 """How long connecting, a lock and a statement may take where the caller would rather be refused than wait."""
+FORGETTING: Final = ("sealed", "act", "record", "feed", "delivery", "referral")
+"""Tables whose rows a purge empties or an erasure takes."""
 _SETTINGS: Final = {
     "default_transaction_isolation": "read committed",
     "client_encoding": "UTF8",
@@ -49,6 +51,7 @@ class PostgresDriver:
     """The engine over one database, which must exist."""
 
     dialect = "postgresql"
+    unclean = True
     begin = "BEGIN"
     begin_snapshot = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
     lock_suffix = " FOR UPDATE"
@@ -118,6 +121,26 @@ class PostgresDriver:
         # The server answers COMMIT of a failed transaction with a cheerful ROLLBACK instead of an error.
         if cursor.statusmessage != "COMMIT":
             raise RolledBack("database-failed")
+
+    def sweep(self, *, again: bool) -> bool:  # noqa: ARG002  # the other engine needs it
+        """VACUUM the tables that forget, over a reader's connection: the old versions of their rows are rows no more.
+
+        Their bytes may stay in the files until something else is written there. A reader that still sees them keeps
+        them, and autovacuum (migration 0010) comes again for those.
+        """
+        session = self.readers.raw_connection()
+        cursor = session.cursor()
+        try:
+            cursor.execute("SET statement_timeout = 0")
+            cursor.execute(f"VACUUM {', '.join(FORGETTING)}")
+            cursor.execute(f"SET statement_timeout = '{_SETTINGS['statement_timeout']}'")
+        except psycopg.Error:
+            # With whatever it has not set back.
+            session.invalidate()
+            raise
+        finally:
+            session.close()
+        return True
 
     def close(self) -> None:
         """Close all pools."""

@@ -113,11 +113,13 @@ def acts_of_kind(conn: Connection, ref: str, kind: Act) -> list[StoredAct]:
     return [_act(row) for row in rows]
 
 
-def acts_about_nothing(conn: Connection, kind: Act) -> list[StoredAct]:
-    """The acts of one kind that concern no referral, in log order: few, among those about parties and keys."""
+def acts_about_nothing(conn: Connection, kind: Act, first: int = 0, end: int = 2**63 - 1) -> list[StoredAct]:
+    """The acts of one kind that concern no referral, from a position to another (not included), in log order: few,
+    among those about parties and keys.
+    """
     rows = conn.all(
-        f"SELECT {_ACT_COLUMNS} FROM act WHERE ref IS NULL AND act = ? ORDER BY pos",
-        (kind.value,),
+        f"SELECT {_ACT_COLUMNS} FROM act WHERE ref IS NULL AND pos >= ? AND pos < ? AND act = ? ORDER BY pos",
+        (first, end, kind.value),
     )
     return [_act(row) for row in rows]
 

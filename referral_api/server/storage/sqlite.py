@@ -29,6 +29,10 @@ CHECKPOINT_PAGES: Final = 1000
 """When the WAL has grown by so many pages, the commit that finds it so also checkpoints: 8 MiB, some milliseconds."""
 CACHE_KIB: Final = 65_536
 BUSY_S: Final = 10.0
+SWEEP_MS: Final = 250
+"""How long a sweep waits for readers, and the writer for it; it is tried again where that was too short."""
+REWRITTEN_BYTES: Final = 256 << 20
+"""How large a file may be for a sweep to write it anew: a second or two on an ordinary disk."""
 READERS: Final = 8
 """Connections kept open for reading; the pool lends up to four times as many under load."""
 
@@ -46,8 +50,11 @@ class SqliteDriver:
     def __init__(self, path: Path) -> None:
         """Raises UNAVAILABLE, reason `database-in-use` or `database-missing`."""
         self._lock = lock_file(path)
+        self._path = path
         try:
             _require_file(path)
+            # Whoever closes takes the WAL away; where one is left, a process was killed.
+            self.unclean = _is_filled(Path(f"{path}-wal"))
             self.writer = _engine(lambda: _connect_writer(path), size=1, overflow=0)
             self.readers = _engine(lambda: _connect_reader(path), size=READERS, overflow=3 * READERS)
             # Reads of a local file wait for nobody.
@@ -106,6 +113,26 @@ class SqliteDriver:
         finally:
             cursor.close()
 
+    def sweep(self, *, again: bool) -> bool:
+        """Write the file anew, copy the WAL into it and cut that to nothing.
+
+        `secure_delete` overwrites what is freed, but not the copies that stay in the slack of a page when rows move to
+        another one. Over the writer's own connection, lent meanwhile; a file too large for that keeps its slack.
+        """
+        session = self.writer.raw_connection()
+        cursor = session.cursor()
+        try:
+            cursor.execute(f"PRAGMA busy_timeout = {SWEEP_MS}")
+            if not again and self._path.stat().st_size <= REWRITTEN_BYTES:
+                cursor.execute("VACUUM")
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            told = cursor.fetchone()
+        finally:
+            cursor.execute(f"PRAGMA busy_timeout = {int(BUSY_S * 1000)}")
+            cursor.close()
+            session.close()
+        return told is not None and told[0] == 0
+
     def close(self) -> None:
         """Close the readers, then the writer (which checkpoints and removes the WAL), then let the next process in."""
         self.readers.dispose()
@@ -124,6 +151,8 @@ class SqliteOnlooker(SqliteDriver):
     def __init__(self, path: Path) -> None:
         """Raises UNAVAILABLE, reason `database-missing` or `database-unreachable`."""
         self._holder: SqliteDriver | None = None
+        self._path = path
+        self.unclean = False
         try:
             self._holder = SqliteDriver(path)
         except ReferralError as error:
@@ -186,6 +215,10 @@ def lock_file(path: Path) -> int:
         os.close(descriptor)
         raise refuse("database-in-use") from error
     return descriptor
+
+
+def _is_filled(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size > 0
 
 
 def _require_file(path: Path) -> None:

@@ -52,6 +52,7 @@ ELSEWHERE = {
     "engine.py": "what the doctor asks of the engine itself, never of a table",
     "inventory.py": "the audit of the database alone, which goes through all of it, by the page",
     "leader.py": "PostgreSQL alone",
+    "retention.py": "what the operator asks beside the exchange, by the page",
 }
 """Files whose statements SQLite never meets in the life of an exchange."""
 NEVER_MANY = {

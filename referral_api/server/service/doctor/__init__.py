@@ -50,6 +50,7 @@ def examine(premises: Premises, observed: float) -> Iterator[Finding]:
     yield from street.look_at_issuer(premises, learnt.root, now)
     yield from street.look_at_witnesses(premises)
     yield found("backups", Level.UNKNOWN, f"referral admin backup --config {premises.config}")
+    yield from house.look_at_backups(premises, now)
 
 
 def _examine_books(

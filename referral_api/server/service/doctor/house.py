@@ -23,7 +23,9 @@ from referral_api.domain.errors import ReferralError
 from referral_api.domain.findings import Finding, Level, at_least, failed, found
 from referral_api.formats.signed import self_test
 from referral_api.formats.statements import KeyMap
+from referral_api.server.storage.backup import known_backups
 from referral_api.server.storage.keyfiles import USES, Signers, load_signers
+from referral_api.server.storage.operator_token import read_operator_token
 from referral_api.server.storage.spool import SUFFIX
 
 _SERVER_LIBRARIES: Final = ("cryptography", "fastapi", "uvicorn", "sqlalchemy", "joserfc", "authlib")
@@ -57,6 +59,14 @@ class Premises:
     config: str
     """How commands name the settings file."""
     room: Room = field(default_factory=Room)
+
+    @property
+    def token(self) -> str | None:
+        """The operator's token for the running process; None where it cannot be read, which costs details alone."""
+        try:
+            return read_operator_token(self.data_dir)
+        except ReferralError:
+            return None
 
     @property
     def folders(self) -> Mapping[str, Path]:
@@ -126,3 +136,11 @@ def look_at_spools(premises: Premises, now: int) -> Finding:
     size = sum(path.stat().st_size for path in spools)
     level = Level.WARNING if spools else Level.OK
     return found("host.spools", level, count=len(spools), size_bytes=size, oldest_s=max(ages, default=0))
+
+
+def look_at_backups(premises: Premises, now: int) -> Iterator[Finding]:
+    """Of the backups that were made here and are still there: whether one is kept beyond its time (R-107)."""
+    known = known_backups(premises.data_dir)
+    overdue = [one.path for one in known if one.keep_until < now]
+    if known:
+        yield found("backups.kept", Level.WARNING if overdue else Level.OK, count=len(known), paths=overdue)

@@ -29,7 +29,7 @@ def look_at_process(premises: Premises) -> Iterator[Finding]:
     """The running exchange: whether there is one, whether it is ready, and which version it is."""
     with Outside(answer_s=ANSWER_S, connect_s=ANSWER_S, max_bytes=MAX_ANSWER_BYTES) as outside:
         try:
-            ready = _ask(outside, f"{premises.listens}/readyz")
+            ready = _ask(outside, f"{premises.listens}/readyz", token=premises.token)
         except ReferralError:
             yield found("process.none", Level.WARNING, f"referral admin serve --config {premises.config}")
             return
@@ -127,8 +127,8 @@ def look_at_time() -> Finding:
     return found("clock.kept", Level.OK if kept else Level.PROBLEM, "timedatectl set-ntp true", kept=kept)
 
 
-def _ask(outside: Outside, url: str) -> dict[str, Any]:
-    document = parse(outside.call("GET", url).body, max_bytes=MAX_ANSWER_BYTES, floats=True)
+def _ask(outside: Outside, url: str, *, token: str | None = None) -> dict[str, Any]:
+    document = parse(outside.call("GET", url, token=token).body, max_bytes=MAX_ANSWER_BYTES, floats=True)
     if not isinstance(document, dict):
         raise ReferralError(ErrorCode.UNAVAILABLE, reason="not-a-problem")
     return document

@@ -27,7 +27,7 @@ from referral_api.formats.bodies import sealed_of
 from referral_api.formats.exchange_bodies import RulesBody
 from referral_api.formats.strict_json import sha256_b64u
 from referral_api.server.service.exchange import Ruling
-from referral_api.server.service.forgetting import goes, is_for
+from referral_api.server.service.forgetting import Holders, goes, holders
 from referral_api.server.service.ledger import answers, delivery_line, lines_of, new_referral, retrieval_line
 from referral_api.server.service.posting import situation_of
 from referral_api.server.service.reckoning.difference import Findings, told_place
@@ -59,8 +59,10 @@ class Books:
         """Digests of `erase` acts by position."""
         self._parties = sorted(inventory.leading(conn, "feed"))
         self._excluded: dict[str, frozenset[str]] = {}
-        self._texts: dict[str, dict[int, str | None]] = {}
-        """Where sealed texts belong that no purge has taken, by referral: position, and the unit that the act names."""
+        self._texts: dict[str, dict[int, Holders]] = {}
+        """Where sealed texts are that no purge has taken, by referral, and whose they are."""
+        self._untold: set[int] = set()
+        """Where sealed texts are of referrals that are erased in part: their purges may be among what is gone."""
         self._purged: set[int] = set()
         self._empty: list[int] = []
         self.ruling = Ruling()
@@ -76,10 +78,11 @@ class Books:
         body: Any = act.body
         if (sealed := sealed_of(act.body)) is not None:
             self._named[pos] = (sealed.sha256, sealed.size)
-            self._texts.setdefault(ref, {})[pos] = is_for(act)
+            self._texts.setdefault(ref, {})[pos] = holders(act)
         if act.act is Act.ERASE:
             self._erasing[pos] = act.digest
         if ref in self._erased:
+            self._untold.add(pos)
             return
         if act.act is Act.SUBMIT:
             self._referrals[ref] = new_referral(act, event.at, frozenset())
@@ -100,7 +103,7 @@ class Books:
             texts = self._texts.get(ref, {})
             gone = goes(texts.items(), {**before, **changed}, str(act.unit))
             self._purged.update(gone)
-            self._texts[ref] = {at: unit for at, unit in texts.items() if at not in gone}
+            self._texts[ref] = {at: whose for at, whose in texts.items() if at not in gone}
         self._lines(act, event, referral, before, changed, pos)
 
     def rule(self, act: RawAct, at: int) -> None:
@@ -143,7 +146,7 @@ class Books:
         for party, pos in sorted(waiting ^ self._pending):
             self._findings.note("feed", f"{party} {told_place(pos)}", "pending", "differs")
         for pos in self._empty:
-            if pos not in self._purged and pos not in self._lost:
+            if pos not in self._purged and pos not in self._lost and pos not in self._untold:
                 self._findings.note("sealed", told_place(pos), "body", "missing", "not-purged")
         for pos in sorted(self._purged.difference(self._empty)):
             if not self._is_erased(pos):

@@ -1,0 +1,96 @@
+"""What is kept of a referral and for how long, as its acts say it: holds with their owners, and texts that are gone.
+
+Must never: believe the exchange that something was purged, or that it was not; the acts tell.
+
+Implements: R-107; rules R1 to R3 of the field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from referral_api.client.view import Referral, ShownAct
+from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.fold import Delivery
+from referral_api.domain.policy import Relation
+from referral_api.domain.words import Act, PartyId, State
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """One that stands: whose, who signed it and why, since when, and when it is looked at again (unix seconds)."""
+
+    party: str
+    by: str
+    basis: str
+    since: int
+    review_at: int
+
+
+def holds_of(referral: Referral, unit: str) -> list[Hold]:
+    """The holds that stand on a delivery, by party."""
+    found: list[Hold] = []
+    for party, review_at in referral.chronicle.deliveries[unit].holds:
+        newest = [one for one in referral.acts if _holds(one, party, unit)][-1]
+        body: Any = newest.act.body
+        found.append(Hold(party, newest.act.iss, body.basis, newest.at, review_at))
+    return found
+
+
+def own_hold(referral: Referral, party: str, unit: str | None) -> Hold:
+    """The party's own hold on one delivery, or on any. Raises ILLEGAL_TRANSITION (`no-hold`)."""
+    units = [unit] if unit is not None else list(referral.chronicle.deliveries)
+    for one in units:
+        if one in referral.chronicle.deliveries:
+            for hold in holds_of(referral, one):
+                if hold.party == party:
+                    return hold
+    raise ReferralError(ErrorCode.ILLEGAL_TRANSITION, act=Act.HOLD.value, reason="no-hold")
+
+
+def gone_at(referral: Referral, shown: ShownAct) -> int | None:
+    """When what travelled beside an act was purged, as far as this party is concerned (unix seconds); None if it is
+    there. A purge takes what came before it, not what is written after it.
+    """
+    order = [one.act.digest for one in referral.acts]
+    at: list[int] = []
+    for delivery in _concerned(referral, shown):
+        purges = [one for one in referral.acts if (one.act.act, one.act.unit) == (Act.PURGED, delivery.unit)]
+        after = [one.at for one in purges if order.index(one.act.digest) > order.index(shown.act.digest)]
+        if not after:
+            return None
+        at.append(after[0])
+    return max(at, default=None)
+
+
+def demand_kept(referral: Referral, shown: ShownAct) -> None:
+    """Raises NOT_FOUND (`reason` `purged`, `purged_at`) where that is gone, before anybody is asked for it."""
+    at = gone_at(referral, shown)
+    if at is not None:
+        raise ReferralError(ErrorCode.NOT_FOUND, reason="purged", purged_at=at)
+
+
+def purgeable(referral: Referral, party: str, unit: str | None) -> list[PartyId]:
+    """The deliveries, of one unit or of all, whose purge this party may ask for now."""
+    own = [PartyId(party)] if referral.relation == Relation.RECIPIENT else None
+    named = own or ([PartyId(unit)] if unit is not None else [PartyId(one) for one in referral.chronicle.deliveries])
+    standings: Mapping[str, Any] = referral.standings
+    return [one for one in named if one in standings and Act.PURGE_REQUEST in standings[one].allowed]
+
+
+def _concerned(referral: Referral, shown: ShownAct) -> Iterator[Delivery]:
+    """The deliveries that a text belongs to. A unit's view holds its own alone, whatever brought the text."""
+    body: Any = shown.act.body
+    units = {shown.act.unit, body.to} if shown.act.act is Act.TRANSFER else {shown.act.unit}
+    whole = None in units or referral.relation == Relation.RECIPIENT
+    for unit, delivery in referral.chronicle.deliveries.items():
+        if (whole or unit in units) and (delivery.state is not State.HELD or delivery.holds):
+            yield delivery
+
+
+def _holds(shown: ShownAct, party: str, unit: str) -> bool:
+    body: Any = shown.act.body
+    is_on = shown.accepted and shown.act.act is Act.HOLD and bool(body.on)
+    return is_on and shown.act.party == party and shown.act.unit in (None, unit)
