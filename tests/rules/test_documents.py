@@ -156,5 +156,8 @@ def test_every_rule_of_the_field_has_its_clauses_and_a_test_that_names_it() -> N
     for named in rows.values():
         assert {int(number) for number in re.findall(r"R-(\d+)", named)} <= set(clauses())
     told = [source for path, source, _ in python("tests") if path.parts[1] != "rules"]
-    rules = {rule for source in told for rule in re.findall(r"[Rr]ule (R\d+) of the field", source)}
+    phrases = [
+        phrase for source in told for phrase in re.findall(r"[Rr]ules? (R\d+[R\d, and]*?) of the\s+field", source)
+    ]
+    rules = {rule for phrase in phrases for rule in re.findall(r"R\d+", phrase)}
     assert rules == set(rows), sorted(set(rows) ^ rules)
