@@ -19,6 +19,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from examples import turns
 from examples.stage import REFERRAL, Exchange, NotHeld, Person, Story, at_once, demand, environment, free_port, run
 from referral_api.cli.acting import detail_of
 from referral_api.cli.texts import say
@@ -33,6 +34,7 @@ from referral_api.formats.strict_json import canonical, parse
 EXAMPLE = Path(__file__).with_name("emergencia-piura.json")
 HOTLINE, NATIONAL, UNIT, OTHER, AUDIT = "linea-1818", "pnp-nacional", "pnp-trata-piura", "pnp-trata-lima", "defensoria"
 CASE_NUMBER = "PIU-2026-0001"
+RULES = ["admin", "rules"]
 CANARY = b"colibr"
 """A word of the referral's narrative, which must stand nowhere on the exchange's disk."""
 UNITS = Path(__file__).with_name("unidades-inventadas.json")
@@ -61,6 +63,13 @@ def found(story: Story) -> Exchange:
     with story.step("Quien administra teclea los 30 dígitos que ella lee por teléfono"):
         approve = ["admin", "approve", "--config", founded["config"], "--code-file", "-"]
         run([str(REFERRAL), "--json", *approve], 0, joined["code"])
+    with story.step(f"…y apura los relojes, con un acto firmado: una emergencia vence en {turns.HURRY_S} segundos"):
+        config, wanted = ["--config", founded["config"]], story.home / "reglas.json"
+        wanted.write_bytes(
+            canonical(turns.hurried(run([str(REFERRAL), "--json", *RULES, "show", *config], 0)["rules"]))
+        )
+        changed = run([str(REFERRAL), "--json", "--yes", *RULES, "--file", str(wanted), *config], 0)
+        demand(changed["act"] is not None, "las reglas no cambiaron")
         exchange.start()
     with story.step("La segunda persona registradora entra de la mano de la primera"):
         add_person(story, registrar, second)
@@ -298,7 +307,11 @@ def main() -> int:
         exchange = found(story)
         fill_directory(story)
         ref, events = refer(story, exchange)
+        unread = turns.leave_unread(story, EXAMPLE, UNIT)
         trespass(story, exchange, ref)
+        turns.pass_on(story, EXAMPLE, UNIT, OTHER)
+        turns.take_back(story, EXAMPLE, UNIT)
+        turns.escalate(story, unread, UNIT, NATIONAL)
         audit(story, exchange)
         table(events)
         held = True
