@@ -23,6 +23,7 @@ from referral_api.cli.output import Exit, Shown
 from referral_api.client import talking
 from referral_api.client.delivery import InboxEntry
 from referral_api.client.exchange import INBOX_LIMIT
+from referral_api.client.overseeing import Overseer
 from referral_api.domain.words import Act, Investigation, Urgency
 from referral_api.formats.codelists import label
 
@@ -79,8 +80,10 @@ def inbox_watch(
     with call.anyone() as client:
         call.screen.talk("watch.begins", party=client.profile.party)
         keys = client.identity.watch()
+        overseer = Overseer(client.session, client.outbox, client.referral)
         while most is None or seen < most:
             watching.announce(call, client, keys)
+            watching.announce_silence(call, client, overseer)
             page = client.next_page(wait_s=wait, limit=INBOX_LIMIT if most is None else min(INBOX_LIMIT, most - seen))
             for entry in page.entries:
                 _announce(call, entry)

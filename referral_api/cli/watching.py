@@ -18,6 +18,7 @@ import typer
 from referral_api.cli.invocation import Invocation, invocation
 from referral_api.cli.output import Exit, Screen, Shown
 from referral_api.client.changes import Change, encode_change
+from referral_api.client.overseeing import Overseer
 from referral_api.client.sdk import Client
 from referral_api.client.watching import KeysReport, Watch, find_waiting
 from referral_api.domain.errors import ErrorCode, ReferralError
@@ -69,6 +70,18 @@ def announce(call: Invocation, client: Client, keys: Watch) -> None:
     follow = _follow(client, report.told[0]) if report.told else ["referral keys show"]
     data = {"event": "keys", **_report_data(client, report)}
     call.screen.show(Shown(data, _report_lines(call.screen, client, report), follow))
+
+
+def announce_silence(call: Invocation, client: Client, overseer: Overseer) -> None:
+    """Tell which of our referrals are late without a word of the exchange: its clocks stand, or it keeps quiet."""
+    for one in overseer.news():
+        party = client.session.keymap.find_party(one.unit)
+        phone = "—" if party is None else party.entry.duty_phone or "—"
+        call.screen.bell()
+        line = call.screen.say("watch.silence", ref=one.ref, unit=one.unit, phone=phone, at=call.screen.at(one.due_at))
+        data = {"event": "silence", "ref": one.ref, "unit": one.unit, "due_at": one.due_at, "duty_phone": phone}
+        follow = [f"referral phone {one.ref} --unit {one.unit} --at {call.screen.say('place.time')}"]
+        call.screen.show(Shown(data, [line], follow))
 
 
 def object_to(

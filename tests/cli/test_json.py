@@ -84,7 +84,11 @@ def test_inbox_outbox_and_timeline_list_what_they_show(shell: Shell, ref: str) -
     assert members(told) == {"ref", "relation", "relates_to", "later", "deliveries", "events", "notes"}
     assert {frozenset(one) for one in told.json["events"]} == {frozenset(EVENT)}
     assert all(
-        set(one) == {"unit", "role", "state", "investigation", "allowed", "due", "open", "commands"}
+        set(one)
+        == {
+            *("unit", "role", "state", "investigation", "allowed", "due", "purge_at", "purged_at", "holds", "open"),
+            "commands",
+        }
         for one in told.json["deliveries"]
     )
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from referral_api.client.overseeing import Overseer
 from referral_api.client.view import Referral
 from referral_api.domain.clocks import TERMS
 from referral_api.domain.errors import ErrorCode
@@ -176,11 +177,20 @@ def test_stopped_clocks_are_an_alarm(world: World) -> None:
 
     timers.turn()
     assert ready()["clocks"] is True
+    ref = str(world.submit().outgoing.ref)
+    overseer = Overseer(world.operator.session, world.operator.outbox, world.operator.referral)
     with timers._turning:  # Whoever turns them hangs.
         world.clock.ahead_s += STOPPED_S + 1
         assert ready()["clocks"] is False
+        assert overseer.news() == []
+        world.clock.ahead_s += 18 * MINUTE
+        # The hotline sees it too, whatever the exchange says or does not say of itself.
+        assert [(one.ref, one.unit) for one in overseer.news()] == [(ref, UNIT)]
+        assert overseer.news() == []
     timers.turn()
     assert ready()["clocks"] is True
+    again = Overseer(world.operator.session, world.operator.outbox, world.operator.referral)
+    assert again.news() == [], "now it has been said"
 
 
 def test_changed_rules_count_for_what_is_submitted_after_them(world: World) -> None:

@@ -11,6 +11,10 @@ from collections.abc import Mapping
 from typing import Final
 
 WATCH: Final[Mapping[str, tuple[str, str]]] = {
+    "watch.silence": (
+        "⚠ {unit} no acusó recibo de {ref} hasta el {at} y el servidor calla: sus relojes no andan. Llame: {phone}.",
+        "⚠ {unit} did not acknowledge {ref} by {at}, and the exchange is silent: its clocks stand. Telephone: {phone}.",
+    ),
     "help.keys.watch": (
         "Vigilar las claves de la propia entidad; con --once, mirar una vez: sale con 10 si hay una alarma.",
         "Watch the keys of one's own party; with --once, look once: ends with 10 where there is an alarm.",

@@ -190,10 +190,10 @@ class Timers:
         with self.exchange.database.read() as conn:
             due = alarms.due_alarms(conn, AT_ONCE + len(self.failing), int(now))
             self._hear(feeds.polls(conn))
-        self.lag_s = max((int(now) - at for _, at in due if at), default=0)
         posted, failing = self._look([ref for ref, _ in due])
         posted += self._look_for_silence(int(now))
         self.failing = frozenset(failing)
+        self.lag_s = max((int(now) - at for ref, at in due if at and ref in self.failing), default=0)
         self.looked_at = now
         return posted
 
