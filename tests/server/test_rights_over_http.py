@@ -123,9 +123,10 @@ READS: Mapping[str, tuple[Read, str]] = {
     "get_records": (Read.RECORDS, "/v1/records/{year}?limit=1"),
     "get_record": (Read.RECORDS, "/v1/records/{year}/0"),
     "get_evidence": (Read.EVIDENCE, "/v1/evidence/{ref}"),
+    "get_statistics": (Read.STATISTICS, "/v1/statistics?year={last}"),
 }
 ABOUT_THE_REFERRAL = {Read.REFERRAL, Read.BUNDLE, Read.SEALED, Read.EVIDENCE}
-OF_ALL = {Read.AUDIT_LOG, Read.RECORDS}
+OF_ALL = {Read.AUDIT_LOG, Read.RECORDS, Read.STATISTICS}
 
 
 def relation_for(read: Read, seat: Seat) -> Relation:
@@ -144,7 +145,7 @@ def relation_for(read: Read, seat: Seat) -> Relation:
 def test_a_read_is_answered_as_the_table_of_rights_says(scene: Scene, operation: str, who: str) -> None:
     read, path = READS[operation]
     seat = SEATS[who]
-    filled = path.format(ref=scene.ref, note=scene.note, submit=scene.submit, year=scene.year)
+    filled = path.format(ref=scene.ref, note=scene.note, submit=scene.submit, year=scene.year, last=int(scene.year) - 1)
     answer = scene.world.caller(who).call("GET", filled)
     relation = relation_for(read, seat)
     if policy.may(read, seat.role, seat.kind, relation):

@@ -20,7 +20,7 @@ from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import KeyUse
 from referral_api.server.api.call import Reply, make_call
 from referral_api.server.api.docs_page import add_docs_page
-from referral_api.server.api.documents import document_of, finish
+from referral_api.server.api.documents import document_of, finish, problems_of
 from referral_api.server.api.failures import headers_of, refuse
 from referral_api.server.api.metrics import MEDIA_TYPE, figures_of
 from referral_api.server.api.operations import OPERATIONS, Operation, find_operation
@@ -118,7 +118,13 @@ def _add_health(app: FastAPI, site: Site | None, version: str) -> None:
             "notices": _notices(site, request.headers),
         }
 
-    @app.get("/metrics", operation_id="get_metrics", summary="Figures for monitoring", tags=["operator"])
+    @app.get(
+        "/metrics",
+        operation_id="get_metrics",
+        summary="Figures for monitoring",
+        tags=["operator"],
+        responses=problems_of({401}),
+    )
     async def get_metrics(request: Request) -> Response:
         """Counts without names, in Prometheus' text form, for whoever shows the operator's token: when something
         happens here is nobody else's business.

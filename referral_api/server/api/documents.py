@@ -9,6 +9,7 @@ Must never: describe a status that no code sends, or leave out one that a code s
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from fastapi import FastAPI
@@ -214,7 +215,12 @@ def _problems(operation: Operation) -> dict[int | str, dict[str, Any]]:
         statuses |= {409, 422}
     if operation.name in _INVITED or operation.name == "put_directory_act":
         statuses |= {409, 410}
-    return dict.fromkeys(sorted(statuses - set(operation.statuses)), _PROBLEM)
+    return problems_of(statuses - set(operation.statuses))
+
+
+def problems_of(statuses: Iterable[int]) -> dict[int | str, dict[str, Any]]:
+    """Problem documents with these statuses, as FastAPI documents responses."""
+    return dict.fromkeys(sorted(statuses), _PROBLEM)
 
 
 def _problem_schema() -> dict[str, Any]:
