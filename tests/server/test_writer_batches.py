@@ -117,7 +117,7 @@ def test_ciphertext_is_served_while_the_log_cannot_be_signed(world: World) -> No
     assert fetched.status == 200, fetched.body
     assert officer.call("GET", f"/v1/referrals/{ref}").status == 200
     assert officer.call("GET", "/readyz", signed=False).json["checks"]["writes"] is False
-    note = sign(world.operator, Act.HOLD, {"on": False, "basis": "court_order"}, ref, unit=UNIT, prev=submit)
+    note = sign(world.operator, Act.PHONE_ALERT, {"made": False}, ref, unit=UNIT, prev=submit)
     held = operator.call("PUT", f"/v1/referrals/{ref}/acts/{note[0]}", {"act": note[1]})
     assert (held.status, held.code) == (503, "writes-closed"), held.body
     for path, raw in states.items():
