@@ -24,6 +24,7 @@ from referral_api.formats.enrolment import parse_invitation
 from referral_api.formats.referral_body import parse_referral
 from referral_api.formats.referral_copy import NO_WORDS, reduce_body
 from tests.auditlog.refusals import refused
+from tests.signing import sign
 from tests.smuggling import smuggle
 from tests.wire import Wire
 from tests.world import CANARY, ENTRIES, HOTLINE, NATIONAL, OTHER_UNIT, PASSPHRASE, REFERRAL, UNIT, Seat, World
@@ -84,8 +85,11 @@ def test_whoever_is_informed_acknowledges_and_decides_nothing(world: World) -> N
         Act.STATUS: {"code": "registered"},
     }
     for act, body in bodies.items():
-        entry = world.act("stranger", copy, act, body)
-        assert (entry.state, entry.code) == (Progress.REFUSED, ErrorCode.ILLEGAL_TRANSITION)
+        refused(ErrorCode.ILLEGAL_TRANSITION, lambda act=act, body=body: world.stranger.act(copy, act, body))
+        head = world.stranger.referral(copy).chronicle.deliveries[OTHER_UNIT].head
+        act_id, text = sign(world.stranger, act, body, copy, unit=OTHER_UNIT, prev=head)
+        answer = world.caller("stranger").call("PUT", f"/v1/referrals/{copy}/acts/{act_id}", {"act": text})
+        assert (answer.status, answer.code) == (409, "illegal-transition"), answer.body
 
 
 def test_an_operator_may_write_new_words_for_a_copy(world: World) -> None:

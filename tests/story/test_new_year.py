@@ -145,7 +145,8 @@ def test_across_midnight_under_load_nothing_is_lost_and_both_logs_are_linked(eve
     # What was pending at midnight is pending, and what was promised can be proved.
     pending = {line.ref for line in eve.officer.inbox(pending=True)}
     assert pending == {ref, *(one.ref for one in parcels)}
-    eve.act("officer", ref, Act.HOLD, {"on": False, "basis": "court_order"}, unit=UNIT)
+    review_at = int(eve.clock()) + 30 * 24 * 3600
+    eve.act("officer", ref, Act.HOLD, {"on": True, "basis": "court_order", "review_at": review_at}, unit=UNIT)
     newest = eve.server.runtime.exchange.checkpoints
     assert parse_checkpoint(parse_note(newest[f"audit/{YEAR}"].note).text).size == size[f"audit/{YEAR}"]
     assert eve.auditor.audit().complete

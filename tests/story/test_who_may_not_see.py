@@ -14,6 +14,7 @@ from referral_api.domain.errors import ErrorCode
 from referral_api.domain.words import Act, CredentialId, PartyId, State
 from referral_api.formats.bundle import parse_bundle
 from tests.auditlog.refusals import refused
+from tests.signing import sign
 from tests.world import NATIONAL, OTHER_UNIT, UNIT, World
 
 ABSENT = "01900000-0000-7000-8000-000000000000"
@@ -95,7 +96,11 @@ def test_an_excluded_unit_is_never_addressed_and_only_the_hotline_sees_that(worl
 def test_a_unit_for_information_reads_and_decides_nothing(world: World) -> None:
     ref = str(world.submit(information=(PartyId(OTHER_UNIT),)).outgoing.ref)
     world.acknowledge("stranger", ref)
-    assert world.act("stranger", ref, Act.ACCEPT).code is ErrorCode.ILLEGAL_TRANSITION
+    refused(ErrorCode.ILLEGAL_TRANSITION, lambda: world.stranger.act(ref, Act.ACCEPT, {}))
+    head = world.stranger.referral(ref).chronicle.deliveries[OTHER_UNIT].head
+    act_id, text = sign(world.stranger, Act.ACCEPT, {}, ref, unit=OTHER_UNIT, prev=head)
+    answer = world.caller("stranger").call("PUT", f"/v1/referrals/{ref}/acts/{act_id}", {"act": text})
+    assert (answer.status, answer.code) == (409, "illegal-transition"), answer.body
     assert world.operator.referral(ref).chronicle.deliveries[OTHER_UNIT].state is State.ACKNOWLEDGED
     assert set(world.stranger.referral(ref).chronicle.deliveries) == {OTHER_UNIT}
     assert set(world.officer.referral(ref).chronicle.deliveries) == {UNIT}
