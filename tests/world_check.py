@@ -158,7 +158,7 @@ def check(world: Watched) -> Report:
     known = {ref: one for ref, one in report.chronicles.items() if ref not in report.final_states}
     check_states(rows, known, report.final_states)
     check_sealed(rows, known)
-    check_clocks(rows, known, world.clock())
+    check_clocks(rows, known, report.final_states, world.clock())
     check_inboxes(rows, known, report.final_states)
     check_blind(world, rows)
     return report
@@ -296,9 +296,9 @@ def _clockwork(delivery: Delivery) -> str:
     return json.dumps({name: value for name in names if (value := getattr(delivery, name))})
 
 
-def check_clocks(rows: Rows, chronicles: dict[str, Chronicle], now: float) -> None:
+def check_clocks(rows: Rows, chronicles: dict[str, Chronicle], erased: Collection[str], now: float) -> None:
     """No deadline has passed without a word, and each referral is looked at when the next one does (R-106)."""
-    alarms = {row["ref"]: row["at"] for row in rows["alarm"]}
+    alarms = {row["ref"]: row["at"] for row in rows["alarm"] if row["ref"] not in erased}
     for row in rows["referral"]:
         if row["ref"] not in chronicles:
             continue

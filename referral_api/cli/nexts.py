@@ -36,6 +36,8 @@ _BOTH: Final[Mapping[Act, str]] = {
     Act.APPROVE: "approve {ref}",
     Act.CLOSE: "close {ref} --outcome {code}",
     Act.REOPEN: "reopen {ref} --reason {code}",
+    Act.HOLD: "hold {ref} --on --basis {code} --review-at {date}",
+    Act.PURGE_REQUEST: "purge {ref} --reason {code}",
 }
 VERBS: Final[Mapping[Role, Mapping[Act, str]]] = {
     Role.POLICE_UNIT: {
@@ -93,7 +95,7 @@ def command(screen: Screen, referral: Referral, act: Act, own: Delivery) -> str 
     shape = VERBS[role].get(act)
     if shape is None:
         return None
-    places = {name: screen.say(f"place.{name}") for name in ("code", "file", "unit", "time")}
+    places = {name: screen.say(f"place.{name}") for name in ("code", "file", "unit", "time", "date")}
     if act is Act.ACCEPT and own.taken:
         shape += " --joint {code}"
     words = f"referral {shape.format(ref=referral.ref, **places)}"

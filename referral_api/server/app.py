@@ -175,7 +175,7 @@ def open_runtime(
         on_step=on_step,
     )
     witnessing = None if witnesses is None else beside.witnessing(settings, exchange, writer, witnesses)
-    timers = Timers(exchange, writer, beside.leader(settings, exchange), clock, polled)
+    timers = Timers(exchange, writer, beside.leader(settings, exchange), clock, polled, time.monotonic)
     parts = (settings, exchange, log_signers, writer, clock, polled, notices, waking, witnessing, spool, elsewhere)
     return Runtime(*parts, timers)
 

@@ -86,7 +86,13 @@ def parsed(command: Any, line: str) -> tuple[str, str | None]:
     """Verb and unit of a line that the command line reads, its places filled; else it raises."""
     program, verb, *rest = shlex.split(line)
     assert program == "referral"
-    places = {"CÓDIGO": CODES.get(verb, "x"), "ARCHIVO": "x", "UNIDAD": NATIONAL, "HORA": "02:11"}
+    places = {
+        "CÓDIGO": CODES.get(verb, "x"),
+        "ARCHIVO": "x",
+        "UNIDAD": NATIONAL,
+        "HORA": "02:11",
+        "FECHA": "2027-01-31",
+    }
     found = command.commands[verb]
     words = [places.get(word, word) for word in rest]
     while getattr(found, "commands", None):

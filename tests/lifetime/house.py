@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -124,7 +125,7 @@ class House:
         )
         self.runtime.writer.start()
         self.door = Door(self.runtime.exchange, self.runtime.writer)
-        self.second = Timers(self.runtime.exchange, self.runtime.writer, Alone(), self.clock, {})
+        self.second = Timers(self.runtime.exchange, self.runtime.writer, Alone(), self.clock, {}, time.monotonic)
         self.run(lambda _: Done(None))
 
     def close(self) -> None:

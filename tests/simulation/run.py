@@ -74,7 +74,7 @@ def _check(town: Town, plan: Plan) -> Tally:
         raise BrokenPromiseError(report.faults)
     check_states(rows, report.chronicles)
     check_sealed(rows, report.chronicles)
-    check_clocks(rows, report.chronicles, house.clock())
+    check_clocks(rows, report.chronicles, (), house.clock())
     check_inboxes(rows, report.chronicles)
     with house.runtime.exchange.database.read(snapshot=True) as conn:
         findings = reckon(conn, issuer=ISSUER)

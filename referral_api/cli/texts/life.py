@@ -80,6 +80,7 @@ _HELP: Final[Mapping[str, tuple[str, str]]] = {
 
 _SCREENS: Final[Mapping[str, tuple[str, str]]] = {
     "place.time": ("HORA", "TIME"),
+    "place.date": ("FECHA", "DATE"),
     "life.delivery": ("{unit}:", "{unit}:"),
     "life.due": ("  Plazo: {what}, hasta el {at}", "  Due: {what}, by {at}"),
     "life.open": ("  Sin responder: {words}", "  Open: {words}"),

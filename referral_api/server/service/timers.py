@@ -155,6 +155,8 @@ class Timers:
     clock: Callable[[], float]
     polled: Mapping[str, int]
     """When each party last polled this process, as far as no batch has kept it yet."""
+    steady: Callable[[], float]
+    """Seconds of a clock that nobody sets: whether this process looks at all is no matter of the calendar."""
     began_at: float = field(default=0.0)
     looked_at: float = field(default=0.0)
     leads: bool = field(default=False)
@@ -167,7 +169,7 @@ class Timers:
 
     def __post_init__(self) -> None:
         """A process that has just started has its first minute."""
-        self.looked_at = self.clock()
+        self.looked_at = self.steady()
 
     def turn(self) -> int:
         """Look at what is due, if this process leads; how many acts were posted. Raises what the database raises, and
@@ -183,7 +185,7 @@ class Timers:
         self.began_at = self.began_at or now
         self.leads = self.leader.holds()
         if not self.leads:
-            self.looked_at = now
+            self.looked_at = self.steady()
             return 0
         # Before the database is asked: what a batch takes along meanwhile is in one of the two.
         self._hear(dict(self.polled))
@@ -194,7 +196,7 @@ class Timers:
         posted += self._look_for_silence(int(now))
         self.failing = frozenset(failing)
         self.lag_s = max((int(now) - at for ref, at in due if at and ref in self.failing), default=0)
-        self.looked_at = now
+        self.looked_at = self.steady()
         return posted
 
     def _look(self, refs: Sequence[str], offline: str | None = None) -> tuple[int, list[str]]:
@@ -220,7 +222,7 @@ class Timers:
 
         That is itself an alarm (rule R18 of the field): not ready, and visible in the metrics.
         """
-        return self.clock() - self.looked_at > STOPPED_S or (self.leads and self.lag_s > STOPPED_S)
+        return self.steady() - self.looked_at > STOPPED_S or (self.leads and self.lag_s > STOPPED_S)
 
     def _hear(self, polled: Mapping[str, int]) -> None:
         for party, at in polled.items():
