@@ -161,10 +161,11 @@ class Timers:
     looked_at: float = field(default=0.0)
     leads: bool = field(default=False)
     lag_s: int = field(default=0)
+    seen: dict[str, int] = field(default_factory=dict)
+    """When each party last polled, as far as is known here."""
     failing: frozenset[str] = field(default=frozenset())
     """Referrals whose look failed the last time: they are tried again at every turn, behind the others."""
     _offline: dict[str, int | None] = field(default_factory=dict)
-    _seen: dict[str, int] = field(default_factory=dict)
     _turning: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -226,7 +227,7 @@ class Timers:
 
     def _hear(self, polled: Mapping[str, int]) -> None:
         for party, at in polled.items():
-            self._seen[party] = max(at, self._seen.get(party, 0))
+            self.seen[party] = max(at, self.seen.get(party, 0))
 
     def _look_for_silence(self, now: int) -> int:
         """Units that hold what nobody has read, and have stopped polling: that is told once, and each time anew."""
@@ -237,7 +238,7 @@ class Timers:
             if party.role is not Role.POLICE_UNIT:
                 continue
             unit = party.entry.id
-            seen = self._seen.get(unit)
+            seen = self.seen.get(unit)
             if seen is not None and now - seen <= OFFLINE_S:
                 self._offline.pop(unit, None)
                 continue
