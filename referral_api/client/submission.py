@@ -41,9 +41,9 @@ from referral_api.formats.strict_json import b64u, canonical, parse, sha256_b64u
 
 _MAX_DRAFT_BYTES = 1 << 20
 LONGEST_PAUSE_S = 24 * 3600
+"""Longer than anything is ever postponed (an exchange may ask for a day)."""
 WAIT_FOR_OTHERS_S = 60
 """How long an act waits that builds on what somebody else has yet to send again."""
-"""Longer than anything is ever postponed (an exchange may ask for a day)."""
 RESEAL = frozenset({ErrorCode.RECIPIENT_KEY_STALE, ErrorCode.CLOCK_SKEW})
 """Refusals that leave the id unused and that new bytes from the same draft would not meet."""
 

@@ -104,6 +104,8 @@ def test_an_excluded_unit_is_never_released_to(world: World) -> None:
 
 def test_to_a_unit_that_does_not_poll_the_hotline_telephones_at_once(world: World) -> None:
     """Rule R18 of the field: nobody waits for a deadline where nobody listens."""
+    batches: list[str] = []
+    world.restart(lambda step: batches.append(step) if step == "begin" else None)
     timers = world.server.runtime.timers
     timers.turn()
     timers.seen.clear()
@@ -113,6 +115,10 @@ def test_to_a_unit_that_does_not_poll_the_hotline_telephones_at_once(world: Worl
     assert kinds(world, "operator", pending=True) == ["telephone_now"]
     world.check()
     assert [act for act, _ in posted(world)] == ["telephone_now"]
+    begun = len(batches)
+    for _ in range(3):
+        assert timers.turn() == 0
+    assert len(batches) == begun, "once told, nothing is written for it again"
     offline = [row for row in Rows(world)["act"] if row["act"] == "unit_offline"]
     assert [row["unit"] for row in offline] == [UNIT]
     assert states(world.operator.referral(ref))[UNIT] is State.SUBMITTED

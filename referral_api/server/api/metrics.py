@@ -2,7 +2,7 @@
 
 Must never: have a label that names a party, a referral, a credential or an address.
 
-Implements: R-109 (notices by outcome).
+Implements: R-106 (stopped clocks), R-109 (notices by outcome).
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ class _Figures(Collector):
             "referral_writes_open",
             "1 while acts are taken, 0 while writes are closed.",
             self._site.writer.closed is None,
+        )
+        yield GaugeMetricFamily(
+            "referral_clocks_run", "0 where a deadline may pass without a word.", not self._site.timers.stopped
         )
         standing = self._site.waking.standing()
         yield GaugeMetricFamily(

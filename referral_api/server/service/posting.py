@@ -57,7 +57,7 @@ def post(
     """
     now, places = dict(deliveries), []
     for owed in acts:
-        act = _sign(batch, exchange, referral, owed)
+        act = _sign(batch, exchange, referral, owed, now)
         event = event_of(act, Role.EXCHANGE, batch.now)
         try:
             changed = fold.judge(event, now, prev_known=True)
@@ -76,7 +76,7 @@ def post(
     return now, tuple(places)
 
 
-def _sign(batch: Batch, exchange: Exchange, referral: Referral, owed: Owed) -> RawAct:
+def _sign(batch: Batch, exchange: Exchange, referral: Referral, owed: Owed, deliveries: Deliveries) -> RawAct:
     raw = build_act(
         act_id=exchange.draw_act_id(),
         iss=exchange.credential,
@@ -86,13 +86,13 @@ def _sign(batch: Batch, exchange: Exchange, referral: Referral, owed: Owed) -> R
         ref=referral.ref,
         unit=owed.unit,
         prev=None,
-        body=_body(batch, referral, owed),
+        body=_body(batch, referral, owed, deliveries),
         signers=exchange.keyring.act_signers(batch.now),
     )
     return parse_act(raw)
 
 
-def _body(batch: Batch, referral: Referral, owed: Owed) -> dict[str, Any]:
+def _body(batch: Batch, referral: Referral, owed: Owed, deliveries: Deliveries) -> dict[str, Any]:
     """The body of an owed act, times as documents write them; of a purge what goes with it, and why."""
     body = dict(owed.body)
     if owed.act is not Act.PURGED:
@@ -104,5 +104,4 @@ def _body(batch: Batch, referral: Referral, owed: Owed) -> dict[str, Any]:
             raise ReferralError(ErrorCode.NOT_FOUND, what="act", digest=request)
         asked_body: Any = parse_act(asked.jws.encode("ascii")).body
         body["reason"] = asked_body.reason
-    deliveries = queries.deliveries_of(batch.tx, referral.ref)
     return body | {"sealed_count": len(texts_to_forget(batch.tx, referral, deliveries, owed.unit)), "parts_count": 0}

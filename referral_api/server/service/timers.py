@@ -33,6 +33,8 @@ from referral_api.server.service.ledger import Entry, store
 from referral_api.server.service.posting import post, situation_of
 from referral_api.server.service.writer import Writer
 from referral_api.server.storage import alarms, feeds, queries
+from referral_api.server.storage.database import Connection
+from referral_api.server.storage.queries import Referral
 
 EVERY_S: Final = 1.0
 """How often is looked for what is due."""
@@ -88,8 +90,8 @@ class Look:
         exchange, rules = self._exchange, self._exchange.rules_at(referral.created_at)
         deliveries: Mapping[str, Delivery] = queries.deliveries_of(batch.tx, self._ref)
         count = 0
-        unit = self._offline if escalation_sealed(referral.urgency) else None
-        if unit is not None and _is_to_telephone(deliveries.get(unit)):
+        unit = self._offline
+        if unit is not None and _is_to_telephone(referral, deliveries.get(unit)):
             alarm = Owed(Act.TELEPHONE_NOW, unit, {"reason": "unit_offline"})
             deliveries, places = post(batch, exchange, rules, referral, deliveries, [alarm])
             count += len(places)
@@ -107,10 +109,26 @@ def _keep(done: _Done, ref: str, outcome: Committed[int] | ReferralError) -> Non
     done.put((ref, outcome))
 
 
-def _is_to_telephone(delivery: Delivery | None) -> bool:
-    """Whether nobody has read a delivery to act on, and the hotline was never told to telephone."""
+def _waiting_at(conn: Connection, unit: str) -> list[str]:
+    """The referrals of which something waits in a unit's inbox, the oldest first, however many."""
+    found: dict[str, None] = {}
+    after = 0
+    while lines := feeds.feed_after(conn, unit, after, AT_ONCE, pending=True):
+        found |= dict.fromkeys(line.ref for line in lines if line.ref is not None)
+        after = lines[-1].pos
+    return list(found)
+
+
+def _is_to_ring(conn: Connection, ref: str, unit: str) -> bool:
+    referral = queries.find_referral(conn, ref)
+    return referral is not None and _is_to_telephone(referral, queries.deliveries_of(conn, ref).get(unit))
+
+
+def _is_to_telephone(referral: Referral, delivery: Delivery | None) -> bool:
+    """Whether nobody has read a pressing delivery to act on, and the hotline was never told to telephone."""
     return (
-        delivery is not None
+        escalation_sealed(referral.urgency)
+        and delivery is not None
         and delivery.state in lifecycle.UNREAD
         and delivery.role is not DeliveryRole.INFORMATION
         and not delivery.taken
@@ -221,7 +239,7 @@ class Timers:
     def stopped(self) -> bool:
         """Whether a deadline may pass unsaid: nobody has looked for a minute, or what was due a minute ago is not said.
 
-        That is itself an alarm (rule R18 of the field): not ready, and visible in the metrics.
+        That is itself an alarm (rule R18 of the field): not ready, in the metrics, at the operator's own channels.
         """
         return self.steady() - self.looked_at > STOPPED_S or (self.leads and self.lag_s > STOPPED_S)
 
@@ -243,12 +261,14 @@ class Timers:
                 self._offline.pop(unit, None)
                 continue
             with self.exchange.database.read() as conn:
-                unread = [line.ref for line in feeds.feed_after(conn, unit, 0, AT_ONCE, pending=True)]
+                unread = _waiting_at(conn, unit)
+                # Who has been told to telephone is not told again, and nothing is written for it once a second.
+                ringing = [ref for ref in unread if _is_to_ring(conn, ref, unit)]
             if not unread:
                 continue
             if unit not in self._offline:
                 self._offline[unit] = seen
                 self.writer.run(Offline(self.exchange, unit, seen))
                 posted += 1
-            posted += self._look(list(dict.fromkeys(ref for ref in unread if ref is not None)), offline=unit)[0]
+            posted += self._look(ringing, offline=unit)[0]
         return posted
