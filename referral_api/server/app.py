@@ -91,14 +91,14 @@ class Runtime:
     timers: Timers
 
     def close(self) -> None:
-        """Stop the writer and give files and connections back."""
+        """Stop clocks and writer, and give files and connections back."""
+        self.timers.close()
         if self.notices is not None:
             self.notices.stop()
         self.waking.stop()
         if self.witnessing is not None:
             self.witnessing.stop()
         self.writer.stop()
-        self.timers.leader.close()
         self.spool.close()
         self.log_signers.close()
         self.exchange.database.close()

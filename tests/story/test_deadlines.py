@@ -13,11 +13,13 @@ import pytest
 from referral_api.client.overseeing import Overseer
 from referral_api.client.view import Referral
 from referral_api.domain.clocks import TERMS
-from referral_api.domain.errors import ErrorCode
+from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.rules import Rules
 from referral_api.domain.words import Act, State, Urgency
 from referral_api.server.service.rulebook import ChangeRules
 from referral_api.server.service.timers import OFFLINE_S, STOPPED_S, Timers
+from referral_api.server.service.writer import Writer
+from referral_api.server.storage.leader import Claim
 from tests.auditlog.refusals import refused
 from tests.processes import serving, set_ahead
 from tests.world import NATIONAL, UNIT, World
@@ -220,6 +222,47 @@ def test_changed_rules_count_for_what_is_submitted_after_them(world: World) -> N
     world.restart()
     assert world.operator.referral(after).standings[UNIT].due == due[after]
     assert world.auditor.audit().complete
+
+
+@pytest.mark.postgres
+def test_clocks_that_have_ended_claim_the_lead_no_more(postgres_world: World) -> None:
+    """A turn that began to wait as its process ended took the lock again, and kept it from the others."""
+    runtime = postgres_world.server.runtime
+    timers = runtime.timers
+    timers.turn()
+    assert timers.leads
+    claim = Claim(postgres_world.settings.database)
+    assert not claim.holds()
+    try:
+        timers.close()
+        assert (timers.turn(), timers.leads, claim.holds()) == (0, False, True)
+    finally:
+        claim.close()
+
+
+class Ended:
+    """A writer that ends between being asked and taking the job."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self.answer_in = writer.answer_in
+
+    def submit(self, _job: object, _answer: object) -> None:
+        self._writer.stop()
+
+
+def test_clocks_do_not_wait_for_a_writer_that_has_ended(sqlite_world: World) -> None:
+    world = sqlite_world
+    world.submit()
+    runtime = world.server.runtime
+    world.clock.ahead_s += 18 * MINUTE
+    ended: Any = Ended(runtime.writer)
+    clocks = Timers(runtime.exchange, ended, runtime.timers.leader, world.clock, runtime.polled, time.monotonic)
+    with pytest.raises(ReferralError) as caught:
+        clocks.turn()
+    assert caught.value.facts == {"reason": "writer"}
+    world.restart()
+    later(world, 0)
 
 
 @pytest.mark.postgres

@@ -185,6 +185,7 @@ class Timers:
     """Referrals whose look failed the last time: they are tried again at every turn, behind the others."""
     _offline: dict[str, int | None] = field(default_factory=dict)
     _turning: threading.Lock = field(default_factory=threading.Lock)
+    _closed: bool = field(default=False)
 
     def __post_init__(self) -> None:
         """A process that has just started has its first minute."""
@@ -199,7 +200,19 @@ class Timers:
         with self._turning:
             return self._turn()
 
+    def close(self) -> None:
+        """Let another process lead, when the turn under way has ended; from now on nothing is posted here.
+
+        Must be called while the writer still answers.
+        """
+        with self._turning:
+            self._closed, self.leads = True, False
+            self.leader.close()
+
     def _turn(self) -> int:
+        if self._closed:
+            # A turn that began to wait as the process ended would claim the lead again, and keep it from the others.
+            return 0
         now = self.clock()
         self.began_at = self.began_at or now
         self.leads = self.leader.holds()
@@ -225,7 +238,7 @@ class Timers:
             self.writer.submit(Look(self.exchange, ref, offline=offline), partial(_keep, done, ref))
         posted, failing = 0, []
         for _ in refs:
-            ref, outcome = done.get()
+            ref, outcome = self.writer.answer_in(done)
             if not isinstance(outcome, ReferralError):
                 posted += outcome.result
                 continue

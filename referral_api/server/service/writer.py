@@ -30,8 +30,11 @@ from referral_api.server.storage.logbook import KEYS
 from referral_api.server.storage.signer import LogSigner, SignedCheckpoint
 
 T = TypeVar("T")
+A = TypeVar("A")
 MAX_BATCH = 256
 MAX_QUEUE = 4096
+ANSWER_S = 0.1
+"""After how long without an answer is looked whether the thread still runs."""
 
 Answer = Callable[["Committed[object] | ReferralError"], None]
 Deliver = Callable[[Sequence[tuple[Answer, "Committed[object] | ReferralError"]], frozenset[str]], None]
@@ -155,13 +158,23 @@ class Writer:
             self._queue.put(one)
 
     def run(self, job: Job[T]) -> Committed[T]:
-        """Queue a job and wait for it (command line, tests). Raises what the job was refused with."""
+        """Queue a job and wait for it (command line, tests). Raises what it was refused with, and as `answer_in`."""
         box: SimpleQueue[Committed[T] | ReferralError] = SimpleQueue()
         self.submit(job, box.put)
-        outcome = box.get()
+        outcome = self.answer_in(box)
         if isinstance(outcome, ReferralError):
             raise outcome
         return outcome
+
+    def answer_in(self, box: SimpleQueue[A]) -> A:
+        """Wait for what an `answer` puts into a box. Raises UNAVAILABLE where the thread has ended without it."""
+        while True:
+            alive = self.alive
+            try:
+                return box.get(timeout=ANSWER_S)
+            except Empty:
+                if not alive:
+                    raise ReferralError(ErrorCode.UNAVAILABLE, reason="writer") from None
 
     def _loop(self) -> None:
         while (first := self._queue.get()) is not None:
