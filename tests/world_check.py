@@ -15,9 +15,10 @@ import json
 import secrets
 import sqlite3
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,6 +28,7 @@ from psycopg.rows import dict_row
 from referral_api.auditlog.checkpoint import TrustPolicy, VerifiedCheckpoint, verify_checkpoint
 from referral_api.auditlog.evidence import Chronicle
 from referral_api.auditlog.leaf import LeafKind, parse_leaf
+from referral_api.auditlog.report import Head
 from referral_api.auditlog.tiles import ENTRIES, TILE_WIDTH, TileName, encode_entries
 from referral_api.auditlog.verification import Check, RawRecord, Report, verify_full
 from referral_api.domain.clockwork import Situation, wakes_at
@@ -36,7 +38,7 @@ from referral_api.domain.lifecycle import WAITS_WHILE
 from referral_api.domain.rules import RuleBook
 from referral_api.domain.terms import Term
 from referral_api.domain.words import Act, DeliveryRole, KeyUse, RetentionClass, State, Urgency
-from referral_api.formats.act import parse_act
+from referral_api.formats.act import RawAct, parse_act
 from referral_api.formats.bodies import sealed_of
 from referral_api.formats.exchange_bodies import RulesBody
 from referral_api.formats.keys import PublicKey, SigningKey
@@ -46,12 +48,17 @@ from referral_api.server.settings import Settings
 from referral_api.server.storage.signer import LogSigners
 from referral_api.server.storage.signer_state import read_host
 from tests.auditlog.naive import mth
-from tests.world import CANARY, ISSUER, Clock
+from tests.world import CANARY, ISSUER
 
 Row = dict[str, Any]
 YEAR_BITS, TERM_BITS = 40, 36
 LATEST_LOOK_S = 30
 """How long what is due may wait to be posted, on a machine that has other things to do."""
+
+
+@lru_cache(maxsize=4096)
+def _act(jws: str) -> RawAct:
+    return parse_act(jws.encode())
 
 
 class Watched(Protocol):
@@ -66,7 +73,7 @@ class Watched(Protocol):
         """Where its files and its database are."""
 
     @property
-    def clock(self) -> Clock:
+    def clock(self) -> Callable[[], float]:
         """Its time."""
 
     @property
@@ -146,11 +153,15 @@ class RowSource:
 
 
 def check(world: Watched) -> Report:
-    """Everything, or AssertionError."""
+    """Everything, or AssertionError. Signatures that an earlier check has verified it relies on, as auditors
+    do: what carries them is under the head that was kept.
+    """
     rows = Rows(world)
+    heads = [Head(f"{world.settings.issuer_host}/v1/log/{log}", *head) for log, head in world.heads.items()]
+    relied = {head.origin: head for head in heads}
     notes = check_logs(world, rows)
     check_one_leaf_for_each_record(rows)
-    report = verify_full(RowSource(rows, notes), _root(rows), _terms(rows), {}, issuer=ISSUER)
+    report = verify_full(RowSource(rows, notes), _root(rows), _terms(rows), {}, issuer=ISSUER, relied=relied)
     # Business never waits for a witness.
     unseen = [one for one in report.faults if one.check is Check.WITNESSES and one.missing]
     assert report.complete or (report.stands and report.lost) or unseen == report.faults, report.faults
@@ -167,10 +178,10 @@ def check(world: Watched) -> Report:
 class Announced:
     """The log's keys as its leaves name them, whatever became of the files."""
 
-    def __init__(self, leaves: list[bytes]) -> None:
+    def __init__(self, leaves: Sequence[bytes]) -> None:
         self.keymap = KeyMap.start(leaves[0])
         for leaf in leaves[1:]:
-            self.keymap.extend(leaf)
+            self.keymap.extend(leaf, verify=False)  # verify_full does
 
     def signing(self) -> list[SigningKey]:
         raise AssertionError("a check signs nothing")
@@ -179,12 +190,20 @@ class Announced:
         return [record.public for record in self.keymap.exchange_keys(KeyUse.LOG)]
 
 
+@lru_cache(maxsize=16)
+def _announced(leaves: tuple[bytes, ...]) -> Announced:
+    return Announced(leaves)
+
+
+_verified = lru_cache(maxsize=4096)(verify_checkpoint)
+
+
 def check_logs(world: Watched, rows: Rows) -> dict[str, bytes]:
     """Every checkpoint that was ever signed covers a beginning of the log; the newest covers all of it (R-92, R-93)."""
     signers = LogSigners(
         world.settings.signer_dir,
         f"{world.settings.issuer_host}/v1/log",
-        Announced(rows.logs["keys"]),
+        _announced(tuple(rows.logs["keys"])),
         token_bytes=secrets.token_bytes,
         host=read_host(),
     )
@@ -217,7 +236,7 @@ def check_logs(world: Watched, rows: Rows) -> dict[str, bytes]:
 
 
 def _covers(note: bytes, policy: TrustPolicy, leaves: Sequence[bytes]) -> VerifiedCheckpoint:
-    checkpoint = verify_checkpoint(note, policy)
+    checkpoint = _verified(note, policy)
     assert checkpoint.size <= len(leaves), "a checkpoint covers what is not there"
     assert mth(leaves[: checkpoint.size]) == checkpoint.root, "a checkpoint signs another tree"
     return checkpoint
@@ -253,7 +272,7 @@ def check_one_leaf_for_each_record(rows: Rows) -> None:
         seen[leaf.digest] += 1
     assert set(seen.values()) <= {1}, "an act has two leaves"
     for row in rows["act"]:
-        act = parse_act(row["jws"].encode())
+        act = _act(row["jws"])
         assert (act.digest, act.iss, act.id, act.act.value, act.ref, act.unit, act.prev, act.party) == tuple(
             row[name] for name in ("digest", "iss", "id", "act", "ref", "unit", "prev", "party")
         ), "a column of an act is not what was signed"
@@ -314,7 +333,7 @@ def _rules(rows: Rows) -> RuleBook:
     book = RuleBook()
     for row in sorted(rows["act"], key=lambda row: int(row["pos"])):
         if row["act"] == Act.RULES.value:
-            body = parse_act(row["jws"].encode()).body
+            body = _act(row["jws"]).body
             assert isinstance(body, RulesBody)
             book = book.changed(row["received_at"] + 1, body.rules())
     return book
@@ -330,7 +349,7 @@ def check_sealed(rows: Rows, chronicles: dict[str, Chronicle]) -> None:
     purges = {(row["ref"], row["unit"]): row["pos"] for row in sorted(purging, key=lambda row: int(row["pos"]))}
     assert lost <= kept.keys(), "something is lost that never was"
     for row in rows["act"]:
-        named = sealed_of(parse_act(row["jws"].encode()).body)
+        named = sealed_of(_act(row["jws"]).body)
         if named is None or row["outcome"] != "accepted":
             assert row["pos"] not in kept, "something is kept that no accepted act names"
             continue
@@ -354,7 +373,7 @@ def _is_purged(act: Row, chronicles: dict[str, Chronicle], purges: dict[tuple[st
         return False
     deliveries = chronicles[act["ref"]].deliveries
     # What a transfer carried is also the new unit's.
-    body: Any = parse_act(act["jws"].encode()).body
+    body: Any = _act(act["jws"]).body
     named = {act["unit"], body.to} if act["act"] == Act.TRANSFER.value else {act["unit"]}
     concerned = [one for unit, one in deliveries.items() if named & {None, unit}]
     last = max((purges.get((act["ref"], one.unit), -1) for one in concerned), default=-1)
@@ -390,9 +409,8 @@ def check_inboxes(rows: Rows, chronicles: dict[str, Chronicle], erased: Collecti
 def check_blind(world: Watched, rows: Rows) -> None:
     """The canary of the sealed text is in no cell, file, log line or HTTP exchange (R-13; design §2, 1)."""
     for table, lines in rows.tables.items():
-        for row in lines:
-            for column, cell in row.items():
-                assert not shows_canary(_bytes(cell)), f"plaintext in {table}.{column}"
+        cells = [_bytes(cell) for row in lines for cell in row.values()]
+        assert not shows_canary(b"\n".join(cells)), f"plaintext in {table}"
     for folder in (world.settings.data_dir, world.settings.keys_dir, world.settings.signer_dir):
         for path in folder.rglob("*"):
             if path.is_file():

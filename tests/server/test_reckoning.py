@@ -49,7 +49,7 @@ def at_rest(founded: Founded, tmp_path_factory: pytest.TempPathFactory) -> Found
     folder = tmp_path_factory.mktemp("reckoned")
     with World(founded, folder) as world:
         live_whole(world, leaves=300)
-    return Founded(folder, founded.seats, "")
+    return Founded(folder, founded.seats, "", founded.heads)
 
 
 @pytest.fixture

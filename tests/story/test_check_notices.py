@@ -33,7 +33,7 @@ def at_rest(founded: Founded, tmp_path_factory: pytest.TempPathFactory) -> Found
         ref = str(world.submit().outgoing.ref)
         world.acknowledge("officer", ref)
         world.act("officer", ref, Act.ASK, {"topics": ["timing"]}, note="¿Hasta cuándo?")
-    return Founded(folder, founded.seats, "")
+    return Founded(folder, founded.seats, "", founded.heads)
 
 
 @pytest.fixture
