@@ -12,7 +12,8 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -66,9 +67,8 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     globals_, rest = hoist(arguments)
     screen = screen_of(globals_, environ)
     try:
-        command = build(screen.lang, loaded={_verb(rest)})
-        if screen.as_json:
-            _withhold_help(command)
+        loaded = frozenset({_verb(rest)} & ON_DEMAND.keys())
+        command = build(screen.lang, loaded, as_json=screen.as_json)
         done = command.main([*globals_, *names_last(rest)], prog_name="referral", standalone_mode=False, obj=screen)
         return done if isinstance(done, int) else Exit.OK
     except typer.TyperException as error:
@@ -133,8 +133,12 @@ def screen_of(globals_: Sequence[str], environ: Mapping[str, str]) -> Screen:
     )
 
 
-def build(lang: Language, *, loaded: Collection[str | None]) -> TyperGroup:
-    """The whole command, its help in one language; of the groups of ON_DEMAND those in full that are named."""
+@lru_cache(maxsize=16)
+def build(lang: Language, loaded: frozenset[str] = frozenset(), *, as_json: bool = False) -> TyperGroup:
+    """The whole command, its help in one language; of the groups of ON_DEMAND those in full that are named.
+
+    It takes a tenth of a second, and is kept for a program that runs more than one line.
+    """
     app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
     app.callback()(_top)
     for module in (
@@ -148,6 +152,8 @@ def build(lang: Language, *, loaded: Collection[str | None]) -> TyperGroup:
     if not isinstance(command, TyperGroup):
         raise TypeError("the command has groups")
     localise(command, lang, ())
+    if as_json:
+        _withhold_help(command)
     return command
 
 

@@ -71,7 +71,7 @@ def test_every_command_that_is_named_as_a_remedy_exists() -> None:
     named = {one for path in SOURCES for one in re.findall(r'"(referral [a-z -]+?)(?: --| \{|")', path.read_text())}
     assert len(named) > 8
     for command in named:
-        found: Any = build("es", loaded=ON_DEMAND)
+        found: Any = build("es", frozenset(ON_DEMAND))
         for word in [one for one in shlex.split(command)[1:] if not one.startswith("-")]:
             found = found.commands[word]
 

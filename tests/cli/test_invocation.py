@@ -92,7 +92,7 @@ def leaves(command: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     return [leaf for name, child in children.items() for leaf in leaves(child, (*path, name))]
 
 
-@pytest.mark.parametrize("path", leaves(build("es", loaded=ON_DEMAND)), ids=" ".join)
+@pytest.mark.parametrize("path", leaves(build("es", frozenset(ON_DEMAND))), ids=" ".join)
 def test_whatever_is_typed_ends_in_words_and_an_exit_code(path: tuple[str, ...], tmp_path: Path) -> None:
     profile = ("-p", str(tmp_path / "none"))
     for words in ((*path, "--nonsense"), (*path, "a", "b", "c", "d"), (*path, "--help")):
@@ -201,7 +201,7 @@ def test_no_secret_can_be_given_as_an_argument() -> None:
         own = [name for parameter in command.params for name in getattr(parameter, "opts", ())]
         return own + [name for child in getattr(command, "commands", {}).values() for name in options(child)]
 
-    named = options(build("es", loaded=ON_DEMAND))
+    named = options(build("es", frozenset(ON_DEMAND)))
     assert {"--passphrase-file", "--service-key", "--code-file"} <= set(named)
     assert not {"--passphrase", "--password", "--code", "--secret", "--key"} & set(named)
 

@@ -79,7 +79,7 @@ def allowed(referral: Referral) -> dict[str, set[Act]]:
 
 @pytest.fixture(scope="module")
 def command() -> Any:
-    return build("es", loaded=())
+    return build("es")
 
 
 def parsed(command: Any, line: str) -> tuple[str, str | None]:

@@ -170,7 +170,7 @@ def commands(command: Any, path: tuple[str, ...] = ()) -> typing.Iterator[tuple[
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_every_command_and_option_has_its_help_in_the_language_of_the_screen(lang: Language) -> None:
     paths, options = set(), set()
-    for path, command in commands(build(lang, loaded=ON_DEMAND)):
+    for path, command in commands(build(lang, frozenset(ON_DEMAND))):
         key = ".".join(("help", *path))
         assert command.help == texts.find(lang, key), path
         paths.add(key)
