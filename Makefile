@@ -11,6 +11,8 @@ PYTHON = $(VENV)/bin/python
 PIP_INSTALL = $(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --no-compile \
 	--only-binary :all:
 SOURCES = referral_api tests examples bench
+# Tests start hundreds of processes: without bytecode each of them compiles some thousand files again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
