@@ -235,7 +235,7 @@ class Screen:
     def _told(self, error: BaseException) -> _Told:
         if isinstance(error, ReferralError):
             words = text_of(error.code, self.lang)
-            facts = {name: value for name, value in error.facts.items() if _is_plain(value)}
+            facts = {name: _listed(value) for name, value in error.facts.items() if _is_plain(value)}
             own = _own_words(error.code, facts)
             if own is not None:
                 spoken = facts | {name: "\n    ".join(facts[name]) for name in _SPOKEN & facts.keys()}
@@ -363,3 +363,8 @@ def _is_plain(value: Any) -> bool:
     if isinstance(value, (list, tuple)):
         return all(_is_plain(one) for one in value)
     return value is None or isinstance(value, (str, int, bool))
+
+
+def _listed(value: Any) -> Any:
+    """The same with lists alone: JSON knows no tuples."""
+    return [_listed(one) for one in value] if isinstance(value, (list, tuple)) else value

@@ -179,3 +179,5 @@ def test_who_shares_against_a_refusal_alone_is_told_so_before_anything_is_sealed
     assert words in ran.err
     assert "/consent/override/second_person" in ran.err
     assert "Nombre-Inventado" not in ran.err
+    told = shell.run("operator", "send", "sola.json", "--unit", UNIT, "--json").json["error"]
+    assert told["facts"]["findings"] == [["/consent/override/second_person", "second-person"]]

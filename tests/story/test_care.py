@@ -24,10 +24,12 @@ from referral_api.formats.enrolment import parse_invitation
 from referral_api.formats.referral_body import parse_referral
 from referral_api.formats.referral_copy import NO_WORDS, reduce_body
 from tests.auditlog.refusals import refused
+from tests.cli.shell import Shell
 from tests.signing import sign
 from tests.smuggling import smuggle
 from tests.wire import Wire
 from tests.world import CANARY, ENTRIES, HOTLINE, NATIONAL, OTHER_UNIT, PASSPHRASE, REFERRAL, UNIT, Seat, World
+from tests.world_check import Rows
 
 ABSENT = "01900000-0000-7000-8000-000000000000"
 VARYING = ("receipt", "proof", "request_id", "server_time", "instance")
@@ -226,6 +228,29 @@ def test_sharing_against_a_refusal_takes_a_second_person_before_anything_is_seal
     submit: Any = world.operator.referral(str(entry.outgoing.ref)).submit().act.body
     assert submit.override.wire() == {"reason": "imminent_danger", "second_person": supervisor}
     assert world.open("officer", str(entry.outgoing.ref)).faults == ()
+
+
+def test_who_addresses_it_anew_against_a_refusal_has_somebody_agree_again(sqlite_world: World) -> None:
+    """Rule R6 of the field, R-110, by command: an agreement was to one unit, and is for no other."""
+    world = sqlite_world
+    supervisor = second_of(world)
+    ref = str(world.after(world.operator.submit(composed(refusing(supervisor)))).outgoing.ref)
+    world.acknowledge("officer", ref)
+    world.act("officer", ref, Act.DECLINE, {"reason": "no_capacity"})
+    shell = Shell(world.folder, world.server.url)
+    words = ("readdress", ref, "--unit", OTHER_UNIT, "--yes", "--json")
+    own = world.operator.keys.credential
+    for more in ((), ("--second-person", own), ("--second-person", f"{HOTLINE}.nadie1")):
+        ran = shell.run("operator", *words, *more)
+        error = ran.json["error"]
+        assert (ran.exit, error["code"], error["facts"]["reason"]) == (7, "consent-gate", "second-person"), more
+    assert {row["ref"] for row in Rows(world)["referral"]} == {ref}
+    ran = shell.run("operator", *words, "--second-person", supervisor)
+    assert ran.exit == 0, ran
+    renewed = str(ran.json["ref"])
+    submit: Any = world.operator.referral(renewed).submit().act.body
+    assert submit.override.wire() == {"reason": "imminent_danger", "second_person": supervisor}
+    assert world.open("stranger", renewed).faults == ()
 
 
 def composed(body: dict[str, Any]) -> Composition:

@@ -21,8 +21,9 @@ from referral_api.server.service.timers import OFFLINE_S, STOPPED_S, Timers
 from referral_api.server.service.writer import Writer
 from referral_api.server.storage.leader import Claim
 from tests.auditlog.refusals import refused
+from tests.cli.shell import Shell
 from tests.processes import serving, set_ahead
-from tests.world import NATIONAL, UNIT, World
+from tests.world import NATIONAL, UNIT, World, composition
 from tests.world_check import Rows
 
 MINUTE, HOUR = 60, 3600
@@ -77,6 +78,24 @@ def test_an_emergency_that_the_unit_sleeps_through_is_taken_by_its_parent(world:
     assert states(world.operator.referral(ref))[UNIT] is State.ACCEPTED
 
 
+def test_who_comes_late_to_a_referral_that_was_taken_says_why_two_units_work_on_it(sqlite_world: World) -> None:
+    """Design §10, by command: the unit that slept is told that it was taken, and by what it may join."""
+    world = sqlite_world
+    ref = str(world.submit().outgoing.ref)
+    later(world, 16 * MINUTE)
+    world.acknowledge("national", ref)
+    world.act("national", ref, Act.ACCEPT)
+    shell = Shell(world.folder, world.server.url)
+    assert shell.run("officer", "ack", ref).exit == 0
+    alone = shell.run("officer", "accept", ref, "--json")
+    assert (alone.exit, alone.json["error"]["code"]) == (7, "illegal-transition"), alone
+    assert f"referral accept {ref} --joint CÓDIGO" in shell.run("officer", "accept", ref).err
+    assert shell.run("officer", "accept", ref, "--joint", "por si acaso").exit == 2
+    joined = shell.run("officer", "accept", ref, "--joint", "joint_operation", "--json")
+    assert joined.exit == 0, joined
+    assert states(world.operator.referral(ref)) == {UNIT: State.ACCEPTED, NATIONAL: State.ACCEPTED}
+
+
 def test_what_nobody_reads_ends_on_the_hotline_s_list_and_stays_there(world: World) -> None:
     """R-79: expired is loud; a late word of receipt is recorded, and the hotline closes it when it has seen to it."""
     ref = str(world.submit().outgoing.ref)
@@ -124,6 +143,25 @@ def test_to_a_unit_that_does_not_poll_the_hotline_telephones_at_once(world: Worl
     offline = [row for row in Rows(world)["act"] if row["act"] == "unit_offline"]
     assert [row["unit"] for row in offline] == [UNIT]
     assert states(world.operator.referral(ref))[UNIT] is State.SUBMITTED
+
+
+def test_however_much_waits_at_a_silent_unit_the_pressing_is_found_behind_it(
+    sqlite_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An emergency that came last is told as soon as one that came alone."""
+    world = sqlite_world
+    monkeypatch.setattr("referral_api.server.service.timers.AT_ONCE", 2)
+    world.restart()
+    timers = world.server.runtime.timers
+    timers.turn()
+    before = [str(world.operator.submit(composition()).outgoing.ref) for _ in range(5)]
+    timers.seen.clear()
+    world.clock.ahead_s += OFFLINE_S + 1
+    world.check()
+    last = str(world.operator.submit(composition()).outgoing.ref)
+    world.check()
+    told = [line.ref for line in world.operator.inbox(pending=True)]
+    assert sorted(map(str, told)) == sorted([*before, last])
 
 
 def test_an_exchange_that_was_down_tells_everything_and_gives_the_last_rung_its_time(world: World) -> None:

@@ -19,7 +19,7 @@ from tests.server.test_readers import supplemented
 from tests.story.test_rewrapping import Colleague
 from tests.story.test_talking import pass_on
 from tests.traces import left_of
-from tests.world import HOTLINE, OTHER_UNIT, UNIT, World
+from tests.world import HOTLINE, NATIONAL, OTHER_UNIT, UNIT, World
 from tests.world_check import Rows
 
 DAY_S = 24 * 3600
@@ -243,6 +243,24 @@ def test_two_persons_of_either_side_purge_at_once_and_what_is_shared_waits_for_t
     world.act("operator", ref, Act.APPROVE, {"answers": asked.outgoing.digest}, unit=OTHER_UNIT)
     assert kept_texts(world, ref) == []
     gone(world, ref, ("stranger", "operator"))
+
+
+def test_what_is_kept_for_a_unit_that_never_got_it_keeps_the_bundle_for_everybody(sqlite_world: World) -> None:
+    """Rule R2 of the field (R-107): a hold may be on a delivery that waits sealed, and what it keeps is shared."""
+    world = sqlite_world
+    ref = closed(world)
+    bundle = kept_texts(world, ref)[0]
+    review_at = int(world.clock()) + 300 * DAY_S
+    hold = {"on": True, "basis": "court_order", "review_at": review_at}
+    world.act("operator", ref, Act.HOLD, hold, unit=NATIONAL)
+    pass_days(world, 8)
+    deliveries = world.operator.referral(ref).chronicle.deliveries
+    assert (deliveries[UNIT].state, deliveries[NATIONAL].state) == (State.PURGED, State.HELD)
+    assert kept_texts(world, ref) == [bundle], "the unit's own words are gone"
+    gone(world, ref, ("officer",))
+    world.act("operator", ref, Act.HOLD, {"on": False, "basis": "court_order"}, unit=NATIONAL)
+    pass_days(world, 1)
+    assert kept_texts(world, ref) == []
 
 
 @on_both_engines
