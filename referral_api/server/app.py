@@ -293,7 +293,7 @@ def create_app(runtime: Runtime) -> Edge:
         try:
             yield
         finally:
-            upkeep.end(site, tasks)
+            await upkeep.end(site, tasks)
             await asyncio.to_thread(site.desk.stop)
             await asyncio.to_thread(site.lane.stop)
             await asyncio.to_thread(site.recording.finish)

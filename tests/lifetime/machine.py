@@ -17,12 +17,15 @@ from typing import Any, Final
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from referral_api.domain.clocks import Terms
 from referral_api.domain.errors import FINAL_REFUSALS, ErrorCode, ReferralError
+from referral_api.domain.rules import DEFAULT, Rules
 from referral_api.domain.words import Act, Role
 from referral_api.formats.receipt import parse_receipt
 from referral_api.formats.strict_json import sha256_b64u
 from referral_api.server.service.batch import Done
 from referral_api.server.service.reckoning import reckon
+from referral_api.server.service.rulebook import ChangeRules
 from referral_api.server.storage import feeds, logbook
 from tests.formats.parties_world import Someone
 from tests.lifetime.house import REGISTRY, House, NoPowerError
@@ -68,6 +71,8 @@ class LifeMachine(RuleBasedStateMachine):
         self.sent: list[tuple[Parcel, str]] = []
         self.cut: str | None = None
         """At which step of the next act's batch the power fails."""
+        self.ruling = (1, False)
+        """What was last changed of the rules: the pace, and whether the exchange agrees to transfers by itself."""
         self.story: list[str] = []
         """What happened, in a few words each: what a failure tells."""
 
@@ -130,6 +135,7 @@ class LifeMachine(RuleBasedStateMachine):
         self.cases.append(
             Case.submitted(made.ref, by.party, wanted.urgency, kept, to, set(excluded), made.digest, self.house.now)
         )
+        self.cases[-1].pace, self.cases[-1].agreed = self.ruling
         del self.cases[:-AT_ONCE]
 
     @precondition(lambda self: self.cases)
@@ -274,6 +280,17 @@ class LifeMachine(RuleBasedStateMachine):
         assert refused.code is ErrorCode.KEY_NOT_VALID
         self.house.take_in(desk.party)
 
+    @rule(pace=st.sampled_from((1, 2)), agrees=st.booleans())
+    def rules_are_changed(self, pace: int, agrees: bool) -> None:
+        """What is submitted from the next second on keeps them, and nothing else is touched (R-105)."""
+        terms = {urgency: _slower(one, pace) for urgency, one in DEFAULT.clocks.items()}
+        transfers = Role.EXCHANGE if agrees else Role.HOTLINE
+        rules = Rules(clocks=terms, withdrawal_answer=pace * DEFAULT.withdrawal_answer, transfers=transfers)
+        self.house.run(ChangeRules(self.house.runtime.exchange, rules))
+        self.house.clock.ahead_s += 1
+        self.ruling = (pace, agrees)
+        self.story.append(f"rules: {pace} times the time, transfers by {transfers.value}")
+
     # After every step.
 
     @invariant()
@@ -327,6 +344,20 @@ class LifeMachine(RuleBasedStateMachine):
             if "sealed" in made.beside:
                 self.texts[made.digest] = sha256_b64u(made.beside["sealed"])
             case.take(move, self.house.now)
+            following = case.follows(move)
+            if following is not None:
+                case.take(replace(following, digest=self._approval(case, move)), self.house.now)
+
+    def _approval(self, case: Case, transfer: Move) -> str:
+        """The act by which the exchange has agreed to a transfer."""
+        with self.house.runtime.exchange.database.read() as conn:
+            said = conn.all(
+                "SELECT digest FROM act WHERE ref = ? AND unit = ? AND act = 'approve' AND party = 'exchange'"
+                " ORDER BY pos DESC LIMIT 1",
+                (case.ref, transfer.unit),
+            )
+        assert said, self._told(_short(transfer), "not agreed to", "agreed to")
+        return str(said[0][0])
 
     def _send(self, made: Parcel) -> ErrorCode | None:
         """None for what was taken, else why not. Where the power fails it is sent again."""
@@ -334,6 +365,7 @@ class LifeMachine(RuleBasedStateMachine):
         refused = _refusal(lambda: answers.append(self._knock(made)))
         if refused is not None:
             assert refused.code not in FINAL_REFUSALS, "a final refusal has a receipt"
+            self.story.append(f"refused: {refused.code.value} {refused.facts}")
             return refused.code
         (answer,) = answers
         receipt = parse_receipt(answer.receipt.encode())
@@ -354,9 +386,12 @@ class LifeMachine(RuleBasedStateMachine):
         except NoPowerError:
             self.house.start_again()
             return self.house.send(made.by, made.raw, **made.beside).result
-        except ReferralError:
+        except ReferralError as refused:
             self.house.fall()
-            raise
+            if refused.facts.get("reason") != "writer":
+                raise
+            # The batch before was not at its last step yet, and the power failed there.
+            return self.house.send(made.by, made.raw, **made.beside).result
         self.house.fall()
         return answer
 
@@ -368,6 +403,11 @@ def _refusal(call: Callable[[], object]) -> ReferralError | None:
     except ReferralError as error:
         return error
     return None
+
+
+def _slower(terms: Terms, pace: int) -> Terms:
+    ladder = tuple((pace * after, rung) for after, rung in terms.ladder)
+    return Terms(pace * terms.ack, pace * terms.decision, pace * terms.first_status, pace * terms.next_status, ladder)
 
 
 def _short(move: Move) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
@@ -147,6 +147,10 @@ class Case:
     came: dict[str, tuple[str, str, str]] = field(default_factory=dict)
     """Of a unit that a transfer brought in: from which one, by which transfer and approval."""
     rung: Counter[str] = field(default_factory=Counter)
+    pace: int = 1
+    """How many times as long as by default everything may take, by the rules that it was submitted under (R-105)."""
+    agreed: bool = False
+    """By these rules the exchange itself agrees to every transfer that it may."""
 
     @classmethod
     def submitted(
@@ -265,6 +269,13 @@ class Case:
         self.acts.append((move.digest, move.act, move.unit))
         self._settle()
 
+    def follows(self, move: Move) -> Move | None:
+        """What the exchange itself says because of an act that was just taken; its digest is still to be filled in."""
+        if not self.agreed or move.act is not Act.TRANSFER or move.to in self.excluded:
+            return None
+        return replace(move, act=Act.APPROVE, by=Role.HOTLINE, party="exchange", signer="exchange.main",
+                       question=move.digest, prev=None, to=None)  # fmt: skip
+
     def _step(self, move: Move, sheet: Sheet, now: int) -> None:
         before, state, mine = sheet.state, self._lands(move, sheet), self._mine(move, sheet)
         assert state is not None
@@ -380,7 +391,7 @@ class Case:
         """What is owed on a delivery, and until when."""
         if sheet.begun is None:
             return []
-        ack, decision, first, following = TERMS[self.urgency]
+        ack, decision, first, following = (self.pace * term for term in TERMS[self.urgency])
         found: list[tuple[int, str]] = []
         if sheet.state in UNREAD:
             found.append((sheet.begun + ack, "ack"))
@@ -395,7 +406,7 @@ class Case:
             else:
                 found.append((max(sheet.status, taken_up) + following, "next_status"))
         if sheet.notified is not None and any(kind in NOTICES for kind, _ in sheet.open.values()):
-            found.append((sheet.notified + ANSWER_IN, "withdrawal_answer"))
+            found.append((sheet.notified + self.pace * ANSWER_IN, "withdrawal_answer"))
         if sheet.state is not S.PURGED:
             found += [(at, "hold_review") for at in sheet.holds.values()]
         return sorted(found)
@@ -432,7 +443,7 @@ class Case:
     def _climbing(self, sheet: Sheet) -> Iterator[tuple[int, Callable[[int], None]]]:
         if sheet.begun is None or sheet.state not in UNREAD:
             return
-        ladder = LADDERS[self.urgency]
+        ladder = [(self.pace * after, rung) for after, rung in LADDERS[self.urgency]]
         ends = sheet.taken or sheet.role == "information"
         number = len(ladder) - 1 if ends else sheet.rungs
         after, rung = ladder[number]

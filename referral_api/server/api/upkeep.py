@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from referral_api.domain.errors import ReferralError
 from referral_api.server import observe
@@ -26,6 +26,7 @@ from referral_api.server.storage.signer import LogSigners
 if TYPE_CHECKING:
     from referral_api.server.storage.notices import Notice
 
+T = TypeVar("T")
 POLLS_SAVED_EVERY_S = 30
 SWEPT_EVERY_S = 1
 
@@ -46,13 +47,24 @@ def begin(
     return [loop.create_task(one) for one in work]
 
 
-def end(site: Site, tasks: Sequence[asyncio.Task[None]]) -> None:
-    """End it: every poll is let go, and what was refused again is said."""
+async def end(site: Site, tasks: Sequence[asyncio.Task[None]]) -> None:
+    """End it: every poll is let go, and what was refused again is said. What runs on a thread is waited for."""
     for task in tasks:
         task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
     site.waiters.close()
     site.quorums.close()
     site.refused.flush(site.clock(), force=True)
+
+
+async def _on_thread(work: Callable[..., T], *arguments: Any) -> T:
+    """Run it on a thread. Whoever is cancelled meanwhile waits for its end: it has a connection to give back."""
+    running = asyncio.create_task(asyncio.to_thread(work, *arguments))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.gather(running, return_exceptions=True)
+        raise
 
 
 def keep(site: Site, second: int) -> None:
@@ -98,12 +110,12 @@ async def keep_keys(site: Site, keys_dir: Path, signers: LogSigners) -> None:
     while True:
         await asyncio.sleep(LOOKED_FOR_EVERY_S)
         # Beside the lane: it waits for the writer, whose answers come over this loop.
-        await asyncio.to_thread(site.exchange.keyring.look)
+        await _on_thread(site.exchange.keyring.look)
         with suppress(ReferralError, OSError):
-            await asyncio.to_thread(take_asked, site.exchange, site.writer, keys_dir)
+            await _on_thread(take_asked, site.exchange, site.writer, keys_dir)
         if site.elsewhere is None:
             with suppress(ReferralError):
-                settled = await asyncio.to_thread(sign_again, site.exchange, site.writer, signers, settled)
+                settled = await _on_thread(sign_again, site.exchange, site.writer, signers, settled)
 
 
 async def keep_clocks(site: Site) -> None:
@@ -111,7 +123,7 @@ async def keep_clocks(site: Site) -> None:
     while True:
         await asyncio.sleep(EVERY_S)
         try:
-            await asyncio.to_thread(site.timers.turn)
+            await _on_thread(site.timers.turn)
         except ReferralError as fault:
             site.refused.note(site.clock(), code=fault.code.value, reason="clocks")
         except Exception as fault:  # noqa: BLE001 - whatever it is, the next turn must come
@@ -126,7 +138,7 @@ async def keep_swept(site: Site) -> None:
     while True:
         await asyncio.sleep(SWEPT_EVERY_S)
         try:
-            await asyncio.to_thread(site.exchange.database.sweep)
+            await _on_thread(site.exchange.database.sweep)
         except ReferralError as fault:
             site.refused.note(site.clock(), code=fault.code.value, reason="sweep")
 
