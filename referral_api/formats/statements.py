@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from functools import lru_cache
 
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import CredentialId, CredentialKind, KeyUse, PartyId, Role
@@ -55,8 +56,12 @@ from referral_api.formats.statement_rules import adds, check_statement, recovers
 from referral_api.formats.strict_json import b64u
 
 
+@lru_cache(maxsize=512)
 def parse_keys_leaf(leaf: bytes) -> RawAct | RawKeyEntry:
-    """What a leaf of the keys log is: a directory act, or a key. Raises as `parse_act` and `parse_key_entry`."""
+    """What a leaf of the keys log is: a directory act, or a key. Raises as `parse_act` and `parse_key_entry`.
+
+    The same leaf again, which an audit reads several times, is answered from a bounded cache; it cannot be changed.
+    """
     try:
         return parse_act(leaf)
     except ReferralError as error:
