@@ -41,6 +41,12 @@ PERSONAL = (
 """Words of the example that tell of somebody or of the exact place."""
 
 
+@pytest.fixture
+def world(sqlite_world: World) -> World:
+    """What clients do here is the same before either engine; the door's own rules are tried on both elsewhere."""
+    return sqlite_world
+
+
 def sent(world: World, **changes: Any) -> str:
     """A referral that the unit got."""
     return str(world.submit(**changes).outgoing.ref)

@@ -38,6 +38,12 @@ SHARED = {
 
 
 @pytest.fixture
+def world(sqlite_world: World) -> World:
+    """What clients do here is the same before either engine; the door's own rules are tried on both elsewhere."""
+    return sqlite_world
+
+
+@pytest.fixture
 def newcomers(world: World) -> Iterator[Newcomers]:
     made = Newcomers(world)
     yield made
