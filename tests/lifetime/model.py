@@ -291,7 +291,7 @@ class Case:
             sheet.open[move.digest] = (move.act, move.signer)
             if move.act in NOTICES and not noticed:
                 sheet.notified = now
-        if move.act is not Act.REWRAP:
+        if move.act is not Act.REWRAP and move.party != "exchange":
             sheet.head = move.digest
         self._mark(move, sheet, now)
         self._tell(move, sheet, before)
