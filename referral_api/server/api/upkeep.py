@@ -51,9 +51,9 @@ async def end(site: Site, tasks: Sequence[asyncio.Task[None]]) -> None:
     """End it: every poll is let go, and what was refused again is said. What runs on a thread is waited for."""
     for task in tasks:
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
     site.waiters.close()
     site.quorums.close()
+    await asyncio.gather(*tasks, return_exceptions=True)
     site.refused.flush(site.clock(), force=True)
 
 
