@@ -54,7 +54,7 @@ faults: $(VENV)/.test ## Kill the server a thousand times, and at every statemen
 histories: $(VENV)/.test ## Fold ten thousand random histories of keys in three ways (REFERRAL_HISTORIES=n for another number)
 	@REFERRAL_HISTORIES=$${REFERRAL_HISTORIES:-10000} $(PYTHON) -m pytest -q tests/client/test_key_histories.py
 
-machine: $(VENV)/.test ## Let anybody do anything at any time, 50,000 steps against a model (REFERRAL_STEPS=n for another number)
+machine: $(VENV)/.test ## Let anybody do anything at any time, 50,000 steps against a model (REFERRAL_STEPS, REFERRAL_SEED)
 	@REFERRAL_STEPS=$${REFERRAL_STEPS:-50000} $(PYTHON) -m pytest -q tests/lifetime/test_life_machine.py
 
 interop: $(VENV)/.test ## Talk to other people's implementations (needs Node 20 or later, and npm once)

@@ -38,7 +38,7 @@ from referral_api.domain.fold import Delivery
 from referral_api.domain.lifecycle import WAITS_WHILE
 from referral_api.domain.rules import RuleBook
 from referral_api.domain.terms import Term
-from referral_api.domain.words import Act, DeliveryRole, KeyUse, RetentionClass, State, Urgency
+from referral_api.domain.words import Act, DeliveryRole, KeyUse, RetentionClass, Urgency
 from referral_api.formats.act import RawAct, parse_act
 from referral_api.formats.bodies import sealed_of
 from referral_api.formats.exchange_bodies import RulesBody
@@ -364,8 +364,10 @@ def check_sealed(rows: Rows, chronicles: dict[str, Chronicle]) -> None:
     """
     kept = {row["pos"]: row for row in rows["sealed"]}
     lost = {row["pos"] for row in rows["sealed_lost"]}
-    purging = [row for row in rows["act"] if row["act"] == Act.PURGED.value and row["outcome"] == "accepted"]
-    purges = {(row["ref"], row["unit"]): row["pos"] for row in sorted(purging, key=lambda row: int(row["pos"]))}
+    accepted: dict[str, list[Row]] = {}
+    for row in sorted(rows["act"], key=lambda row: int(row["pos"])):
+        if row["outcome"] == "accepted":
+            accepted.setdefault(row["ref"], []).append(row)
     assert lost <= kept.keys(), "something is lost that never was"
     for row in rows["act"]:
         named = sealed_of(_act(row["jws"]).body)
@@ -377,7 +379,7 @@ def check_sealed(rows: Rows, chronicles: dict[str, Chronicle]) -> None:
         assert (sealed["sha256"], sealed["size"]) == (named.sha256, named.size)
         if row["ref"] not in chronicles and sealed["body"] is None:
             continue  # Of what is erased in part, the purge may be among what is gone.
-        if row["pos"] in lost or _is_purged(row, chronicles, purges):
+        if row["pos"] in lost or _is_purged(row, chronicles, accepted[row["ref"]]):
             # Recovery brought the act back, not what was sealed beside it (R-97); or it has gone on schedule.
             assert sealed["body"] is None
             continue
@@ -386,23 +388,47 @@ def check_sealed(rows: Rows, chronicles: dict[str, Chronicle]) -> None:
     assert not kept, "something is kept for no act"
 
 
-def _is_purged(act: Row, chronicles: dict[str, Chronicle], purges: dict[tuple[str, str], int]) -> bool:
+def _is_purged(act: Row, chronicles: dict[str, Chronicle], accepted: list[Row]) -> bool:
     """Whether what travelled beside an act went with a later purge: with its own unit's, or with everybody's."""
     if act["ref"] not in chronicles:
         return False
-    deliveries = chronicles[act["ref"]].deliveries
     # What a transfer carried is also the new unit's.
     body: Any = _act(act["jws"]).body
     named = {act["unit"], body.to} if act["act"] == Act.TRANSFER.value else {act["unit"]}
-    concerned = [one for unit, one in deliveries.items() if named & {None, unit}]
-    last = max((purges.get((act["ref"], one.unit), -1) for one in concerned), default=-1)
-    done = all(one.purged_at is not None or (one.state is State.HELD and not one.holds) for one in concerned)
-    return done and act["pos"] < last
+    concerned = [one for unit, one in chronicles[act["ref"]].deliveries.items() if named & {None, unit}]
+    units = {one.unit for one in concerned}
+    purges = [row for row in accepted if row["act"] == Act.PURGED.value and row["unit"] in units]
+    return any(
+        act["pos"] < purge["pos"] and all(_needs_it_no_more(one, purge["pos"], accepted) for one in concerned)
+        for purge in purges
+    )
+
+
+def _needs_it_no_more(delivery: Delivery, pos: int, accepted: list[Row]) -> bool:
+    """Whether a delivery was purged by then, or was one that its unit had not been told of and that nobody held on to,
+    whatever became of it later.
+    """
+    before = [row for row in accepted if row["pos"] <= pos and row["unit"] in (None, delivery.unit)]
+    acts = {row["act"] for row in before}
+    if Act.PURGED.value in acts:
+        return True
+    transfers: list[Any] = [_act(row["jws"]).body for row in accepted if row["act"] == Act.TRANSFER.value]
+    brought = any(one.to == delivery.unit for one in transfers)
+    told = brought or delivery.role is not DeliveryRole.ESCALATION or acts & {Act.RELEASED.value, Act.WITHDRAW.value}
+    holds: dict[str, Any] = {row["party"]: _act(row["jws"]).body for row in before if row["act"] == Act.HOLD.value}
+    return not told and not any(one.on for one in holds.values())
+
+
+def _about(line: Row) -> object:
+    return line["party"], line["kind"], line["ref"], line["unit"]
 
 
 def check_inboxes(rows: Rows, chronicles: dict[str, Chronicle], erased: Collection[str] = ()) -> None:
     """An inbox line is pending exactly while the fold says that it waits for an answer (R-55); held ones have none."""
     acts = {row["digest"]: row for row in rows["act"]}
+    newest: dict[object, int] = {}
+    for line in rows["feed"]:
+        newest[_about(line)] = max(newest.get(_about(line), -1), line["pos"])
     for line in (line for line in rows["feed"] if line["ref"] not in erased):
         answered_by = set((line["answered_by"] or "").split())
         assert line["act_digest"] in acts
@@ -414,6 +440,8 @@ def check_inboxes(rows: Rows, chronicles: dict[str, Chronicle], erased: Collecti
         states = WAITS_WHILE.get(Act(line["kind"]))
         if states is not None and (line["kind"] != Act.DECLINE.value or line["sender"] == line["unit"]):
             waits = any(one.state in states for one in concerned)
+            # Of two refusals with a reopening between them, the first has had its answer.
+            waits = waits and (bool(line["pending"]) or line["pos"] == newest[_about(line)])
         else:
             waits = any(line["act_digest"] == question.digest for one in concerned for question in one.questions)
         assert bool(line["pending"]) == waits, f"the line about {line['kind']} at {line['party']} is wrong"

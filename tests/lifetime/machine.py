@@ -9,10 +9,11 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from random import Random
+from typing import Any, Final, TypeAlias
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -20,7 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from referral_api.domain.clocks import Terms
 from referral_api.domain.errors import FINAL_REFUSALS, ErrorCode, ReferralError
 from referral_api.domain.rules import DEFAULT, Rules
-from referral_api.domain.words import Act, Role
+from referral_api.domain.words import Act, Role, State
 from referral_api.formats.receipt import parse_receipt
 from referral_api.formats.strict_json import sha256_b64u
 from referral_api.server.service.batch import Done
@@ -29,7 +30,7 @@ from referral_api.server.service.rulebook import ChangeRules
 from referral_api.server.storage import feeds, logbook
 from tests.formats.parties_world import Someone
 from tests.lifetime.house import REGISTRY, House, NoPowerError
-from tests.lifetime.model import DAY, HOUR, MINUTE, Case, Move, shown
+from tests.lifetime.model import DAY, HOUR, MINUTE, OF_HOTLINES, OF_UNITS, OPEN, UNREAD, Case, Move, shown
 from tests.lifetime.moves import UNKNOWN, attempts, write
 from tests.lifetime.parcels import Parcel, Wanted, submission
 from tests.world import ISSUER, Clock
@@ -45,13 +46,36 @@ PARTIES: Final = {
 }
 AT_ONCE: Final = 4
 """How many referrals are followed at a time; the newest ones."""
+DICE: Final = st.randoms(use_true_random=True)
+"""Hypothesis chooses what happens, these by whom and to what: its own choices among many come back to a few of them."""
+ROLES: Final = ("action", "escalation", "escalation", "information")
 STEPS: Final = ("begin", "before-append", "before-commit", "after-commit", "after-sign", "answered")
 SPANS: Final = (
     *(MINUTE, 9 * MINUTE, 11 * MINUTE, 16 * MINUTE, 31 * MINUTE, HOUR, 2 * HOUR, 7 * HOUR, DAY, 3 * DAY),
     *(7 * DAY, 13 * DAY, 15 * DAY, 31 * DAY, 92 * DAY),
 )
+HOTLINE, POLICE = Role.HOTLINE, Role.POLICE_UNIT
+WAYS: Final = (
+    (
+        *((POLICE, Act.ACK), (POLICE, Act.TRANSFER), (HOTLINE, Act.APPROVE), (POLICE, Act.ACK), (POLICE, Act.ACCEPT)),
+        *((POLICE, Act.STATUS), (POLICE, Act.CLOSE), (POLICE, Act.REOPEN)),
+    ),
+    ((POLICE, Act.ACK), (POLICE, Act.ACCEPT), (POLICE, Act.TRANSFER), (HOTLINE, Act.APPROVE), (POLICE, Act.ACK)),
+    ((POLICE, Act.ACK), (POLICE, Act.TRANSFER), (HOTLINE, Act.DECLINE), (POLICE, Act.DECLINE), (HOTLINE, Act.CLOSE)),
+    ((POLICE, Act.ACK), (POLICE, Act.ACCEPT), (HOTLINE, Act.CLOSE), (HOTLINE, Act.REOPEN), (POLICE, Act.STATUS)),
+    ((HOTLINE, Act.ASK), (POLICE, Act.ANSWER), (POLICE, Act.ASK), (HOTLINE, Act.ANSWER), (POLICE, Act.REWRAP)),
+    ((POLICE, Act.ACK), (HOTLINE, Act.WITHDRAW), (POLICE, Act.WITHDRAWAL_ANSWER), (POLICE, Act.STATUS)),
+)
+"""How deliveries mostly go; by chance alone few come so far."""
 HOUR_WRONG: Final = (-HOUR - MINUTE, -HOUR, HOUR)
 """Jumps of the clock: beyond what is forgiven, as much as is forgiven, and far ahead."""
+
+
+ASIDE: Final = (Act.NOTE, Act.REWRAP, Act.HOLD, Act.SUPPLEMENT)
+"""What moves nothing on."""
+SENSIBLE: Final = {Role.HOTLINE: OF_HOTLINES, Role.POLICE_UNIT: OF_UNITS}
+Kind: TypeAlias = tuple[Role, Act]
+Possible: TypeAlias = dict[Kind, list[tuple[Move, Someone]]]
 
 
 class LifeMachine(RuleBasedStateMachine):
@@ -60,6 +84,8 @@ class LifeMachine(RuleBasedStateMachine):
     template: Path
     database: Callable[[], str] = staticmethod(lambda: "")
     found: House
+    reached: Counter[Kind | State]
+    """What was taken and which states were met, in all lives of a run: what reaches nothing proves nothing."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,6 +95,7 @@ class LifeMachine(RuleBasedStateMachine):
         self.cases: list[Case] = []
         self.texts: dict[str, str] = {}
         self.sent: list[tuple[Parcel, str]] = []
+        self.taken: Counter[Kind] = Counter()
         self.cut: str | None = None
         """At which step of the next act's batch the power fails."""
         self.ruling = (1, False)
@@ -102,27 +129,30 @@ class LifeMachine(RuleBasedStateMachine):
 
     # What people do.
 
-    @initialize(data=st.data())
-    def begin(self, data: st.DataObject) -> None:
-        self.submit(data)
+    @initialize(dice=DICE)
+    def begin(self, dice: Random) -> None:
+        """Every life has gone a way before chance, which lets many lives do only a few things, takes over."""
+        for _ in range(2):
+            self.submit(dice)
+            self.work_goes_on(dice)
 
-    @rule(data=st.data())
-    def submit(self, data: st.DataObject) -> None:
+    @rule(dice=DICE)
+    def submit(self, dice: Random) -> None:
         """A hotline sends a referral to some units, never to others; sometimes it contradicts itself."""
         self.house.renew_keys()
-        roles = data.draw(st.permutations(["action", "escalation", "escalation", "information"]))
-        count = data.draw(st.integers(1, 4))
+        roles = dice.sample(ROLES, len(ROLES))
+        count = dice.randint(1, 4)
         to = list(zip(UNITS, roles, strict=True))
         to = sorted((one for one in to if one[1] == "action"), key=str) + [one for one in to if one[1] != "action"]
         to, rest = to[:count], [unit for unit, _ in to[count:]]
-        excluded = data.draw(st.sampled_from([(), tuple(rest[:1]), tuple(rest), (to[-1][0],)]))
+        excluded = dice.choice([(), (), tuple(rest[:1]), tuple(rest), (to[-1][0],)])
         wanted = Wanted(
             to=to,
-            urgency=data.draw(st.sampled_from(["emergency", "urgent", "routine"])),
-            retention=data.draw(st.sampled_from(["standard", "short", "legal_hold_requested"])),
+            urgency=dice.choice(["emergency", "urgent", "routine"]),
+            retention=dice.choice(["standard", "short", "legal_hold_requested"]),
             excluded=excluded,
         )
-        by = self._person(data, data.draw(st.sampled_from(HOTLINES)))
+        by = self._person(dice, dice.choice(HOTLINES))
         made = submission(self.house, by, wanted)
         outcome = self._send(made)
         if {unit for unit, _ in to} & set(excluded):
@@ -139,11 +169,13 @@ class LifeMachine(RuleBasedStateMachine):
         del self.cases[:-AT_ONCE]
 
     @precondition(lambda self: self.cases)
-    @rule(data=st.data())
-    def fetch(self, data: st.DataObject) -> None:
+    @rule(dice=DICE)
+    def fetch(self, dice: Random) -> None:
         """Somebody asks for the bundle."""
-        case, unit = self._case(data), data.draw(st.sampled_from([*UNITS, *HOTLINES, AUDIT]))
-        who = self._person(data, unit)
+        self._fetch(self._case(dice), self._person(dice, dice.choice([*UNITS, *HOTLINES, AUDIT])))
+
+    def _fetch(self, case: Case, who: Someone) -> None:
+        unit = who.party
         refused = _refusal(lambda: self.house.fetch(who, case.ref))
         wanted = case.may_fetch(unit)
         if unit != case.sender:
@@ -155,45 +187,62 @@ class LifeMachine(RuleBasedStateMachine):
             case.fetched(unit)
 
     @precondition(lambda self: self.cases)
-    @rule(data=st.data(), purposeful=st.booleans())
-    def act_sensibly(self, data: st.DataObject, purposeful: bool) -> None:
+    @rule(dice=DICE, purposeful=st.booleans())
+    def act_sensibly(self, dice: Random, purposeful: bool) -> None:
         """Somebody does what the model says that he may."""
-        case = self._case(data)
-        unit = data.draw(st.sampled_from(sorted(case.sheets)))
-        by = data.draw(st.sampled_from([Role.HOTLINE, Role.POLICE_UNIT]))
-        who = self._person(data, case.sender if by is Role.HOTLINE else unit)
-        possible = [one for one in attempts(case, by, who, unit, UNITS, self.house.now) if case.takes(one)]
-        moving = [one for one in possible if one.act not in (Act.NOTE, Act.REWRAP, Act.HOLD, Act.SUPPLEMENT)]
-        if possible:
-            self._try(case, data.draw(st.sampled_from((purposeful and moving) or possible)), who)
+        case = self._case(dice)
+        unit = dice.choice(sorted(case.sheets))
+        possible = self._possible(dice, case, unit, SENSIBLE)
+        if purposeful:
+            possible = {kind: moves for kind, moves in possible.items() if kind[1] not in ASIDE} or possible
+        self._try_one(dice, case, possible)
 
     @precondition(lambda self: self.cases)
-    @rule(data=st.data())
-    def act_sensibly_again(self, data: st.DataObject) -> None:
-        """Lives are made of this above all."""
-        for _ in range(data.draw(st.integers(1, 3))):
-            self.act_sensibly(data, True)
+    @rule(dice=DICE)
+    def a_day_passes(self, dice: Random) -> None:
+        """Everybody does something: lives are made of this above all."""
+        for _ in range(dice.randint(3, 8)):
+            self.act_sensibly(dice, dice.random() < 0.5)
 
     @precondition(lambda self: self.cases)
-    @rule(data=st.data(), whole=st.booleans())
-    def act_anyhow(self, data: st.DataObject, whole: bool) -> None:
+    @rule(dice=DICE)
+    def work_goes_on(self, dice: Random) -> None:
+        """A delivery goes the way of most, or nearly, and what a transfer brings goes it further."""
+        begun = [(case, unit) for case in self.cases for unit, one in case.sheets.items() if one.begun is not None]
+        if not begun:
+            return
+        case, unit = dice.choice([one for one in begun if _lives(*one)] or begun)
+        if case.may_fetch(unit):
+            self._fetch(case, self._person(dice, unit))
+        for kind in dice.choice(WAYS):
+            possible = self._possible(dice, case, unit, SENSIBLE)
+            if dice.random() < 0.9:
+                possible = {one: moves for one, moves in possible.items() if one == kind}
+            self._try_one(dice, case, possible)
+            following = case.sheets[unit].to
+            if case.sheets[unit].state is State.TRANSFERRED and following in case.sheets:
+                unit = following
+
+    @precondition(lambda self: self.cases)
+    @rule(dice=DICE, whole=st.booleans())
+    def act_anyhow(self, dice: Random, whole: bool) -> None:
         """Somebody does something, sensible or not, building on whatever."""
-        case = self._case(data)
-        party = data.draw(st.sampled_from([*HOTLINES, *UNITS, AUDIT, REGISTRY]))
-        who, role = self._person(data, party), {**PARTIES, REGISTRY: Role.REGISTRAR}[party]
-        unit = None if whole and role is Role.HOTLINE else data.draw(st.sampled_from([*UNITS]))
+        case = self._case(dice)
+        party = dice.choice([*HOTLINES, *UNITS, AUDIT, REGISTRY])
+        who, role = self._person(dice, party), {**PARTIES, REGISTRY: Role.REGISTRAR}[party]
+        unit = None if whole and role is Role.HOTLINE else dice.choice([*UNITS])
         by = role if role in (Role.HOTLINE, Role.POLICE_UNIT) else Role.POLICE_UNIT
-        move = data.draw(st.sampled_from(list(attempts(case, by, who, unit, UNITS, self.house.now))))
+        move = dice.choice(list(attempts(case, by, who, unit, UNITS, self.house.now)))
         heads = [one.head for one in case.sheets.values()]
         earlier = [digest for digest, _, _ in case.acts[-6:]]
-        prev = data.draw(st.sampled_from([move.prev, *heads, UNKNOWN, None, *earlier]))
+        prev = dice.choice([move.prev, *heads, UNKNOWN, None, *earlier])
         self._try(case, replace(move, by=role, prev=prev), who)
 
     @precondition(lambda self: self.sent)
-    @rule(data=st.data())
-    def retry(self, data: st.DataObject) -> None:
+    @rule(dice=DICE)
+    def retry(self, dice: Random) -> None:
         """The same bytes again, however late: the same receipt, byte for byte (R-14)."""
-        made, receipt = data.draw(st.sampled_from(self.sent[-12:]))
+        made, receipt = dice.choice(self.sent[-12:])
         again = self.house.send(made.by, made.raw, **made.beside).result
         assert again.receipt == receipt
         assert not again.fresh
@@ -225,12 +274,12 @@ class LifeMachine(RuleBasedStateMachine):
         self.house.lose_power(step)
 
     @precondition(lambda self: self.cases)
-    @rule(data=st.data(), step=st.sampled_from(STEPS))
-    def power_fails_in_the_midst_of_an_act(self, data: st.DataObject, step: str) -> None:
+    @rule(dice=DICE, step=st.sampled_from(STEPS))
+    def power_fails_in_the_midst_of_an_act(self, dice: Random, step: str) -> None:
         """Whether it was taken or not, sending it again tells; and it counts once."""
         self.cut = step
         try:
-            self.act_sensibly(data, True)
+            self.act_sensibly(dice, True)
         finally:
             self.cut = None
 
@@ -264,14 +313,14 @@ class LifeMachine(RuleBasedStateMachine):
         self.turn()
 
     @precondition(lambda self: self.cases)
-    @rule(data=st.data())
-    def a_person_is_replaced(self, data: st.DataObject) -> None:
+    @rule(dice=DICE)
+    def a_person_is_replaced(self, dice: Random) -> None:
         """A seal key is revoked, by the registrar or the keyholder; nothing that it signs from then on is taken."""
-        desk = self.house.desks[data.draw(st.sampled_from([*HOTLINES, *UNITS]))]
+        desk = self.house.desks[dice.choice([*HOTLINES, *UNITS])]
         whom = desk.people[-1]
-        by = data.draw(st.sampled_from([self.house.desks[REGISTRY].people[0], desk.people[0]]))
+        by = dice.choice([self.house.desks[REGISTRY].people[0], desk.people[0]])
         self.house.revoke(by, whom)
-        case = self._case(data)
+        case = self._case(dice)
         move = Move(Act.NOTE, desk.role, desk.party, whom.id, unit=next(iter(case.sheets)), prev=case.submit)
         self.house.renew_keys()
         made = write(self.house, case, move, whom, self.texts)
@@ -303,6 +352,7 @@ class LifeMachine(RuleBasedStateMachine):
             real = {one["unit"]: one for one in self.house.view(sender, case.ref)["deliveries"]}
             wanted = shown(case)
             assert real.keys() == wanted.keys()
+            self.reached.update(one.state for one in case.sheets.values())
             for unit, one in real.items():
                 found = _comparable(one, wanted[unit])
                 assert found == wanted[unit], self._told(f"delivery to {unit}", found, dict(wanted[unit]))
@@ -313,11 +363,11 @@ class LifeMachine(RuleBasedStateMachine):
 
     # How it is done.
 
-    def _case(self, data: st.DataObject) -> Case:
-        return data.draw(st.sampled_from(self.cases))
+    def _case(self, dice: Random) -> Case:
+        return dice.choice(self.cases)
 
-    def _person(self, data: st.DataObject, party: str) -> Someone:
-        return data.draw(st.sampled_from(self.house.desks[party].people))
+    def _person(self, dice: Random, party: str) -> Someone:
+        return dice.choice(self.house.desks[party].people)
 
     def _look(self) -> None:
         self.story.append("the clocks speak")
@@ -331,6 +381,27 @@ class LifeMachine(RuleBasedStateMachine):
         with self.house.runtime.exchange.database.read() as conn:
             return {name: logbook.size(conn, name) for name in logbook.names(conn)}
 
+    def _possible(self, dice: Random, case: Case, unit: str, acts: Mapping[Role, set[Act]]) -> Possible:
+        """What somebody at the hotline and somebody at a unit may do there by the model, by kind."""
+        possible: Possible = {}
+        for by, kinds in acts.items():
+            who = self._person(dice, case.sender if by is Role.HOTLINE else unit)
+            for move in attempts(case, by, who, unit, UNITS, self.house.now):
+                if move.act in kinds and case.takes(move):
+                    possible.setdefault((by, move.act), []).append((move, who))
+        return possible
+
+    def _try_one(self, dice: Random, case: Case, possible: Possible) -> bool:
+        """Whether there was anything. The kind first, or what can be said in many ways would crowd out the rest; and
+        often the one that was said least.
+        """
+        if not possible:
+            return False
+        kinds = dice.sample(sorted(possible), len(possible))
+        kind = min(kinds, key=lambda one: self.taken[one]) if dice.random() < 0.5 else kinds[0]
+        self._try(case, *dice.choice(possible[kind]))
+        return True
+
     def _try(self, case: Case, move: Move, who: Someone) -> None:
         """Send it; the exchange takes it if and only if the model does."""
         self.house.renew_keys()
@@ -341,6 +412,8 @@ class LifeMachine(RuleBasedStateMachine):
         self.story.append(f"{case.ref[:13]} {_short(move)}: {outcome or 'taken'}")
         assert (outcome is None) == takes, self._told(_short(move), outcome, "taken" if takes else "refused")
         if takes:
+            self.taken[move.by, move.act] += 1
+            self.reached[move.by, move.act] += 1
             if "sealed" in made.beside:
                 self.texts[made.digest] = sha256_b64u(made.beside["sealed"])
             case.take(move, self.house.now)
@@ -403,6 +476,11 @@ def _refusal(call: Callable[[], object]) -> ReferralError | None:
     except ReferralError as error:
         return error
     return None
+
+
+def _lives(case: Case, unit: str) -> bool:
+    """Whether there is still something to be done there."""
+    return case.sheets[unit].state in UNREAD | OPEN
 
 
 def _slower(terms: Terms, pace: int) -> Terms:
