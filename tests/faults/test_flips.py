@@ -39,7 +39,7 @@ from tests.world import ISSUER, Founded, World
 
 CASES = 2000
 SEED = int(os.environ.get("REFERRAL_FLIPS_SEED", "20261129"))
-LEAVES = 300
+LEAVES = 262
 """More than a tile, so that every table has rows."""
 ALONE = {("log_entry", "log"), ("log_entry", "idx")}
 """Columns whose flip takes a leaf out of its log: what follows is judged without it, so each is made alone."""
