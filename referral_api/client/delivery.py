@@ -160,28 +160,29 @@ def open_bundle(
     return Opened(opened, body, brought_by.act.digest, tuple(faults))
 
 
-def rewraps(session: Session, referral: Referral, original: ShownAct) -> list[ShownAct]:
-    """The acts by which persons of our own party sealed again what `original` brought, newest first."""
-    party = session.profile.party
-    return [
-        one
-        for one in reversed(referral.acts)
-        if one.accepted
-        and (one.act.act, one.act.party, one.act.unit) == (Act.REWRAP, party, party)
-        and getattr(one.act.body, "original", None) == original.act.digest
-    ]
-
-
 @exchange.told()
 def open_beside(
-    session: Session, private_keys: Mapping[Kid, EncPrivateKey], referral: Referral, shown: ShownAct
+    session: Session,
+    private_keys: Mapping[Kid, EncPrivateKey],
+    referral: Referral,
+    shown: ShownAct,
+    raw: bytes | None = None,
 ) -> OpenedBundle:
-    """Fetch and open what travelled sealed beside a later act. Raises as `open_bundle`; NOT_FOUND for nothing."""
+    """Fetch and open what travelled sealed beside a later act, a supplement also as a colleague sealed it again.
+
+    Raises as `open_bundle`; NOT_FOUND for nothing.
+    """
     if shown.act.act is Act.SUBMIT or sealed_of(shown.act.body) is None:
         raise ReferralError(ErrorCode.NOT_FOUND)
-    forgetting.demand_kept(referral, shown)
-    raw = session.read(exchange.sealed(referral.ref, shown.act.digest))
-    opened = _open(session, private_keys, referral, shown, raw)
+    if raw is None:
+        forgetting.demand_kept(referral, shown)
+        raw = session.read(exchange.sealed(referral.ref, shown.act.digest))
+    try:
+        opened = _open(session, private_keys, referral, shown, raw)
+    except ReferralError as error:
+        if error.code is not ErrorCode.NO_USABLE_KEY or shown.act.act is not Act.SUPPLEMENT:
+            raise
+        return _open_rewrapped(session, private_keys, referral, shown, raw)[1]
     note = getattr(opened.document.contents.body, "act", None)
     if note is not None and note != shown.act.id:
         raise ReferralError(ErrorCode.DIGEST_MISMATCH, reason="act")
@@ -281,7 +282,7 @@ def _open_rewrapped(
     if named is None or (first.sha256, first.size) != (named.sha256, named.size):
         raise ReferralError(ErrorCode.DIGEST_MISMATCH, reason="bundle")
     refused: ReferralError | None = None
-    for shown in rewraps(session, referral, original):
+    for shown in referral.rewraps(session.profile.party, original):
         try:
             envelope = session.read(exchange.sealed(referral.ref, shown.act.digest))
             opened = _open(session, private_keys, referral, shown, envelope)

@@ -1,9 +1,9 @@
 """Sealing open bundles again for workstations of one's own unit that came later, or whose keys did (design §6).
 
-Whoever can open a bundle seals what it holds, the first sender's signed document verbatim, to the keys that it does not
-address: a `rewrap` act with a new envelope beside it, by way of the outbox. Which keys an envelope addresses stands in
-its header, so an interrupted call goes on where it ended. Only the very key counts: a workstation that lost its keys
-has new ones under the same name.
+Whoever can open a bundle, or a supplement to it, seals what it holds, the first sender's signed document verbatim, to
+the keys that it does not address: a `rewrap` act with a new envelope beside it, by way of the outbox. Which keys an
+envelope addresses stands in its header, so an interrupted call goes on where it ended. Only the very key counts: a
+workstation that lost its keys has new ones under the same name.
 
 Must never: seal to a key of another party, or to one that the keys log does not vouch for; count what merely waits in
 the outbox as done; or leave out a delivery without saying so.
@@ -17,18 +17,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Any
 
 from referral_api.auditlog.report import OnProgress, unheard
 from referral_api.client import delivery, exchange, sealing, submission
-from referral_api.client.delivery import Opened
 from referral_api.client.keystore import CredentialKeys
 from referral_api.client.outbox import Entry, Outbox, Outgoing, Progress
-from referral_api.client.sealing import Draft, Recipient
+from referral_api.client.sealing import Draft, OpenedBundle, Recipient
 from referral_api.client.session import Session
 from referral_api.client.view import Referral, ShownAct, fetch_referral
 from referral_api.domain import lifecycle
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.words import Act, KeyUse, Kid, PartyId, ReferralId, Role
+from referral_api.domain.words import Act, Digest, KeyUse, Kid, PartyId, ReferralId, Role
 from referral_api.formats.act import parse_act
 from referral_api.formats.bodies import sealed_of
 from referral_api.formats.bundle import SealedBundle, SealRole, parse_bundle
@@ -60,9 +60,14 @@ class Outcome(StrEnum):
     """The exchange refused the act for good, or hands out nothing; `code` says why."""
 
 
+_WORST_FIRST = (Outcome.REFUSED, Outcome.LOCKED, Outcome.WAITS, Outcome.WRAPPED, Outcome.HELD)
+
+
 @dataclass(frozen=True, slots=True)
 class Rewrapped:
-    """One delivery. `stations` are those it was sealed to now, by their codes (`backup`: the backup key)."""
+    """One delivery; where its bundle and its supplements differ, `outcome` is the worst. `stations` are those to which
+    something was sealed now, by their codes (`backup`: the backup key).
+    """
 
     ref: ReferralId
     outcome: Outcome
@@ -162,34 +167,52 @@ class _Work:
         self._party = PartyId(session.profile.party)
 
     def one(self, ref: ReferralId, *, asked: bool) -> Rewrapped:
-        """Whatever one delivery needs."""
+        """Whatever one delivery needs: its bundle, and every supplement that the unit sees."""
         waiting = self._in_outbox(ref)
-        if waiting is not None and waiting.state is not Progress.NEEDS_RESEALING:
-            return Rewrapped(ref, Outcome.WAITS, code=waiting.code)
+        unsent = next((one for one in waiting.values() if one.state is not Progress.NEEDS_RESEALING), None)
+        if unsent is not None:
+            return Rewrapped(ref, Outcome.WAITS, code=unsent.code)
         try:
             referral = fetch_referral(self._session, ref, self._outbox.accepted(ref))
             state = referral.chronicle.deliveries[self._party].state
             if state not in (lifecycle.SERVED if asked else OPEN):
                 return Rewrapped(ref, Outcome.CLOSED)
-            raw = self._session.read(exchange.bundle(ref))
-            missing = self._missing(referral, raw)
-            if not missing:
-                return Rewrapped(ref, Outcome.HELD)
-            opened = delivery.open_bundle(self._session, self._private, referral, raw)
+            texts = [referral.brought(self._party), *referral.supplements()]
+            done = [self._text(referral, shown, waiting.get(shown.act.digest)) for shown in texts]
         except ReferralError as error:
-            if error.code is ErrorCode.NO_USABLE_KEY:
-                return Rewrapped(ref, Outcome.LOCKED, code=error.code)
             if error.code is ErrorCode.NOT_FOUND:
                 return Rewrapped(ref, Outcome.REFUSED, code=error.code)
             raise
-        return self._send(self._seal(referral, opened, missing), waiting, missing)
+        worst = min(done, key=lambda one: _WORST_FIRST.index(one.outcome))
+        return Rewrapped(
+            ref, worst.outcome, tuple(dict.fromkeys(at for one in done for at in one.stations)), worst.code
+        )
 
-    def _missing(self, referral: Referral, first: bytes) -> list[EncKey]:
-        """The keys of ours that neither the bundle nor any envelope beside a `rewrap` addresses."""
+    def _text(self, referral: Referral, shown: ShownAct, stale: Entry | None) -> Rewrapped:
+        """What one sealed text needs; the bundle's stands for the delivery."""
+        brought = shown.act.act is not Act.SUPPLEMENT
+        at = exchange.bundle(referral.ref) if brought else exchange.sealed(referral.ref, shown.act.digest)
+        raw = self._session.read(at)
+        missing = self._missing(referral, shown, raw)
+        if not missing:
+            return Rewrapped(referral.ref, Outcome.HELD)
+        try:
+            opened = (
+                delivery.open_bundle(self._session, self._private, referral, raw).bundle
+                if brought
+                else delivery.open_beside(self._session, self._private, referral, shown, raw)
+            )
+        except ReferralError as error:
+            if error.code is ErrorCode.NO_USABLE_KEY:
+                return Rewrapped(referral.ref, Outcome.LOCKED, code=error.code)
+            raise
+        return self._send(self._seal(referral, shown, opened, missing), stale, missing)
+
+    def _missing(self, referral: Referral, original: ShownAct, first: bytes) -> list[EncKey]:
+        """The keys of ours that neither the first envelope (`first`) nor any beside a `rewrap` of it addresses."""
         sealable = self._session.sealing_keymap.sealable(self._party, self._session.now())
-        brought = referral.brought(self._party)
-        missing = _unaddressed(sealable, _named(brought, first))
-        for shown in delivery.rewraps(self._session, referral, brought):
+        missing = _unaddressed(sealable, _named(original, first))
+        for shown in referral.rewraps(self._party, original):
             if not missing:
                 break
             try:
@@ -201,16 +224,16 @@ class _Work:
             missing = _unaddressed(missing, _named(shown, raw))
         return missing
 
-    def _seal(self, referral: Referral, opened: Opened, missing: Sequence[EncKey]) -> Outgoing:
+    def _seal(self, referral: Referral, shown: ShownAct, opened: OpenedBundle, missing: Sequence[EncKey]) -> Outgoing:
         session = self._session
-        body = ForwardBody(ForwardReason.REWRAP, opened.bundle.document.jws.digest, opened.bundle.referral.jws.raw)
+        body = ForwardBody(ForwardReason.REWRAP, opened.document.jws.digest, opened.referral.jws.raw)
         draft = Draft(
             referral.ref,
             self._keys.credential,
             session.profile.issuer,
             submission.keys_log_view(session),
             body,
-            opened.bundle.sealed.routing.attachments,
+            opened.sealed.routing.attachments,
         )
         sealed = sealing.seal(
             draft,
@@ -219,7 +242,7 @@ class _Work:
             now=datetime.fromtimestamp(session.now(), UTC),
         )
         members = {
-            "original": referral.brought(self._party).act.digest,
+            "original": shown.act.digest,
             "reason": "new_workstation",
             "sealed": {"sha256": sealed.sha256, "size": sealed.size},
         }
@@ -242,11 +265,15 @@ class _Work:
         ref = ReferralId(str(outgoing.ref))
         return Rewrapped(ref, outcome, tuple(_place(key) for key in missing), entry.code)
 
-    def _in_outbox(self, ref: ReferralId) -> Entry | None:
-        """Our own `rewrap` of a delivery that has no outcome yet."""
+    def _in_outbox(self, ref: ReferralId) -> dict[Digest, Entry]:
+        """Our own `rewrap`s of a delivery that have no outcome yet, by the act whose text they seal again."""
         unsettled = (Progress.QUEUED, Progress.SENDING, Progress.NEEDS_RESEALING)
-        entries = (one for one in self._outbox.entries() if one.outgoing.act is Act.REWRAP and one.state in unsettled)
-        return next((one for one in entries if one.outgoing.ref == ref), None)
+        found: dict[Digest, Entry] = {}
+        for entry in self._outbox.entries():
+            if (entry.outgoing.act, entry.outgoing.ref) == (Act.REWRAP, ref) and entry.state in unsettled:
+                body: Any = parse_act(entry.outgoing.jws).body
+                found[body.original] = entry
+        return found
 
 
 @exchange.told()

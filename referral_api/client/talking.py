@@ -122,14 +122,7 @@ class Further:
 
 def read_supplements(session: Session, keys: CredentialKeys, referral: Referral) -> list[Further]:
     """Every supplement that this party may read, in log order, opened or told why not."""
-    return [_read(session, keys, referral, shown) for shown in supplements(referral)]
-
-
-def supplements(referral: Referral) -> list[ShownAct]:
-    """The supplements of a referral that a party to it sees."""
-    if referral.relation not in (Relation.SENDER, Relation.RECIPIENT):
-        return []
-    return [one for one in referral.acts if one.accepted and one.act.act is Act.SUPPLEMENT]
+    return [_read(session, keys, referral, shown) for shown in referral.supplements()]
 
 
 def _read(session: Session, keys: CredentialKeys, referral: Referral, shown: ShownAct) -> Further:

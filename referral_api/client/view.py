@@ -105,6 +105,22 @@ class Referral:
                 return next(shown for shown in self.acts if shown.act.digest == act.digest)
         return self.submit()
 
+    def supplements(self) -> list[ShownAct]:
+        """What its sender has said in addition, as far as a party to it is shown that."""
+        if self.relation not in (Relation.SENDER, Relation.RECIPIENT):
+            return []
+        return [one for one in self.acts if one.accepted and one.act.act is Act.SUPPLEMENT]
+
+    def rewraps(self, party: str, original: ShownAct) -> list[ShownAct]:
+        """The acts by which persons of a unit sealed again for it what `original` brought, newest first (R-28)."""
+        return [
+            one
+            for one in reversed(self.acts)
+            if one.accepted
+            and (one.act.act, one.act.party, one.act.unit) == (Act.REWRAP, party, party)
+            and getattr(one.act.body, "original", None) == original.act.digest
+        ]
+
     def latest(self, unit: str) -> Digest:
         """The newest act that everybody on this unit's delivery has seen: what a fact builds on (R-65)."""
         seen = [one for one in self.acts if one.accepted and one.act.unit in (None, unit)]

@@ -109,7 +109,7 @@ def test_nobody_builds_on_what_only_the_unit_sees(world: World) -> None:
     ref = sent(world)
     colleague = Colleague(world, ref)
     assert colleague.put(colleague.seal(colleague.original())).status == 201
-    (rewrap,) = delivery.rewraps(world.officer.session, referral := world.officer.referral(ref), referral.brought(UNIT))
+    (rewrap,) = (referral := world.officer.referral(ref)).rewraps(UNIT, referral.brought(UNIT))
     world.acknowledge("officer", ref)
     for prev, code in ((rewrap.act.digest, "stale-head"), (world.officer.referral(ref).latest(UNIT), None)):
         act_id, text = sign(world.officer, Act.STATUS, {"code": "registered"}, ref, unit=UNIT, prev=prev)
@@ -159,7 +159,7 @@ def test_an_exchange_that_hands_out_another_envelope_is_found_out(world: World, 
     assert refused(ErrorCode.DIGEST_MISMATCH, world.officer.identity.rewrap, refs[:1]) == "bundle"
     wire.lies.clear()
     world.after(world.officer.identity.rewrap())
-    (rewrap,) = delivery.rewraps(night.session, referral := night.referral(refs[0]), referral.brought(UNIT))
+    (rewrap,) = (referral := night.referral(refs[0])).rewraps(UNIT, referral.brought(UNIT))
     assert rewrap.accepted
     wire.lies["/sealed/"] = lambda answer: Answer(answer.status, answer.headers, envelopes[1])
     unit.join("tarde")
@@ -177,7 +177,7 @@ def test_what_waited_until_its_recipient_was_gone_is_made_anew(world: World, uni
     work = rewrapping._Work(officer.session, officer.keys, officer.outbox)
     referral = officer.referral(ref)
     (key,) = [one for one in officer.session.keymap.sealable(UNIT, officer.session.now()) if one.station == "noche"]
-    stale = work._seal(referral, officer.open_referral(referral), [key])
+    stale = work._seal(referral, referral.brought(UNIT), officer.open_referral(referral).bundle, [key])
     officer.outbox.put(stale, officer.session.ambient.now())
     world.after(officer.identity.sign(officer.identity.removal(["station/noche"])))
     _, late = unit.join("tarde")

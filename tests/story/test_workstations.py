@@ -5,9 +5,12 @@ Two officers, two workstations; a third joins at night and has yesterday's emerg
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import httpx2
 import pytest
 
+from referral_api.client import rewrapping, talking
 from referral_api.client.outbox import Progress
 from referral_api.client.rewrapping import Outcome
 from referral_api.client.sdk import Client
@@ -17,7 +20,7 @@ from tests.auditlog.refusals import refused
 from tests.conftest import on_both_engines
 from tests.story.newcomers import Unit
 from tests.wire import Answer
-from tests.world import CANARY, NATIONAL, UNIT, World, composition
+from tests.world import CANARY, NATIONAL, REFERRAL, UNIT, World, composition
 
 DAY_S = 24 * 3600
 
@@ -31,6 +34,17 @@ def world(story_world: World) -> World:
 def cut_off(_: Answer) -> Answer:
     """The exchange has answered, and nobody hears it."""
     raise httpx2.ReadError("the line was cut")
+
+
+def cut_after_one() -> Callable[[Answer], Answer]:
+    """One answer comes through, and no further one."""
+    seen: list[str] = []
+
+    def lie(answer: Answer) -> Answer:
+        seen.append("answer")
+        return answer if len(seen) == 1 else cut_off(answer)
+
+    return lie
 
 
 def short(client: Client) -> str:
@@ -62,6 +76,66 @@ def test_a_workstation_that_joins_at_night_opens_yesterday_s_emergency(world: Wo
     assert Act.REWRAP not in {one.act.act for one in shown.acts}
     report_ = world.after(world.auditor.audit())
     assert report_.complete, report_.faults
+
+
+@on_both_engines
+def test_what_the_hotline_added_before_a_workstation_came_opens_on_it_too(world: World, unit: Unit) -> None:
+    """R-28: a corrected contact that only the older workstations could read would be acted upon as it was before."""
+    ref = str(world.submit().outgoing.ref)
+    world.open("officer", ref)
+    operator = world.operator
+    for reference in ("first", "second"):
+        more = REFERRAL | {"sender_reference": reference}
+        world.after(talking.supplement(operator.pen, operator.referral(ref), more, UNIT))
+    _, night = unit.join("noche")
+
+    def added(client: Client) -> list[str | ErrorCode | None]:
+        read = world.after(talking.read_supplements(client.session, client.keys, client.referral(ref)))
+        return [one.code if one.body is None else one.body.sender_reference for one in read]
+
+    world.wires["officer"].lies["/acts/"] = cut_after_one()
+    report = world.officer.identity.rewrap()
+    world.wires["officer"].lies.clear()
+    assert [(one.outcome, one.stations) for one in report.done] == [(Outcome.WAITS, ("noche",))]
+    world.after(night.open(ref))
+    again = world.after(world.officer.identity.rewrap())
+    assert [one.outcome for one in again.done] == [Outcome.HELD]
+    assert again.complete
+    assert added(night) == ["first", "second"]
+    # It holds the hotline's own signature, and goes on from hand to hand as the bundle does.
+    _, late = unit.join("tarde")
+    assert [one.outcome for one in world.after(night.identity.rewrap()).done] == [Outcome.WRAPPED]
+    late.open(ref)
+    assert added(late) == ["first", "second"]
+    assert world.after(world.auditor.audit()).complete
+
+
+def test_a_supplement_that_does_not_open_here_is_told_and_keeps_the_bundle_from_nobody(
+    world: World, unit: Unit
+) -> None:
+    ref = str(world.submit().outgoing.ref)
+    world.open("officer", ref)
+    world.after(talking.supplement(world.operator.pen, world.operator.referral(ref), REFERRAL, UNIT))
+    _, night = unit.join("noche")
+    # The bundle comes through; then the machine is never seen again.
+    officer = world.officer
+    officer.sync_keys()
+    work = rewrapping._Work(officer.session, officer.keys, officer.outbox)
+    referral = officer.referral(ref)
+    assert world.after(work._text(referral, referral.brought(UNIT), None)).outcome is Outcome.WRAPPED
+    _, late = unit.join("tarde")
+    report = world.after(night.identity.rewrap())
+    assert [(one.outcome, one.stations, one.code) for one in report.done] == [
+        (Outcome.LOCKED, ("tarde",), ErrorCode.NO_USABLE_KEY)
+    ]
+    assert not report.complete
+    late.open(ref)
+    (closed,) = talking.read_supplements(late.session, late.keys, late.referral(ref))
+    assert closed.code is ErrorCode.NO_USABLE_KEY
+    # Another one of the unit does it.
+    assert [one.outcome for one in world.after(world.second_officer.identity.rewrap()).done] == [Outcome.WRAPPED]
+    (more,) = talking.read_supplements(late.session, late.keys, late.referral(ref))
+    assert more.body is not None
 
 
 def test_what_was_sealed_again_is_not_sealed_again(world: World, unit: Unit) -> None:
