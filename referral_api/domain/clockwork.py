@@ -66,13 +66,11 @@ class Step:
 
 
 def dues(rules: Rules, urgency: Urgency, delivery: Delivery) -> tuple[Due, ...]:
-    """What is owed on a delivery, the most pressing first; nothing on one that its unit does not know of.
+    """What is owed on a delivery, the most pressing first; on one that its unit does not know of, to look at its holds.
 
     The decision and the first status of a delivery that a transfer brought are owed from the submission on, but not
     before the new unit has had the time of an acknowledgement.
     """
-    if delivery.submitted_at is None:
-        return ()
     found = [*_step(rules, urgency, delivery)]
     if delivery.open_questions & fold.NOTICES and delivery.notified_at is not None:
         found.append(Due(Clock.WITHDRAWAL_ANSWER, delivery.notified_at + _s(rules.withdrawal_answer)))
@@ -112,18 +110,26 @@ def purge_at(rules: Rules, retention: RetentionClass, delivery: Delivery) -> int
 
     The time after the end or after the acknowledgement, whichever is over first; what is written within 14 days of that
     puts it off by 14 days, once. Taken up again it has no end any more, but its acknowledgement stays where it was.
+    What is written on one that is still in work after its purge goes as long after that as after an acknowledgement.
     """
-    if delivery.state not in lifecycle.PURGEABLE or (delivery.purged_at is not None and delivery.ended_at is None):
+    if delivery.state not in lifecycle.PURGEABLE:
         return None
     terms = rules.retention[retention]
     ends = [] if delivery.ended_at is None else [delivery.ended_at + _s(terms.after_end)]
-    if delivery.acknowledged_at is not None and delivery.purged_at is None:
+    if delivery.purged_at is None and delivery.acknowledged_at is not None:
         ends.append(delivery.acknowledged_at + _s(terms.after_ack))
+    elif delivery.purged_at is not None and delivery.ended_at is None and _written_at(delivery) > delivery.purged_at:
+        ends.append(delivery.purged_at + _s(terms.after_ack))
     if not ends:
         return None
     base = min(ends)
     put_off = delivery.content_at is not None and delivery.content_at >= base - PUT_OFF_S
     return base + PUT_OFF_S if put_off else base
+
+
+def _written_at(delivery: Delivery) -> int:
+    """When something sealed may last have come to it, as far as its state tells."""
+    return max(delivery.content_at or 0, delivery.last_status_at or 0, delivery.accepted_at or 0)
 
 
 def owed(rules: Rules, situation: Situation, now: int) -> Step | None:
@@ -141,8 +147,8 @@ def follows(rules: Rules, before: Mapping[str, Delivery], after: Situation, even
     """What the exchange owes at once, because a party's act has just been accepted.
 
     Whoever accepts first takes the referral from the others; a bundle that does not open is a matter for the telephone;
-    a transfer that nobody must agree to is agreed to; what two persons have agreed to purge is purged (its reason is
-    that of the request).
+    a transfer that nobody must agree to is agreed to, unless a notice is unanswered: then a person decides; what two
+    persons have agreed to purge is purged (its reason is that of the request).
     """
     unit = event.unit
     if unit is None:
@@ -152,7 +158,7 @@ def follows(rules: Rules, before: Mapping[str, Delivery], after: Situation, even
         return tuple(Owed(Act.TAKEN, one.unit, {"accept": event.digest}) for one in others)
     if event.act is Act.RECEIPT_FAILED and not _rings(after.deliveries[unit]):
         return (Owed(Act.TELEPHONE_NOW, unit, {"reason": "receipt_failed"}),)
-    if event.act is Act.TRANSFER and rules.transfers is Role.EXCHANGE:
+    if event.act is Act.TRANSFER and rules.transfers is Role.EXCHANGE and not _is_notified(after.deliveries[unit]):
         return (Owed(Act.APPROVE, unit, {"answers": event.digest}),)
     if event.act is Act.APPROVE:
         answered = set(before[unit].questions) - set(after.deliveries[unit].questions)
@@ -164,6 +170,11 @@ def follows(rules: Rules, before: Mapping[str, Delivery], after: Situation, even
 def _may_take(delivery: Delivery) -> bool:
     live = lifecycle.UNREAD | lifecycle.WORKING
     return delivery.role is not DeliveryRole.INFORMATION and delivery.state in live
+
+
+def _is_notified(delivery: Delivery) -> bool:
+    """Whether the person concerned wants it no further, and the unit has not said what becomes of it."""
+    return bool(delivery.open_questions & fold.NOTICES)
 
 
 def _rings(delivery: Delivery) -> bool:
@@ -236,7 +247,8 @@ def _purge(rules: Rules, retention: RetentionClass, delivery: Delivery) -> Itera
     at = purge_at(rules, retention, delivery)
     if at is None or delivery.holds:
         return
-    told, begun = dict(delivery.told), max(delivery.ended_at or 0, delivery.acknowledged_at or 0)
+    told = dict(delivery.told)
+    begun = max(delivery.ended_at or 0, delivery.acknowledged_at or 0, delivery.purged_at or 0)
     for days in WARNED_DAYS:
         warned_at = at - days * DAY_S
         # Where less time is left from the beginning, the shorter warning is the first.

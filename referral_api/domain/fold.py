@@ -12,11 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from referral_api.domain import lifecycle, policy
+from referral_api.domain.clocks import Clock
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import COPY_OF, Act, DeliveryRole, Nature, Role, State
 
 NOTICES = frozenset({Act.WITHDRAW, Act.CONSENT_WITHDRAWN})
-"""Questions that must be answered within 72 hours: the clock runs from the first one still open (R-75)."""
+"""Questions that must be answered within 72 hours (R-75, R-80)."""
 WORDS = frozenset({Act.SUPPLEMENT, Act.NOTE, Act.ASK, Act.ANSWER})
 """Acts that add content: shortly before a purge they put it off, once (rule R2 of the field)."""
 FINISHED = frozenset({State.CLOSED, State.TRANSFERRED, State.WITHDRAWN, State.PURGED})
@@ -192,13 +193,17 @@ def _on_one(event: Event, delivery: Delivery, deliveries: Mapping[str, Delivery]
         raise ReferralError(ErrorCode.ILLEGAL_TRANSITION, act=event.act.value, reason="for-information-only")
     _check_conditions(event, delivery)
     asked = _questions_meant(event, delivery)
-    move = lifecycle.find_move(event.act, event.by, delivery.state, open_questions=asked, code=event.code)
-    state = lifecycle.step(event.act, event.by, delivery.state, open_questions=asked, code=event.code)
+    source = source_of(event.act, delivery)
+    move = lifecycle.find_move(event.act, event.by, source, open_questions=asked, code=event.code)
+    state = lifecycle.step(event.act, event.by, source, open_questions=asked, code=event.code)
     if move is None:
         raise RuntimeError("step() accepted what find_move() did not")
     questions = _questions(event, move, delivery)
     if state is State.PURGED:
         questions = ()  # Nothing can be said on it any more, so nothing waits to be.
+    elif event.act is Act.WITHDRAW and state is State.WITHDRAWN and delivery.state is not State.WITHDRAWN:
+        # Nobody has it, and nobody will: there is nothing to answer for.
+        questions = tuple(question for question in questions if question.act not in NOTICES)
     elif state not in lifecycle.WORKING:
         # Nobody can agree any more to pass on what is no longer in work, and another proposal must be possible later.
         questions = tuple(question for question in questions if question.act is not Act.TRANSFER)
@@ -218,6 +223,16 @@ def _on_one(event: Event, delivery: Delivery, deliveries: Mapping[str, Delivery]
         began_at = min(one.since for one in deliveries.values() if one.since is not None)
         changed[target] = Delivery(target, delivery.role, State.SUBMITTED, event.digest, event.at, began_at=began_at)
     return changed
+
+
+def source_of(act: Act, delivery: Delivery) -> State:
+    """The state from which an act moves a delivery. One that expired before anybody fetched it is taken back like an
+    unread one: the bundle is no longer served, and nobody owes an answer (R-75).
+    """
+    nobody = delivery.retrieved_at is None and delivery.acknowledged_at is None
+    if act is Act.WITHDRAW and delivery.state is State.EXPIRED and nobody:
+        return State.SUBMITTED
+    return delivery.state
 
 
 def _check_conditions(event: Event, delivery: Delivery) -> None:
@@ -294,11 +309,22 @@ def _stamp(event: Event, after: Delivery, *, before: Delivery) -> Delivery:
         return replace(after, last_status_at=event.at, investigation=told)
     if event.act is Act.ACK and after.acknowledged_at is None:
         return replace(after, acknowledged_at=event.at)
-    if after.open_questions & NOTICES and not before.open_questions & NOTICES:
+    if _is_notified(event, after, before):
         return replace(after, notified_at=event.at)
     if after.state is State.ACCEPTED and before.state is not State.ACCEPTED:
         return replace(after, accepted_at=event.at)
     return after
+
+
+def _is_notified(event: Event, after: Delivery, before: Delivery) -> bool:
+    """Whether the clock of an answer begins: with the first notice that waits, at a held delivery with its release; and
+    anew with one that comes when the hotline was told already that the earlier ones are late.
+    """
+    if not after.open_questions & NOTICES or after.state is State.HELD:
+        return False
+    if before.notified_at is None or not before.open_questions & NOTICES or event.act is Act.RELEASED:
+        return True
+    return event.act in NOTICES and dict(before.told).get(Clock.WITHDRAWAL_ANSWER.value, 0) >= before.notified_at
 
 
 def _stamp_clocks(event: Event, after: Delivery) -> Delivery:

@@ -122,16 +122,9 @@ MOVES: tuple[Move, ...] = (
         answered_by=NOTICE,
     ),
     _row(Act.WITHDRAW, H, ENDED, None, F, "R-75", answered_by=NOTICE),
-    _row(Act.CONSENT_WITHDRAWN, H, frozenset({S.HELD, S.SUBMITTED, S.WITHDRAWN}), None, F, "R-75"),
-    _row(
-        Act.CONSENT_WITHDRAWN,
-        H,
-        REACHED - {S.SUBMITTED, S.WITHDRAWN},
-        None,
-        F,
-        "R-75",
-        answered_by=NOTICE,
-    ),
+    # Whoever has not fetched it yet will: only what nobody can have any more owes no answer.
+    _row(Act.CONSENT_WITHDRAWN, H, S.WITHDRAWN, None, F, "R-75"),
+    _row(Act.CONSENT_WITHDRAWN, H, REACHED - {S.WITHDRAWN} | {S.HELD}, None, F, "R-75", answered_by=NOTICE),
     _row(
         Act.WITHDRAWAL_ANSWER,
         U,
@@ -178,8 +171,8 @@ MOVES: tuple[Move, ...] = (
     _row(Act.PURGED, X, ENDED | {S.WITHDRAWN, S.HELD}, S.PURGED, F, "R-77"),
     _row(Act.PURGED, X, WORKING | {S.WITHDRAWAL_NOTIFIED}, None, F, "R-77"),
     # The exchange's own clocks. They never move a head.
-    # A notice may be unanswered in any state, and so may a hold be looked at too late.
-    _row(Act.OVERDUE, X, REACHED, None, F, "R-78"),
+    # A notice may be unanswered in any state, and so may a hold be looked at too late, the sender's of a held one too.
+    _row(Act.OVERDUE, X, REACHED | {S.HELD}, None, F, "R-78"),
     _row(Act.ESCALATED, X, UNREAD, None, F, "R-78"),
     _row(Act.TELEPHONE_NOW, X, REACHED, None, F, "R-78", answered_by=(Act.PHONE_ALERT,)),
     _row(Act.RELEASED, X, S.HELD, S.SUBMITTED, F, "R-78", answered_by=READ),

@@ -442,7 +442,50 @@ def test_what_nobody_has_read_is_taken_back_without_a_question() -> None:
     story.act(Act.CONSENT_WITHDRAWN, H)
     story.act(Act.WITHDRAW, H)
     found = story[LOCAL]
-    assert (found.state, found.questions, found.notified_at) == (State.WITHDRAWN, (), None)
+    assert (found.state, found.questions) == (State.WITHDRAWN, ()), "what nobody will ever have owes no answer"
+
+
+def test_a_consent_withdrawn_before_anybody_has_read_is_owed_an_answer_too() -> None:
+    """R-80, rule R7 of the field: whoever fetches it afterwards must say what becomes of it."""
+    story = Story((LOCAL, ACTION), (NATIONAL, ESCALATION))
+    story.act(Act.CONSENT_WITHDRAWN, H, None, prev="d0")
+    told = story.now
+    assert [story[unit].open_questions for unit in (LOCAL, NATIONAL)] == [frozenset({Act.CONSENT_WITHDRAWN})] * 2
+    assert (story[LOCAL].notified_at, story[NATIONAL].notified_at) == (told, None)
+    story.act(Act.RELEASED, X, NATIONAL)
+    assert story[NATIONAL].notified_at == story.now, "its unit could not know before"
+    story.fetch(NATIONAL)
+    story.act(Act.WITHDRAWAL_ANSWER, U, NATIONAL, code="continuing_public_prosecution")
+    assert story[NATIONAL].questions == ()
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_notice_that_comes_when_the_earlier_one_was_told_late_has_a_clock_of_its_own(late: bool) -> None:
+    """R-80."""
+    story = Story().accepted()
+    story.act(Act.CONSENT_WITHDRAWN, H)
+    first = story.now
+    if late:
+        due = first + 72 * 3600
+        story.deliveries[LOCAL] = replace(story[LOCAL], told=(("withdrawal_answer", due),))
+    story.act(Act.WITHDRAW, H)
+    assert story[LOCAL].notified_at == (story.now if late else first)
+
+
+def test_what_expired_before_anybody_fetched_it_is_taken_back_like_what_is_unread() -> None:
+    """R-75, design §10: it is served no more, and nobody owes an answer."""
+    story = Story()
+    story.act(Act.EXPIRED, X)
+    story.act(Act.WITHDRAW, H)
+    assert (story[LOCAL].state, story[LOCAL].questions) == (State.WITHDRAWN, ())
+    story = Story()
+    story.fetch()
+    story.act(Act.EXPIRED, X)
+    story.act(Act.WITHDRAW, H)
+    assert (story[LOCAL].state, story[LOCAL].open_questions) == (
+        State.WITHDRAWAL_NOTIFIED,
+        frozenset({Act.WITHDRAW}),
+    )
 
 
 def test_a_withdrawn_consent_asks_without_stopping_the_work() -> None:
@@ -468,14 +511,6 @@ def test_the_clock_of_a_notice_runs_from_the_oldest_one_that_is_open() -> None:
     story.act(Act.WITHDRAW, H)
     assert story[LOCAL].notified_at == story.now
     assert story.refused(Act.WITHDRAWAL_ANSWER, U, code="already_acted", question=first).facts["reason"]
-
-
-def test_a_consent_withdrawn_before_reading_starts_no_clock_for_a_later_notice() -> None:
-    story = Story()
-    story.act(Act.CONSENT_WITHDRAWN, H)
-    story.fetch()
-    story.act(Act.WITHDRAW, H)
-    assert story[LOCAL].notified_at == story.now
 
 
 def test_a_released_delivery_starts_its_clocks_when_it_is_released() -> None:

@@ -43,6 +43,8 @@ class Naive:
     open: dict[str, Act] = field(default_factory=dict)
     askers: dict[str, str] = field(default_factory=dict)
     to: str | None = None
+    had: bool = False
+    """Whether anybody has fetched or acknowledged it."""
 
 
 def answered_kinds(event: Event, after: State) -> set[Act]:
@@ -57,7 +59,7 @@ def asks(act: Act, before: State) -> bool:
     if act is Act.WITHDRAW:
         return before not in UNREAD_BY_ANYBODY
     if act is Act.CONSENT_WITHDRAWN:
-        return before not in UNREAD_BY_ANYBODY | {State.WITHDRAWN}
+        return before is not State.WITHDRAWN
     return act in ALWAYS_ASKING
 
 
@@ -81,13 +83,21 @@ def predict(event: Event, deliveries: dict[str, Naive], *, known: bool) -> dict[
     return changed or None
 
 
+def forget_notices(event: Event, now: Naive, after: Naive) -> None:
+    """What nobody will ever have owes no answer."""
+    if event.act is Act.WITHDRAW and after.state is State.WITHDRAWN and now.state is not State.WITHDRAWN:
+        after.open = {digest: kind for digest, kind in after.open.items() if kind is not Act.CONSENT_WITHDRAWN}
+
+
 def predict_one(event: Event, unit: str, deliveries: dict[str, Naive]) -> dict[str, Naive] | None:
     now = deliveries[unit]
     if event.by is Role.POLICE_UNIT and now.role is DeliveryRole.INFORMATION and event.act in NOT_FOR_THE_INFORMED:
         return None
     mine = {digest: kind for digest, kind in now.open.items() if now.askers[digest] != event.party}
     named = {mine[event.question]} if event.question in mine else set(mine.values())
-    found = expected(event.act, event.by, now.state, frozenset(named), event.code)
+    expired_unread = now.state is State.EXPIRED and not now.had
+    before = State.SUBMITTED if event.act is Act.WITHDRAW and expired_unread else now.state
+    found = expected(event.act, event.by, before, frozenset(named), event.code)
     if found is None:
         return None
     after = replace(now, state=found[0], open=dict(now.open), askers=dict(now.askers))
@@ -98,11 +108,13 @@ def predict_one(event: Event, unit: str, deliveries: dict[str, Naive]) -> dict[s
         if kind in kinds and event.question in (None, digest):
             del after.open[digest]
     after.open = {digest: kind for digest, kind in after.open.items() if stays_open(kind, after.state)}
+    after.had = now.had or event.act is Act.ACK
+    forget_notices(event, now, after)
     if event.act is Act.TRANSFER:
         if Act.TRANSFER in now.open.values() or len(event.targets) != 1 or event.targets[0][0] in deliveries:
             return None
         after.to = event.targets[0][0]
-    if asks(event.act, now.state):
+    if asks(event.act, before):
         after.open[event.digest], after.askers[event.digest] = event.act, event.party
     if event.by is not Role.EXCHANGE and event.act is not Act.REWRAP:
         after.head = event.digest
@@ -142,6 +154,7 @@ class FoldMachine(RuleBasedStateMachine):
         if unit in self.real and self.real[unit].state in lifecycle.SERVED:
             self.count += 1
             self.real[unit] = retrieve(self.real[unit], self.count)
+            self.naive[unit].had = True
             if self.naive[unit].state is State.SUBMITTED:
                 self.naive[unit].state = State.RETRIEVED
 

@@ -108,12 +108,19 @@ class Sheet:
     ended: int | None = None
     said: int | None = None
     purged: int | None = None
+    got: bool = False
+    """Whether the bundle was ever handed out."""
     rungs: int = 0
     rung_at: int | None = None
     told: dict[str, int] = field(default_factory=dict)
     taken: bool = False
     holds: dict[str, int] = field(default_factory=dict)
     investigation: list[str] = field(default_factory=list)
+
+    def to_take_back(self, act: Act) -> State:
+        """As what it is taken back: nobody has what expired before it was fetched."""
+        nobody = not self.got and self.acked is None
+        return S.SUBMITTED if act is Act.WITHDRAW and self.state is S.EXPIRED and nobody else self.state
 
     def rings(self) -> bool:
         return any(kind is Act.TELEPHONE_NOW for kind, _ in self.open.values())
@@ -224,7 +231,7 @@ class Case:
     def _lands(self, move: Move, sheet: Sheet) -> State | None:
         mine = self._mine(move, sheet)
         kinds = {mine[move.question]} if move.question in mine else set(mine.values())
-        found = expected(move.act, move.by, sheet.state, frozenset(kinds), move.code)
+        found = expected(move.act, move.by, sheet.to_take_back(move.act), frozenset(kinds), move.code)
         return None if found is None else found[0]
 
     def _fits(self, move: Move, sheet: Sheet) -> bool:
@@ -273,6 +280,8 @@ class Case:
         """What the exchange itself says because of an act that was just taken; its digest is still to be filled in."""
         if not self.agreed or move.act is not Act.TRANSFER or move.to in self.excluded:
             return None
+        if any(kind in NOTICES for kind, _ in self.sheets[str(move.unit)].open.values()):
+            return None
         return replace(move, act=Act.APPROVE, by=Role.HOTLINE, party="exchange", signer="exchange.main",
                        question=move.digest, prev=None, to=None)  # fmt: skip
 
@@ -285,11 +294,14 @@ class Case:
         for one in gone:
             del sheet.open[one]
         noticed = any(kind in NOTICES for kind, _ in sheet.open.values())
+        if move.act is Act.WITHDRAW and state is S.WITHDRAWN and before is not S.WITHDRAWN:
+            sheet.open = {one: what for one, what in sheet.open.items() if what[0] not in NOTICES}
         if state not in OPEN:
             sheet.open = {one: what for one, what in sheet.open.items() if what[0] is not Act.TRANSFER}
-        if self._asks(move.act, before):
+        if self._asks(move.act, sheet.to_take_back(move.act)):
             sheet.open[move.digest] = (move.act, move.signer)
-            if move.act in NOTICES and not noticed:
+            late = sheet.told.get("withdrawal_answer", 0) >= (sheet.notified or 0)
+            if move.act in NOTICES and before is not S.HELD and (late or not noticed):
                 sheet.notified = now
         if move.act is not Act.REWRAP and move.party != "exchange":
             sheet.head = move.digest
@@ -328,7 +340,7 @@ class Case:
         if act is Act.WITHDRAW:
             return before not in (S.HELD, S.SUBMITTED)
         if act is Act.CONSENT_WITHDRAWN:
-            return before not in (S.HELD, S.SUBMITTED, S.WITHDRAWN)
+            return before is not S.WITHDRAWN
         return act in (Act.TRANSFER, Act.ASK, Act.PURGE_REQUEST)
 
     def _bring(self, source: Sheet, unit: str, approval: str, transfer: str, now: int) -> None:
@@ -376,6 +388,7 @@ class Case:
 
     def fetched(self, unit: str) -> None:
         """The bundle was handed out to the unit."""
+        self.sheets[unit].got = True
         if self.sheets[unit].state is S.SUBMITTED:
             self.sheets[unit].state = S.RETRIEVED
 
@@ -389,8 +402,9 @@ class Case:
 
     def dues(self, sheet: Sheet) -> list[tuple[int, str]]:
         """What is owed on a delivery, and until when."""
+        reviews = [] if sheet.state is S.PURGED else [(at, "hold_review") for at in sheet.holds.values()]
         if sheet.begun is None:
-            return []
+            return sorted(reviews)
         ack, decision, first, following = (self.pace * term for term in TERMS[self.urgency])
         found: list[tuple[int, str]] = []
         if sheet.state in UNREAD:
@@ -407,18 +421,19 @@ class Case:
                 found.append((max(sheet.status, taken_up) + following, "next_status"))
         if sheet.notified is not None and any(kind in NOTICES for kind, _ in sheet.open.values()):
             found.append((sheet.notified + self.pace * ANSWER_IN, "withdrawal_answer"))
-        if sheet.state is not S.PURGED:
-            found += [(at, "hold_review") for at in sheet.holds.values()]
-        return sorted(found)
+        return sorted(found + reviews)
 
     def purge_at(self, sheet: Sheet) -> int | None:
         """When its ciphertext goes."""
-        if sheet.state not in FORGETS or (sheet.purged is not None and sheet.ended is None):
+        if sheet.state not in FORGETS:
             return None
         after_end, after_ack = KEPT[self.kept]
         ends = [] if sheet.ended is None else [sheet.ended + after_end]
         if sheet.acked is not None and sheet.purged is None:
             ends.append(sheet.acked + after_ack)
+        written = max(sheet.said or 0, sheet.status or 0, sheet.accepted or 0)
+        if sheet.purged is not None and sheet.ended is None and written > sheet.purged:
+            ends.append(sheet.purged + after_ack)
         if not ends:
             return None
         late_words = sheet.said is not None and sheet.said >= min(ends) - 14 * DAY
@@ -462,6 +477,8 @@ class Case:
         for one in held[:1] if rung == "parent" else held if rung == "national" else []:
             one.begun = one.since = now
             one.enter(S.SUBMITTED, now)
+            if any(kind in NOTICES for kind, _ in one.open.values()):
+                one.notified = now
             self._to_read(one.unit, Act.RELEASED, "released")
         if rung == "telephone" and not sheet.rings():
             self._ring(sheet, now)
@@ -473,7 +490,10 @@ class Case:
             return
         for days in (14, 3):
             warned = at - days * DAY
-            if warned >= max(sheet.ended or 0, sheet.acked or 0) and sheet.told.get(f"purge {days}") != at:
+            if (
+                warned >= max(sheet.ended or 0, sheet.acked or 0, sheet.purged or 0)
+                and sheet.told.get(f"purge {days}") != at
+            ):
                 yield warned, partial(self._warn, sheet, f"purge {days}", at)
         yield at, lambda now: self._purge(sheet, now)
 

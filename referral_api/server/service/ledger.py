@@ -13,7 +13,7 @@ from typing import Any
 
 from referral_api.auditlog.leaf import LeafKind
 from referral_api.auditlog.records import Retrieved
-from referral_api.domain import clockwork, lifecycle, policy
+from referral_api.domain import clockwork, fold, lifecycle, policy
 from referral_api.domain.clockwork import Situation
 from referral_api.domain.errors import ErrorCode
 from referral_api.domain.fold import Delivery, Event
@@ -243,11 +243,18 @@ def answers(event: Event, line: FeedEntry, changed: Mapping[str, Delivery]) -> b
     """Whether an act that left these deliveries so is what a pending line waits for, or lets nobody answer any more."""
     if line.unit is not None and line.unit in changed and changed[line.unit].state is State.PURGED:
         return True
+    concerned = changed.get(line.unit) if line.unit is not None and line.kind in fold.NOTICES else None
+    if concerned is not None and not _is_open(line, concerned):
+        return True  # It fell with the taking back of what nobody had.
     return (
         event.act.value in line.answered_by
         and (line.unit is None or line.unit in changed)
         and (event.question is None or line.act_digest == event.question)
     )
+
+
+def _is_open(line: FeedEntry, delivery: Delivery) -> bool:
+    return any(question.digest == line.act_digest for question in delivery.questions)
 
 
 def _readers(
@@ -271,7 +278,6 @@ def _readers(
 def _answered_by(event: Event, delivery: Delivery, reader: Role) -> frozenset[Act]:
     if lifecycle.WAITS_AT.get(event.act, reader) is not reader:
         return frozenset()
-    move = lifecycle.find_move(
-        event.act, event.by, delivery.state, open_questions=delivery.open_questions, code=event.code
-    )
+    source = fold.source_of(event.act, delivery)
+    move = lifecycle.find_move(event.act, event.by, source, open_questions=delivery.open_questions, code=event.code)
     return frozenset() if move is None else move.answered_by

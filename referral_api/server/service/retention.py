@@ -31,8 +31,8 @@ from referral_api.server.storage.queries import Referral
 from referral_api.server.storage.retention import positions_about, referrals_after
 
 PAGE: Final = 256
-_UNREAD = frozenset({State.EXPIRED, State.RECEIPT_FAILED})
-"""States of a delivery that nobody has read, whatever its clocks say."""
+_UNREAD = frozenset({State.EXPIRED, State.RECEIPT_FAILED, State.WITHDRAWAL_NOTIFIED})
+"""States in which a delivery that nobody has acknowledged stays for ever, whatever its clocks say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +79,14 @@ def kept(conn: Connection, book: RuleBook, now: int) -> Iterator[Kept]:
         rules = book.at(referral.created_at)
         for unit in sorted(deliveries):
             one = deliveries[unit]
-            if one.purged_at is not None and one.ended_at is None:
-                continue
-            if one.state is State.PURGED:
+            at = clockwork.purge_at(rules, referral.retention, one)
+            if one.state is State.PURGED or (one.purged_at is not None and at is None):
                 continue
             dues = clockwork.dues(rules, referral.urgency, one)
             late = any(due.clock is Clock.ACK and due.due_at <= now for due in dues)
-            at = clockwork.purge_at(rules, referral.retention, one)
+            never = at is None and one.acknowledged_at is None and one.state in _UNREAD
             holds = tuple(_hold(conn, referral.ref, unit, held) for held in one.holds)
-            yield Kept(referral.ref, unit, one.state, at, holds, unread=late or (at is None and one.state in _UNREAD))
+            yield Kept(referral.ref, unit, one.state, at, holds, unread=late or never)
 
 
 def erasable(conn: Connection, before: int) -> Iterator[Erasable]:
