@@ -108,6 +108,44 @@ def test_consent_withdrawn_is_a_question_to_every_unit_that_has_it(world: World)
     assert state_of(world, ref) is State.ACKNOWLEDGED
 
 
+def test_a_consent_withdrawn_before_anybody_has_fetched_is_asked_of_everybody_who_comes(world: World) -> None:
+    """R-80, rule R7 of the field: the unit, and whoever it is released to later, each within a clock of its own."""
+    ref = str(world.submit().outgoing.ref)
+    notice = world.act("operator", ref, Act.CONSENT_WITHDRAWN)
+    assert kinds(world, "officer", pending=True) == ["submit", "consent_withdrawn"]
+    assert kinds(world, "national") == []
+    world.clock.ahead_s += 31 * 60
+    world.check()
+    answer = {"code": "continuing_public_prosecution", "answers": notice.outgoing.digest}
+    for name in ("officer", "national"):
+        world.acknowledge(name, ref)
+    assert world.act("officer", ref, Act.WITHDRAWAL_ANSWER, answer).code is None
+    assert kinds(world, "officer", pending=True) == []
+    begun = world.operator.referral(ref).chronicle.deliveries[NATIONAL].submitted_at or 0
+    dues = [one for one in world.operator.referral(ref).standings[NATIONAL].dues if one.clock == "withdrawal_answer"]
+    assert [one.due_at - begun for one in dues] == [72 * 3600]
+    world.clock.ahead_s += 73 * 3600
+    world.check()
+    said = [one.act for one in world.operator.referral(ref).acts if one.act.act is Act.OVERDUE]
+    assert [one.unit for one in said if one.body.wire()["clock"] == "withdrawal_answer"] == [NATIONAL]
+    assert world.act("national", ref, Act.WITHDRAWAL_ANSWER, answer).code is None
+    assert world.after(world.auditor.audit()).complete
+
+
+def test_what_expired_unread_is_served_to_nobody_once_it_is_taken_back(world: World) -> None:
+    """Design §10, R-75; and a notice about it falls."""
+    ref = str(world.submit().outgoing.ref)
+    for _ in range(4):
+        world.clock.ahead_s += 40 * 60
+        world.check()
+    assert state_of(world, ref) is State.EXPIRED
+    world.act("operator", ref, Act.CONSENT_WITHDRAWN)
+    world.act("operator", ref, Act.WITHDRAW, {"reason": "consent_withdrawn"})
+    assert state_of(world, ref) is State.WITHDRAWN
+    assert kinds(world, "officer", pending=True) == []
+    refused(ErrorCode.NOT_FOUND, lambda: world.officer.open(ref))
+
+
 def test_a_closed_delivery_is_taken_up_again(world: World) -> None:
     ref = str(world.submit().outgoing.ref)
     world.acknowledge("officer", ref)

@@ -263,6 +263,40 @@ def test_what_is_kept_for_a_unit_that_never_got_it_keeps_the_bundle_for_everybod
     assert kept_texts(world, ref) == []
 
 
+def test_a_hold_on_what_its_unit_never_got_is_looked_at_again_by_who_holds_it(sqlite_world: World) -> None:
+    """Rule R2 of the field (R-107): it keeps the bundle for everybody; its sender is told when its review is due."""
+    world = sqlite_world
+    ref = closed(world)
+    hold = {"on": True, "basis": "court_order", "review_at": int(world.clock()) + 20 * DAY_S}
+    world.act("operator", ref, Act.HOLD, hold, unit=NATIONAL)
+    pass_days(world, 19)
+    before = told(world.operator, Act.OVERDUE)
+    pass_days(world, 1)
+    assert told(world.operator, Act.OVERDUE) == [*before, ref]
+    assert list(world.national.inbox()) == []
+    assert kept_texts(world, ref)
+
+
+def test_what_is_written_on_a_case_in_work_after_its_purge_goes_too(sqlite_world: World) -> None:
+    """R-107, rule R1 of the field: a relay and no archive, however long the case goes on."""
+    world = sqlite_world
+    ref = str(world.submit().outgoing.ref)
+    world.acknowledge("officer", ref)
+    world.act("officer", ref, Act.ACCEPT)
+    request = world.act("officer", ref, Act.PURGE_REQUEST, {"reason": "data_subject_request"})
+    world.act("operator", ref, Act.APPROVE, {"answers": request.outgoing.digest}, unit=UNIT)
+    assert kept_texts(world, ref) == []
+    purged = world.operator.referral(ref).chronicle.deliveries[UNIT].purged_at or 0
+    pass_days(world, 6)
+    assert world.operator.referral(ref).standings[UNIT].purge_at is None, "nothing is there that could go"
+    world.act("officer", ref, Act.NOTE, note="Seguimos buscando.")
+    assert purge_at(world, ref) == purged + 90 * DAY_S
+    pass_days(world, 85)
+    assert kept_texts(world, ref) == []
+    assert world.operator.referral(ref).chronicle.deliveries[UNIT].state is State.ACCEPTED
+    assert world.auditor.audit().complete
+
+
 @on_both_engines
 def test_what_was_passed_on_stays_until_the_new_unit_needs_it_no_more(story_world: World) -> None:
     """R-107: the bundle that a transfer carried is the new unit's, whose purge the old one's does not bring nearer."""
