@@ -79,7 +79,6 @@ def may(referral: Referral, own: Delivery, signer: str = "") -> list[Act]:
         act
         for act in fold.possible(role, own, asked)
         if policy.may(act, role, CredentialKind.PERSON, referral.relation)
-        and (act is not Act.TRANSFER or Act.TRANSFER not in own.open_questions)  # One proposal at a time.
     ]
 
 

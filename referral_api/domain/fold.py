@@ -189,6 +189,18 @@ def check_prev(event: Event, deliveries: Mapping[str, Delivery], *, prev_known: 
 
 
 def _on_one(event: Event, delivery: Delivery, deliveries: Mapping[str, Delivery]) -> dict[str, Delivery]:
+    """What an act changes on one delivery. Whoever is refused is told what could be done instead (R-54)."""
+    try:
+        return _moved(event, delivery, deliveries)
+    except ReferralError as refusal:
+        if refusal.code is not ErrorCode.ILLEGAL_TRANSITION:
+            raise
+        instead = possible(event.by, delivery, delivery.questions_for(event.party, event.asker))
+        facts = {"state": delivery.state.value} | refusal.facts | {"allowed": [act.value for act in instead]}
+        raise ReferralError(refusal.code, **facts) from None
+
+
+def _moved(event: Event, delivery: Delivery, deliveries: Mapping[str, Delivery]) -> dict[str, Delivery]:
     if event.by is Role.POLICE_UNIT and event.act in policy.role_at_delivery(delivery.role):
         raise ReferralError(ErrorCode.ILLEGAL_TRANSITION, act=event.act.value, reason="for-information-only")
     _check_conditions(event, delivery)
@@ -360,6 +372,8 @@ def possible(by: Role, delivery: Delivery, asked: frozenset[Act]) -> list[Act]:
     ruled_out = policy.role_at_delivery(delivery.role) if by is Role.POLICE_UNIT else frozenset[Act]()
     if delivery.holds:
         ruled_out |= {Act.PURGE_REQUEST}
+    if Act.TRANSFER in delivery.open_questions:
+        ruled_out |= {Act.TRANSFER}  # One proposal at a time.
     return [act for act in lifecycle.allowed(by, delivery.state, open_questions=asked) if act not in ruled_out]
 
 

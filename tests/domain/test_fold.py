@@ -9,7 +9,7 @@ import pytest
 
 from referral_api.domain import fold, lifecycle
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.fold import Delivery, Event, Question, judge, open_deliveries, retrieve
+from referral_api.domain.fold import Delivery, Event, Question, judge, open_deliveries, possible, retrieve
 from referral_api.domain.policy import SEES, Viewer
 from referral_api.domain.words import Act, DeliveryRole, Role, State
 from referral_api.formats.codelists import codes
@@ -77,7 +77,22 @@ class Story:
         with pytest.raises(ReferralError) as caught:
             self.act(act, by, unit, **rest)  # type: ignore[arg-type]
         assert self.deliveries == before
-        return caught.value
+        error = caught.value
+        if error.code is ErrorCode.ILLEGAL_TRANSITION and "decision-names-no-unit" not in error.facts.values():
+            own = self.deliveries[unit or LOCAL]
+            assert act.value not in error.facts["allowed"] or "reason" in error.facts
+            assert error.facts["allowed"] == [one.value for one in possible(by, own, self._asked(by, own))]
+        return error
+
+    @staticmethod
+    def _asked(by: Role, own: Delivery) -> frozenset[Act]:
+        party = "line" if by is H else own.unit
+        return own.questions_for(party, party)
+
+
+def why(error: ReferralError) -> dict[str, object]:
+    """The reason, without what can be done instead."""
+    return {name: fact for name, fact in error.facts.items() if name not in ("state", "allowed")}
 
 
 def test_a_submit_opens_one_delivery_a_unit_and_holds_those_of_escalation() -> None:
@@ -255,7 +270,7 @@ def test_a_unit_that_is_only_informed_acknowledges_and_decides_nothing(act: Act)
     story = Story((LOCAL, ACTION), (OBSERVER, INFORMATION))
     story.act(Act.ACK, U, OBSERVER)
     error = story.refused(act, U, OBSERVER, to=(NATIONAL,))
-    assert error.facts == {"act": act.value, "reason": "for-information-only"}
+    assert why(error) == {"act": act.value, "reason": "for-information-only"}
 
 
 def test_a_transfer_waits_for_the_hotline_and_then_opens_a_delivery_for_the_new_unit() -> None:
@@ -340,7 +355,7 @@ def test_only_one_transfer_can_be_proposed_at_a_time() -> None:
     story = Story().accepted()
     story.act(Act.TRANSFER, U, to=(NATIONAL,))
     error = story.refused(Act.TRANSFER, U, to=(OBSERVER,))
-    assert error.facts == {"act": "transfer", "reason": "transfer-already-proposed"}
+    assert why(error) == {"act": "transfer", "reason": "transfer-already-proposed"}
     assert story[LOCAL].transfer_to == NATIONAL
 
 
@@ -376,7 +391,7 @@ def test_an_answer_names_the_question_it_answers_and_leaves_the_others_open() ->
     story.act(Act.ANSWER, U, question=first)
     assert [(q.act, q.digest) for q in story[LOCAL].questions] == [(Act.ASK, second), (Act.ASK, third)]
     error = story.refused(Act.ANSWER, U, question=first)
-    assert error.facts == {"act": "answer", "reason": "no-such-question"}
+    assert why(error) == {"act": "answer", "reason": "no-such-question"}
 
 
 def test_nobody_answers_a_question_of_their_own() -> None:

@@ -96,6 +96,8 @@ class LifeMachine(RuleBasedStateMachine):
         self.texts: dict[str, str] = {}
         self.sent: list[tuple[Parcel, str]] = []
         self.taken: Counter[Kind] = Counter()
+        self.instead: list[str] | None = None
+        """What the newest refusal told that could be done."""
         self.cut: str | None = None
         """At which step of the next act's batch the power fails."""
         self.ruling = (1, False)
@@ -231,7 +233,8 @@ class LifeMachine(RuleBasedStateMachine):
         party = dice.choice([*HOTLINES, *UNITS, AUDIT, REGISTRY])
         who, role = self._person(dice, party), {**PARTIES, REGISTRY: Role.REGISTRAR}[party]
         unit = None if whole and role is Role.HOTLINE else dice.choice([*UNITS])
-        by = role if role in (Role.HOTLINE, Role.POLICE_UNIT) else Role.POLICE_UNIT
+        own = role in (Role.HOTLINE, Role.POLICE_UNIT) and dice.random() < 0.7
+        by = role if own else dice.choice([HOTLINE, POLICE])
         move = dice.choice(list(attempts(case, by, who, unit, UNITS, self.house.now)))
         heads = [one.head for one in case.sheets.values()]
         earlier = [digest for digest, _, _ in case.acts[-6:]]
@@ -411,6 +414,10 @@ class LifeMachine(RuleBasedStateMachine):
         outcome = self._send(made)
         self.story.append(f"{case.ref[:13]} {_short(move)}: {outcome or 'taken'}")
         assert (outcome is None) == takes, self._told(_short(move), outcome, "taken" if takes else "refused")
+        if outcome is ErrorCode.ILLEGAL_TRANSITION and move.unit in case.sheets and self.instead is not None:
+            assert sorted(self.instead) == case.instead(move), self._told(
+                _short(move), self.instead, case.instead(move)
+            )
         if takes:
             self.taken[move.by, move.act] += 1
             self.reached[move.by, move.act] += 1
@@ -446,8 +453,12 @@ class LifeMachine(RuleBasedStateMachine):
         if answer.fresh:
             assert receipt.payload.time == self.house.now
         self.sent.append((made, answer.receipt))
+        self.instead = None
         if answer.code is ErrorCode.ILLEGAL_TRANSITION and answer.fresh:
             assert answer.facts.keys() & {"allowed", "reason"}, answer.facts
+            self.instead = answer.facts.get("allowed")
+            if answer.facts.get("reason") != "decision-names-no-unit":
+                assert self.instead is not None, answer.facts
         return receipt.refusal
 
     def _knock(self, made: Parcel) -> Any:

@@ -260,6 +260,18 @@ class Case:
             return sheet.to not in self.sheets and sheet.to not in self.excluded
         return True
 
+    def instead(self, move: Move) -> list[str]:
+        """What a refused signer is told that he could do on that delivery, by the states and questions there."""
+        sheet = self.sheets[str(move.unit)]
+        kinds = frozenset(self._mine(move, sheet).values())
+        codes = (None, "stopped_and_destroyed", "continuing_public_prosecution")
+        found = {act for act in Act for code in codes if expected(act, move.by, sheet.state, kinds, code)}
+        if move.by is Role.POLICE_UNIT and sheet.role == "information":
+            found -= NOT_FOR_THE_INFORMED
+        found -= {Act.PURGE_REQUEST} if sheet.holds else set()
+        found -= {Act.TRANSFER} if any(kind is Act.TRANSFER for kind, _ in sheet.open.values()) else set()
+        return sorted(found)
+
     def _answered(self, move: Move, after: State) -> set[Act]:
         if move.act is Act.APPROVE:
             return {Act.TRANSFER} if after is S.TRANSFERRED else {Act.PURGE_REQUEST}

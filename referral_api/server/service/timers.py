@@ -183,6 +183,8 @@ class Timers:
     """When each party last polled, as far as is known here."""
     failing: frozenset[str] = field(default=frozenset())
     """Referrals whose look failed the last time: they are tried again at every turn, behind the others."""
+    ahead: float | None = field(default=None)
+    """By how much the clock was ahead of the steady one when it was furthest ahead."""
     _offline: dict[str, int | None] = field(default_factory=dict)
     _turning: threading.Lock = field(default_factory=threading.Lock)
     _closed: bool = field(default=False)
@@ -215,6 +217,8 @@ class Timers:
             return 0
         now = self.clock()
         self.began_at = self.began_at or now
+        ahead = now - self.steady()
+        self.ahead = ahead if self.ahead is None else max(ahead, self.ahead)
         self.leads = self.leader.holds()
         if not self.leads:
             self.looked_at = self.steady()
@@ -250,11 +254,13 @@ class Timers:
 
     @property
     def stopped(self) -> bool:
-        """Whether a deadline may pass unsaid: nobody has looked for a minute, or what was due a minute ago is not said.
+        """Whether a deadline may pass unsaid: nobody has looked for a minute, what was due a minute ago is not said, or
+        the clock was set back by more than that, so that nothing seems due.
 
         That is itself an alarm (rule R18 of the field): not ready, in the metrics, at the operator's own channels.
         """
-        return self.steady() - self.looked_at > STOPPED_S or (self.leads and self.lag_s > STOPPED_S)
+        set_back = self.ahead is not None and self.ahead - (self.clock() - self.steady()) > STOPPED_S
+        return set_back or self.steady() - self.looked_at > STOPPED_S or (self.leads and self.lag_s > STOPPED_S)
 
     def _hear(self, polled: Mapping[str, int]) -> None:
         for party, at in polled.items():
