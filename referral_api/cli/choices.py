@@ -11,7 +11,7 @@ Implements: R-54, R-65, R-76; design §7 (allowed next acts), §12.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -196,12 +196,16 @@ def perform(
     note: Path | None = None,
     case_number: str | None = None,
     more: Sequence[str] = (),
+    first: Callable[[Invocation, Referral], None] = lambda _call, _referral: None,
 ) -> NoReturn:
-    """One signed act on one delivery, with a note sealed beside it where there is one; print what became of it."""
+    """One signed act on one delivery, with a note sealed beside it where there is one; print what became of it. `first`
+    asks what must be asked of a referral as it stands, before anything is signed.
+    """
     text = note_text(note)
     with call.person() as client:
         referral = client.referral(ref)
         place = the_unit(referral, act, unit)
+        first(call, referral)
         with explaining(call, client, referral, act, place):
             entry = client.pen.act(referral, act, body, unit=place, note=text, case_number=case_number)
         refused(call, client, entry)

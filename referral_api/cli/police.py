@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
-from referral_api.cli import acting, choices, nexts, notes, reading, supplements, watching
+from referral_api.cli import acting, choices, nexts, notes, reading, standing, supplements, watching
 from referral_api.cli.invocation import Invocation, group_meaning, invocation
 from referral_api.cli.output import Exit, Shown
 from referral_api.client import talking
@@ -99,8 +99,8 @@ def show(
     ref: Ref,
     reveal_expired: Annotated[bool, typer.Option("--reveal-expired")] = False,  # noqa: FBT002 - an option of the command line
 ) -> None:
-    """Open, verify and print a referral, its supplements and the notes that came after it; numbers that grew old only
-    when asked to.
+    """Open, verify and print a referral, what has become of it first, its supplements and the notes that came after it;
+    numbers that grew old only when asked to.
     """
     call = invocation(ctx)
     with call.person() as client:
@@ -109,6 +109,7 @@ def show(
         told = notes.open_all(client, referral)
         further = talking.read_supplements(client.session, client.keys, referral)
         signer, now = client.keys.credential, client.session.now()
+    stands = standing.of(call.screen, referral)
     shown = reading.read(opened, now, reveal=reveal_expired)
     more = supplements.read(further, now, reveal=reveal_expired)
     warning = opened.warning
@@ -118,31 +119,33 @@ def show(
         "from": opened.bundle.referral.contents.party,
         "issuer": opened.bundle.referral.contents.issuer,
         "warning": None if warning is None else warning.code.value,
+        **standing.data(stands),
         **reading.data(shown),
         "notes": notes.data(told),
         "supplements": supplements.data(more),
     }
-    lines = [*supplements.first(call.screen, more), *reading.lines(call.screen, shown, told)]
+    lines = [*standing.lines(call.screen, stands), *supplements.first(call.screen, more)]
+    lines += reading.lines(call.screen, shown, told)
     lines += supplements.lines(call.screen, more)
     follow = nexts.next_of(call.screen, referral, opened=True, signer=signer)
     call.show(Shown(data, lines, follow, supplements.worst(notes.status_of(told), supplements.status_of(more))))
 
 
 def ack(ctx: typer.Context, ref: Ref) -> None:
-    """Open, verify, show what must not be done and how anybody may be reached, and acknowledge: the digests of what was
-    opened are signed, and with them those handling codes accepted (R-69, R-87).
+    """Open, verify, show what has become of it, what must not be done and how anybody may be reached, and acknowledge:
+    the digests of what was opened are signed, and with them those handling codes accepted (R-69, R-87).
     """
     call = invocation(ctx)
     with call.person() as client:
         referral = client.referral(ref)
         opened = client.open_referral(referral)
-        seen = reading.read(opened, client.session.now())
+        seen, stands = reading.read(opened, client.session.now()), standing.of(call.screen, referral)
         if not call.screen.as_json:
-            accepted = call.screen.say("care.accepts")
-            lines = [*reading.warnings(call.screen, seen), *reading.handling(call.screen, seen), accepted, ""]
+            lines = [*standing.lines(call.screen, stands), *reading.warnings(call.screen, seen)]
+            lines += [*reading.handling(call.screen, seen), call.screen.say("care.accepts"), ""]
             call.screen.show(Shown({}, lines))
         entry = client.acknowledge(opened)
-    told = reading.handling_data(seen) | {"warnings": reading.data(seen)["warnings"]}
+    told = standing.data(stands) | reading.handling_data(seen) | {"warnings": reading.data(seen)["warnings"]}
     acting.show_entry(call, entry, nexts.after_ack(call.screen, referral), told)
 
 
@@ -153,11 +156,13 @@ def accept(
     joint: Annotated[str | None, typer.Option("--joint")] = None,
     note: NoteFile = None,
 ) -> None:
-    """Take the referral; the case number and the note travel sealed. `joint`: beside a unit that took it already."""
+    """Take the referral; the case number and the note travel sealed. `joint`: beside a unit that took it already. What
+    was taken back, or is no longer agreed to, is taken only once a person says yes to that.
+    """
     call = invocation(ctx)
     body = {} if joint is None else {"joint": choices.check_code(call, "joint_reason", joint)}
     follow = f"referral status {ref} --to registered"
-    choices.perform(call, ref, Act.ACCEPT, body, follow, note=note, case_number=case_number)
+    choices.perform(call, ref, Act.ACCEPT, body, follow, note=note, case_number=case_number, first=standing.demand_yes)
 
 
 def decline(
