@@ -12,20 +12,19 @@ Implements: R-55, R-69, R-71 to R-76, R-102; design §10, §12.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from referral_api.cli import acting, choices, nexts, notes, reading, standing, supplements, watching
-from referral_api.cli.invocation import Invocation, group_meaning, invocation
+from referral_api.cli import acting, arriving, choices, nexts, notes, reading, standing, supplements, watching
+from referral_api.cli.invocation import group_meaning, invocation
 from referral_api.cli.output import Exit, Shown
 from referral_api.client import talking
-from referral_api.client.delivery import InboxEntry
 from referral_api.client.exchange import INBOX_LIMIT
 from referral_api.client.overseeing import Overseer
-from referral_api.domain.words import Act, Investigation, Urgency
-from referral_api.formats.codelists import label
+from referral_api.domain.words import Act, Investigation
 
 Ref = Annotated[str, typer.Argument()]
 NoteFile = Annotated[Path | None, typer.Option("--note")]
@@ -60,11 +59,8 @@ def inbox_list(
     call = invocation(ctx)
     with call.anyone() as client:
         entries = list(client.inbox(pending=pending))
-    screen = call.screen
-    lines = [screen.table(_COLUMNS, [_cells(call, one) for one in entries])] if entries else [screen.say("inbox.empty")]
-    status = Exit.NOTHING_NEW if exit_code and not entries else Exit.OK
-    follow = [hint for one in entries for hint in _follow(one)][:1] or ["referral inbox watch"]
-    call.show(Shown({"entries": [_entry_data(one) for one in entries]}, lines, follow, status))
+        shown = arriving.listed(call, client, entries)
+    call.show(replace(shown, status=Exit.NOTHING_NEW if exit_code and not entries else Exit.OK))
 
 
 def inbox_watch(
@@ -86,7 +82,7 @@ def inbox_watch(
             watching.announce_silence(call, client, overseer)
             page = client.next_page(wait_s=wait, limit=INBOX_LIMIT if most is None else min(INBOX_LIMIT, most - seen))
             for entry in page.entries:
-                _announce(call, entry)
+                arriving.announce(call, client, entry)
                 seen += 1
             client.keep(page)
             call.keep_up()
@@ -202,43 +198,3 @@ def note(
 ) -> None:
     """Send a sealed note to the other side; a hotline says to which unit, where there are several."""
     choices.perform(invocation(ctx), ref, Act.NOTE, {}, unit=unit, note=file)
-
-
-def _announce(call: Invocation, entry: InboxEntry) -> None:
-    if entry.urgency == Urgency.EMERGENCY:
-        call.screen.bell()
-    call.screen.show(Shown({"entry": _entry_data(entry)}, ["  ".join(_cells(call, entry))], _follow(entry)))
-
-
-def _follow(entry: InboxEntry) -> list[str]:
-    """What was withdrawn may be handed out no more; that it was, and why, stands in its timeline."""
-    if entry.ref is None:
-        return []
-    return [f"referral {'timeline' if entry.kind == Act.WITHDRAW else 'show'} {entry.ref}"]
-
-
-_COLUMNS = ("col.when", "col.urgency", "col.what", "col.from", "col.ref", "col.waits", "col.index")
-
-
-def _cells(call: Invocation, entry: InboxEntry) -> list[str]:
-    screen = call.screen
-    urgency = "—" if entry.urgency is None else label("urgency", entry.urgency, screen.lang).upper()
-    what = screen.say(f"act.{entry.kind}")
-    waits = screen.say("yes" if entry.pending else "no")
-    return [screen.at(entry.time), urgency, what, entry.from_party or "—", entry.ref or "—", waits, str(entry.index)]
-
-
-def _entry_data(entry: InboxEntry) -> dict[str, Any]:
-    return {
-        **entry.term.members(),
-        "index": entry.index,
-        "kind": entry.kind,
-        "act": entry.act,
-        "ref": entry.ref,
-        "unit": entry.unit,
-        "from": entry.from_party,
-        "urgency": entry.urgency,
-        "time": entry.time,
-        "pending": entry.pending,
-        "answered_by": list(entry.answered_by),
-    }

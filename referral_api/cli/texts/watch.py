@@ -15,6 +15,11 @@ WATCH: Final[Mapping[str, tuple[str, str]]] = {
         "⚠ {unit} no acusó recibo de {ref} hasta el {at} y el servidor calla: sus relojes no andan. Llame: {phone}.",
         "⚠ {unit} did not acknowledge {ref} by {at}, and the exchange is silent: its clocks stand. Telephone: {phone}.",
     ),
+    "inbox.telephone": (
+        "☎ LLAME AHORA a {unit}, guardia: {phone}.",
+        "☎ TELEPHONE NOW: {unit}, duty phone: {phone}.",
+    ),
+    "inbox.telephone_why": ("Motivo: {words}.", "Reason: {words}."),
     "help.keys.watch": (
         "Vigilar las claves de la propia entidad; con --once, mirar una vez: sale con 10 si hay una alarma.",
         "Watch the keys of one's own party; with --once, look once: ends with 10 where there is an alarm.",
