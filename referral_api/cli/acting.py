@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from referral_api.cli import forgetting, nexts
 from referral_api.cli.invocation import Invocation
 from referral_api.cli.output import Exit, Screen, Shown
-from referral_api.client import recalling, talking
+from referral_api.client import correcting, recalling, talking
 from referral_api.client.outbox import Entry, Progress
 from referral_api.client.talking import Open
 from referral_api.client.view import Referral, ShownAct
@@ -264,8 +264,10 @@ def _pointed_at(body: Any) -> str | None:
 
 
 def _investigation(referral: Referral, unit: str) -> list[str]:
+    """What a unit has reported and not put right since."""
+    wrong = correcting.corrected(referral, unit)
     return [
         shown.act.body.code.value  # type: ignore[attr-defined]  # the body of a status act
-        for shown in referral.acts
-        if shown.act.act is Act.STATUS and shown.act.unit == unit and (shown.receipt is None or shown.receipt.accepted)
+        for shown in correcting.reported(referral, unit)
+        if shown.act.digest not in wrong
     ]

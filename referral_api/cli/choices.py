@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 from referral_api.cli import acting, nexts
 from referral_api.cli.invocation import Invocation, read_file
 from referral_api.cli.output import Exit, Fault
-from referral_api.client import talking
+from referral_api.client import correcting, talking
 from referral_api.client.outbox import Entry, Progress
 from referral_api.client.sdk import Client
 from referral_api.client.talking import Open
@@ -103,6 +103,27 @@ def moment(text: str, now: int) -> int:
     except ValueError:
         raise Fault("time-unreadable", given=text) from None
     return int(at.timestamp())
+
+
+def past(text: str, now: int) -> int:
+    """A `moment` at which something has happened. Raises Fault for one that is still to come."""
+    at = moment(text, now)
+    if at > now:
+        raise Fault("time-to-come", given=text)
+    return at
+
+
+def demand_status(call: Invocation, referral: Referral, digest: str) -> None:
+    """That a status to be corrected is our own on this referral. Raises Fault, which lists those that there are."""
+    unit = next(iter(referral.chronicle.deliveries))
+    try:
+        correcting.demand_reported(referral, unit, digest)
+    except ReferralError:
+        screen = call.screen
+        there: list[tuple[Any, str]] = [(one.act.body, one.act.digest) for one in correcting.reported(referral, unit)]
+        at = {str(one.act.digest): screen.at(one.at) for one in correcting.reported(referral, unit)}
+        listed = [f"{label('investigation_status', one.code, screen.lang)} · {at[own]} · {own}" for one, own in there]
+        raise Fault("no-such-status", given=digest, statuses=_INDENT.join(listed) or "—") from None
 
 
 def the_unit(referral: Referral, act: Act, unit: str | None) -> PartyId:

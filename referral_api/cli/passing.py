@@ -120,7 +120,7 @@ def readdress(
         referral = client.referral(ref)
         at = None
         if phoned is not None:
-            seconds = choices.moment(phoned, client.session.now())
+            seconds = choices.past(phoned, client.session.now())
             at = datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
         what = Anew(
             unit=PartyId(unit),

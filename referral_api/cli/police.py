@@ -19,11 +19,15 @@ from typing import Annotated
 import typer
 
 from referral_api.cli import acting, arriving, choices, nexts, notes, reading, standing, supplements, watching
-from referral_api.cli.invocation import group_meaning, invocation
+from referral_api.cli.invocation import Invocation, group_meaning, invocation
 from referral_api.cli.output import Exit, Shown
-from referral_api.client import talking
+from referral_api.client import outage, talking
 from referral_api.client.exchange import INBOX_LIMIT
+from referral_api.client.outage import Outage
 from referral_api.client.overseeing import Overseer
+from referral_api.client.view import Referral
+from referral_api.client.watching import Watch
+from referral_api.domain.errors import ReferralError
 from referral_api.domain.words import Act, Investigation
 
 Ref = Annotated[str, typer.Argument()]
@@ -70,17 +74,31 @@ def inbox_watch(
     wait: Annotated[int, typer.Option("--wait", min=0, max=25)] = 25,
     exit_code: Annotated[bool, typer.Option("--exit-code")] = False,  # noqa: FBT002 - as above
 ) -> None:
-    """Wait for what arrives and announce it; the cursor moves only past what was announced."""
+    """Wait for what arrives and announce it; the cursor moves only past what was announced.
+
+    Without an end of its own it waits for an exchange that does not answer, too, and says so; only what a person must
+    decide ends it. A call that ends by itself (`once`, `count`, `exit_code`) leaves the waiting to who called it.
+    """
     call = invocation(ctx)
     most, seen = (1 if once else count), 0
+    keys: Watch | None = None
     with call.anyone() as client:
         call.screen.talk("watch.begins", party=client.profile.party)
-        keys = client.identity.watch()
         overseer = Overseer(client.session, client.outbox, client.referral)
+        line = Outage(client.session.ambient)
         while most is None or seen < most:
-            watching.announce(call, client, keys)
-            watching.announce_silence(call, client, overseer)
-            page = client.next_page(wait_s=wait, limit=INBOX_LIMIT if most is None else min(INBOX_LIMIT, most - seen))
+            limit = INBOX_LIMIT if most is None else min(INBOX_LIMIT, most - seen)
+            try:
+                keys = keys or client.identity.watch()
+                watching.announce(call, client, keys)
+                watching.announce_silence(call, client, overseer)
+                page = client.next_page(wait_s=wait, limit=limit)
+            except ReferralError as error:
+                if most is not None or exit_code or not outage.is_passing(error):
+                    raise
+                watching.wait_out(call, line, error)
+                continue
+            watching.announce_back(call, line)
             for entry in page.entries:
                 arriving.announce(call, client, entry)
                 seen += 1
@@ -178,9 +196,21 @@ def decline(
     choices.perform(call, ref, Act.DECLINE, body, nexts.PENDING, note=note)
 
 
-def status(ctx: typer.Context, ref: Ref, to: Annotated[Investigation, typer.Option()], note: NoteFile = None) -> None:
-    """Report one step of the investigation."""
-    choices.perform(invocation(ctx), ref, Act.STATUS, {"code": to.value}, note=note)
+def status(
+    ctx: typer.Context,
+    ref: Ref,
+    to: Annotated[Investigation, typer.Option()],
+    corrects: Annotated[str | None, typer.Option("--corrects")] = None,
+    note: NoteFile = None,
+) -> None:
+    """Report one step of the investigation, or put right one that was reported wrongly."""
+
+    def demand_reported(call: Invocation, referral: Referral) -> None:
+        if corrects is not None:
+            choices.demand_status(call, referral, corrects)
+
+    body = {"code": to.value} | ({} if corrects is None else {"corrects": corrects})
+    choices.perform(invocation(ctx), ref, Act.STATUS, body, note=note, first=demand_reported)
 
 
 def receipt_failed(ctx: typer.Context, ref: Ref, reason: Annotated[str, typer.Option()]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from referral_api.cli.texts import say
+from referral_api.client import choosing
 from referral_api.domain.catalogue import Language
 from tests.cli.shell import EXAMPLES, Shell
 from tests.cli.test_terminal import at_terminal
@@ -131,6 +132,12 @@ def test_where_nobody_would_take_over_it_is_said_and_takes_a_yes(shell: Shell) -
     assert say("es", "successor.none") in shell.run("operator", "send", "emergencia.json", "--unit", NATIONAL).err
     ordinary = shell.run("operator", *words[:4])
     assert "SIN RELEVO" not in ordinary.err
+
+
+@pytest.mark.parametrize("lang", ["es", "en"])
+def test_whatever_keeps_a_party_from_standing_by_has_its_words(lang: Language) -> None:
+    words = [say(lang, f"successor.{one}") for one in choosing.Missing]
+    assert len(set(words)) == len(choosing.Missing)
 
 
 def test_a_unit_addressed_anew_is_announced_as_the_first_one_was(shell: Shell) -> None:
