@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from referral_api.cli import forgetting, nexts
 from referral_api.cli.invocation import Invocation
 from referral_api.cli.output import Exit, Screen, Shown
-from referral_api.client import recalling, talking
+from referral_api.client import correcting, recalling, talking
 from referral_api.client.outbox import Entry, Progress
 from referral_api.client.talking import Open
 from referral_api.client.view import Referral, ShownAct
@@ -26,22 +26,28 @@ from referral_api.formats.bodies import Transfer
 from referral_api.formats.codelists import codes, label
 from referral_api.formats.receipt import parse_receipt
 
-_DETAILS: dict[Act, str] = {
-    Act.SUBMIT: "urgency",
-    Act.STATUS: "investigation_status",
-    Act.DECLINE: "decline_reason",
-    Act.TRANSFER: "transfer_reason",
-    Act.WITHDRAW: "withdraw_reason",
-    Act.RECEIPT_FAILED: "receipt_failure",
-    Act.WITHDRAWAL_ANSWER: "withdrawal_answer",
-    Act.ANSWER: "info_answer",
-    Act.CLOSE: "outcome",
-    Act.REOPEN: "reopen_reason",
-    Act.REWRAP: "rewrap_reason",
-    Act.PURGE_REQUEST: "purge_reason",
+_DETAILS: dict[Act, tuple[str, ...]] = {
+    Act.SUBMIT: ("urgency",),
+    Act.STATUS: ("investigation_status",),
+    Act.DECLINE: ("decline_reason",),
+    Act.TRANSFER: ("transfer_reason",),
+    Act.WITHDRAW: ("withdraw_reason",),
+    Act.RECEIPT_FAILED: ("receipt_failure",),
+    Act.WITHDRAWAL_ANSWER: ("withdrawal_answer",),
+    Act.ANSWER: ("info_answer",),
+    Act.CLOSE: ("outcome",),
+    Act.REOPEN: ("reopen_reason",),
+    Act.REWRAP: ("rewrap_reason",),
+    Act.PURGE_REQUEST: ("purge_reason",),
+    Act.PURGED: ("purge_reason",),
+    Act.OVERDUE: ("clock",),
+    Act.ESCALATED: ("escalation_reason", "rung"),
+    Act.RELEASED: ("escalation_reason",),
+    Act.TELEPHONE_NOW: ("escalation_reason",),
 }
-"""The code list of the one code in an act's body that says most about it."""
-
+"""The code lists of the codes in an act's body that say most about it."""
+_TELLING = ("urgency", "code", "reason", "outcome", "clock", "rung")
+"""The members of a body in which these codes stand."""
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -204,12 +210,14 @@ def question_line(screen: Screen, one: Open) -> str:
 
 def detail_of(event: dict[str, Any], lang: Language) -> str:
     """The words for an event's detail; a refused act is marked."""
-    name = _DETAILS.get(event["what"])
-    words = (
-        label(name, event["detail"], lang) if name is not None and event["detail"] in codes(name) else event["detail"]
-    )
+    lists = _DETAILS.get(event["what"], ())
+    words = " · ".join(_labelled(lists, code, lang) for code in event["detail"].split())
     words = f"{words} → {event['to']}" if event["to"] is not None else words
     return f"{words} ✖".strip() if event["refused"] else words
+
+
+def _labelled(lists: Sequence[str], code: str, lang: Language) -> str:
+    return next((label(name, code, lang) for name in lists if code in codes(name)), code)
 
 
 def _due(referral: Referral, unit: str) -> dict[str, Any] | None:
@@ -233,7 +241,7 @@ def _open(referral: Referral, own: Delivery) -> list[dict[str, Any]]:
 
 def _event(shown: ShownAct) -> dict[str, Any]:
     body: Any = shown.act.body
-    told = [getattr(body, name, None) for name in ("urgency", "code", "reason", "outcome")]
+    told = [getattr(body, name, None) for name in _TELLING]
     detail = " ".join(str(one.value if hasattr(one, "value") else one) for one in told if one is not None)
     return {
         "at": shown.at,
@@ -256,8 +264,10 @@ def _pointed_at(body: Any) -> str | None:
 
 
 def _investigation(referral: Referral, unit: str) -> list[str]:
+    """What a unit has reported and not put right since."""
+    wrong = correcting.corrected(referral, unit)
     return [
         shown.act.body.code.value  # type: ignore[attr-defined]  # the body of a status act
-        for shown in referral.acts
-        if shown.act.act is Act.STATUS and shown.act.unit == unit and (shown.receipt is None or shown.receipt.accepted)
+        for shown in correcting.reported(referral, unit)
+        if shown.act.digest not in wrong
     ]

@@ -11,7 +11,7 @@ Implements: R-54, R-65, R-76; design §7 (allowed next acts), §12.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 from referral_api.cli import acting, nexts
 from referral_api.cli.invocation import Invocation, read_file
 from referral_api.cli.output import Exit, Fault
-from referral_api.client import talking
+from referral_api.client import correcting, talking
 from referral_api.client.outbox import Entry, Progress
 from referral_api.client.sdk import Client
 from referral_api.client.talking import Open
@@ -103,6 +103,27 @@ def moment(text: str, now: int) -> int:
     except ValueError:
         raise Fault("time-unreadable", given=text) from None
     return int(at.timestamp())
+
+
+def past(text: str, now: int) -> int:
+    """A `moment` at which something has happened. Raises Fault for one that is still to come."""
+    at = moment(text, now)
+    if at > now:
+        raise Fault("time-to-come", given=text)
+    return at
+
+
+def demand_status(call: Invocation, referral: Referral, digest: str) -> None:
+    """That a status to be corrected is our own on this referral. Raises Fault, which lists those that there are."""
+    unit = next(iter(referral.chronicle.deliveries))
+    try:
+        correcting.demand_reported(referral, unit, digest)
+    except ReferralError:
+        screen = call.screen
+        there: list[tuple[Any, str]] = [(one.act.body, one.act.digest) for one in correcting.reported(referral, unit)]
+        at = {str(one.act.digest): screen.at(one.at) for one in correcting.reported(referral, unit)}
+        listed = [f"{label('investigation_status', one.code, screen.lang)} · {at[own]} · {own}" for one, own in there]
+        raise Fault("no-such-status", given=digest, statuses=_INDENT.join(listed) or "—") from None
 
 
 def the_unit(referral: Referral, act: Act, unit: str | None) -> PartyId:
@@ -196,12 +217,16 @@ def perform(
     note: Path | None = None,
     case_number: str | None = None,
     more: Sequence[str] = (),
+    first: Callable[[Invocation, Referral], None] = lambda _call, _referral: None,
 ) -> NoReturn:
-    """One signed act on one delivery, with a note sealed beside it where there is one; print what became of it."""
+    """One signed act on one delivery, with a note sealed beside it where there is one; print what became of it. `first`
+    asks what must be asked of a referral as it stands, before anything is signed.
+    """
     text = note_text(note)
     with call.person() as client:
         referral = client.referral(ref)
         place = the_unit(referral, act, unit)
+        first(call, referral)
         with explaining(call, client, referral, act, place):
             entry = client.pen.act(referral, act, body, unit=place, note=text, case_number=case_number)
         refused(call, client, entry)

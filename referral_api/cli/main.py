@@ -18,6 +18,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
+import stamina
 import typer
 from typer.core import TyperGroup
 
@@ -66,6 +67,8 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run one command line; its exit code. Everything that goes wrong is told here, once."""
     globals_, rest = hoist(arguments)
     screen = screen_of(globals_, environ)
+    # What came of the attempts is told here; a line of the library's about each would stand between results on stdout.
+    stamina.instrumentation.set_on_retry_hooks(())
     try:
         loaded = frozenset({_verb(rest)} & ON_DEMAND.keys())
         command = build(screen.lang, loaded, as_json=screen.as_json)

@@ -115,9 +115,11 @@ def next_of(screen: Screen, referral: Referral, *, opened: bool = False, signer:
     # A unit sees its own delivery alone.
     own = next(iter(referral.chronicle.deliveries.values()))
     possible = may(referral, own, signer)
-    if own.acknowledged_at is None and own.state in lifecycle.SERVED and Act.ACK in possible:
-        return [f"referral {'ack' if opened or own.state is State.RETRIEVED else 'show'} {referral.ref}"]
     owed = _owed(screen, referral, own, possible)
+    if own.acknowledged_at is None and own.state in lifecycle.SERVED and Act.ACK in possible:
+        # Who has read that it was taken back answers that first.
+        told = owed if own.open_questions & fold.NOTICES else []
+        return [*told, f"referral {'ack' if opened or own.state is State.RETRIEVED else 'show'} {referral.ref}"]
     decided = _decisions(screen, referral.ref, own.role, own.state, taken=own.taken)
     if own.state is State.WITHDRAWAL_NOTIFIED and owed:
         return owed
@@ -125,8 +127,11 @@ def next_of(screen: Screen, referral: Referral, *, opened: bool = False, signer:
 
 
 def after_ack(screen: Screen, referral: Referral) -> str:
-    """What a unit does next that has acknowledged what it saw in this state."""
+    """What a unit does next that has acknowledged what it saw in this state; a notice that it saw is answered first."""
     own = next(iter(referral.chronicle.deliveries.values()))
+    answer = command(screen, referral, Act.WITHDRAWAL_ANSWER, own) if own.open_questions & fold.NOTICES else None
+    if answer is not None:
+        return answer
     move = lifecycle.find_move(Act.ACK, Role.POLICE_UNIT, own.state)
     state = own.state if move is None or move.to is None else move.to
     return _decisions(screen, referral.ref, own.role, state, taken=own.taken)[0]

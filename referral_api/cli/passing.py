@@ -18,7 +18,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from referral_api.cli import acting, choices, nexts
+from referral_api.cli import acting, choices, nexts, units
 from referral_api.cli.invocation import Invocation, invocation
 from referral_api.cli.output import EXIT_OF, Exit, Shown
 from referral_api.client import passing, recalling
@@ -120,7 +120,7 @@ def readdress(
         referral = client.referral(ref)
         at = None
         if phoned is not None:
-            seconds = choices.moment(phoned, client.session.now())
+            seconds = choices.past(phoned, client.session.now())
             at = datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
         what = Anew(
             unit=PartyId(unit),
@@ -132,6 +132,7 @@ def readdress(
         )
         with choices.explaining(call, client, referral, Act.SUBMIT, None):
             composition = passing.readdressed(client.pen, referral, what)
+        addressed = units.announce(call, client, composition)
         call.confirm("ask.readdress", ref=ref, unit=unit, excluded=", ".join(composition.excluded) or "—")
         call.screen.talk("send.sealing", unit=unit)
         with call.screen.progress() as progress:
@@ -143,7 +144,7 @@ def readdress(
         follow.insert(0, f"referral phone {renewed} --at {screen.say('place.time')} --unit {unit}")
     more = [screen.say("readdress.done", ref=ref, unit=unit, excluded=", ".join(composition.excluded) or "—")]
     more += [screen.say("readdress.silent", unit=unit)] if is_silent else []
-    acting.show_entries(call, [entry], follow, more=more)
+    acting.show_entries(call, [entry], follow, addressed, more=more)
 
 
 def withdraw(

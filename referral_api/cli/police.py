@@ -12,20 +12,23 @@ Implements: R-55, R-69, R-71 to R-76, R-102; design §10, §12.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from referral_api.cli import acting, choices, nexts, notes, reading, supplements, watching
+from referral_api.cli import acting, arriving, choices, nexts, notes, reading, standing, supplements, watching
 from referral_api.cli.invocation import Invocation, group_meaning, invocation
 from referral_api.cli.output import Exit, Shown
-from referral_api.client import talking
-from referral_api.client.delivery import InboxEntry
+from referral_api.client import outage, talking
 from referral_api.client.exchange import INBOX_LIMIT
+from referral_api.client.outage import Outage
 from referral_api.client.overseeing import Overseer
-from referral_api.domain.words import Act, Investigation, Urgency
-from referral_api.formats.codelists import label
+from referral_api.client.view import Referral
+from referral_api.client.watching import Watch
+from referral_api.domain.errors import ReferralError
+from referral_api.domain.words import Act, Investigation
 
 Ref = Annotated[str, typer.Argument()]
 NoteFile = Annotated[Path | None, typer.Option("--note")]
@@ -60,11 +63,8 @@ def inbox_list(
     call = invocation(ctx)
     with call.anyone() as client:
         entries = list(client.inbox(pending=pending))
-    screen = call.screen
-    lines = [screen.table(_COLUMNS, [_cells(call, one) for one in entries])] if entries else [screen.say("inbox.empty")]
-    status = Exit.NOTHING_NEW if exit_code and not entries else Exit.OK
-    follow = [hint for one in entries for hint in _follow(one)][:1] or ["referral inbox watch"]
-    call.show(Shown({"entries": [_entry_data(one) for one in entries]}, lines, follow, status))
+        shown = arriving.listed(call, client, entries)
+    call.show(replace(shown, status=Exit.NOTHING_NEW if exit_code and not entries else Exit.OK))
 
 
 def inbox_watch(
@@ -74,19 +74,33 @@ def inbox_watch(
     wait: Annotated[int, typer.Option("--wait", min=0, max=25)] = 25,
     exit_code: Annotated[bool, typer.Option("--exit-code")] = False,  # noqa: FBT002 - as above
 ) -> None:
-    """Wait for what arrives and announce it; the cursor moves only past what was announced."""
+    """Wait for what arrives and announce it; the cursor moves only past what was announced.
+
+    Without an end of its own it waits for an exchange that does not answer, too, and says so; only what a person must
+    decide ends it. A call that ends by itself (`once`, `count`, `exit_code`) leaves the waiting to who called it.
+    """
     call = invocation(ctx)
     most, seen = (1 if once else count), 0
+    keys: Watch | None = None
     with call.anyone() as client:
         call.screen.talk("watch.begins", party=client.profile.party)
-        keys = client.identity.watch()
         overseer = Overseer(client.session, client.outbox, client.referral)
+        line = Outage(client.session.ambient)
         while most is None or seen < most:
-            watching.announce(call, client, keys)
-            watching.announce_silence(call, client, overseer)
-            page = client.next_page(wait_s=wait, limit=INBOX_LIMIT if most is None else min(INBOX_LIMIT, most - seen))
+            limit = INBOX_LIMIT if most is None else min(INBOX_LIMIT, most - seen)
+            try:
+                keys = keys or client.identity.watch()
+                watching.announce(call, client, keys)
+                watching.announce_silence(call, client, overseer)
+                page = client.next_page(wait_s=wait, limit=limit)
+            except ReferralError as error:
+                if most is not None or exit_code or not outage.is_passing(error):
+                    raise
+                watching.wait_out(call, line, error)
+                continue
+            watching.announce_back(call, line)
             for entry in page.entries:
-                _announce(call, entry)
+                arriving.announce(call, client, entry)
                 seen += 1
             client.keep(page)
             call.keep_up()
@@ -99,8 +113,8 @@ def show(
     ref: Ref,
     reveal_expired: Annotated[bool, typer.Option("--reveal-expired")] = False,  # noqa: FBT002 - an option of the command line
 ) -> None:
-    """Open, verify and print a referral, its supplements and the notes that came after it; numbers that grew old only
-    when asked to.
+    """Open, verify and print a referral, what has become of it first, its supplements and the notes that came after it;
+    numbers that grew old only when asked to.
     """
     call = invocation(ctx)
     with call.person() as client:
@@ -109,6 +123,7 @@ def show(
         told = notes.open_all(client, referral)
         further = talking.read_supplements(client.session, client.keys, referral)
         signer, now = client.keys.credential, client.session.now()
+    stands = standing.of(call.screen, referral)
     shown = reading.read(opened, now, reveal=reveal_expired)
     more = supplements.read(further, now, reveal=reveal_expired)
     warning = opened.warning
@@ -118,31 +133,33 @@ def show(
         "from": opened.bundle.referral.contents.party,
         "issuer": opened.bundle.referral.contents.issuer,
         "warning": None if warning is None else warning.code.value,
+        **standing.data(stands),
         **reading.data(shown),
         "notes": notes.data(told),
         "supplements": supplements.data(more),
     }
-    lines = [*supplements.first(call.screen, more), *reading.lines(call.screen, shown, told)]
+    lines = [*standing.lines(call.screen, stands), *supplements.first(call.screen, more)]
+    lines += reading.lines(call.screen, shown, told)
     lines += supplements.lines(call.screen, more)
     follow = nexts.next_of(call.screen, referral, opened=True, signer=signer)
     call.show(Shown(data, lines, follow, supplements.worst(notes.status_of(told), supplements.status_of(more))))
 
 
 def ack(ctx: typer.Context, ref: Ref) -> None:
-    """Open, verify, show what must not be done and how anybody may be reached, and acknowledge: the digests of what was
-    opened are signed, and with them those handling codes accepted (R-69, R-87).
+    """Open, verify, show what has become of it, what must not be done and how anybody may be reached, and acknowledge:
+    the digests of what was opened are signed, and with them those handling codes accepted (R-69, R-87).
     """
     call = invocation(ctx)
     with call.person() as client:
         referral = client.referral(ref)
         opened = client.open_referral(referral)
-        seen = reading.read(opened, client.session.now())
+        seen, stands = reading.read(opened, client.session.now()), standing.of(call.screen, referral)
         if not call.screen.as_json:
-            accepted = call.screen.say("care.accepts")
-            lines = [*reading.warnings(call.screen, seen), *reading.handling(call.screen, seen), accepted, ""]
+            lines = [*standing.lines(call.screen, stands), *reading.warnings(call.screen, seen)]
+            lines += [*reading.handling(call.screen, seen), call.screen.say("care.accepts"), ""]
             call.screen.show(Shown({}, lines))
         entry = client.acknowledge(opened)
-    told = reading.handling_data(seen) | {"warnings": reading.data(seen)["warnings"]}
+    told = standing.data(stands) | reading.handling_data(seen) | {"warnings": reading.data(seen)["warnings"]}
     acting.show_entry(call, entry, nexts.after_ack(call.screen, referral), told)
 
 
@@ -153,11 +170,13 @@ def accept(
     joint: Annotated[str | None, typer.Option("--joint")] = None,
     note: NoteFile = None,
 ) -> None:
-    """Take the referral; the case number and the note travel sealed. `joint`: beside a unit that took it already."""
+    """Take the referral; the case number and the note travel sealed. `joint`: beside a unit that took it already. What
+    was taken back, or is no longer agreed to, is taken only once a person says yes to that.
+    """
     call = invocation(ctx)
     body = {} if joint is None else {"joint": choices.check_code(call, "joint_reason", joint)}
     follow = f"referral status {ref} --to registered"
-    choices.perform(call, ref, Act.ACCEPT, body, follow, note=note, case_number=case_number)
+    choices.perform(call, ref, Act.ACCEPT, body, follow, note=note, case_number=case_number, first=standing.demand_yes)
 
 
 def decline(
@@ -177,9 +196,21 @@ def decline(
     choices.perform(call, ref, Act.DECLINE, body, nexts.PENDING, note=note)
 
 
-def status(ctx: typer.Context, ref: Ref, to: Annotated[Investigation, typer.Option()], note: NoteFile = None) -> None:
-    """Report one step of the investigation."""
-    choices.perform(invocation(ctx), ref, Act.STATUS, {"code": to.value}, note=note)
+def status(
+    ctx: typer.Context,
+    ref: Ref,
+    to: Annotated[Investigation, typer.Option()],
+    corrects: Annotated[str | None, typer.Option("--corrects")] = None,
+    note: NoteFile = None,
+) -> None:
+    """Report one step of the investigation, or put right one that was reported wrongly."""
+
+    def demand_reported(call: Invocation, referral: Referral) -> None:
+        if corrects is not None:
+            choices.demand_status(call, referral, corrects)
+
+    body = {"code": to.value} | ({} if corrects is None else {"corrects": corrects})
+    choices.perform(invocation(ctx), ref, Act.STATUS, body, note=note, first=demand_reported)
 
 
 def receipt_failed(ctx: typer.Context, ref: Ref, reason: Annotated[str, typer.Option()]) -> None:
@@ -197,43 +228,3 @@ def note(
 ) -> None:
     """Send a sealed note to the other side; a hotline says to which unit, where there are several."""
     choices.perform(invocation(ctx), ref, Act.NOTE, {}, unit=unit, note=file)
-
-
-def _announce(call: Invocation, entry: InboxEntry) -> None:
-    if entry.urgency == Urgency.EMERGENCY:
-        call.screen.bell()
-    call.screen.show(Shown({"entry": _entry_data(entry)}, ["  ".join(_cells(call, entry))], _follow(entry)))
-
-
-def _follow(entry: InboxEntry) -> list[str]:
-    """What was withdrawn may be handed out no more; that it was, and why, stands in its timeline."""
-    if entry.ref is None:
-        return []
-    return [f"referral {'timeline' if entry.kind == Act.WITHDRAW else 'show'} {entry.ref}"]
-
-
-_COLUMNS = ("col.when", "col.urgency", "col.what", "col.from", "col.ref", "col.waits", "col.index")
-
-
-def _cells(call: Invocation, entry: InboxEntry) -> list[str]:
-    screen = call.screen
-    urgency = "—" if entry.urgency is None else label("urgency", entry.urgency, screen.lang).upper()
-    what = screen.say(f"act.{entry.kind}")
-    waits = screen.say("yes" if entry.pending else "no")
-    return [screen.at(entry.time), urgency, what, entry.from_party or "—", entry.ref or "—", waits, str(entry.index)]
-
-
-def _entry_data(entry: InboxEntry) -> dict[str, Any]:
-    return {
-        **entry.term.members(),
-        "index": entry.index,
-        "kind": entry.kind,
-        "act": entry.act,
-        "ref": entry.ref,
-        "unit": entry.unit,
-        "from": entry.from_party,
-        "urgency": entry.urgency,
-        "time": entry.time,
-        "pending": entry.pending,
-        "answered_by": list(entry.answered_by),
-    }

@@ -130,7 +130,7 @@ def phone(
         referral = client.referral(ref)
         place = choices.the_unit(referral, Act.PHONE_ALERT, unit)
         body: dict[str, Any] = {"made": not not_made, "to_unit": place}
-        body |= {} if at is None else {"at": choices.moment(at, client.session.now())}
+        body |= {} if at is None else {"at": choices.past(at, client.session.now())}
         body |= {} if by is None else {"by": by}
         with choices.explaining(call, client, referral, Act.PHONE_ALERT, place):
             entry = client.pen.act(referral, Act.PHONE_ALERT, body, unit=place)

@@ -24,6 +24,7 @@ from referral_api.client.choosing import Presence, Unit
 from referral_api.client.renewal import follow
 from referral_api.client.sdk import Client
 from referral_api.client.submission import Composition
+from referral_api.domain import clocks
 from referral_api.domain.choosing import Suggestion
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import CredentialKind, Role, Urgency
@@ -111,8 +112,9 @@ def units_suggest(
 def announce(call: Invocation, client: Client, what: Composition) -> dict[str, Any]:
     """Say to whom a referral is about to be sealed, and whether anybody listens there; JSON members of it.
 
-    A unit that is offline takes a yes, which `--yes`, `--json` and a script give; an emergency is telephoned first
-    whatever anybody answers. Nothing is asked of a unit that sealing will refuse. Raises Fault for a no.
+    A unit that is offline takes a yes, which `--yes`, `--json` and a script give, and so does an emergency or urgent
+    referral that nobody could take over; an emergency is telephoned first whatever anybody answers. Nothing is asked of
+    a unit that sealing will refuse. Raises Fault for a no.
     """
     follow(client.session)
     party = None if what.action is None else client.session.keymap.find_party(what.action)
@@ -129,7 +131,24 @@ def announce(call: Invocation, client: Client, what: Composition) -> dict[str, A
         screen.talk("send.telephone", phone=phone)
     if unit.presence is not None and not is_live and not screen.as_json:
         call.confirm("ask.offline", unit=unit.party.id)
-    return {"unit": {"id": unit.party.id, "name": party.entry.name, "duty_phone": phone} | _presence_data(unit)}
+    told = {"unit": {"id": unit.party.id, "name": party.entry.name, "duty_phone": phone} | _presence_data(unit)}
+    return told | _announce_successors(call, client, what, unit)
+
+
+def _announce_successors(call: Invocation, client: Client, what: Composition, unit: Unit) -> dict[str, Any]:
+    """Say where nobody would take over an emergency or urgent referral that this unit sleeps through, and why."""
+    urgency = what.body.get("urgency")
+    if urgency not in [one.value for one in Urgency if clocks.escalation_sealed(one)] or not unit.reachable:
+        return {}
+    found = choosing.successors(client.session, what)
+    if any(why is None for why in found.values()):
+        return {}
+    screen = call.screen
+    listed = [f"{party}: {screen.say(f'successor.{why}')}" for party, why in found.items()]
+    screen.talk("send.no_successor", unit=unit.party.id, why="; ".join(listed) or screen.say("successor.none"))
+    if not screen.as_json:
+        call.confirm("ask.no_successor", unit=unit.party.id)
+    return {"no_successor": [{"party": party, "why": why} for party, why in found.items()]}
 
 
 def _unit_data(client: Client, unit: Unit) -> dict[str, Any]:

@@ -14,13 +14,16 @@ import time
 from typing import Annotated, Any, Final, NoReturn
 
 import typer
+from rich.text import Text
 
 from referral_api.cli.invocation import Invocation, invocation
 from referral_api.cli.output import Exit, Screen, Shown
 from referral_api.client.changes import Change, encode_change
+from referral_api.client.outage import Outage
 from referral_api.client.overseeing import Overseer
 from referral_api.client.sdk import Client
 from referral_api.client.watching import KeysReport, Watch, find_waiting
+from referral_api.domain.catalogue import text_of
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act, Role
 from referral_api.formats.act import parse_act
@@ -82,6 +85,28 @@ def announce_silence(call: Invocation, client: Client, overseer: Overseer) -> No
         data = {"event": "silence", "ref": one.ref, "unit": one.unit, "due_at": one.due_at, "duty_phone": phone}
         follow = [f"referral phone {one.ref} --unit {one.unit} --at {call.screen.say('place.time')}"]
         call.screen.show(Shown(data, [line], follow))
+
+
+def wait_out(call: Invocation, line: Outage, error: ReferralError) -> None:
+    """Pause before an exchange that does not answer is asked again; after a minute say, and ring, that it does not."""
+    pause_s = line.lost(error)
+    if line.must_tell():
+        screen = call.screen
+        screen.bell()
+        words = text_of(error.code, screen.lang).title
+        told = Text(screen.say("watch.away", at=screen.at(line.heard_at), words=words), style="bold red")
+        data = {"event": "away", "since": line.heard_at, "code": error.code.value}
+        screen.show(Shown(data, [told], ["referral doctor"]))
+    time.sleep(pause_s)
+
+
+def announce_back(call: Invocation, line: Outage) -> None:
+    """Say that the exchange answers again, where it was said that it did not."""
+    since = line.found()
+    if since is not None:
+        call.screen.bell()
+        data = {"event": "back", "since": since, "at": line.heard_at}
+        call.screen.show(Shown(data, [call.screen.say("watch.back", at=call.screen.at(since))]))
 
 
 def object_to(

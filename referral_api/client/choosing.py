@@ -13,11 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Any
 
 from referral_api.client import exchange
 from referral_api.client.addressing import escalation
 from referral_api.client.session import Session
+from referral_api.client.submission import Composition
 from referral_api.domain import borders, choosing
 from referral_api.domain.choosing import Candidate, Suggestion
 from referral_api.domain.errors import ErrorCode, ReferralError
@@ -38,6 +40,16 @@ class Presence:
 
     live: bool
     live_at: int | None
+
+
+class Missing(StrEnum):
+    """Why a party that a unit names to step in for it will not be sealed to."""
+
+    EXCLUDED = "excluded"
+    ADDRESSED = "addressed"
+    """It is addressed already, to act or to know."""
+    ABROAD = "abroad"
+    NO_KEY = "no_key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +104,31 @@ def look(session: Session, party: Party, presence: Mapping[str, Presence] | None
     instead = [] if reachable or keymap is None else escalation(keymap, party.id, home, now)
     said = None if presence is None else presence.get(party.id)
     return Unit(party, reachable, tuple(instead), borders.is_abroad(party.entry.country, home), said)
+
+
+def successors(session: Session, what: Composition) -> dict[str, Missing | None]:
+    """Whom the acting unit's directory entry names to step in for it, its parent first, and why that one will not be
+    sealed to (None: it will): `addressing.escalation` leaves out in silence whom it cannot seal to.
+    """
+    keymap, now = _sealing_keymap(session), session.now()
+    party = None if keymap is None or what.action is None else keymap.find_party(what.action)
+    if keymap is None or party is None:
+        return {}
+    home = session.keymap.country_of(session.profile.party)
+    can = set(escalation(keymap, party.id, home, now, agreed=what.agreement is not None))
+    named = [*([] if party.entry.parent is None else [party.entry.parent]), *party.entry.escalation]
+    found: dict[str, Missing | None] = {}
+    for one in dict.fromkeys(named):
+        if one in what.excluded:
+            found[one] = Missing.EXCLUDED
+        elif one in what.units:
+            found[one] = Missing.ADDRESSED
+        elif one in can:
+            found[one] = None
+        else:
+            abroad = keymap.sealable(one, now) and borders.is_abroad(keymap.country_of(one), home)
+            found[one] = Missing.ABROAD if abroad else Missing.NO_KEY
+    return found
 
 
 def suggest(

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from referral_api.client import outage
 from referral_api.client.outbox import Entry, Outbox, Progress
 from referral_api.client.session import Session
 from referral_api.client.view import Referral
@@ -21,7 +22,7 @@ from referral_api.domain import lifecycle
 from referral_api.domain.clocks import Clock
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.rules import DEFAULT
-from referral_api.domain.words import Act, ReferralId
+from referral_api.domain.words import Act, DeliveryRole, ReferralId
 from referral_api.formats.act import parse_act
 from referral_api.formats.receipt import parse_receipt
 
@@ -52,7 +53,10 @@ class Overseer:
     _told: set[Silence] = field(default_factory=set)
 
     def news(self) -> list[Silence]:
-        """What is silent now and was not told before. Raises as `fetch`, but for an exchange that cannot be reached."""
+        """What is silent now and was not told before. Raises as `fetch`, but for an exchange that cannot answer now.
+
+        A referral that the exchange has signed for and does not find any more is as silent as one that nobody read.
+        """
         now, found = self.session.now(), []
         for entry in self.outbox.entries():
             ref = entry.outgoing.ref
@@ -63,8 +67,12 @@ class Overseer:
             try:
                 found += self._look(ref, self.fetch(ref), now)
             except ReferralError as error:
-                if error.code is not ErrorCode.UNREACHABLE:
+                if outage.is_passing(error):
+                    break  # For the others there is no answer either, and whoever waits has more to ask for.
+                if error.code is not ErrorCode.NOT_FOUND:
                     raise
+                self._look_at[ref] = now + AGAIN_S
+                found += _lost(entry, ref)
         fresh = [one for one in found if one not in self._told]
         self._told.update(fresh)
         return fresh
@@ -81,6 +89,13 @@ class Overseer:
             elif dict(delivery.told).get(Clock.ACK.value) != due.due_at:
                 silent.append(Silence(ref, unit, due.due_at))
         return silent
+
+
+def _lost(entry: Entry, ref: ReferralId) -> list[Silence]:
+    """Every delivery of a submission to act on, where nothing can be seen of it."""
+    body: Any = parse_act(entry.outgoing.jws).body
+    units = [to.unit for to in body.to if to.role is DeliveryRole.ACTION]
+    return [Silence(ref, unit, _expected(entry) - GRACE_S) for unit in units]
 
 
 def _expected(entry: Entry) -> int:

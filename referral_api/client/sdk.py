@@ -26,7 +26,7 @@ from referral_api.auditlog.losses import LostLog
 from referral_api.auditlog.pack_verification import PackReport
 from referral_api.auditlog.policy import Policy
 from referral_api.auditlog.report import OnProgress, Report, Source, unheard
-from referral_api.client import admission, delivery, enrolment, exchange, receipts, resending, submission
+from referral_api.client import admission, correcting, delivery, enrolment, exchange, receipts, resending, submission
 from referral_api.client.ambient import Ambient
 from referral_api.client.audit import packs, sources, verifying
 from referral_api.client.delivery import InboxEntry, InboxPage, Opened
@@ -45,7 +45,7 @@ from referral_api.client.view import Referral, ShownAct, fetch_referral
 from referral_api.client.watching import KeysReport
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.terms import Term
-from referral_api.domain.words import Act, CredentialKind, DeliveryRole, Kid, ReferralId
+from referral_api.domain.words import Act, CredentialKind, DeliveryRole, Investigation, Kid, ReferralId
 from referral_api.formats.parties import Party
 
 COSIGN_WAIT_S = 20
@@ -307,6 +307,17 @@ class Client:
         ILLEGAL_TRANSITION before anything is sent; the entry's `code` tells of a refusal by the exchange.
         """
         return self.pen.act(self.referral(ref), act, body, unit=unit, note=note, case_number=case_number)
+
+    def report(self, ref: str, code: Investigation, *, corrects: str | None = None, note: str | None = None) -> Entry:
+        """Report one step of the investigation; `corrects` is the digest of an earlier one of ours that was wrong.
+
+        Raises as `act`; ILLEGAL_TRANSITION (`no-such-status`, `known`) for one that is not there.
+        """
+        referral, body = self.referral(ref), {"code": code.value}
+        if corrects is not None:
+            correcting.demand_reported(referral, self.profile.party, corrects)
+            body["corrects"] = corrects
+        return self.pen.act(referral, Act.STATUS, body, note=note)
 
     def acknowledge(self, opened: Opened) -> Entry:
         """Acknowledge a bundle that was opened: its digests are what is signed (R-69)."""

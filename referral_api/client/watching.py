@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
-from referral_api.client import freshness, sealing
+from referral_api.client import freshness, outage, sealing
 from referral_api.client.changes import Change, Judge, bounded, encode_change, ours, parse_change
 from referral_api.client.keystore import CredentialKeys
 from referral_api.client.profile import Pin, ProfileDir, corrupt, read_private
@@ -36,13 +36,6 @@ REMIND_S: Final = 3600
 """How often an alarm that nobody has answered is told again."""
 _MAX_BYTES = 1 << 22
 """What MAX_OPEN notices and alarms of the longest statements take, and more."""
-_AWAY = frozenset(
-    {
-        *(ErrorCode.UNREACHABLE, ErrorCode.UNAVAILABLE, ErrorCode.RATE_LIMITED, ErrorCode.QUEUE_FULL),
-        *(ErrorCode.OUTCOME_UNKNOWN, ErrorCode.CHECKPOINT_PENDING, ErrorCode.REPLAY_STORE_UNAVAILABLE),
-    }
-)
-"""What says nothing about the keys log: it is asked again, and told if it goes on for an hour."""
 
 
 class Trouble(StrEnum):
@@ -156,7 +149,8 @@ class Watch:
         try:
             report = self.look_anew(patient=False)
         except (ReferralError, OSError) as error:
-            away = isinstance(error, ReferralError) and error.code in _AWAY
+            # It says nothing about the keys log, which is asked again; told if it goes on for an hour.
+            away = outage.is_passing(error)
             if not away and isinstance(error, ReferralError) and error.code is not ErrorCode.KEYSTORE_CORRUPT:
                 raise
             self._looks_at = now + RETRY_S

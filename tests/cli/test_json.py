@@ -45,7 +45,7 @@ def test_a_submission_and_every_later_act_have_one_shape(shell: Shell, ref: str)
         ["close", ref, "--outcome", "not_located"],
     ):
         ran = shell.run("officer", *words, "--json")
-        shown = HANDLING | {"warnings"} if words[0] == "ack" else set()
+        shown = HANDLING | {"warnings", "standing"} if words[0] == "ack" else set()
         assert members(ran) == RECEIPTED | shown
         assert (ran.json["outcome"], ran.json["act"]) == ("accepted", words[0])
         assert ran.err == ""
@@ -117,7 +117,7 @@ def test_a_referral_is_shown_with_what_comes_first_beside_it(shell: Shell, ref: 
     shown = shell.run("officer", "show", ref, "--json")
     assert members(shown) == {
         *("ref", "verified", "from", "issuer", "warning", "warnings", "safe_contact", "do_not", "hidden"),
-        *("notes", "supplements", "referral"),
+        *("notes", "supplements", "referral", "standing"),
     }
     assert (shown.json["warnings"], shown.json["hidden"]) == ([], [])
     assert shown.json["notes"] == []

@@ -224,3 +224,34 @@ def test_what_may_be_done_next_stands_in_the_timeline_with_its_deadline(shell: S
     shown = shell.run("officer", "timeline", ref, "--lang", "en").out
     assert f"  Possible: referral accept {ref}" in shown
     assert "  Due: " in shown
+
+
+def test_a_call_that_is_still_to_come_is_not_stated(shell: Shell) -> None:
+    """A record of a call that nobody has made yet would let a sleeping unit lie."""
+    ref = send(shell)
+    for words in (
+        ("phone", ref, "--unit", UNIT, "--at", "2099-01-01T02:11-05:00"),
+        ("readdress", ref, "--unit", OTHER_UNIT, "--phoned", "2099-01-01T02:11-05:00"),
+    ):
+        ran = shell.run("operator", *words, "--json")
+        assert (ran.exit, ran.json["error"]["code"]) == (2, "time-to-come"), ran
+    told = done(shell.run("operator", "timeline", ref, "--json"))
+    assert "phone_alert" not in [one["what"] for one in told["events"]]
+
+
+def test_a_status_that_was_wrong_is_put_right_by_naming_it(shell: Shell) -> None:
+    ref = acknowledged(shell)
+    done(shell.run("officer", "accept", ref, "--json"))
+    wrong = done(shell.run("officer", "status", ref, "--to", "victim_safe", "--json"))["digest"]
+    ran = shell.run("officer", "status", ref, "--to", "registered", "--corrects", "A" * 43, "--lang", "en")
+    assert ran.exit == 2
+    assert "Victim safe · " in ran.err
+    assert wrong in ran.err
+    right = ("status", ref, "--to", "preliminary_enquiries", f"--corrects={wrong}", "--json")
+    done(shell.run("officer", *right))
+    assert delivery(shell, "operator", ref)["investigation"] == ["preliminary_enquiries"]
+    # A second unit's referral has none of them.
+    other = acknowledged(shell)
+    done(shell.run("officer", "accept", other, "--json"))
+    ran = shell.run("officer", "status", other, "--to", "registered", f"--corrects={wrong}", "--json")
+    assert (ran.exit, ran.json["error"]["code"]) == (2, "no-such-status")

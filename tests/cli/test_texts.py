@@ -82,6 +82,7 @@ def test_every_key_that_the_code_names_has_its_text_and_every_text_is_named() ->
         "seen.",
         "step.",
         "unchecked.",
+        "successor.",
         "why.",
         "pack.root_",
         "pack.ok",

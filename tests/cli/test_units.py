@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from referral_api.cli.texts import say
+from referral_api.client import choosing
 from referral_api.domain.catalogue import Language
 from tests.cli.shell import EXAMPLES, Shell
 from tests.cli.test_terminal import at_terminal
-from tests.world import NATIONAL, OTHER_UNIT, UNIT
+from tests.world import ENTRIES, NATIONAL, OTHER_UNIT, UNIT
 
 UNITS = "unidades-inventadas.json"
 ABROAD = {
@@ -106,6 +107,56 @@ def test_a_live_unit_is_sent_to_without_a_question(shell: Shell) -> None:
         assert "LLAME PRIMERO" not in terminal.screen
     listed = {one["id"]: one["live"] for one in shell.run("operator", "units", "list", "--json").json["units"]}
     assert (listed[UNIT], listed[OTHER_UNIT]) == (True, False)
+
+
+def test_where_nobody_would_take_over_it_is_said_and_takes_a_yes(shell: Shell) -> None:
+    """An emergency at a unit that sleeps must not end there without a word."""
+    assert shell.run("officer", "inbox", "list").exit == 0
+    words = ("send", "emergencia.json", "--unit", UNIT, "--exclude", NATIONAL)
+    told = say("es", "send.no_successor", unit=UNIT, why=f"{NATIONAL}: {say('es', 'successor.excluded')}")
+    before = shell.run("operator", "outbox", "list", "--json").json["entries"]
+    with at_terminal(shell, "operator", *words, with_file=True) as terminal:
+        terminal.wait(told)
+        terminal.wait(say("es", "ask.no_successor", unit=UNIT))
+        terminal.type("n")
+        assert terminal.end() == 2, terminal.screen
+    assert shell.run("operator", "outbox", "list", "--json").json["entries"] == before
+    with at_terminal(shell, "operator", *words, "--yes", with_file=True) as terminal:
+        assert terminal.end() == 0, terminal.screen
+        assert told in terminal.screen
+    scripted = shell.run("operator", *words, "--json")
+    assert (scripted.exit, scripted.json["no_successor"]) == (0, [{"party": NATIONAL, "why": "excluded"}])
+    informed = shell.run("operator", *words[:4], "--inform", NATIONAL)
+    assert say("es", "successor.addressed") in informed.err
+    # The highest unit has nobody above it, and a routine referral is never escalated.
+    assert say("es", "successor.none") in shell.run("operator", "send", "emergencia.json", "--unit", NATIONAL).err
+    ordinary = shell.run("operator", *words[:4])
+    assert "SIN RELEVO" not in ordinary.err
+
+
+@pytest.mark.parametrize("lang", ["es", "en"])
+def test_whatever_keeps_a_party_from_standing_by_has_its_words(lang: Language) -> None:
+    words = [say(lang, f"successor.{one}") for one in choosing.Missing]
+    assert len(set(words)) == len(choosing.Missing)
+
+
+def test_a_unit_addressed_anew_is_announced_as_the_first_one_was(shell: Shell) -> None:
+    """R-84: its number, whether anybody listens there, and an emergency is telephoned first."""
+    assert shell.run("officer", "inbox", "list").exit == 0
+    ref = str(shell.run("operator", "send", "emergencia.json", "--unit", UNIT, "--json").json["ref"])
+    assert shell.run("officer", "ack", ref).exit == 0
+    assert shell.run("officer", "decline", ref, "--reason", "no_capacity").exit == 0
+    words = ("readdress", ref, "--unit", OTHER_UNIT)
+    with at_terminal(shell, "operator", *words, with_file=True) as terminal:
+        terminal.wait("Guardia: +5117654321")
+        terminal.wait(say("es", "mark.never"))
+        terminal.wait(say("es", "send.telephone", phone="+5117654321"))
+        terminal.wait(say("es", "ask.offline", unit=OTHER_UNIT))
+        terminal.type("n")
+        assert terminal.end() == 2, terminal.screen
+    alone = shell.run("operator", *words, "--exclude", NATIONAL)
+    assert "SIN RELEVO" in alone.err, alone
+    assert f"Guardia: {ENTRIES[OTHER_UNIT]['duty_phone']}" in alone.err
 
 
 # Entries out of a file of several.

@@ -22,11 +22,17 @@ from referral_api.server.service.writer import Writer
 from referral_api.server.storage.leader import Claim
 from tests.auditlog.refusals import refused
 from tests.cli.shell import Shell
+from tests.cli.terminal import Terminal
 from tests.processes import serving, set_ahead
-from tests.world import NATIONAL, UNIT, World, composition
+from tests.world import ENTRIES, NATIONAL, PASSPHRASE, REFERRAL, UNIT, World, composition
 from tests.world_check import Rows
 
 MINUTE, HOUR = 60, 3600
+URGENT = REFERRAL | {
+    "urgency": "urgent",
+    "urgency_reason": "child_at_risk",
+    "victims": [{**victim, "present_danger": []} for victim in REFERRAL["victims"]],
+}
 
 
 def later(world: World, seconds: float) -> None:
@@ -143,6 +149,68 @@ def test_to_a_unit_that_does_not_poll_the_hotline_telephones_at_once(world: Worl
     offline = [row for row in Rows(world)["act"] if row["act"] == "unit_offline"]
     assert [row["unit"] for row in offline] == [UNIT]
     assert states(world.operator.referral(ref))[UNIT] is State.SUBMITTED
+
+
+def test_whoever_is_to_telephone_reads_whom_at_what_number_and_why(sqlite_world: World) -> None:
+    """Rule R18 of the field: at three in the morning nobody looks a number up."""
+    world = sqlite_world
+    ref = str(world.submit().outgoing.ref)
+    shell = Shell(world.folder, world.server.url)
+    later(world, 16 * MINUTE)
+    command = f"referral phone {ref} --unit {UNIT} --at HORA"
+    listed = shell.run("operator", "inbox", "list", "--pending")
+    whom = f"☎ LLAME AHORA a {UNIT}, guardia: {ENTRIES[UNIT]['duty_phone']}."
+    assert f"{whom} Motivo: Sin acuse de recibo en plazo." in listed.out
+    assert f"Siguiente: {command}" in listed.err
+    (line,) = shell.run("operator", "inbox", "list", "--pending", "--json").json["entries"]
+    assert (line["unit"], line["duty_phone"], line["reason"]) == (UNIT, ENTRIES[UNIT]["duty_phone"], "ack_timeout")
+    count = str(len(kinds(world, "operator")))
+    watched = shell.run("operator", "inbox", "watch", "--count", count, "--wait", "0")
+    assert whom in watched.out
+    assert "Motivo: Sin acuse de recibo en plazo." in watched.out
+    assert f"escalamiento · {UNIT}" in watched.out
+    assert command in watched.err
+    # The command does what it says.
+    assert shell.run("operator", *command.replace("HORA", "00:00").split()[1:]).exit == 0
+    assert kinds(world, "operator", pending=True) == []
+
+
+def test_a_bell_rings_for_whoever_must_be_telephoned_whatever_the_urgency(sqlite_world: World) -> None:
+    world = sqlite_world
+    world.server.runtime.timers.turn()
+    world.server.runtime.timers.seen.clear()
+    world.clock.ahead_s += OFFLINE_S + 1
+    world.submit(body=URGENT)
+    world.check()
+    assert kinds(world, "operator", pending=True) == ["telephone_now"]
+    passphrase = world.folder / "passphrase"
+    passphrase.write_text(PASSPHRASE + "\n", encoding="utf-8")
+    count = str(len(kinds(world, "operator")))
+    profile = str(world.folder / "profiles" / "operator")
+    with Terminal(
+        *("inbox", "watch", "--count", count, "--wait", "0"),
+        folder=world.folder,
+        REFERRAL_PROFILE=profile,
+        REFERRAL_SERVER=world.server.url,
+        REFERRAL_PASSPHRASE_FILE=str(passphrase),
+    ) as terminal:
+        assert terminal.end() == 0, terminal.screen
+        assert terminal.raw.count(b"\x07") == 1
+
+
+def test_a_timeline_says_in_words_what_the_exchange_said(sqlite_world: World) -> None:
+    world = sqlite_world
+    ref = str(world.submit().outgoing.ref)
+    later(world, 16 * MINUTE)
+    shown = Shell(world.folder, world.server.url).run("operator", "timeline", ref).out
+    for words in (
+        "Sin acuse de recibo en plazo · Recordatorio a la unidad",
+        "Sin acuse de recibo en plazo · Alarma a la línea: llame por teléfono ahora",
+        "Plazo para el acuse de recibo",
+    ):
+        assert words in shown
+    for code in ("ack_timeout", "remind_unit", "release_parent"):
+        assert code not in shown
 
 
 def test_however_much_waits_at_a_silent_unit_the_pressing_is_found_behind_it(

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+from referral_api.client import correcting
 from referral_api.client.outbox import Progress
+from referral_api.domain.errors import ErrorCode
 from referral_api.domain.words import Act, Investigation, State
+from tests.auditlog.refusals import refused
 from tests.world import CANARY, UNIT, World
 
 
@@ -49,3 +54,19 @@ def test_a_referral_lives_from_the_call_to_the_conclusion(world: World) -> None:
     report = world.after(world.auditor.audit())
     assert report.complete, report.faults
     assert report.chronicles[ref].deliveries[UNIT].state is State.CLOSED
+
+
+def test_a_status_that_was_wrong_is_put_right_and_both_stay_on_the_record(world: World) -> None:
+    """R-74: the new one names the old one, which must be the unit's own."""
+    ref = str(world.submit().outgoing.ref)
+    world.acknowledge("officer", ref)
+    world.act("officer", ref, Act.ACCEPT)
+    wrong = world.after(world.officer.report(ref, Investigation.VICTIM_SAFE)).outgoing.digest
+    accepted = world.officer.referral(ref).acts[-2].act.digest
+    anew = partial(world.officer.report, ref, Investigation.REGISTERED, corrects=accepted)
+    assert refused(ErrorCode.ILLEGAL_TRANSITION, anew) == "no-such-status"
+    right = world.after(world.second_officer.report(ref, Investigation.VICTIM_LOCATED, corrects=wrong))
+    assert right.code is None
+    seen = world.operator.referral(ref)
+    assert [one.act.digest for one in correcting.reported(seen, UNIT)] == [wrong, right.outgoing.digest]
+    assert correcting.corrected(seen, UNIT) == {wrong}

@@ -71,6 +71,19 @@ CHOOSING: Final[Mapping[str, tuple[str, str]]] = {
         "La unidad {unit} está fuera de línea. ¿Enviar de todos modos? [s/N]",
         "Unit {unit} is offline. Send all the same? [y/N]",
     ),
+    "send.no_successor": (
+        "⚠ SIN RELEVO: si {unit} no responde, NADIE MÁS la recibe ({why}).",
+        "⚠ NOBODY STANDS BY: if {unit} does not answer, NOBODY ELSE gets it ({why}).",
+    ),
+    "successor.none": ("su ficha no nombra a nadie", "its entry names nobody"),
+    "successor.excluded": ("excluida", "excluded"),
+    "successor.addressed": ("ya la recibe directamente", "gets it directly already"),
+    "successor.abroad": ("de otro país, sin convenio", "of another country, without an agreement"),
+    "successor.no_key": ("sin clave vigente", "no valid key"),
+    "ask.no_successor": (
+        "Nadie relevará a {unit}. ¿Enviar de todos modos? [s/N]",
+        "Nobody will step in for {unit}. Send all the same? [y/N]",
+    ),
     "approve.country": (
         "Es de OTRO PAÍS ({country}): a ella no se deriva nada sin convenio. Nunca podrá cambiarlo.",
         "It is of ANOTHER COUNTRY ({country}): nothing goes to it without an agreement. It can never change that.",

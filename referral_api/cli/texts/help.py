@@ -60,7 +60,6 @@ _COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "help.inbox": ("La bandeja de entrada.", "The inbox."),
     "help.inbox.list": ("Ver la bandeja.", "List the inbox."),
-    "help.inbox.watch": ("Esperar lo que llegue y dar la alarma.", "Wait for what arrives, and sound the alarm."),
     "help.show": (
         "Abrir y leer una derivación y sus notas; primero lo que no se debe hacer y el contacto seguro.",
         "Open and read a referral and its notes; what must not be done and safe contact come first.",

@@ -70,6 +70,10 @@ _HELP: Final[Mapping[str, tuple[str, str]]] = {
         "Tell those too who were told before (another person withdrew).",
     ),
     "option.at": ("Cuándo se llamó (HH:MM o fecha y hora).", "When the call was made (HH:MM, or date and time)."),
+    "option.corrects": (
+        "Informe propio anterior que este corrige, por su identificador.",
+        "Earlier status of one's own that this one puts right, by its digest.",
+    ),
     "option.not_made": ("No se pudo llamar.", "The call could not be made."),
     "option.by": ("Código de quien llamó.", "Code of who called."),
     "option.joint": (
@@ -184,6 +188,24 @@ _FAULTS: Final[Mapping[str, tuple[str, str]]] = {
     "fault.time-unreadable.do": (
         "Escríbala como 02:11, o como 2026-11-30T02:11-05:00",
         "Write it as 02:11, or as 2026-11-30T02:11-05:00",
+    ),
+    "fault.time-to-come.what": ("«{given}» todavía no ha llegado.", "“{given}” is still to come."),
+    "fault.time-to-come.why": (
+        "Se deja constancia de una llamada que ya se hizo. No se firmó ni se envió nada.",
+        "What is stated is a call that was made. Nothing was signed or sent.",
+    ),
+    "fault.time-to-come.do": (
+        "Llame, y escriba la hora en que llamó; si no se pudo, diga --not-made.",
+        "Telephone, and give the time at which you did; if it could not be made, say --not-made.",
+    ),
+    "fault.no-such-status.what": (
+        "«{given}» no es un informe de su unidad sobre esta derivación.",
+        "“{given}” is no status of your unit on this referral.",
+    ),
+    "fault.no-such-status.why": ("Los que hay:\n    {statuses}", "Those that there are:\n    {statuses}"),
+    "fault.no-such-status.do": (
+        "Repita la orden con lo último de una de esas líneas: --corrects IDENTIFICADOR",
+        "Repeat the command with the last of one of these lines: --corrects DIGEST",
     ),
     "fault.phone-at-or-not.what": ("Falta decir si se llamó.", "It does not say whether the call was made."),
     "fault.phone-at-or-not.why": (

@@ -11,10 +11,27 @@ from collections.abc import Mapping
 from typing import Final
 
 WATCH: Final[Mapping[str, tuple[str, str]]] = {
+    "help.inbox.watch": (
+        "Esperar lo que llegue y dar la alarma. Sin servidor sigue; con --once, --count o --exit-code sale con 3.",
+        "Wait for what arrives, and sound the alarm. No exchange ends only --once, --count and --exit-code, with 3.",
+    ),
     "watch.silence": (
         "⚠ {unit} no acusó recibo de {ref} hasta el {at} y el servidor calla: sus relojes no andan. Llame: {phone}.",
         "⚠ {unit} did not acknowledge {ref} by {at}, and the exchange is silent: its clocks stand. Telephone: {phone}.",
     ),
+    "watch.away": (
+        "⚠ SIN SERVIDOR desde el {at}: no llega nada, ni emergencias. Revise la red; se sigue intentando. ({words})",
+        "⚠ NO EXCHANGE since {at}: nothing arrives, no emergencies either. See to the network; it goes on. ({words})",
+    ),
+    "watch.back": (
+        "✔ El servidor responde otra vez; faltó desde el {at}. Sigue lo que llegó mientras tanto.",
+        "✔ The exchange answers again; it was away since {at}. What arrived meanwhile follows.",
+    ),
+    "inbox.telephone": (
+        "☎ LLAME AHORA a {unit}, guardia: {phone}.",
+        "☎ TELEPHONE NOW: {unit}, duty phone: {phone}.",
+    ),
+    "inbox.telephone_why": ("Motivo: {words}.", "Reason: {words}."),
     "help.keys.watch": (
         "Vigilar las claves de la propia entidad; con --once, mirar una vez: sale con 10 si hay una alarma.",
         "Watch the keys of one's own party; with --once, look once: ends with 10 where there is an alarm.",

@@ -1,0 +1,34 @@
+"""Putting right a status that a unit reported wrongly: a new status that names the earlier one.
+
+Must never: name what is no accepted status of the same unit on the same referral, for nobody could read it together.
+
+Implements: R-74.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from referral_api.client.view import Referral, ShownAct
+from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.words import Act
+
+
+def reported(referral: Referral, unit: str) -> list[ShownAct]:
+    """Every status that a unit has reported, oldest first."""
+    return [one for one in referral.acts if one.accepted and (one.act.act, one.act.unit) == (Act.STATUS, unit)]
+
+
+def corrected(referral: Referral, unit: str) -> set[str]:
+    """The digests of those that a later one has put right."""
+    bodies: list[Any] = [one.act.body for one in reported(referral, unit)]
+    return {str(body.corrects) for body in bodies if body.corrects is not None}
+
+
+def demand_reported(referral: Referral, unit: str, digest: str) -> None:
+    """Refuse to correct what the unit has not reported: ILLEGAL_TRANSITION (`no-such-status`, `known`: digests)."""
+    known = [one.act.digest for one in reported(referral, unit)]
+    if digest not in known:
+        raise ReferralError(
+            ErrorCode.ILLEGAL_TRANSITION, act=Act.STATUS.value, reason="no-such-status", digest=digest, known=known
+        )
