@@ -311,6 +311,8 @@ _BY_REASON: Mapping[tuple[ErrorCode, str], str] = {
     (_E.TARGET_NOT_ALLOWED, "too-many-recipients"): "too-many-recipients",
     (_E.CONSENT_GATE, "second-person"): "second-person",
     (_E.CONSENT_GATE, "not-reduced"): "not-reduced",
+    (_E.CONSENT_GATE, "consent-withdrawn"): "consent-withdrawn",
+    (_E.CONSENT_GATE, "transfer-despite-withdrawal"): "transfer-despite-withdrawal",
     (_E.TARGET_NOT_ALLOWED, "agreement-missing"): "agreement-missing",
     (_E.TARGET_NOT_ALLOWED, "cross-border"): "cross-border",
     (_E.MALFORMED, "no-such-region"): "no-such-region",

@@ -16,8 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from referral_api.client import addressing, delivery, submission
-from referral_api.client.outbox import Entry
+from referral_api.client import addressing, consented, delivery, submission
+from referral_api.client.outbox import Entry, Progress
 from referral_api.client.pen import Pen
 from referral_api.client.renewal import follow
 from referral_api.client.session import Session
@@ -34,6 +34,7 @@ LEFT_OPEN = frozenset({State.DECLINED, State.EXPIRED, State.RECEIPT_FAILED, Stat
 """States in which a referral has reached nobody who acts on it: it may be addressed anew."""
 CONFLICT = "conflict_of_interest"
 REPLACES = "replaces"
+_AWAY = frozenset({ErrorCode.UNREACHABLE, ErrorCode.UNAVAILABLE, ErrorCode.RATE_LIMITED})
 
 
 def transfer(pen: Pen, referral: Referral, to: str, reason: str) -> Entry:
@@ -91,12 +92,58 @@ def proposed_to(referral: Referral, digest: str) -> str | None:
     return None
 
 
-def approve(pen: Pen, referral: Referral, unit: str | None, answers: str) -> Entry:
-    """Agree to a proposed transfer or a requested purge. Raises TARGET_NOT_ALLOWED (`excluded`) before it is sent."""
+@dataclass(frozen=True, slots=True)
+class Approved:
+    """What was agreed to. `told` is the notice of a withdrawn consent to the unit that it brought in; where one is
+    `owed` and there is none, repeating `recalling.withdraw_consent` tells that unit.
+    """
+
+    entry: Entry
+    owed: bool = False
+    told: Entry | None = None
+
+
+def approve(
+    pen: Pen, referral: Referral, unit: str | None, answers: str, *, despite_withdrawal: bool = False
+) -> Approved:
+    """Agree to a proposed transfer or a requested purge, and tell the new unit at once of a consent that is withdrawn.
+
+    Raises as `check_approval` before anything is sent.
+    """
     target = proposed_to(referral, answers)
-    if target is not None and target in excluded_of(referral):
+    check_approval(referral, target, despite_withdrawal=despite_withdrawal)
+    entry = pen.act(referral, Act.APPROVE, {"answers": answers}, unit=unit)
+    owed = target is not None and consented.is_withdrawn(referral) and entry.state is not Progress.REFUSED
+    if not owed or entry.receipt is None:
+        return Approved(entry, owed)
+    try:
+        told = pen.act(pen.fetch(referral.ref), Act.CONSENT_WITHDRAWN, {}, unit=target)
+    except ReferralError as error:
+        if error.code not in _AWAY:
+            raise
+        return Approved(entry, owed)
+    return Approved(entry, owed, told)
+
+
+def check_approval(referral: Referral, target: str | None, *, despite_withdrawal: bool = False) -> None:
+    """Refuse to let a `target` in that must not have it; None, of a purge, is let pass.
+
+    Raises TARGET_NOT_ALLOWED (`excluded`); CONSENT_GATE (`transfer-despite-withdrawal`) where the person no longer
+    agrees, unless the hotline says that it means it: police go on by public prosecution, and for a child whatever was
+    said.
+    """
+    if target is None:
+        return
+    if target in excluded_of(referral):
         raise ReferralError(ErrorCode.TARGET_NOT_ALLOWED, unit=target, reason="excluded")
-    return pen.act(referral, Act.APPROVE, {"answers": answers}, unit=unit)
+    if consented.is_withdrawn(referral) and not despite_withdrawal:
+        raise ReferralError(
+            ErrorCode.CONSENT_GATE,
+            act=Act.APPROVE.value,
+            ref=referral.ref,
+            unit=target,
+            reason="transfer-despite-withdrawal",
+        )
 
 
 def excluded_of(referral: Referral) -> tuple[PartyId, ...]:
@@ -158,8 +205,8 @@ def readdressed(pen: Pen, referral: Referral, what: Anew) -> Composition:
     """The same referral for another unit, ready for the checks before sealing (R-110).
 
     Raises NOT_PERMITTED for who did not send it; ILLEGAL_TRANSITION (`still-awaited`) while some unit has it in hand;
-    CONSENT_GATE (`withdrawn`; `second-person` where one must agree anew); TARGET_NOT_ALLOWED (`declined-it`, and
-    `excluded` for a unit that is kept out); and whatever opening one's own copy raises.
+    CONSENT_GATE (`consent-withdrawn`; `second-person` where one must agree anew); TARGET_NOT_ALLOWED (`declined-it`,
+    and `excluded` for a unit that is kept out); and whatever opening one's own copy raises.
     """
     if referral.relation is not Relation.SENDER:
         raise ReferralError(ErrorCode.NOT_PERMITTED, act=Act.SUBMIT.value, needs="hotline")
@@ -194,18 +241,7 @@ def _demand_left_open(referral: Referral) -> None:
         raise ReferralError(
             ErrorCode.ILLEGAL_TRANSITION, act=Act.SUBMIT.value, state=state, allowed=[], reason="still-awaited"
         )
-    if consent_is_withdrawn(referral):
-        raise ReferralError(ErrorCode.CONSENT_GATE, where="/consent/state", reason="withdrawn")
-
-
-def consent_is_withdrawn(referral: Referral) -> bool:
-    """Whether the hotline has said of any delivery that the person no longer agrees: then nobody else gets it."""
-    for shown in referral.acts:
-        body: Any = shown.act.body
-        withdrawn = shown.act.act is Act.CONSENT_WITHDRAWN or getattr(body, "reason", None) == "consent_withdrawn"
-        if withdrawn and shown.accepted:
-            return True
-    return False
+    consented.demand(referral, Act.SUBMIT)
 
 
 def _for_another(body: Mapping[str, Any], what: Anew) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from referral_api.client import passing, recalling
+from referral_api.client import consented, copying, passing, recalling, talking
 from referral_api.client.outbox import Entry, Progress
 from referral_api.client.passing import Anew
 from referral_api.client.recalling import Outcome
@@ -16,7 +16,7 @@ from referral_api.domain.words import Act, PartyId, State
 from tests.auditlog.refusals import refused
 from tests.signing import sign
 from tests.wire import Answer
-from tests.world import CANARY, HOTLINE, NATIONAL, OTHER_UNIT, REGISTRY, UNIT, World, composition
+from tests.world import CANARY, HOTLINE, NATIONAL, OTHER_UNIT, REFERRAL, REGISTRY, UNIT, World, composition
 
 
 def declined(world: World, reason: str = "out_of_jurisdiction", **more: Any) -> str:
@@ -80,7 +80,7 @@ def test_it_is_not_addressed_anew_to_who_declined_nor_while_a_unit_has_it(world:
     world.act("officer", ref, Act.DECLINE, {"reason": "no_capacity"})
     assert refused(ErrorCode.TARGET_NOT_ALLOWED, lambda: anew(UNIT)) == "declined-it"
     world.operator.act(ref, Act.CONSENT_WITHDRAWN, {})
-    assert refused(ErrorCode.CONSENT_GATE, lambda: anew(OTHER_UNIT)) == "withdrawn"
+    assert refused(ErrorCode.CONSENT_GATE, lambda: anew(OTHER_UNIT)) == "consent-withdrawn"
     world.check()
 
 
@@ -116,7 +116,8 @@ def test_a_transfer_is_refused_once_approved_once_and_opens_at_the_new_unit_as_t
     )
     seen = world.operator.referral(ref)
     assert passing.proposed_to(seen, second) == OTHER_UNIT
-    assert world.after(passing.approve(world.operator.pen, seen, UNIT, second)).code is None
+    approved = world.after(passing.approve(world.operator.pen, seen, UNIT, second))
+    assert (approved.entry.code, approved.owed, approved.told) == (None, False, None)
     passed_on = world.open("stranger", ref)
     assert passed_on.bundle.referral.jws.raw == original
     assert passed_on.bundle.referral.contents.party == HOTLINE
@@ -235,6 +236,134 @@ def test_a_unit_that_comes_after_the_notice_is_told_by_repeating(world: World) -
     report = world.after(recalling.withdraw_consent(world.operator.pen, ref))
     assert [one.outcome for one in report.done] == [Outcome.TOLD]
     assert recalling.untold(world.operator.referral(ref)) == []
+
+
+def supplement(world: World, ref: str) -> Entry:
+    """The hotline says more about it to the unit that has it first."""
+    return talking.supplement(world.operator.pen, world.operator.referral(ref), REFERRAL, UNIT)
+
+
+def test_taking_a_referral_back_because_consent_was_withdrawn_tells_copies_and_successors_too(world: World) -> None:
+    """Rule R7 of the field: who says it by `withdraw` has said it to everybody, and hears what became of it."""
+    first = declined(world)
+    renewed = str(readdress(world, first).outgoing.ref)
+    world.acknowledge("stranger", renewed)
+    copy = str(world.after(copying.make_copy(world.operator, renewed, [NATIONAL])).outgoing.ref)
+    operator = world.operator
+    taken = world.after(recalling.withdraw(operator.pen, operator.referral(renewed), consented.WITHDRAWN, None, None))
+    assert [entry.outgoing.act for entry in taken.entries] == [Act.WITHDRAW]
+    assert taken.report is not None
+    assert {one.ref: one.outcome for one in taken.report.done} == dict.fromkeys((renewed, first, copy), Outcome.TOLD)
+    # Who has the referral was told by the `withdraw`, and owes one answer.
+    (notice,) = operator.referral(renewed).chronicle.deliveries[OTHER_UNIT].questions
+    assert notice.act is Act.WITHDRAW
+    for one in (first, renewed, copy):
+        assert recalling.untold(operator.referral(one)) == []
+    again = world.after(recalling.withdraw(operator.pen, operator.referral(renewed), consented.WITHDRAWN, None, None))
+    assert again.report is not None
+    assert (again.entries, {one.outcome for one in again.report.done}) == ((), {Outcome.KNEW})
+
+
+def test_a_withdraw_from_one_unit_for_consent_tells_the_others_and_for_another_reason_nobody(world: World) -> None:
+    """R-75, R-110: taken back from one, it is the same person's consent for the other."""
+    ref = str(world.submit(information=(PartyId(OTHER_UNIT),)).outgoing.ref)
+    world.acknowledge("officer", ref)
+    operator = world.operator
+    for reason, report in (("safety_risk", None), (consented.WITHDRAWN, {ref: Outcome.TOLD})):
+        unit = UNIT if report is None else OTHER_UNIT
+        taken = world.after(recalling.withdraw(operator.pen, operator.referral(ref), reason, unit, "Palabras."))
+        found = taken.report and {one.ref: one.outcome for one in taken.report.done}
+        assert (len(taken.entries), found) == (1, report)
+    # Taken back for another reason before, the first unit has to be told of the consent by itself.
+    assert [one.act for one in operator.referral(ref).chronicle.deliveries[UNIT].questions] == [
+        Act.WITHDRAW, Act.CONSENT_WITHDRAWN,
+    ]  # fmt: skip
+    assert recalling.untold(operator.referral(ref)) == []
+
+
+def test_with_the_line_down_a_withdraw_for_consent_says_that_nobody_else_was_told(world: World) -> None:
+    """Rule R7 of the field: repeating `withdraw_consent` goes on with whoever is left."""
+    ref = declined(world)
+    renewed = str(readdress(world, ref).outgoing.ref)
+    operator = world.operator
+    seen = operator.referral(renewed)
+    world.wires["operator"].lies["/v1/"] = lost
+    taken = recalling.withdraw(operator.pen, seen, consented.WITHDRAWN, None, None)
+    world.wires["operator"].lies.clear()
+    assert [entry.receipt for entry in taken.entries] == [None]
+    assert taken.report is not None
+    assert [one.code for one in taken.report.remaining] == [ErrorCode.UNREACHABLE]
+    done = world.after(recalling.withdraw_consent(operator.pen, renewed))
+    assert {one.ref: one.outcome for one in done.done} == {renewed: Outcome.KNEW, ref: Outcome.TOLD}
+
+
+@pytest.mark.parametrize(
+    ("act", "body"), [(Act.CONSENT_WITHDRAWN, {}), (Act.WITHDRAW, {"reason": consented.WITHDRAWN})]
+)
+def test_where_consent_stands_withdrawn_nothing_is_copied_added_or_sent_anew(
+    world: World, act: Act, body: dict[str, str]
+) -> None:
+    """Rule R7 of the field; R-86, R-110: whichever act said so, and while its answer is owed too."""
+    ref = str(world.submit().outgoing.ref)
+    world.acknowledge("officer", ref)
+    world.act("operator", ref, act, body)
+    declining = act is Act.CONSENT_WITHDRAWN
+    if declining:
+        world.act("officer", ref, Act.DECLINE, {"reason": "no_capacity"})
+    copy = lambda: copying.make_copy(world.operator, ref, [OTHER_UNIT])  # noqa: E731
+    for further in (copy, lambda: supplement(world, ref), *([lambda: readdress(world, ref)] if declining else [])):
+        assert refused(ErrorCode.CONSENT_GATE, further) == "consent-withdrawn"
+
+
+def test_a_referral_taken_back_is_not_copied_while_its_unit_owes_the_answer(world: World) -> None:
+    ref = str(world.submit().outgoing.ref)
+    world.acknowledge("officer", ref)
+    world.act("operator", ref, Act.WITHDRAW, {"reason": "safety_risk"})
+    assert world.operator.referral(ref).chronicle.deliveries[UNIT].state is State.WITHDRAWAL_NOTIFIED
+    copy = lambda: copying.make_copy(world.operator, ref, [OTHER_UNIT])  # noqa: E731
+    assert refused(ErrorCode.ILLEGAL_TRANSITION, copy) == "withdrawn"
+
+
+def test_a_transfer_is_approved_despite_a_withdrawn_consent_only_if_that_is_meant_and_the_new_unit_is_told(
+    world: World,
+) -> None:
+    """Rule R7 of the field; R-73: police may go on by public prosecution, and know what the person said."""
+    ref = str(world.submit().outgoing.ref)
+    world.acknowledge("officer", ref)
+    digest = transferred(world, ref)
+    world.act("operator", ref, Act.CONSENT_WITHDRAWN)
+    operator = world.operator
+    before = len(operator.outbox.entries())
+    approve = lambda: passing.approve(operator.pen, operator.referral(ref), UNIT, digest)  # noqa: E731
+    assert refused(ErrorCode.CONSENT_GATE, approve) == "transfer-despite-withdrawal"
+    assert len(operator.outbox.entries()) == before
+    seen = operator.referral(ref)
+    approved = world.after(passing.approve(operator.pen, seen, UNIT, digest, despite_withdrawal=True))
+    assert (approved.entry.code, approved.owed) == (None, True)
+    assert approved.told is not None
+    assert approved.told.state is Progress.RECEIVED
+    assert recalling.untold(operator.referral(ref)) == []
+    told = [one.act for one in world.stranger.referral(ref).acts if one.act.act is Act.CONSENT_WITHDRAWN]
+    assert [one.unit for one in told][-1] == OTHER_UNIT
+
+
+@pytest.mark.parametrize("arrives", [True, False])
+def test_a_notice_that_could_not_follow_its_transfer_is_owed(world: World, *, arrives: bool) -> None:
+    """R7: the new unit is there and was not told; repeating `withdraw_consent` tells it."""
+    ref = str(world.submit().outgoing.ref)
+    world.acknowledge("officer", ref)
+    digest = transferred(world, ref)
+    world.act("operator", ref, Act.CONSENT_WITHDRAWN)
+    operator = world.operator
+    seen = operator.referral(ref)
+    # The act arrives, and the referral cannot be looked at again; or neither.
+    kept = lambda one: one if arrives and "deliveries" not in one.json else lost(one)  # noqa: E731
+    world.wires["operator"].lies[f"/v1/referrals/{ref}"] = kept
+    approved = passing.approve(operator.pen, seen, UNIT, digest, despite_withdrawal=True)
+    world.wires["operator"].lies.clear()
+    assert (approved.owed, approved.told, approved.entry.receipt is not None) == (True, None, arrives)
+    world.after(recalling.withdraw_consent(operator.pen, ref))
+    assert recalling.untold(operator.referral(ref)) == []
 
 
 def test_a_false_relation_told_by_the_exchange_is_no_relation(world: World) -> None:

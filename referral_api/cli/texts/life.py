@@ -69,6 +69,10 @@ _HELP: Final[Mapping[str, tuple[str, str]]] = {
         "Avisar también a quien ya fue avisado (otra persona lo retiró).",
         "Tell those too who were told before (another person withdrew).",
     ),
+    "option.despite_withdrawal": (
+        "De un traslado: aprobarlo aunque la persona retiró su consentimiento; la nueva unidad recibe el aviso.",
+        "Of a transfer: approve it although the person withdrew consent; the new unit is told of that.",
+    ),
     "option.at": ("Cuándo se llamó (HH:MM o fecha y hora).", "When the call was made (HH:MM, or date and time)."),
     "option.not_made": ("No se pudo llamar.", "The call could not be made."),
     "option.by": ("Código de quien llamó.", "Code of who called."),
@@ -122,6 +126,10 @@ _SCREENS: Final[Mapping[str, tuple[str, str]]] = {
         "Avisadas ahora: {told}. Faltan: {left}.",
         "Told now: {told}. Left: {left}.",
     ),
+    "withdraw.reaches": (
+        "Se avisa también a todos los demás que tienen {ref} o una copia: la persona retiró su consentimiento.",
+        "Everybody else who has {ref} or a copy of it is told too: the person withdrew consent.",
+    ),
     "ask.transfer": (
         "¿Proponer que {ref} pase a {unit}? Si se aprueba, deja de ser suya. [s/N]",
         "Propose that {ref} goes to {unit}? Once approved it is yours no more. [y/N]",
@@ -152,6 +160,46 @@ _FAULTS: Final[Mapping[str, tuple[str, str]]] = {
     "fault.not-now.what": ("Esto no corresponde en este momento.", "This cannot be done now."),
     "fault.not-now.why": ("Así está la derivación: {states}", "How the referral stands: {states}"),
     "fault.not-now.do": ("Ahora se puede:\n    {commands}", "What can be done now:\n    {commands}"),
+    "fault.consent-withdrawn.what": (
+        "La persona retiró su consentimiento: no se envía nada más.",
+        "The person withdrew consent: nothing more is sent.",
+    ),
+    "fault.consent-withdrawn.why": (
+        "Consta en {ref}, y vale para copias, ampliaciones y otras unidades. No se selló nada.",
+        "It stands in {ref}, and counts for copies, supplements and further units. Nothing was sealed.",
+    ),
+    "fault.consent-withdrawn.do": (
+        (
+            "Avise a quien falte: referral consent-withdrawn {ref}\n"
+            "    Si la ley pide seguir (menor de edad, peligro), envíe otra que diga su base:\n"
+            "    referral send ARCHIVO --unit UNIDAD --relates supplements:{ref}"
+        ),
+        (
+            "Tell whoever is left: referral consent-withdrawn {ref}\n"
+            "    Where the law wants it to go on (a child, danger), send another one that says its basis:\n"
+            "    referral send FILE --unit UNIT --relates supplements:{ref}"
+        ),
+    ),
+    "fault.transfer-despite-withdrawal.what": (
+        "La persona retiró su consentimiento: {unit} no recibe la derivación sin más.",
+        "The person withdrew consent: {unit} does not get the referral without more ado.",
+    ),
+    "fault.transfer-despite-withdrawal.why": (
+        "Una unidad nueva la leería ahora por primera vez. No se firmó ni se envió nada.",
+        "A new unit would read it now for the first time. Nothing was signed or sent.",
+    ),
+    "fault.transfer-despite-withdrawal.do": (
+        (
+            "No lo apruebe: referral refuse-transfer {ref} --reason CÓDIGO\n"
+            "    Si debe seguir (acción penal pública, menor de edad), repita con --despite-withdrawal: {unit} recibe "
+            "el aviso en el acto."
+        ),
+        (
+            "Do not approve: referral refuse-transfer {ref} --reason CODE\n"
+            "    Where it must go on (public prosecution, a child), repeat with --despite-withdrawal: {unit} "
+            "is told at once."
+        ),
+    ),
     "fault.no-such-code.what": ("«{given}» no está en la lista.", "“{given}” is not on the list."),
     "fault.no-such-code.why": (
         "Se dice con uno de estos códigos:\n    {codes}",
