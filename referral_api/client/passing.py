@@ -40,8 +40,8 @@ _AWAY = frozenset({ErrorCode.UNREACHABLE, ErrorCode.UNAVAILABLE, ErrorCode.RATE_
 def transfer(pen: Pen, referral: Referral, to: str, reason: str) -> Entry:
     """Propose another unit, with the referral sealed to it already (R-73). What follows is the hotline's to say.
 
-    Raises ILLEGAL_TRANSITION, TARGET_NOT_ALLOWED (`reason` itself, not-a-unit), NO_USABLE_KEY (`unit`, `instead`),
-    NOT_WITNESSED, and whatever opening the bundle raises; all before anything is sealed.
+    Raises ILLEGAL_TRANSITION, TARGET_NOT_ALLOWED (`reason` itself, has-it, held-for-it, not-a-unit), NO_USABLE_KEY
+    (`unit`, `instead`), NOT_WITNESSED, and whatever opening the bundle raises; all before anything is sealed.
     """
     session, unit = pen.session, pen.session.profile.party
     own = referral.chronicle.deliveries.get(PartyId(unit))
@@ -50,6 +50,7 @@ def transfer(pen: Pen, referral: Referral, to: str, reason: str) -> Entry:
     lifecycle.step(Act.TRANSFER, Role.POLICE_UNIT, own.state)
     if to == unit:
         raise ReferralError(ErrorCode.TARGET_NOT_ALLOWED, unit=to, reason="itself")
+    _demand_new(session, referral, to)
     follow(session)
     _demand_reachable(session, to, referral.submit().act.party, instead_of=unit)
     opened = delivery.open_bundle(session, delivery.private_keys(pen.keys()), referral)
@@ -61,6 +62,30 @@ def transfer(pen: Pen, referral: Referral, to: str, reason: str) -> Entry:
         return submission.seal_beside(session, pen.keys(), referral.ref, body, recipients)
 
     return pen.enclose(referral, Act.TRANSFER, {"to": to, "reason": reason}, unit, sealed)
+
+
+def _demand_new(session: Session, referral: Referral, to: str) -> None:
+    """Refuse a unit that has a delivery already, as far as the proposing one can see: whom the submit addresses, and
+    whose acts are shown (R-62). An excluded unit is among neither, so nothing is told of exclusions (R-64).
+
+    Raises TARGET_NOT_ALLOWED (`held-for-it` of an escalation party, which may not know of it yet, else `has-it`;
+    `phone` of that unit, `line` of the hotline).
+    """
+    submitted = referral.submit().act
+    body: Any = submitted.body
+    addressed = {one.unit: one.role for one in body.to}
+    shown = {one.act.unit for one in referral.acts if one.accepted}
+    if to not in addressed and to not in shown:
+        return
+    is_held = addressed.get(PartyId(to)) is DeliveryRole.ESCALATION and to not in shown
+    phone, line = (_duty_phone(session, one) for one in (to, submitted.party))
+    reason = "held-for-it" if is_held else "has-it"
+    raise ReferralError(ErrorCode.TARGET_NOT_ALLOWED, unit=to, ref=referral.ref, reason=reason, phone=phone, line=line)
+
+
+def _duty_phone(session: Session, party: str) -> str:
+    found = session.keymap.find_party(party)
+    return "—" if found is None else found.entry.duty_phone or "—"
 
 
 def _demand_reachable(session: Session, unit: str, sender: str, *, instead_of: str) -> None:

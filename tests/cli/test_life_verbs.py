@@ -109,6 +109,31 @@ def test_a_transfer_to_nobody_is_refused_before_it_is_sealed(shell: Shell, to: s
     assert (ran.exit, ran.json["error"]["code"]) == (7, code)
 
 
+def test_a_transfer_to_who_has_it_says_so_and_what_to_do_instead(shell: Shell) -> None:
+    """R-64, R-73: a unit cannot pass it to its own parent, for whom it is held; its decline can suggest it."""
+    ref = acknowledged(shell, "--inform", OTHER_UNIT)
+    ran = shell.run("officer", "transfer", ref, "--to", NATIONAL, "--reason", "jurisdiction", "--lang", "en")
+    assert ran.exit == 7
+    assert f"referral decline {ref} --reason CODE --suggest {NATIONAL}" in ran.err
+    ran = shell.run("officer", "transfer", ref, "--to", OTHER_UNIT, "--reason", "jurisdiction")
+    assert ran.exit == 7
+    assert f"{OTHER_UNIT} ya tiene esta derivación." in ran.err
+    done(shell.run("officer", "decline", ref, "--reason", "no_capacity", "--suggest", NATIONAL, "--json"))
+    done(shell.run("operator", "readdress", ref, "--unit", NATIONAL, "--json"))
+
+
+def test_a_reason_to_decline_that_rests_on_something_is_refused_without_it(shell: Shell) -> None:
+    ref = acknowledged(shell)
+    ran = shell.run("officer", "decline", ref, "--reason", "insufficient_information")
+    assert ran.exit == 7
+    assert f"referral ask {ref} --topic CÓDIGO" in ran.err
+    ran = shell.run("officer", "decline", ref, "--reason", "duplicate_of", "--lang", "en")
+    assert ran.exit == 2
+    assert f"referral decline {ref} --reason duplicate_of --duplicate-of REFERRAL" in ran.err
+    done(shell.run("officer", "ask", ref, "--topic", "location_detail", "--json"))
+    done(shell.run("officer", "decline", ref, "--reason", "insufficient_information", "--json"))
+
+
 def test_a_consent_that_is_withdrawn_reaches_successors_and_is_answered(shell: Shell) -> None:
     """Rule R7 of the field, by command: one call, all that are told are listed, and each unit answers."""
     ref = acknowledged(shell)

@@ -200,6 +200,69 @@ _FAULTS: Final[Mapping[str, tuple[str, str]]] = {
             "is told at once."
         ),
     ),
+    "fault.has-it.what": ("{unit} ya tiene esta derivación.", "{unit} has this referral already."),
+    "fault.has-it.why": (
+        "Se le envió, o pasó por ella; no se traslada a quien ya la tiene. No se selló ni se envió nada.",
+        "It was sent there, or came by it; nothing is transferred to who has it. Nothing was sealed or sent.",
+    ),
+    "fault.has-it.do": (
+        (
+            "Llame a {unit} ({phone}) y acuerden quién actúa; si hay duda, pregunte a la línea ({line}):\n"
+            "    referral ask {ref} --topic CÓDIGO"
+        ),
+        (
+            "Telephone {unit} ({phone}) and agree on who acts; in doubt ask the hotline ({line}):\n"
+            "    referral ask {ref} --topic CODE"
+        ),
+    ),
+    "fault.held-for-it.what": (
+        "A {unit} se le envió ya esta derivación, retenida para ella.",
+        "This referral was sent to {unit} already, and is held for it.",
+    ),
+    "fault.held-for-it.why": (
+        "El servidor se la entrega sólo si nadie acusa recibo a tiempo; no se le traslada otra vez. No se envió nada.",
+        "The exchange releases it only if nobody acknowledges in time; it is not transferred again. Nothing was sent.",
+    ),
+    "fault.held-for-it.do": (
+        (
+            "Llame ya a {unit} ({phone}) y a la línea ({line}). Si no puede actuar, la línea se la envía:\n"
+            "    referral decline {ref} --reason CÓDIGO --suggest {unit}"
+        ),
+        (
+            "Telephone {unit} ({phone}) and the hotline ({line}) now. If you cannot act, the hotline sends it there:\n"
+            "    referral decline {ref} --reason CODE --suggest {unit}"
+        ),
+    ),
+    "fault.not-asked.what": (
+        "Todavía no se preguntó nada sobre esta derivación.",
+        "Nothing has been asked about this referral yet.",
+    ),
+    "fault.not-asked.why": (
+        "Por falta de información se declina sólo después de haberla pedido. No se firmó nada.",
+        "For too little information one declines only after asking for it. Nothing was signed.",
+    ),
+    "fault.not-asked.do": (
+        "Pregunte primero, y decida con la respuesta: referral ask {ref} --topic CÓDIGO --note ARCHIVO",
+        "Ask first, and decide on the answer: referral ask {ref} --topic CODE --note FILE",
+    ),
+    "fault.duplicate-unnamed.what": (
+        "No se dice de cuál derivación es duplicado.",
+        "It does not say of which referral this is a duplicate.",
+    ),
+    "fault.duplicate-unnamed.why": (
+        "La línea tiene que saber dónde se atiende el caso. No se firmó nada.",
+        "The hotline has to know where the case is dealt with. Nothing was signed.",
+    ),
+    "fault.duplicate-unnamed.do": (
+        (
+            "Nombre la otra: referral decline {ref} --reason duplicate_of --duplicate-of DERIVACIÓN\n"
+            "    Si el caso le llegó por otra vía: --reason already_under_investigation"
+        ),
+        (
+            "Name the other one: referral decline {ref} --reason duplicate_of --duplicate-of REFERRAL\n"
+            "    If the case came to you by another way: --reason already_under_investigation"
+        ),
+    ),
     "fault.no-such-code.what": ("«{given}» no está en la lista.", "“{given}” is not on the list."),
     "fault.no-such-code.why": (
         "Se dice con uno de estos códigos:\n    {codes}",
