@@ -71,25 +71,27 @@ def show_entries(
     *,
     more: Sequence[str] = (),
     partly: bool = False,
+    after: Sequence[str] = (),
 ) -> NoReturn:
     """The same of several acts of one kind, as one result: of one its members, of more a list of them. `partly` says
-    that there should have been more.
+    that there should have been more; `after` are the commands that what waits leaves to do once it has gone.
     """
     for entry in entries:
         if entry.state is Progress.REFUSED and entry.code is not None:
             raise ReferralError(entry.code, act=entry.outgoing.act.value, id=entry.outgoing.id)
     data = [entry_data(entry) for entry in entries]
-    lines = [line for entry, told in zip(entries, data, strict=True) for line in _lines(call.screen, entry, told)]
+    lines = [line for entry, told in zip(entries, data, strict=True) for line in entry_lines(call.screen, entry, told)]
     waiting = [entry for entry in entries if entry.receipt is None]
     shown = (data[0] if len(data) == 1 else {"acts": data}) | dict(beside)
     if waiting:
         stale = [one.outgoing.id for one in waiting if one.state is Progress.NEEDS_RESEALING]
         again = f"reseal {stale[0]}" if stale else "flush"
-        call.show(Shown(shown, lines, [f"referral outbox {again}"], Exit.PARTLY))
+        call.show(Shown(shown, lines, [f"referral outbox {again}", *after], Exit.PARTLY))
     call.show(Shown(shown, [*lines, *more], follow, Exit.PARTLY if partly else Exit.OK))
 
 
-def _lines(screen: Screen, entry: Entry, data: Mapping[str, Any]) -> list[str]:
+def entry_lines(screen: Screen, entry: Entry, data: Mapping[str, Any]) -> list[str]:
+    """What became of one act, as lines; `data` are its members."""
     what = entry.outgoing.act.value
     if entry.receipt is None:
         words = None if entry.code is None else text_of(entry.code, screen.lang)

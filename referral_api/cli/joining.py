@@ -144,11 +144,12 @@ def approve(
     code_file: Annotated[Path | None, typer.Option("--code-file")] = None,
     answers: Annotated[str | None, typer.Option("--answers")] = None,
     unit: Annotated[str | None, typer.Option("--unit", "-u")] = None,
+    despite_withdrawal: Annotated[bool, typer.Option("--despite-withdrawal")] = False,  # noqa: FBT002 - an option
 ) -> None:
     """Sign for an enrolment, once the digits typed are those computed here; or agree to what is asked of a referral."""
     call = invocation(ctx)
     if re.fullmatch(UUID7, enrolment) is not None:
-        passing.approve(call, enrolment, answers, unit)
+        passing.approve(call, enrolment, answers, unit, despite_withdrawal=despite_withdrawal)
     with call.person() as client:
         applicant = _applicant(client, enrolment)
         call.screen.talk("approve.who", party=applicant.party, asks=_kinds(applicant))

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from referral_api.cli.output import Screen
-from referral_api.client import passing
+from referral_api.client import consented, passing
 from referral_api.client.view import Referral
 from referral_api.domain import fold, lifecycle, policy
 from referral_api.domain.fold import Delivery
@@ -169,7 +169,7 @@ def must_readdress(referral: Referral) -> bool:
     acting = [one for one in referral.chronicle.deliveries.values() if one.role is not DeliveryRole.INFORMATION]
     if any(one.state in _AWAITED - _FALLEN for one in acting) or not any(one.state in _FALLEN for one in acting):
         return False
-    return not referral.later and not passing.consent_is_withdrawn(referral)
+    return not referral.later and not consented.is_withdrawn(referral)
 
 
 def _owed(screen: Screen, referral: Referral, own: Delivery, possible: Sequence[Act]) -> list[str]:

@@ -293,7 +293,9 @@ def _own_words(code: ErrorCode, facts: Mapping[str, Any]) -> str | None:
         return "receipt-absent"
     if code is ErrorCode.STATEMENT_OUT_OF_SEQUENCE and facts.get("reason") == "objection-window":
         return "objection-window"
-    if code is ErrorCode.ILLEGAL_TRANSITION and {"commands", "states"} <= facts.keys():
+    # Whoever has to ask first is told that, and not all that can be done.
+    is_told = facts.get("reason") == "not-asked"
+    if code is ErrorCode.ILLEGAL_TRANSITION and {"commands", "states"} <= facts.keys() and not is_told:
         return "not-now"
     if code is ErrorCode.MALFORMED and facts.get("reason") in ("words", "word", "checksum"):
         return "words-wrong"
@@ -311,6 +313,12 @@ _BY_REASON: Mapping[tuple[ErrorCode, str], str] = {
     (_E.TARGET_NOT_ALLOWED, "too-many-recipients"): "too-many-recipients",
     (_E.CONSENT_GATE, "second-person"): "second-person",
     (_E.CONSENT_GATE, "not-reduced"): "not-reduced",
+    (_E.TARGET_NOT_ALLOWED, "has-it"): "has-it",
+    (_E.TARGET_NOT_ALLOWED, "held-for-it"): "held-for-it",
+    (_E.ACT_SCHEMA, "duplicate-unnamed"): "duplicate-unnamed",
+    (_E.ILLEGAL_TRANSITION, "not-asked"): "not-asked",
+    (_E.CONSENT_GATE, "consent-withdrawn"): "consent-withdrawn",
+    (_E.CONSENT_GATE, "transfer-despite-withdrawal"): "transfer-despite-withdrawal",
     (_E.TARGET_NOT_ALLOWED, "agreement-missing"): "agreement-missing",
     (_E.TARGET_NOT_ALLOWED, "cross-border"): "cross-border",
     (_E.MALFORMED, "no-such-region"): "no-such-region",

@@ -11,7 +11,7 @@ Implements: R-73, R-75, R-110; R7 of the field.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -21,7 +21,8 @@ import typer
 from referral_api.cli import acting, choices, nexts, units
 from referral_api.cli.invocation import Invocation, invocation
 from referral_api.cli.output import EXIT_OF, Exit, Shown
-from referral_api.client import passing, recalling
+from referral_api.client import consented, passing, recalling
+from referral_api.client.outbox import Entry
 from referral_api.client.passing import Anew
 from referral_api.client.recalling import Outcome, Report
 from referral_api.domain.catalogue import text_of
@@ -69,25 +70,34 @@ def transfer(
     acting.show_entry(call, entry, f"referral timeline {ref}", more=more)
 
 
-def approve(call: Invocation, ref: str, answers: str | None, unit: str | None) -> NoReturn:
-    """Agree to a proposed transfer, or to a purge that somebody else asked for."""
+def approve(
+    call: Invocation, ref: str, answers: str | None, unit: str | None, *, despite_withdrawal: bool = False
+) -> NoReturn:
+    """Agree to a proposed transfer, or to a purge that somebody else asked for. Where consent was withdrawn a transfer
+    goes on only if that is meant, and the new unit is told in the same call.
+    """
     with call.person() as client:
         referral = client.referral(ref)
         with choices.explaining(call, client, referral, Act.APPROVE, None):
             asked = choices.the_question(call, client, referral, APPROVED, answers, unit)
             target = passing.proposed_to(referral, asked.question.digest)
+            passing.check_approval(referral, target, despite_withdrawal=despite_withdrawal)
             if target is None:
                 call.confirm("ask.approve_purge", ref=ref)
             else:
                 call.confirm("ask.approve_transfer", ref=ref, unit=asked.unit, target=target)
-            entry = passing.approve(client.pen, referral, asked.unit, asked.question.digest)
-        choices.refused(call, client, entry)
+            approved = passing.approve(
+                client.pen, referral, asked.unit, asked.question.digest, despite_withdrawal=despite_withdrawal
+            )
+        choices.refused(call, client, approved.entry)
     has_more = any(one.act.act is Act.SUPPLEMENT and one.act.unit == asked.unit for one in referral.acts)
     follow = [f"referral timeline {ref}"]
     if target is not None and has_more:
         # The unit could pass on what the submission brought it, and nothing that came after.
         follow.insert(0, f"referral supplement {ref} {call.screen.say('place.file')} --unit {target}")
-    acting.show_entries(call, [entry], follow)
+    left = [f"referral consent-withdrawn {ref}"] if approved.owed and approved.told is None else []
+    entries = [approved.entry, *([approved.told] if approved.told is not None else [])]
+    acting.show_entries(call, entries, left + follow, partly=bool(left), after=left)
 
 
 def refuse_transfer(
@@ -150,19 +160,23 @@ def readdress(
 def withdraw(
     ctx: typer.Context, ref: Ref, reason: Annotated[str, typer.Option()], unit: Unit = None, note: NoteFile = None
 ) -> None:
-    """Take a referral back, from one unit or from all."""
+    """Take a referral back, from one unit or from all; a withdrawn consent is told to everybody else who has it."""
     call = invocation(ctx)
     choices.check_code(call, "withdraw_reason", reason, note)
     text = choices.note_text(note)
     call.confirm("ask.withdraw", ref=ref)
+    if reason == consented.WITHDRAWN:
+        call.screen.talk("withdraw.reaches", ref=ref)
     with call.person() as client:
         referral = client.referral(ref)
         place = None if unit is None else choices.the_unit(referral, Act.WITHDRAW, unit)
         with choices.explaining(call, client, referral, Act.WITHDRAW, place):
-            entries = recalling.withdraw(client.pen, referral, reason, place, text)
-        for entry in entries:
+            taken = recalling.withdraw(client.pen, referral, reason, place, text)
+        for entry in taken.entries:
             choices.refused(call, client, entry)
-    acting.show_entries(call, entries, [f"referral timeline {ref}"])
+    if taken.report is None:
+        acting.show_entries(call, taken.entries, [f"referral timeline {ref}"])
+    _show_report(call, ref, taken.report, taken.entries)
 
 
 def consent_withdrawn(
@@ -194,15 +208,21 @@ def answer_notice(
     choices.answering(call, ref, Act.WITHDRAWAL_ANSWER, NOTICES, body, answers=answers, note=note)
 
 
-def _show_report(call: Invocation, ref: str, report: Report) -> None:
-    """Every referral and what became of it; exit 8 while one is left, 5 where one did not verify."""
+def _show_report(call: Invocation, ref: str, report: Report, entries: Sequence[Entry] = ()) -> NoReturn:
+    """Every referral and what became of it, after what was signed before; exit 8 while one is left, 5 where one did
+    not verify.
+    """
     screen = call.screen
     rows = [
         [one.ref, screen.say(f"recall.{one.outcome.value}"), "—" if one.code is None else one.code.value]
         for one in report.done
     ]
     left = report.remaining
-    lines: list[Any] = [screen.table(("col.ref", "col.what", "col.code"), rows)]
+    signed = [acting.entry_data(entry) for entry in entries]
+    lines: list[Any] = [
+        line for entry, told in zip(entries, signed, strict=True) for line in acting.entry_lines(screen, entry, told)
+    ]
+    lines.append(screen.table(("col.ref", "col.what", "col.code"), rows))
     lines.append(screen.say("recall.count", told=len(report.told), left=len(left)))
     lines += [f"  {one.ref}: {text_of(one.code, screen.lang).title}" for one in left if one.code is not None]
     unread = [one.ref for one in report.done if one.unread and one.outcome in (Outcome.TOLD, Outcome.KNEW)]
@@ -214,7 +234,7 @@ def _show_report(call: Invocation, ref: str, report: Report) -> None:
         follow.insert(0, "referral outbox flush" if waits else again)
         false = any(one.code is not None and EXIT_OF[one.code] is Exit.VERIFICATION_FAILED for one in left)
         status = Exit.VERIFICATION_FAILED if false else Exit.PARTLY
-    data = {
+    data = (signed[0] if len(signed) == 1 else {"acts": signed} if signed else {}) | {
         "ref": ref,
         "told": len(report.told),
         "left": len(left),

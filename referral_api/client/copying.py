@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from referral_api.client import consented
 from referral_api.client.outbox import Entry
 from referral_api.client.sdk import Client
 from referral_api.client.submission import Composition
@@ -30,8 +31,8 @@ def make_copy(
 
     Units that the referral excludes stay excluded. Raises NOT_PERMITTED (`needs`) for who did not send it;
     TARGET_NOT_ALLOWED (`unit`, `reason`: `excluded`, or `addressed` for one that may read the referral itself);
-    CONSENT_GATE (`reason` withdrawn) once consent to it was withdrawn; ILLEGAL_TRANSITION for a referral that was taken
-    back; and as `delivery.open_bundle`, `reduce_body` and `submission.compose`.
+    CONSENT_GATE (`consent-withdrawn`) once consent to it was withdrawn; ILLEGAL_TRANSITION for a referral that was
+    taken back; and as `delivery.open_bundle`, `reduce_body` and `submission.compose`.
     """
     referral = client.referral(ref)
     if referral.relation is not Relation.SENDER:
@@ -63,9 +64,8 @@ def _excluded(referral: Referral) -> tuple[PartyId, ...]:
 
 
 def _demand_standing(referral: Referral) -> None:
-    """What was taken back is spread no further."""
-    if any(one.act.act is Act.CONSENT_WITHDRAWN and one.accepted for one in referral.acts):
-        raise ReferralError(ErrorCode.CONSENT_GATE, reason="withdrawn", where="/consent/state")
+    """What was taken back is spread no further, whether or not its units have answered that yet."""
+    consented.demand(referral, Act.SUBMIT)
     states = {one.state for one in referral.chronicle.deliveries.values()}
-    if states <= {State.WITHDRAWN, State.PURGED}:
+    if states <= {State.WITHDRAWN, State.WITHDRAWAL_NOTIFIED, State.PURGED}:
         raise ReferralError(ErrorCode.ILLEGAL_TRANSITION, act=Act.SUBMIT.value, reason="withdrawn")

@@ -16,8 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from referral_api.client import addressing, delivery, submission
-from referral_api.client.outbox import Entry
+from referral_api.client import addressing, consented, delivery, submission
+from referral_api.client.outbox import Entry, Progress
 from referral_api.client.pen import Pen
 from referral_api.client.renewal import follow
 from referral_api.client.session import Session
@@ -34,13 +34,14 @@ LEFT_OPEN = frozenset({State.DECLINED, State.EXPIRED, State.RECEIPT_FAILED, Stat
 """States in which a referral has reached nobody who acts on it: it may be addressed anew."""
 CONFLICT = "conflict_of_interest"
 REPLACES = "replaces"
+_AWAY = frozenset({ErrorCode.UNREACHABLE, ErrorCode.UNAVAILABLE, ErrorCode.RATE_LIMITED})
 
 
 def transfer(pen: Pen, referral: Referral, to: str, reason: str) -> Entry:
     """Propose another unit, with the referral sealed to it already (R-73). What follows is the hotline's to say.
 
-    Raises ILLEGAL_TRANSITION, TARGET_NOT_ALLOWED (`reason` itself, not-a-unit), NO_USABLE_KEY (`unit`, `instead`),
-    NOT_WITNESSED, and whatever opening the bundle raises; all before anything is sealed.
+    Raises ILLEGAL_TRANSITION, TARGET_NOT_ALLOWED (`reason` itself, has-it, held-for-it, not-a-unit), NO_USABLE_KEY
+    (`unit`, `instead`), NOT_WITNESSED, and whatever opening the bundle raises; all before anything is sealed.
     """
     session, unit = pen.session, pen.session.profile.party
     own = referral.chronicle.deliveries.get(PartyId(unit))
@@ -49,6 +50,7 @@ def transfer(pen: Pen, referral: Referral, to: str, reason: str) -> Entry:
     lifecycle.step(Act.TRANSFER, Role.POLICE_UNIT, own.state)
     if to == unit:
         raise ReferralError(ErrorCode.TARGET_NOT_ALLOWED, unit=to, reason="itself")
+    _demand_new(session, referral, to)
     follow(session)
     _demand_reachable(session, to, referral.submit().act.party, instead_of=unit)
     opened = delivery.open_bundle(session, delivery.private_keys(pen.keys()), referral)
@@ -60,6 +62,30 @@ def transfer(pen: Pen, referral: Referral, to: str, reason: str) -> Entry:
         return submission.seal_beside(session, pen.keys(), referral.ref, body, recipients)
 
     return pen.enclose(referral, Act.TRANSFER, {"to": to, "reason": reason}, unit, sealed)
+
+
+def _demand_new(session: Session, referral: Referral, to: str) -> None:
+    """Refuse a unit that has a delivery already, as far as the proposing one can see: whom the submit addresses, and
+    whose acts are shown (R-62). An excluded unit is among neither, so nothing is told of exclusions (R-64).
+
+    Raises TARGET_NOT_ALLOWED (`held-for-it` of an escalation party, which may not know of it yet, else `has-it`;
+    `phone` of that unit, `line` of the hotline).
+    """
+    submitted = referral.submit().act
+    body: Any = submitted.body
+    addressed = {one.unit: one.role for one in body.to}
+    shown = {one.act.unit for one in referral.acts if one.accepted}
+    if to not in addressed and to not in shown:
+        return
+    is_held = addressed.get(PartyId(to)) is DeliveryRole.ESCALATION and to not in shown
+    phone, line = (_duty_phone(session, one) for one in (to, submitted.party))
+    reason = "held-for-it" if is_held else "has-it"
+    raise ReferralError(ErrorCode.TARGET_NOT_ALLOWED, unit=to, ref=referral.ref, reason=reason, phone=phone, line=line)
+
+
+def _duty_phone(session: Session, party: str) -> str:
+    found = session.keymap.find_party(party)
+    return "—" if found is None else found.entry.duty_phone or "—"
 
 
 def _demand_reachable(session: Session, unit: str, sender: str, *, instead_of: str) -> None:
@@ -91,12 +117,58 @@ def proposed_to(referral: Referral, digest: str) -> str | None:
     return None
 
 
-def approve(pen: Pen, referral: Referral, unit: str | None, answers: str) -> Entry:
-    """Agree to a proposed transfer or a requested purge. Raises TARGET_NOT_ALLOWED (`excluded`) before it is sent."""
+@dataclass(frozen=True, slots=True)
+class Approved:
+    """What was agreed to. `told` is the notice of a withdrawn consent to the unit that it brought in; where one is
+    `owed` and there is none, repeating `recalling.withdraw_consent` tells that unit.
+    """
+
+    entry: Entry
+    owed: bool = False
+    told: Entry | None = None
+
+
+def approve(
+    pen: Pen, referral: Referral, unit: str | None, answers: str, *, despite_withdrawal: bool = False
+) -> Approved:
+    """Agree to a proposed transfer or a requested purge, and tell the new unit at once of a consent that is withdrawn.
+
+    Raises as `check_approval` before anything is sent.
+    """
     target = proposed_to(referral, answers)
-    if target is not None and target in excluded_of(referral):
+    check_approval(referral, target, despite_withdrawal=despite_withdrawal)
+    entry = pen.act(referral, Act.APPROVE, {"answers": answers}, unit=unit)
+    owed = target is not None and consented.is_withdrawn(referral) and entry.state is not Progress.REFUSED
+    if not owed or entry.receipt is None:
+        return Approved(entry, owed)
+    try:
+        told = pen.act(pen.fetch(referral.ref), Act.CONSENT_WITHDRAWN, {}, unit=target)
+    except ReferralError as error:
+        if error.code not in _AWAY:
+            raise
+        return Approved(entry, owed)
+    return Approved(entry, owed, told)
+
+
+def check_approval(referral: Referral, target: str | None, *, despite_withdrawal: bool = False) -> None:
+    """Refuse to let a `target` in that must not have it; None, of a purge, is let pass.
+
+    Raises TARGET_NOT_ALLOWED (`excluded`); CONSENT_GATE (`transfer-despite-withdrawal`) where the person no longer
+    agrees, unless the hotline says that it means it: police go on by public prosecution, and for a child whatever was
+    said.
+    """
+    if target is None:
+        return
+    if target in excluded_of(referral):
         raise ReferralError(ErrorCode.TARGET_NOT_ALLOWED, unit=target, reason="excluded")
-    return pen.act(referral, Act.APPROVE, {"answers": answers}, unit=unit)
+    if consented.is_withdrawn(referral) and not despite_withdrawal:
+        raise ReferralError(
+            ErrorCode.CONSENT_GATE,
+            act=Act.APPROVE.value,
+            ref=referral.ref,
+            unit=target,
+            reason="transfer-despite-withdrawal",
+        )
 
 
 def excluded_of(referral: Referral) -> tuple[PartyId, ...]:
@@ -158,8 +230,8 @@ def readdressed(pen: Pen, referral: Referral, what: Anew) -> Composition:
     """The same referral for another unit, ready for the checks before sealing (R-110).
 
     Raises NOT_PERMITTED for who did not send it; ILLEGAL_TRANSITION (`still-awaited`) while some unit has it in hand;
-    CONSENT_GATE (`withdrawn`; `second-person` where one must agree anew); TARGET_NOT_ALLOWED (`declined-it`, and
-    `excluded` for a unit that is kept out); and whatever opening one's own copy raises.
+    CONSENT_GATE (`consent-withdrawn`; `second-person` where one must agree anew); TARGET_NOT_ALLOWED (`declined-it`,
+    and `excluded` for a unit that is kept out); and whatever opening one's own copy raises.
     """
     if referral.relation is not Relation.SENDER:
         raise ReferralError(ErrorCode.NOT_PERMITTED, act=Act.SUBMIT.value, needs="hotline")
@@ -194,18 +266,7 @@ def _demand_left_open(referral: Referral) -> None:
         raise ReferralError(
             ErrorCode.ILLEGAL_TRANSITION, act=Act.SUBMIT.value, state=state, allowed=[], reason="still-awaited"
         )
-    if consent_is_withdrawn(referral):
-        raise ReferralError(ErrorCode.CONSENT_GATE, where="/consent/state", reason="withdrawn")
-
-
-def consent_is_withdrawn(referral: Referral) -> bool:
-    """Whether the hotline has said of any delivery that the person no longer agrees: then nobody else gets it."""
-    for shown in referral.acts:
-        body: Any = shown.act.body
-        withdrawn = shown.act.act is Act.CONSENT_WITHDRAWN or getattr(body, "reason", None) == "consent_withdrawn"
-        if withdrawn and shown.accepted:
-            return True
-    return False
+    consented.demand(referral, Act.SUBMIT)
 
 
 def _for_another(body: Mapping[str, Any], what: Anew) -> dict[str, Any]:

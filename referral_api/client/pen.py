@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from referral_api.auditlog.evidence import event_of
-from referral_api.client import addressing, delivery, submission
+from referral_api.client import addressing, declining, delivery, submission
 from referral_api.client.keystore import CredentialKeys
 from referral_api.client.outbox import Entry, Outbox, Outgoing
 from referral_api.client.renewal import follow
@@ -58,8 +58,8 @@ class Pen:
         """Sign an act on a referral that has been fetched, with a note sealed to the other side where there is one.
 
         `unit` names the delivery: a unit's own by itself; None for a hotline's act on the whole referral. Raises
-        ILLEGAL_TRANSITION before anything is sent, NO_USABLE_KEY for a note that names no unit; the entry's `code`
-        tells of a refusal by the exchange.
+        ILLEGAL_TRANSITION before anything is sent, NO_USABLE_KEY for a note that names no unit, and as
+        `declining.demand_grounds`; the entry's `code` tells of a refusal by the exchange.
         """
         if role_of(self.session, self.session.profile.party) is Role.POLICE_UNIT:
             unit = self.session.profile.party
@@ -80,6 +80,8 @@ class Pen:
         self, referral: Referral, act: Act, body: Mapping[str, Any], unit: str | None, sealed: Enclosed | None
     ) -> Entry:
         """The same with whatever `sealed` makes beside it, by the keys of today."""
+        if act is Act.DECLINE:
+            declining.demand_grounds(referral, body, unit)
         session, act_id = self.session, self.session.ambient.act_id()
         members, beside = dict(body), None
         if sealed is not None:

@@ -13,19 +13,20 @@ Implements: R-75, R-110; rule R7 of the field; design §10.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 from referral_api.auditlog.evidence import passed_on
-from referral_api.client import submission
+from referral_api.client import consented, submission
 from referral_api.client.outbox import Entry, Outbox, Progress
 from referral_api.client.pen import Pen
 from referral_api.client.view import Referral
 from referral_api.domain import lifecycle
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act, PartyId, ReferralId, Role, State
-from referral_api.formats.act import parse_act
+from referral_api.formats.act import RawAct, parse_act
 
 APART = "related_to"
 """The relation that says of two referrals that they are different cases."""
@@ -93,15 +94,49 @@ def withdraw_consent(pen: Pen, ref: str, note: str | None = None, *, again: bool
     return Report(tuple(walk.done.values()))
 
 
-def withdraw(pen: Pen, referral: Referral, reason: str, unit: str | None, note: str | None) -> list[Entry]:
-    """Take a referral back from one unit, or from all; the entries, of which some may wait.
+@dataclass(frozen=True, slots=True)
+class TakenBack:
+    """What was signed to take a referral back, and, where consent was withdrawn, what became of telling everybody else;
+    None for another reason, and where an act was refused.
+    """
+
+    entries: tuple[Entry, ...]
+    report: Report | None = None
+
+
+def withdraw(pen: Pen, referral: Referral, reason: str, unit: str | None, note: str | None) -> TakenBack:
+    """Take a referral back from one unit, or from all; of what was signed some may wait.
 
     One act reaches all; with a note, which only its reader may know of, each unit is told in an act of its own (R-62).
-    Raises ILLEGAL_TRANSITION where there is nobody to take it back from.
+    For `consent_withdrawn` all are told that a withdrawn consent must reach (rule R7 of the field), even where nothing
+    is left to take back. Raises ILLEGAL_TRANSITION where else there is nobody to take it back from.
     """
+    entries = _take_back(pen, referral, reason, unit, note)
+    if reason != consented.WITHDRAWN or any(entry.state is Progress.REFUSED for entry in entries):
+        return TakenBack(tuple(entries))
+    try:
+        # What was written for one unit is for nobody else to read.
+        found = withdraw_consent(pen, referral.ref, note if unit is None else None).done
+    except ReferralError as error:
+        if error.code not in AWAY:
+            raise
+        found = (Told(referral.ref, Outcome.FAILED, error.code),)
+    now_told = bool(entries) and all(entry.receipt is not None for entry in entries)
+    done = [
+        replace(one, outcome=Outcome.TOLD)
+        if now_told and (one.ref, one.outcome) == (referral.ref, Outcome.KNEW)
+        else one
+        for one in found
+    ]
+    return TakenBack(tuple(entries), Report(tuple(done)))
+
+
+def _take_back(pen: Pen, referral: Referral, reason: str, unit: str | None, note: str | None) -> list[Entry]:
     body = {"reason": reason}
     deliveries = referral.chronicle.deliveries.values()
     reached = [one.unit for one in deliveries if Act.WITHDRAW in lifecycle.allowed(Role.HOTLINE, one.state)]
+    if unit is None and reason == consented.WITHDRAWN and not reached:
+        return []
     if unit is not None or note is None or not reached:
         return [pen.act(referral, Act.WITHDRAW, body, unit=unit, note=note if unit is not None else None)]
     return [pen.act(referral, Act.WITHDRAW, body, unit=one, note=note) for one in reached]
@@ -133,10 +168,23 @@ def untold(referral: Referral) -> list[PartyId]:
         path = passed_on(unit, accepted)
         came = path[0].digest if path else referral.submit().act.digest
         since = accepted[[act.digest for act in accepted].index(came) + 1 :]
-        knew = any(act.act is Act.CONSENT_WITHDRAWN and act.unit in (None, unit) for act in since)
-        if not knew and own.state is not State.PURGED:
+        if not _knew(unit, since) and own.state is not State.PURGED:
             found.append(PartyId(unit))
     return found
+
+
+def _knew(unit: str, since: Sequence[RawAct]) -> bool:
+    """Whether one of these acts told this unit. A `withdraw` passes by a delivery that was taken back before: of one on
+    the whole referral that came second, nobody can tell whether it did, so it counts for nothing.
+    """
+    taken = False
+    for act in since:
+        if act.unit not in (None, unit):
+            continue
+        if act.act is Act.CONSENT_WITHDRAWN or (consented.says_withdrawn(act) and (act.unit is not None or not taken)):
+            return True
+        taken = taken or act.act is Act.WITHDRAW
+    return False
 
 
 def _believed(referral: Referral, parent: ReferralId | None) -> tuple[str, ReferralId] | None:
@@ -171,7 +219,7 @@ class _Walk:
 
     def _reach(self, ref: ReferralId, parent: ReferralId | None) -> None:
         """Fetch and tell one that another one led to."""
-        waiting = self._waiting(ref, Act.SUBMIT)
+        waiting = self._waiting(ref, lambda act: act.act is Act.SUBMIT)
         if waiting is not None or self._away is not None:
             code = self._away if waiting is None else waiting.code
             self.done[ref] = Told(ref, Outcome.FAILED, code or ErrorCode.UNREACHABLE)
@@ -207,7 +255,7 @@ class _Walk:
         there = [PartyId(unit) for unit, one in deliveries.items() if one.state is not State.PURGED]
         units = there if self._again else untold(referral)
         unread = any(one.state in (State.HELD, State.SUBMITTED) for one in deliveries.values())
-        waiting = self._waiting(referral.ref, Act.CONSENT_WITHDRAWN)
+        waiting = self._waiting(referral.ref, consented.says_withdrawn)
         if waiting is not None:
             return Told(referral.ref, Outcome.WAITS, waiting.code, unread)
         if not units:
@@ -224,10 +272,11 @@ class _Walk:
                 return Told(referral.ref, Outcome.FAILED, entry.code, unread)
         return Told(referral.ref, outcome, code, unread)
 
-    def _waiting(self, ref: ReferralId, act: Act) -> Entry | None:
+    def _waiting(self, ref: ReferralId, is_meant: Callable[[RawAct], bool]) -> Entry | None:
         """Our own act of this kind that the exchange does not have yet."""
-        entries = (one for one in self._pen.outbox.entries() if (one.outgoing.ref, one.outgoing.act) == (ref, act))
-        return next((one for one in entries if one.receipt is None and one.state is not Progress.REFUSED), None)
+        entries = (one for one in self._pen.outbox.entries() if one.outgoing.ref == ref and one.receipt is None)
+        kept = (one for one in entries if one.state is not Progress.REFUSED)
+        return next((one for one in kept if is_meant(parse_act(one.outgoing.jws))), None)
 
     def _failed(self, ref: ReferralId, code: ErrorCode, outcome: Outcome) -> None:
         self._note_away(code)

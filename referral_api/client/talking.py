@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from referral_api.client import addressing, delivery, submission
+from referral_api.client import addressing, consented, delivery, submission
 from referral_api.client.keystore import CredentialKeys
 from referral_api.client.outbox import Entry
 from referral_api.client.pen import Pen
@@ -84,7 +84,7 @@ def supplement(pen: Pen, referral: Referral, body: Mapping[str, Any], unit: str)
     """Send more about a referral to one of its units, sealed to that and to ourselves.
 
     Raises as `submission.compose` for a body that is not right or says other codes than the submission; NOT_FOUND for
-    a unit without a delivery, ILLEGAL_TRANSITION, NO_USABLE_KEY.
+    a unit without a delivery, CONSENT_GATE (`consent-withdrawn`) once it was, ILLEGAL_TRANSITION, NO_USABLE_KEY.
     """
     session = pen.session
     submitted = referral.submit().act.body
@@ -93,6 +93,7 @@ def supplement(pen: Pen, referral: Referral, body: Mapping[str, Any], unit: str)
     own = referral.chronicle.deliveries.get(PartyId(unit))
     if own is None:
         raise ReferralError(ErrorCode.NOT_FOUND)
+    consented.demand(referral, Act.SUPPLEMENT)
     parsed = parse_referral(dict(body), on=datetime.fromtimestamp(session.now(), UTC).date())
     check_referral(parsed, submitted)
 

@@ -45,6 +45,7 @@ class ConsentFault(StrEnum):
     WITHDRAWN = "withdrawn"
     TIP_BY_VICTIM = "tip-by-victim"
     TIP_WITH_CONSENT = "tip-with-consent"
+    BASIS_IN_NO_ROW = "basis-in-no-row"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ class Told:
 
 _GIVEN = frozenset({ConsentState.GIVEN, ConsentState.GIVEN_PARTIAL})
 _AGAINST = frozenset({ConsentState.REFUSED, ConsentState.WITHDRAWN})
+_UNASKED = frozenset({ConsentState.NOT_ASKED_UNSAFE, ConsentState.NOT_POSSIBLE})
 
 
 def check_tuple(basis: Basis, identity_level: IdentityLevel, override: str | None) -> None:
@@ -95,20 +97,32 @@ def faults(basis: Basis, identity_level: IdentityLevel, override: str | None, to
 
     | who and what                        | may be sent                                                                |
     |-------------------------------------|----------------------------------------------------------------------------|
-    | child, or age unknown               | identified, basis child_protection, whatever was said                      |
-    | adult, consent given (or in part)   | as far as the scope goes (and the border), basis consent                   |
+    | child, or age unknown               | identified, basis child_protection, whatever was said; or as below         |
+    | adult, consent given (or in part)   | as far as the scope goes (and the border), basis consent; what it leaves   |
+    |                                     | out counts as refused                                                      |
     | adult, refused or withdrawn, danger | identified on vital_interest with override and second person; or anonymous |
     | adult, refused, no danger           | anonymous                                                                  |
     | adult, withdrawn, no danger         | nothing                                                                    |
     | adult, could not be asked           | anonymous, or identified as for refused with danger                        |
     | third-party tip                     | what the tipster gave; a known refusal of the victim still counts          |
+
+    What stands in no row is refused. `legal_obligation` names the basis of the anonymous rows where there is no danger,
+    and identifies nobody.
     """
     found = _tuple_faults(basis, identity_level, override)
     child = bool(told.age_groups & CHILD_SAFEGUARDS)
     if not child and (basis is Basis.CHILD_PROTECTION or told.state is ConsentState.NOT_REQUIRED_CHILD):
         found.append(ConsentFault.NO_CHILD)
-    if basis is Basis.VITAL_INTEREST and not told.danger:
-        found.append(ConsentFault.NO_DANGER)
+    if basis is Basis.VITAL_INTEREST:
+        found += [] if told.danger else [ConsentFault.NO_DANGER]
+        # At the exchange a pseudonym passes without one; here, an adult who did not agree is named in no other way.
+        needed = identity_level is not IdentityLevel.ANONYMOUS and override is None
+        found += [ConsentFault.OVERRIDE_MISSING] if needed else []
+    # What nobody may identify somebody by: it has no row of its own, and stands for the anonymous ones.
+    if basis is Basis.LEGAL_OBLIGATION and not (
+        identity_level is IdentityLevel.ANONYMOUS and told.state in _AGAINST | _UNASKED
+    ):
+        found.append(ConsentFault.BASIS_IN_NO_ROW)
     if basis is Basis.CONSENT:
         found += _scope_faults(identity_level, told)
     if basis is Basis.THIRD_PARTY_TIP:

@@ -109,6 +109,31 @@ def test_a_transfer_to_nobody_is_refused_before_it_is_sealed(shell: Shell, to: s
     assert (ran.exit, ran.json["error"]["code"]) == (7, code)
 
 
+def test_a_transfer_to_who_has_it_says_so_and_what_to_do_instead(shell: Shell) -> None:
+    """R-64, R-73: a unit cannot pass it to its own parent, for whom it is held; its decline can suggest it."""
+    ref = acknowledged(shell, "--inform", OTHER_UNIT)
+    ran = shell.run("officer", "transfer", ref, "--to", NATIONAL, "--reason", "jurisdiction", "--lang", "en")
+    assert ran.exit == 7
+    assert f"referral decline {ref} --reason CODE --suggest {NATIONAL}" in ran.err
+    ran = shell.run("officer", "transfer", ref, "--to", OTHER_UNIT, "--reason", "jurisdiction")
+    assert ran.exit == 7
+    assert f"{OTHER_UNIT} ya tiene esta derivación." in ran.err
+    done(shell.run("officer", "decline", ref, "--reason", "no_capacity", "--suggest", NATIONAL, "--json"))
+    done(shell.run("operator", "readdress", ref, "--unit", NATIONAL, "--json"))
+
+
+def test_a_reason_to_decline_that_rests_on_something_is_refused_without_it(shell: Shell) -> None:
+    ref = acknowledged(shell)
+    ran = shell.run("officer", "decline", ref, "--reason", "insufficient_information")
+    assert ran.exit == 7
+    assert f"referral ask {ref} --topic CÓDIGO" in ran.err
+    ran = shell.run("officer", "decline", ref, "--reason", "duplicate_of", "--lang", "en")
+    assert ran.exit == 2
+    assert f"referral decline {ref} --reason duplicate_of --duplicate-of REFERRAL" in ran.err
+    done(shell.run("officer", "ask", ref, "--topic", "location_detail", "--json"))
+    done(shell.run("officer", "decline", ref, "--reason", "insufficient_information", "--json"))
+
+
 def test_a_consent_that_is_withdrawn_reaches_successors_and_is_answered(shell: Shell) -> None:
     """Rule R7 of the field, by command: one call, all that are told are listed, and each unit answers."""
     ref = acknowledged(shell)
@@ -205,6 +230,41 @@ def test_a_withdrawal_with_a_note_tells_each_unit_in_an_act_of_its_own(shell: Sh
     assert {one["states"][0]["unit"] for one in done(ran)["acts"]} == {UNIT, OTHER_UNIT, NATIONAL}
     (note,) = done(shell.run("officer", "timeline", ref, "--json"))["notes"]
     assert note["text"] == "Riesgo."
+
+
+def test_a_withdrawal_for_consent_says_who_else_was_told_and_ends_what_would_spread_it(shell: Shell) -> None:
+    """Rule R7 of the field, by command: the verb with this reason does what `consent-withdrawn` does."""
+    ref = acknowledged(shell)
+    done(shell.run("officer", "decline", ref, "--reason", "no_capacity", "--json"))
+    renewed = done(shell.run("operator", "readdress", ref, "--unit", OTHER_UNIT, "--json"))["ref"]
+    assert shell.run("stranger", "ack", renewed).exit == 0
+    told = done(shell.run("operator", "withdraw", renewed, "--reason", "consent_withdrawn", "--json"))
+    assert (told["act"], told["told"], told["left"]) == ("withdraw", 2, 0)
+    assert {one["ref"]: one["outcome"] for one in told["referrals"]} == {ref: "told", renewed: "told"}
+    shown = shell.run("operator", "withdraw", ref, "--reason", "consent_withdrawn").out
+    assert "Avisadas ahora: 1. Faltan: 0." in shown
+    for words in (
+        ("copy", renewed, "--unit", NATIONAL),
+        ("supplement", renewed, "emergencia.json", "--unit", OTHER_UNIT),
+        ("readdress", ref, "--unit", OTHER_UNIT),
+    ):
+        ran = shell.run("operator", *words, "--lang", "en")
+        assert ran.exit == 7
+        assert "The person withdrew consent: nothing more is sent." in ran.err
+
+
+def test_a_transfer_despite_a_withdrawn_consent_must_be_meant_and_is_told_on(shell: Shell) -> None:
+    """Rule R7 of the field: refused with what to do instead; if it is meant, the new unit has its notice."""
+    ref = acknowledged(shell)
+    done(shell.run("officer", "transfer", ref, "--to", OTHER_UNIT, "--reason", "jurisdiction", "--json"))
+    done(shell.run("operator", "consent-withdrawn", ref, "--json"))
+    ran = shell.run("operator", "approve", ref)
+    assert ran.exit == 7
+    assert f"referral refuse-transfer {ref} --reason CÓDIGO" in ran.err
+    assert "--despite-withdrawal" in ran.err
+    told = done(shell.run("operator", "approve", ref, "--despite-withdrawal", "--json"))
+    assert [one["act"] for one in told["acts"]] == ["approve", "consent_withdrawn"]
+    assert told["acts"][1]["states"][0]["unit"] == OTHER_UNIT
 
 
 def test_a_call_has_its_time_or_was_not_made(shell: Shell) -> None:

@@ -56,11 +56,12 @@ def is_sendable(basis: Basis, level: IdentityLevel, override: str | None, told: 
             wanted = {"share_with_police"} | ({"share_identity"} if level is IdentityLevel.IDENTIFIED else set())
             return given and wanted <= told.scope
         case Basis.VITAL_INTEREST:
-            return told.danger and (not against or nobody_named or override is not None)
+            return told.danger and (nobody_named or override is not None)
         case Basis.THIRD_PARTY_TIP:
             return not told.by_victim and not given and (not against or nobody_named)
         case Basis.LEGAL_OBLIGATION:
-            return not against or nobody_named
+            unasked = told.state in {ConsentState.NOT_ASKED_UNSAFE, ConsentState.NOT_POSSIBLE}
+            return nobody_named and (against or unasked)
 
 
 @pytest.mark.parametrize("basis", Basis)
@@ -75,7 +76,8 @@ def test_every_combination_is_sendable_exactly_where_the_table_says_so(basis: Ba
         expected = is_sendable(basis, level, override, told)
         assert (faults(basis, level, override, told) == []) is expected, (override, told)
         seen.add(expected)
-    assert seen == {False, True}
+    identifies = level is not IdentityLevel.ANONYMOUS
+    assert seen == ({False} if basis is Basis.LEGAL_OBLIGATION and identifies else {False, True})
 
 
 @pytest.mark.parametrize(("basis", "level", "override"), TUPLES)
@@ -100,7 +102,9 @@ def test_what_the_exchange_refuses_no_client_can_have_allowed(
         assert faults(basis, level, override, everything)
     else:
         check_tuple(basis, level, override)
-        assert faults(basis, level, override, everything) in ([], [ConsentFault.TIP_WITH_CONSENT])
+        # What the exchange lets pass and cannot judge: whose consent is there needs no other basis.
+        beyond = [[ConsentFault.TIP_WITH_CONSENT], [ConsentFault.BASIS_IN_NO_ROW], [ConsentFault.OVERRIDE_MISSING]]
+        assert faults(basis, level, override, everything) in ([], *beyond)
 
 
 def test_a_refusing_adult_in_danger_is_identified_only_with_an_override() -> None:
@@ -116,8 +120,30 @@ def test_a_refusing_adult_without_danger_stays_anonymous() -> None:
     told = Told(ConsentState.REFUSED, frozenset({"adult"}), frozenset(), danger=False, by_victim=True)
     check_consent(Basis.LEGAL_OBLIGATION, IdentityLevel.ANONYMOUS, None, told)
     for level in (IdentityLevel.IDENTIFIED, IdentityLevel.PSEUDONYMOUS):
-        with pytest.raises(ReferralError, match="refused"):
+        with pytest.raises(ReferralError) as caught:
             check_consent(Basis.LEGAL_OBLIGATION, level, None, told)
+        assert caught.value.facts["faults"] == ["basis-in-no-row", "refused"]
+
+
+@pytest.mark.parametrize("state", [ConsentState.NOT_ASKED_UNSAFE, ConsentState.NOT_POSSIBLE])
+@pytest.mark.parametrize("danger", [False, True])
+def test_an_adult_whom_nobody_asked_is_identified_on_no_legal_obligation(state: ConsentState, *, danger: bool) -> None:
+    """Rule R6 of the field: the table is whole, so a basis that it does not know is no way round the second person."""
+    told = Told(state, frozenset({"adult"}), frozenset(), danger, by_victim=True)
+    check_consent(Basis.LEGAL_OBLIGATION, IdentityLevel.ANONYMOUS, None, told)
+    for level in (IdentityLevel.IDENTIFIED, IdentityLevel.PSEUDONYMOUS):
+        with pytest.raises(ReferralError) as caught:
+            check_consent(Basis.LEGAL_OBLIGATION, level, None, told)
+        assert caught.value.facts["reason"] == "basis-in-no-row"
+
+
+@pytest.mark.parametrize("state", ConsentState)
+def test_on_vital_interest_even_a_pseudonym_takes_a_second_person(state: ConsentState) -> None:
+    """Rule R6 of the field: as for refused with danger, whatever was said."""
+    told = Told(state, frozenset({"adult", "unknown"}), frozenset(), danger=True, by_victim=True)
+    check_consent(Basis.VITAL_INTEREST, IdentityLevel.PSEUDONYMOUS, "held_captive", told)
+    with pytest.raises(ReferralError, match="override-missing"):
+        check_consent(Basis.VITAL_INTEREST, IdentityLevel.PSEUDONYMOUS, None, told)
 
 
 def test_an_unknown_age_is_protected_like_a_childs_whatever_was_said() -> None:

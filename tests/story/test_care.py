@@ -189,7 +189,9 @@ def test_once_consent_was_withdrawn_nothing_is_spread_any_further(world: World) 
     assert world.act("stranger", copy, Act.WITHDRAWAL_ANSWER, answer).code is None
     assert list(world.stranger.inbox(pending=True)) == []
     for one in (ref, copy):
-        assert refused(ErrorCode.CONSENT_GATE, copying.make_copy, world.operator, one, [NATIONAL]) == "withdrawn"
+        assert (
+            refused(ErrorCode.CONSENT_GATE, copying.make_copy, world.operator, one, [NATIONAL]) == "consent-withdrawn"
+        )
 
 
 def test_a_referral_that_was_taken_back_is_not_copied(world: World) -> None:

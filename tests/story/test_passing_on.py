@@ -1,37 +1,20 @@
-"""A referral goes on to another unit, or back: declined and addressed anew, transferred, consent withdrawn."""
+"""A referral goes on to another unit, or back: declined and addressed anew, transferred."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import httpx2
 import pytest
 
-from referral_api.client import passing, recalling
-from referral_api.client.outbox import Entry, Progress
+from referral_api.client import passing
+from referral_api.client.outbox import Progress
 from referral_api.client.passing import Anew
-from referral_api.client.recalling import Outcome
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act, PartyId, State
 from tests.auditlog.refusals import refused
 from tests.signing import sign
-from tests.wire import Answer
-from tests.world import CANARY, HOTLINE, NATIONAL, OTHER_UNIT, REGISTRY, UNIT, World, composition
-
-
-def declined(world: World, reason: str = "out_of_jurisdiction", **more: Any) -> str:
-    """A referral that its unit has read and declined."""
-    ref = str(world.submit().outgoing.ref)
-    world.acknowledge("officer", ref)
-    assert world.act("officer", ref, Act.DECLINE, {"reason": reason, **more}).code is None
-    return ref
-
-
-def readdress(world: World, ref: str, unit: str = OTHER_UNIT, **more: Any) -> Entry:
-    """The hotline sends it anew, out of its own copy."""
-    operator = world.operator
-    what = passing.readdressed(operator.pen, operator.referral(ref), Anew(PartyId(unit), **more))
-    return world.after(operator.submit(what))
+from tests.story.passed_on import declined, readdress, transferred
+from tests.world import CANARY, ENTRIES, HOTLINE, NATIONAL, OTHER_UNIT, REGISTRY, UNIT, World, composition
 
 
 def test_declined_with_a_suggestion_it_goes_anew_to_the_unit_that_was_suggested(world: World) -> None:
@@ -80,16 +63,8 @@ def test_it_is_not_addressed_anew_to_who_declined_nor_while_a_unit_has_it(world:
     world.act("officer", ref, Act.DECLINE, {"reason": "no_capacity"})
     assert refused(ErrorCode.TARGET_NOT_ALLOWED, lambda: anew(UNIT)) == "declined-it"
     world.operator.act(ref, Act.CONSENT_WITHDRAWN, {})
-    assert refused(ErrorCode.CONSENT_GATE, lambda: anew(OTHER_UNIT)) == "withdrawn"
+    assert refused(ErrorCode.CONSENT_GATE, lambda: anew(OTHER_UNIT)) == "consent-withdrawn"
     world.check()
-
-
-def transferred(world: World, ref: str, to: str = OTHER_UNIT) -> str:
-    """The unit proposes another one; the digest of that."""
-    officer = world.officer
-    entry = world.after(passing.transfer(officer.pen, officer.referral(ref), to, "jurisdiction"))
-    assert entry.state is Progress.RECEIVED
-    return entry.outgoing.digest
 
 
 def test_a_transfer_is_refused_once_approved_once_and_opens_at_the_new_unit_as_the_hotline_signed_it(
@@ -116,7 +91,8 @@ def test_a_transfer_is_refused_once_approved_once_and_opens_at_the_new_unit_as_t
     )
     seen = world.operator.referral(ref)
     assert passing.proposed_to(seen, second) == OTHER_UNIT
-    assert world.after(passing.approve(world.operator.pen, seen, UNIT, second)).code is None
+    approved = world.after(passing.approve(world.operator.pen, seen, UNIT, second))
+    assert (approved.entry.code, approved.owed, approved.told) == (None, False, None)
     passed_on = world.open("stranger", ref)
     assert passed_on.bundle.referral.jws.raw == original
     assert passed_on.bundle.referral.contents.party == HOTLINE
@@ -144,6 +120,65 @@ def test_a_transfer_goes_to_another_police_unit_and_to_nobody_else(
     world.check()
 
 
+def test_a_unit_that_has_the_referral_already_is_told_of_before_anything_is_sealed(world: World) -> None:
+    """R-62, R-64, R-73: the proposing unit knows it from the submit; a refusal on the log would be there for ever."""
+    ref = str(world.submit(information=(PartyId(OTHER_UNIT),)).outgoing.ref)
+    world.acknowledge("officer", ref)
+    officer = world.officer
+    before = len(officer.outbox.entries())
+    for to, reason in ((NATIONAL, "held-for-it"), (OTHER_UNIT, "has-it")):
+        with pytest.raises(ReferralError) as error:
+            passing.transfer(officer.pen, officer.referral(ref), to, "jurisdiction")
+        assert (error.value.code, error.value.facts["reason"]) == (ErrorCode.TARGET_NOT_ALLOWED, reason)
+        assert error.value.facts["phone"] == ENTRIES[to]["duty_phone"]
+    assert len(officer.outbox.entries()) == before
+
+
+def test_a_unit_that_a_referral_came_by_does_not_get_it_back(world: World) -> None:
+    """R-62: of the units on its way a unit sees the transfers."""
+    ref = str(world.submit().outgoing.ref)
+    world.acknowledge("officer", ref)
+    digest = transferred(world, ref)
+    world.after(passing.approve(world.operator.pen, world.operator.referral(ref), UNIT, digest))
+    world.acknowledge("stranger", ref)
+    stranger = world.stranger
+    again = lambda: passing.transfer(stranger.pen, stranger.referral(ref), UNIT, "jurisdiction")  # noqa: E731
+    assert refused(ErrorCode.TARGET_NOT_ALLOWED, again) == "has-it"
+
+
+def test_an_excluded_unit_is_proposed_like_any_other(world: World) -> None:
+    """R-64: nothing that the proposing unit is told differs, neither here nor at the exchange."""
+    ref = str(world.after(world.operator.submit(composition(excluded=(PartyId(OTHER_UNIT),)))).outgoing.ref)
+    world.acknowledge("officer", ref)
+    assert transferred(world, ref)
+
+
+def test_a_unit_asks_before_it_declines_for_too_little_information(world: World) -> None:
+    """The reason says that it was asked for; the hotline's own refusal of a transfer rests on nothing of the kind."""
+    ref = str(world.submit().outgoing.ref)
+    world.acknowledge("officer", ref)
+    before = len(world.officer.outbox.entries())
+    body = {"reason": "insufficient_information"}
+    decline = lambda: world.act("officer", ref, Act.DECLINE, body)  # noqa: E731
+    assert refused(ErrorCode.ILLEGAL_TRANSITION, decline) == "not-asked"
+    assert len(world.officer.outbox.entries()) == before
+    world.act("operator", ref, Act.ASK, {"topics": ["timing"]}, unit=UNIT)
+    assert refused(ErrorCode.ILLEGAL_TRANSITION, decline) == "not-asked"
+    answered = {**body, "answers": transferred(world, ref)}
+    assert world.act("operator", ref, Act.DECLINE, answered, unit=UNIT).code is None
+    world.act("officer", ref, Act.ASK, {"topics": ["location_detail"]})
+    assert world.act("officer", ref, Act.DECLINE, body).code is None
+
+
+def test_a_duplicate_names_another_referral(world: World) -> None:
+    """The hotline has to know where the case is dealt with."""
+    first, ref = (str(world.submit().outgoing.ref) for _ in range(2))
+    world.acknowledge("officer", ref)
+    for body in ({"reason": "duplicate_of"}, {"reason": "duplicate_of", "duplicate_of": ref}):
+        assert refused(ErrorCode.ACT_SCHEMA, world.act, "officer", ref, Act.DECLINE, body) == "duplicate-unnamed"
+    assert world.act("officer", ref, Act.DECLINE, {"reason": "duplicate_of", "duplicate_of": first}).code is None
+
+
 def test_a_unit_without_a_usable_key_is_not_sealed_to_and_others_are_named(world: World) -> None:
     """R-64: nothing is sealed to nobody; who can be reached in its place is said."""
     ref = str(world.submit().outgoing.ref)
@@ -169,85 +204,6 @@ def test_the_hotline_does_not_approve_a_transfer_to_a_unit_that_it_keeps_out(wor
     approve = lambda: passing.approve(world.operator.pen, seen, UNIT, digest)  # noqa: E731
     assert refused(ErrorCode.TARGET_NOT_ALLOWED, approve) == "excluded"
     assert len(world.operator.outbox.entries()) == before
-
-
-def test_a_withdrawn_consent_reaches_the_successor_and_is_told_once(world: World) -> None:
-    """Rule R7 of the field: every delivery, copy and successor; another operator's outbox knows of none of them."""
-    ref = declined(world, suggested_unit=OTHER_UNIT)
-    renewed = str(readdress(world, ref).outgoing.ref)
-    copy = str(world.submit(relation={"type": "duplicate_of", "ref": renewed}).outgoing.ref)
-    other = str(world.submit(relation={"type": "related_to", "ref": renewed}).outgoing.ref)
-    world.acknowledge("stranger", renewed)
-    report = world.after(recalling.withdraw_consent(world.operator.pen, ref))
-    told = {one.ref: one.outcome for one in report.done}
-    assert told == {ref: Outcome.TOLD, renewed: Outcome.TOLD, copy: Outcome.TOLD, other: Outcome.APART}
-    assert report.remaining == ()
-    assert [line.kind for line in world.stranger.inbox(pending=True)] == ["consent_withdrawn"]
-    assert [line.ref for line in world.officer.inbox() if line.kind == "consent_withdrawn"] == [ref, copy]
-    # From the other end, and again: nobody is told twice.
-    again = world.after(recalling.withdraw_consent(world.operator.pen, copy))
-    assert {one.ref: one.outcome for one in again.done} == {
-        **dict.fromkeys((ref, renewed, copy), Outcome.KNEW),
-        other: Outcome.APART,
-    }
-    (notice,) = world.stranger.referral(renewed).chronicle.deliveries[OTHER_UNIT].questions
-    answer = {"code": "stopped_and_destroyed", "answers": notice.digest}
-    answered = world.act("stranger", renewed, Act.WITHDRAWAL_ANSWER, answer)
-    assert answered.code is None
-    assert list(world.stranger.inbox(pending=True)) == []
-
-
-def lost(_: Answer) -> Answer:
-    """An answer that never arrives."""
-    raise httpx2.ConnectError("the line is down")
-
-
-def test_with_the_exchange_away_nobody_is_forgotten_and_repeating_goes_on(world: World) -> None:
-    """Rule R7 of the field: what could not be told is told as that, and the same call goes on with it."""
-    ref = declined(world)
-    renewed = str(readdress(world, ref).outgoing.ref)
-    world.client("operator")
-    wire = world.wires["operator"]
-    for away, known in ((renewed, {ref: Outcome.TOLD}), ("/v1/", {})):
-        wire.lies[away] = lost
-        if away == "/v1/":
-            assert refused(ErrorCode.UNREACHABLE, recalling.withdraw_consent, world.operator.pen, renewed) == "None"
-        else:
-            report = recalling.withdraw_consent(world.operator.pen, ref)
-            assert {one.ref: one.outcome for one in report.done} == {**known, renewed: Outcome.FAILED}
-            assert [(one.ref, one.code) for one in report.remaining] == [(renewed, ErrorCode.UNREACHABLE)]
-        wire.lies.clear()
-    done = world.after(recalling.withdraw_consent(world.operator.pen, ref))
-    assert done.remaining == ()
-    assert {one.ref for one in done.done} == {ref, renewed}
-    for one in (ref, renewed):
-        assert recalling.untold(world.operator.referral(one)) == []
-
-
-def test_a_unit_that_comes_after_the_notice_is_told_by_repeating(world: World) -> None:
-    """R7, R-75: a transfer that was approved after the consent was withdrawn brings a unit that knows of nothing."""
-    ref = str(world.submit().outgoing.ref)
-    world.acknowledge("officer", ref)
-    digest = transferred(world, ref)
-    world.act("operator", ref, Act.CONSENT_WITHDRAWN)
-    world.act("operator", ref, Act.APPROVE, {"answers": digest}, unit=UNIT)
-    assert recalling.untold(world.operator.referral(ref)) == [OTHER_UNIT]
-    report = world.after(recalling.withdraw_consent(world.operator.pen, ref))
-    assert [one.outcome for one in report.done] == [Outcome.TOLD]
-    assert recalling.untold(world.operator.referral(ref)) == []
-
-
-def test_a_false_relation_told_by_the_exchange_is_no_relation(world: World) -> None:
-    """R-110: what the exchange says relates is a hint; the submit itself must say so."""
-    ref = declined(world)
-    other = str(world.submit().outgoing.ref)
-    world.client("operator")
-    world.wires["operator"].lies[f"/v1/referrals/{ref}"] = lambda one: one.with_json({**one.json, "related": [other]})
-    report = recalling.withdraw_consent(world.operator.pen, ref)
-    found = {one.ref: (one.outcome, one.code) for one in report.done}
-    world.wires["operator"].lies.clear()
-    assert found == {ref: (Outcome.TOLD, None), other: (Outcome.FAILED, ErrorCode.TAMPERED)}
-    world.check()
 
 
 def test_a_refused_act_sent_again_is_answered_with_what_the_first_answer_said(world: World) -> None:

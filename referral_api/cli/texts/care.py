@@ -114,6 +114,10 @@ CARE: Final[Mapping[str, tuple[str, str]]] = {
         "figura como aviso de un tercero y consta consentimiento. Aclárelo con la línea.",
         "it is called a third party's tip, and consent is recorded. Clear it up with the hotline.",
     ),
+    "why.basis-in-no-row": (
+        "se invoca una obligación legal donde no alcanza: vale sólo sin identidad y sin acuerdo. No use su identidad.",
+        "a legal obligation is claimed where it does not reach: anonymous, without agreement. Do not use the identity.",
+    ),
     "why.identity-level": (
         "dice más de la persona que lo declarado. No use ni copie este dato.",
         "it tells more of the person than was declared. Do not use or copy this.",

@@ -69,6 +69,10 @@ _HELP: Final[Mapping[str, tuple[str, str]]] = {
         "Avisar también a quien ya fue avisado (otra persona lo retiró).",
         "Tell those too who were told before (another person withdrew).",
     ),
+    "option.despite_withdrawal": (
+        "De un traslado: aprobarlo aunque la persona retiró su consentimiento; la nueva unidad recibe el aviso.",
+        "Of a transfer: approve it although the person withdrew consent; the new unit is told of that.",
+    ),
     "option.at": ("Cuándo se llamó (HH:MM o fecha y hora).", "When the call was made (HH:MM, or date and time)."),
     "option.corrects": (
         "Informe propio anterior que este corrige, por su identificador.",
@@ -126,6 +130,10 @@ _SCREENS: Final[Mapping[str, tuple[str, str]]] = {
         "Avisadas ahora: {told}. Faltan: {left}.",
         "Told now: {told}. Left: {left}.",
     ),
+    "withdraw.reaches": (
+        "Se avisa también a todos los demás que tienen {ref} o una copia: la persona retiró su consentimiento.",
+        "Everybody else who has {ref} or a copy of it is told too: the person withdrew consent.",
+    ),
     "ask.transfer": (
         "¿Proponer que {ref} pase a {unit}? Si se aprueba, deja de ser suya. [s/N]",
         "Propose that {ref} goes to {unit}? Once approved it is yours no more. [y/N]",
@@ -156,6 +164,109 @@ _FAULTS: Final[Mapping[str, tuple[str, str]]] = {
     "fault.not-now.what": ("Esto no corresponde en este momento.", "This cannot be done now."),
     "fault.not-now.why": ("Así está la derivación: {states}", "How the referral stands: {states}"),
     "fault.not-now.do": ("Ahora se puede:\n    {commands}", "What can be done now:\n    {commands}"),
+    "fault.consent-withdrawn.what": (
+        "La persona retiró su consentimiento: no se envía nada más.",
+        "The person withdrew consent: nothing more is sent.",
+    ),
+    "fault.consent-withdrawn.why": (
+        "Consta en {ref}, y vale para copias, ampliaciones y otras unidades. No se selló nada.",
+        "It stands in {ref}, and counts for copies, supplements and further units. Nothing was sealed.",
+    ),
+    "fault.consent-withdrawn.do": (
+        (
+            "Avise a quien falte: referral consent-withdrawn {ref}\n"
+            "    Si la ley pide seguir (menor de edad, peligro), envíe otra que diga su base:\n"
+            "    referral send ARCHIVO --unit UNIDAD --relates supplements:{ref}"
+        ),
+        (
+            "Tell whoever is left: referral consent-withdrawn {ref}\n"
+            "    Where the law wants it to go on (a child, danger), send another one that says its basis:\n"
+            "    referral send FILE --unit UNIT --relates supplements:{ref}"
+        ),
+    ),
+    "fault.transfer-despite-withdrawal.what": (
+        "La persona retiró su consentimiento: {unit} no recibe la derivación sin más.",
+        "The person withdrew consent: {unit} does not get the referral without more ado.",
+    ),
+    "fault.transfer-despite-withdrawal.why": (
+        "Una unidad nueva la leería ahora por primera vez. No se firmó ni se envió nada.",
+        "A new unit would read it now for the first time. Nothing was signed or sent.",
+    ),
+    "fault.transfer-despite-withdrawal.do": (
+        (
+            "No lo apruebe: referral refuse-transfer {ref} --reason CÓDIGO\n"
+            "    Si debe seguir (acción penal pública, menor de edad), repita con --despite-withdrawal: {unit} recibe "
+            "el aviso en el acto."
+        ),
+        (
+            "Do not approve: referral refuse-transfer {ref} --reason CODE\n"
+            "    Where it must go on (public prosecution, a child), repeat with --despite-withdrawal: {unit} "
+            "is told at once."
+        ),
+    ),
+    "fault.has-it.what": ("{unit} ya tiene esta derivación.", "{unit} has this referral already."),
+    "fault.has-it.why": (
+        "Se le envió, o pasó por ella; no se traslada a quien ya la tiene. No se selló ni se envió nada.",
+        "It was sent there, or came by it; nothing is transferred to who has it. Nothing was sealed or sent.",
+    ),
+    "fault.has-it.do": (
+        (
+            "Llame a {unit} ({phone}) y acuerden quién actúa; si hay duda, pregunte a la línea ({line}):\n"
+            "    referral ask {ref} --topic CÓDIGO"
+        ),
+        (
+            "Telephone {unit} ({phone}) and agree on who acts; in doubt ask the hotline ({line}):\n"
+            "    referral ask {ref} --topic CODE"
+        ),
+    ),
+    "fault.held-for-it.what": (
+        "A {unit} se le envió ya esta derivación, retenida para ella.",
+        "This referral was sent to {unit} already, and is held for it.",
+    ),
+    "fault.held-for-it.why": (
+        "El servidor se la entrega sólo si nadie acusa recibo a tiempo; no se le traslada otra vez. No se envió nada.",
+        "The exchange releases it only if nobody acknowledges in time; it is not transferred again. Nothing was sent.",
+    ),
+    "fault.held-for-it.do": (
+        (
+            "Llame ya a {unit} ({phone}) y a la línea ({line}). Si no puede actuar, la línea se la envía:\n"
+            "    referral decline {ref} --reason CÓDIGO --suggest {unit}"
+        ),
+        (
+            "Telephone {unit} ({phone}) and the hotline ({line}) now. If you cannot act, the hotline sends it there:\n"
+            "    referral decline {ref} --reason CODE --suggest {unit}"
+        ),
+    ),
+    "fault.not-asked.what": (
+        "Todavía no se preguntó nada sobre esta derivación.",
+        "Nothing has been asked about this referral yet.",
+    ),
+    "fault.not-asked.why": (
+        "Por falta de información se declina sólo después de haberla pedido. No se firmó nada.",
+        "For too little information one declines only after asking for it. Nothing was signed.",
+    ),
+    "fault.not-asked.do": (
+        "Pregunte primero, y decida con la respuesta: referral ask {ref} --topic CÓDIGO --note ARCHIVO",
+        "Ask first, and decide on the answer: referral ask {ref} --topic CODE --note FILE",
+    ),
+    "fault.duplicate-unnamed.what": (
+        "No se dice de cuál derivación es duplicado.",
+        "It does not say of which referral this is a duplicate.",
+    ),
+    "fault.duplicate-unnamed.why": (
+        "La línea tiene que saber dónde se atiende el caso. No se firmó nada.",
+        "The hotline has to know where the case is dealt with. Nothing was signed.",
+    ),
+    "fault.duplicate-unnamed.do": (
+        (
+            "Nombre la otra: referral decline {ref} --reason duplicate_of --duplicate-of DERIVACIÓN\n"
+            "    Si el caso le llegó por otra vía: --reason already_under_investigation"
+        ),
+        (
+            "Name the other one: referral decline {ref} --reason duplicate_of --duplicate-of REFERRAL\n"
+            "    If the case came to you by another way: --reason already_under_investigation"
+        ),
+    ),
     "fault.no-such-code.what": ("«{given}» no está en la lista.", "“{given}” is not on the list."),
     "fault.no-such-code.why": (
         "Se dice con uno de estos códigos:\n    {codes}",
