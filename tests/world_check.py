@@ -379,7 +379,9 @@ def check_sealed(rows: Rows, chronicles: dict[str, Chronicle]) -> None:
         assert (sealed["sha256"], sealed["size"]) == (named.sha256, named.size)
         if row["ref"] not in chronicles and sealed["body"] is None:
             continue  # Of what is erased in part, the purge may be among what is gone.
-        if row["pos"] in lost or _is_purged(row, chronicles, accepted[row["ref"]]):
+        purged = _is_purged(row, chronicles, accepted[row["ref"]])
+        assert not (purged and row["pos"] in lost), "what was purged may come again"
+        if row["pos"] in lost or purged:
             # Recovery brought the act back, not what was sealed beside it; or it has gone on schedule.
             assert sealed["body"] is None
             continue

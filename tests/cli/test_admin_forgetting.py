@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
+from contextlib import closing as closing_connection
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,9 +21,10 @@ from referral_api.formats.exchange_bodies import rules_wire
 from referral_api.server import app
 from referral_api.server.service import retention
 from referral_api.server.service.erasure import Erasure
+from referral_api.server.storage import sqlite
 from tests.auditlog.refusals import refused
 from tests.cli.test_recovery import config_of, referral
-from tests.story.test_forgetting import DAY_S, closed, kept_texts, pass_days
+from tests.story.test_forgetting import DAY_S, closed, kept_texts, pass_days, sweep
 from tests.world import HOTLINE, NATIONAL, UNIT, World, check_database
 from tests.world_check import Rows
 
@@ -238,6 +241,31 @@ def test_a_backup_says_until_when_it_may_be_kept_and_the_doctor_remembers(
     assert doctor() == ("warning", {"count": 1, "paths": [str(copy)]})
     (copy / "manifest.json").unlink()
     assert doctor() is None, "what is gone is not warned of"
+
+
+def test_the_doctor_warns_of_a_file_that_no_purge_has_written_anew(
+    sqlite_world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R-107: beyond a size the sweep leaves the slack of pages to the operator, and he is told so (decision 0033)."""
+    world = sqlite_world
+    config, file = config_of(world), world.settings.data_dir / "exchange.sqlite"
+
+    def doctor() -> list[dict[str, Any]]:
+        told = referral(capsys, "admin", "doctor", "--config", config)[1]
+        return [one for one in told["findings"] if one["code"] == "database.slack"]
+
+    closed(world)
+    monkeypatch.setattr(sqlite, "REWRITTEN_BYTES", 1)
+    pass_days(world, 7)
+    sweep(world)
+    (warning,) = doctor()
+    assert (warning["level"], warning["command"]) == ("warning", f"sqlite3 {file} VACUUM")
+    assert warning["seen"]["size_bytes"] > 0
+    world.server.stop()
+    with closing_connection(sqlite3.connect(file)) as operator:
+        operator.execute("VACUUM")
+    assert doctor() == []
+    world.server.start()
 
 
 def test_an_erasure_of_what_is_kept_is_refused(sqlite_world: World) -> None:

@@ -20,6 +20,7 @@ from referral_api.client.outbox import Entry
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act
 from referral_api.server import app
+from referral_api.server.service import waking
 from referral_api.server.service.waking import TEXT, TITLE, URGENT_TEXT
 from referral_api.server.storage.operator_token import read_operator_token
 from tests.processes import serving
@@ -122,6 +123,44 @@ def test_who_polls_needs_no_notice_unless_it_is_an_emergency(sqlite_world: World
     world.submit()
     list(world.officer.inbox())
     receiver.wait("unit1", 1)
+
+
+def test_an_emergency_whose_channel_failed_is_told_all_the_same_to_who_has_polled(
+    sqlite_world: World, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R-109: the workstation that polls each minute may sound its alarm in an empty room. What comes after it, and is
+    none, waits with it and does not take its place.
+    """
+    world = sqlite_world
+    monkeypatch.setattr(waking, "RETRY_S", (3,) * 5)
+    receiver.status = 503
+    with_plan(world, plan_for(world, receiver, delay_s=[0, 0], digest_s=0, hint_urgency=True))
+    world.submit()
+    receiver.wait("unit1", 1)
+    world.operator.submit(composition(body=ORDINARY))
+    receiver.wait("unit1", 2)
+    time.sleep(1.1)
+    assert len(list(world.desk.inbox())) == 2, "it polls, and nobody is there"
+    receiver.status = 200
+    last = receiver.wait("unit1", 3)[-1]
+    assert URGENT_TEXT.encode() in last.raw
+    wait_until_kept(world, UNIT)
+
+
+def test_an_emergency_that_a_process_forgot_is_told_by_the_next_one_though_somebody_polled(
+    sqlite_world: World, receiver: Receiver
+) -> None:
+    """R-109: the process ended while its channel was down; only a notice, or an answer, says that somebody knows."""
+    world = sqlite_world
+    receiver.status = 503
+    with_plan(world, plan_for(world, receiver, delay_s=[0, 0], digest_s=0))
+    world.submit()
+    receiver.wait("unit1", 1)
+    time.sleep(1.1)
+    assert len(list(world.desk.inbox())) == 1
+    receiver.status = 200
+    with_plan(world, plan_for(world, receiver, delay_s=[0, 0], digest_s=0))
+    receiver.wait("unit1", 2)
 
 
 def test_what_a_process_forgot_is_found_by_the_next_one_and_told_once(world: World, receiver: Receiver) -> None:

@@ -123,6 +123,14 @@ _SCREENS: Final[Mapping[str, tuple[str, str]]] = {
         "¿Cambiar {count} reglas para lo que se envíe desde ahora? Queda en el registro para siempre.",
         "Change {count} rules for what is submitted from now on? It stands on the log for ever.",
     ),
+    "doctor.database.slack": (
+        "El archivo ({size_bytes} bytes) es demasiado grande y no se reescribió tras un borrado: puede guardar restos.",
+        "The file ({size_bytes} bytes) is too large and was not rewritten since a purge: it may keep pieces of it.",
+    ),
+    "doctor.database.slack.do": (
+        "Detenga el servidor, y reescriba el archivo (necesita otro tanto de disco libre):",
+        "Stop the exchange, and write the file anew (it needs as much free disk again):",
+    ),
     "doctor.backups.kept": (
         "Copias que ya debían borrarse, de {count} conocidas: {paths}.",
         "Backups that should be deleted by now, of {count} known: {paths}.",

@@ -11,7 +11,7 @@ Implements: R-107; design §9 (purge).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from referral_api.domain.fold import Delivery
@@ -49,12 +49,15 @@ def goes(texts: Texts, deliveries: Mapping[str, Delivery], unit: str) -> list[in
 
 def texts_to_forget(conn: Connection, referral: Referral, deliveries: Mapping[str, Delivery], unit: str) -> list[int]:
     """The positions of the acts whose sealed texts go, of those that are still kept, in log order."""
-    kept = [
+    kept = (one for one in erasures.sealed_of_referral(conn, referral.ref) if one.kept)
+    return goes(_with_holders(kept), deliveries, unit)
+
+
+def _with_holders(texts: Iterable[erasures.Text]) -> list[tuple[int, Holders]]:
+    return [
         (one.pos, holders(parse_act(one.jws.encode("ascii"))) if one.jws is not None else _only(one.unit))
-        for one in erasures.sealed_of_referral(conn, referral.ref)
-        if one.kept
+        for one in texts
     ]
-    return goes(kept, deliveries, unit)
 
 
 def _only(unit: str | None) -> Holders:
@@ -68,9 +71,10 @@ def _is_done(delivery: Delivery) -> bool:
     return delivery.purged_at is not None or (delivery.state is State.HELD and not delivery.holds)
 
 
-def forget_texts(tx: Transaction, referral: Referral, deliveries: Mapping[str, Delivery], unit: str) -> Sequence[int]:
-    """Delete them, in the transaction of the `purged` act; the positions. Sizes and digests stay."""
+def forget_texts(tx: Transaction, ref: str, deliveries: Mapping[str, Delivery], unit: str) -> None:
+    """Delete them, in the transaction in which the `purged` act is stored, whether it is new or comes back; and let
+    nobody put back what recovery has lost of them (R-97). Sizes and digests stay.
+    """
     tx.flush()
-    gone = texts_to_forget(tx, referral, deliveries, unit)
-    erasures.empty_sealed(tx, gone)
-    return gone
+    texts = (one for one in erasures.sealed_of_referral(tx, ref) if one.kept or one.lost)
+    erasures.empty_sealed(tx, goes(_with_holders(texts), deliveries, unit))

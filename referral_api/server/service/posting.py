@@ -70,7 +70,7 @@ def post(
         place, _ = store(batch, exchange, Entry(act, None, None, [changed[unit] for unit in sorted(changed)]))
         before, now = now, now | changed
         if owed.act is Act.PURGED:
-            forget_texts(batch.tx, referral, now, owed.unit)
+            forget_texts(batch.tx, referral.ref, now, owed.unit)
         carry_out(batch, rules, Change(event, act, referral, before, changed, place))
         places.append(place)
     return now, tuple(places)

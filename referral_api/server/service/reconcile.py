@@ -33,6 +33,7 @@ from referral_api.server.service import enrolment, new_term, new_year
 from referral_api.server.service.batch import Batch, Done, Place
 from referral_api.server.service.directory import invitation_row
 from referral_api.server.service.exchange import Exchange, term_of
+from referral_api.server.service.forgetting import forget_texts
 from referral_api.server.service.ledger import Change, act_row, carry_out, new_referral
 from referral_api.server.service.new_term import Opening
 from referral_api.server.service.recorded import keep, tell_sender
@@ -63,8 +64,8 @@ class Missing:
 
 @dataclass(slots=True)
 class Outcome:
-    """What came back: leaves by log. `lost` are referrals whose sealed texts did not, until sent again; `invited` are
-    parties whose open invitations came back, but not what they may have brought of keys and proofs since.
+    """What came back: leaves by log. `lost` are referrals whose sealed texts did not, until sent again, and are to be
+    had again; `invited` are parties whose open invitations came back, but not what they may have brought since.
     """
 
     imported: dict[str, int] = field(default_factory=dict)
@@ -224,6 +225,7 @@ class Reconciliation:
         self._missing = missing
         self._opening = opening
         self._outcome = Outcome()
+        self._lost: dict[int, str] = {}
         self._reenrolled = Reenrolled()
         self._invites: list[Invite] = []
 
@@ -242,6 +244,8 @@ class Reconciliation:
                 self._lease(batch, one)
             self._outcome.imported[one.log] = len(one.leaves)
         batch.now = now
+        # What was purged or erased after it was lost is asked of nobody.
+        self._outcome.lost += [ref for pos, ref in self._lost.items() if recovery.is_lost(batch.tx, pos)]
         self._settle_enrolments(batch)
         self._reenrolled.write(batch.tx, self._exchange.token_bytes, now)
         self._tell_invited(batch, now)
@@ -306,7 +310,7 @@ class Reconciliation:
             return
         if sealed is not None:
             recovery.insert_lost(batch.tx, place.pos, sealed.sha256, sealed.size)
-            self._outcome.lost.append(str(act.ref))
+            self._lost[place.pos] = str(act.ref)
         if act.act is Act.ERASE:
             one.erased.carry_out(batch, act)
         elif act.ref is not None and one.erased.knows(act.ref, place.log, place.index):
@@ -332,6 +336,8 @@ class Reconciliation:
         before = queries.deliveries_of(batch.tx, found.ref)
         # The door has accepted it, its receipt says so: what it named was known then.
         changed = fold.judge(event, before, prev_known=True)
+        if event.act is Act.PURGED:
+            forget_texts(batch.tx, found.ref, {**before, **changed}, str(act.unit))
         rules = self._exchange.rules_at(found.created_at)
         carry_out(batch, rules, Change(event, act, found, before, changed, place))
 

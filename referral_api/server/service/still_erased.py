@@ -24,6 +24,7 @@ from referral_api.domain.words import State
 from referral_api.formats.act import RawAct, parse_act
 from referral_api.formats.statements import KeyMap
 from referral_api.server.service.batch import Batch, Place
+from referral_api.server.service.forgetting import forget_texts
 from referral_api.server.service.salvage import Behind, Salvage
 from referral_api.server.storage import erasures, logbook, queries
 from referral_api.server.storage.logbook import KEYS
@@ -73,6 +74,11 @@ class StillErased:
         for final in body.states:
             if (own := deliveries.get(final.unit)) is not None:
                 queries.swap_delivery(batch.tx, ref, own, _final(own, final))
+        # The `purged` act itself may be among what is gone; what it took is not to be had from the backup either.
+        purged = [final.unit for final in body.states if State(final.state) is State.PURGED]
+        ended = {unit: replace(own, purged_at=batch.now) if unit in purged else own for unit, own in deliveries.items()}
+        for unit in purged:
+            forget_texts(batch.tx, ref, ended, unit)
 
     def _take(self, log: str, index: int, raw: bytes, behind: Behind) -> None:
         try:

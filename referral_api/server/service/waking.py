@@ -16,7 +16,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
 from pathlib import Path
@@ -57,11 +57,25 @@ STOP_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
+class _Notice:
+    """What is sent: its text, of lines up to when, and whether it goes to those too who have looked since: of an
+    emergency the room with the workstation that polls may be empty.
+    """
+
+    text: str
+    at: int
+    urgent: bool
+
+    def instead_of(self, other: _Notice) -> _Notice:
+        """The one notice for both: it says what the other one would have said and could not."""
+        return replace(self if self.urgent or not other.urgent else other, at=max(self.at, other.at))
+
+
+@dataclass(frozen=True, slots=True)
 class _Retry:
     due: float
     channel: Channel
-    text: str
-    at: int
+    notice: _Notice
 
 
 class Waking:
@@ -77,8 +91,8 @@ class Waking:
         self._channels: Mapping[str, Sequence[Channel]] = {}
         self._schedule = Schedule(delay_s=(0, 0), digest_s=0, chance=self._chance)
         self._retries: list[_Retry] = []
-        self._waiting: dict[tuple[str, int], tuple[str, int]] = {}
-        """Text and time of what follows the attempt that a channel is busy with."""
+        self._waiting: dict[tuple[str, int], _Notice] = {}
+        """What follows the attempt that a channel is busy with."""
         self._told_at: dict[str, int] = {}
         """What the table says, or would if it could be written to."""
         self.outcomes: Counter[str] = Counter(dict.fromkeys((*Outcome, "given-up", "seen", "alarm"), 0))
@@ -177,19 +191,19 @@ class Waking:
             again = [one for one in self._retries if one.due <= now]
             self._retries = [one for one in self._retries if one.due > now]
         for party, owed in due:
-            # Whoever polls is told by that; but in an emergency the room with the workstation may be empty.
+            # Whoever polls is told by that.
             if not owed.urgent and self._has_looked(party, owed.at):
                 self._count("seen")
                 continue
             with self._news:
                 self._schedule.sent(party, urgent=owed.urgent, now=now)
             hints = owed.urgent and self._plan is not None and self._plan.hint_urgency
-            self._begin(party, URGENT_TEXT if hints else TEXT, owed.at)
+            self._begin(party, _Notice(URGENT_TEXT if hints else TEXT, owed.at, owed.urgent))
         for one in again:
-            if one.channel.party != ADMIN and self._has_looked(one.channel.party, one.at):
+            if not one.notice.urgent and self._has_looked(one.channel.party, one.notice.at):
                 self._count("seen")
             else:
-                self._try(one.channel, one.text, one.at)
+                self._try(one.channel, one.notice)
         self._look_for_alarms(now)
         if self._next_sweep <= now:
             # Where the database does not answer it is asked again soon, and still as by who has just started.
@@ -209,39 +223,43 @@ class Waking:
 
     # Trying.
 
-    def _begin(self, party: str, text: str, at: int) -> None:
-        """A new notice, over each channel of the party."""
+    def _begin(self, party: str, notice: _Notice) -> None:
+        """A new notice, over each channel of the party. What waits there to be tried again is told by it as well."""
         for channel in self._channels.get(party, ()):
+            mine = notice
             with self._news:
+                for one in self._retries:
+                    mine = mine.instead_of(one.notice) if one.channel is channel else mine
                 self._retries = [one for one in self._retries if one.channel is not channel]
                 channel.tries = 0
-            self._try(channel, text, at)
+            self._try(channel, mine)
 
-    def _try(self, channel: Channel, text: str, at: int) -> None:
+    def _try(self, channel: Channel, notice: _Notice) -> None:
         with self._news:
             if channel.busy:
                 # It follows the one that is under way, whatever becomes of that; several are one.
-                self._waiting[channel.party, channel.number] = (text, at)
+                waiting = self._waiting.get((channel.party, channel.number), notice)
+                self._waiting[channel.party, channel.number] = notice.instead_of(waiting)
                 return
             channel.busy = True
-        thread = threading.Thread(target=self._attempt, args=(channel, text, at), name="notice", daemon=True)
+        thread = threading.Thread(target=self._attempt, args=(channel, notice), name="notice", daemon=True)
         try:
             thread.start()
         except RuntimeError:
             # This machine has no thread left: as if the courier had not come far.
-            self._keep(channel, text, at, Outcome.BROKEN)
+            self._keep(channel, notice, Outcome.BROKEN)
 
-    def _attempt(self, channel: Channel, text: str, at: int) -> None:
+    def _attempt(self, channel: Channel, notice: _Notice) -> None:
         """On a thread of its own: use one channel once."""
         try:
-            outcome = self._couriers.send(channel, TITLE, text)
+            outcome = self._couriers.send(channel, TITLE, notice.text)
         except Exception as fault:
             # A defect. The channel is not to stay busy, nor a traceback to be printed that may hold its address.
             observe.log("notice_failed", fault=type(fault).__name__, where=observe.fault_place(fault))
             outcome = Outcome.BROKEN
-        self._keep(channel, text, at, outcome)
+        self._keep(channel, notice, outcome)
 
-    def _keep(self, channel: Channel, text: str, at: int, outcome: Outcome) -> None:
+    def _keep(self, channel: Channel, notice: _Notice, outcome: Outcome) -> None:
         """What became of an attempt."""
         with self._news:
             channel.busy = False
@@ -253,23 +271,23 @@ class Waking:
             if outcome is Outcome.TAKEN:
                 channel.failing_since = None
             else:
-                self._failed(channel, text, at, tries_again=waiting is None)
+                self._failed(channel, notice, tries_again=waiting is None)
         if was_failing != (outcome is not Outcome.TAKEN):
             # Which one it is, `/readyz` says: a party stands in no line of the log.
             observe.log("notices_fail" if not was_failing else "notices_well_again", status=outcome.value)
         if outcome is Outcome.TAKEN and channel.party != ADMIN:
-            self._note(channel.party, at)
+            self._note(channel.party, notice.at)
         if waiting is not None:
-            self._try(channel, *waiting)
+            self._try(channel, waiting if outcome is Outcome.TAKEN else waiting.instead_of(notice))
 
-    def _failed(self, channel: Channel, text: str, at: int, *, tries_again: bool) -> None:
+    def _failed(self, channel: Channel, notice: _Notice, *, tries_again: bool) -> None:
         now = self._clock()
         if channel.failing_since is None:
             channel.failing_since = now
         if not tries_again:
             return
         if channel.tries < len(RETRY_S):
-            self._retries.append(_Retry(now + RETRY_S[channel.tries], channel, text, at))
+            self._retries.append(_Retry(now + RETRY_S[channel.tries], channel, notice))
             channel.tries += 1
         else:
             self.outcomes["given-up"] += 1
@@ -292,9 +310,9 @@ class Waking:
         with self._news:
             under_way = {one.channel.party for one in self._retries}
         for party in self._channels.keys() - under_way - {ADMIN}:
-            since = max(self._polled.get(party, 0), self._told_at.get(party, 0))
+            polled, told = self._polled.get(party, 0), self._told_at.get(party, 0)
             with self._exchange.database.read() as conn:
-                untold = wakeups.find_untold(conn, party, since, Urgency.EMERGENCY.value)
+                untold = wakeups.find_untold(conn, party, polled, told, Urgency.EMERGENCY.value)
             if untold is not None and self._takes(party, untold.at, is_first=is_first):
                 self.told([party], [party] if untold.urgent else [], untold.at)
 
@@ -328,7 +346,7 @@ class Waking:
             observe.log("alarm", reason=name.partition(" ")[0])
         if new:
             self._count("alarm")
-            self._begin(ADMIN, ALARM_TEXT, 0)
+            self._begin(ADMIN, _Notice(ALARM_TEXT, 0, urgent=True))
 
 
 def _says_so(is_wrong: Callable[[], bool]) -> bool:

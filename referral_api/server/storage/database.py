@@ -112,7 +112,10 @@ class Database:
         driver = _connect(_parse_url(url))
         try:
             _require_known(_schema(driver.writer))
+            slack = driver.slack_bytes()
             _migrate(driver.writer)
+            if slack:
+                driver.note_slack()
         finally:
             driver.close()
         return cls.open(url)
@@ -205,6 +208,18 @@ class Database:
         finally:
             self._tried, self._swept = self._tried and begun, self._swept and done
         return done
+
+    def slack_bytes(self) -> int:
+        """How large a file is that nobody has written anew since a purge, because it is too large for that; 0: none is.
+
+        Raises RolledBack.
+        """
+        try:
+            return self._driver.slack_bytes()
+        except self._driver.errors as error:
+            raise self._driver.failure(error) from error
+        except PoolTimeout as error:
+            raise RolledBack("contention") from error
 
     def close(self) -> None:
         """Sweep what was forgotten here, if that is still to be done and can be; close every connection and let another

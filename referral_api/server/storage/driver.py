@@ -93,6 +93,12 @@ class Driver(Protocol):
         Outside of any transaction. What that reaches of each engine's files is docs/decisions/0033.
         """
 
+    def note_slack(self) -> None:
+        """Keep saying so, after whatever else would have it forgotten."""
+
+    def slack_bytes(self) -> int:
+        """How large the engine's files are that may keep pieces of what was purged until the operator acts."""
+
     def close(self) -> None:
         """Give everything back, the readers first."""
 

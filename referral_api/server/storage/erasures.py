@@ -33,6 +33,7 @@ def erase_behind(tx: Transaction, positions: Iterable[int], act_digest: str, rea
     for pos in positions:
         tx.run("INSERT INTO erasure (pos, act) VALUES (?,?)", (pos, act_digest))
         tx.run("DELETE FROM sealed WHERE pos = ?", (pos,))
+        tx.run("DELETE FROM sealed_lost WHERE pos = ?", (pos,))
         tx.run("DELETE FROM act WHERE pos = ?", (pos,))
         tx.run("DELETE FROM refusal WHERE pos = ?", (pos,))
         tx.run("DELETE FROM record WHERE pos = ?", (pos,))
@@ -49,27 +50,31 @@ def forget_referral(tx: Transaction, ref: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """What travelled sealed beside an act: where, the unit that the act names, whether it is still kept, and of a
-    transfer, which names two, the act itself.
+    """What travelled sealed beside an act: where, the unit that the act names, whether it is still kept or was lost and
+    may come again, and of a transfer, which names two, the act itself.
     """
 
     pos: int
     unit: str | None
     kept: bool
+    lost: bool
     jws: str | None
 
 
 def sealed_of_referral(conn: Connection, ref: str) -> list[Text]:
     """What travelled sealed beside the accepted acts of a referral, in log order."""
     rows = conn.all(
-        "SELECT act.pos, act.unit, sealed.body IS NOT NULL, CASE WHEN act.act = ? THEN act.jws END"
-        " FROM act JOIN sealed ON sealed.pos = act.pos WHERE act.ref = ? ORDER BY act.pos",
+        "SELECT act.pos, act.unit, sealed.body IS NOT NULL, sealed_lost.pos IS NOT NULL,"
+        " CASE WHEN act.act = ? THEN act.jws END"
+        " FROM act JOIN sealed ON sealed.pos = act.pos LEFT JOIN sealed_lost ON sealed_lost.pos = act.pos"
+        " WHERE act.ref = ? ORDER BY act.pos",
         (Act.TRANSFER.value, ref),
     )
-    return [Text(row[0], row[1], bool(row[2]), row[3]) for row in rows]
+    return [Text(row[0], row[1], bool(row[2]), bool(row[3]), row[4]) for row in rows]
 
 
 def empty_sealed(tx: Transaction, positions: Sequence[int]) -> None:
-    """Let ciphertext go; its digest and size stay."""
+    """Let ciphertext go, for good: what was lost of it may not come again either. Its digest and size stay."""
     tx.forgets = tx.forgets or bool(positions)
     tx.run_many("UPDATE sealed SET body = NULL WHERE pos = ?", [(pos,) for pos in positions])
+    tx.run_many("DELETE FROM sealed_lost WHERE pos = ?", [(pos,) for pos in positions])

@@ -71,7 +71,7 @@ LOOSE: Final[Mapping[str, Mapping[str, str]]] = {
     "meta": dict.fromkeys(
         ("key", "value"),
         "digests of the settings that it last ran with, each change a record on the log; and the tables of a year as"
-        " first published, whose digest each reading's record holds",
+        " first published, whose digest each reading's record holds; and whether a purge has left the file as it was",
     ),
     "tally": dict.fromkeys(
         ("hour", "party", "credential", "code", "count"), "what is counted until its hour is over and a record says it"

@@ -142,6 +142,13 @@ class PostgresDriver:
             session.close()
         return True
 
+    def note_slack(self) -> None:
+        """Nothing: there is none to be noted."""
+
+    def slack_bytes(self) -> int:
+        """0: what its files may keep is so by design, and said in docs/decisions/0033."""
+        return 0
+
     def close(self) -> None:
         """Close all pools."""
         self.brief.dispose()

@@ -22,14 +22,14 @@ def insert_lost(tx: Transaction, pos: int, sha256: str, size: int) -> None:
     tx.run("INSERT INTO sealed_lost (pos) VALUES (?)", (pos,))
 
 
-def lost(conn: Connection) -> list[int]:
-    """Positions of the acts whose sealed texts are lost, at most 10,000."""
-    return [row[0] for row in conn.all("SELECT pos FROM sealed_lost ORDER BY pos LIMIT 10000")]
+def is_lost(conn: Connection, pos: int) -> bool:
+    """Whether what went sealed beside the act at `pos` is lost, and may come again."""
+    return conn.one("SELECT pos FROM sealed_lost WHERE pos = ?", (pos,)) is not None
 
 
 def refill(tx: Transaction, pos: int, sha256: str, text: bytes) -> bool:
     """Put back a lost text that somebody has sent again; False unless it is lost and has this digest."""
-    if tx.one("SELECT pos FROM sealed_lost WHERE pos = ?", (pos,)) is None:
+    if not is_lost(tx, pos):
         return False
     sql = "UPDATE sealed SET body = ? WHERE pos = ? AND sha256 = ? AND body IS NULL"
     if tx.run(sql, (text, pos, sha256)) != 1:

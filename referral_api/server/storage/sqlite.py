@@ -15,7 +15,7 @@ import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
 
 from sqlalchemy import Engine, QueuePool, create_engine
@@ -33,6 +33,10 @@ SWEEP_MS: Final = 250
 """How long a sweep waits for readers, and the writer for it; it is tried again where that was too short."""
 REWRITTEN_BYTES: Final = 256 << 20
 """How large a file may be for a sweep to write it anew: a second or two on an ordinary disk."""
+_NOT_REWRITTEN: Final = "sqlite.not-rewritten"
+"""Under this key `meta` keeps the file's schema version at the last purge after which it was not written anew. Every
+VACUUM raises that version, whoever runs it, so that it is the same for as long as nobody has.
+"""
 READERS: Final = 8
 """Connections kept open for reading; the pool lends up to four times as many under load."""
 
@@ -125,6 +129,8 @@ class SqliteDriver:
             cursor.execute(f"PRAGMA busy_timeout = {SWEEP_MS}")
             if not again and self._path.stat().st_size <= REWRITTEN_BYTES:
                 cursor.execute("VACUUM")
+            elif not again:
+                _note_slack(cursor)
             cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             told = cursor.fetchone()
         finally:
@@ -132,6 +138,29 @@ class SqliteDriver:
             cursor.close()
             session.close()
         return told is not None and told[0] == 0
+
+    def note_slack(self) -> None:
+        """Note that the file was not written anew since a purge: a new schema has raised its version too."""
+        session = self.writer.raw_connection()
+        cursor = session.cursor()
+        try:
+            _note_slack(cursor)
+        finally:
+            cursor.close()
+            session.close()
+
+    def slack_bytes(self) -> int:
+        """How large the file is that was too large to be written anew since a purge; 0 where it was, since."""
+        session = self.readers.raw_connection()
+        cursor = session.cursor()
+        try:
+            cursor.execute("SELECT value FROM meta WHERE key = ?", (_NOT_REWRITTEN,))
+            kept = cursor.fetchone()
+            is_kept = kept is not None and kept[0] == _schema_version(cursor)
+        finally:
+            cursor.close()
+            session.close()
+        return self._path.stat().st_size if is_kept else 0
 
     def close(self) -> None:
         """Close the readers, then the writer (which checkpoints and removes the WAL), then let the next process in."""
@@ -215,6 +244,18 @@ def lock_file(path: Path) -> int:
         os.close(descriptor)
         raise refuse("database-in-use") from error
     return descriptor
+
+
+def _schema_version(cursor: Any) -> str:
+    cursor.execute("PRAGMA schema_version")
+    return str(cursor.fetchone()[0])
+
+
+def _note_slack(cursor: Any) -> None:
+    cursor.execute(
+        "INSERT INTO meta (key, value) VALUES (?,?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        (_NOT_REWRITTEN, _schema_version(cursor)),
+    )
 
 
 def _is_filled(path: Path) -> bool:

@@ -15,7 +15,9 @@ MOST_LINES: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Untold:
-    """Of a party's pending lines that are newer than its last notice and its last poll: when the newest came."""
+    """Of a party's pending lines that are newer than its last notice, and its last poll if they are of no emergency:
+    when the newest came.
+    """
 
     at: int
     urgent: bool
@@ -28,15 +30,18 @@ def last_poll(conn: Connection, party: str) -> int:
     return 0 if row is None else int(row[0])
 
 
-def find_untold(conn: Connection, party: str, since: int, urgency: str) -> Untold | None:
-    """What came after `since`, the last notice and the last poll, and still waits; None where nothing does."""
+def find_untold(conn: Connection, party: str, polled: int, told: int, urgency: str) -> Untold | None:
+    """What came after the last notice and the last poll, which may be as late as `told` and `polled`, and still waits;
+    None where nothing does. Of what has this urgency polls do not tell: nobody may have heard them.
+    """
     row = conn.one("SELECT told_at FROM wake_up WHERE party = ?", (party,))
-    since = max(since, last_poll(conn, party), 0 if row is None else int(row[0]))
+    told = max(told, 0 if row is None else int(row[0]))
+    polled = max(polled, told, last_poll(conn, party))
     lines = conn.all(
         "SELECT at, urgency FROM feed WHERE party = ? AND pos > ? AND pending ORDER BY pos DESC LIMIT ?",
         (party, 0, MOST_LINES),
     )
-    untold = [(int(at), said) for at, said in lines if at > since]
+    untold = [(int(at), said) for at, said in lines if at > (told if said == urgency else polled)]
     return Untold(untold[0][0], any(said == urgency for _, said in untold)) if untold else None
 
 

@@ -184,7 +184,7 @@ def _wake(world: World) -> None:
     """What a process asks and keeps when it looks whom nobody has woken."""
     runtime = world.server.runtime
     with runtime.exchange.database.read() as conn:
-        wakeups.find_untold(conn, UNIT, 0, "emergency")
+        wakeups.find_untold(conn, UNIT, 0, 0, "emergency")
     runtime.writer.run(lambda batch: Done(wakeups.take_sweep(batch.tx, UNIT, 60, batch.now)))
     runtime.writer.run(partial(_keep_told, UNIT, 1))
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from referral_api.server.storage import erasures, queries
+from referral_api.server.storage import erasures, queries, sqlite
 from referral_api.server.storage.database import Database
 from tests.traces import hex_digest_of_files, left_of
 
@@ -108,6 +108,33 @@ def test_whoever_closes_sweeps_what_was_forgotten_a_moment_ago(tmp_path: Path) -
     assert left_of(gone, tmp_path) == []
     with Database.open(f"sqlite:///{tmp_path}/exchange.db") as database:
         assert database.swept
+
+
+def test_a_file_too_large_to_be_written_anew_says_so_until_somebody_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Decision 0033: the sweep ends, and what it did not do is not kept quiet; the operator's own VACUUM ends that."""
+    url, file = f"sqlite:///{tmp_path}/exchange.db", tmp_path / "exchange.db"
+    kept = texts(10179, 30)
+    with Database.create(url) as database:
+        keep(database, kept)
+        purge(database, [1])
+        assert database.sweep()
+        assert database.slack_bytes() == 0
+        monkeypatch.setattr(sqlite, "REWRITTEN_BYTES", 1)
+        purge(database, range(3, 31, 2))
+        assert database.sweep()
+        assert database.slack_bytes() == file.stat().st_size
+    with Database.look(url) as database:
+        assert database.slack_bytes() > 0, "another process is told as well"
+    with Database.migrate(url) as database:
+        assert database.slack_bytes() > 0
+    gone = [text for pos, text in kept.items() if pos % 2]
+    with closing(sqlite3.connect(file)) as operator:
+        operator.execute("VACUUM")
+    assert left_of(gone, tmp_path) == []
+    with Database.look(url) as database:
+        assert database.slack_bytes() == 0
 
 
 def test_where_nothing_was_forgotten_nothing_is_swept(tmp_path: Path) -> None:

@@ -14,12 +14,12 @@ def line(pos: int, at: int, *, urgency: str = "urgent", pending: bool = True, pa
     return feeds.FeedEntry(party, pos, "d", "i", "submit", "r", party, "linea-1818", urgency, at, answered_by, pending)
 
 
-def untold(database: Database, since: int = 0) -> Untold | None:
+def untold(database: Database, *, polled: int = 0, told: int = 0) -> Untold | None:
     with database.read() as conn:
-        return wakeups.find_untold(conn, PARTY, since, "emergency")
+        return wakeups.find_untold(conn, PARTY, polled, told, "emergency")
 
 
-def test_only_what_still_waits_and_is_newer_than_notice_and_poll_is_untold(exchange_database: Database) -> None:
+def test_what_still_waits_is_untold_until_a_notice_or_if_it_is_no_emergency_a_poll(exchange_database: Database) -> None:
     assert untold(exchange_database) is None
     with exchange_database.write() as tx:
         feeds.insert_feed(tx, line(1, 100, urgency="emergency"))
@@ -27,11 +27,14 @@ def test_only_what_still_waits_and_is_newer_than_notice_and_poll_is_untold(excha
         feeds.insert_feed(tx, line(3, 300, pending=False))
         feeds.insert_feed(tx, line(4, 400, party="another"))
     assert untold(exchange_database) == Untold(200, urgent=True)
-    assert untold(exchange_database, since=100) == Untold(200, urgent=False)
-    assert untold(exchange_database, since=200) is None
+    assert untold(exchange_database, told=100) == Untold(200, urgent=False)
+    assert untold(exchange_database, told=200) is None
     with exchange_database.write() as tx:
         feeds.touch_poll(tx, [(PARTY, 150)])
-    assert untold(exchange_database) == Untold(200, urgent=False)
+    assert untold(exchange_database, told=100) == Untold(200, urgent=False)
+    assert untold(exchange_database) == Untold(200, urgent=True), "whoever polls may be a workstation in an empty room"
+    assert untold(exchange_database, polled=200) == Untold(100, urgent=True)
+    assert untold(exchange_database, polled=200, told=100) is None
     with exchange_database.write() as tx:
         wakeups.note_told(tx, PARTY, 200)
         wakeups.note_told(tx, PARTY, 120)

@@ -59,6 +59,7 @@ def _examine_books(
     now = int(observed)
     try:
         yield books.look_at_engine(database)
+        yield from books.look_at_slack(database, premises)
         with database.read() as conn:
             names = books.logs_of(conn)
         states = books.read_states(premises, names)

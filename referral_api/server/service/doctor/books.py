@@ -75,6 +75,14 @@ def look_at_engine(database: Database) -> Finding:
     return found("database.engine", level, engine=database.dialect, version=settings["version"], settings=told)
 
 
+def look_at_slack(database: Database, premises: Premises) -> Iterator[Finding]:
+    """Whether a purge may have left pieces in a file that was too large to be written anew (R-107)."""
+    size = database.slack_bytes()
+    if size:
+        command = f"sqlite3 {premises.database_file} VACUUM"
+        yield found("database.slack", Level.WARNING, command, size_bytes=size)
+
+
 def read_states(premises: Premises, names: Sequence[str]) -> Mapping[str, bytes | None]:
     """The bytes of each log's signer state, None where it cannot be read; absent where there is none."""
     states: dict[str, bytes | None] = {}

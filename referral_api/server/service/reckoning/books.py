@@ -154,6 +154,9 @@ class Books:
         for pos in self._lost if not self.recovered else ():
             # Only recovery may say that it could not bring something back, and it says so on the log.
             self._findings.note("sealed_lost", told_place(pos), None, "extra", "not-recovered")
+        for pos in sorted(self._purged.intersection(self._lost)):
+            # Else whoever sends it again would have it kept for good.
+            self._findings.note("sealed_lost", told_place(pos), None, "extra", "purged")
         referrals = {
             ref: queries.referral_row(replace(one, excluded=self._gone(ref))) for ref, one in self._referrals.items()
         }
