@@ -65,6 +65,10 @@ _BY_REASON: Final[Mapping[Act, tuple[str, str, str]]] = {
     Act.PURGED: ("purges", "reason", "purge_reason"),
 }
 """Acts that are counted one by one: the table, the member of the body that says which cell, its code list."""
+_NEVER: Final = {"rung": "expire", "clock": "parts"}
+"""Codes under which nothing is ever counted: the last rung is the act `expired`, and there are no parts yet. A blank
+that everybody knows to be zero would hide nobody, and be taken for one that does.
+"""
 _OF_SUBMIT: Final = {"basis": "sharing_basis", "retention": "retention_class"}
 _LINKED: Final = (State.HELD, State.DECLINED, State.TRANSFERRED, State.WITHDRAWN, State.CLOSED)
 """States that other tables count too; they are listed last, so that others are given up before them."""
@@ -73,7 +77,10 @@ TABLES: Final[tuple[Table, ...]] = (
     Table("urgency", URGENCIES, "referrals"),
     *(Table(name, tuple(codes(listed)), "referrals") for name, listed in _OF_SUBMIT.items()),
     Table("states", _STATES, "deliveries"),
-    *(Table(name, tuple(codes(listed)), f"{name}.total") for name, _, listed in _BY_REASON.values()),
+    *(
+        Table(name, tuple(code for code in codes(listed) if code != _NEVER.get(listed)), f"{name}.total")
+        for name, _, listed in _BY_REASON.values()
+    ),
     Table("overrides", tuple(codes("override_reason")), "overrides.total"),
     Table("acknowledgement", URGENCIES, "acknowledgement.total"),
     *(Table(f"acknowledgement_{one}", ACKNOWLEDGED, f"acknowledgement.{one}") for one in URGENCIES),
@@ -81,18 +88,21 @@ TABLES: Final[tuple[Table, ...]] = (
     Table("readers", ("signed", "not_signed"), "readers.total"),
 )
 """All there is: no other question is answered."""
-_ALIKE: Final = {
-    "outcomes.total": ("states.closed",),
-    "declines.total": ("states.declined",),
-    "transfers.total": ("states.transferred",),
-    "withdrawals.total": ("states.withdrawn",),
-    "deliveries": ("acknowledgement.total", "states.held"),
-}
+_ALIKE: Final = (
+    ("outcomes.total", ("states.closed",)),
+    ("declines.total", ("states.declined",)),
+    ("transfers.total", ("states.transferred",)),
+    ("withdrawals.total", ("states.withdrawn",)),
+    ("deliveries", ("acknowledgement.total", "states.held")),
+    # R-80, R-106: what is not acknowledged at its term is `overdue`, and the hotline is called to the telephone then.
+    ("overdue.ack", ("timeliness.late", "timeliness.none")),
+    ("escalations.telephone_now", ("overdue.ack",)),
+)
 """Cells of different tables that count nearly the same: what the one hides, the other must not tell."""
 SUMS: Final[tuple[Sum, ...]] = (
     *(table.sum for table in TABLES),
     *(Sum(f"timeliness.{how}", tuple(f"acknowledgement_{one}.{how}" for one in URGENCIES)) for how in ACKNOWLEDGED),
-    *(Sum(total, parts, exact=False) for total, parts in _ALIKE.items()),
+    *(Sum(total, parts, exact=False) for total, parts in _ALIKE),
 )
 
 

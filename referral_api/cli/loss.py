@@ -16,6 +16,7 @@ import typer
 
 from referral_api.cli.invocation import invocation
 from referral_api.cli.output import Screen, Shown
+from referral_api.client.outbox import Entry, Progress
 from referral_api.client.resending import Loss
 
 
@@ -34,17 +35,20 @@ def loss(
         client.sync_keys()
         found = client.losses()
         lines = [line for one in found for line in _lines(call.screen, one)] or [call.screen.say("loss.none")]
-        queued = 0
+        answered: list[Entry] = []
         if accept:
             for one in found:
                 if not one.agreed or one.own:
                     call.confirm("ask.loss", log=one.log.term.log, lost=one.log.lost, own=len(one.own))
-                    queued += len(client.accept_loss(one.log))
+                    answered += client.accept_loss(one.log)
+    purged = sum(entry.state is Progress.PURGED for entry in answered)
+    queued = len(answered) - purged
     if accept and found:
         lines.append(call.screen.say("loss.accepted", count=queued, path=client.directory.lost))
+        lines += [call.screen.say("loss.purged", count=purged)] if purged else []
     waiting = [one for one in found if not accept and (not one.agreed or one.own)]
     follow = "referral loss --accept" if waiting else "referral outbox flush" if queued else "referral whoami"
-    call.show(Shown({"losses": [_data(one) for one in found], "queued": queued}, lines, [follow]))
+    call.show(Shown({"losses": [_data(one) for one in found], "queued": queued, "purged": purged}, lines, [follow]))
 
 
 def _lines(screen: Screen, one: Loss) -> list[str]:

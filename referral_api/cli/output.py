@@ -306,6 +306,7 @@ _BY_REASON: Mapping[tuple[ErrorCode, str], str] = {
     (_E.ACT_SCHEMA, "too-many-keys"): "too-many-keys",
     (_E.ACT_SCHEMA, "station-taken"): "station-taken",
     (_E.CODE_MISMATCH, "replaces"): "replaces",
+    (_E.NOT_FOUND, "purged"): "purged-here",
     (_E.ACT_SCHEMA, "no-keyholder"): "last-keyholder",
     (_E.NOT_PERMITTED, "last-keyholder"): "last-keyholder",
     (_E.NOT_PERMITTED, "oneself"): "oneself",

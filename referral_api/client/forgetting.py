@@ -1,21 +1,30 @@
 """What is kept of a referral and for how long, as its acts say it: holds with their owners, and texts that are gone.
 
-Must never: believe the exchange that something was purged, or that it was not; the acts tell.
+Whoever looks at a referral forgets here what was purged there: `fetch` is how every command of a party looks at one.
+
+Must never: believe the exchange that something was purged, or that it was not; the acts tell. Nor keep a referral from
+being shown because something of it could not be forgotten.
 
 Implements: R-107; rules R1 to R3 of the field.
 """
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from referral_api.client.view import Referral, ShownAct
+from referral_api.client import opened
+from referral_api.client.outbox import Outbox
+from referral_api.client.session import Session
+from referral_api.client.view import Referral, ShownAct, fetch_referral
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.fold import Delivery
 from referral_api.domain.policy import Relation
-from referral_api.domain.words import Act, PartyId, State
+from referral_api.domain.words import Act, PartyId, ReferralId, State
+from referral_api.formats.bodies import sealed_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +36,37 @@ class Hold:
     basis: str
     since: int
     review_at: int
+
+
+def fetch(session: Session, outbox: Outbox, ref: ReferralId) -> Referral:
+    """A referral with everything verified, after which what is purged of it is gone from this workstation as well.
+
+    Raises as `view.fetch_referral`.
+    """
+    referral = fetch_referral(session, ref, outbox.accepted(ref))
+    forget_locally(session, outbox, referral)
+    return referral
+
+
+def forget_locally(session: Session, outbox: Outbox, referral: Referral) -> None:
+    """Destroy what this profile keeps of texts whose purge is verified: envelopes it sent, content keys of those it
+    opened (R-107). What a disk refuses now goes with the next look.
+    """
+    gone = [one.act for one in referral.acts if gone_at(referral, one) is not None]
+    sealed = [(act.digest, named.sha256) for act in gone if (named := sealed_of(act.body)) is not None]
+    if not sealed:
+        return
+    for _, envelope in sealed:
+        with suppress(OSError):
+            opened.forget(session.directory, envelope)
+    with suppress(sqlite3.OperationalError):
+        outbox.forget(digest for digest, _ in sealed)
+
+
+def may_keep(session: Session, outbox: Outbox, ref: ReferralId) -> bool:
+    """Whether anything in this profile may be of this referral's texts. A content key does not say whose it is."""
+    has_keys = session.directory.opened.is_dir() and any(session.directory.opened.iterdir())
+    return has_keys or any(one.outgoing.ref == ref and one.outgoing.beside for one in outbox.entries())
 
 
 def holds_of(referral: Referral, unit: str) -> list[Hold]:

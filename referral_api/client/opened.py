@@ -1,11 +1,12 @@
 """What was opened on this machine stays readable on it, after the key that it was sealed to is destroyed.
 
 Of each envelope its content key is kept, 32 bytes, sealed under the credential's storage key. The envelope itself stays
-with the exchange, so that what is purged there cannot be read here either.
+with the exchange. Once this workstation has seen that it was purged there, the key goes too (client/forgetting.py):
+whoever has kept a copy of the envelope cannot read it with what is left here.
 
 Must never: keep a text, or a content key in clear.
 
-Implements: design §5 (opened bundles are re-sealed to a local storage key).
+Implements: design §5 (opened bundles are re-sealed to a local storage key), R-107.
 """
 
 from __future__ import annotations
@@ -43,3 +44,9 @@ class OpenedKeys:
             if not path.exists():
                 self.directory.opened.mkdir(mode=0o700, exist_ok=True)
                 write_private(path, self.keys.store(key, _CONTEXT + bundle.encode("ascii")))
+
+
+def forget(directory: ProfileDir, bundle: Digest) -> None:
+    """Destroy what is kept of an envelope, whichever credential of this profile opened it. It takes no keys."""
+    with suppress(FileNotFoundError):
+        (directory.opened / bundle).unlink()

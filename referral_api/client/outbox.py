@@ -4,17 +4,19 @@ An act's id and exact bytes are durable before the first byte is sent, so a retr
 answers the same (R-14). The draft from which it was made is kept encrypted under the keystore's storage key until a
 verified receipt, because a recipient's key may be replaced meanwhile: then the entry says `needs_resealing`, loudly.
 
-Must never: hold plaintext, change the bytes of an entry, forget an entry that has no verified outcome, or go by an
+What was sealed beside an act goes from here once its purge is verified (client/forgetting.py); act and receipt stay.
+
+Must never: hold plaintext, change the bytes of an act, forget an entry that has no verified outcome, or go by an
 answer that client/trust.py has not verified.
 
-Implements: design §12 (outbox), R-14, R-53; SQLite in WAL with synchronous=FULL.
+Implements: design §12 (outbox), R-14, R-53, R-107; SQLite in WAL with synchronous=FULL.
 """
 
 from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -68,9 +70,12 @@ class Progress(StrEnum):
     """A recipient's key went stale, or the act grew too old: sign and seal again from the draft."""
     REFUSED = "refused"
     """Refused for good; `code` says why, and a final refusal has its receipt."""
+    PURGED = "purged"
+    """The log has lost it, and what was sealed beside it was purged before: it cannot be sent again (R-107)."""
 
 
 _WAITING = (Progress.QUEUED, Progress.SENDING)
+_SETTLED = (Progress.RECEIVED, Progress.RETRIEVED, Progress.ACKNOWLEDGED, Progress.REFUSED)
 _RANK = {Progress.RECEIVED: 0, Progress.RETRIEVED: 1, Progress.ACKNOWLEDGED: 2}
 
 
@@ -167,7 +172,9 @@ class Outbox:
 
     def accepted(self, ref: ReferralId) -> dict[Digest, bytes]:
         """The acts on a referral with a verified receipt of acceptance, and that: every later view must show both."""
-        found = self._select("where ref = ? and receipt is not null and state != ?", (ref, Progress.REFUSED.value))
+        found = self._select(
+            "where ref = ? and receipt is not null and state not in (?, ?)", (ref, Progress.REFUSED, Progress.PURGED)
+        )
         return {entry.outgoing.digest: entry.receipt for entry in found if entry.receipt is not None}
 
     def due(self, now: int) -> list[Entry]:
@@ -243,6 +250,28 @@ class Outbox:
             (Progress.QUEUED.value, now, act_id, receipt),
         )
         return self.get(act_id)
+
+    def abandon(self, act_id: str, receipt: bytes) -> Entry:
+        """Note that the log has lost an act, and that what it would be sent again with was purged."""
+        self._connection.execute(
+            "update entry set state = ? where id = ? and receipt = ?", (Progress.PURGED.value, act_id, receipt)
+        )
+        return self.get(act_id)
+
+    def forget(self, digests: Iterable[Digest]) -> None:
+        """Destroy what was sealed beside these acts, in every file of the outbox; their bytes and receipts stay.
+
+        An act without an outcome keeps it: a retry sends the same (R-14), and is looked at again when it has one.
+        """
+        marks = ", ".join("?" * len(_SETTLED))
+        with self._transaction():
+            self._connection.executemany(
+                f"update entry set beside = null where digest = ? and beside is not null and state in ({marks})",  # noqa: S608 - question marks
+                [(digest, *_SETTLED) for digest in digests],
+            )
+        # Freed pages are zeroed (`secure_delete`), but the journal still holds them as they were. Tried each time: a
+        # reader in another process may have stood in the way of the last one.
+        self._connection.execute("pragma wal_checkpoint(truncate)").fetchone()
 
     def learn(self, ref: ReferralId, reached: Progress) -> None:
         """Note that a verified retrieval or acknowledgement moved the submission of a referral on, never back."""

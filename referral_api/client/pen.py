@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from referral_api.auditlog.evidence import event_of
-from referral_api.client import addressing, declining, delivery, submission
+from referral_api.client import addressing, declining, delivery, forgetting, submission
 from referral_api.client.keystore import CredentialKeys
 from referral_api.client.outbox import Entry, Outbox, Outgoing
 from referral_api.client.renewal import follow
 from referral_api.client.session import Session
-from referral_api.client.view import Referral, fetch_referral, role_of
+from referral_api.client.view import Referral, role_of
 from referral_api.domain import fold
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act, ActId, PartyId, ReferralId, Role
@@ -42,8 +42,8 @@ class Pen:
     outbox: Outbox
 
     def fetch(self, ref: str) -> Referral:
-        """The referral as it stands, everything verified. Raises as `view.fetch_referral`."""
-        return fetch_referral(self.session, ReferralId(ref), self.outbox.accepted(ReferralId(ref)))
+        """The referral as it stands, everything verified. Raises as `forgetting.fetch`."""
+        return forgetting.fetch(self.session, self.outbox, ReferralId(ref))
 
     def act(
         self,

@@ -22,6 +22,7 @@ from referral_api.domain import lifecycle
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act, Nature
 from referral_api.formats.act import RawAct, parse_act
+from referral_api.formats.bodies import sealed_of
 from referral_api.formats.receipt import parse_receipt
 from referral_api.formats.strict_json import canonical
 
@@ -47,7 +48,7 @@ def lost_of(outbox: Outbox, lost: LostLog) -> list[Entry]:
     """Our accepted acts whose receipts stand in what was lost, oldest first."""
     found: list[Entry] = []
     for entry in outbox.entries():
-        if entry.receipt is None or entry.state is Progress.REFUSED:
+        if entry.receipt is None or entry.state in (Progress.REFUSED, Progress.PURGED):
             continue
         place = parse_receipt(entry.receipt).payload.log
         if place.origin == lost.origin and place.index >= lost.kept:
@@ -56,13 +57,16 @@ def lost_of(outbox: Outbox, lost: LostLog) -> list[Entry]:
 
 
 def accept(session: Session, outbox: Outbox, lost: LostLog) -> list[Entry]:
-    """A person agrees to a loss: keep the receipts in it as evidence, and queue their acts again.
+    """A person agrees to a loss: keep the receipts in it as evidence, and queue their acts again; the entries.
 
+    What was purged is not sent again, nor what was said on a referral whose bundle was: those come back `purged`.
     Raises INCONSISTENT as `losses.agree`; then nothing has been changed.
     """
     losses.agree(session, lost)
-    queued: list[Entry] = []
-    for entry in lost_of(outbox, lost):
+    settled: list[Entry] = []
+    own = lost_of(outbox, lost)
+    over = {entry.outgoing.ref for entry in own if entry.outgoing.act is Act.SUBMIT and is_purged(entry)}
+    for entry in own:
         if entry.receipt is None or entry.proof is None:
             continue
         document = {
@@ -73,8 +77,19 @@ def accept(session: Session, outbox: Outbox, lost: LostLog) -> list[Entry]:
         }
         session.directory.lost.mkdir(mode=0o700, exist_ok=True)
         write_private(session.directory.lost / f"{entry.outgoing.id}.json", canonical(document))
-        queued.append(outbox.lose(entry.outgoing.id, entry.receipt, session.ambient.now()))
-    return queued
+        if is_purged(entry) or entry.outgoing.ref in over:
+            settled.append(outbox.abandon(entry.outgoing.id, entry.receipt))
+        else:
+            settled.append(outbox.lose(entry.outgoing.id, entry.receipt, session.ambient.now()))
+    return settled
+
+
+def is_purged(entry: Entry) -> bool:
+    """Whether something travelled sealed beside an act that is not here any more (R-107)."""
+    outgoing = entry.outgoing
+    if outgoing.beside is not None or outgoing.ref is None:
+        return False
+    return sealed_of(parse_act(outgoing.jws).body) is not None
 
 
 def may_follow(session: Session, entry: Entry) -> bool:

@@ -20,12 +20,12 @@ from enum import StrEnum
 from typing import Any
 
 from referral_api.auditlog.report import OnProgress, unheard
-from referral_api.client import delivery, exchange, sealing, submission
+from referral_api.client import delivery, exchange, forgetting, sealing, submission
 from referral_api.client.keystore import CredentialKeys
 from referral_api.client.outbox import Entry, Outbox, Outgoing, Progress
 from referral_api.client.sealing import Draft, OpenedBundle, Recipient
 from referral_api.client.session import Session
-from referral_api.client.view import Referral, ShownAct, fetch_referral
+from referral_api.client.view import Referral, ShownAct
 from referral_api.domain import lifecycle
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act, Digest, KeyUse, Kid, PartyId, ReferralId, Role
@@ -173,7 +173,7 @@ class _Work:
         if unsent is not None:
             return Rewrapped(ref, Outcome.WAITS, code=unsent.code)
         try:
-            referral = fetch_referral(self._session, ref, self._outbox.accepted(ref))
+            referral = forgetting.fetch(self._session, self._outbox, ref)
             state = referral.chronicle.deliveries[self._party].state
             if state not in (lifecycle.SERVED if asked else OPEN):
                 return Rewrapped(ref, Outcome.CLOSED)

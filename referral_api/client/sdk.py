@@ -15,6 +15,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -26,7 +27,17 @@ from referral_api.auditlog.losses import LostLog
 from referral_api.auditlog.pack_verification import PackReport
 from referral_api.auditlog.policy import Policy
 from referral_api.auditlog.report import OnProgress, Report, Source, unheard
-from referral_api.client import admission, correcting, delivery, enrolment, exchange, receipts, resending, submission
+from referral_api.client import (
+    admission,
+    correcting,
+    delivery,
+    enrolment,
+    exchange,
+    forgetting,
+    receipts,
+    resending,
+    submission,
+)
 from referral_api.client.ambient import Ambient
 from referral_api.client.audit import packs, sources, verifying
 from referral_api.client.delivery import InboxEntry, InboxPage, Opened
@@ -41,7 +52,7 @@ from referral_api.client.self_test import self_test
 from referral_api.client.session import ANSWER_S, Session
 from referral_api.client.submission import Composition, Ids
 from referral_api.client.trust import Confirmed
-from referral_api.client.view import Referral, ShownAct, fetch_referral
+from referral_api.client.view import Referral, ShownAct
 from referral_api.client.watching import KeysReport
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.terms import Term
@@ -257,7 +268,7 @@ class Client:
             page = delivery.fetch_inbox(self.session, after, wait_s=wait_s)
             yield from page.entries or (None,)
             if page.cursor != after:
-                self.directory.keep_cursor(page.cursor)
+                self.keep(page)
                 after = page.cursor
 
     def next_page(self, *, wait_s: int = 0, limit: int = exchange.INBOX_LIMIT) -> InboxPage:
@@ -265,12 +276,19 @@ class Client:
         return delivery.fetch_inbox(self.session, self.directory.find_cursor(), wait_s=wait_s, limit=limit)
 
     def keep(self, page: InboxPage) -> None:
-        """Move the kept cursor past a page."""
+        """Move the kept cursor past a page. What it says was purged is looked at, so that it goes from here as well."""
         self.directory.keep_cursor(page.cursor)
+        for ref in {line.ref for line in page.entries if line.ref is not None and line.kind == Act.PURGED.value}:
+            # A watch is there for emergencies: what cannot be had, or is false, is told to whoever looks at it next.
+            with suppress(ReferralError):
+                if forgetting.may_keep(self.session, self.outbox, ref):
+                    self.referral(ref)
 
     def referral(self, ref: str) -> Referral:
-        """A referral with every act, receipt and state verified; a submission in the outbox learns how far it got."""
-        found = fetch_referral(self.session, ReferralId(ref), self.outbox.accepted(ReferralId(ref)))
+        """A referral with every act, receipt and state verified; a submission in the outbox learns how far it got,
+        and what was purged goes from this workstation too.
+        """
+        found = forgetting.fetch(self.session, self.outbox, ReferralId(ref))
         if found.chronicle.sender == self.profile.party:
             for one in found.chronicle.deliveries.values():
                 if one.role is DeliveryRole.ACTION and one.retrieved_at is not None:

@@ -226,13 +226,18 @@ def resend(session: Session, outbox: Outbox, ref: ReferralId, *, progress: OnPro
     """Send again, byte for byte, what the exchange has accepted of a referral from here, oldest first; the entries.
 
     For an exchange that came back from a backup without what was sealed beside its acts (R-97). It owes each act the
-    receipt that it gave before. Raises NOT_FOUND where nothing of the referral was accepted from here, RECEIPT_MISMATCH
-    for another receipt, and what refuses a call or trust.py raises: what was sent until then stays sent.
+    receipt that it gave before. What was purged is not sent. Raises NOT_FOUND where nothing of the referral was
+    accepted from here, or nothing sealed is left of it (`reason` `purged`), RECEIPT_MISMATCH for another receipt, and
+    what refuses a call or trust.py raises: what was sent until then stays sent.
     """
     known = outbox.accepted(ref)
     entries = [entry for entry in outbox.entries() if entry.outgoing.digest in known]
     if not entries:
         raise ReferralError(ErrorCode.NOT_FOUND)
+    kept = [entry for entry in entries if not resending.is_purged(entry)]
+    if len(kept) < len(entries) and not any(entry.outgoing.beside for entry in kept):
+        raise ReferralError(ErrorCode.NOT_FOUND, reason="purged")
+    entries = kept
     for number, entry in enumerate(entries):
         progress("acts", number, len(entries))
         answer = session.call(_request(entry.outgoing), exchange.judge_receipted)

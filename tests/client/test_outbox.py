@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ import pytest
 from referral_api.client.outbox import Outbox, Outgoing, Progress, pause_s
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act, ActId, Digest, ReferralId
+from tests.traces import left_of
 
 NOW = 1_795_430_000
 REF = ReferralId("01930000-0000-7000-8000-000000000001")
@@ -209,3 +211,38 @@ def _run_and_kill(path: Path, *, after: int) -> list[str]:
     worker.stdout.close()
     assert worker.wait() == -signal.SIGKILL
     return [line for line in lines if line.endswith("\n")]
+
+
+def test_what_was_sealed_beside_a_settled_act_can_be_forgotten_and_no_file_holds_it(outbox: Outbox, path: Path) -> None:
+    """R-107, R-14: one that has no outcome keeps it for the retry; the act and its receipt stay byte for byte."""
+    secret = os.urandom(50_000)
+    settled = replace(outgoing(), beside=secret)
+    waits = replace(outgoing("22222222-2222-4222-8222-222222222222"), beside=b"waits", digest=Digest("e" * 43))
+    for one in (settled, waits):
+        outbox.put(one, NOW)
+    outbox.sending(ID, NOW)
+    outbox.received(ID, b"receipt", b"proof")
+    assert left_of([secret], path.parent)
+    outbox.forget([settled.digest, waits.digest])
+    assert left_of([secret], path.parent) == []
+    entry = outbox.get(ID)
+    assert (entry.outgoing.jws, entry.outgoing.beside, entry.receipt) == (b"act", None, b"receipt")
+    assert outbox.get(waits.id).outgoing.beside == b"waits"
+    assert outbox.abandon(ID, b"receipt").state is Progress.PURGED
+    assert outbox.accepted(REF) == {}, "no later view must show what the log has lost"
+
+
+def test_what_a_reader_kept_in_the_journal_goes_with_the_next_look(outbox: Outbox, path: Path) -> None:
+    """R-107: another process may read while something is forgotten; nothing that is there already is taken for done."""
+    secret = os.urandom(50_000)
+    outbox.put(replace(outgoing(), beside=secret), NOW)
+    outbox.refused(ID, ErrorCode.ILLEGAL_TRANSITION)
+    outbox._connection.execute("pragma busy_timeout = 50")
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("begin")
+    other.execute("select beside from entry").fetchall()
+    outbox.forget([outgoing().digest])
+    other.close()
+    assert left_of([secret], path.parent), "the reader had it, and stood in the way"
+    outbox.forget([outgoing().digest])
+    assert left_of([secret], path.parent) == []

@@ -170,6 +170,19 @@ _FAULTS: Final[Mapping[str, tuple[str, str]]] = {
         ),
     ),
     **_fault(
+        "purged-here",
+        (
+            "YA NO ESTÁ: de lo sellado de esta derivación no queda nada en este equipo.",
+            "Se borró en el servidor en su fecha, y aquí al ver que se había borrado. Quedan los actos y recibos.",
+            "Nada hay que enviar otra vez. Vea qué pasó con ella: referral timeline",
+        ),
+        (
+            "IT IS GONE: of what was sealed in this referral nothing is left on this machine.",
+            "It was purged at the exchange when its time had come, and here once that was seen. Acts, receipts stay.",
+            "There is nothing to send again. See what became of it: referral timeline",
+        ),
+    ),
+    **_fault(
         "held",
         (
             "Está retenida: no se borra.",

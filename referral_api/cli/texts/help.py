@@ -328,6 +328,7 @@ _STATES: Final[Mapping[str, tuple[str, str]]] = {
     "progress.acknowledged": ("acuse firmado", "acknowledged"),
     "progress.needs_resealing": ("hay que sellarlo de nuevo", "needs resealing"),
     "progress.refused": ("rechazado", "refused"),
+    "progress.purged": ("borrado: no se envía otra vez", "purged: it is not sent again"),
     "outcome.accepted": ("aceptado", "accepted"),
     "outcome.refused": ("rechazado", "refused"),
     "check.keys-log": ("Registro de claves, desde su raíz fijada", "Keys log, from its pinned root"),

@@ -32,6 +32,10 @@ LOSS: Final[Mapping[str, tuple[str, str]]] = {
         "Aceptado. {count} actos se envían otra vez; sus recibos perdidos quedan en {path}.",
         "Accepted. {count} acts are sent again; their lost receipts stay in {path}.",
     ),
+    "loss.purged": (
+        "{count} actos no se envían otra vez: lo sellado que llevaban, o la derivación misma, ya se borró.",
+        "{count} acts are not sent again: what was sealed beside them, or the referral itself, was purged.",
+    ),
     "ask.loss": (
         "¿Continuar sin {lost} hojas de {log}, {own} de ellas actos nuestros? No se puede deshacer.",
         "Go on without {lost} leaves of {log}, {own} of them acts of ours? This cannot be undone.",
