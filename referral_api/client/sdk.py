@@ -27,19 +27,10 @@ from referral_api.auditlog.losses import LostLog
 from referral_api.auditlog.pack_verification import PackReport
 from referral_api.auditlog.policy import Policy
 from referral_api.auditlog.report import OnProgress, Report, Source, unheard
-from referral_api.client import (
-    admission,
-    correcting,
-    delivery,
-    enrolment,
-    exchange,
-    forgetting,
-    receipts,
-    resending,
-    submission,
-)
+from referral_api.client import admission, delivery, enrolment, exchange, forgetting, receipts, resending, submission
 from referral_api.client.ambient import Ambient
 from referral_api.client.audit import packs, sources, verifying
+from referral_api.client.correcting import demand_reported
 from referral_api.client.delivery import InboxEntry, InboxPage, Opened
 from referral_api.client.identity import Identity
 from referral_api.client.keystore import CredentialKeys, Keystore
@@ -333,7 +324,7 @@ class Client:
         """
         referral, body = self.referral(ref), {"code": code.value}
         if corrects is not None:
-            correcting.demand_reported(referral, self.profile.party, corrects)
+            demand_reported(referral, self.profile.party, corrects)
             body["corrects"] = corrects
         return self.pen.act(referral, Act.STATUS, body, note=note)
 
