@@ -28,7 +28,7 @@ from tests.cli.shell import EXAMPLES, Ran, Shell
 from tests.liar import Liar, Lie
 from tests.liar_scene import Scene, held
 from tests.lies import LIES
-from tests.world import Founded, World, composition
+from tests.world import NATIONAL, Founded, World, composition
 
 LANGS: tuple[Language, ...] = ("es", "en")
 GOOD = (
@@ -101,7 +101,9 @@ def prepare(scene: Scene, row: Row) -> dict[str, str]:
                 operator.outbox.sending(entry.outgoing.id, operator.session.ambient.now())
                 operator.outbox.needs_resealing(entry.outgoing.id, ErrorCode.RECIPIENT_KEY_STALE)
             return {"ACT": entry.outgoing.id}
-        ref = str(operator.submit(composition()).outgoing.ref)
+        # What is passed on goes to who has not been sent it already.
+        excluded = (NATIONAL,) if "transfer" in row.words else ()
+        ref = str(operator.submit(composition(excluded=excluded)).outgoing.ref)
     if row.before != "submitted":
         with scene.client(scene.world.folder / "new" / "officer", lied_to=False) as officer:
             officer.acknowledge(officer.open(ref))

@@ -93,7 +93,7 @@ def test_a_unit_that_got_it_after_the_notice_reads_that_consent_is_withdrawn(she
     assert shell.run("officer", "ack", ref).exit == 0
     done(shell.run("officer", "transfer", ref, "--to", OTHER_UNIT, "--reason", "jurisdiction", "--json"))
     done(shell.run("operator", "consent-withdrawn", ref, "--json"))
-    done(shell.run("operator", "approve", ref, "--json"))
+    done(shell.run("operator", "approve", ref, "--despite-withdrawal", "--yes", "--json"))
     for verb in ("show", "ack"):
         assert first_line(shell.run("stranger", verb, ref)).startswith("✖ CONSENTIMIENTO RETIRADO el ")
 

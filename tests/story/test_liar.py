@@ -107,6 +107,7 @@ ELSEWHERE = {
     "revoke": "sends its act as `invite` does",
     "audit": "as a command, with every lie: tests/cli/test_liar.py", "mirror": "as `audit`",
     "audited": "names what `audit` and `audit_since` read",
+    "report": "signs a status over the same view as `act`",
     "accept_loss": "after a loss alone: tests/story/test_next_term.py",
 }  # fmt: skip
 """Public methods of `Client` without a row, and why."""
