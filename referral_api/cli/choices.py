@@ -120,9 +120,11 @@ def demand_status(call: Invocation, referral: Referral, digest: str) -> None:
         correcting.demand_reported(referral, unit, digest)
     except ReferralError:
         screen = call.screen
-        there: list[tuple[Any, str]] = [(one.act.body, one.act.digest) for one in correcting.reported(referral, unit)]
-        at = {str(one.act.digest): screen.at(one.at) for one in correcting.reported(referral, unit)}
-        listed = [f"{label('investigation_status', one.code, screen.lang)} · {at[own]} · {own}" for one, own in there]
+        listed = []
+        for one in correcting.reported(referral, unit):
+            body: Any = one.act.body
+            words = label("investigation_status", body.code, screen.lang)
+            listed.append(f"{words} · {screen.at(one.at)} · {one.act.digest}")
         raise Fault("no-such-status", given=digest, statuses=_INDENT.join(listed) or "—") from None
 
 

@@ -20,15 +20,13 @@ from referral_api.cli import nexts
 from referral_api.cli.invocation import Invocation
 from referral_api.cli.output import Screen
 from referral_api.cli.reading import Line
+from referral_api.client.consented import WITHDRAWN
 from referral_api.client.view import Referral, ShownAct
 from referral_api.domain.clocks import Clock
 from referral_api.domain.fold import NOTICES
 from referral_api.domain.policy import Relation
 from referral_api.domain.words import Act
 from referral_api.formats.codelists import label
-
-CONSENT = "consent_withdrawn"
-"""The reason of a withdrawal that says the same as the act of this name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +60,7 @@ class Standing:
     @property
     def consent_withdrawn_at(self) -> int | None:
         """When it was first said that the person no longer agrees; None while nobody has said so."""
-        return next((one.at for one in self.notices if CONSENT in (one.act.value, one.reason)), None)
+        return next((one.at for one in self.notices if WITHDRAWN in (one.act.value, one.reason)), None)
 
     @property
     def withdrawn(self) -> tuple[Notice, ...]:

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from referral_api.client import addressing, consented, delivery, submission
+from referral_api.client import addressing, consented, delivery, outage, submission
 from referral_api.client.outbox import Entry, Progress
 from referral_api.client.pen import Pen
 from referral_api.client.renewal import follow
@@ -34,7 +34,6 @@ LEFT_OPEN = frozenset({State.DECLINED, State.EXPIRED, State.RECEIPT_FAILED, Stat
 """States in which a referral has reached nobody who acts on it: it may be addressed anew."""
 CONFLICT = "conflict_of_interest"
 REPLACES = "replaces"
-_AWAY = frozenset({ErrorCode.UNREACHABLE, ErrorCode.UNAVAILABLE, ErrorCode.RATE_LIMITED})
 
 
 def transfer(pen: Pen, referral: Referral, to: str, reason: str) -> Entry:
@@ -144,7 +143,7 @@ def approve(
     try:
         told = pen.act(pen.fetch(referral.ref), Act.CONSENT_WITHDRAWN, {}, unit=target)
     except ReferralError as error:
-        if error.code not in _AWAY:
+        if not outage.is_passing(error):
             raise
         return Approved(entry, owed)
     return Approved(entry, owed, told)

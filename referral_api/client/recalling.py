@@ -19,7 +19,7 @@ from enum import StrEnum
 from typing import Any
 
 from referral_api.auditlog.evidence import passed_on
-from referral_api.client import consented, submission
+from referral_api.client import consented, outage, submission
 from referral_api.client.outbox import Entry, Outbox, Progress
 from referral_api.client.pen import Pen
 from referral_api.client.view import Referral
@@ -118,7 +118,7 @@ def withdraw(pen: Pen, referral: Referral, reason: str, unit: str | None, note: 
         # What was written for one unit is for nobody else to read.
         found = withdraw_consent(pen, referral.ref, note if unit is None else None).done
     except ReferralError as error:
-        if error.code not in AWAY:
+        if not outage.is_passing(error):
             raise
         found = (Told(referral.ref, Outcome.FAILED, error.code),)
     now_told = bool(entries) and all(entry.receipt is not None for entry in entries)

@@ -189,7 +189,7 @@ class _Work:
         )
 
     def _text(self, referral: Referral, shown: ShownAct, stale: Entry | None) -> Rewrapped:
-        """What one sealed text needs; the bundle's stands for the delivery."""
+        """What one sealed text needs: the bundle, or a supplement, each of which has envelopes of its own."""
         brought = shown.act.act is not Act.SUPPLEMENT
         at = exchange.bundle(referral.ref) if brought else exchange.sealed(referral.ref, shown.act.digest)
         raw = self._session.read(at)

@@ -321,14 +321,14 @@ def _stamp(event: Event, after: Delivery, *, before: Delivery) -> Delivery:
         return replace(after, last_status_at=event.at, investigation=told)
     if event.act is Act.ACK and after.acknowledged_at is None:
         return replace(after, acknowledged_at=event.at)
-    if _is_notified(event, after, before):
+    if _starts_answer_clock(event, after, before):
         return replace(after, notified_at=event.at)
     if after.state is State.ACCEPTED and before.state is not State.ACCEPTED:
         return replace(after, accepted_at=event.at)
     return after
 
 
-def _is_notified(event: Event, after: Delivery, before: Delivery) -> bool:
+def _starts_answer_clock(event: Event, after: Delivery, before: Delivery) -> bool:
     """Whether the clock of an answer begins: with the first notice that waits, at a held delivery with its release; and
     anew with one that comes when the hotline was told already that the earlier ones are late.
     """

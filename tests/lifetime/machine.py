@@ -394,16 +394,15 @@ class LifeMachine(RuleBasedStateMachine):
                     possible.setdefault((by, move.act), []).append((move, who))
         return possible
 
-    def _try_one(self, dice: Random, case: Case, possible: Possible) -> bool:
-        """Whether there was anything. The kind first, or what can be said in many ways would crowd out the rest; and
+    def _try_one(self, dice: Random, case: Case, possible: Possible) -> None:
+        """One of these, if there is any. The kind first, or what can be said in many ways would crowd out the rest; and
         often the one that was said least.
         """
         if not possible:
-            return False
+            return
         kinds = dice.sample(sorted(possible), len(possible))
         kind = min(kinds, key=lambda one: self.taken[one]) if dice.random() < 0.5 else kinds[0]
         self._try(case, *dice.choice(possible[kind]))
-        return True
 
     def _try(self, case: Case, move: Move, who: Someone) -> None:
         """Send it; the exchange takes it if and only if the model does."""
