@@ -273,7 +273,9 @@ def test_a_stranger_knows_the_keys_of_who_has_renewed_them(node: str, sqlite_wor
     later(world, 30)
     hotline.profile["server"] = world.server.url
     assert world.client("officer").identity.rotate(PASSPHRASE, kdf=CHEAP) is not None
-    hotline.follow(refs=[ref])
+    world.check()
+    _, views = hotline.follow(refs=[ref])
+    assert [one.partition(" ")[0] for one in views[0]][-1] == "overdue"  # the exchange's own moves no head.
 
 
 def test_a_stranger_knows_a_unit_that_was_given_back_its_keys(

@@ -85,7 +85,7 @@ export class Party {
       if (r) { if (r.kind === 'retrieved' && state.get(r.unit) === 'submitted') state.set(r.unit, 'retrieved'); continue }
       if (a.receipt.outcome !== 'accepted') continue
       if (a.act === 'submit') for (const t of a.body.to) { if (t.role !== 'escalation') state.set(t.unit, 'submitted'); else state.set(t.unit, 'held'); head.set(t.unit, a.digest) }
-      else if (a.unit) { if (next[a.act]) state.set(a.unit, next[a.act]); head.set(a.unit, a.digest) }
+      else if (a.unit) { if (next[a.act]) state.set(a.unit, next[a.act]); if (a.party !== 'exchange') head.set(a.unit, a.digest) }
       for (const s of a.receipt.states) need(!state.has(s.unit) || (state.get(s.unit) === s.state && head.get(s.unit) === s.head), 'view-invalid', `state of ${s.unit}: ${state.get(s.unit)} against ${s.state}`)
     }
     for (const d of v.deliveries) need(state.get(d.unit) === d.state && head.get(d.unit) === d.head, 'view-invalid', `delivery ${d.unit}: ${state.get(d.unit)} against ${d.state}`)
