@@ -65,6 +65,8 @@ def _code_of(act: RawAct) -> str | None:
         return "on" if body.on else fold.HOLD_OFF
     if act.act is Act.PURGE_DUE:
         return f"purge_{body.days}"
+    if act.act is Act.PHONE_ALERT:
+        return None if body.made else fold.NOT_MADE
     code = getattr(body, "clock" if act.act is Act.OVERDUE else "code", None)
     return None if code is None else str(code)
 

@@ -150,15 +150,17 @@ def _sender(screen: Screen, referral: Referral, *, opened: bool, signer: str) ->
     found: list[str] = []
     for own in deliveries:
         possible = may(referral, own, signer)
-        if Act.TELEPHONE_NOW in own.open_questions and Act.PHONE_ALERT in possible:
+        # Another referral has taken its place: what waits for somebody to take this one is over, and so is the call.
+        over = own.state in _FALLEN and Act.CLOSE in possible and bool(referral.later)
+        if Act.TELEPHONE_NOW in own.open_questions and Act.PHONE_ALERT in possible and not over:
             found += filter(None, [command(screen, referral, Act.PHONE_ALERT, own)])
         found += _owed(screen, referral, own, possible)
-        if own.state in _FALLEN and Act.CLOSE in possible and referral.later:
-            # Another referral has taken its place: what waits for somebody to take this one is over.
-            found += filter(None, [command(screen, referral, Act.CLOSE, own)])
-    if not found and must_readdress(referral):
+        found += filter(None, [command(screen, referral, Act.CLOSE, own)] if over else [])
+    # Whoever declined need not be telephoned first: somebody else must have it.
+    declined = any(one.state is State.DECLINED for one in deliveries)
+    if must_readdress(referral) and (declined or not found):
         unit = passing.suggested_by(referral) or screen.say("place.unit")
-        found = [f"referral readdress {referral.ref} --unit {unit}"]
+        found = [f"referral readdress {referral.ref} --unit {unit}", *found]
     if found:
         return found
     return [WATCH if any(one.state in _AWAITED for one in deliveries) else PENDING]

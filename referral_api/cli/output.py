@@ -326,6 +326,7 @@ _BY_REASON: Mapping[tuple[ErrorCode, str], str] = {
     (_E.MALFORMED, "unanswered"): "unanswered",
     (_E.MALFORMED, "answered-twice"): "answered-twice",
     (_E.ILLEGAL_TRANSITION, "held"): "held",
+    (_E.ILLEGAL_TRANSITION, "unread"): "unread",
     (_E.ILLEGAL_TRANSITION, "no-hold"): "no-hold",
 }
 """The same, by code and reason."""

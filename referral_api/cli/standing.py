@@ -1,5 +1,5 @@
 """What has become of a referral since it was sealed, said before anybody reads or acts on it: taken back, consent that
-was withdrawn, taken by another unit, and what answer is owed until when.
+was withdrawn, taken by another unit or given back by it, and what answer is owed until when.
 
 The sealed body says what was true of the day on which it was written; what came later stands in the acts. Everything
 here is of acts and states that were verified and folded on this machine.
@@ -22,10 +22,11 @@ from referral_api.cli.output import Screen
 from referral_api.cli.reading import Line
 from referral_api.client.consented import WITHDRAWN
 from referral_api.client.view import Referral, ShownAct
+from referral_api.domain import lifecycle
 from referral_api.domain.clocks import Clock
-from referral_api.domain.fold import NOTICES
+from referral_api.domain.fold import GIVEN_BACK, NOTICES
 from referral_api.domain.policy import Relation
-from referral_api.domain.words import Act
+from referral_api.domain.words import Act, State
 from referral_api.formats.codelists import label
 
 
@@ -55,6 +56,7 @@ class Standing:
     ref: str
     notices: tuple[Notice, ...]
     taken_at: int | None
+    given_back_at: int | None
     owes: tuple[Owes, ...]
 
     @property
@@ -74,10 +76,12 @@ def of(screen: Screen, referral: Referral) -> Standing:
     is_ours = referral.relation is Relation.RECIPIENT
     notices = tuple(_notice(one, is_ours=is_ours) for one in accepted if one.act.act in NOTICES)
     if not is_ours:
-        return Standing(referral.ref, notices, None, ())
+        return Standing(referral.ref, notices, None, None, ())
     own = next(iter(referral.chronicle.deliveries.values()))
-    taken = next((one.at for one in accepted if one.act.act is Act.TAKEN), None) if own.taken else None
-    return Standing(referral.ref, notices, taken, tuple(_owes(screen, referral)))
+    taken = max((one.at for one in accepted if one.act.act is Act.TAKEN), default=None) if own.taken else None
+    waits = not own.taken and own.state in lifecycle.UNREAD | {State.ACKNOWLEDGED}
+    given_back = dict(own.told).get(GIVEN_BACK) if waits else None
+    return Standing(referral.ref, notices, taken, given_back, tuple(_owes(screen, referral)))
 
 
 def data(standing: Standing) -> dict[str, Any]:
@@ -87,6 +91,7 @@ def data(standing: Standing) -> dict[str, Any]:
             "withdrawn": [{"at": one.at, "unit": one.unit, "reason": one.reason} for one in standing.withdrawn],
             "consent_withdrawn_at": standing.consent_withdrawn_at,
             "taken_at": standing.taken_at,
+            "given_back_at": standing.given_back_at,
             "owes": [{"answers": one.digest, "due_at": one.due_at, "command": one.command} for one in standing.owes],
         }
     }
@@ -103,6 +108,8 @@ def lines(screen: Screen, standing: Standing) -> list[Line]:
         shown.append(_red(screen.say(key, at=screen.at(one.at), words=words, unit=one.unit)))
     if standing.taken_at is not None:
         shown.append(_red(screen.say("standing.taken", at=screen.at(standing.taken_at))))
+    if standing.given_back_at is not None:
+        shown.append(_red(screen.say("standing.given_back", at=screen.at(standing.given_back_at))))
     for each in standing.owes:
         until = "—" if each.due_at is None else screen.at(each.due_at)
         shown.append(_red(screen.say("standing.owes", until=until, command=each.command)))

@@ -12,7 +12,7 @@ Clauses: docs/protocol.md R-80, R-106, R-107.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -85,9 +85,11 @@ def due(rules: Rules, urgency: Urgency, delivery: Delivery) -> Due | None:
 
 def _step(rules: Rules, urgency: Urgency, delivery: Delivery) -> Iterator[Due]:
     """The next step of the unit itself."""
-    terms, begun, total = rules.clocks[urgency], delivery.submitted_at, delivery.since
+    terms, begun, total = rules.clocks[urgency], delivery.begun, delivery.since
     if begun is None or total is None:
         return
+    if begun != delivery.submitted_at:
+        total = begun  # Another unit had taken it: this one owed nothing until it declined.
     if delivery.state in lifecycle.UNREAD:
         yield Due(Clock.ACK, begun + _s(terms.ack))
     if delivery.role is DeliveryRole.INFORMATION:
@@ -112,7 +114,7 @@ def purge_at(rules: Rules, retention: RetentionClass, delivery: Delivery) -> int
     puts it off by 14 days, once. Taken up again it has no end any more, but its acknowledgement stays where it was.
     What is written on one that is still in work after its purge goes as long after that as after an acknowledgement.
     """
-    if delivery.state not in lifecycle.PURGEABLE:
+    if delivery.state not in lifecycle.PURGEABLE or delivery.is_unread:
         return None
     terms = rules.retention[retention]
     ends = [] if delivery.ended_at is None else [delivery.ended_at + _s(terms.after_end)]
@@ -147,7 +149,8 @@ def follows(rules: Rules, before: Mapping[str, Delivery], after: Situation, even
     """What the exchange owes at once, because a party's act has just been accepted.
 
     Whoever accepts first takes the referral from the others; a bundle that does not open is a matter for the telephone;
-    a transfer that nobody must agree to is agreed to, unless a notice is unanswered: then a person decides; what two
+    what the last unit has declined is the others' again, and else a matter for it too where it is pressing; a transfer
+    that nobody must agree to is agreed to, unless a notice is unanswered: then a person decides; what two
     persons have agreed to purge is purged (its reason is that of the request).
     """
     unit = event.unit
@@ -158,6 +161,8 @@ def follows(rules: Rules, before: Mapping[str, Delivery], after: Situation, even
         return tuple(Owed(Act.TAKEN, one.unit, {"accept": event.digest}) for one in others)
     if event.act is Act.RECEIPT_FAILED and not _rings(after.deliveries[unit]):
         return (Owed(Act.TELEPHONE_NOW, unit, {"reason": "receipt_failed"}),)
+    if event.act is Act.DECLINE and event.by is Role.POLICE_UNIT:
+        return tuple(one for step in _unowned(rules, after) if step.at <= event.at for one in step.acts)
     if event.act is Act.TRANSFER and rules.transfers is Role.EXCHANGE and not _is_notified(after.deliveries[unit]):
         return (Owed(Act.APPROVE, unit, {"answers": event.digest}),)
     if event.act is Act.APPROVE:
@@ -187,7 +192,9 @@ def _steps(rules: Rules, situation: Situation) -> Iterator[Step]:
     for delivery in situation.deliveries.values():
         yield from _late(rules, situation.urgency, delivery)
         yield from _rung(rules, situation, delivery)
+        yield from _unreached(rules, situation.urgency, delivery)
         yield from _purge(rules, situation.retention, delivery)
+    yield from _unowned(rules, situation)
     yield from _purge_held(situation)
 
 
@@ -212,18 +219,18 @@ def _rung(rules: Rules, situation: Situation, delivery: Delivery) -> Iterator[St
 
     Where another unit has taken the referral, or this one is only to know of it, nobody else is called: it expires.
     """
-    if delivery.state not in lifecycle.UNREAD or delivery.submitted_at is None:
+    if delivery.state not in lifecycle.UNREAD or delivery.begun is None:
         return
     ladder = rules.clocks[situation.urgency].ladder
     only_ends = delivery.taken or delivery.role is DeliveryRole.INFORMATION
     number = len(ladder) - 1 if only_ends else delivery.rungs
     after, rung = ladder[number]
-    at = delivery.submitted_at + _s(after)
+    at = delivery.begun + _s(after)
     if rung is Rung.EXPIRE:
         if delivery.rung_at is not None and number:
             # After a standstill the rungs before it come late, and whoever they called has the same time as ever.
             at = max(at, delivery.rung_at + _s(after - ladder[number - 1][0]))
-        late_since = delivery.submitted_at + _s(rules.clocks[situation.urgency].ack)
+        late_since = delivery.begun + _s(rules.clocks[situation.urgency].ack)
         yield Step(at, (Owed(Act.EXPIRED, delivery.unit, {"due_at": late_since}),))
         return
     reason = {"reason": "ack_timeout"}
@@ -240,6 +247,92 @@ def _released_by(rung: Rung, situation: Situation) -> list[str]:
     if rung is Rung.RELEASE_PARENT:
         return units[:1]
     return units if rung is Rung.RELEASE_NATIONAL else []
+
+
+def _unreached(rules: Rules, urgency: Urgency, delivery: Delivery) -> Iterator[Step]:
+    """The hotline telephones again whom it did not reach, as long as something is unread there or an answer is late."""
+    told = dict(delivery.told)
+    missed_at = told.get(fold.UNREACHED)
+    if missed_at is None or _rings(delivery):
+        return
+    unread = delivery.state in lifecycle.UNREAD and delivery.role is not DeliveryRole.INFORMATION and not delivery.taken
+    # Told of only where the newest notice that waits is late.
+    unanswered = _is_notified(delivery) and told.get(Clock.WITHDRAWAL_ANSWER, 0) > (delivery.notified_at or 0)
+    if unread or unanswered:
+        failed = delivery.state is S.RECEIPT_FAILED
+        reason = "update_timeout" if not unread else "receipt_failed" if failed else "ack_timeout"
+        at = missed_at + _s(rules.clocks[urgency].ack)
+        yield Step(at, (Owed(Act.TELEPHONE_NOW, delivery.unit, {"reason": reason}),))
+
+
+def _unowned(rules: Rules, situation: Situation) -> Iterator[Step]:
+    """What becomes of a referral that was read and that nobody takes on: declined by the last who had it, or undecided.
+
+    To units from which the one that declined had taken it, it is given back. Else, where it is pressing, the hotline is
+    to telephone, and again until somebody has it; what is held is released as of one that is unread, counted from then.
+    """
+    acting = [one for one in situation.deliveries.values() if one.role is not DeliveryRole.INFORMATION]
+    declined = _declined_by_all(acting)
+    if declined is not None:
+        since, waiting = dict(declined.told)[fold.DECLINED], lifecycle.UNREAD | {S.ACKNOWLEDGED}
+        given_back = [one.unit for one in acting if one.state in waiting]
+        if given_back:
+            yield Step(since, tuple(Owed(Act.RELEASED, unit, {"reason": "declined"}) for unit in given_back))
+            return
+        stalled = [(declined, since, "declined")]
+    else:
+        late = ((one, due) for one in acting for due in _step(rules, situation.urgency, one))
+        stalled = [(one, due.due_at, "update_timeout") for one, due in late if due.clock is Clock.DECISION]
+    if not escalation_sealed(situation.urgency):
+        return
+    for delivery, since, reason in stalled:
+        yield from _telephoned_again(rules, situation.urgency, delivery, reason, since)
+        yield from _released_late(rules, situation, since, reason)
+
+
+def _declined_by_all(acting: Collection[Delivery]) -> Delivery | None:
+    """The delivery that was declined last, where nobody has the referral any more and its hotline has not seen to that:
+    it closed nothing, took nothing back, and nobody has withdrawn consent. None else.
+    """
+    for one in acting:
+        at_work = one.state in lifecycle.WORKING | lifecycle.UNREAD | {S.WITHDRAWAL_NOTIFIED}
+        seen_to = one.submitted_at is not None and one.state in {S.CLOSED, S.WITHDRAWN, S.PURGED}
+        if (at_work and (not one.taken or one.state is S.ACCEPTED)) or seen_to or _was_notified(one):
+            return None
+    found = [one for one in acting if one.state is S.DECLINED and fold.DECLINED in dict(one.told)]
+    return max(found, key=lambda one: (dict(one.told)[fold.DECLINED], one.unit), default=None)
+
+
+def _telephoned_again(rules: Rules, urgency: Urgency, delivery: Delivery, reason: str, since: int) -> Iterator[Step]:
+    """`telephone_now` about one that nobody takes on: at once, and so long after the last call as one has to decide; as
+    one has to acknowledge, if nobody answered.
+    """
+    if _rings(delivery):
+        return
+    told = dict(delivery.told)
+    rang_at, terms = told.get(fold.TELEPHONED, 0), rules.clocks[urgency]
+    called_at = max(told.get(fold.REACHED, 0), told.get(fold.UNREACHED, 0))
+    again_at = max(rang_at, called_at) + _s(terms.ack if fold.UNREACHED in told else terms.decision)
+    at = since if rang_at < since and called_at <= since else again_at
+    yield Step(at, (Owed(Act.TELEPHONE_NOW, delivery.unit, {"reason": reason}),))
+
+
+def _released_late(rules: Rules, situation: Situation, since: int, reason: str) -> Iterator[Step]:
+    """What is held is released so long after `since` as a ladder says; nothing where consent was withdrawn."""
+    if any(_was_notified(one) for one in situation.deliveries.values()):
+        return
+    # Those that were released since have a ladder of their own.
+    stood_by = [one for one in situation.deliveries.values() if one.role is DeliveryRole.ESCALATION and one.rank]
+    called = any((one.submitted_at or 0) >= since for one in stood_by)
+    for after, rung in rules.clocks[situation.urgency].ladder:
+        units = _released_by(rung, situation)
+        if units and not (called and rung is Rung.RELEASE_PARENT):
+            yield Step(since + _s(after), tuple(Owed(Act.RELEASED, unit, {"reason": reason}) for unit in units))
+
+
+def _was_notified(delivery: Delivery) -> bool:
+    """Whether it was ever taken back, or consent withdrawn, in a way that its unit had to answer or will have to."""
+    return delivery.notified_at is not None or _is_notified(delivery)
 
 
 def _purge(rules: Rules, retention: RetentionClass, delivery: Delivery) -> Iterator[Step]:

@@ -18,13 +18,11 @@ from referral_api.domain.words import COPY_OF, Act, DeliveryRole, Nature, Role, 
 
 NOTICES = frozenset({Act.WITHDRAW, Act.CONSENT_WITHDRAWN})
 """Questions that must be answered within 72 hours (R-75, R-80)."""
-WORDS = frozenset({Act.SUPPLEMENT, Act.NOTE, Act.ASK, Act.ANSWER})
-"""Acts that add content: shortly before a purge they put it off, once (rule R2 of the field)."""
-FINISHED = frozenset({State.CLOSED, State.TRANSFERRED, State.WITHDRAWN, State.PURGED})
-"""States from whose beginning the time of keeping runs. What was declined still waits for somebody to take it."""
-HOLD_OFF = "off"
-TELEPHONED = "telephone"
-"""Among what was told: when the hotline was last told to telephone."""
+HOLD_OFF, NOT_MADE = "off", "not_made"
+TELEPHONED, REACHED, UNREACHED, DECLINED, GIVEN_BACK = "telephone", "reached", "unreached", "declined", "given_back"
+"""Among what was told: when the hotline was last told to telephone, and said that it did or that it could not (of these
+two the newer stands); when the unit declined; since when it is its turn again, another having taken it and declined.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +67,7 @@ class Delivery:
     """How many rungs of the ladder were reached (`escalated`), and when the newest was."""
     rung_at: int | None = None
     told: tuple[tuple[str, int], ...] = ()
-    """What its clocks were said to be late with, each with its newest moment: (kind, due at)."""
+    """Moments that clocks go by, the newest of each kind: what was said to be late with (when due), and those above."""
     taken: bool = False
     """Another unit accepted the referral first."""
     holds: tuple[tuple[str, int], ...] = ()
@@ -85,9 +83,19 @@ class Delivery:
         return self.submitted_at if self.began_at is None else self.began_at
 
     @property
+    def begun(self) -> int | None:
+        """Since when its unit is to act on it: from when it could, or was to again; None while it is held."""
+        return dict(self.told).get(GIVEN_BACK, self.submitted_at)
+
+    @property
     def shown_state(self) -> State:
         """The state as far as its unit may know of it: what was never released to it stays held for it (R-63)."""
         return State.HELD if self.submitted_at is None else self.state
+
+    @property
+    def is_unread(self) -> bool:
+        """Whether it expired and nobody has acknowledged it since: nothing of it goes (rule R1 of the field)."""
+        return self.state is State.EXPIRED and self.acknowledged_at is None
 
     @property
     def open_questions(self) -> frozenset[Act]:
@@ -147,8 +155,7 @@ def open_deliveries(event: Event) -> dict[str, Delivery]:
     opened: dict[str, Delivery] = {}
     for rank, (unit, role) in enumerate(event.targets):
         state = lifecycle.first_state(role)
-        begins = None if state is State.HELD else event.at
-        opened[unit] = Delivery(unit, role, state, event.digest, begins, rank=rank)
+        opened[unit] = Delivery(unit, role, state, event.digest, None if state is State.HELD else event.at, rank=rank)
     return opened
 
 
@@ -204,23 +211,14 @@ def _moved(event: Event, delivery: Delivery, deliveries: Mapping[str, Delivery])
     if event.by is Role.POLICE_UNIT and event.act in policy.role_at_delivery(delivery.role):
         raise ReferralError(ErrorCode.ILLEGAL_TRANSITION, act=event.act.value, reason="for-information-only")
     _check_conditions(event, delivery)
-    asked = _questions_meant(event, delivery)
-    source = source_of(event.act, delivery)
-    move = lifecycle.find_move(event.act, event.by, source, open_questions=asked, code=event.code)
-    state = lifecycle.step(event.act, event.by, source, open_questions=asked, code=event.code)
+    meant, source = _questions_meant(event, delivery), source_of(event.act, delivery)
+    move = lifecycle.find_move(event.act, event.by, source, open_questions=meant, code=event.code)
+    state = lifecycle.step(event.act, event.by, source, open_questions=meant, code=event.code)
     if move is None:
         raise RuntimeError("step() accepted what find_move() did not")
-    questions = _questions(event, move, delivery)
-    if state is State.PURGED:
-        questions = ()  # Nothing can be said on it any more, so nothing waits to be.
-    elif event.act is Act.WITHDRAW and state is State.WITHDRAWN and delivery.state is not State.WITHDRAWN:
-        # Nobody has it, and nobody will: there is nothing to answer for.
-        questions = tuple(question for question in questions if question.act not in NOTICES)
-    elif state not in lifecycle.WORKING:
-        # Nobody can agree any more to pass on what is no longer in work, and another proposal must be possible later.
-        questions = tuple(question for question in questions if question.act is not Act.TRANSFER)
-    after = replace(delivery, state=state, questions=questions)
-    # Only what both sides see moves a head; else a decision could be stale by an act that its signer may not see.
+    asked, fallen = _questions(event, move, delivery), _fallen(event.act, state, before=delivery.state)
+    after = replace(delivery, state=state, questions=tuple(one for one in asked if one.act not in fallen))
+    # Only what both sides see moves a head; else a decision could be stale by an act its signer may not see.
     if event.by is not Role.EXCHANGE and policy.is_common(event.act):
         after = replace(after, head=event.digest)
     after = _stamp(event, after, before=delivery)
@@ -237,6 +235,19 @@ def _moved(event: Event, delivery: Delivery, deliveries: Mapping[str, Delivery])
     return changed
 
 
+def _fallen(act: Act, state: State, *, before: State) -> frozenset[Act]:
+    """Kinds of questions that nobody need answer any more, as an act takes a delivery from one state to another."""
+    if state is State.PURGED:
+        return frozenset(Act)  # Nothing can be said on it any more.
+    # Nobody can agree to pass on what is no longer in work, and another proposal must be possible later.
+    fallen = frozenset[Act]() if state in lifecycle.WORKING else frozenset({Act.TRANSFER})
+    if state in lifecycle.FINISHED and before not in lifecycle.FINISHED:
+        fallen |= {Act.TELEPHONE_NOW}
+    if act is Act.WITHDRAW and state is State.WITHDRAWN and before is not State.WITHDRAWN:
+        fallen |= NOTICES  # Nobody has it, and nobody will.
+    return fallen
+
+
 def source_of(act: Act, delivery: Delivery) -> State:
     """The state from which an act moves a delivery. One that expired before anybody fetched it is taken back like an
     unread one: the bundle is no longer served, and nobody owes an answer (R-75).
@@ -248,23 +259,25 @@ def source_of(act: Act, delivery: Delivery) -> State:
 
 
 def _check_conditions(event: Event, delivery: Delivery) -> None:
-    """What beside the state stands against an act: whoever joins says why, and what is held is not purged.
+    """What beside the state stands against an act: whoever joins says why; what is held, or unread, is not purged.
 
-    Raises ReferralError(ILLEGAL_TRANSITION) with the fact `reason`: `taken`, `not-taken`, `held`, `no-hold`.
+    Raises ReferralError(ILLEGAL_TRANSITION) with the fact `reason`: `taken`, `not-taken`, `held`, `unread`, `no-hold`.
     """
     reason = None
     if event.act is Act.ACCEPT and event.joint is not delivery.taken:
         reason = "taken" if delivery.taken else "not-taken"
+    if event.act is Act.RELEASED and delivery.state is not State.HELD and not delivery.taken:
+        reason = "not-taken"
     purges = event.act in (Act.PURGE_REQUEST, Act.PURGED)
     purges = purges or (event.act is Act.APPROVE and Act.PURGE_REQUEST in _questions_meant(event, delivery))
     if purges and delivery.holds:
         reason = "held"
+    if delivery.is_unread and (purges or event.act is Act.PURGE_DUE):
+        reason = "unread"
     if event.act is Act.HOLD and event.code == HOLD_OFF and event.party not in dict(delivery.holds):
         reason = "no-hold"
     if reason is not None:
-        raise ReferralError(
-            ErrorCode.ILLEGAL_TRANSITION, act=event.act.value, state=delivery.state.value, reason=reason
-        )
+        raise ReferralError(ErrorCode.ILLEGAL_TRANSITION, act=event.act.value, reason=reason)
 
 
 def _questions_meant(event: Event, delivery: Delivery) -> frozenset[Act]:
@@ -298,23 +311,19 @@ def _questions(event: Event, move: lifecycle.Move, delivery: Delivery) -> tuple[
             if not meant:
                 raise ReferralError(ErrorCode.ILLEGAL_TRANSITION, act=event.act.value, reason="no-such-question")
         left = tuple(q for q in left if q not in meant)
-    asks = move.answered_by and _asks(event.act)
+    # What waits while the delivery stays in a state is no open question (a released one waits to be read).
+    asks = move.answered_by and event.act not in lifecycle.WAITS_WHILE
     return (*left, Question(event.act, event.digest, event.asker)) if asks else left
-
-
-def _asks(act: Act) -> bool:
-    """What waits while the delivery stays in a state is no open question (a released one waits to be read)."""
-    return act not in lifecycle.WAITS_WHILE
 
 
 def _stamp(event: Event, after: Delivery, *, before: Delivery) -> Delivery:
     """The moments and marks that an act leaves on the delivery, beside its state."""
     after = _stamp_clocks(event, after)
-    if event.act in WORDS:
+    if event.act in lifecycle.WORDS:
         after = replace(after, content_at=event.at)
-    if after.state in FINISHED and before.state not in FINISHED:
+    if after.state in lifecycle.FINISHED and before.state not in lifecycle.FINISHED:
         after = replace(after, ended_at=event.at)
-    elif after.state not in FINISHED and before.state in FINISHED:
+    elif after.state not in lifecycle.FINISHED and before.state in lifecycle.FINISHED:
         after = replace(after, ended_at=None)
     if event.act is Act.STATUS:
         told = (*after.investigation, event.code) if event.code is not None else after.investigation
@@ -334,15 +343,23 @@ def _starts_answer_clock(event: Event, after: Delivery, before: Delivery) -> boo
     """
     if not after.open_questions & NOTICES or after.state is State.HELD:
         return False
-    if before.notified_at is None or not before.open_questions & NOTICES or event.act is Act.RELEASED:
+    if before.notified_at is None or not before.open_questions & NOTICES or before.state is State.HELD:
         return True
     return event.act in NOTICES and dict(before.told).get(Clock.WITHDRAWAL_ANSWER.value, 0) >= before.notified_at
 
 
 def _stamp_clocks(event: Event, after: Delivery) -> Delivery:
     """What the exchange's own acts leave, and holds."""
+    if event.act is Act.RELEASED and after.taken:
+        # From the beginning: as if the unit had been told of it only now.
+        return replace(after, taken=False, rungs=0, rung_at=None, told=_with(after.told, GIVEN_BACK, event.at))
     if event.act is Act.RELEASED:
         return replace(after, submitted_at=event.at)
+    if event.act is Act.DECLINE and after.state is State.DECLINED:
+        return replace(after, told=_with(after.told, DECLINED, event.at))
+    if event.act is Act.PHONE_ALERT:
+        others = tuple(one for one in after.told if one[0] not in {REACHED, UNREACHED})
+        return replace(after, told=_with(others, UNREACHED if event.code == NOT_MADE else REACHED, event.at))
     if event.act is Act.ESCALATED:
         return replace(after, rungs=after.rungs + 1, rung_at=event.at)
     if event.act is Act.TELEPHONE_NOW:
@@ -370,7 +387,7 @@ def possible(by: Role, delivery: Delivery, asked: frozenset[Act]) -> list[Act]:
     states and roles tell: policy says which credential may, and `judge` has the last word.
     """
     ruled_out = policy.role_at_delivery(delivery.role) if by is Role.POLICE_UNIT else frozenset[Act]()
-    if delivery.holds:
+    if delivery.holds or delivery.is_unread:
         ruled_out |= {Act.PURGE_REQUEST}
     if Act.TRANSFER in delivery.open_questions:
         ruled_out |= {Act.TRANSFER}  # One proposal at a time.

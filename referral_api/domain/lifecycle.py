@@ -27,8 +27,14 @@ REACHED = UNREAD | WORKING | ENDED | PUT_OFF
 """Every state in which the unit knows of the delivery: all but `held` and `purged`."""
 SERVED = REACHED - {S.WITHDRAWN}
 """States in which the exchange serves the bundle to the unit (design §10: withdrawn bundles are no longer served)."""
-PURGEABLE = WORKING | ENDED | {S.WITHDRAWN, S.WITHDRAWAL_NOTIFIED}
-"""Where ciphertext may go: what nobody has acknowledged or closed stays, and alarms (rule R1 of the field)."""
+PURGEABLE = WORKING | ENDED | PUT_OFF
+"""Where ciphertext may go, of one that expired only what was acknowledged late: what nobody has acknowledged or closed
+stays, and alarms (rule R1 of the field).
+"""
+FINISHED = frozenset({S.CLOSED, S.TRANSFERRED, S.WITHDRAWN, S.PURGED})
+"""States from whose beginning the time of keeping runs. What was declined still waits for somebody to take it."""
+WORDS = frozenset({Act.SUPPLEMENT, Act.NOTE, Act.ASK, Act.ANSWER})
+"""Acts that add content: shortly before a purge they put it off, once (rule R2 of the field)."""
 WAITS_WHILE: dict[Act, frozenset[State]] = {
     Act.SUBMIT: frozenset({S.SUBMITTED, S.RETRIEVED}),
     Act.RELEASED: frozenset({S.SUBMITTED, S.RETRIEVED}),
@@ -169,13 +175,16 @@ MOVES: tuple[Move, ...] = (
     _row(Act.PURGE_DUE, X, PURGEABLE, None, F, "R-77"),
     # What was held for a unit that was never told of it goes with the rest.
     _row(Act.PURGED, X, ENDED | {S.WITHDRAWN, S.HELD}, S.PURGED, F, "R-77"),
-    _row(Act.PURGED, X, WORKING | {S.WITHDRAWAL_NOTIFIED}, None, F, "R-77"),
+    _row(Act.PURGED, X, WORKING | {S.WITHDRAWAL_NOTIFIED, S.EXPIRED}, None, F, "R-77"),
     # The exchange's own clocks. They never move a head.
     # A notice may be unanswered in any state, and so may a hold be looked at too late, the sender's of a held one too.
     _row(Act.OVERDUE, X, REACHED | {S.HELD}, None, F, "R-78"),
     _row(Act.ESCALATED, X, UNREAD, None, F, "R-78"),
     _row(Act.TELEPHONE_NOW, X, REACHED, None, F, "R-78", answered_by=(Act.PHONE_ALERT,)),
     _row(Act.RELEASED, X, S.HELD, S.SUBMITTED, F, "R-78", answered_by=READ),
+    # Given back, once the unit that had taken it has declined.
+    _row(Act.RELEASED, X, frozenset({S.SUBMITTED, S.RETRIEVED}), None, F, "R-78", answered_by=READ),
+    _row(Act.RELEASED, X, frozenset({S.RECEIPT_FAILED, S.ACKNOWLEDGED}), None, F, "R-78"),
     _row(Act.TAKEN, X, UNREAD | WORKING, None, F, "R-78"),
     _row(Act.EXPIRED, X, UNREAD, S.EXPIRED, F, "R-78", answered_by=(Act.CLOSE, Act.WITHDRAW)),
 )

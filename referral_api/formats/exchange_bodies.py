@@ -55,7 +55,7 @@ class Escalated(Document):
 
 
 class Released(Document):
-    """A held delivery is released to the escalation party that the act's `unit` names."""
+    """To the unit that the act names: what was held for it is released, or what another unit had taken is its again."""
 
     reason: Annotated[str, Coded(("escalation_reason",))]
 

@@ -38,7 +38,10 @@ def test_a_unit_declines_with_a_suggestion_and_the_hotline_sends_it_there(shell:
     """R-110: the hint names the suggested unit; the successor says what it replaces; the first one leads to it."""
     ref = acknowledged(shell)
     done(shell.run("officer", "decline", ref, "--reason", "out_of_jurisdiction", "--suggest", OTHER_UNIT, "--json"))
-    assert delivery(shell, "operator", ref)["next"] == [f"referral readdress {ref} --unit {OTHER_UNIT}"]
+    assert delivery(shell, "operator", ref)["next"] == [
+        f"referral readdress {ref} --unit {OTHER_UNIT}",
+        f"referral phone {ref} --at HORA --unit {UNIT}",
+    ]
     shown = shell.run("operator", "timeline", ref).out
     assert f"Fuera de la jurisdicción de la unidad → {OTHER_UNIT}" in shown
     ran = shell.run("operator", "readdress", ref, "--unit", OTHER_UNIT, "--json")

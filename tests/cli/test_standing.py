@@ -117,7 +117,8 @@ def test_who_takes_it_all_the_same_has_said_yes_to_that(shell: Shell) -> None:
 def test_a_referral_to_which_nothing_has_happened_is_read_and_taken_as_ever(shell: Shell) -> None:
     ref = send(shell)
     assert first_line(shell.run("officer", "ack", ref)) == "NO HACER"
-    empty: dict[str, Any] = {"withdrawn": [], "consent_withdrawn_at": None, "taken_at": None, "owes": []}
+    nothing = dict.fromkeys(("consent_withdrawn_at", "taken_at", "given_back_at"))
+    empty: dict[str, Any] = {"withdrawn": [], "owes": []} | nothing
     assert done(shell.run("officer", "show", ref, "--json"))["standing"] == empty
     with at_terminal(shell, "officer", "accept", ref) as terminal:
         assert terminal.end() == 0, terminal.screen

@@ -54,14 +54,14 @@ phone_alert       any     H  -                 = = = = = = = = = = = = -  R-76
 rewrap            any     U  -                 - = = = = = = = = - = = -  R-76
 hold              any     H  -                 = = = = = = = = = = = = -  R-77
 hold              any     U  -                 - = = = = = = = = = = = -  R-77
-purge_request     any     HU -                 - - - - = = = = = = = - -  R-77
-approve           any     HU purge_request     - - - - = = = = = = = - -  R-77
-purge_due         any     X  -                 - - - - = = = = = = = - -  R-77
-purged            any     X  -                 p - - - = = p p p p = - -  R-77
+purge_request     any     HU -                 - - - - = = = = = = = = -  R-77
+approve           any     HU purge_request     - - - - = = = = = = = = -  R-77
+purge_due         any     X  -                 - - - - = = = = = = = = -  R-77
+purged            any     X  -                 p - - - = = p p p p = = -  R-77
 overdue           any     X  -                 = = = = = = = = = = = = -  R-78
 escalated         any     X  -                 - = = = - - - - - - - - -  R-78
 telephone_now     any     X  -                 - = = = = = = = = = = = -  R-78
-released          any     X  -                 s - - - - - - - - - - - -  R-78
+released          any     X  -                 s = = = = - - - - - - - -  R-78
 taken             any     X  -                 - = = = = = - - - - - - -  R-78
 expired           any     X  -                 - x x x - - - - - - - - -  R-78
 """

@@ -155,7 +155,7 @@ def test_an_acknowledgement_ends_the_ladder_and_the_decision_is_still_owed_from_
     life = Life().until(14 * MINUTE)
     life.act(Act.ACK, U)
     assert dues(DEFAULT, Urgency.EMERGENCY, life[LOCAL]) == (Due(Clock.DECISION, 1 * HOUR),)
-    life.until(3 * HOUR)
+    life.until(1 * HOUR)
     assert [(at, act, detail) for at, act, _, detail in life.posted] == [
         (10 * MINUTE, Act.ESCALATED, "remind_unit"),
         (1 * HOUR, Act.OVERDUE, "decision"),

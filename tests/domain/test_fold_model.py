@@ -30,6 +30,7 @@ ANSWERS = {
     Act.PHONE_ALERT: {Act.TELEPHONE_NOW},
     Act.WITHDRAWAL_ANSWER: {Act.WITHDRAW, Act.CONSENT_WITHDRAWN},
 }
+ENDED = {State.CLOSED, State.TRANSFERRED, State.WITHDRAWN, State.PURGED}
 NOT_FOR_THE_INFORMED = {Act.ACCEPT, Act.DECLINE, Act.TRANSFER, Act.STATUS, Act.CLOSE, Act.REOPEN}
 
 
@@ -45,6 +46,8 @@ class Naive:
     to: str | None = None
     had: bool = False
     """Whether anybody has fetched or acknowledged it."""
+    acknowledged: bool = False
+    taken: bool = False
 
 
 def answered_kinds(event: Event, after: State) -> set[Act]:
@@ -83,8 +86,29 @@ def predict(event: Event, deliveries: dict[str, Naive], *, known: bool) -> dict[
     return changed or None
 
 
-def forget_notices(event: Event, now: Naive, after: Naive) -> None:
-    """What nobody will ever have owes no answer."""
+def stands_against(event: Event, now: Naive, named: set[Act]) -> bool:
+    """What beside the state forbids an act: it was taken, or not; or nobody has read it, so nothing of it goes."""
+    if event.act is Act.ACCEPT:
+        return now.taken
+    if event.act is Act.RELEASED:
+        return now.state is not State.HELD and not now.taken
+    purges = event.act in {Act.PURGE_REQUEST, Act.PURGE_DUE, Act.PURGED}
+    purges = purges or (event.act is Act.APPROVE and Act.PURGE_REQUEST in named)
+    return purges and now.state is State.EXPIRED and not now.acknowledged
+
+
+def mark(event: Event, now: Naive, after: Naive) -> None:
+    """What an act leaves beside the state."""
+    after.acknowledged = now.acknowledged or event.act is Act.ACK
+    after.had = now.had or event.act is Act.ACK
+    after.taken = event.act is Act.TAKEN or (now.taken and event.act is not Act.RELEASED)
+
+
+def forget_questions(event: Event, now: Naive, after: Naive) -> None:
+    """Nobody is telephoned about what has ended, and what nobody will ever have owes no answer."""
+    after.open = {digest: kind for digest, kind in after.open.items() if stays_open(kind, after.state)}
+    if after.state in ENDED and now.state not in ENDED:
+        after.open = {digest: kind for digest, kind in after.open.items() if kind is not Act.TELEPHONE_NOW}
     if event.act is Act.WITHDRAW and after.state is State.WITHDRAWN and now.state is not State.WITHDRAWN:
         after.open = {digest: kind for digest, kind in after.open.items() if kind is not Act.CONSENT_WITHDRAWN}
 
@@ -98,7 +122,7 @@ def predict_one(event: Event, unit: str, deliveries: dict[str, Naive]) -> dict[s
     expired_unread = now.state is State.EXPIRED and not now.had
     before = State.SUBMITTED if event.act is Act.WITHDRAW and expired_unread else now.state
     found = expected(event.act, event.by, before, frozenset(named), event.code)
-    if found is None:
+    if found is None or stands_against(event, now, named):
         return None
     after = replace(now, state=found[0], open=dict(now.open), askers=dict(now.askers))
     kinds = answered_kinds(event, after.state)
@@ -107,9 +131,8 @@ def predict_one(event: Event, unit: str, deliveries: dict[str, Naive]) -> dict[s
     for digest, kind in mine.items():
         if kind in kinds and event.question in (None, digest):
             del after.open[digest]
-    after.open = {digest: kind for digest, kind in after.open.items() if stays_open(kind, after.state)}
-    after.had = now.had or event.act is Act.ACK
-    forget_notices(event, now, after)
+    mark(event, now, after)
+    forget_questions(event, now, after)
     if event.act is Act.TRANSFER:
         if Act.TRANSFER in now.open.values() or len(event.targets) != 1 or event.targets[0][0] in deliveries:
             return None

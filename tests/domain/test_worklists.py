@@ -6,7 +6,7 @@ from itertools import combinations, product
 
 import pytest
 
-from referral_api.domain import fold, lifecycle
+from referral_api.domain import lifecycle
 from referral_api.domain.fold import Delivery, Question
 from referral_api.domain.words import Act, DeliveryRole, Role, State
 from referral_api.domain.worklists import TO_DO, Worklist, worklists
@@ -43,7 +43,7 @@ def test_every_open_delivery_waits_for_somebody(state: State) -> None:
     for role, asked in product(DeliveryRole, SOME):
         one = delivery(state, role, asked)
         lists = worklists(H, LINE, one) | worklists(U, UNIT, one)
-        ended = state in fold.FINISHED or (role is DeliveryRole.INFORMATION and state not in lifecycle.UNREAD)
+        ended = state in lifecycle.FINISHED or (role is DeliveryRole.INFORMATION and state not in lifecycle.UNREAD)
         assert lists & TO_DO or state is State.HELD or ended, (state, role, asked)
 
 

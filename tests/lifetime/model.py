@@ -16,6 +16,7 @@ from typing import Final
 
 from referral_api.domain.words import Act, Role, State
 from tests.domain.grid import NOTICES, expected
+from tests.lifetime import unowned
 
 S = State
 MINUTE, HOUR, DAY = 60, 3600, 86400
@@ -36,7 +37,7 @@ ANSWER_IN: Final = 72 * HOUR
 UNREAD = {S.SUBMITTED, S.RETRIEVED, S.RECEIPT_FAILED}
 OPEN = {S.ACKNOWLEDGED, S.ACCEPTED}
 OVER = {S.CLOSED, S.TRANSFERRED, S.WITHDRAWN, S.PURGED}
-FORGETS = OPEN | {S.DECLINED, S.TRANSFERRED, S.CLOSED, S.WITHDRAWN, S.WITHDRAWAL_NOTIFIED}
+FORGETS = OPEN | {S.DECLINED, S.TRANSFERRED, S.CLOSED, S.WITHDRAWN, S.WITHDRAWAL_NOTIFIED, S.EXPIRED}
 DECIDING = {
     *(Act.ACCEPT, Act.DECLINE, Act.TRANSFER, Act.APPROVE, Act.CLOSE, Act.REOPEN),
     *(Act.WITHDRAWAL_ANSWER, Act.PURGE_REQUEST),
@@ -113,6 +114,14 @@ class Sheet:
     rungs: int = 0
     rung_at: int | None = None
     told: dict[str, int] = field(default_factory=dict)
+    rang: int = 0
+    """When the hotline was last told to telephone."""
+    reached: int | None = None
+    missed: int | None = None
+    """When it last did, or did in vain: one of the two."""
+    declined: int = 0
+    back: int | None = None
+    """Since when it is its unit's again, another having taken and declined it."""
     taken: bool = False
     holds: dict[str, int] = field(default_factory=dict)
     investigation: list[str] = field(default_factory=list)
@@ -121,6 +130,10 @@ class Sheet:
         """As what it is taken back: nobody has what expired before it was fetched."""
         nobody = not self.got and self.acked is None
         return S.SUBMITTED if act is Act.WITHDRAW and self.state is S.EXPIRED and nobody else self.state
+
+    def unread(self) -> bool:
+        """Whether it expired and nobody has read it yet."""
+        return self.state is S.EXPIRED and self.acked is None
 
     def rings(self) -> bool:
         return any(kind is Act.TELEPHONE_NOW for kind, _ in self.open.values())
@@ -171,7 +184,7 @@ class Case:
             state = S.HELD if held else S.SUBMITTED
             case.sheets[unit] = Sheet(unit, role, state, digest, rank, begun, begun, digest)
             if not held:
-                case._to_read(unit, Act.SUBMIT, digest)
+                case.to_read(unit, Act.SUBMIT, digest)
         case.acts.append((digest, Act.SUBMIT, None))
         return case
 
@@ -243,7 +256,7 @@ class Case:
         mine = self._mine(move, sheet)
         kinds = {mine[move.question]} if move.question in mine else set(mine.values())
         agrees_to_purge = move.act is Act.APPROVE and Act.PURGE_REQUEST in kinds
-        if sheet.holds and (move.act is Act.PURGE_REQUEST or agrees_to_purge):
+        if (sheet.holds or sheet.unread()) and (move.act is Act.PURGE_REQUEST or agrees_to_purge):
             return False
         if move.act is Act.HOLD and move.code == "off" and move.party not in sheet.holds:
             return False
@@ -268,7 +281,7 @@ class Case:
         found = {act for act in Act for code in codes if expected(act, move.by, sheet.state, kinds, code)}
         if move.by is Role.POLICE_UNIT and sheet.role == "information":
             found -= NOT_FOR_THE_INFORMED
-        found -= {Act.PURGE_REQUEST} if sheet.holds else set()
+        found -= {Act.PURGE_REQUEST} if sheet.holds or sheet.unread() else set()
         found -= {Act.TRANSFER} if any(kind is Act.TRANSFER for kind, _ in sheet.open.values()) else set()
         return sorted(found)
 
@@ -286,6 +299,10 @@ class Case:
         for sheet in [one for one in self._meant(move) if self._fits(move, one)]:
             self._step(move, sheet, now)
         self.acts.append((move.digest, move.act, move.unit))
+        if move.act is Act.DECLINE and move.by is Role.POLICE_UNIT:
+            for at, happen in list(unowned.coming(self, *self._times())):
+                if at <= now:
+                    happen(now)
         self._settle()
 
     def follows(self, move: Move) -> Move | None:
@@ -306,10 +323,10 @@ class Case:
         for one in gone:
             del sheet.open[one]
         noticed = any(kind in NOTICES for kind, _ in sheet.open.values())
-        if move.act is Act.WITHDRAW and state is S.WITHDRAWN and before is not S.WITHDRAWN:
-            sheet.open = {one: what for one, what in sheet.open.items() if what[0] not in NOTICES}
-        if state not in OPEN:
-            sheet.open = {one: what for one, what in sheet.open.items() if what[0] is not Act.TRANSFER}
+        falls = {Act.TELEPHONE_NOW} if state in OVER and before not in OVER else set()
+        falls |= set(NOTICES) if move.act is Act.WITHDRAW and state is S.WITHDRAWN is not before else set()
+        falls |= set() if state in OPEN else {Act.TRANSFER}
+        sheet.open = {one: what for one, what in sheet.open.items() if what[0] not in falls}
         if self._asks(move.act, sheet.to_take_back(move.act)):
             sheet.open[move.digest] = (move.act, move.signer)
             late = sheet.told.get("withdrawal_answer", 0) >= (sheet.notified or 0)
@@ -328,7 +345,7 @@ class Case:
                 live = other.state in UNREAD | OPEN and other.role != "information"
                 other.taken = other.taken or (other is not sheet and live)
         if move.act is Act.RECEIPT_FAILED and not sheet.rings():
-            self._ring(sheet, now)
+            self.ring(sheet, now)
         if purges:
             self._purge(sheet, now)
 
@@ -342,6 +359,10 @@ class Case:
             sheet.acked = now
         if move.act is Act.TRANSFER:
             sheet.to = move.to
+        if move.act is Act.DECLINE and move.by is Role.POLICE_UNIT:
+            sheet.declined = now
+        if move.act is Act.PHONE_ALERT:
+            sheet.reached, sheet.missed = (None, now) if move.code == "not_made" else (now, None)
         if move.act is Act.HOLD and move.code == "off":
             sheet.holds.pop(move.party)
         elif move.act is Act.HOLD and move.review_at is not None:
@@ -360,9 +381,10 @@ class Case:
         rank = len(self.sheets)
         self.sheets[unit] = Sheet(unit, source.role, S.SUBMITTED, approval, rank, now, since, transfer)
         self.came[unit] = (source.unit, transfer, approval)
-        self._to_read(unit, Act.APPROVE, approval)
+        self.to_read(unit, Act.APPROVE, approval)
 
-    def _ring(self, sheet: Sheet, now: int) -> None:
+    def ring(self, sheet: Sheet, now: int) -> None:
+        sheet.rang = now
         digest = f"{TELEPHONE} {now} {len(self.lines)}"
         sheet.open[digest] = (Act.TELEPHONE_NOW, "exchange.main")
         self._line(self.sender, Act.TELEPHONE_NOW, sheet.unit, digest, lambda one: digest in one.open)
@@ -372,7 +394,7 @@ class Case:
     def _line(self, party: str, kind: Act, unit: str, digest: str, waits: Callable[[Sheet], bool]) -> None:
         self.lines.append(Line(party, kind, unit, digest, waits))
 
-    def _to_read(self, unit: str, kind: Act, digest: str) -> None:
+    def to_read(self, unit: str, kind: Act, digest: str) -> None:
         self._line(unit, kind, unit, digest, lambda one: one.state in (S.SUBMITTED, S.RETRIEVED))
 
     def _tell(self, move: Move, sheet: Sheet, before: State) -> None:
@@ -417,16 +439,18 @@ class Case:
         reviews = [] if sheet.state is S.PURGED else [(at, "hold_review") for at in sheet.holds.values()]
         if sheet.begun is None:
             return sorted(reviews)
-        ack, decision, first, following = (self.pace * term for term in TERMS[self.urgency])
+        (ack, decision, first, following), _ = self._times()
         found: list[tuple[int, str]] = []
+        turn = sheet.begun if sheet.back is None else sheet.back
         if sheet.state in UNREAD:
-            found.append((sheet.begun + ack, "ack"))
-        least = sheet.begun + ack if sheet.unit in self.came else sheet.begun
+            found.append((turn + ack, "ack"))
+        least = turn + ack if sheet.unit in self.came else turn
+        since = int(sheet.since or 0) if sheet.back is None else sheet.back
         works = sheet.role != "information"
         if works and sheet.state is S.ACKNOWLEDGED and not sheet.taken:
-            found.append((max(int(sheet.since or 0) + decision, least), "decision"))
+            found.append((max(since + decision, least), "decision"))
         if works and sheet.state is S.ACCEPTED:
-            taken_up = max(sheet.accepted or 0, sheet.begun)
+            taken_up = max(sheet.accepted or 0, turn)
             if sheet.status is None:
                 found.append((max(taken_up + first, least), "first_status"))
             else:
@@ -437,7 +461,7 @@ class Case:
 
     def purge_at(self, sheet: Sheet) -> int | None:
         """When its ciphertext goes."""
-        if sheet.state not in FORGETS:
+        if sheet.state not in FORGETS or sheet.unread():
             return None
         after_end, after_ack = KEPT[self.kept]
         ends = [] if sheet.ended is None else [sheet.ended + after_end]
@@ -459,22 +483,28 @@ class Case:
                     yield at, partial(self._overdue, sheet, clock, at)
             yield from self._climbing(sheet)
             yield from self._forgetting(sheet)
+        yield from unowned.coming(self, *self._times())
         yield from self._forgetting_held()
+
+    def _times(self) -> tuple[tuple[int, ...], list[tuple[int, str]]]:
+        """Terms and ladder, as long as the rules make them."""
+        ladder = [(self.pace * after, rung) for after, rung in LADDERS[self.urgency]]
+        return tuple(self.pace * term for term in TERMS[self.urgency]), ladder
 
     def _overdue(self, sheet: Sheet, clock: str, at: int, now: int) -> None:
         sheet.told[clock] = at
         pressing = clock == "withdrawal_answer" or (clock == "decision" and self.urgency != "routine")
         if pressing and not sheet.rings():
-            self._ring(sheet, now)
+            self.ring(sheet, now)
 
     def _climbing(self, sheet: Sheet) -> Iterator[tuple[int, Callable[[int], None]]]:
         if sheet.begun is None or sheet.state not in UNREAD:
             return
-        ladder = [(self.pace * after, rung) for after, rung in LADDERS[self.urgency]]
+        _, ladder = self._times()
         ends = sheet.taken or sheet.role == "information"
         number = len(ladder) - 1 if ends else sheet.rungs
         after, rung = ladder[number]
-        at = sheet.begun + after
+        at = (sheet.begun if sheet.back is None else sheet.back) + after
         if rung == "expire" and sheet.rung_at is not None:
             at = max(at, sheet.rung_at + after - ladder[number - 1][0])
         yield at, lambda now: self._climb(sheet, rung, now)
@@ -487,14 +517,18 @@ class Case:
             return
         held = sorted((one for one in self.sheets.values() if one.state is S.HELD), key=lambda one: one.rank)
         for one in held[:1] if rung == "parent" else held if rung == "national" else []:
-            one.begun = one.since = now
-            one.enter(S.SUBMITTED, now)
-            if any(kind in NOTICES for kind, _ in one.open.values()):
-                one.notified = now
-            self._to_read(one.unit, Act.RELEASED, "released")
+            self.release(one, now)
         if rung == "telephone" and not sheet.rings():
-            self._ring(sheet, now)
+            self.ring(sheet, now)
         sheet.rungs, sheet.rung_at = sheet.rungs + 1, now
+
+    def release(self, sheet: Sheet, now: int) -> None:
+        """To an escalation party."""
+        sheet.begun = sheet.since = now
+        sheet.enter(S.SUBMITTED, now)
+        if any(kind in NOTICES for kind, _ in sheet.open.values()):
+            sheet.notified = now
+        self.to_read(sheet.unit, Act.RELEASED, "released")
 
     def _forgetting(self, sheet: Sheet) -> Iterator[tuple[int, Callable[[int], None]]]:
         at = self.purge_at(sheet)
@@ -524,7 +558,7 @@ class Case:
 
     def _purge(self, sheet: Sheet, now: int) -> None:
         sheet.purged = now
-        if sheet.state not in OPEN | {S.WITHDRAWAL_NOTIFIED}:
+        if sheet.state not in OPEN | {S.WITHDRAWAL_NOTIFIED, S.EXPIRED}:
             sheet.enter(S.PURGED, now)
 
     def look(self, now: int) -> None:

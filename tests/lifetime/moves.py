@@ -29,6 +29,7 @@ CODES: Final[Mapping[Act, tuple[str, ...]]] = {
     Act.WITHDRAWAL_ANSWER: ("stopped_and_destroyed", "continuing_public_prosecution", "already_acted"),
     Act.STATUS: ("registered", "cannot_disclose", "victim_safe"),
     Act.HOLD: ("on", "off"),
+    Act.PHONE_ALERT: ("made", "not_made"),
 }
 
 
@@ -60,7 +61,7 @@ def write(house: House, case: Case, move: Move, who: Someone, bundles: Mapping[s
         other = case.sender if move.by is Role.POLICE_UNIT else move.unit
         to = [move.to or (who.party if move.act is Act.REWRAP else other) or next(iter(case.sheets))]
     question = _digest_of(house, case, move)
-    body = {name: value for name, value in _body(case, move, bundles, question).items() if value is not None}
+    body = {name: value for name, value in _body(case, move, bundles, question, house.now).items() if value is not None}
     return parcel(house, who, move.act, body, ref=case.ref, unit=move.unit, prev=move.prev, to=to)
 
 
@@ -74,7 +75,12 @@ def _digest_of(house: House, case: Case, move: Move) -> str | None:
     return str(next(one["digest"] for one in shown["open"] if one["act"] == Act.TELEPHONE_NOW.value))
 
 
-def _body(case: Case, move: Move, bundles: Mapping[str, str], question: str | None) -> dict[str, Any]:
+def _call(move: Move, now: int) -> dict[str, Any]:
+    made = move.code == "made"
+    return {"made": made} | ({"at": now, "to_unit": move.unit or "unit-one"} if made else {})
+
+
+def _body(case: Case, move: Move, bundles: Mapping[str, str], question: str | None, now: int) -> dict[str, Any]:
     sheet = case.sheets.get(move.unit) if move.unit is not None else None
     brought = case.submit if sheet is None else sheet.brought
     bodies: dict[Act, dict[str, Any]] = {
@@ -94,6 +100,6 @@ def _body(case: Case, move: Move, bundles: Mapping[str, str], question: str | No
         Act.HOLD: {"on": move.code == "on", "basis": "prosecutor_order", "review_at": move.review_at},
         Act.PURGE_REQUEST: {"reason": "data_subject_request"},
         Act.WITHDRAW: {"reason": "safety_risk"},
-        Act.PHONE_ALERT: {"made": False, "answers": question},
+        Act.PHONE_ALERT: _call(move, now) | {"answers": question},
     }
     return bodies.get(move.act, {})

@@ -196,6 +196,19 @@ _FAULTS: Final[Mapping[str, tuple[str, str]]] = {
         ),
     ),
     **_fault(
+        "unread",
+        (
+            "Nadie la ha leído: no se borra.",
+            "Venció sin acuse de recibo, y lo que nadie leyó no se pierde.",
+            "Telefonee a la unidad; si otra la atiende, ciérrela con: referral close REF",
+        ),
+        (
+            "Nobody has read it: it is not purged.",
+            "It expired without an acknowledgement, and what nobody has read is not lost.",
+            "Telephone the unit; where another sees to it, close it with: referral close REF",
+        ),
+    ),
+    **_fault(
         "no-hold",
         (
             "Su entidad no la retiene.",

@@ -27,6 +27,10 @@ STANDING: Final[Mapping[str, tuple[str, str]]] = {
         "⚠ OTRA UNIDAD LA TOMÓ el {at}: antes de actuar, coordine con la línea.",
         "⚠ ANOTHER UNIT TOOK IT on {at}: coordinate with the hotline before you act.",
     ),
+    "standing.given_back": (
+        "✖ LA UNIDAD QUE LA HABÍA TOMADO LA DECLINÓ el {at}: ahora espera que USTEDES la tomen.",
+        "✖ THE UNIT THAT HAD TAKEN IT DECLINED on {at}: it now waits for YOU to take it.",
+    ),
     "standing.owes": (
         "✖ Debe responder hasta el {until} qué se detuvo y qué continúa: {command}",
         "✖ You owe an answer by {until}, what was stopped and what goes on: {command}",

@@ -1,0 +1,217 @@
+"""What becomes of a referral that nobody takes on: declined, undecided, or telephoned about in vain (R-106)."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+
+from referral_api.domain.clocks import Clock
+from referral_api.domain.clockwork import Due, dues, purge_at, wakes_at
+from referral_api.domain.errors import ErrorCode
+from referral_api.domain.fold import NOT_MADE, possible
+from referral_api.domain.rules import DEFAULT
+from referral_api.domain.words import Act, RetentionClass, State, Urgency
+from tests.auditlog.refusals import refused
+from tests.domain.test_clockwork import ACTION, DAY, HOUR, LOCAL, MINUTE, NATIONAL, PARENT, H, Life, U, X
+
+NEWS = (Act.TELEPHONE_NOW, Act.RELEASED)
+
+
+def told(life: Life, since: int = 0) -> list[tuple[int, Act, str, object]]:
+    """The calls and releases from a moment on."""
+    return [one for one in life.told(*NEWS) if one[0] >= since]
+
+
+def declined(urgency: Urgency = Urgency.EMERGENCY, at: int = 5 * MINUTE) -> Life:
+    """Read and declined by the unit that it was sent to."""
+    life = Life(urgency).until(at)
+    life.act(Act.ACK, U)
+    life.act(Act.DECLINE, U)
+    return life
+
+
+def test_a_pressing_referral_that_is_declined_rings_at_once_and_goes_to_who_stands_by() -> None:
+    life = declined()
+    assert told(life) == [(5 * MINUTE, Act.TELEPHONE_NOW, LOCAL, "declined")]
+    life.until(20 * MINUTE)
+    assert told(life, 6 * MINUTE) == [(20 * MINUTE, Act.RELEASED, PARENT, "declined")]
+    life.until(35 * MINUTE)
+    assert life[NATIONAL].state is State.SUBMITTED, "the parent's own ladder goes on from its release"
+
+
+def test_a_routine_one_waits_on_the_hotline_s_list_and_nobody_is_woken() -> None:
+    life = declined(Urgency.ROUTINE).until(5 * DAY)
+    assert told(life) == []
+
+
+def test_it_rings_again_until_somebody_has_it() -> None:
+    """Once the call is answered: so long after it as a unit has to decide; as it has to read, if nobody answered."""
+    life = Life(targets=((LOCAL, ACTION),)).until(5 * MINUTE)
+    life.act(Act.ACK, U)
+    life.act(Act.DECLINE, U)
+    life.until(9 * HOUR)
+    assert len(told(life)) == 1, "it rings already"
+    life.act(Act.PHONE_ALERT, H)
+    life.until(11 * HOUR)
+    assert told(life)[1:] == [(10 * HOUR, Act.TELEPHONE_NOW, LOCAL, "declined")]
+    life.act(Act.PHONE_ALERT, H, code=NOT_MADE)
+    life.until(12 * HOUR)
+    assert told(life)[2:] == [(11 * HOUR + 15 * MINUTE, Act.TELEPHONE_NOW, LOCAL, "declined")]
+    life.act(Act.PHONE_ALERT, H)
+    life.act(Act.CLOSE, H)
+    assert told(life.until(2 * DAY))[3:] == [], "the hotline has seen to it"
+
+
+@pytest.mark.parametrize("ends", [Act.CLOSE, Act.WITHDRAW, Act.CONSENT_WITHDRAWN])
+def test_nothing_is_released_once_the_hotline_has_seen_to_it_or_the_person_wants_it_no_further(ends: Act) -> None:
+    life = declined()
+    life.act(ends, H)
+    life.act(Act.PHONE_ALERT, H)
+    life.until(70 * HOUR)
+    assert told(life, 6 * MINUTE) == []
+    assert life[PARENT].state is State.HELD
+
+
+def test_a_decision_that_does_not_come_is_the_next_party_s_matter_too() -> None:
+    life = Life().until(14 * MINUTE)
+    life.act(Act.ACK, U)
+    life.until(74 * MINUTE)
+    assert told(life) == [(1 * HOUR, Act.TELEPHONE_NOW, LOCAL, "update_timeout")]
+    life.until(76 * MINUTE)
+    assert told(life)[1:] == [(75 * MINUTE, Act.RELEASED, PARENT, "update_timeout")]
+    life.act(Act.PHONE_ALERT, H)
+    life.until(80 * MINUTE)
+    life.accepted(PARENT)
+    life.until(5 * HOUR)
+    assert life[NATIONAL].state is State.HELD
+    assert [one for one in told(life)[2:] if one[2] == LOCAL] == [], "somebody has it"
+
+
+def test_an_undecided_emergency_rings_every_hour() -> None:
+    life = Life(targets=((LOCAL, ACTION),))
+    life.act(Act.ACK, U)
+    for hour in (1, 2, 3):
+        life.until(hour * HOUR)
+        life.act(Act.PHONE_ALERT, H)
+    assert [at for at, *_ in told(life)] == [1 * HOUR, 2 * HOUR, 3 * HOUR]
+    life.act(Act.ACCEPT, U)
+    assert wakes_at(DEFAULT, life.situation) == 3 * HOUR + 2 * HOUR, "now the first status is owed"
+
+
+def test_whoever_did_not_answer_the_telephone_is_called_again() -> None:
+    """A call that nobody took ends no alarm: of an emergency after 15 minutes, until the bundle is read or expires."""
+    life = Life(targets=((LOCAL, ACTION),)).until(15 * MINUTE)
+    for _ in range(3):
+        life.act(Act.PHONE_ALERT, H, code=NOT_MADE)
+        life.until(life.now + 15 * MINUTE)
+    assert [(at, why) for at, _, _, why in told(life)] == [
+        (minutes * MINUTE, "ack_timeout") for minutes in (15, 30, 45, 60)
+    ]
+    life.act(Act.PHONE_ALERT, H)
+    life.until(3 * HOUR)
+    assert len(told(life)) == 4, "one that was answered does"
+    assert life[LOCAL].state is State.EXPIRED
+
+
+def test_of_what_does_not_open_the_reason_is_said_again() -> None:
+    life = Life(targets=((LOCAL, ACTION),)).until(16 * MINUTE)
+    life.act(Act.RECEIPT_FAILED, U)
+    life.act(Act.PHONE_ALERT, H, code=NOT_MADE)
+    life.until(31 * MINUTE)
+    assert [(at, why) for at, _, _, why in told(life)] == [
+        (15 * MINUTE, "ack_timeout"),
+        (31 * MINUTE, "receipt_failed"),
+    ]
+
+
+def test_a_late_answer_to_a_notice_is_asked_for_again() -> None:
+    life = Life(Urgency.ROUTINE, ((LOCAL, ACTION),)).accepted()
+    life.act(Act.CONSENT_WITHDRAWN, H)
+    life.act(Act.PHONE_ALERT, H, code=NOT_MADE)
+    life.until(70 * HOUR)
+    assert told(life) == [], "nothing is late"
+    life.until(73 * HOUR)
+    life.act(Act.PHONE_ALERT, H, code=NOT_MADE)
+    life.until(98 * HOUR)
+    assert [(at, why) for at, _, _, why in told(life)] == [
+        (72 * HOUR, "update_timeout"),
+        (97 * HOUR, "update_timeout"),
+    ]
+    life.act(Act.WITHDRAWAL_ANSWER, U, code="already_acted")
+    life.act(Act.PHONE_ALERT, H, code=NOT_MADE)
+    assert len(told(life.until(8 * DAY))) == 2
+
+
+def given_back() -> Life:
+    """The parent took it from the unit that slept, and declines it half an hour later."""
+    life = Life().until(16 * MINUTE)
+    life.accepted(PARENT)
+    life.until(46 * MINUTE)
+    life.act(Act.DECLINE, U, PARENT)
+    return life
+
+
+def test_what_the_taker_declines_is_the_others_again_from_the_beginning() -> None:
+    life = given_back()
+    assert told(life, 46 * MINUTE) == [(46 * MINUTE, Act.RELEASED, LOCAL, "declined")]
+    assert (life[LOCAL].taken, life[LOCAL].state) == (False, State.SUBMITTED)
+    assert dues(DEFAULT, Urgency.EMERGENCY, life[LOCAL]) == (Due(Clock.ACK, 61 * MINUTE),)
+    life.act(Act.PHONE_ALERT, H)
+    life.until(61 * MINUTE)
+    assert life.told(Act.ESCALATED)[-3:] == [
+        (56 * MINUTE, Act.ESCALATED, LOCAL, "remind_unit"),
+        (61 * MINUTE, Act.ESCALATED, LOCAL, "telephone_now"),
+        (61 * MINUTE, Act.ESCALATED, LOCAL, "release_parent"),
+    ]
+    assert life[NATIONAL].state is State.SUBMITTED
+    life.accepted()
+    assert life[LOCAL].state is State.ACCEPTED, "and no word of joining anybody"
+
+
+def test_who_had_read_it_decides_in_a_time_of_its_own() -> None:
+    life = Life().until(16 * MINUTE)
+    life.act(Act.ACK, U)
+    life.accepted(PARENT)
+    life.until(3 * HOUR)
+    life.act(Act.DECLINE, U, PARENT)
+    assert told(life, 3 * HOUR) == [(3 * HOUR, Act.RELEASED, LOCAL, "declined")]
+    assert life[LOCAL].state is State.ACKNOWLEDGED
+    assert dues(DEFAULT, Urgency.EMERGENCY, life[LOCAL]) == (Due(Clock.DECISION, 4 * HOUR),)
+
+
+def test_two_who_work_on_it_leave_one_another_alone() -> None:
+    life = Life().until(16 * MINUTE)
+    life.accepted(PARENT)
+    life.act(Act.ACK, U)
+    life.act(Act.ACCEPT, U, joint=True)
+    before = len(life.posted)
+    life.act(Act.DECLINE, U, PARENT)
+    assert life.posted[before:] == []
+    life.now += 1
+    life.act(Act.PHONE_ALERT, H)
+    life.act(Act.DECLINE, U)
+    assert told(life, 16 * MINUTE)[-1] == (life.now, Act.TELEPHONE_NOW, LOCAL, "declined"), "now nobody has it"
+
+
+def test_what_was_not_taken_is_not_given_back() -> None:
+    life = Life()
+    assert refused(ErrorCode.ILLEGAL_TRANSITION, lambda: life._happen(Act.RELEASED, X, LOCAL)) == "not-taken"
+
+
+def test_what_expired_and_is_acknowledged_late_goes_in_its_time_and_stays_on_the_list() -> None:
+    """R-107: nothing of it goes while nobody has read it; read, it goes like everything that was."""
+    life = Life(Urgency.EMERGENCY, ((LOCAL, ACTION),)).until(3 * HOUR)
+    unread = life[LOCAL]
+    assert purge_at(DEFAULT, RetentionClass.STANDARD, unread) is None
+    assert Act.PURGE_REQUEST not in possible(H, unread, frozenset())
+    for act, by in ((Act.PURGE_REQUEST, H), (Act.PURGED, X), (Act.PURGE_DUE, X)):
+        assert refused(ErrorCode.ILLEGAL_TRANSITION, partial(life._happen, act, by, LOCAL)) == "unread"
+    life.act(Act.ACK, U)
+    assert Act.PURGE_REQUEST in possible(H, life[LOCAL], frozenset())
+    life.until(3 * HOUR + 91 * DAY)
+    assert life.told(Act.PURGED) == [(3 * HOUR + 90 * DAY, Act.PURGED, LOCAL, "retention_ended")]
+    assert life[LOCAL].state is State.EXPIRED
+    life.act(Act.CLOSE, H)
+    life.until(life.now + 31 * DAY)
+    assert life[LOCAL].state is State.PURGED
