@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from referral_api.cli import forgetting, nexts
 from referral_api.cli.invocation import Invocation
 from referral_api.cli.output import Exit, Screen, Shown
+from referral_api.cli.texts import say
 from referral_api.client import correcting, recalling, talking
 from referral_api.client.outbox import Entry, Progress
 from referral_api.client.talking import Open
@@ -21,7 +22,8 @@ from referral_api.client.view import Referral, ShownAct
 from referral_api.domain.catalogue import Language, text_of
 from referral_api.domain.errors import ReferralError
 from referral_api.domain.fold import Delivery
-from referral_api.domain.words import Act
+from referral_api.domain.terms import Term
+from referral_api.domain.words import Act, Digest
 from referral_api.formats.bodies import Transfer
 from referral_api.formats.codelists import codes, label
 from referral_api.formats.receipt import parse_receipt
@@ -150,7 +152,7 @@ def timeline_data(screen: Screen, referral: Referral, signer: str) -> dict[str, 
         }
         for one in referral.chronicle.deliveries.values()
     ]
-    events = [_event(one) for one in referral.acts]
+    events = _events(referral)
     events += [
         {
             "at": one.at,
@@ -159,6 +161,8 @@ def timeline_data(screen: Screen, referral: Referral, signer: str) -> dict[str, 
             "detail": "",
             "to": None,
             "refused": False,
+            "corrects": None,
+            "corrected": False,
             "unit": one.retrieved_by,
             **one.term.members(),
             "index": one.index,
@@ -211,10 +215,14 @@ def question_line(screen: Screen, one: Open) -> str:
 
 
 def detail_of(event: dict[str, Any], lang: Language) -> str:
-    """The words for an event's detail; a refused act is marked."""
+    """The words for an event's detail; a refused act is marked, and so are a status that was wrong and what says so."""
     lists = _DETAILS.get(event["what"], ())
     words = " · ".join(_labelled(lists, code, lang) for code in event["detail"].split())
     words = f"{words} → {event['to']}" if event["to"] is not None else words
+    if event["corrects"] is not None:
+        place = f"{Term.of_members(event['corrects'])}/{event['corrects']['index']}"
+        words = f"{words} · {say(lang, 'life.corrects', place=place)}"
+    words = f"{words} · {say(lang, 'life.corrected')}" if event["corrected"] else words
     return f"{words} ✖".strip() if event["refused"] else words
 
 
@@ -239,6 +247,20 @@ def _open(referral: Referral, own: Delivery) -> list[dict[str, Any]]:
         }
         for one in own.questions
     ]
+
+
+def _events(referral: Referral) -> list[dict[str, Any]]:
+    """Every act, and of a status which earlier one it puts right, and whether a later one did so with it."""
+    places = {one.act.digest: {**one.term.members(), "index": one.index} for one in referral.acts}
+    wrong = {digest for unit in referral.chronicle.deliveries for digest in correcting.corrected(referral, unit)}
+    return [
+        _event(one) | {"corrects": _place(places, one), "corrected": one.act.digest in wrong} for one in referral.acts
+    ]
+
+
+def _place(places: Mapping[Digest, dict[str, Any]], shown: ShownAct) -> dict[str, Any] | None:
+    target = correcting.target_of(shown)
+    return None if target is None else places.get(target)
 
 
 def _event(shown: ShownAct) -> dict[str, Any]:

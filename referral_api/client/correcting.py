@@ -11,7 +11,7 @@ from typing import Any
 
 from referral_api.client.view import Referral, ShownAct
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.words import Act
+from referral_api.domain.words import Act, Digest
 
 
 def reported(referral: Referral, unit: str) -> list[ShownAct]:
@@ -21,8 +21,15 @@ def reported(referral: Referral, unit: str) -> list[ShownAct]:
 
 def corrected(referral: Referral, unit: str) -> set[str]:
     """The digests of those that a later one has put right."""
-    bodies: list[Any] = [one.act.body for one in reported(referral, unit)]
-    return {str(body.corrects) for body in bodies if body.corrects is not None}
+    named = {target_of(one) for one in reported(referral, unit)}
+    return {one.act.digest for one in reported(referral, unit)} & named
+
+
+def target_of(shown: ShownAct) -> Digest | None:
+    """The digest of the status that this one puts right; None of every other act."""
+    body: Any = shown.act.body
+    corrects: Digest | None = getattr(body, "corrects", None) if shown.accepted else None
+    return corrects
 
 
 def demand_reported(referral: Referral, unit: str, digest: str) -> None:

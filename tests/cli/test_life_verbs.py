@@ -313,6 +313,13 @@ def test_a_status_that_was_wrong_is_put_right_by_naming_it(shell: Shell) -> None
     right = ("status", ref, "--to", "preliminary_enquiries", f"--corrects={wrong}", "--json")
     done(shell.run("officer", *right))
     assert delivery(shell, "operator", ref)["investigation"] == ["preliminary_enquiries"]
+    events = done(shell.run("operator", "timeline", ref, "--json"))["events"]
+    first, second = [one for one in events if one["what"] == "status"]
+    assert (first["corrected"], second["corrected"]) == (True, False)
+    assert second["corrects"] == {"year": first["year"], "index": first["index"]}
+    shown = shell.run("operator", "timeline", ref, "--lang", "en").out
+    assert "corrected later" in shown
+    assert f"corrects {first['year']}/{first['index']}" in shown
     # A second unit's referral has none of them.
     other = acknowledged(shell)
     done(shell.run("officer", "accept", other, "--json"))

@@ -97,6 +97,8 @@ _SCREENS: Final[Mapping[str, tuple[str, str]]] = {
         "{what} · {unit} · de {by}, {at} · {digest}",
         "{what} · {unit} · from {by}, {at} · {digest}",
     ),
+    "life.corrects": ("corrige {place}", "corrects {place}"),
+    "life.corrected": ("corregido después", "corrected later"),
     "life.relates_to": ("Relación: {words} · {ref}", "Relation: {words} · {ref}"),
     "life.later": ("Posterior relacionada: {ref}", "Later, related: {ref}"),
     "transfer.next": (
