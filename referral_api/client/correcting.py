@@ -19,7 +19,7 @@ def reported(referral: Referral, unit: str) -> list[ShownAct]:
     return [one for one in referral.acts if one.accepted and (one.act.act, one.act.unit) == (Act.STATUS, unit)]
 
 
-def corrected(referral: Referral, unit: str) -> set[str]:
+def corrected(referral: Referral, unit: str) -> set[Digest]:
     """The digests of those that a later one has put right."""
     named = {target_of(one) for one in reported(referral, unit)}
     return {one.act.digest for one in reported(referral, unit)} & named
