@@ -11,7 +11,7 @@ Implements: R-107; rules R1 to R3 of the field.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -61,6 +61,17 @@ def forget_locally(session: Session, outbox: Outbox, referral: Referral) -> None
             opened.forget(session.directory, envelope)
     with suppress(sqlite3.OperationalError):
         outbox.forget(digest for digest, _ in sealed)
+
+
+def look_at(session: Session, outbox: Outbox, refs: Iterable[ReferralId], look: Callable[[str], Referral]) -> None:
+    """Have a look at those that the exchange says were purged, where anything of them may be kept here.
+
+    A watch is there for emergencies: what cannot be had, or is false, is told to whoever looks at it next.
+    """
+    for ref in refs:
+        with suppress(ReferralError):
+            if may_keep(session, outbox, ref):
+                look(ref)
 
 
 def may_keep(session: Session, outbox: Outbox, ref: ReferralId) -> bool:
