@@ -22,6 +22,7 @@ from referral_api.client import outage, reached
 from referral_api.client.outbox import Mark, Outbox, Progress
 from referral_api.client.session import Session
 from referral_api.client.view import Referral
+from referral_api.domain import lifecycle
 from referral_api.domain.clockwork import Due
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.policy import Relation
@@ -48,7 +49,8 @@ _NEVER: Final = 1 << 60
 class Item:
     """One delivery. Times are unix seconds of the exchange; `begun_at` is when the referral was submitted, `since` when
     it reached its unit (None: held). `lists` stand in the order of `Worklist`, `dues` the most pressing first.
-    `allowed` is what this very credential may do. `is_over`: nobody has anything to do with it any more.
+    `allowed` is what this very credential may do. `is_over`: as things are nobody has anything to do with it; it has
+    ended, or stands by for what has been read already.
     """
 
     ref: ReferralId
@@ -223,10 +225,10 @@ class _Walk:
     def _of(self, referral: Referral) -> Iterator[Item]:
         submit: Any = referral.submit().act.body
         found = {one: worklists(self._role, self._party, one) for one in referral.chronicle.deliveries.values()}
-        over = {one for one, lists in found.items() if lists <= OVER}
+        is_unread = any(one.state in lifecycle.UNREAD and one.role is not DeliveryRole.INFORMATION for one in found)
         for own, lists in found.items():
-            # What was to take over stands by for nothing, once that is over.
-            idle = lists == {Worklist.STANDING_BY} and all(one in over or one.state is State.HELD for one in found)
+            # Only while nobody has read it can it come to whoever stands by.
+            idle = lists == {Worklist.STANDING_BY} and not is_unread
             standing = referral.standings[own.unit]
             yield Item(
                 ref=referral.ref,
@@ -239,5 +241,5 @@ class _Walk:
                 begun_at=referral.chronicle.submitted_at or 0,
                 since=own.submitted_at,
                 allowed=standing.allowed,
-                is_over=own in over or idle,
+                is_over=lists <= OVER or idle,
             )

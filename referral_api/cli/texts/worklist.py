@@ -21,12 +21,15 @@ WORKLIST: Final[Mapping[str, tuple[str, str]]] = {
         what ANOTHER workstation of the hotline sent is missing until a unit fetches it or the exchange speaks of it
         (its first missed deadline at the latest). What the exchange leaves out of an inbox cannot be seen here.""",
     ),
-    "option.every": ("También lo terminado y lo borrado.", "What has ended and what was purged, too."),
+    "option.every": ("También lo terminado y lo borrado.", "What is over and what was purged, too."),
     "option.only": ("Sólo esta lista, también lo terminado.", "This list only, what has ended too."),
     "busy.referrals": ("Comprobando derivaciones", "Verifying referrals"),
     "list.asking": ("ESPERAN POR USTED: {count}", "WAIT FOR YOU: {count}"),
     "list.others": ("ABIERTAS, SIN NADA QUE HACER AHORA: {count}", "OPEN, WITH NOTHING TO DO NOW: {count}"),
-    "list.over": ("TERMINADAS: {count}", "OVER: {count}"),
+    "list.over": (
+        "TERMINADAS, O EN RESERVA DE ALGO YA LEÍDO: {count}",
+        "OVER, OR STANDING BY FOR WHAT HAS BEEN READ: {count}",
+    ),
     "list.entry": ("{urgency} · {lists} · {unit} · {state}", "{urgency} · {lists} · {unit} · {state}"),
     "list.ref": ("  {ref}", "  {ref}"),
     "list.age": ("  Enviada hace {age}, el {at}", "  Sent {age} ago, on {at}"),
@@ -36,8 +39,8 @@ WORKLIST: Final[Mapping[str, tuple[str, str]]] = {
     "list.next": ("  → {command}", "  → {command}"),
     "list.none": ("No hay nada en sus listas.", "There is nothing on your lists."),
     "list.hidden": (
-        "No se muestran: {ended} terminadas, {forgotten} borradas (--all).",
-        "Not shown: {ended} over, {forgotten} purged (--all).",
+        "No se muestran (--all): {ended} terminadas o en reserva de algo ya leído, {forgotten} borradas.",
+        "Not shown (--all): {ended} over or standing by for what has been read, {forgotten} purged.",
     ),
     "list.elsewhere": ("En otras listas: {count}.", "On other lists: {count}."),
     "list.problem": ("✖ {ref}: NO SE PUDO COMPROBAR. {what}", "✖ {ref}: COULD NOT BE VERIFIED. {what}"),
