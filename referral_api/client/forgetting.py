@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from referral_api.client import opened
+from referral_api.client.keptviews import KeptViews
 from referral_api.client.outbox import Outbox
 from referral_api.client.session import Session
 from referral_api.client.view import Referral, ShownAct, fetch_referral
@@ -38,12 +39,12 @@ class Hold:
     review_at: int
 
 
-def fetch(session: Session, outbox: Outbox, ref: ReferralId) -> Referral:
+def fetch(session: Session, outbox: Outbox, ref: ReferralId, views: KeptViews | None = None) -> Referral:
     """A referral with everything verified, after which what is purged of it is gone from this workstation as well.
 
-    Raises as `view.fetch_referral`.
+    `views` and what it raises as in `view.fetch_referral`.
     """
-    referral = fetch_referral(session, ref, outbox.accepted(ref))
+    referral = fetch_referral(session, ref, outbox.accepted(ref), views)
     forget_locally(session, outbox, referral)
     return referral
 

@@ -16,6 +16,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -32,6 +33,7 @@ from referral_api.client.audit import packs, sources, verifying
 from referral_api.client.correcting import demand_reported
 from referral_api.client.delivery import InboxEntry, InboxPage, Opened
 from referral_api.client.identity import Identity
+from referral_api.client.keptviews import KeptViews
 from referral_api.client.keystore import CredentialKeys, Keystore
 from referral_api.client.outbox import Entry, Outbox, Outgoing, Progress
 from referral_api.client.pen import Pen
@@ -247,7 +249,8 @@ class Client:
 
         `each` is shown every one with its referral, which is not kept. Raises as `agenda_of`.
         """
-        return agenda_of(self.session, self.outbox, self.referral, each, progress)
+        fetch = partial(self.referral, views=self.session.views)
+        return agenda_of(self.session, self.outbox, fetch, each, progress)
 
     def watch(self, *, wait_s: int = exchange.INBOX_WAIT_S) -> Iterator[InboxEntry | KeysReport | None]:
         """What arrives, for ever, from the kept cursor on, and what is to be said of our keys (R-102); None after each
@@ -274,11 +277,11 @@ class Client:
         purged = {line.ref for line in page.entries if line.ref is not None and line.kind == Act.PURGED.value}
         forgetting.look_at(self.session, self.outbox, purged, self.referral)
 
-    def referral(self, ref: str) -> Referral:
-        """A referral with every act, receipt and state verified; a submission in the outbox learns how far it got,
-        and what was purged goes from this workstation too.
+    def referral(self, ref: str, *, views: KeptViews | None = None) -> Referral:
+        """A referral with every act, receipt and state verified; a submission in the outbox learns how far it got, and
+        what was purged goes from this workstation too. `views`: only what is new since then is asked for.
         """
-        found = forgetting.fetch(self.session, self.outbox, ReferralId(ref))
+        found = forgetting.fetch(self.session, self.outbox, ReferralId(ref), views)
         if found.chronicle.sender == self.profile.party:
             for one in found.chronicle.deliveries.values():
                 if one.role is DeliveryRole.ACTION and one.retrieved_at is not None:
