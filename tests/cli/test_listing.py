@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 
-from referral_api.domain.worklists import TO_DO
+from referral_api.cli.listing import _pick
+from referral_api.client.worklist import Agenda
+from referral_api.domain.worklists import TO_DO, Worklist
 from tests.cli.shell import Ran, Shell, served
 from tests.cli.terminal import Terminal
+from tests.client.test_worklist import REFS, item
 from tests.world import HOTLINE, NATIONAL, OTHER_UNIT, PASSPHRASE, UNIT, Founded
 
 
@@ -154,6 +157,25 @@ def test_who_has_no_referrals_is_told_so(shell: Shell, lang: str, words: str) ->
         assert ran.exit == 7, ran
         assert words in ran.err
         assert ran.out == ""
+
+
+def test_what_is_not_shown_is_counted_whatever_was_asked_for() -> None:
+    items = [
+        item((Worklist.READ,)),
+        item((Worklist.ENDED,), number=1),
+        item((Worklist.FORGOTTEN,), number=2),
+        item((Worklist.ENDED, Worklist.ANSWER), number=3),
+    ]
+    agenda = Agenda(tuple(items), gone=(REFS[8],))
+    for only, every, shown, hidden in (
+        (None, False, [0, 3], (1, 2, 0)),
+        (None, True, [0, 1, 2, 3], (0, 0, 0)),
+        (Worklist.ENDED, False, [1, 3], (0, 2, 1)),
+        (Worklist.FORGOTTEN, True, [2], (1, 0, 2)),
+    ):
+        picked = _pick(agenda, only, every=every)
+        assert list(picked.items) == [items[at] for at in shown]
+        assert (picked.ended, picked.forgotten, picked.elsewhere) == hidden
 
 
 def at_terminal(shell: Shell, columns: int, *words: str) -> Terminal:

@@ -7,26 +7,33 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
+from referral_api.cli.texts import say
 from referral_api.client.sdk import Client
 from referral_api.client.worklist import Agenda, Item
+from referral_api.domain.catalogue import Language
 from referral_api.domain.clocks import Clock
 from referral_api.domain.errors import ErrorCode
 from referral_api.domain.words import Act, State, Urgency
 from referral_api.domain.worklists import TO_DO, Worklist
 from tests.auditlog.refusals import refused
+from tests.cli.shell import Shell
 from tests.conftest import on_both_engines
+from tests.liar import Kind, Liar, Lie
+from tests.lies import view
 from tests.story.passed_on import declined, lost, readdress, transferred
 from tests.story.test_deadlines import URGENT, later
 from tests.story.test_erasure import erase
 from tests.story.test_forgetting import closed, pass_days
 from tests.wire import Answer
-from tests.world import HOTLINE, NATIONAL, OTHER_UNIT, PASSPHRASE, UNIT, World, composition
+from tests.world import ENTRIES, HOTLINE, NATIONAL, OTHER_UNIT, PASSPHRASE, UNIT, World, composition
 from tests.world_check import Rows
 
 W = Worklist
+LANGUAGES: tuple[Language, ...] = ("es", "en")
 SENDERS, UNITS = {"operator": HOTLINE}, {"officer": UNIT, "national": NATIONAL, "stranger": OTHER_UNIT}
 
 
@@ -122,6 +129,52 @@ def test_a_unit_that_sleeps_is_to_be_telephoned_and_its_parent_reads(world: Worl
     assert W.READDRESS in lists(world.operator.worklist(), ref)[UNIT]
     assert lists(world.officer.worklist(), ref) == {UNIT: {W.READ}}
     verify_whole(world)
+
+
+def test_who_is_to_be_telephoned_is_said_with_the_number_and_the_command(world: World) -> None:
+    ref = str(world.submit().outgoing.ref)
+    later(world, 16 * 60)
+    shell = Shell(world.folder, world.server.url)
+    phone = ENTRIES[UNIT]["duty_phone"]
+    for lang, words in (("es", "☎ LLAME AHORA a"), ("en", "☎ TELEPHONE NOW:")):
+        ran = shell.run("operator", "list", "--lang", lang)
+        assert ran.exit == 0, ran
+        assert f"  {words} {UNIT}" in ran.out, ran
+        assert ran.out.index(phone) < ran.out.index(ref)
+        assert {"es": "✖ VENCIDO hace ", "en": "✖ OVERDUE by "}[lang] in ran.out
+    (first, *_) = shell.run("operator", "list", "--json").json["deliveries"]
+    assert (first["ref"], first["duty_phone"], first["due"]["overdue"]) == (ref, phone, True)
+    assert first["next"] == [f"referral phone {ref} --at HORA --unit {UNIT}"]
+
+
+def test_on_screen_one_that_does_not_verify_is_named_first_and_hides_no_other(sqlite_world: World) -> None:
+    """The exit code is that of an alarm, and what is true is listed all the same."""
+    world = sqlite_world
+    true, false = (str(world.submit().outgoing.ref) for _ in range(2))
+
+    def closed_already(_liar: Liar, shown: dict[str, Any]) -> object:
+        if shown["ref"] != false:
+            return False
+        shown["deliveries"][0]["state"] = "closed"
+        return None
+
+    with Liar(world) as liar:
+        liar.begin(Lie("one of two", "a state", "the fold", frozenset({Kind.VIEW}), view(closed_already)))
+        shell = Shell(world.folder, liar.url)
+        for name in ("operator", "officer"):
+            for lang in LANGUAGES:
+                words = {"es": "NO SE PUDO COMPROBAR", "en": "COULD NOT BE VERIFIED"}[lang]
+                ran = shell.run(name, "list", "--lang", lang)
+                assert ran.exit == 5, ran
+                first, *others = ran.out.splitlines()
+                assert first.startswith(f"✖ {false}: {words}. {say(lang, 'fault.referral-false.what')[:9]}")
+                assert f"  {true}" in others
+            told = shell.run(name, "list", "--json")
+            assert told.exit == 5
+            assert [(one["ref"], one["alarm"]) for one in told.json["problems"]] == [(false, True)]
+            assert {one["ref"] for one in told.json["deliveries"]} == {true}
+            assert told.json["complete"] is False
+        assert liar.told
 
 
 def test_what_was_declined_is_readdressed_and_what_took_its_place_is_found_elsewhere(world: World) -> None:
