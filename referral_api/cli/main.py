@@ -33,6 +33,7 @@ from referral_api.cli import (
     joining,
     keeping,
     keys,
+    listing,
     loss,
     passing,
     police,
@@ -146,7 +147,7 @@ def build(lang: Language, loaded: frozenset[str] = frozenset(), *, as_json: bool
     app.callback()(_top)
     for module in (
         *(joining, directory, units, keys, hotline, copying, calls, police, passing, talking),
-        *(keeping, loss, doctor, auditor),
+        *(listing, keeping, loss, doctor, auditor),
     ):
         module.register(app)
     for name, extra in ON_DEMAND.items():

@@ -147,23 +147,48 @@ def _sender(screen: Screen, referral: Referral, *, opened: bool, signer: str) ->
     if opened:
         return [f"referral timeline {referral.ref}"]
     deliveries = list(referral.chronicle.deliveries.values())
-    found: list[str] = []
-    for own in deliveries:
-        possible = may(referral, own, signer)
-        # Another referral has taken its place: what waits for somebody to take this one is over, and so is the call.
-        over = own.state in _FALLEN and Act.CLOSE in possible and bool(referral.later)
-        if Act.TELEPHONE_NOW in own.open_questions and Act.PHONE_ALERT in possible and not over:
-            found += filter(None, [command(screen, referral, Act.PHONE_ALERT, own)])
-        found += _owed(screen, referral, own, possible)
-        found += filter(None, [command(screen, referral, Act.CLOSE, own)] if over else [])
+    found = [one for own in deliveries for one in _asked(screen, referral, own, signer)]
     # Whoever declined need not be telephoned first: somebody else must have it.
-    declined = any(one.state is State.DECLINED for one in deliveries)
-    if must_readdress(referral) and (declined or not found):
-        unit = passing.suggested_by(referral) or screen.say("place.unit")
-        found = [f"referral readdress {referral.ref} --unit {unit}", *found]
+    if must_readdress(referral) and (not found or any(one.state is State.DECLINED for one in deliveries)):
+        found = [_readdress(screen, referral), *found]
     if found:
         return found
     return [WATCH if any(one.state in _AWAITED for one in deliveries) else PENDING]
+
+
+def on_delivery(screen: Screen, referral: Referral, own: Delivery, signer: str = "") -> list[str]:
+    """What this party does next on one delivery that asks something of it.
+
+    Of one that nobody acts on the sender finds another unit; it is closed where another referral, or another unit of
+    this one, has taken its place, or the person agrees no more: until then it waits (R-110).
+    """
+    if referral.relation is not Relation.SENDER:
+        return [one for one in next_of(screen, referral, signer=signer) if one != PENDING]
+    found = _asked(screen, referral, own, signer)
+    if found or own.state not in _FALLEN:
+        return found
+    if own.role is not DeliveryRole.INFORMATION and must_readdress(referral):
+        return [_readdress(screen, referral)]
+    close = command(screen, referral, Act.CLOSE, own) if Act.CLOSE in may(referral, own, signer) else None
+    return [] if close is None else [close]
+
+
+def _asked(screen: Screen, referral: Referral, own: Delivery, signer: str) -> list[str]:
+    """What a sender is asked on one delivery: to telephone, to answer, to close what another referral replaced."""
+    possible, found = may(referral, own, signer), list[str | None]()
+    # Another referral has taken its place: what waits for somebody to take this one is over, and so is the call.
+    over = own.state in _FALLEN and Act.CLOSE in possible and bool(referral.later)
+    if Act.TELEPHONE_NOW in own.open_questions and Act.PHONE_ALERT in possible and not over:
+        found.append(command(screen, referral, Act.PHONE_ALERT, own))
+    found += _owed(screen, referral, own, possible)
+    if over:
+        found.append(command(screen, referral, Act.CLOSE, own))
+    return [one for one in found if one is not None]
+
+
+def _readdress(screen: Screen, referral: Referral) -> str:
+    unit = passing.suggested_by(referral) or screen.say("place.unit")
+    return f"referral readdress {referral.ref} --unit {unit}"
 
 
 def must_readdress(referral: Referral) -> bool:

@@ -227,6 +227,11 @@ class Screen:
             self._err.print(Text("".join(traceback.format_exception(error))), soft_wrap=True)
         return told.status
 
+    def words_of(self, error: ReferralError) -> tuple[str, str, str]:
+        """What happened, why, and what to do about it, where a failure is one line among others."""
+        told = self._told(error)
+        return told.what, told.why, told.do
+
     def at(self, unix_s: int) -> str:
         """A time as people read it: local, and UTC in brackets."""
         utc = datetime.fromtimestamp(unix_s, UTC)
@@ -328,6 +333,7 @@ _BY_REASON: Mapping[tuple[ErrorCode, str], str] = {
     (_E.ILLEGAL_TRANSITION, "held"): "held",
     (_E.ILLEGAL_TRANSITION, "unread"): "unread",
     (_E.ILLEGAL_TRANSITION, "no-hold"): "no-hold",
+    (_E.NOT_PERMITTED, "no-deliveries"): "no-deliveries",
 }
 """The same, by code and reason."""
 _FALSE: Mapping[str, str] = {

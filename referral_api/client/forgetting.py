@@ -11,12 +11,13 @@ Implements: R-107; rules R1 to R3 of the field.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from referral_api.client import opened
+from referral_api.client.keptviews import KeptViews
 from referral_api.client.outbox import Outbox
 from referral_api.client.session import Session
 from referral_api.client.view import Referral, ShownAct, fetch_referral
@@ -38,12 +39,12 @@ class Hold:
     review_at: int
 
 
-def fetch(session: Session, outbox: Outbox, ref: ReferralId) -> Referral:
+def fetch(session: Session, outbox: Outbox, ref: ReferralId, views: KeptViews | None = None) -> Referral:
     """A referral with everything verified, after which what is purged of it is gone from this workstation as well.
 
-    Raises as `view.fetch_referral`.
+    `views` and what it raises as in `view.fetch_referral`.
     """
-    referral = fetch_referral(session, ref, outbox.accepted(ref))
+    referral = fetch_referral(session, ref, outbox.accepted(ref), views)
     forget_locally(session, outbox, referral)
     return referral
 
@@ -61,6 +62,17 @@ def forget_locally(session: Session, outbox: Outbox, referral: Referral) -> None
             opened.forget(session.directory, envelope)
     with suppress(sqlite3.OperationalError):
         outbox.forget(digest for digest, _ in sealed)
+
+
+def look_at(session: Session, outbox: Outbox, refs: Iterable[ReferralId], look: Callable[[str], Referral]) -> None:
+    """Have a look at those that the exchange says were purged, where anything of them may be kept here.
+
+    A watch is there for emergencies: what cannot be had, or is false, is told to whoever looks at it next.
+    """
+    for ref in refs:
+        with suppress(ReferralError):
+            if may_keep(session, outbox, ref):
+                look(ref)
 
 
 def may_keep(session: Session, outbox: Outbox, ref: ReferralId) -> bool:

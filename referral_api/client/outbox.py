@@ -108,6 +108,17 @@ class Entry:
     proof: bytes | None
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """An entry without its bytes: whether its receipt of acceptance is verified, and what travels beside it is kept."""
+
+    act: Act
+    ref: ReferralId | None
+    state: Progress
+    received: bool
+    kept: bool
+
+
 def pause_s(attempts: int) -> int:
     """How long to wait after so many attempts: doubling from two seconds to five minutes."""
     return min(_FIRST_PAUSE_S << min(attempts, 16), _LONGEST_PAUSE_S)
@@ -169,6 +180,16 @@ class Outbox:
     def entries(self) -> list[Entry]:
         """All entries, oldest first."""
         return self._select("order by queued_at, rowid", ())
+
+    def marks(self) -> list[Mark]:
+        """All entries without their bytes, oldest first: thousands of envelopes need not be read to know of them."""
+        rows = self._connection.execute(
+            "select act, ref, state, receipt is not null, beside is not null from entry order by queued_at, rowid"
+        )
+        return [
+            Mark(Act(act), ref, Progress(state), bool(received) and state in _RANK, bool(kept))
+            for act, ref, state, received, kept in rows
+        ]
 
     def accepted(self, ref: ReferralId) -> dict[Digest, bytes]:
         """The acts on a referral with a verified receipt of acceptance, and that: every later view must show both."""

@@ -156,6 +156,8 @@ class ProfileDir:
         """How far the keys log was looked at for changes of one's own party, and what of it waits for a person."""
         self.opened = path / "opened"
         """The content keys of envelopes that were opened here (opened.py)."""
+        self.views = path / "views"
+        """The exchange's last answers about referrals, by credential (keptviews.py)."""
         self.lost = path / "lost"
         """Receipts in leaves that the exchange has lost, one file an act, as `referral receipt show` writes it."""
         self._pins = path / "pins.json"

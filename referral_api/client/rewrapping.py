@@ -20,7 +20,7 @@ from enum import StrEnum
 from typing import Any
 
 from referral_api.auditlog.report import OnProgress, unheard
-from referral_api.client import delivery, exchange, forgetting, sealing, submission
+from referral_api.client import delivery, exchange, forgetting, reached, sealing, submission
 from referral_api.client.keystore import CredentialKeys
 from referral_api.client.outbox import Entry, Outbox, Outgoing, Progress
 from referral_api.client.sealing import Draft, OpenedBundle, Recipient
@@ -37,8 +37,6 @@ from referral_api.formats.parties import EncKey
 
 OPEN = lifecycle.SERVED - lifecycle.ENDED
 """States of a delivery with which somebody still has something to do: these are sealed again unasked."""
-_BRINGS = frozenset({Act.SUBMIT.value, Act.APPROVE.value, Act.RELEASED.value})
-"""Kinds of inbox entries with which a delivery reaches a unit."""
 _ROLES = {KeyUse.ENC: SealRole.SENDER, KeyUse.BACKUP: SealRole.ARCHIVE}
 _AWAY = frozenset({ErrorCode.UNREACHABLE, ErrorCode.UNAVAILABLE, ErrorCode.RATE_LIMITED})
 
@@ -116,7 +114,7 @@ def rewrap(
     ended_by = None
     try:
         submission.flush(session, outbox, impatient=True)
-        wanted = named or _reached(session)
+        wanted = named or [one.ref for one in reached.heard(session) if one.brought]
         work = _Work(session, keys, outbox)
         for number, ref in enumerate(wanted):
             progress("deliveries", number, len(wanted))
@@ -127,22 +125,6 @@ def rewrap(
             raise
         ended_by = error
     return Report(tuple(done), _unwitnessed(session), ended_by)
-
-
-def _reached(session: Session) -> list[ReferralId]:
-    """Every referral that has ever reached us and was not purged, newest first, as the inbox tells of them."""
-    found: dict[ReferralId, None] = {}
-    after: str | None = None
-    while True:
-        page = delivery.fetch_inbox(session, after)
-        for entry in page.entries:
-            if entry.ref is not None and entry.kind in _BRINGS:
-                found[entry.ref] = None
-            elif entry.ref is not None and entry.kind == Act.PURGED.value:
-                found.pop(entry.ref, None)
-        if not page.more:
-            return list(reversed(found))
-        after = page.cursor
 
 
 def _unwitnessed(session: Session) -> tuple[str, ...]:

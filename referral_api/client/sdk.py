@@ -15,8 +15,8 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -33,10 +33,12 @@ from referral_api.client.audit import packs, sources, verifying
 from referral_api.client.correcting import demand_reported
 from referral_api.client.delivery import InboxEntry, InboxPage, Opened
 from referral_api.client.identity import Identity
+from referral_api.client.keptviews import KeptViews
 from referral_api.client.keystore import CredentialKeys, Keystore
 from referral_api.client.outbox import Entry, Outbox, Outgoing, Progress
 from referral_api.client.pen import Pen
 from referral_api.client.profile import ProfileDir
+from referral_api.client.reached import inbox_lines
 from referral_api.client.renewal import follow, in_effect
 from referral_api.client.sealing import OpenedBundle
 from referral_api.client.self_test import self_test
@@ -45,6 +47,7 @@ from referral_api.client.submission import Composition, Ids
 from referral_api.client.trust import Confirmed
 from referral_api.client.view import Referral, ShownAct
 from referral_api.client.watching import KeysReport
+from referral_api.client.worklist import Agenda, Look, agenda_of, unlooked
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.terms import Term
 from referral_api.domain.words import Act, CredentialKind, DeliveryRole, Investigation, Kid, ReferralId
@@ -239,13 +242,15 @@ class Client:
 
     def inbox(self, *, pending: bool = False) -> Iterator[InboxEntry]:
         """Everything in the inbox, from its beginning. The kept cursor is left alone."""
-        after: str | None = None
-        while True:
-            page = delivery.fetch_inbox(self.session, after, pending=pending)
-            yield from page.entries
-            if not page.more:
-                return
-            after = page.cursor
+        return inbox_lines(self.session, pending=pending)
+
+    def worklist(self, each: Look = unlooked, progress: OnProgress = unheard) -> Agenda:
+        """Every delivery that concerns this party, verified, and on which of its lists each stands (R-70).
+
+        `each` is shown every one with its referral, which is not kept. Raises as `agenda_of`.
+        """
+        fetch = partial(self.referral, views=self.session.views)
+        return agenda_of(self.session, self.outbox, fetch, each, progress)
 
     def watch(self, *, wait_s: int = exchange.INBOX_WAIT_S) -> Iterator[InboxEntry | KeysReport | None]:
         """What arrives, for ever, from the kept cursor on, and what is to be said of our keys (R-102); None after each
@@ -269,17 +274,14 @@ class Client:
     def keep(self, page: InboxPage) -> None:
         """Move the kept cursor past a page. What it says was purged is looked at, so that it goes from here as well."""
         self.directory.keep_cursor(page.cursor)
-        for ref in {line.ref for line in page.entries if line.ref is not None and line.kind == Act.PURGED.value}:
-            # A watch is there for emergencies: what cannot be had, or is false, is told to whoever looks at it next.
-            with suppress(ReferralError):
-                if forgetting.may_keep(self.session, self.outbox, ref):
-                    self.referral(ref)
+        purged = {line.ref for line in page.entries if line.ref is not None and line.kind == Act.PURGED.value}
+        forgetting.look_at(self.session, self.outbox, purged, self.referral)
 
-    def referral(self, ref: str) -> Referral:
-        """A referral with every act, receipt and state verified; a submission in the outbox learns how far it got,
-        and what was purged goes from this workstation too.
+    def referral(self, ref: str, *, views: KeptViews | None = None) -> Referral:
+        """A referral with every act, receipt and state verified; a submission in the outbox learns how far it got, and
+        what was purged goes from this workstation too. `views`: only what is new since then is asked for.
         """
-        found = forgetting.fetch(self.session, self.outbox, ReferralId(ref))
+        found = forgetting.fetch(self.session, self.outbox, ReferralId(ref), views)
         if found.chronicle.sender == self.profile.party:
             for one in found.chronicle.deliveries.values():
                 if one.role is DeliveryRole.ACTION and one.retrieved_at is not None:

@@ -23,6 +23,7 @@ from referral_api.auditlog.tiles import TILE_WIDTH, TileName, parse_entries
 from referral_api.client import access, alarms, exchange, freshness, losses, trust
 from referral_api.client.ambient import Ambient
 from referral_api.client.exchange import Request, Response
+from referral_api.client.keptviews import KeptViews
 from referral_api.client.keystore import CredentialKeys
 from referral_api.client.line import Line
 from referral_api.client.opened import OpenedKeys
@@ -104,6 +105,11 @@ class Session:
     def opened(self) -> OpenedKeys | None:
         """Where the content keys of what was opened here are kept; None for a client without keys."""
         return None if self._keys is None else OpenedKeys(self.directory, self._keys)
+
+    @property
+    def views(self) -> KeptViews | None:
+        """Where answers about referrals are kept; None for a client without keys."""
+        return None if self._keys is None else KeptViews(self.directory, self._keys)
 
     def close(self) -> None:
         """Close the connections."""

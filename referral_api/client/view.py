@@ -4,7 +4,8 @@ Nothing of a view is believed because it is told. Every act verifies under its s
 answers its act and names its place in the log, and the states are folded anew and must be the ones that are claimed.
 What this workstation itself has a receipt for must be among it: a view that lost it is an older one, or a false one.
 
-Must never: show an act that does not verify, take an order or a place from the view alone, or keep a view.
+Must never: show an act that does not verify, take an order or a place from the view alone, or believe a view that was
+kept (keptviews.py) more than one that has just come.
 
 Implements: R-54, R-62, R-65 to R-68; design §10.
 """
@@ -18,7 +19,8 @@ from types import MappingProxyType
 from typing import Any
 
 from referral_api.auditlog.evidence import Chronicle, Told, event_of, fold_told, passed_on
-from referral_api.client import alarms, exchange, losses
+from referral_api.client import alarms, exchange, keptviews, losses, outage
+from referral_api.client.keptviews import Answer, KeptViews
 from referral_api.client.session import Session
 from referral_api.client.trust import issuer_origin, names_no_known_key
 from referral_api.domain import clockwork, fold, policy
@@ -128,21 +130,55 @@ class Referral:
 
 
 @alarms.shown("referral")
-def fetch_referral(session: Session, ref: ReferralId, known: Mapping[Digest, bytes] = MappingProxyType({})) -> Referral:
+def fetch_referral(
+    session: Session,
+    ref: ReferralId,
+    known: Mapping[Digest, bytes] = MappingProxyType({}),
+    views: KeptViews | None = None,
+) -> Referral:
     """A referral with everything verified that this party may see of it.
 
-    `known` are the acts on it that the exchange has given us receipts of acceptance for, and these. Raises NOT_FOUND;
-    ACT_SIGNATURE_INVALID, KEY_NOT_VALID, WRONG_AUDIENCE, SIGNATURE_INVALID, RECEIPT_MISMATCH; TAMPERED where the acts
-    do not fold to the states that are claimed, or something of the referral was left out (`reason` `omitted`);
-    INCONSISTENT (`lost`) where the exchange has lost it, and nobody here has agreed to that.
+    `known` are the acts on it that the exchange has given us receipts of acceptance for, and these. `views`: ask only
+    for what is new since the answer that is kept there. Raises NOT_FOUND; ACT_SIGNATURE_INVALID, KEY_NOT_VALID,
+    WRONG_AUDIENCE, SIGNATURE_INVALID, RECEIPT_MISMATCH; TAMPERED where the acts do not fold to the states that are
+    claimed, or something of the referral was left out (`reason` `omitted`); INCONSISTENT (`lost`) where the exchange
+    has lost it, and nobody here has agreed to that.
     """
+    if views is None:
+        return _verified(session, ref, _ask(session, ref, known).document, known)
+    kept = views.find(ref)
     try:
-        answer = session.read_json(exchange.referral(ref))
+        answer = session.call(exchange.referral(ref, kept.etag), keptviews.judge) if kept is not None else None
+        if answer is None and kept is not None:
+            return _verified(session, ref, kept.document, known)
+    except ReferralError as error:
+        if outage.is_passing(error):
+            raise
+        # Not there any more, or what is kept does not verify: what counts is what the exchange says today.
+        views.forget(ref)
+        answer = None
+    fresh = _ask(session, ref, known) if answer is None else answer
+    found = _verified(session, ref, fresh.document, known)
+    views.keep(ref, fresh)
+    return found
+
+
+def _ask(session: Session, ref: ReferralId, known: Mapping[Digest, bytes]) -> Answer:
+    """The whole answer of today. Raises as `fetch_referral` where there is none."""
+    try:
+        answer = session.call(exchange.referral(ref), keptviews.judge)
     except ReferralError as error:
         if error.code is ErrorCode.NOT_FOUND:
             for receipt in known.values():
                 losses.excuse(session, receipt)
         raise
+    if answer is None:
+        raise RuntimeError("nothing was named that could still be the answer")
+    return answer
+
+
+def _verified(session: Session, ref: ReferralId, answer: dict[str, Any], known: Mapping[Digest, bytes]) -> Referral:
+    """An answer with everything in it verified, and everything in it that must be. Raises as `fetch_referral`."""
     try:
         found = _verify_view(session, ref, answer)
     except ReferralError as error:

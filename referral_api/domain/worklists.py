@@ -38,6 +38,8 @@ TO_DO = frozenset(
     {Worklist.TELEPHONE, Worklist.READ, Worklist.ANSWER, Worklist.DECIDE, Worklist.REPORT, Worklist.READDRESS}
 )
 """Lists whose entries wait for this very party."""
+OVER = frozenset({Worklist.ENDED, Worklist.FORGOTTEN})
+"""Lists of what neither side has anything to do with any more."""
 _READDRESS = frozenset({S.RECEIPT_FAILED, S.DECLINED, S.EXPIRED})
 _UNIT_READS = frozenset({S.SUBMITTED, S.RETRIEVED, S.RECEIPT_FAILED, S.EXPIRED})
 _ENDED = frozenset({S.DECLINED, S.TRANSFERRED, S.CLOSED, S.WITHDRAWN})
@@ -77,7 +79,9 @@ def _of_sender(delivery: Delivery) -> set[Worklist]:
         return found | {Worklist.STANDING_BY}
     if state in _READDRESS:
         return found | {Worklist.READDRESS}
-    return found | {Worklist.ENDED if state in _ENDED else Worklist.WAITING}
+    # Who was only to know of it has read it, and owes nothing more.
+    has_read = delivery.role is DeliveryRole.INFORMATION and state is S.ACKNOWLEDGED
+    return found | {Worklist.ENDED if state in _ENDED or has_read else Worklist.WAITING}
 
 
 def _of_unit(delivery: Delivery) -> set[Worklist]:

@@ -157,6 +157,8 @@ ROWS: dict[str, Row] = {
     ),
     "outbox reseal": Row("operator", ("outbox", "reseal", "ACT"), ("no answer", "keys log", "receipt"), "stale"),
     "outbox resend": Row("operator", ("outbox", "resend", "REF"), ("no answer", "receipt")),
+    # Of several referrals one is false, and it says which; the others are listed all the same.
+    "list": Row("officer", ("list",), ("no answer", "keys log", "inbox", "view")),
     "inbox list": Row("officer", ("inbox", "list"), ("no answer", "inbox")),
     "inbox watch": Row("officer", ("inbox", "watch", "--once", "--wait", "0"), ("no answer", "keys log", "inbox")),
     "show": Row("officer", ("show", "REF"), ("no answer", "view", "bundle"), untold=_NEW),

@@ -16,6 +16,13 @@ RECEIPTED = ENTRY | {"outcome", "time", "states", "log"}
 HANDLING = {"safe_contact", "do_not", "hidden"}
 INBOX = {"year", "index", "kind", "act", "ref", "unit", "from", "urgency", "time", "pending", "answered_by"}
 EVENT = {"at", "what", "by", "detail", "to", "refused", "unit", "year", "index"}
+LISTED = {
+    *("party", "at", "deliveries", "hidden", "problems", "unseen", "ended_by", "gone", "unsent", "complete"),
+}
+DELIVERY = {
+    *("ref", "unit", "role", "state", "urgency", "lists", "asks", "over", "due", "dues", "begun_at", "since", "age_s"),
+    *("allowed", "possible", "commands", "next"),
+}
 PARTY = {
     *("id", "role", "name", "area", "duty_phone", "hours", "parent", "escalation", "reachable", "statement"),
     *("credentials", "enc", "country", "languages", "specialities"),
@@ -91,6 +98,16 @@ def test_inbox_outbox_and_timeline_list_what_they_show(shell: Shell, ref: str) -
         }
         for one in told.json["deliveries"]
     )
+
+
+def test_worklists_are_told_whole(shell: Shell, ref: str) -> None:
+    for name in ("operator", "officer"):
+        ran = shell.run(name, "list", "--all", "--json")
+        assert members(ran) == LISTED
+        assert {frozenset(one) for one in ran.json["deliveries"]} == {frozenset(DELIVERY)}
+        assert ref in {one["ref"] for one in ran.json["deliveries"]}
+        assert ran.json["hidden"] == {"ended": 0, "forgotten": 0, "elsewhere": 0}
+        assert (ran.json["problems"], ran.json["complete"], ran.err) == ([], True, "")
 
 
 def test_watching_prints_one_object_an_entry(shell: Shell, ref: str) -> None:

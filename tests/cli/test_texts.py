@@ -21,6 +21,7 @@ from referral_api.domain.catalogue import Language
 from referral_api.domain.choosing import Why
 from referral_api.domain.consent import ConsentFault
 from referral_api.domain.words import Act, State
+from referral_api.domain.worklists import Worklist
 from referral_api.formats.fields import Document
 from referral_api.formats.referral_body import ReferralBody
 from referral_api.formats.referral_findings import REASONS
@@ -92,6 +93,7 @@ def test_every_key_that_the_code_names_has_its_text_and_every_text_is_named() ->
         "care.suspect",
         "place.date",
         "notices.",
+        "list.on.",
         "why.",
     )
     unused = {key for key in texts.TEXTS if key not in named and not key.startswith(families)}
@@ -129,6 +131,7 @@ def test_every_fault_that_the_code_raises_has_three_texts() -> None:
         ("unchecked", list(Unchecked)),
         ("notices", list(Came)),
         ("care", ["expired", "suspect"]),
+        ("list.on", list(Worklist)),
         ("why", [*ConsentFault, *REASONS, *Why]),
     ],
 )

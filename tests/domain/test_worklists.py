@@ -9,7 +9,7 @@ import pytest
 from referral_api.domain import lifecycle
 from referral_api.domain.fold import Delivery, Question
 from referral_api.domain.words import Act, DeliveryRole, Role, State
-from referral_api.domain.worklists import TO_DO, Worklist, worklists
+from referral_api.domain.worklists import OVER, TO_DO, Worklist, worklists
 
 H, U = Role.HOTLINE, Role.POLICE_UNIT
 LINE, UNIT = "line", "unit-a"
@@ -61,6 +61,21 @@ def test_whoever_is_asked_finds_it_among_what_is_to_be_answered() -> None:
     ]:
         lists = worklists(by, party, delivery(State.ACCEPTED, DeliveryRole.ACTION, (question,)))
         assert (Worklist.ANSWER in lists) == is_to_answer, question
+
+
+def test_who_was_only_to_know_of_it_and_has_read_is_waited_for_no_more() -> None:
+    for role, found in ((DeliveryRole.INFORMATION, Worklist.ENDED), (DeliveryRole.ACTION, Worklist.WAITING)):
+        assert worklists(H, LINE, delivery(State.ACKNOWLEDGED, role, ())) == {found}
+        assert worklists(H, LINE, delivery(State.RETRIEVED, role, ())) == {Worklist.WAITING}
+
+
+def test_what_is_over_asks_for_nothing() -> None:
+    assert not OVER & TO_DO
+    for state, role, asked in product(State, DeliveryRole, SOME):
+        one = delivery(state, role, asked)
+        for by, party in ((H, LINE), (U, UNIT)):
+            lists = worklists(by, party, one)
+            assert not lists <= OVER or not lists & TO_DO
 
 
 def test_the_hotline_is_to_telephone_until_it_has() -> None:

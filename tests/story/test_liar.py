@@ -43,6 +43,13 @@ def watched(client: Client, _scene: Scene, _ready: Any) -> None:
             return
 
 
+def listed(client: Client, _scene: Scene, _ready: Any) -> None:
+    """The worklists, whole: what is false of one referral is told beside the others."""
+    agenda = client.worklist()
+    for one in agenda.problems:
+        raise one.error
+
+
 def taken(client: Client, _scene: Scene, _ready: Any) -> None:
     """One page, dealt with."""
     client.keep(client.next_page())
@@ -84,6 +91,7 @@ CALLS: dict[str, Call] = {
     "reseal": Call("operator", lambda c, s, r: c.reseal(r.outgoing.id), stale, flushed),
     "resend": Call("operator", lambda c, s, r: c.resend(r.outgoing.ref), lambda c, s: c.submit(composition())),
     "inbox": Call("officer", lambda c, s, r: list(c.inbox())),
+    "worklist": Call("officer", listed),
     "watch": Call("officer", watched),
     "next_page": Call("officer", taken),
     "referral": Call("officer", lambda c, s, r: c.referral(s.ref)),

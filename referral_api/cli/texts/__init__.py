@@ -33,12 +33,13 @@ from referral_api.cli.texts.serverkeys import SERVER_KEYS
 from referral_api.cli.texts.standing import STANDING
 from referral_api.cli.texts.threat import THREAT
 from referral_api.cli.texts.watch import WATCH
+from referral_api.cli.texts.worklist import WORKLIST
 from referral_api.domain.catalogue import Language
 
 __all__ = ["FAULTS", "FIELDS", "HELP", "PARTS", "SCREENS", "TEXTS", "find", "say"]
 PARTS: Final = (
     SCREENS, AUDIT, FAULTS, HELP, FIELDS, RECOVERY, EVIDENCE, LOSS, KEYS, ROSTER, WATCH, DOCTOR, ADMIN_DOCTOR, THREAT,
-    SERVER_KEYS, FIGURES, NOTICES, CARE, CHOOSING, LIFE, FORGETTING, STANDING,
+    SERVER_KEYS, FIGURES, NOTICES, CARE, CHOOSING, LIFE, FORGETTING, STANDING, WORKLIST,
 )  # fmt: skip
 TEXTS: Final[Mapping[str, tuple[str, str]]] = {key: words for part in PARTS for key, words in part.items()}
 _PLACE: Final[Mapping[Language, int]] = {"es": 0, "en": 1}

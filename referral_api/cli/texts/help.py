@@ -17,13 +17,13 @@ _COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
         """Derivaciones selladas, firmadas y comprobables entre una línea de ayuda y la policía.
 
         Códigos de salida: 0 bien, 1 defecto, 2 uso, 3 sin conexión, 4 sin inscripción o bloqueado, 5 comprobación
-        fallida, 6 no existe, 7 conflicto, 8 a medias (algo espera en la bandeja de salida, o una nota no se abrió),
-        9 nada nuevo, 10 hay algo que hacer (doctor, keys watch), 130 interrumpido.""",
+        fallida, 6 no existe, 7 conflicto, 8 a medias (algo espera en la bandeja de salida, o no se pudo
+        abrir o mirar), 9 nada nuevo, 10 hay algo que hacer (doctor, keys watch), 130 interrumpido.""",
         """Sealed, signed and provable referrals between a hotline and the police.
 
         Exit codes: 0 ok, 1 defect, 2 usage, 3 unreachable, 4 not enrolled or locked, 5 verification failed,
-        6 not found, 7 conflict, 8 partly done (something waits in the outbox, or a note stayed closed), 9 nothing new,
-        10 something to do (doctor, keys watch), 130 interrupted.""",
+        6 not found, 7 conflict, 8 partly done (something waits in the outbox, stayed closed or could not be seen),
+        9 nothing new, 10 something to do (doctor, keys watch), 130 interrupted.""",
     ),
     "help.invite": ("Invitar a una entidad, o a alguien de la propia.", "Invite a party, or somebody into one's own."),
     "help.enrol": (
