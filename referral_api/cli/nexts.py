@@ -164,10 +164,12 @@ def on_delivery(screen: Screen, referral: Referral, own: Delivery, signer: str =
     """
     if referral.relation is not Relation.SENDER:
         return [one for one in next_of(screen, referral, signer=signer) if one != PENDING]
-    found = _asked(screen, referral, own, signer)
+    found, acting = _asked(screen, referral, own, signer), own.role is not DeliveryRole.INFORMATION
+    if own.state is State.DECLINED and acting and must_readdress(referral):
+        return [_readdress(screen, referral), *found]  # As in `_sender`.
     if found or own.state not in _FALLEN:
         return found
-    if own.role is not DeliveryRole.INFORMATION and must_readdress(referral):
+    if acting and must_readdress(referral):
         return [_readdress(screen, referral)]
     close = command(screen, referral, Act.CLOSE, own) if Act.CLOSE in may(referral, own, signer) else None
     return [] if close is None else [close]

@@ -103,7 +103,11 @@ def test_what_was_declined_is_readdressed_and_then_closed(fresh: Shell) -> None:
     done(fresh, "officer", "ack", ref)
     done(fresh, "officer", "decline", ref, "--reason", "out_of_jurisdiction", "--suggest", OTHER_UNIT)
     own = of(listed(fresh, "operator"), ref)
-    assert (own["lists"], own["next"]) == (["readdress"], [f"referral readdress {ref} --unit {OTHER_UNIT}"])
+    assert own["lists"] == ["telephone", "readdress"], "nobody has an emergency"
+    assert own["next"] == [
+        f"referral readdress {ref} --unit {OTHER_UNIT}",
+        f"referral phone {ref} --at HORA --unit {UNIT}",
+    ]
     done(fresh, "operator", "readdress", ref, "--unit", OTHER_UNIT)
     told = listed(fresh, "operator")
     assert of(told, ref)["next"] == [f"referral close {ref} --outcome CÓDIGO --unit {UNIT}"]

@@ -180,7 +180,7 @@ def test_on_screen_one_that_does_not_verify_is_named_first_and_hides_no_other(sq
 def test_what_was_declined_is_readdressed_and_what_took_its_place_is_found_elsewhere(world: World) -> None:
     """R-110: a colleague's new referral is in no inbox of the hotline, but the old one names it."""
     ref = declined(world, suggested_unit=OTHER_UNIT)
-    assert lists(world.operator.worklist(), ref)[UNIT] == {W.READDRESS}
+    assert lists(world.operator.worklist(), ref)[UNIT] == {W.READDRESS, W.TELEPHONE}
     assert lists(world.officer.worklist(), ref) == {UNIT: {W.ENDED}}
     renewed = str(readdress(world, ref).outgoing.ref)
     assert lists(world.stranger.worklist(), renewed) == {OTHER_UNIT: {W.READ}}
