@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from referral_api.domain import disclosure
 from referral_api.domain.disclosure import THRESHOLD, Sum, disclose, percentage, percentile
 
 COUNTS = st.integers(0, 40)
@@ -206,6 +207,14 @@ def test_a_search_without_end_gives_up_cells_and_no_secret() -> None:
     for one in sums:
         blanks = [part for part in one.parts if shown[part] is None]
         assert len(blanks) != 1 or shown[one.total] is None
+
+
+def test_what_was_not_found_to_be_safe_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts, sums = one_way([30, 7, 40])
+    monkeypatch.setattr(disclosure, "PATIENCE", 0)
+    assert set(disclose(counts, sums).values()) == {None}
+    counts, sums = one_way([30, 20, 40])
+    assert disclose(counts, sums) == counts, "where nothing is blank there is nothing to search for"
 
 
 def test_a_total_that_is_none_is_a_defect() -> None:

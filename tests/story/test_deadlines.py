@@ -92,6 +92,10 @@ def test_who_comes_late_to_a_referral_that_was_taken_says_why_two_units_work_on_
     world.acknowledge("national", ref)
     world.act("national", ref, Act.ACCEPT)
     shell = Shell(world.folder, world.server.url)
+    shown = shell.run("officer", "show", ref)
+    assert (shown.exit, shown.out.startswith("⚠ OTRA UNIDAD LA TOMÓ el ")) == (0, True), shown
+    took = shell.run("national", "show", ref, "--json").json
+    assert took["standing"]["taken_at"] is None, "by itself, and by nobody else"
     assert shell.run("officer", "ack", ref).exit == 0
     alone = shell.run("officer", "accept", ref, "--json")
     assert (alone.exit, alone.json["error"]["code"]) == (7, "illegal-transition"), alone
