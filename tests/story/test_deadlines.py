@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from referral_api.client import correcting
 from referral_api.client.overseeing import Overseer
 from referral_api.client.view import Referral
 from referral_api.domain.clocks import TERMS
@@ -103,7 +104,14 @@ def test_who_comes_late_to_a_referral_that_was_taken_says_why_two_units_work_on_
     assert shell.run("officer", "accept", ref, "--joint", "por si acaso").exit == 2
     joined = shell.run("officer", "accept", ref, "--joint", "joint_operation", "--json")
     assert joined.exit == 0, joined
-    assert states(world.operator.referral(ref)) == {UNIT: State.ACCEPTED, NATIONAL: State.ACCEPTED}
+    seen = world.operator.referral(ref)
+    assert states(seen) == {UNIT: State.ACCEPTED, NATIONAL: State.ACCEPTED}
+    # What each reports is its own.
+    for name in ("officer", "national"):
+        world.act(name, ref, Act.STATUS, {"code": "registered"})
+    seen = world.operator.referral(ref)
+    for unit in (UNIT, NATIONAL):
+        assert [one.act.party for one in correcting.reported(seen, unit)] == [unit]
 
 
 def test_what_nobody_reads_ends_on_the_hotline_s_list_and_stays_there(world: World) -> None:
