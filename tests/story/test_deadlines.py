@@ -187,6 +187,20 @@ def test_whoever_is_to_telephone_reads_whom_at_what_number_and_why(sqlite_world:
     assert kinds(world, "operator", pending=True) == []
 
 
+def test_each_call_to_the_telephone_has_its_own_reason(sqlite_world: World) -> None:
+    """R-106: a bundle that did not open was telephoned about, and then nobody acknowledged it either."""
+    world = sqlite_world
+    ref = str(world.submit().outgoing.ref)
+    world.act("officer", ref, Act.RECEIPT_FAILED, {"reason": "cannot_decrypt"})
+    shell = Shell(world.folder, world.server.url)
+    for reason in ("receipt_failed", "ack_timeout"):
+        told = shell.run("operator", "inbox", "list", "--pending", "--json").json["entries"]
+        assert [line["reason"] for line in told if line["kind"] == "telephone_now"] == [reason]
+        if reason == "receipt_failed":
+            assert shell.run("operator", "phone", ref, "--unit", UNIT, "--at", "00:00").exit == 0
+            later(world, 16 * MINUTE)
+
+
 def test_a_bell_rings_for_whoever_must_be_telephoned_whatever_the_urgency(sqlite_world: World) -> None:
     world = sqlite_world
     world.server.runtime.timers.turn()
