@@ -1,13 +1,13 @@
 """The annual tables, from acts and records alone: whoever holds them counts the same, exchange and auditor alike.
 
-A year's figures are those of the acts and records in that year's audit log, and of nothing later: once the log is
-closed they cannot change, so no two readings of them can be subtracted from each other. A referral belongs to the year
-of its submit, and its states are those at the year's end; declines, transfers, outcomes and the like belong to the year
-in which they were signed, whenever their referral was sent. `Counting` counts, `publish` lets out what may be let out.
+A year's figures are those of that year's audit log and of nothing later: no two readings of them can be subtracted. A
+referral, and how it was acknowledged, belongs to the year of its submit; declines, outcomes and the like to the year
+they were signed in. Each thing is counted in one table: what two tables count, or nearly, their difference tells.
 
-Must never: name a party, a credential or a referral in a figure, count what was refused, or read a clock.
+Must never: name a party, a credential or a referral in a figure, count what was refused, count one event in two tables,
+or read a clock.
 
-Implements: R-103; rule R12 of the field; docs/decisions/0031.
+Implements: R-103; rule R12 of the field; docs/decisions/0031, 0035.
 """
 
 from __future__ import annotations
@@ -22,9 +22,8 @@ from referral_api.auditlog.evidence import Chronicle, event_of
 from referral_api.auditlog.records import Retrieved
 from referral_api.domain.disclosure import THRESHOLD, Sum, disclose, percentage, percentile
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.fold import Delivery
 from referral_api.domain.rules import RuleBook
-from referral_api.domain.words import Act, CredentialKind, Role, State, Urgency
+from referral_api.domain.words import Act, CredentialKind, DeliveryRole, Role, Urgency
 from referral_api.formats.act import RawAct, parse_act
 from referral_api.formats.codelists import codes
 
@@ -60,49 +59,29 @@ _BY_REASON: Final[Mapping[Act, tuple[str, str, str]]] = {
     Act.CLOSE: ("outcomes", "outcome", "outcome"),
     Act.WITHDRAW: ("withdrawals", "reason", "withdraw_reason"),
     Act.RECEIPT_FAILED: ("receipt_failures", "reason", "receipt_failure"),
-    Act.ESCALATED: ("escalations", "rung", "rung"),
     Act.OVERDUE: ("overdue", "clock", "clock"),
-    Act.PURGED: ("purges", "reason", "purge_reason"),
 }
 """Acts that are counted one by one: the table, the member of the body that says which cell, its code list."""
-_NEVER: Final = {"rung": "expire", "clock": "parts"}
-"""Codes under which nothing is ever counted: the last rung is the act `expired`, and there are no parts yet. A blank
-that everybody knows to be zero would hide nobody, and be taken for one that does.
+_ELSEWHERE: Final = frozenset({"ack", "parts"})
+"""Clocks that `overdue` leaves out: an acknowledgement that is late is `late` or `none` already, and there are no parts
+yet. A blank that everybody knows to be zero would hide nobody, and be taken for one that does.
 """
 _OF_SUBMIT: Final = {"basis": "sharing_basis", "retention": "retention_class"}
-_LINKED: Final = (State.HELD, State.DECLINED, State.TRANSFERRED, State.WITHDRAWN, State.CLOSED)
-"""States that other tables count too; they are listed last, so that others are given up before them."""
-_STATES: Final = (*(state.value for state in State if state not in _LINKED), *(state.value for state in _LINKED))
 TABLES: Final[tuple[Table, ...]] = (
     Table("urgency", URGENCIES, "referrals"),
     *(Table(name, tuple(codes(listed)), "referrals") for name, listed in _OF_SUBMIT.items()),
-    Table("states", _STATES, "deliveries"),
+    *(Table(f"acknowledgement_{one}", ACKNOWLEDGED, f"urgency.{one}") for one in URGENCIES),
+    Table("timeliness", ACKNOWLEDGED, "referrals"),
     *(
-        Table(name, tuple(code for code in codes(listed) if code != _NEVER.get(listed)), f"{name}.total")
+        Table(name, tuple(code for code in codes(listed) if code not in _ELSEWHERE), f"{name}.total")
         for name, _, listed in _BY_REASON.values()
     ),
-    Table("overrides", tuple(codes("override_reason")), "overrides.total"),
-    Table("acknowledgement", URGENCIES, "acknowledgement.total"),
-    *(Table(f"acknowledgement_{one}", ACKNOWLEDGED, f"acknowledgement.{one}") for one in URGENCIES),
-    Table("timeliness", ACKNOWLEDGED, "acknowledgement.total"),
-    Table("readers", ("signed", "not_signed"), "readers.total"),
+    Table("readers", ("not_signed",), "readers.total"),
 )
 """All there is: no other question is answered."""
-_ALIKE: Final = (
-    ("outcomes.total", ("states.closed",)),
-    ("declines.total", ("states.declined",)),
-    ("transfers.total", ("states.transferred",)),
-    ("withdrawals.total", ("states.withdrawn",)),
-    ("deliveries", ("acknowledgement.total", "states.held")),
-    # R-80, R-106: what is not acknowledged at its term is `overdue`, and the hotline is called to the telephone then.
-    ("overdue.ack", ("timeliness.late", "timeliness.none")),
-    ("escalations.telephone_now", ("overdue.ack",)),
-)
-"""Cells of different tables that count nearly the same: what the one hides, the other must not tell."""
 SUMS: Final[tuple[Sum, ...]] = (
     *(table.sum for table in TABLES),
     *(Sum(f"timeliness.{how}", tuple(f"acknowledgement_{one}.{how}" for one in URGENCIES)) for how in ACKNOWLEDGED),
-    *(Sum(total, parts, exact=False) for total, parts in _ALIKE),
 )
 
 
@@ -114,14 +93,29 @@ class _Referral:
     """None where it was sent in an earlier year: then only what was signed this year counts."""
     created_s: int = 0
     """From its creation on the hotline's machine to its acceptance by the exchange."""
+    sent_at: int = 0
     within_s: int = 0
     """In what time a unit shall acknowledge, by the rules in force at its submit."""
     cells: list[str] = field(default_factory=list)
     chronicle: Chronicle = field(default_factory=Chronicle)
-    ended: dict[str, State] = field(default_factory=dict)
-    """The state of each delivery before its purge."""
     readers: set[tuple[str, str]] = field(default_factory=set)
     signers: set[tuple[str, str]] = field(default_factory=set)
+
+    @property
+    def acknowledged_s(self) -> int | None:
+        """From its submission to the first acknowledgement of a unit that shall act on it; None if there was none.
+
+        Whichever unit: one to which it was released or passed on is late too, if the first one let the time go by.
+        """
+        units = (one for one in self.chronicle.deliveries.values() if one.role is not DeliveryRole.INFORMATION)
+        first = min((one.acknowledged_at for one in units if one.acknowledged_at is not None), default=None)
+        return None if first is None else first - self.sent_at
+
+    @property
+    def answered(self) -> str:
+        """How it was acknowledged."""
+        took_s = self.acknowledged_s
+        return "none" if took_s is None else "on_time" if took_s <= self.within_s else "late"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +126,9 @@ class Figures:
     sent: Mapping[str, tuple[int, ...]]
     """From creation to submission, by urgency."""
     acknowledged: Mapping[str, tuple[int, ...]]
-    """From submission (or release) to acknowledgement, by urgency."""
+    """From submission to the first acknowledgement, by urgency."""
     erased: int = 0
-    """Referrals of the year whose records are erased: of them the final states alone are counted."""
+    """Referrals of the year whose records are erased: of them nothing else is counted."""
 
 
 class Counting:
@@ -146,7 +140,7 @@ class Counting:
         self._kinds = kinds
         self._book = book
         self._referrals: dict[str, _Referral] = {}
-        self._erased: dict[str, tuple[str, ...]] = {}
+        self._erased: set[str] = set()
 
     def act(self, act: RawAct, by: Role, at: int) -> None:
         """Take an accepted act; `at` is its leaf's time (unix seconds). Raises TAMPERED where it does not fold."""
@@ -157,20 +151,20 @@ class Counting:
         if act.act is Act.SUBMIT:
             one.urgency = str(body.urgency.value)
             one.created_s = max(0, at - int(body.created_at.timestamp()))
+            one.sent_at = at
             one.within_s = int(self._book.at(at).clocks[body.urgency].ack.total_seconds())
             one.cells += [f"urgency.{one.urgency}", f"basis.{body.basis.value}"]
             one.cells.append(f"retention.{body.retention_class.value}")
-            if body.override is not None:
-                one.cells.append(f"overrides.{body.override.reason}")
         # A hotline that declines does not approve a transfer: the unit keeps the referral.
         elif act.act in _BY_REASON and (act.act is not Act.DECLINE or by is Role.POLICE_UNIT):
             table, member, _ = _BY_REASON[act.act]
-            one.cells.append(f"{table}.{getattr(body, member)}")
+            code = str(getattr(body, member))
+            if code not in _ELSEWHERE:
+                one.cells.append(f"{table}.{code}")
         if act.unit is not None:
             one.signers.add((act.unit, act.iss))
         if one.urgency is not None:
             one.chronicle.accept(event_of(act, by, at))
-            one.ended |= {u: d.state for u, d in one.chronicle.deliveries.items() if d.state is not State.PURGED}
 
     def read(self, record: Retrieved) -> None:
         """Take the record of a hand-out."""
@@ -181,13 +175,12 @@ class Counting:
             one.readers.add((record.unit, record.credential))
         if one.urgency is not None:
             one.chronicle.retrieved(record.unit, record.t)
-            one.ended[record.unit] = one.chronicle.deliveries[record.unit].state
 
-    def erased(self, ref: str, states: Iterable[str]) -> None:
-        """Take what is left of a referral of this year whose records are erased: how each delivery ended. Of its acts
-        and records none is to be taken, should some of them still be there.
+    def erased(self, ref: str) -> None:
+        """Take that a referral of this year has erased records. Of its acts and records none is to be taken, should
+        some of them still be there.
         """
-        self._erased[ref] = tuple(states)
+        self._erased.add(ref)
 
     def figures(self) -> Figures:
         """Everything that was counted."""
@@ -196,17 +189,13 @@ class Counting:
         acknowledged: dict[str, list[int]] = {urgency: [] for urgency in URGENCIES}
         for one in self._referrals.values():
             counts.update(one.cells)
-            counts.update(f"readers.{'signed' if who in one.signers else 'not_signed'}" for who in one.readers)
+            counts["readers.not_signed"] += len(one.readers - one.signers)
             if one.urgency is None:
                 continue
             sent[one.urgency].append(one.created_s)
-            for unit, delivery in one.chronicle.deliveries.items():
-                counts[f"states.{one.ended.get(unit, delivery.state).value}"] += 1
-                if (how := _how(one.within_s, delivery)) is not None:
-                    counts[f"acknowledgement_{one.urgency}.{how}"] += 1
-                if delivery.submitted_at is not None and delivery.acknowledged_at is not None:
-                    acknowledged[one.urgency].append(delivery.acknowledged_at - delivery.submitted_at)
-        counts.update(f"states.{state}" for states in self._erased.values() for state in states)
+            counts[f"acknowledgement_{one.urgency}.{one.answered}"] += 1
+            if (took_s := one.acknowledged_s) is not None:
+                acknowledged[one.urgency].append(took_s)
         return Figures(_totals(counts), _frozen(sent), _frozen(acknowledged), len(self._erased))
 
 
@@ -239,10 +228,8 @@ def publish(year: int, figures: Figures) -> dict[str, Any]:
         times["sent_to_acknowledged"][one] = _percentiles(figures.acknowledged[one], counted)
     closes, undisclosed = shown["outcomes.total"], shown["outcomes.cannot_disclose"]
     known = None if closes is None or undisclosed is None else closes - undisclosed
-    on_time = {
-        one: percentage(shown[f"acknowledgement_{one}.on_time"], shown[f"acknowledgement.{one}"]) for one in URGENCIES
-    }
-    on_time["all"] = percentage(shown["timeliness.on_time"], shown["acknowledgement.total"])
+    on_time = {one: percentage(shown[f"acknowledgement_{one}.on_time"], shown[f"urgency.{one}"]) for one in URGENCIES}
+    on_time["all"] = percentage(shown["timeliness.on_time"], shown["referrals"])
     return {
         "v": 1,
         "year": year,
@@ -296,18 +283,9 @@ def _fits(found: Any, model: Any) -> bool:
     return found == model if model is not None else found is None or (type(found) is int and found >= 0)
 
 
-def _how(within_s: int, delivery: Delivery) -> str | None:
-    """Whether the unit acknowledged in time; None for a delivery that never reached it."""
-    if delivery.submitted_at is None:
-        return None
-    if delivery.acknowledged_at is None:
-        return "none"
-    return "on_time" if delivery.acknowledged_at - delivery.submitted_at <= within_s else "late"
-
-
 def _totals(counts: Counter[str]) -> dict[str, int]:
     """The cells with their totals: those of rows first, which are cells of another table."""
-    for one in sorted((one for one in SUMS if one.exact), key=lambda one: one.total == "acknowledgement.total"):
+    for one in sorted(SUMS, key=lambda one: one.total == "referrals"):
         counts[one.total] = sum(counts[part] for part in one.parts)
     return dict(counts)
 

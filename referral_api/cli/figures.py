@@ -39,12 +39,8 @@ _LISTS = {
     "transfers": "transfer_reason",
     "outcomes": "outcome",
     "withdrawals": "withdraw_reason",
-    "escalations": "rung",
     "receipt_failures": "receipt_failure",
     "overdue": "clock",
-    "purges": "purge_reason",
-    "overrides": "override_reason",
-    "acknowledgement": "urgency",
 }
 """Which code list names the rows of a table."""
 CsvFile = Annotated[Path | None, typer.Option("--csv")]
@@ -208,8 +204,6 @@ def _row(screen: Screen, table: str, row: str) -> str:
     named = _LISTS.get(table)
     if named is not None and row in codes_of(named):
         return label(named, row, screen.lang)
-    if table == "states" and row != "total":
-        return screen.say(f"state.{row}")
     first, _, rank = row.partition(".")
     if first in codes_of("urgency"):
         return f"{label('urgency', first, screen.lang)} {rank}".rstrip()

@@ -233,6 +233,11 @@ def test_a_withdrawal_with_a_note_tells_each_unit_in_an_act_of_its_own(shell: Sh
     assert {one["states"][0]["unit"] for one in done(ran)["acts"]} == {UNIT, OTHER_UNIT, NATIONAL}
     (note,) = done(shell.run("officer", "timeline", ref, "--json"))["notes"]
     assert note["text"] == "Riesgo."
+    # A unit reads that it was taken back, not from which of several; its sender reads that.
+    shown = shell.run("officer", "show", ref)
+    assert shown.out.startswith("✖ LA LÍNEA RETIRÓ ESTA DERIVACIÓN el "), shown
+    (told,) = done(shell.run("officer", "show", ref, "--json"))["standing"]["withdrawn"]
+    assert told["unit"] is None
 
 
 def test_a_withdrawal_for_consent_says_who_else_was_told_and_ends_what_would_spread_it(shell: Shell) -> None:

@@ -228,6 +228,7 @@ def test_what_was_sealed_beside_a_settled_act_can_be_forgotten_and_no_file_holds
     entry = outbox.get(ID)
     assert (entry.outgoing.jws, entry.outgoing.beside, entry.receipt) == (b"act", None, b"receipt")
     assert outbox.get(waits.id).outgoing.beside == b"waits"
+    assert outbox.abandon(ID, b"another").state is Progress.RECEIVED, "of the receipt that was lost, no other"
     assert outbox.abandon(ID, b"receipt").state is Progress.PURGED
     assert outbox.accepted(REF) == {}, "no later view must show what the log has lost"
 

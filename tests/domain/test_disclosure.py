@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from referral_api.domain import disclosure
 from referral_api.domain.disclosure import THRESHOLD, Sum, disclose, percentage, percentile
 
 COUNTS = st.integers(0, 40)
@@ -138,15 +141,80 @@ def test_which_cell_is_sacrificed_does_not_hang_on_its_size() -> None:
         assert disclose(counts, sums)["c0"] is None
 
 
-def test_a_table_that_counts_nearly_the_same_hides_with_the_other() -> None:
-    counts = {"closed": 15, "declined": 4, "open": 20, "all": 39, "one": 15, "two": 30, "closes": 45}
-    sums = [
-        Sum("all", ("closed", "declined", "open")),
-        Sum("closes", ("one", "two")),
-        Sum("one", ("closed",), exact=False),
+@given(st.lists(st.lists(COUNTS, min_size=2, max_size=2), min_size=2, max_size=3), st.integers(0, 60))
+@example([[13, 0], [0, 12]], 0)
+@example([[11, 0], [0, 11]], 11)
+def test_a_list_of_the_same_total_gives_no_row_and_no_column_away(rows: list[list[int]], first: int) -> None:
+    """As `basis` stands beside the acknowledgements of each urgency (R-103)."""
+    counts, sums = two_way(rows)
+    first = min(first, counts["all"])
+    check(counts | {"b0": first, "b1": counts["all"] - first}, [*sums, Sum("all", ("b0", "b1"))])
+
+
+def parted(total: int, parts: int) -> Iterator[tuple[int, ...]]:
+    """Every way in which so many cells come to a total."""
+    if parts == 1:
+        yield (total,)
+        return
+    for first in range(total + 1):
+        yield from ((first, *rest) for rest in parted(total - first, parts - 1))
+
+
+def read_off(tables: Iterable[tuple[dict[str, int], list[Sum]]]) -> list[tuple[dict[str, int | None], str]]:
+    """What a reader learns who tries the program on every table with one total: blanks that have the same value in
+    each of those of which the same is published. Where the total is blank there are more tables than these.
+    """
+    alike: defaultdict[tuple[tuple[str, int | None], ...], list[dict[str, int]]] = defaultdict(list)
+    for counts, sums in tables:
+        alike[tuple(disclose(counts, sums).items())].append(counts)
+    return [
+        (dict(shown), name)
+        for shown, truths in alike.items()
+        for name, value in shown
+        if value is None and dict(shown)["all"] is not None and len({truth[name] for truth in truths}) == 1
     ]
+
+
+@pytest.mark.parametrize("total", [11, 12, 13, 20, 21, 22, 23, 24, 31, 33, 34, 44])
+def test_whoever_tries_the_program_on_every_list_reads_no_blank_off(total: int) -> None:
+    for cells in (2, 3, 4):
+        assert not read_off(one_way(found) for found in parted(total, cells))
+
+
+@pytest.mark.parametrize("total", [11, 12, 21, 22, 23, 24, 30])
+def test_whoever_tries_the_program_on_every_two_way_table_reads_no_blank_off(total: int) -> None:
+    assert not read_off(two_way((found[:2], found[2:])) for found in parted(total, 4))
+
+
+def test_which_cells_are_given_up_follows_from_which_are_small_alone() -> None:
+    """Small ones that come to eleven or more are no exception: that there is none given up beside them would tell."""
+    seen = set()
+    for few in (0, 3, 10):
+        for many in (12, 15, 200):
+            counts, sums = one_way([many, 30, few, 10 - few, 10, 40])
+            seen.add(frozenset(name for name, shown in disclose(counts, sums).items() if shown is None))
+    assert seen == {frozenset({"c0", "c2", "c3", "c4"})}
+
+
+def test_a_search_without_end_gives_up_cells_and_no_secret() -> None:
+    """A wide table full of zeros, in which next to nothing may move: it is over soon, and all the more is blank."""
+    rows = [[11 if (r + c) % 5 == 0 else 0 for c in range(9)] for r in range(9)]
+    counts, sums = two_way(rows)
+    began = time.process_time()
     shown = disclose(counts, sums)
-    assert (shown["closed"], shown["one"], shown["two"]) == (None, None, None)
+    assert time.process_time() - began < 2
+    assert not [name for name, count in counts.items() if count < THRESHOLD and shown[name] is not None]
+    for one in sums:
+        blanks = [part for part in one.parts if shown[part] is None]
+        assert len(blanks) != 1 or shown[one.total] is None
+
+
+def test_what_was_not_found_to_be_safe_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts, sums = one_way([30, 7, 40])
+    monkeypatch.setattr(disclosure, "PATIENCE", 0)
+    assert set(disclose(counts, sums).values()) == {None}
+    counts, sums = one_way([30, 20, 40])
+    assert disclose(counts, sums) == counts, "where nothing is blank there is nothing to search for"
 
 
 def test_a_total_that_is_none_is_a_defect() -> None:

@@ -83,3 +83,36 @@ def test_the_hotline_is_to_telephone_until_it_has() -> None:
     assert Worklist.TELEPHONE in worklists(H, LINE, ringing)
     assert Worklist.TELEPHONE not in worklists(U, UNIT, ringing)
     assert worklists(H, LINE, delivery(State.SUBMITTED, DeliveryRole.ACTION, ())) == {Worklist.WAITING}
+
+
+@pytest.mark.parametrize(
+    ("state", "sender", "unit"),
+    [
+        (State.HELD, Worklist.STANDING_BY, None),
+        (State.SUBMITTED, Worklist.WAITING, Worklist.READ),
+        (State.RETRIEVED, Worklist.WAITING, Worklist.READ),
+        (State.RECEIPT_FAILED, Worklist.READDRESS, Worklist.READ),
+        (State.EXPIRED, Worklist.READDRESS, Worklist.READ),
+        (State.ACKNOWLEDGED, Worklist.WAITING, Worklist.DECIDE),
+        (State.ACCEPTED, Worklist.WAITING, Worklist.REPORT),
+        (State.WITHDRAWAL_NOTIFIED, Worklist.WAITING, Worklist.ANSWER),
+        (State.DECLINED, Worklist.READDRESS, Worklist.ENDED),
+        (State.TRANSFERRED, Worklist.ENDED, Worklist.ENDED),
+        (State.WITHDRAWN, Worklist.ENDED, Worklist.ENDED),
+        (State.CLOSED, Worklist.ENDED, Worklist.ENDED),
+        (State.PURGED, Worklist.FORGOTTEN, Worklist.FORGOTTEN),
+    ],
+)
+def test_each_state_is_on_the_list_of_what_is_to_be_done_with_it(
+    state: State, sender: Worklist, unit: Worklist | None
+) -> None:
+    """R-70: whose turn it is; one list where nothing is asked, or a person would be told two things."""
+    one = delivery(state, DeliveryRole.ACTION, ())
+    assert worklists(H, LINE, one) == {sender}
+    assert worklists(U, UNIT, one) == (set() if unit is None else {unit})
+
+
+def test_a_unit_that_is_told_for_information_has_nothing_to_decide_and_one_that_proposed_waits() -> None:
+    for state in (State.ACKNOWLEDGED, State.ACCEPTED):
+        assert worklists(U, UNIT, delivery(state, DeliveryRole.INFORMATION, ())) == {Worklist.ENDED}
+        assert worklists(U, UNIT, delivery(state, DeliveryRole.ACTION, (ASKED[3],))) == {Worklist.WAITING}

@@ -130,6 +130,7 @@ def test_what_comes_while_a_channel_is_busy_follows_at_once(sqlite_world: World,
             until(lambda: made.outcomes[Outcome.TAKEN] == 1, "the second one")
             assert made.outcomes[Outcome.NOT_TAKEN] == 1
             assert made.standing() == {"channels": 1, "failing": []}
+            until(lambda: made._told_at.get(UNIT) == 3, "it was told of the later line too")
 
 
 def test_a_defect_or_a_database_that_is_away_ends_no_waking(

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from referral_api.client import choosing
-from referral_api.client.choosing import Presence, Unit
+from referral_api.client.choosing import Missing, Presence, Unit
+from referral_api.client.submission import Composition
 from referral_api.domain.choosing import OFFLINE_AFTER_S, POLL_INTERVAL_S, Suggestion
 from referral_api.domain.errors import ErrorCode
 from referral_api.domain.words import PartyId, State
@@ -24,6 +25,10 @@ GUAYAS = entry("ec-guayas", "police_unit", duty_phone="+441632960990", country="
 BORDER = entry(
     "pnp-frontera", "police_unit", area=["2002"], duty_phone="+441632960991", escalation=[GUAYAS["id"], NATIONAL]
 )
+COAST = entry(
+    *("pnp-costa", "police_unit"), area=["2003"], duty_phone="+441632960992", parent=OTHER_UNIT,
+    escalation=[GUAYAS["id"], NATIONAL, "pnp-por-venir"],
+)  # fmt: skip
 AGREEMENT = "acuerdo-2026-1"
 AYABACA = "200201"
 SHARED = {
@@ -166,6 +171,25 @@ def test_escalation_goes_abroad_only_where_an_agreement_is_named(world: World, n
         deliveries = world.operator.referral(ref).chronicle.deliveries
         held.append({unit for unit, one in deliveries.items() if one.state is State.HELD})
     assert held == [{NATIONAL}, {NATIONAL, GUAYAS["id"]}]
+
+
+def test_who_would_step_in_is_named_parent_first_with_why_one_will_not(world: World, newcomers: Newcomers) -> None:
+    """R-84, R-85: a unit that sleeps must not be the end of an emergency, and who is sent one is told beforehand."""
+    newcomers.admit(GUAYAS)
+    newcomers.admit(COAST)
+    world.operator.sync_keys()
+
+    def found(**more: Any) -> dict[str, Missing | None]:
+        what = Composition(body=REFERRAL, action=PartyId(COAST["id"]), operator="op-2", **more)
+        return choosing.successors(world.operator.session, what)
+
+    guayas, nobody = GUAYAS["id"], "pnp-por-venir"
+    assert list(found().items()) == [
+        *((OTHER_UNIT, None), (guayas, Missing.ABROAD), (NATIONAL, None), (nobody, Missing.NO_KEY)),
+    ]
+    assert found(agreement=AGREEMENT)[guayas] is None
+    assert found(excluded=(PartyId(OTHER_UNIT),))[OTHER_UNIT] is Missing.EXCLUDED
+    assert found(information=(PartyId(NATIONAL),))[NATIONAL] is Missing.ADDRESSED
 
 
 def test_a_mark_that_cannot_be_read_keeps_no_referral_back(founded: Founded, tmp_path: Path) -> None:

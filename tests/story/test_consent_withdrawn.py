@@ -12,6 +12,7 @@ from referral_api.client.outbox import Entry, Progress
 from referral_api.client.recalling import Outcome
 from referral_api.domain.errors import ErrorCode
 from referral_api.domain.words import Act, PartyId, State
+from referral_api.formats.bodies import sealed_of
 from tests.auditlog.refusals import refused
 from tests.story.passed_on import declined, lost, readdress, transferred
 from tests.world import NATIONAL, OTHER_UNIT, REFERRAL, UNIT, World
@@ -114,11 +115,28 @@ def test_a_withdraw_from_one_unit_for_consent_tells_the_others_and_for_another_r
         taken = world.after(recalling.withdraw(operator.pen, operator.referral(ref), reason, unit, "Palabras."))
         found = taken.report and {one.ref: one.outcome for one in taken.report.done}
         assert (len(taken.entries), found) == (1, report)
+    # What was written for one unit is for nobody else.
+    told = [one.act for one in operator.referral(ref).acts if one.act.act is Act.CONSENT_WITHDRAWN]
+    assert [(one.unit, sealed_of(one.body)) for one in told] == [(UNIT, None), (NATIONAL, None)]
     # Taken back for another reason before, the first unit has to be told of the consent by itself.
     assert [one.act for one in operator.referral(ref).chronicle.deliveries[UNIT].questions] == [
         Act.WITHDRAW, Act.CONSENT_WITHDRAWN,
     ]  # fmt: skip
     assert recalling.untold(operator.referral(ref)) == []
+
+
+def test_a_withdraw_that_was_refused_has_said_nothing_of_consent(sqlite_world: World) -> None:
+    """R-17, R-75: a colleague was faster; the party is shown its own refused act, and goes by what was taken."""
+    world, operator = sqlite_world, sqlite_world.operator
+    ref = str(world.submit().outgoing.ref)
+    before = operator.referral(ref)
+    world.act("operator", ref, Act.WITHDRAW, {"reason": "safety_risk"})
+    taken = world.after(recalling.withdraw(operator.pen, before, consented.WITHDRAWN, UNIT, None))
+    assert ([entry.state for entry in taken.entries], taken.report) == ([Progress.REFUSED], None)
+    seen = operator.referral(ref)
+    assert [one.act.act for one in seen.acts if not one.accepted] == [Act.WITHDRAW]
+    assert not consented.is_withdrawn(seen)
+    assert set(recalling.untold(seen)) == {UNIT, NATIONAL}
 
 
 def test_with_the_line_down_a_withdraw_for_consent_says_that_nobody_else_was_told(world: World) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from referral_api.client import correcting
 from referral_api.client.overseeing import Overseer
 from referral_api.client.view import Referral
 from referral_api.domain.clocks import TERMS
@@ -92,6 +93,10 @@ def test_who_comes_late_to_a_referral_that_was_taken_says_why_two_units_work_on_
     world.acknowledge("national", ref)
     world.act("national", ref, Act.ACCEPT)
     shell = Shell(world.folder, world.server.url)
+    shown = shell.run("officer", "show", ref)
+    assert (shown.exit, shown.out.startswith("⚠ OTRA UNIDAD LA TOMÓ el ")) == (0, True), shown
+    took = shell.run("national", "show", ref, "--json").json
+    assert took["standing"]["taken_at"] is None, "by itself, and by nobody else"
     assert shell.run("officer", "ack", ref).exit == 0
     alone = shell.run("officer", "accept", ref, "--json")
     assert (alone.exit, alone.json["error"]["code"]) == (7, "illegal-transition"), alone
@@ -99,7 +104,14 @@ def test_who_comes_late_to_a_referral_that_was_taken_says_why_two_units_work_on_
     assert shell.run("officer", "accept", ref, "--joint", "por si acaso").exit == 2
     joined = shell.run("officer", "accept", ref, "--joint", "joint_operation", "--json")
     assert joined.exit == 0, joined
-    assert states(world.operator.referral(ref)) == {UNIT: State.ACCEPTED, NATIONAL: State.ACCEPTED}
+    seen = world.operator.referral(ref)
+    assert states(seen) == {UNIT: State.ACCEPTED, NATIONAL: State.ACCEPTED}
+    # What each reports is its own.
+    for name in ("officer", "national"):
+        world.act(name, ref, Act.STATUS, {"code": "registered"})
+    seen = world.operator.referral(ref)
+    for unit in (UNIT, NATIONAL):
+        assert [one.act.party for one in correcting.reported(seen, unit)] == [unit]
 
 
 def test_what_nobody_reads_ends_on_the_hotline_s_list_and_stays_there(world: World) -> None:
@@ -173,6 +185,20 @@ def test_whoever_is_to_telephone_reads_whom_at_what_number_and_why(sqlite_world:
     # The command does what it says.
     assert shell.run("operator", *command.replace("HORA", "00:00").split()[1:]).exit == 0
     assert kinds(world, "operator", pending=True) == []
+
+
+def test_each_call_to_the_telephone_has_its_own_reason(sqlite_world: World) -> None:
+    """R-106: a bundle that did not open was telephoned about, and then nobody acknowledged it either."""
+    world = sqlite_world
+    ref = str(world.submit().outgoing.ref)
+    world.act("officer", ref, Act.RECEIPT_FAILED, {"reason": "cannot_decrypt"})
+    shell = Shell(world.folder, world.server.url)
+    for reason in ("receipt_failed", "ack_timeout"):
+        told = shell.run("operator", "inbox", "list", "--pending", "--json").json["entries"]
+        assert [line["reason"] for line in told if line["kind"] == "telephone_now"] == [reason]
+        if reason == "receipt_failed":
+            assert shell.run("operator", "phone", ref, "--unit", UNIT, "--at", "00:00").exit == 0
+            later(world, 16 * MINUTE)
 
 
 def test_a_bell_rings_for_whoever_must_be_telephoned_whatever_the_urgency(sqlite_world: World) -> None:

@@ -112,6 +112,25 @@ def test_what_another_unit_is_served_stays_with_who_sent_it(sqlite_world: World)
     assert (kept_beside(world.operator, ref), content_keys(world.stranger)) == (set(), set())
 
 
+def test_what_is_written_after_a_purge_stays_readable_on_both_sides(sqlite_world: World) -> None:
+    """R-107: a purge takes what came before it, however often a workstation looks."""
+    world = sqlite_world
+    ref = str(world.submit().outgoing.ref)
+    world.acknowledge("officer", ref)
+    world.act("officer", ref, Act.ACCEPT)
+    asked = world.act("operator", ref, Act.PURGE_REQUEST, {"reason": "data_subject_request"}, unit=UNIT)
+    world.act("officer", ref, Act.APPROVE, {"answers": asked.outgoing.digest})
+    late = world.act("operator", ref, Act.NOTE, unit=UNIT, note="Después de la purga.").outgoing.digest
+    for _ in range(2):
+        for client in (world.operator, world.officer):
+            seen = client.referral(ref)
+            (shown,) = (one for one in seen.acts if one.act.digest == late)
+            named = sealed_of(shown.act.body)
+            assert named is not None
+            assert client.open_note(seen, shown).sealed.sha256 == named.sha256
+    assert kept_beside(world.operator, ref) == {Act.NOTE}
+
+
 def test_what_was_purged_is_not_sent_again_and_the_command_says_so(sqlite_world: World) -> None:
     """An exchange that came back from a backup is owed nothing that a purge took."""
     world = sqlite_world

@@ -16,12 +16,13 @@ from typing import Any
 
 import pytest
 
+from referral_api.cli import arriving
 from referral_api.client.overseeing import Overseer, Silence
 from referral_api.domain.words import Act
 from tests.cli.shell import Shell
 from tests.front import portal
 from tests.story.test_rolled_back import client_at
-from tests.world import PASSPHRASE, UNIT, World
+from tests.world import ENTRIES, PASSPHRASE, UNIT, World
 
 PATIENCE_S = 40
 SOONER = (
@@ -103,6 +104,19 @@ def test_a_network_s_own_page_ends_no_watch_either(world: World) -> None:
 def test_a_call_that_ends_by_itself_leaves_the_waiting_to_who_called_it(world: World, words: tuple[str, ...]) -> None:
     shell = Shell(world.folder, "http://127.0.0.1:9")
     assert shell.run("officer", "inbox", "watch", "--wait", "0", *words).exit == 3
+
+
+def test_a_number_to_telephone_waits_for_no_reason_that_the_exchange_does_not_give(world: World) -> None:
+    """Rule R18 of the field: it stands in the keys log, which this machine has."""
+    world.submit()
+    world.clock.ahead_s += 16 * 60
+    world.check()
+    (line,) = world.operator.inbox(pending=True)
+    whom = {"unit": UNIT, "phone": ENTRIES[UNIT]["duty_phone"]}
+    with portal() as elsewhere, client_at(world, elsewhere, "operator") as away:
+        assert (line.kind, arriving._whom(away, line)) == (Act.TELEPHONE_NOW, whom)
+        assert arriving._reason(away, line) == (None, None)
+    assert arriving._reason(world.operator, line) == ("ack_timeout", None)
 
 
 def test_whoever_looks_for_late_referrals_is_not_ended_by_an_exchange_that_cannot_answer(world: World) -> None:

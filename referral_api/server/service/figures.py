@@ -81,7 +81,7 @@ def count_year(exchange: Exchange, year: int) -> Figures:
         counting = Counting(kinds, book)
         for one in gone:
             if one.year == year:
-                counting.erased(one.ref, one.states)
+                counting.erased(one.ref)
         fault = None
         try:
             _count(exchange, counting, span, frozenset(one.ref for one in gone))
@@ -97,11 +97,10 @@ def count_year(exchange: Exchange, year: int) -> Figures:
 
 @dataclass(frozen=True, slots=True)
 class _Gone:
-    """A referral with erased records: the year it was sent in, as far as that can be told, and how it ended."""
+    """A referral with erased records, and the year it was sent in, as far as that can be told."""
 
     ref: str
     year: int
-    states: tuple[str, ...]
 
 
 def _gone(conn: Connection, digest: str) -> _Gone:
@@ -110,7 +109,7 @@ def _gone(conn: Connection, digest: str) -> _Gone:
         raise ReferralError(ErrorCode.TAMPERED, what="erasure", digest=digest)
     bodies: list[Any] = [_parse(act).body for act in queries.acts_of_kind(conn, erasing.ref, Act.ERASE)]
     year = min(Term.of_log(body.origin.rpartition("/v1/log/")[2]).year for body in bodies)
-    return _Gone(erasing.ref, year, tuple(one.state.value for one in bodies[-1].states))
+    return _Gone(erasing.ref, year)
 
 
 def _count(exchange: Exchange, counting: Counting, span: tuple[int, int], gone: frozenset[str]) -> None:
