@@ -73,6 +73,18 @@ def test_nothing_is_released_once_the_hotline_has_seen_to_it_or_the_person_wants
     assert life[PARENT].state is State.HELD
 
 
+def test_a_hotline_that_has_closed_one_of_several_has_seen_to_it() -> None:
+    life = declined().until(21 * MINUTE)
+    life.act(Act.ACK, U, PARENT)
+    life.act(Act.DECLINE, U, PARENT)
+    assert told(life, 21 * MINUTE) == [(21 * MINUTE, Act.TELEPHONE_NOW, PARENT, "declined")]
+    life.act(Act.PHONE_ALERT, H, PARENT)
+    life.act(Act.CLOSE, H, LOCAL)
+    life.until(9 * HOUR)
+    assert told(life, 22 * MINUTE) == []
+    assert life[NATIONAL].state is State.HELD
+
+
 def test_a_decision_that_does_not_come_is_the_next_party_s_matter_too() -> None:
     life = Life().until(14 * MINUTE)
     life.act(Act.ACK, U)
