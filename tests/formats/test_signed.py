@@ -104,13 +104,26 @@ def test_what_has_verified_vouches_for_nothing_else() -> None:
         verify_jws(read(raw), [ED.public, ML.public], required=[Alg.ES256])
 
 
-def test_a_key_of_the_same_name_gets_nothing_from_what_another_has_verified() -> None:
-    """Two keys have one kid only where somebody lies about it: the library is asked anew where that must be known."""
+def test_what_one_key_has_verified_another_has_not() -> None:
+    """A header that names another key whose reader trusts it gets nothing from what the first one has verified."""
+    protected = b64u(canonical({"alg": "Ed25519", "kid": ED.kid, "typ": ACT}))
+    signature = ED.sign(f"{protected}.{b64u(PAYLOAD)}".encode())
+    jws = read(with_protected(protected, b64u(signature)))
+    assert verify_jws(jws, [ED.public]) == PAYLOAD
+    borrowed = replace(jws, signatures=(replace(jws.signatures[0], kid=ED_OTHER.kid),))
+    for _ in range(2):
+        with pytest.raises(ReferralError) as caught:
+            verify_jws(borrowed, [ED_OTHER.public])
+        assert caught.value.facts["reason"] == "forged"
+
+
+def test_whoever_asks_anew_has_it_computed() -> None:
+    """As the self-test must, which asks whether the library still verifies."""
     jws = read(sign_jws(PAYLOAD, typ=ACT, signers=[ED]))
     verify_jws(jws, [ED.public])
-    false = replace(ED_OTHER.public, kid=ED.kid)
+    broken = replace(ED.public, native=ED_OTHER.public.native)
     with pytest.raises(ReferralError):
-        verify_jws(jws, [false], anew=True)
+        verify_jws(jws, [broken], anew=True)
 
 
 def test_no_more_is_remembered_than_a_process_can_spare() -> None:
