@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import itertools
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,6 +22,7 @@ from referral_api import outside
 from referral_api.auditlog.policy import format_policy, policy_of
 from referral_api.client.compartment import InsecureKdfForTests, seal_by_default
 from tests.lying_witness import NAMES, LyingWitness, policy_at
+from tests.pace import ordered
 from tests.postgres import create_database, drop_database, start_postgres
 from tests.world import WITNESSES, Founded, World, check_database, found
 
@@ -51,6 +53,14 @@ def _refuse_network(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 sys.addaudithook(_refuse_network)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where several workers run the tests, what takes long comes first (tests/pace.py)."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if workers > 1:
+        items[:] = ordered([(item.nodeid.partition("::")[0], item) for item in items], workers)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -42,6 +42,7 @@ from referral_api.cli import (
 )
 from referral_api.cli.invocation import Invocation
 from referral_api.cli.output import Exit, Fault, Screen, Shown
+from referral_api.cli.start import loading
 from referral_api.cli.texts import find, say
 from referral_api.client.profile import Language, ProfileDir, read_private
 from referral_api.client.session import ANSWER_S
@@ -60,7 +61,7 @@ _NAME_CHARACTERS = frozenset({22, 43})
 
 
 def main() -> None:
-    """The entry point: run the command line and leave with its exit code."""
+    """Run this process's command line and leave with its exit code."""
     sys.exit(run(sys.argv[1:], os.environ))
 
 
@@ -217,7 +218,8 @@ def _top(
 
 def _load(name: str, extra: str) -> typer.Typer:
     try:
-        app = import_module(f"referral_api.cli.{name}").app
+        with loading():
+            app = import_module(f"referral_api.cli.{name}").app
     except ModuleNotFoundError as error:
         raise Fault("not-installed", extra=extra, module=error.name) from error
     if not isinstance(app, typer.Typer):

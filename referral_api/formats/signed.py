@@ -49,6 +49,15 @@ _MAX_PROTECTED_CHARS = (MAX_PROTECTED_BYTES * 4 + 2) // 3
 _DIGEST_BYTES = 32
 _SELF_TEST_BYTES = 64 * 1024
 
+REMEMBERED = 1 << 14
+"""Of how many signatures a process knows that they have verified, in some two megabytes; then it begins anew.
+
+One process replays, audits and packs the same log many times, and nearly a fifth of that went into signatures that it
+had verified before. Whether one verifies depends on nothing but key, text and signature: whether the key may be
+trusted, and with what, is judged each time.
+"""
+_verified: set[bytes] = set()
+
 
 @dataclass(frozen=True, slots=True)
 class RawSignature:
@@ -105,11 +114,16 @@ def parse_jws(raw: bytes, *, typ: str, max_bytes: int) -> RawJws:
 
 
 def verify_jws(
-    jws: RawJws, keys: Sequence[PublicKey] | Mapping[Kid, PublicKey], *, required: Collection[Alg] = ()
+    jws: RawJws,
+    keys: Sequence[PublicKey] | Mapping[Kid, PublicKey],
+    *,
+    required: Collection[Alg] = (),
+    anew: bool = False,
 ) -> bytes:
     """Return the payload once every signature present verifies and every `required` algorithm is among them.
 
     `keys` are the signer's keys that the reader trusts for this purpose, listed or by kid; a kid only looks one up.
+    What has verified in this process is remembered, unless it is to be computed `anew`; what has not, never.
     Raises SIGNATURE_INVALID with `reason`: `unknown-key` (`kid`), `algorithm` (the header's is not the key's),
     `required` (`alg` is absent: a stripped signature), `forged` (`alg`, `kid`).
     """
@@ -125,8 +139,19 @@ def verify_jws(
             raise ReferralError(ErrorCode.SIGNATURE_INVALID, reason="unknown-key", kid=signature.kid)
         if key.alg is not signature.alg:
             raise ReferralError(ErrorCode.SIGNATURE_INVALID, reason="algorithm", kid=signature.kid)
-        verify_signature(key, b"%b.%b" % (signature.protected.encode("ascii"), payload), signature.signature)
+        _verify_once(key, b"%b.%b" % (signature.protected.encode("ascii"), payload), signature.signature, anew=anew)
     return jws.payload
+
+
+def _verify_once(key: PublicKey, signing_input: bytes, signature: bytes, *, anew: bool) -> None:
+    # All that stands before the signed text has a length that its algorithm gives: no two triples have one digest.
+    seen = hashlib.sha256(b"".join((key.kid.encode("ascii"), signature, signing_input))).digest()
+    if seen in _verified and not anew:
+        return
+    verify_signature(key, signing_input, signature)
+    if len(_verified) >= REMEMBERED:
+        _verified.clear()
+    _verified.add(seen)
 
 
 def sign_jws(payload: bytes, *, typ: str, signers: Sequence[SigningKey]) -> bytes:
@@ -163,13 +188,13 @@ def _check_known_answers(known: Mapping[str, Any]) -> None:
     for text in known["documents"]:
         jws = parse_jws(text.encode("ascii"), typ=RECEIPT, max_bytes=_SELF_TEST_BYTES)
         try:
-            verify_jws(jws, keys)
+            verify_jws(jws, keys, anew=True)
         except (ReferralError, UnsupportedAlgorithm):
             raise failed from None
         for signature in jws.signatures:
             altered = replace(jws, payload_text=b64u(b"altered"), signatures=(signature,))
             try:
-                verify_jws(altered, keys)
+                verify_jws(altered, keys, anew=True)
             except ReferralError:
                 continue
             raise failed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from importlib.resources import files
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.formats import signed
 from referral_api.formats.keys import Alg, PublicKey, signing_key
 from referral_api.formats.signed import (
     ACT,
@@ -76,6 +78,60 @@ def test_no_single_altered_byte_survives(payload: bytes, at: int, flip: int) -> 
     raw[at % len(raw)] ^= flip
     with pytest.raises(ReferralError):
         verify_jws(read(bytes(raw)), [ED.public, ML.public], required=[Alg.ED25519, Alg.ML_DSA_65])
+
+
+def test_what_has_verified_vouches_for_nothing_else() -> None:
+    """What a process remembers is this signature of this text by this key, and it judges the rest each time."""
+    raw = sign_jws(PAYLOAD, typ=ACT, signers=[ED, ML])
+    for _ in range(2):
+        assert verify_jws(read(raw), [ED.public, ML.public]) == PAYLOAD
+    whole = document(raw)
+    for at in (0, 1):
+        signature = bytearray(read(raw).signatures[at].signature)
+        signature[40] ^= 1
+        signatures = [dict(one) for one in whole["signatures"]]
+        signatures[at]["signature"] = b64u(bytes(signature))
+        forged = read(canonical(whole | {"signatures": signatures}))
+        for _ in range(2):
+            with pytest.raises(ReferralError) as caught:
+                verify_jws(forged, [ED.public, ML.public])
+            assert caught.value.facts["reason"] == "forged"
+    other = read(canonical(whole | {"payload": b64u(PAYLOAD + b" ")}))
+    for jws, keys in ((other, [ED.public, ML.public]), (read(raw), [ED.public]), (read(raw), [])):
+        with pytest.raises(ReferralError):
+            verify_jws(jws, keys)
+    with pytest.raises(ReferralError):
+        verify_jws(read(raw), [ED.public, ML.public], required=[Alg.ES256])
+
+
+def test_what_one_key_has_verified_another_has_not() -> None:
+    """A header that names another key whose reader trusts it gets nothing from what the first one has verified."""
+    protected = b64u(canonical({"alg": "Ed25519", "kid": ED.kid, "typ": ACT}))
+    signature = ED.sign(f"{protected}.{b64u(PAYLOAD)}".encode())
+    jws = read(with_protected(protected, b64u(signature)))
+    assert verify_jws(jws, [ED.public]) == PAYLOAD
+    borrowed = replace(jws, signatures=(replace(jws.signatures[0], kid=ED_OTHER.kid),))
+    for _ in range(2):
+        with pytest.raises(ReferralError) as caught:
+            verify_jws(borrowed, [ED_OTHER.public])
+        assert caught.value.facts["reason"] == "forged"
+
+
+def test_whoever_asks_anew_has_it_computed() -> None:
+    """As the self-test must, which asks whether the library still verifies."""
+    jws = read(sign_jws(PAYLOAD, typ=ACT, signers=[ED]))
+    verify_jws(jws, [ED.public])
+    broken = replace(ED.public, native=ED_OTHER.public.native)
+    with pytest.raises(ReferralError):
+        verify_jws(jws, [broken], anew=True)
+
+
+def test_no_more_is_remembered_than_a_process_can_spare() -> None:
+    signed._verified.update(at.to_bytes(32) for at in range(signed.REMEMBERED))
+    jws = read(sign_jws(b"one more", typ=ACT, signers=[ED]))
+    for _ in range(2):
+        assert verify_jws(jws, [ED.public]) == b"one more"
+        assert len(signed._verified) == 1
 
 
 def test_a_stripped_signature_is_missed_when_it_was_required() -> None:
