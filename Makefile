@@ -5,8 +5,8 @@
 
 PY ?= python3
 VENV ?= .venv
-# Workers of `make test`: two more than there are cores, since each of them waits for part of its time.
-N ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 2)))
+# Workers of `make test`: two more than there are cores, since each of them waits for part of its time; each has a database.
+N ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n > 14 ? 16 : n + 2)))
 PYTHON = $(VENV)/bin/python
 # Locks are complete and hashed, so nothing is resolved and no package may run a build script.
 PIP_INSTALL = $(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --no-compile \
