@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Final
+from typing import Final, Self
 
 from referral_api.domain.words import Act, Role, State
 from tests.domain.grid import NOTICES, expected
@@ -116,6 +116,8 @@ class Sheet:
     taken: bool = False
     holds: dict[str, int] = field(default_factory=dict)
     investigation: list[str] = field(default_factory=list)
+    heard: Counter[Act] = field(default_factory=Counter)
+    """What the exchange has said about it by itself, how often each."""
 
     def to_take_back(self, act: Act) -> State:
         """As what it is taken back: nobody has what expired before it was fetched."""
@@ -153,7 +155,6 @@ class Case:
     lines: list[Line] = field(default_factory=list)
     came: dict[str, tuple[str, str, str]] = field(default_factory=dict)
     """Of a unit that a transfer brought in: from which one, by which transfer and approval."""
-    rung: Counter[str] = field(default_factory=Counter)
     pace: int = 1
     """How many times as long as by default everything may take, by the rules that it was submitted under (R-105)."""
     agreed: bool = False
@@ -163,7 +164,7 @@ class Case:
     def submitted(
         cls, ref: str, sender: str, urgency: str, kept: str, to: list[tuple[str, str]], excluded: set[str], digest: str,
         now: int,
-    ) -> Case:  # fmt: skip
+    ) -> Self:  # fmt: skip
         case = cls(ref, sender, urgency, kept, excluded, digest)
         for rank, (unit, role) in enumerate(to):
             held = role == "escalation"
@@ -250,7 +251,7 @@ class Case:
         state = self._lands(move, sheet)
         if state is None:
             return False
-        answered = self._answered(move, state)
+        answered = self._answered(move, sheet, state)
         if move.question is not None and mine.get(move.question) not in answered:
             return False
         if move.act is Act.TRANSFER:
@@ -272,9 +273,10 @@ class Case:
         found -= {Act.TRANSFER} if any(kind is Act.TRANSFER for kind, _ in sheet.open.values()) else set()
         return sorted(found)
 
-    def _answered(self, move: Move, after: State) -> set[Act]:
+    def _answered(self, move: Move, sheet: Sheet, after: State) -> set[Act]:
         if move.act is Act.APPROVE:
-            return {Act.TRANSFER} if after is S.TRANSFERRED else {Act.PURGE_REQUEST}
+            passes_on = after is S.TRANSFERRED is not sheet.state
+            return {Act.TRANSFER} if passes_on else {Act.PURGE_REQUEST}
         if move.act is Act.DECLINE:
             return {Act.TRANSFER} if move.by is Role.HOTLINE else set()
         return ANSWERS.get(move.act, set())
@@ -300,7 +302,7 @@ class Case:
     def _step(self, move: Move, sheet: Sheet, now: int) -> None:
         before, state, mine = sheet.state, self._lands(move, sheet), self._mine(move, sheet)
         assert state is not None
-        answered = self._answered(move, state)
+        answered = self._answered(move, sheet, state)
         gone = [one for one, kind in mine.items() if kind in answered and move.question in (None, one)]
         purges = move.act is Act.APPROVE and any(mine[one] is Act.PURGE_REQUEST for one in gone)
         for one in gone:
@@ -324,13 +326,18 @@ class Case:
         if state is S.TRANSFERRED and before is not S.TRANSFERRED and source_to is not None:
             self._bring(sheet, source_to, move.digest, gone[0], now)
         if move.act is Act.ACCEPT and not move.joint:
-            for other in self.sheets.values():
-                live = other.state in UNREAD | OPEN and other.role != "information"
-                other.taken = other.taken or (other is not sheet and live)
+            self._take_from_others(sheet)
         if move.act is Act.RECEIPT_FAILED and not sheet.rings():
             self._ring(sheet, now)
         if purges:
             self._purge(sheet, now)
+
+    def _take_from_others(self, sheet: Sheet) -> None:
+        for other in self.sheets.values():
+            live = other.state in UNREAD | OPEN and other.role != "information"
+            if other is not sheet and live and not other.taken:
+                other.taken = True
+                other.heard[Act.TAKEN] += 1
 
     def _mark(self, move: Move, sheet: Sheet, now: int) -> None:
         if move.act in (Act.SUPPLEMENT, Act.NOTE, Act.ASK, Act.ANSWER):
@@ -363,6 +370,7 @@ class Case:
         self._to_read(unit, Act.APPROVE, approval)
 
     def _ring(self, sheet: Sheet, now: int) -> None:
+        sheet.heard[Act.TELEPHONE_NOW] += 1
         digest = f"{TELEPHONE} {now} {len(self.lines)}"
         sheet.open[digest] = (Act.TELEPHONE_NOW, "exchange.main")
         self._line(self.sender, Act.TELEPHONE_NOW, sheet.unit, digest, lambda one: digest in one.open)
@@ -457,19 +465,25 @@ class Case:
             for at, clock in self.dues(sheet):
                 if sheet.told.get(clock, 0) < at:
                     yield at, partial(self._overdue, sheet, clock, at)
-            yield from self._climbing(sheet)
-            yield from self._forgetting(sheet)
-        yield from self._forgetting_held()
+            for at, rung in self.climbs(sheet):
+                yield at, partial(self._climb, sheet, rung)
+            for at, days in self.forgets(sheet):
+                yield at, partial(self._warn, sheet, days) if days else partial(self._purge, sheet)
 
     def _overdue(self, sheet: Sheet, clock: str, at: int, now: int) -> None:
         sheet.told[clock] = at
-        pressing = clock == "withdrawal_answer" or (clock == "decision" and self.urgency != "routine")
-        if pressing and not sheet.rings():
+        sheet.heard[Act.OVERDUE] += 1
+        if self.presses(clock) and not sheet.rings():
             self._ring(sheet, now)
 
-    def _climbing(self, sheet: Sheet) -> Iterator[tuple[int, Callable[[int], None]]]:
+    def presses(self, clock: str) -> bool:
+        """Whether the hotline telephones where this is late."""
+        return clock == "withdrawal_answer" or (clock == "decision" and self.urgency != "routine")
+
+    def climbs(self, sheet: Sheet) -> list[tuple[int, str]]:
+        """The next rung of its ladder, and when; nothing where there is none."""
         if sheet.begun is None or sheet.state not in UNREAD:
-            return
+            return []
         ladder = [(self.pace * after, rung) for after, rung in LADDERS[self.urgency]]
         ends = sheet.taken or sheet.role == "information"
         number = len(ladder) - 1 if ends else sheet.rungs
@@ -477,53 +491,60 @@ class Case:
         at = sheet.begun + after
         if rung == "expire" and sheet.rung_at is not None:
             at = max(at, sheet.rung_at + after - ladder[number - 1][0])
-        yield at, lambda now: self._climb(sheet, rung, now)
+        return [(at, rung)]
 
     def _climb(self, sheet: Sheet, rung: str, now: int) -> None:
-        self.rung[rung] += 1
         if rung == "expire":
-            sheet.enter(S.EXPIRED, now)
-            self._line(self.sender, Act.EXPIRED, sheet.unit, "expired", lambda one: one.state is S.EXPIRED)
+            self.expire(sheet, now)
             return
-        held = sorted((one for one in self.sheets.values() if one.state is S.HELD), key=lambda one: one.rank)
-        for one in held[:1] if rung == "parent" else held if rung == "national" else []:
-            one.begun = one.since = now
-            one.enter(S.SUBMITTED, now)
-            if any(kind in NOTICES for kind, _ in one.open.values()):
-                one.notified = now
-            self._to_read(one.unit, Act.RELEASED, "released")
+        for one in self.freed_by(rung):
+            self.release(one, now)
         if rung == "telephone" and not sheet.rings():
             self._ring(sheet, now)
         sheet.rungs, sheet.rung_at = sheet.rungs + 1, now
+        sheet.heard[Act.ESCALATED] += 1
 
-    def _forgetting(self, sheet: Sheet) -> Iterator[tuple[int, Callable[[int], None]]]:
+    def expire(self, sheet: Sheet, now: int) -> None:
+        """The last rung."""
+        sheet.heard[Act.EXPIRED] += 1
+        sheet.enter(S.EXPIRED, now)
+        self._line(self.sender, Act.EXPIRED, sheet.unit, "expired", lambda one: one.state is S.EXPIRED)
+
+    def freed_by(self, rung: str) -> list[Sheet]:
+        """The held deliveries that a rung releases, in the order in which they were addressed."""
+        held = sorted((one for one in self.sheets.values() if one.state is S.HELD), key=lambda one: one.rank)
+        return held[:1] if rung == "parent" else held if rung == "national" else []
+
+    def release(self, sheet: Sheet, now: int) -> None:
+        """It begins to exist for its unit."""
+        sheet.heard[Act.RELEASED] += 1
+        sheet.begun = sheet.since = now
+        sheet.enter(S.SUBMITTED, now)
+        if any(kind in NOTICES for kind, _ in sheet.open.values()):
+            sheet.notified = now
+        self._to_read(sheet.unit, Act.RELEASED, "released")
+
+    def forgets(self, sheet: Sheet) -> list[tuple[int, int]]:
+        """When its purge is announced so many days before, and when it comes (0); nothing while somebody holds it."""
+        if sheet.holds:
+            return []
+        if sheet.state is S.HELD:
+            others = [one.purged for one in self.sheets.values() if one.state is not S.HELD]
+            return [(max(one or 0 for one in others), 0)] if others and None not in others else []
         at = self.purge_at(sheet)
-        if at is None or sheet.holds:
-            return
-        for days in (14, 3):
-            warned = at - days * DAY
-            if (
-                warned >= max(sheet.ended or 0, sheet.acked or 0, sheet.purged or 0)
-                and sheet.told.get(f"purge {days}") != at
-            ):
-                yield warned, partial(self._warn, sheet, f"purge {days}", at)
-        yield at, lambda now: self._purge(sheet, now)
+        if at is None:
+            return []
+        begun = max(sheet.ended or 0, sheet.acked or 0, sheet.purged or 0)
+        warned = [(at - days * DAY, days) for days in (14, 3) if sheet.told.get(f"purge {days}") != at]
+        return [one for one in warned if one[0] >= begun] + [(at, 0)]
 
-    @staticmethod
-    def _warn(sheet: Sheet, what: str, at: int, _now: int) -> None:
-        sheet.told[what] = at
-
-    def _forgetting_held(self) -> Iterator[tuple[int, Callable[[int], None]]]:
-        held = [one for one in self.sheets.values() if one.state is S.HELD]
-        others = [one.purged for one in self.sheets.values() if one.state is not S.HELD]
-        if others and None not in others:
-            at = max(one or 0 for one in others)
-            for sheet in held:
-                if not sheet.holds:
-                    yield at, partial(self._purge, sheet)
+    def _warn(self, sheet: Sheet, days: int, _now: int) -> None:
+        sheet.told[f"purge {days}"] = int(self.purge_at(sheet) or 0)
+        sheet.heard[Act.PURGE_DUE] += 1
 
     def _purge(self, sheet: Sheet, now: int) -> None:
         sheet.purged = now
+        sheet.heard[Act.PURGED] += 1
         if sheet.state not in OPEN | {S.WITHDRAWAL_NOTIFIED}:
             sheet.enter(S.PURGED, now)
 
