@@ -216,8 +216,9 @@ def _moved(event: Event, delivery: Delivery, deliveries: Mapping[str, Delivery])
     elif event.act is Act.WITHDRAW and state is State.WITHDRAWN and delivery.state is not State.WITHDRAWN:
         # Nobody has it, and nobody will: there is nothing to answer for.
         questions = tuple(question for question in questions if question.act not in NOTICES)
-    elif state not in lifecycle.WORKING:
-        # Nobody can agree any more to pass on what is no longer in work, and another proposal must be possible later.
+    elif state not in lifecycle.WORKING or event.act is Act.PURGED:
+        # Nobody can agree any more to pass on what is no longer in work, or whose bundle for the new unit went with a
+        # purge, and another proposal must be possible later.
         questions = tuple(question for question in questions if question.act is not Act.TRANSFER)
     after = replace(delivery, state=state, questions=questions)
     # Only what both sides see moves a head; else a decision could be stale by an act that its signer may not see.

@@ -9,11 +9,12 @@ Must never: import the fold, the clockwork, the lifecycle or the rules.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final, Self
 
+from referral_api.domain.errors import ErrorCode
 from referral_api.domain.words import Act, Role, State
 from tests.domain.grid import NOTICES, expected
 
@@ -72,6 +73,8 @@ class Move:
     to: str | None = None
     joint: bool = False
     review_at: int | None = None
+    service: bool = False
+    """Signed by a program, not by a person."""
 
 
 @dataclass
@@ -180,16 +183,26 @@ class Case:
 
     def takes(self, move: Move) -> bool:
         """Whether the exchange must take it."""
-        return self._right(move) and self._follows(move) and any(self._fits(move, one) for one in self._meant(move))
+        return (
+            self.barred(move) is None
+            and self._follows(move)
+            and any(self._fits(move, one) for one in self._meant(move))
+        )
 
-    def _right(self, move: Move) -> bool:
-        if move.by is Role.HOTLINE:
-            known = move.unit is None or move.unit in self.sheets
-            return move.act in OF_HOTLINES and move.party == self.sender and known
-        if move.by is Role.POLICE_UNIT:
-            own = self.sheets.get(move.party)
-            return move.act in OF_UNITS and own is not None and own.begun is not None and move.unit == move.party
-        return False
+    def barred(self, move: Move) -> ErrorCode | None:
+        """Why this signer may not say it, whatever the state; None if he may (R-51, R-60, R-61, R-63)."""
+        if move.by is Role.HOTLINE and move.party == self.sender:
+            if move.act not in OF_HOTLINES or move.service:
+                return ErrorCode.NOT_PERMITTED
+            return None if move.unit is None or move.unit in self.sheets else ErrorCode.NOT_FOUND
+        if move.by is Role.POLICE_UNIT and self.knows(move.party):
+            mine = move.act in OF_UNITS and not move.service and move.unit == move.party
+            return None if mine else ErrorCode.NOT_PERMITTED
+        return ErrorCode.NOT_FOUND
+
+    def knows(self, unit: str) -> bool:
+        """Whether the referral exists for a unit."""
+        return unit in self.sheets and self.sheets[unit].begun is not None
 
     def _follows(self, move: Move) -> bool:
         if move.act in DECIDING:
@@ -198,7 +211,7 @@ class Case:
         if found is None:
             return False
         kind, unit = found
-        if move.unit is not None and move.prev in self._path(move.unit):
+        if move.unit is not None and move.prev in self.path(move.unit):
             return True
         if kind is Act.REWRAP:
             return False
@@ -208,7 +221,7 @@ class Case:
             return False
         return move.unit is None or unit in (None, move.unit)
 
-    def _path(self, unit: str) -> set[str]:
+    def path(self, unit: str) -> set[str]:
         """The transfers and approvals that brought a delivery."""
         found: set[str] = set()
         place = unit
@@ -261,9 +274,8 @@ class Case:
             return sheet.to not in self.sheets and sheet.to not in self.excluded
         return True
 
-    def instead(self, move: Move) -> list[str]:
-        """What a refused signer is told that he could do on that delivery, by the states and questions there."""
-        sheet = self.sheets[str(move.unit)]
+    def may_do(self, move: Move, sheet: Sheet) -> list[str]:
+        """What the signer of this could do on a delivery, by the states and questions there."""
         kinds = frozenset(self._mine(move, sheet).values())
         codes = (None, "stopped_and_destroyed", "continuing_public_prosecution")
         found = {act for act in Act for code in codes if expected(act, move.by, sheet.state, kinds, code)}
@@ -420,6 +432,16 @@ class Case:
 
     # The exchange's clocks.
 
+    def silent(self, unit: str, now: int) -> bool:
+        """The unit has stopped looking; whether the hotline telephones for that alone (R-106)."""
+        sheet = self.sheets.get(unit)
+        if sheet is None or not self.pending(unit) or self.urgency == "routine" or sheet.heard[Act.TELEPHONE_NOW]:
+            return False
+        if sheet.state not in UNREAD or sheet.role == "information" or sheet.taken:
+            return False
+        self._ring(sheet, now)
+        return True
+
     def dues(self, sheet: Sheet) -> list[tuple[int, str]]:
         """What is owed on a delivery, and until when."""
         reviews = [] if sheet.state is S.PURGED else [(at, "hold_review") for at in sheet.holds.values()]
@@ -545,6 +567,8 @@ class Case:
     def _purge(self, sheet: Sheet, now: int) -> None:
         sheet.purged = now
         sheet.heard[Act.PURGED] += 1
+        # The bundle for the new unit has gone too.
+        sheet.open = {one: what for one, what in sheet.open.items() if what[0] is not Act.TRANSFER}
         if sheet.state not in OPEN | {S.WITHDRAWAL_NOTIFIED}:
             sheet.enter(S.PURGED, now)
 
@@ -558,22 +582,3 @@ class Case:
     def alarm(self) -> int | None:
         """When it must look next."""
         return min((at for at, _ in self._coming()), default=None)
-
-
-def shown(case: Case) -> Mapping[str, Mapping[str, object]]:
-    """The deliveries as the sender is shown them."""
-    return {
-        unit: {
-            "role": one.role,
-            "state": one.state.value,
-            "head": one.head,
-            "due": None if not case.dues(one) else {"clock": case.dues(one)[0][1], "due_at": case.dues(one)[0][0]},
-            "investigation": one.investigation,
-            "taken": one.taken,
-            "holds": sorted(one.holds.items()),
-            "purge_at": case.purge_at(one),
-            "purged_at": one.purged,
-            "open": Counter(kind.value for kind, _ in one.open.values()),
-        }
-        for unit, one in case.sheets.items()
-    }

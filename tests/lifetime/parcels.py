@@ -91,6 +91,8 @@ class Parcel:
     ref: str
     unit: str | None
     beside: Mapping[str, bytes] = field(default_factory=dict)
+    carrier: Someone | None = None
+    """Who brings it to the exchange, if not its signer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,8 @@ class Wanted:
     excluded: Sequence[str] = ()
     relation: Mapping[str, str] | None = None
     created_at: int | None = None
+    operator: str | None = None
+    """For whom a program submits."""
 
 
 def submission(house: House, by: Someone, wanted: Wanted) -> Parcel:
@@ -120,6 +124,8 @@ def submission(house: House, by: Someone, wanted: Wanted) -> Parcel:
     }
     if wanted.urgency == "emergency":
         body["phone_alert"] = {"made": False}
+    if wanted.operator is not None:
+        body["operator"] = wanted.operator
     if wanted.relation is not None:
         body["relation"] = dict(wanted.relation)
     beside = {"sealed": bundle}

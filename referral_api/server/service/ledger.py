@@ -243,9 +243,10 @@ def answers(event: Event, line: FeedEntry, changed: Mapping[str, Delivery]) -> b
     """Whether an act that left these deliveries so is what a pending line waits for, or lets nobody answer any more."""
     if line.unit is not None and line.unit in changed and changed[line.unit].state is State.PURGED:
         return True
-    concerned = changed.get(line.unit) if line.unit is not None and line.kind in fold.NOTICES else None
+    falls = line.kind in fold.NOTICES or line.kind == Act.TRANSFER
+    concerned = changed.get(line.unit) if line.unit is not None and falls else None
     if concerned is not None and not _is_open(line, concerned):
-        return True  # It fell with the taking back of what nobody had.
+        return True  # It fell with the taking back of what nobody had, or a proposal with the purge of its bundle.
     return (
         event.act.value in line.answered_by
         and (line.unit is None or line.unit in changed)
