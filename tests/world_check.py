@@ -414,11 +414,24 @@ def _needs_it_no_more(delivery: Delivery, pos: int, accepted: list[Row]) -> bool
     acts = {row["act"] for row in before}
     if Act.PURGED.value in acts:
         return True
-    transfers: list[Any] = [_act(row["jws"]).body for row in accepted if row["act"] == Act.TRANSFER.value]
-    brought = any(one.to == delivery.unit for one in transfers)
+    proposed = {row["digest"] for row in accepted if row["act"] == Act.TRANSFER.value and _to(row) == delivery.unit}
+    approved = [row["pos"] for row in accepted if row["act"] == Act.APPROVE.value and _answers(row) in proposed]
+    if approved and min(approved) > pos:
+        return True  # It was not there yet, and nothing of this was sealed for it.
+    brought = bool(proposed)
     told = brought or delivery.role is not DeliveryRole.ESCALATION or acts & {Act.RELEASED.value, Act.WITHDRAW.value}
     holds: dict[str, Any] = {row["party"]: _act(row["jws"]).body for row in before if row["act"] == Act.HOLD.value}
     return not told and not any(one.on for one in holds.values())
+
+
+def _to(row: Row) -> object:
+    body: Any = _act(row["jws"]).body
+    return body.to
+
+
+def _answers(row: Row) -> object:
+    body: Any = _act(row["jws"]).body
+    return body.answers
 
 
 def _about(line: Row) -> object:

@@ -239,8 +239,8 @@ def _fallen(act: Act, state: State, *, before: State) -> frozenset[Act]:
     """Kinds of questions that nobody need answer any more, as an act takes a delivery from one state to another."""
     if state is State.PURGED:
         return frozenset(Act)  # Nothing can be said on it any more.
-    # Nobody can agree to pass on what is no longer in work, and another proposal must be possible later.
-    fallen = frozenset[Act]() if state in lifecycle.WORKING else frozenset({Act.TRANSFER})
+    # What is no longer in work, or whose bundle for the new unit went with a purge, nobody can agree to pass on.
+    fallen = frozenset({Act.TRANSFER} if state not in lifecycle.WORKING or act is Act.PURGED else ())
     if state in lifecycle.FINISHED and before not in lifecycle.FINISHED:
         fallen |= {Act.TELEPHONE_NOW}
     if act is Act.WITHDRAW and state is State.WITHDRAWN and before is not State.WITHDRAWN:

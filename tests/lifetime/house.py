@@ -13,7 +13,7 @@ import hashlib
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from referral_api.client.sealing import EncPrivateKey, answer_challenge, enc_private_key
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.words import Act, KeyUse, Role
+from referral_api.domain.words import Act, CredentialKind, KeyUse, Role
 from referral_api.formats.act import build_act, parse_act
 from referral_api.formats.enrolment import (
     Begin,
@@ -49,7 +49,7 @@ from referral_api.server.service.reading import BundleRead, build_view
 from referral_api.server.service.timers import Alone, Timers
 from referral_api.server.settings import Settings
 from tests.formats import parties_world
-from tests.formats.parties_world import Someone, entry_of
+from tests.formats.parties_world import Someone, entry_of, key
 from tests.world import ISSUER, Clock
 
 START: Final = parties_world.NOW
@@ -76,6 +76,8 @@ class Desk:
     count: int = 0
     renewed_at: int = 0
     gone: list[Someone] = field(default_factory=list)
+    services: list[Someone] = field(default_factory=list)
+    """Its program: a hotline's signs submissions, a unit's signs nothing (R-61)."""
 
 
 @dataclass(slots=True)
@@ -178,10 +180,10 @@ class House:
         for thread in threads:
             thread.join()
 
-    def keep_alive(self) -> None:
-        """Every unit has polled just now."""
+    def keep_alive(self, silent: Collection[str] = ()) -> None:
+        """Every unit has polled just now, but those that are silent."""
         for party, desk in self.desks.items():
-            if desk.role is Role.POLICE_UNIT:
+            if desk.role is Role.POLICE_UNIT and party not in silent:
                 self.runtime.polled[party] = self.second.polled[party] = self.now  # type: ignore[index]
 
     # Acts.
@@ -202,16 +204,22 @@ class House:
 
     def sign(
         self, who: Someone, act: Act, body: Mapping[str, Any], *, ref: str | None = None, unit: str | None = None,
-        prev: str | None = None, iat: int | None = None,
+        prev: str | None = None, iat: int | None = None, iss: str | None = None,
     ) -> bytes:  # fmt: skip
-        """An act of somebody's, signed now or then."""
+        """An act of somebody's, signed now or then, with a key that nobody knows if he has none; `iss` is whose it says
+        to be.
+        """
+        signers = who.seals or [key(f"{who.name}/seal")]
         return build_act(
-            act_id=self.draw(), iss=who.id, aud=ISSUER, iat=self.now if iat is None else iat, act=act, ref=ref,
-            unit=unit, prev=prev, body=body, signers=who.seals,
+            act_id=self.draw(), iss=iss or who.id, aud=ISSUER, iat=self.now if iat is None else iat, act=act,
+            ref=ref, unit=unit, prev=prev, body=body, signers=signers,
         )  # fmt: skip
 
     def send(self, who: Someone, act: bytes, **beside: Any) -> Committed[Accepted]:
-        """Through the door. Raises what the door raises, and NoPowerError where no answer ever comes."""
+        """Through the door, by its signer or whoever carries it.
+
+        Raises what the door raises, and NoPowerError where no answer ever comes.
+        """
         answers: SimpleQueue[Committed[Accepted] | ReferralError] = SimpleQueue()
         submission = Submission(act, ref=parse_act(act).ref, **beside)
         known = self.door.accept(submission, self.caller(who), answers.put, self.now)
@@ -282,7 +290,10 @@ class House:
     def _admit(self, party: str, role: Role) -> None:
         people = [Someone(party, f"pers{at}", keyholder=at == 1, until=LONG) for at in (1, 2)]
         desk = self.desks[party] = Desk(party, role, people, count=2)
-        self._join(desk, people, None if role is Role.REGISTRAR else self.desks[REGISTRY].people[0])
+        if role in (Role.HOTLINE, Role.POLICE_UNIT):
+            algs = (Alg.ED25519,) if role is Role.HOTLINE else ()
+            desk.services = [Someone(party, "serv1", kind=CredentialKind.SERVICE, algs=algs, until=LONG)]
+        self._join(desk, [*people, *desk.services], None if role is Role.REGISTRAR else self.desks[REGISTRY].people[0])
 
     def _join(self, desk: Desk, newcomers: Sequence[Someone], by: Someone | None) -> None:
         """Invitation, challenges, keys, proposal, and the statement of whoever decides (R-32, R-34, R-35)."""
@@ -319,7 +330,7 @@ class House:
         body = {
             "nonce": sha256_b64u(secret),
             "party": entry_of(desk.party, desk.role.value),
-            "credential_kinds": ["person"],
+            "credential_kinds": ["person", "service"],
             "expires_at": expires_at,
         }
         exchange = self.runtime.exchange

@@ -21,18 +21,22 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from referral_api.domain.clocks import Terms
 from referral_api.domain.errors import FINAL_REFUSALS, ErrorCode, ReferralError
 from referral_api.domain.rules import DEFAULT, Rules
-from referral_api.domain.words import Act, Role, State
+from referral_api.domain.words import Act, CredentialKind, Role, State
+from referral_api.formats.act import parse_act
 from referral_api.formats.receipt import parse_receipt
 from referral_api.formats.strict_json import sha256_b64u
 from referral_api.server.service.batch import Done
 from referral_api.server.service.reckoning import reckon
 from referral_api.server.service.rulebook import ChangeRules
 from referral_api.server.storage import feeds, logbook
+from referral_api.server.storage.database import Connection
 from tests.formats.parties_world import Someone
 from tests.lifetime.house import REGISTRY, House, NoPowerError
-from tests.lifetime.model import DAY, HOUR, MINUTE, OF_HOTLINES, OF_UNITS, OPEN, UNREAD, Case, Move, shown
+from tests.lifetime.model import DAY, HOUR, MINUTE, OF_HOTLINES, OF_UNITS, OPEN, UNREAD, Case
 from tests.lifetime.moves import UNKNOWN, attempts, write
 from tests.lifetime.parcels import Parcel, Wanted, submission
+from tests.lifetime.sheets import Move
+from tests.lifetime.views import Said, Seen, Story, difference, expected_view, shown_view
 from tests.world import ISSUER, Clock
 from tests.world_check import check
 
@@ -71,10 +75,12 @@ HOUR_WRONG: Final = (-HOUR - MINUTE, -HOUR, HOUR)
 """Jumps of the clock: beyond what is forgiven, as much as is forgiven, and far ahead."""
 
 
+ROLE_OF: Final = PARTIES | {REGISTRY: Role.REGISTRAR}
 ASIDE: Final = (Act.NOTE, Act.REWRAP, Act.HOLD, Act.SUPPLEMENT)
 """What moves nothing on."""
 SENSIBLE: Final = {Role.HOTLINE: OF_HOTLINES, Role.POLICE_UNIT: OF_UNITS}
 Kind: TypeAlias = tuple[Role, Act]
+Reached: TypeAlias = Kind | State | tuple[str, str] | tuple[str, Act]
 Possible: TypeAlias = dict[Kind, list[tuple[Move, Someone]]]
 
 
@@ -84,8 +90,10 @@ class LifeMachine(RuleBasedStateMachine):
     template: Path
     database: Callable[[], str] = staticmethod(lambda: "")
     found: House
-    reached: Counter[Kind | State]
-    """What was taken and which states were met, in all lives of a run: what reaches nothing proves nothing."""
+    reached: Counter[Reached]
+    """What was taken, refused and shown, and which states were met, in all lives of a run: what reaches nothing proves
+    nothing.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -95,6 +103,11 @@ class LifeMachine(RuleBasedStateMachine):
         self.cases: list[Case] = []
         self.texts: dict[str, str] = {}
         self.sent: list[tuple[Parcel, str]] = []
+        self.stories: dict[str, Story] = {}
+        self.compared: dict[str, object] = {}
+        """Of each referral what exchange and model were when its views were last compared."""
+        self.turns = 0
+        """How often views were compared: who looks beside the parties takes turns."""
         self.taken: Counter[Kind] = Counter()
         self.instead: list[str] | None = None
         """What the newest refusal told that could be done."""
@@ -154,13 +167,20 @@ class LifeMachine(RuleBasedStateMachine):
             retention=dice.choice(["standard", "short", "legal_hold_requested"]),
             excluded=excluded,
         )
-        by = self._person(dice, dice.choice(HOTLINES))
+        by = self._somebody(dice, dice.choice(HOTLINES))
+        is_service = by.kind is CredentialKind.SERVICE
+        wanted = replace(wanted, operator="op-7" if is_service and dice.random() < 0.7 else None)
         made = submission(self.house, by, wanted)
         outcome = self._send(made)
+        if is_service and wanted.operator is None:
+            assert outcome == ErrorCode.NOT_PERMITTED, "a program submits for an operator whom it names (R-61)"
+            self.reached["service refused", Act.SUBMIT] += 1
+            return
         if {unit for unit, _ in to} & set(excluded):
             assert outcome == ErrorCode.TARGET_NOT_ALLOWED
             return
         assert outcome is None
+        self.reached["service submits" if is_service else "person submits", Act.SUBMIT] += 1
         self.texts[made.digest] = sha256_b64u(made.beside["sealed"])
         kept = wanted.retention
         self.story.append(f"{made.ref[:13]} {by.id} submits {wanted.urgency} {kept} {to} not {excluded}")
@@ -168,25 +188,33 @@ class LifeMachine(RuleBasedStateMachine):
             Case.submitted(made.ref, by.party, wanted.urgency, kept, to, set(excluded), made.digest, self.house.now)
         )
         self.cases[-1].pace, self.cases[-1].agreed = self.ruling
+        story = self.stories[made.ref] = Story([Said(made.digest, Act.SUBMIT, None, by.party, taken=True)])
+        if "route" in made.beside:
+            story.said.append(Said(parse_act(made.beside["route"]).digest, Act.ROUTE, None, by.party, taken=True))
         del self.cases[:-AT_ONCE]
 
     @precondition(lambda self: self.cases)
     @rule(dice=DICE)
     def fetch(self, dice: Random) -> None:
         """Somebody asks for the bundle."""
-        self._fetch(self._case(dice), self._person(dice, dice.choice([*UNITS, *HOTLINES, AUDIT])))
+        self._fetch(self._case(dice), self._somebody(dice, dice.choice([*UNITS, *HOTLINES, AUDIT, REGISTRY])))
 
     def _fetch(self, case: Case, who: Someone) -> None:
         unit = who.party
-        refused = _refusal(lambda: self.house.fetch(who, case.ref))
+        refused = refusal(lambda: self.house.fetch(who, case.ref))
         wanted = case.may_fetch(unit)
         if unit != case.sender:
             assert (refused is None) == wanted, self._told(f"{unit} fetches {case.ref}", refused, wanted)
+        if refused is not None and unit in UNITS and not case.knows(unit):
+            assert refused.code is ErrorCode.NOT_FOUND
+            assert not refused.facts, "R-63: of what is held nothing is told"
         if refused is not None:
             assert refused.code in (ErrorCode.NOT_FOUND, ErrorCode.NOT_PERMITTED)
         elif unit in case.sheets:
             self.story.append(f"{case.ref[:13]} {unit} fetches")
             case.fetched(unit)
+            self.stories[case.ref].fetched[unit] += 1
+            self.reached["fetches", who.kind.value] += 1
 
     @precondition(lambda self: self.cases)
     @rule(dice=DICE, purposeful=st.booleans())
@@ -205,6 +233,13 @@ class LifeMachine(RuleBasedStateMachine):
         """Everybody does something: lives are made of this above all."""
         for _ in range(dice.randint(3, 8)):
             self.act_sensibly(dice, dice.random() < 0.5)
+        if dice.random() < 0.4:
+            self.outsider_tries(dice)
+
+    def outsider_tries(self, dice: Random) -> None:
+        """Somebody from outside, or a program, does what he must not."""
+        desk = self.house.desks[dice.choice([*HOTLINES, *UNITS, AUDIT, REGISTRY])]
+        self._try_anything(dice, dice.choice(desk.services or desk.people), whole=False)
 
     @precondition(lambda self: self.cases)
     @rule(dice=DICE)
@@ -215,7 +250,7 @@ class LifeMachine(RuleBasedStateMachine):
             return
         case, unit = dice.choice([one for one in begun if _lives(*one)] or begun)
         if case.may_fetch(unit):
-            self._fetch(case, self._person(dice, unit))
+            self._fetch(case, self._somebody(dice, unit))
         for kind in dice.choice(WAYS):
             possible = self._possible(dice, case, unit, SENSIBLE)
             if dice.random() < 0.9:
@@ -229,9 +264,11 @@ class LifeMachine(RuleBasedStateMachine):
     @rule(dice=DICE, whole=st.booleans())
     def act_anyhow(self, dice: Random, whole: bool) -> None:
         """Somebody does something, sensible or not, building on whatever."""
-        case = self._case(dice)
         party = dice.choice([*HOTLINES, *UNITS, AUDIT, REGISTRY])
-        who, role = self._person(dice, party), {**PARTIES, REGISTRY: Role.REGISTRAR}[party]
+        self._try_anything(dice, self._somebody(dice, party), whole)
+
+    def _try_anything(self, dice: Random, who: Someone, whole: bool) -> None:
+        case, role = self._case(dice), ROLE_OF[who.party]
         unit = None if whole and role is Role.HOTLINE else dice.choice([*UNITS])
         own = role in (Role.HOTLINE, Role.POLICE_UNIT) and dice.random() < 0.7
         by = role if own else dice.choice([HOTLINE, POLICE])
@@ -246,7 +283,7 @@ class LifeMachine(RuleBasedStateMachine):
     def retry(self, dice: Random) -> None:
         """The same bytes again, however late: the same receipt, byte for byte (R-14)."""
         made, receipt = dice.choice(self.sent[-12:])
-        again = self.house.send(made.by, made.raw, **made.beside).result
+        again = self.house.send(made.carrier or made.by, made.raw, **made.beside).result
         assert again.receipt == receipt
         assert not again.fresh
 
@@ -292,7 +329,7 @@ class LifeMachine(RuleBasedStateMachine):
         self.house.keep_alive()
         self.house.cut_at = step
         # They see that the writer is gone, though their own process would be gone too.
-        refused = _refusal(self.house.runtime.timers.turn)
+        refused = refusal(self.house.runtime.timers.turn)
         assert refused is None or refused.code is ErrorCode.UNAVAILABLE
         self.house.fall()
         self.turn()
@@ -304,7 +341,7 @@ class LifeMachine(RuleBasedStateMachine):
         before = self._sizes()
         self.house.clock.wrong_s = wrong_s
         self.house.keep_alive()
-        refused = _refusal(lambda: (self.house.run(lambda _: Done(None)), self.house.turn()))
+        refused = refusal(lambda: (self.house.run(lambda _: Done(None)), self.house.turn()))
         self.house.clock.wrong_s = 0
         assert (refused is None) == (wrong_s == -HOUR)
         if refused is not None:
@@ -327,7 +364,7 @@ class LifeMachine(RuleBasedStateMachine):
         move = Move(Act.NOTE, desk.role, desk.party, whom.id, unit=next(iter(case.sheets)), prev=case.submit)
         self.house.renew_keys()
         made = write(self.house, case, move, whom, self.texts)
-        refused = _refusal(lambda: self.house.send(whom, made.raw, **made.beside))
+        refused = refusal(lambda: self.house.send(whom, made.raw, **made.beside))
         assert refused is not None, "an act was taken whose key is revoked"
         assert refused.code is ErrorCode.KEY_NOT_VALID
         self.house.take_in(desk.party)
@@ -350,19 +387,45 @@ class LifeMachine(RuleBasedStateMachine):
         with self.house.runtime.exchange.database.read(snapshot=True) as conn:
             alarms: dict[str, int] = dict(conn.all("SELECT ref, at FROM alarm"))
             inboxes = {one: feeds.feed_after(conn, one, 0, 10_000, pending=True) for one in (*HOTLINES, *UNITS)}
+            stored = {case.ref: self._stored(conn, case.ref) for case in self.cases}
         for case in self.cases:
-            sender = self.house.desks[case.sender].people[0]
-            real = {one["unit"]: one for one in self.house.view(sender, case.ref)["deliveries"]}
-            wanted = shown(case)
-            assert real.keys() == wanted.keys()
             self.reached.update(one.state for one in case.sheets.values())
-            for unit, one in real.items():
-                found = _comparable(one, wanted[unit])
-                assert found == wanted[unit], self._told(f"delivery to {unit}", found, dict(wanted[unit]))
+            now = stored[case.ref], repr((case.sheets, self.stories[case.ref]))
+            if self.compared.get(case.ref) != now:
+                self._compare_views(case)
+                self.compared[case.ref] = now
             assert alarms.get(case.ref) == case.alarm, self._told("alarm", alarms.get(case.ref), case.alarm)
             for party, lines in inboxes.items():
                 kinds = Counter(line.kind for line in lines if line.ref == case.ref)
                 assert kinds == case.pending(party), self._told(f"inbox of {party}", kinds, case.pending(party))
+
+    @staticmethod
+    def _stored(conn: Connection, ref: str) -> object:
+        """Whatever a view is made of, as it is stored: where that is the same, and the model, the views are too."""
+        last = [conn.all(f"SELECT count(*), max(pos) FROM {one} WHERE ref = ?", (ref,)) for one in ("act", "record")]
+        return conn.all("SELECT * FROM delivery WHERE ref = ? ORDER BY unit", (ref,)), last
+
+    def _compare_views(self, case: Case) -> None:
+        """What a referral that has changed is shown as: to its parties, and to all others by turns."""
+        self.turns += 1
+        desks = self.house.desks
+        parties = [desks[one].people[self.turns % len(desks[one].people)] for one in (case.sender, *UNITS)]
+        beside = [*(one for party in (case.sender, *UNITS) for one in desks[party].services)]
+        beside += [desks[one].people[0] for one in (AUDIT, REGISTRY, *HOTLINES) if one != case.sender]
+        for who in (*parties, beside[self.turns % len(beside)]):
+            wanted = expected_view(case, self.stories[case.ref], who, ROLE_OF[who.party])
+            found = self._view(who, case.ref)
+            what = f"view of {case.ref[:13]} for {who.id}"
+            assert found == wanted, self._told(what, difference(found, wanted), "otherwise")
+            hidden = "held, hidden from" if who.party in case.sheets else "hidden from"
+            self.reached[hidden if wanted is None else "shown to", kind_of(who)] += 1
+
+    def _view(self, who: Someone, ref: str) -> Seen | None:
+        answers: list[Seen] = []
+        refused = refusal(lambda: answers.append(shown_view(self.house.view(who, ref))))
+        if refused is not None:
+            assert (refused.code, refused.facts) == (ErrorCode.NOT_FOUND, {}), "R-51: exactly as what does not exist"
+        return next(iter(answers), None)
 
     # How it is done.
 
@@ -371,6 +434,11 @@ class LifeMachine(RuleBasedStateMachine):
 
     def _person(self, dice: Random, party: str) -> Someone:
         return dice.choice(self.house.desks[party].people)
+
+    def _somebody(self, dice: Random, party: str, often: float = 0.2) -> Someone:
+        """A person of the party, or now and then its program."""
+        services = self.house.desks[party].services
+        return services[0] if services and dice.random() < often else self._person(dice, party)
 
     def _look(self) -> None:
         self.story.append("the clocks speak")
@@ -408,15 +476,25 @@ class LifeMachine(RuleBasedStateMachine):
         """Send it; the exchange takes it if and only if the model does."""
         self.house.renew_keys()
         made = write(self.house, case, move, who, self.texts)
+        services = self.house.desks[who.party].services
+        if services and self.house.drawn % 7 == 0:
+            made = replace(made, carrier=services[0])  # R-15: whoever carries it adds nothing to it and takes nothing.
+            self.reached["carried by", "service"] += 1
         move = replace(move, digest=made.digest)
-        takes = case.takes(move)
+        takes, barred = case.takes(move), case.barred(move)
         outcome = self._send(made)
         self.story.append(f"{case.ref[:13]} {_short(move)}: {outcome or 'taken'}")
         assert (outcome is None) == takes, self._told(_short(move), outcome, "taken" if takes else "refused")
         if outcome is ErrorCode.ILLEGAL_TRANSITION and move.unit in case.sheets and self.instead is not None:
-            assert sorted(self.instead) == case.instead(move), self._told(
-                _short(move), self.instead, case.instead(move)
-            )
+            could = case.may_do(move, case.sheets[move.unit])
+            assert sorted(self.instead) == could, self._told(_short(move), self.instead, could)
+        if barred is not None and move.to != who.party:  # Nobody's envelope is for himself alone.
+            self.reached["barred", kind_of(who)] += 1
+            forged = move.service and not who.algs
+            assert outcome is (ErrorCode.KEY_NOT_VALID if forged else barred), self._told(_short(move), outcome, barred)
+        story = self.stories[case.ref]
+        if outcome is None or outcome in FINAL_REFUSALS:
+            story.said.append(Said(made.digest, move.act, move.unit, who.party, taken=takes))
         if takes:
             self.taken[move.by, move.act] += 1
             self.reached[move.by, move.act] += 1
@@ -425,7 +503,9 @@ class LifeMachine(RuleBasedStateMachine):
             case.take(move, self.house.now)
             following = case.follows(move)
             if following is not None:
-                case.take(replace(following, digest=self._approval(case, move)), self.house.now)
+                approval = self._approval(case, move)
+                case.take(replace(following, digest=approval), self.house.now)
+                story.said.append(Said(approval, Act.APPROVE, move.unit, "exchange", taken=True))
 
     def _approval(self, case: Case, transfer: Move) -> str:
         """The act by which the exchange has agreed to a transfer."""
@@ -441,7 +521,7 @@ class LifeMachine(RuleBasedStateMachine):
     def _send(self, made: Parcel) -> ErrorCode | None:
         """None for what was taken, else why not. Where the power fails it is sent again."""
         answers: list[Any] = []
-        refused = _refusal(lambda: answers.append(self._knock(made)))
+        refused = refusal(lambda: answers.append(self._knock(made)))
         if refused is not None:
             assert refused.code not in FINAL_REFUSALS, "a final refusal has a receipt"
             self.story.append(f"refused: {refused.code.value} {refused.facts}")
@@ -462,30 +542,34 @@ class LifeMachine(RuleBasedStateMachine):
 
     def _knock(self, made: Parcel) -> Any:
         if self.cut is None:
-            return self.house.send(made.by, made.raw, **made.beside).result
+            return self.house.send(made.carrier or made.by, made.raw, **made.beside).result
         self.house.cut_at = self.cut
         try:
-            answer = self.house.send(made.by, made.raw, **made.beside).result
+            answer = self.house.send(made.carrier or made.by, made.raw, **made.beside).result
         except NoPowerError:
             self.house.start_again()
-            return self.house.send(made.by, made.raw, **made.beside).result
+            return self.house.send(made.carrier or made.by, made.raw, **made.beside).result
         except ReferralError as refused:
             self.house.fall()
             if refused.facts.get("reason") != "writer":
                 raise
             # The batch before was not at its last step yet, and the power failed there.
-            return self.house.send(made.by, made.raw, **made.beside).result
+            return self.house.send(made.carrier or made.by, made.raw, **made.beside).result
         self.house.fall()
         return answer
 
 
-def _refusal(call: Callable[[], object]) -> ReferralError | None:
+def refusal(call: Callable[[], object]) -> ReferralError | None:
     """Why not; None if it went through."""
     try:
         call()
     except ReferralError as error:
         return error
     return None
+
+
+def kind_of(who: Someone) -> str:
+    return f"{ROLE_OF[who.party].value} {who.kind.value}"
 
 
 def _lives(case: Case, unit: str) -> bool:
@@ -501,10 +585,3 @@ def _slower(terms: Terms, pace: int) -> Terms:
 def _short(move: Move) -> str:
     marks = (move.code, move.to, "joint" if move.joint else None, "whole" if move.unit is None else move.unit)
     return " ".join([move.signer, move.act.value, *(mark for mark in marks if mark)])
-
-
-def _comparable(real: dict[str, Any], wanted: Any) -> dict[str, Any]:
-    found = {name: real[name] for name in wanted}
-    found["holds"] = sorted((one["party"], one["review_at"]) for one in real["holds"])
-    found["open"] = Counter(one["act"] for one in real["open"])
-    return found

@@ -9,14 +9,16 @@ Must never: import the fold, the clockwork, the lifecycle or the rules.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Final
+from typing import Final, Self
 
+from referral_api.domain.errors import ErrorCode
 from referral_api.domain.words import Act, Role, State
 from tests.domain.grid import NOTICES, expected
 from tests.lifetime import unowned
+from tests.lifetime.sheets import OVER, Line, Move, Sheet
 
 S = State
 MINUTE, HOUR, DAY = 60, 3600, 86400
@@ -36,7 +38,6 @@ KEPT: Final = {"standard": (30 * DAY, 90 * DAY), "short": (7 * DAY, 90 * DAY), "
 ANSWER_IN: Final = 72 * HOUR
 UNREAD = {S.SUBMITTED, S.RETRIEVED, S.RECEIPT_FAILED}
 OPEN = {S.ACKNOWLEDGED, S.ACCEPTED}
-OVER = {S.CLOSED, S.TRANSFERRED, S.WITHDRAWN, S.PURGED}
 FORGETS = OPEN | {S.DECLINED, S.TRANSFERRED, S.CLOSED, S.WITHDRAWN, S.WITHDRAWAL_NOTIFIED, S.EXPIRED}
 DECIDING = {
     *(Act.ACCEPT, Act.DECLINE, Act.TRANSFER, Act.APPROVE, Act.CLOSE, Act.REOPEN),
@@ -57,99 +58,6 @@ WAITS = {Act.DECLINE: {S.DECLINED}, Act.RECEIPT_FAILED: {S.RECEIPT_FAILED}, Act.
 TELEPHONE = "telephone"
 
 
-@dataclass(frozen=True)
-class Move:
-    """An act that somebody tries."""
-
-    act: Act
-    by: Role
-    party: str
-    signer: str
-    digest: str = ""
-    unit: str | None = None
-    prev: str | None = None
-    code: str | None = None
-    question: str | None = None
-    to: str | None = None
-    joint: bool = False
-    review_at: int | None = None
-
-
-@dataclass
-class Line:
-    """A line of an inbox that waits for an answer until it has had one."""
-
-    party: str
-    kind: Act
-    unit: str
-    digest: str
-    waits: Callable[[Sheet], bool]
-    pending: bool = True
-
-
-@dataclass
-class Sheet:
-    """One delivery."""
-
-    unit: str
-    role: str
-    state: State
-    head: str
-    rank: int
-    begun: int | None
-    since: int | None
-    brought: str
-    open: dict[str, tuple[Act, str]] = field(default_factory=dict)
-    """Questions: digest, kind, who asked."""
-    to: str | None = None
-    acked: int | None = None
-    accepted: int | None = None
-    notified: int | None = None
-    status: int | None = None
-    ended: int | None = None
-    said: int | None = None
-    purged: int | None = None
-    got: bool = False
-    """Whether the bundle was ever handed out."""
-    rungs: int = 0
-    rung_at: int | None = None
-    told: dict[str, int] = field(default_factory=dict)
-    rang: int = 0
-    """When the hotline was last told to telephone."""
-    reached: int | None = None
-    missed: int | None = None
-    """When it last did, or did in vain: one of the two."""
-    declined: int = 0
-    back: int | None = None
-    """Since when it is its unit's again, another having taken and declined it."""
-    taken: bool = False
-    holds: dict[str, int] = field(default_factory=dict)
-    investigation: list[str] = field(default_factory=list)
-
-    def to_take_back(self, act: Act) -> State:
-        """As what it is taken back: nobody has what expired before it was fetched."""
-        nobody = not self.got and self.acked is None
-        return S.SUBMITTED if act is Act.WITHDRAW and self.state is S.EXPIRED and nobody else self.state
-
-    def unread(self) -> bool:
-        """Whether it expired and nobody has read it yet."""
-        return self.state is S.EXPIRED and self.acked is None
-
-    def rings(self) -> bool:
-        return any(kind is Act.TELEPHONE_NOW for kind, _ in self.open.values())
-
-    def enter(self, state: State, now: int) -> None:
-        if state is S.PURGED:
-            self.open = {}
-        if state in OVER and self.state not in OVER:
-            self.ended = now
-        elif state not in OVER and self.state in OVER:
-            self.ended = None
-        if state is S.ACCEPTED and self.state is not S.ACCEPTED:
-            self.accepted = now
-        self.state = state
-
-
 @dataclass
 class Case:
     """One referral."""
@@ -166,7 +74,6 @@ class Case:
     lines: list[Line] = field(default_factory=list)
     came: dict[str, tuple[str, str, str]] = field(default_factory=dict)
     """Of a unit that a transfer brought in: from which one, by which transfer and approval."""
-    rung: Counter[str] = field(default_factory=Counter)
     pace: int = 1
     """How many times as long as by default everything may take, by the rules that it was submitted under (R-105)."""
     agreed: bool = False
@@ -176,7 +83,7 @@ class Case:
     def submitted(
         cls, ref: str, sender: str, urgency: str, kept: str, to: list[tuple[str, str]], excluded: set[str], digest: str,
         now: int,
-    ) -> Case:  # fmt: skip
+    ) -> Self:  # fmt: skip
         case = cls(ref, sender, urgency, kept, excluded, digest)
         for rank, (unit, role) in enumerate(to):
             held = role == "escalation"
@@ -192,16 +99,26 @@ class Case:
 
     def takes(self, move: Move) -> bool:
         """Whether the exchange must take it."""
-        return self._right(move) and self._follows(move) and any(self._fits(move, one) for one in self._meant(move))
+        return (
+            self.barred(move) is None
+            and self._follows(move)
+            and any(self._fits(move, one) for one in self._meant(move))
+        )
 
-    def _right(self, move: Move) -> bool:
-        if move.by is Role.HOTLINE:
-            known = move.unit is None or move.unit in self.sheets
-            return move.act in OF_HOTLINES and move.party == self.sender and known
-        if move.by is Role.POLICE_UNIT:
-            own = self.sheets.get(move.party)
-            return move.act in OF_UNITS and own is not None and own.begun is not None and move.unit == move.party
-        return False
+    def barred(self, move: Move) -> ErrorCode | None:
+        """Why this signer may not say it, whatever the state; None if he may (R-51, R-60, R-61, R-63)."""
+        if move.by is Role.HOTLINE and move.party == self.sender:
+            if move.act not in OF_HOTLINES or move.service:
+                return ErrorCode.NOT_PERMITTED
+            return None if move.unit is None or move.unit in self.sheets else ErrorCode.NOT_FOUND
+        if move.by is Role.POLICE_UNIT and self.knows(move.party):
+            mine = move.act in OF_UNITS and not move.service and move.unit == move.party
+            return None if mine else ErrorCode.NOT_PERMITTED
+        return ErrorCode.NOT_FOUND
+
+    def knows(self, unit: str) -> bool:
+        """Whether the referral exists for a unit."""
+        return unit in self.sheets and self.sheets[unit].begun is not None
 
     def _follows(self, move: Move) -> bool:
         if move.act in DECIDING:
@@ -210,7 +127,7 @@ class Case:
         if found is None:
             return False
         kind, unit = found
-        if move.unit is not None and move.prev in self._path(move.unit):
+        if move.unit is not None and move.prev in self.path(move.unit):
             return True
         if kind is Act.REWRAP:
             return False
@@ -220,7 +137,7 @@ class Case:
             return False
         return move.unit is None or unit in (None, move.unit)
 
-    def _path(self, unit: str) -> set[str]:
+    def path(self, unit: str) -> set[str]:
         """The transfers and approvals that brought a delivery."""
         found: set[str] = set()
         place = unit
@@ -263,7 +180,7 @@ class Case:
         state = self._lands(move, sheet)
         if state is None:
             return False
-        answered = self._answered(move, state)
+        answered = self._answered(move, sheet, state)
         if move.question is not None and mine.get(move.question) not in answered:
             return False
         if move.act is Act.TRANSFER:
@@ -273,9 +190,8 @@ class Case:
             return sheet.to not in self.sheets and sheet.to not in self.excluded
         return True
 
-    def instead(self, move: Move) -> list[str]:
-        """What a refused signer is told that he could do on that delivery, by the states and questions there."""
-        sheet = self.sheets[str(move.unit)]
+    def may_do(self, move: Move, sheet: Sheet) -> list[str]:
+        """What the signer of this could do on a delivery, by the states and questions there."""
         kinds = frozenset(self._mine(move, sheet).values())
         codes = (None, "stopped_and_destroyed", "continuing_public_prosecution")
         found = {act for act in Act for code in codes if expected(act, move.by, sheet.state, kinds, code)}
@@ -285,9 +201,10 @@ class Case:
         found -= {Act.TRANSFER} if any(kind is Act.TRANSFER for kind, _ in sheet.open.values()) else set()
         return sorted(found)
 
-    def _answered(self, move: Move, after: State) -> set[Act]:
+    def _answered(self, move: Move, sheet: Sheet, after: State) -> set[Act]:
         if move.act is Act.APPROVE:
-            return {Act.TRANSFER} if after is S.TRANSFERRED else {Act.PURGE_REQUEST}
+            passes_on = after is S.TRANSFERRED is not sheet.state
+            return {Act.TRANSFER} if passes_on else {Act.PURGE_REQUEST}
         if move.act is Act.DECLINE:
             return {Act.TRANSFER} if move.by is Role.HOTLINE else set()
         return ANSWERS.get(move.act, set())
@@ -300,10 +217,13 @@ class Case:
             self._step(move, sheet, now)
         self.acts.append((move.digest, move.act, move.unit))
         if move.act is Act.DECLINE and move.by is Role.POLICE_UNIT:
-            for at, happen in list(unowned.coming(self, *self._times())):
-                if at <= now:
-                    happen(now)
+            self._speak(now)
         self._settle()
+
+    def _speak(self, now: int) -> None:
+        """What the exchange says in the transaction of a unit's `decline`."""
+        for one in [one for one in unowned.later(self) if one.at <= now]:
+            unowned.say(self, one, now)
 
     def follows(self, move: Move) -> Move | None:
         """What the exchange itself says because of an act that was just taken; its digest is still to be filled in."""
@@ -317,7 +237,7 @@ class Case:
     def _step(self, move: Move, sheet: Sheet, now: int) -> None:
         before, state, mine = sheet.state, self._lands(move, sheet), self._mine(move, sheet)
         assert state is not None
-        answered = self._answered(move, state)
+        answered = self._answered(move, sheet, state)
         gone = [one for one, kind in mine.items() if kind in answered and move.question in (None, one)]
         purges = move.act is Act.APPROVE and any(mine[one] is Act.PURGE_REQUEST for one in gone)
         for one in gone:
@@ -341,13 +261,18 @@ class Case:
         if state is S.TRANSFERRED and before is not S.TRANSFERRED and source_to is not None:
             self._bring(sheet, source_to, move.digest, gone[0], now)
         if move.act is Act.ACCEPT and not move.joint:
-            for other in self.sheets.values():
-                live = other.state in UNREAD | OPEN and other.role != "information"
-                other.taken = other.taken or (other is not sheet and live)
+            self._take_from_others(sheet)
         if move.act is Act.RECEIPT_FAILED and not sheet.rings():
             self.ring(sheet, now)
         if purges:
             self._purge(sheet, now)
+
+    def _take_from_others(self, sheet: Sheet) -> None:
+        for other in self.sheets.values():
+            live = other.state in UNREAD | OPEN and other.role != "information"
+            if other is not sheet and live and not other.taken:
+                other.taken = True
+                other.heard[Act.TAKEN] += 1
 
     def _mark(self, move: Move, sheet: Sheet, now: int) -> None:
         if move.act in (Act.SUPPLEMENT, Act.NOTE, Act.ASK, Act.ANSWER):
@@ -384,6 +309,7 @@ class Case:
         self.to_read(unit, Act.APPROVE, approval)
 
     def ring(self, sheet: Sheet, now: int) -> None:
+        sheet.heard[Act.TELEPHONE_NOW] += 1
         sheet.rang = now
         digest = f"{TELEPHONE} {now} {len(self.lines)}"
         sheet.open[digest] = (Act.TELEPHONE_NOW, "exchange.main")
@@ -434,12 +360,22 @@ class Case:
 
     # The exchange's clocks.
 
+    def silent(self, unit: str, now: int) -> bool:
+        """The unit has stopped looking; whether the hotline telephones for that alone (R-106)."""
+        sheet = self.sheets.get(unit)
+        if sheet is None or not self.pending(unit) or self.urgency == "routine" or sheet.heard[Act.TELEPHONE_NOW]:
+            return False
+        if sheet.state not in UNREAD or sheet.role == "information" or sheet.taken:
+            return False
+        self.ring(sheet, now)
+        return True
+
     def dues(self, sheet: Sheet) -> list[tuple[int, str]]:
         """What is owed on a delivery, and until when."""
         reviews = [] if sheet.state is S.PURGED else [(at, "hold_review") for at in sheet.holds.values()]
         if sheet.begun is None:
             return sorted(reviews)
-        (ack, decision, first, following), _ = self._times()
+        ack, decision, first, following = self.terms
         found: list[tuple[int, str]] = []
         turn = sheet.begun if sheet.back is None else sheet.back
         if sheet.state in UNREAD:
@@ -481,83 +417,99 @@ class Case:
             for at, clock in self.dues(sheet):
                 if sheet.told.get(clock, 0) < at:
                     yield at, partial(self._overdue, sheet, clock, at)
-            yield from self._climbing(sheet)
-            yield from self._forgetting(sheet)
-        yield from unowned.coming(self, *self._times())
-        yield from self._forgetting_held()
+            for at, rung in self.climbs(sheet):
+                yield at, partial(self._climb, sheet, rung)
+            for at, days in self.forgets(sheet):
+                yield at, partial(self._warn, sheet, days) if days else partial(self._purge, sheet)
+        for one in unowned.later(self):
+            yield one.at, partial(unowned.say, self, one)
 
-    def _times(self) -> tuple[tuple[int, ...], list[tuple[int, str]]]:
-        """Terms and ladder, as long as the rules make them."""
-        ladder = [(self.pace * after, rung) for after, rung in LADDERS[self.urgency]]
-        return tuple(self.pace * term for term in TERMS[self.urgency]), ladder
+    @property
+    def terms(self) -> tuple[int, ...]:
+        """Until when something is owed, as long as the rules make it."""
+        return tuple(self.pace * term for term in TERMS[self.urgency])
+
+    @property
+    def ladder(self) -> list[tuple[int, str]]:
+        """The rungs, as far apart as the rules have them."""
+        return [(self.pace * after, rung) for after, rung in LADDERS[self.urgency]]
 
     def _overdue(self, sheet: Sheet, clock: str, at: int, now: int) -> None:
         sheet.told[clock] = at
-        pressing = clock == "withdrawal_answer" or (clock == "decision" and self.urgency != "routine")
-        if pressing and not sheet.rings():
+        sheet.heard[Act.OVERDUE] += 1
+        if self.presses(clock) and not sheet.rings():
             self.ring(sheet, now)
 
-    def _climbing(self, sheet: Sheet) -> Iterator[tuple[int, Callable[[int], None]]]:
+    def presses(self, clock: str) -> bool:
+        """Whether the hotline telephones where this is late."""
+        return clock == "withdrawal_answer" or (clock == "decision" and self.urgency != "routine")
+
+    def climbs(self, sheet: Sheet) -> list[tuple[int, str]]:
+        """The next rung of its ladder, and when; nothing where there is none."""
         if sheet.begun is None or sheet.state not in UNREAD:
-            return
-        _, ladder = self._times()
+            return []
         ends = sheet.taken or sheet.role == "information"
-        number = len(ladder) - 1 if ends else sheet.rungs
-        after, rung = ladder[number]
+        number = len(self.ladder) - 1 if ends else sheet.rungs
+        after, rung = self.ladder[number]
         at = (sheet.begun if sheet.back is None else sheet.back) + after
         if rung == "expire" and sheet.rung_at is not None:
-            at = max(at, sheet.rung_at + after - ladder[number - 1][0])
-        yield at, lambda now: self._climb(sheet, rung, now)
+            at = max(at, sheet.rung_at + after - self.ladder[number - 1][0])
+        return [(at, rung)]
 
     def _climb(self, sheet: Sheet, rung: str, now: int) -> None:
-        self.rung[rung] += 1
         if rung == "expire":
-            sheet.enter(S.EXPIRED, now)
-            self._line(self.sender, Act.EXPIRED, sheet.unit, "expired", lambda one: one.state is S.EXPIRED)
+            self.expire(sheet, now)
             return
-        held = sorted((one for one in self.sheets.values() if one.state is S.HELD), key=lambda one: one.rank)
-        for one in held[:1] if rung == "parent" else held if rung == "national" else []:
+        for one in self.freed_by(rung):
             self.release(one, now)
         if rung == "telephone" and not sheet.rings():
             self.ring(sheet, now)
         sheet.rungs, sheet.rung_at = sheet.rungs + 1, now
+        sheet.heard[Act.ESCALATED] += 1
+
+    def expire(self, sheet: Sheet, now: int) -> None:
+        """The last rung."""
+        sheet.heard[Act.EXPIRED] += 1
+        sheet.enter(S.EXPIRED, now)
+        self._line(self.sender, Act.EXPIRED, sheet.unit, "expired", lambda one: one.state is S.EXPIRED)
+
+    def freed_by(self, rung: str) -> list[Sheet]:
+        """The held deliveries that a rung releases, in the order in which they were addressed."""
+        held = sorted((one for one in self.sheets.values() if one.state is S.HELD), key=lambda one: one.rank)
+        return held[:1] if rung == "parent" else held if rung == "national" else []
 
     def release(self, sheet: Sheet, now: int) -> None:
-        """To an escalation party."""
+        """It begins to exist for its unit."""
+        sheet.heard[Act.RELEASED] += 1
         sheet.begun = sheet.since = now
         sheet.enter(S.SUBMITTED, now)
         if any(kind in NOTICES for kind, _ in sheet.open.values()):
             sheet.notified = now
         self.to_read(sheet.unit, Act.RELEASED, "released")
 
-    def _forgetting(self, sheet: Sheet) -> Iterator[tuple[int, Callable[[int], None]]]:
+    def forgets(self, sheet: Sheet) -> list[tuple[int, int]]:
+        """When its purge is announced so many days before, and when it comes (0); nothing while somebody holds it."""
+        if sheet.holds:
+            return []
+        if sheet.state is S.HELD:
+            others = [one.purged for one in self.sheets.values() if one.state is not S.HELD]
+            return [(max(one or 0 for one in others), 0)] if others and None not in others else []
         at = self.purge_at(sheet)
-        if at is None or sheet.holds:
-            return
-        for days in (14, 3):
-            warned = at - days * DAY
-            if (
-                warned >= max(sheet.ended or 0, sheet.acked or 0, sheet.purged or 0)
-                and sheet.told.get(f"purge {days}") != at
-            ):
-                yield warned, partial(self._warn, sheet, f"purge {days}", at)
-        yield at, lambda now: self._purge(sheet, now)
+        if at is None:
+            return []
+        begun = max(sheet.ended or 0, sheet.acked or 0, sheet.purged or 0)
+        warned = [(at - days * DAY, days) for days in (14, 3) if sheet.told.get(f"purge {days}") != at]
+        return [one for one in warned if one[0] >= begun] + [(at, 0)]
 
-    @staticmethod
-    def _warn(sheet: Sheet, what: str, at: int, _now: int) -> None:
-        sheet.told[what] = at
-
-    def _forgetting_held(self) -> Iterator[tuple[int, Callable[[int], None]]]:
-        held = [one for one in self.sheets.values() if one.state is S.HELD]
-        others = [one.purged for one in self.sheets.values() if one.state is not S.HELD]
-        if others and None not in others:
-            at = max(one or 0 for one in others)
-            for sheet in held:
-                if not sheet.holds:
-                    yield at, partial(self._purge, sheet)
+    def _warn(self, sheet: Sheet, days: int, _now: int) -> None:
+        sheet.told[f"purge {days}"] = int(self.purge_at(sheet) or 0)
+        sheet.heard[Act.PURGE_DUE] += 1
 
     def _purge(self, sheet: Sheet, now: int) -> None:
         sheet.purged = now
+        sheet.heard[Act.PURGED] += 1
+        # The bundle for the new unit has gone too.
+        sheet.open = {one: what for one, what in sheet.open.items() if what[0] is not Act.TRANSFER}
         if sheet.state not in OPEN | {S.WITHDRAWAL_NOTIFIED, S.EXPIRED}:
             sheet.enter(S.PURGED, now)
 
@@ -571,22 +523,3 @@ class Case:
     def alarm(self) -> int | None:
         """When it must look next."""
         return min((at for at, _ in self._coming()), default=None)
-
-
-def shown(case: Case) -> Mapping[str, Mapping[str, object]]:
-    """The deliveries as the sender is shown them."""
-    return {
-        unit: {
-            "role": one.role,
-            "state": one.state.value,
-            "head": one.head,
-            "due": None if not case.dues(one) else {"clock": case.dues(one)[0][1], "due_at": case.dues(one)[0][0]},
-            "investigation": one.investigation,
-            "taken": one.taken,
-            "holds": sorted(one.holds.items()),
-            "purge_at": case.purge_at(one),
-            "purged_at": one.purged,
-            "open": Counter(kind.value for kind, _ in one.open.values()),
-        }
-        for unit, one in case.sheets.items()
-    }

@@ -9,12 +9,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from referral_api.domain.words import Act, Role
+from referral_api.domain.rules import DEFAULT
+from referral_api.domain.words import Act, CredentialKind, Role
+from referral_api.formats.exchange_bodies import rules_wire
 from referral_api.formats.strict_json import sha256_b64u
 from tests.formats.parties_world import Someone
 from tests.lifetime.house import House
-from tests.lifetime.model import DAY, OF_HOTLINES, OF_UNITS, Case, Move
+from tests.lifetime.model import DAY, OF_HOTLINES, OF_UNITS, Case
 from tests.lifetime.parcels import SEALED_ALWAYS, Parcel, parcel
+from tests.lifetime.sheets import Move
 
 UNKNOWN: Final = sha256_b64u(b"nobody has ever said this")
 ANSWERING: Final = {
@@ -36,7 +39,8 @@ CODES: Final[Mapping[Act, tuple[str, ...]]] = {
 def attempts(case: Case, by: Role, who: Someone, unit: str | None, units: tuple[str, ...], now: int) -> Iterator[Move]:
     """What one person could say about a delivery, or about the whole referral, if nothing forbade it."""
     sheet = case.sheets.get(unit) if unit is not None else None
-    blank = Move(Act.NOTE, by, who.party, who.id, unit=unit, prev=case.submit if sheet is None else sheet.head)
+    prev, service = case.submit if sheet is None else sheet.head, who.kind is CredentialKind.SERVICE
+    blank = Move(Act.NOTE, by, who.party, who.id, unit=unit, prev=prev, service=service)
     for act in sorted(OF_HOTLINES if by is Role.HOTLINE else OF_UNITS):
         asked = [None, UNKNOWN, *(sheet.open if sheet is not None else ())] if act in ANSWERING else [None]
         for code in CODES.get(act, (None,)):
@@ -103,3 +107,20 @@ def _body(case: Case, move: Move, bundles: Mapping[str, str], question: str | No
         Act.PHONE_ALERT: _call(move, now) | {"answers": question},
     }
     return bodies.get(move.act, {})
+
+
+def as_the_exchange(case: Case, unit: str, now: int) -> Iterator[tuple[Act, str | None, dict[str, Any]]]:
+    """What only the exchange may say, well formed: the act, the unit that it names, its body."""
+    purge = {"reason": "data_subject_request", "sealed_count": 1, "parts_count": 0}
+    erase = {"origin": "localhost:8440/v1/log/audit-2026", "indices": [0], "basis": "court_order", "states": []}
+    yield Act.OVERDUE, unit, {"clock": "ack", "due_at": now}
+    yield Act.ESCALATED, unit, {"reason": "ack_timeout", "rung": "release_parent"}
+    yield Act.RELEASED, unit, {"reason": "ack_timeout"}
+    yield Act.TAKEN, unit, {"accept": case.submit}
+    yield Act.TELEPHONE_NOW, unit, {"reason": "hotline_manual"}
+    yield Act.EXPIRED, unit, {"due_at": now}
+    yield Act.PURGE_DUE, unit, {"days": 3, "due_at": now + 3 * DAY}
+    yield Act.PURGED, unit, purge
+    yield Act.ERASE, None, erase
+    yield Act.UNIT_OFFLINE, unit, {}
+    yield Act.RULES, None, rules_wire(DEFAULT)

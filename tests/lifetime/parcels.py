@@ -1,14 +1,17 @@
-"""What travels beside acts, with a real outside: sealed texts whose ciphertext is the same random bytes each time.
+"""What travels beside acts, with a real outside: sealed texts whose ciphertext says of every few bytes whose they are.
 
 The exchange can no more open these than any others. Everything that it can check is right: members, recipients, sizes,
-digests (formats/bundle.py).
+digests (formats/bundle.py). Ciphertext and wrapped keys repeat a mark of their own text from end to end, so that any
+piece of it that is left somewhere, half a page of a database even, tells from which text it is (`marks_in`).
 
-Must never: hold anything that could be read.
+Must never: hold anything that could be read, or the same ciphertext twice.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -22,7 +25,14 @@ from referral_api.formats.strict_json import b64u, canonical, sha256_b64u
 from tests.formats.parties_world import Someone
 from tests.lifetime.house import House
 
-CIPHERTEXT: Final = b64u(hashlib.shake_256(b"ciphertext").digest(LADDER[0]))
+TAG: Final = hashlib.shake_256(b"ciphertext").digest(12)
+"""With what each block of ciphertext begins; 18 bytes of its own text's mark end it: 40 letters in base64url."""
+MARK_BYTES: Final = 18
+MARKED: Final = re.compile(
+    re.escape(b64u(TAG).encode()) + rb"([A-Za-z0-9_-]{24})"
+    rb"|" + re.escape(TAG) + rb"(.{18})|" + TAG.hex().encode() + rb"([0-9a-f]{36})",
+    re.DOTALL,
+)
 KIND: Final = {Act.SUBMIT: BUNDLE, Act.SUPPLEMENT: BUNDLE, Act.TRANSFER: FORWARD, Act.REWRAP: FORWARD}
 SEALED_ALWAYS: Final = frozenset({Act.SUBMIT, Act.SUPPLEMENT, Act.TRANSFER, Act.REWRAP, Act.NOTE})
 
@@ -39,18 +49,31 @@ def envelope(house: House, sender: str, ref: str, to: Sequence[tuple[str, str]],
             "aad": b64u(routing),
             "recipients": [_recipient(mark, kid, alg) for _, _, kid, alg in keys],
             "iv": b64u(_bytes(mark, 12)),
-            "ciphertext": CIPHERTEXT,
+            "ciphertext": b64u(_marked(mark, LADDER[0])),
             "tag": b64u(_bytes(mark, 16)),
         }
     )
 
 
 def _recipient(mark: bytes, kid: str, alg: Alg) -> dict[str, Any]:
-    mark += kid.encode()
     return {
-        "encrypted_key": b64u(_bytes(mark, 48)),
-        "header": {"alg": alg.value, "ek": b64u(_bytes(mark + b"k", EK_BYTES[alg])), "kid": kid},
+        "encrypted_key": b64u(_marked(mark, 30) + _bytes(mark + kid.encode(), 18)),
+        "header": {"alg": alg.value, "ek": b64u(_bytes(mark + kid.encode() + b"k", EK_BYTES[alg])), "kid": kid},
     }
+
+
+def _marked(mark: bytes, count: int) -> bytes:
+    block = TAG + _bytes(mark + b"c", MARK_BYTES)
+    return (block * (count // len(block) + 1))[:count]
+
+
+def marks_in(raw: bytes) -> set[bytes]:
+    """Of which texts there is a piece in these bytes: as it was sent, as the bytes that this spells, or in hex."""
+    return {_plain(text, own, digits) for text, own, digits in MARKED.findall(raw)}
+
+
+def _plain(text: bytes, own: bytes, digits: bytes) -> bytes:
+    return base64.urlsafe_b64decode(text) if text else own or bytes.fromhex(digits.decode())
 
 
 def _bytes(mark: bytes, count: int) -> bytes:
@@ -68,6 +91,8 @@ class Parcel:
     ref: str
     unit: str | None
     beside: Mapping[str, bytes] = field(default_factory=dict)
+    carrier: Someone | None = None
+    """Who brings it to the exchange, if not its signer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +105,8 @@ class Wanted:
     excluded: Sequence[str] = ()
     relation: Mapping[str, str] | None = None
     created_at: int | None = None
+    operator: str | None = None
+    """For whom a program submits."""
 
 
 def submission(house: House, by: Someone, wanted: Wanted) -> Parcel:
@@ -97,6 +124,8 @@ def submission(house: House, by: Someone, wanted: Wanted) -> Parcel:
     }
     if wanted.urgency == "emergency":
         body["phone_alert"] = {"made": False}
+    if wanted.operator is not None:
+        body["operator"] = wanted.operator
     if wanted.relation is not None:
         body["relation"] = dict(wanted.relation)
     beside = {"sealed": bundle}

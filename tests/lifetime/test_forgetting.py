@@ -10,6 +10,7 @@ import pytest
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act, Role
 from referral_api.formats.strict_json import sha256_b64u
+from referral_api.server.storage import feeds
 from tests.lifetime.house import DAY, House, open_house
 from tests.lifetime.parcels import Wanted, parcel, submission
 from tests.world_check import check
@@ -55,3 +56,36 @@ def test_what_was_passed_on_stays_readable_for_whoever_got_it(house: House) -> N
     with pytest.raises(ReferralError) as caught:
         house.fetch(officer, ref)
     assert caught.value.code is ErrorCode.NOT_FOUND
+
+
+def test_a_proposal_falls_with_the_purge_that_takes_its_bundle(house: House) -> None:
+    """Approved later it would bring the new unit a referral that nobody can read; it is made anew instead."""
+    (operator, colleague), officer = house.desks[LINE].people, house.desks[LOCAL].people[0]
+    made = submission(house, operator, Wanted([(LOCAL, "action")]))
+    house.send(operator, made.raw, **made.beside)
+    seen = {"bundle": sha256_b64u(made.beside["sealed"]), "submit": made.digest, "decrypted": True}
+    ack = parcel(house, officer, Act.ACK, seen, ref=made.ref, unit=LOCAL, prev=made.digest)
+    house.send(officer, ack.raw)
+    body = {"to": OTHER, "reason": "jurisdiction"}
+    proposal = parcel(house, officer, Act.TRANSFER, body, ref=made.ref, unit=LOCAL, prev=ack.digest, to=[OTHER])
+    house.send(officer, proposal.raw, **proposal.beside)
+    prev = proposal.digest
+    reason = {"reason": "data_subject_request"}
+    for who, act in ((operator, Act.PURGE_REQUEST), (colleague, Act.APPROVE)):
+        one = parcel(house, who, act, reason, ref=made.ref, unit=LOCAL, prev=prev)
+        house.send(who, one.raw)
+        prev, reason = one.digest, {"answers": one.digest}
+    (shown,) = house.view(operator, made.ref)["deliveries"]
+    assert (shown["state"], shown["open"]) == ("acknowledged", [])
+    assert Act.APPROVE.value not in shown["allowed"]
+    with house.runtime.exchange.database.read() as conn:
+        assert feeds.feed_after(conn, LINE, 0, 100, pending=True) == []
+    late = parcel(house, operator, Act.APPROVE, {"answers": proposal.digest}, ref=made.ref, unit=LOCAL, prev=prev)
+    assert house.send(operator, late.raw).result.code is ErrorCode.ILLEGAL_TRANSITION
+    again = parcel(house, officer, Act.TRANSFER, body, ref=made.ref, unit=LOCAL, prev=prev, to=[OTHER])
+    house.send(officer, again.raw, **again.beside)
+    agreed = parcel(
+        house, operator, Act.APPROVE, {"answers": again.digest}, ref=made.ref, unit=LOCAL, prev=again.digest
+    )
+    house.send(operator, agreed.raw)
+    assert house.fetch(house.desks[OTHER].people[0], made.ref) == again.beside["sealed"]

@@ -11,15 +11,16 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from referral_api.auditlog.verification import verify_full
 from referral_api.domain.words import State
 from referral_api.server.service.reckoning import reckon
 from tests.lifetime.house import House, memory, open_house
 from tests.lifetime.parcels import Wanted
+from tests.lifetime.unowned import BACK, CALL, RELEASE
 from tests.simulation import tally
-from tests.simulation.tally import RUNGS, Tally
+from tests.simulation.judge import CLOCKS, RUNGS, Judge, stored
+from tests.simulation.tally import Tally
 from tests.simulation.town import LOCALS, PARTIES, BrokenPromiseError, Town
 from tests.world import ISSUER
 from tests.world_check import (
@@ -33,9 +34,6 @@ from tests.world_check import (
     check_sealed,
     check_states,
 )
-
-SOUGHT: Final = 40
-"""Of how many purged bundles every byte on the disk is searched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +55,9 @@ def simulate(plan: Plan, folder: Path, say: Callable[[str], None]) -> Tally:
             say("The years are over; checking")
             counted = _check(town, plan)
             unread = _one_more(town)
-        _search(Path(place), town, unread)
+        town.search({unread})
     heading = f"{plan.years:g} years at {plan.factor:g} times the rate of 2006 and 2007, seed {plan.seed}"
-    tally.write(folder, counted, town.told, heading)
+    tally.write(folder, counted, town.told + town.searched, heading)
     say((folder / "report.md").read_text())
     return counted
 
@@ -80,9 +78,11 @@ def _check(town: Town, plan: Plan) -> Tally:
         findings = reckon(conn, issuer=ISSUER)
     if not findings.complete:
         raise BrokenPromiseError(findings.differences)
-    counted = tally.count(rows)
-    if counted.unsaid:
-        raise BrokenPromiseError(f"late, and nobody said so: {counted.unsaid[:5]}")
+    judge = Judge()
+    judge.listen(stored(rows), town.marks, house.now)
+    if judge.faults:
+        raise BrokenPromiseError(f"{len(judge.faults)} faults of its clocks, first {judge.faults[:5]}")
+    counted = tally.count(rows, judge)
     deliveries = [one for chronicle in report.chronicles.values() for one in chronicle.deliveries.values()]
     kept = Counter(one.state.value for one in deliveries if one.purged_at is None)
     if kept:
@@ -92,9 +92,9 @@ def _check(town: Town, plan: Plan) -> Tally:
     missed = sorted(set(State) - town.states)
     if plan.whole and missed:
         raise BrokenPromiseError(f"states that nothing came by: {missed}")
-    climbed = set().union(*counted.rungs.values())
-    if plan.whole and climbed != set(RUNGS):
-        raise BrokenPromiseError(f"rungs that nothing came by: {set(RUNGS) - climbed}")
+    never = {*CLOCKS, *RUNGS.values(), CALL, BACK, RELEASE} - judge.said.keys()
+    if plan.whole and never:
+        raise BrokenPromiseError(f"clocks and rungs that never were to be heard: {sorted(never)}")
     return counted
 
 
@@ -103,18 +103,7 @@ def _notes(house: House, rows: Rows) -> dict[str, bytes]:
     return {log: one.note for log, one in signed.items() if one is not None}
 
 
-def _one_more(town: Town) -> str:
-    """A referral that nobody reads, so that a search that finds nothing is known to search."""
+def _one_more(town: Town) -> bytes:
+    """A referral that nobody reads, so that a search that finds nothing is known to search; its mark."""
     town.send_referral(Wanted([(LOCALS[0], "action")]))
-    return next(reversed(town.bundles))
-
-
-def _search(place: Path, town: Town, unread: str) -> None:
-    """Every byte of the exchange's folders: of what was purged nothing is there, of what was not, something is."""
-    files = [path.read_bytes() for path in place.rglob("*") if path.is_file()]
-    if not any(town.bundles[unread] in raw for raw in files):
-        raise BrokenPromiseError("the search does not find what is there")
-    purged = [ref for ref in town.bundles if ref != unread]
-    for ref in purged[:: max(1, len(purged) // SOUGHT)]:
-        if any(town.bundles[ref] in raw for raw in files):
-            raise BrokenPromiseError(f"ciphertext of {ref} is on the disk after its purge")
+    return next(reversed(town.texts))

@@ -17,11 +17,11 @@ from referral_api.domain.words import Act
 from referral_api.formats.act import parse_act
 from tests.lifetime.model import TERMS
 from tests.simulation import charts
+from tests.simulation.judge import Judge
 from tests.world_check import Row, Rows
 
 Where = tuple[str, str]
 """A delivery: referral and unit."""
-NEVER: Final = 1 << 40
 URGENCIES: Final = ("emergency", "urgent", "routine")
 RUNGS: Final = ("remind_unit", "telephone_now", "release_parent", "release_national", "expire")
 ENDS: Final = {Act.CLOSE: "closed", Act.DECLINE: "declined", Act.WITHDRAW: "withdrawn", Act.EXPIRED: "expired"}
@@ -45,13 +45,17 @@ class Tally:
     told_after: dict[str, list[int]] = field(default_factory=lambda: {one: [] for one in URGENCIES})
     """From the acceptance to the first status."""
     never_acked: Counter[str] = field(default_factory=Counter)
-    unsaid: list[str] = field(default_factory=list)
-    """Acknowledgements that were late, or never came, without an `overdue` that says so: there must be none."""
+    moments: int = 0
+    """At how many moments everything that was owed was held against what was said."""
+    said: Counter[str] = field(default_factory=Counter)
+    """What was late or due, and said in its own second, or as soon as the exchange stood no more."""
+    met: Counter[str] = field(default_factory=Counter)
+    stood: Counter[str] = field(default_factory=Counter)
 
 
-def count(rows: Rows) -> Tally:
-    """Everything."""
-    counting = _Counting()
+def count(rows: Rows, judge: Judge) -> Tally:
+    """Everything; what a judge without faults has heard too."""
+    counting = _Counting(Tally(moments=judge.moments, said=judge.said, met=judge.met, stood=judge.stood))
     for row in sorted(rows["act"], key=lambda row: int(row["pos"])):
         if row["ref"] is not None:
             counting.take(row)
@@ -69,9 +73,7 @@ class _Counting:
     begun: dict[Where, int] = field(default_factory=dict)
     acked: dict[Where, int] = field(default_factory=dict)
     accepted: dict[Where, int] = field(default_factory=dict)
-    ended: dict[Where, int] = field(default_factory=dict)
     told: set[Where] = field(default_factory=set)
-    overdue: set[Where] = field(default_factory=set)
 
     def take(self, row: Row) -> None:
         """One act about a referral."""
@@ -90,7 +92,6 @@ class _Counting:
             tally.rungs[kind][body.rung if act.act is Act.ESCALATED else "expire"] += 1
         if act.act is Act.OVERDUE:
             tally.late[body.clock] += 1
-            self.overdue |= {where} if body.clock == "ack" else set()
         if act.act is Act.TELEPHONE_NOW:
             tally.telephone[body.reason] += 1
         if act.act is Act.CLOSE:
@@ -123,21 +124,15 @@ class _Counting:
         elif act is Act.STATUS and where in self.accepted and where not in self.told:
             self.told.add(where)
             self.tally.told_after[kind].append(at - self.accepted[where])
-        elif act in (Act.WITHDRAW, Act.EXPIRED, Act.CLOSE):
-            self.ended.setdefault(where, at)
 
     def finish(self) -> None:
-        """How long each acknowledgement took, and whether every one that was late has an act that says so."""
+        """How long each acknowledgement took."""
         for where, since in self.begun.items():
             kind = self.urgency[where[0]]
             if where in self.acked:
                 self.tally.acked_after[kind].append(self.acked[where] - since)
             else:
                 self.tally.never_acked[kind] += 1
-            until = min(self.acked.get(where, NEVER), self.ended.get(where, NEVER))
-            # An hour: as long as a clock may be wrong (R-97); an act that came meanwhile was in time by that clock.
-            if until > since + TERMS[kind][0] + 3600 and where not in self.overdue:
-                self.tally.unsaid.append(f"{where[0]} at {where[1]}")
 
 
 def part(values: Sequence[int], share: float) -> int | None:
@@ -161,6 +156,20 @@ def _times(name: str, lists: Iterable[tuple[str, Sequence[int]]]) -> str:
     return charts.table([name, "count", "p50", "p95"], rows)
 
 
+def _owed(tally: Tally) -> str:
+    """What was asserted: nothing that came due stayed unsaid, at any moment."""
+    names = sorted(tally.said | tally.met)
+    rows = [[one, tally.said[one] + tally.met[one], tally.met[one], tally.said[one], tally.stood[one]] for one in names]
+    header = [
+        f"owed ({tally.moments} moments)",
+        "in all",
+        "done before",
+        "said when due",
+        "of these after a standstill",
+    ]
+    return charts.table(header, rows)
+
+
 def report(tally: Tally, told: Counter[str], heading: str) -> str:
     """The tables, in Markdown, each below its chart."""
     in_time = [
@@ -180,6 +189,7 @@ def report(tally: Tally, told: Counter[str], heading: str) -> str:
         "![Escalations by rung](escalations.svg)",
         charts.table(["rung", *URGENCIES], [[rung, *(tally.rungs[one][rung] for one in URGENCIES)] for rung in RUNGS]),
         charts.table(["late", "count"], tally.late.most_common()),
+        _owed(tally),
         charts.table(["telephone now, because", "count"], tally.telephone.most_common()),
         "![How deliveries ended](ends.svg)",
         charts.table(
@@ -215,5 +225,4 @@ def write(folder: Path, tally: Tally, told: Counter[str], heading: str) -> None:
     for name, text in drawn.items():
         (folder / f"{name}.svg").write_text(text, encoding="utf-8")
     (folder / "report.md").write_text(report(tally, told, heading), encoding="utf-8")
-    numbers = {name: value for name, value in vars(tally).items() if name != "unsaid"}
-    (folder / "numbers.json").write_text(json.dumps(numbers | {"told": told}, indent=1, sort_keys=True) + "\n")
+    (folder / "numbers.json").write_text(json.dumps(vars(tally) | {"told": told}, indent=1, sort_keys=True) + "\n")

@@ -13,9 +13,8 @@ from __future__ import annotations
 import heapq
 import math
 import random
-import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -28,7 +27,9 @@ from referral_api.server.service.reading import brought_by
 from referral_api.server.storage import feeds, queries
 from referral_api.server.storage.feeds import FeedEntry
 from tests.lifetime.house import START, House
-from tests.lifetime.parcels import Parcel, Wanted, parcel, submission
+from tests.lifetime.parcels import Parcel, Wanted, marks_in, parcel, submission
+from tests.simulation.judge import Mark
+from tests.simulation.search import search
 
 MINUTE, HOUR, DAY, YEAR = 60, 3600, 86_400, 365 * 86_400
 LINE, AUDIT = "linea-1818", "defensoria"
@@ -70,10 +71,14 @@ class Town:
     told: Counter[str] = field(default_factory=Counter)
     """What happened, in a word each."""
     states: set[State] = field(default_factory=set)
-    bundles: dict[str, bytes] = field(default_factory=dict)
-    """A piece of each bundle's ciphertext that no other has, by referral."""
+    texts: dict[bytes, str] = field(default_factory=dict)
+    """Every sealed text that was ever sent, by the mark that its pieces carry: beside which act of which referral."""
+    searched: Counter[str] = field(default_factory=Counter)
+    """How often the disk was searched, and for how many purged texts in all."""
     urgencies: dict[str, str] = field(default_factory=dict)
     taken_over: set[str] = field(default_factory=set)
+    marks: list[Mark] = field(default_factory=list)
+    """From when to when nobody could say anything: no exchange, or one whose clock is wrong."""
 
     # The course of time.
 
@@ -152,14 +157,34 @@ class Town:
     def exchange_goes_down(self, span: float) -> None:
         if self.is_up:
             self.told["times that the exchange was down"] += 1
+            self._mark(sees=False)
+            with self.house.runtime.exchange.database.read() as conn:
+                kept = b"".join(bytes(row[0]) for row in conn.all("SELECT body FROM sealed WHERE body IS NOT NULL"))
             self.house.close()
             self.is_up = False
+            self.search(marks_in(kept))
             self.after(span, self.exchange_comes_up)
 
+    def search(self, kept: Collection[bytes]) -> None:
+        """The exchange is down: every file of it, for every text that was purged."""
+        self.searched["searches"] += 1
+        self.searched["texts purged, and not on the disk"] += search(
+            self.house.settings.data_dir.parent, self.texts, kept
+        )
+
     def exchange_comes_up(self) -> None:
+        if self.is_up:
+            return  # Whoever put its clock right has started it meanwhile.
         self.house.open()
         self.is_up = True
+        self._mark(sees=True)
         self._turn()
+
+    def _mark(self, *, sees: bool) -> None:
+        """From here on in the log somebody can speak, or nobody; the time is the right one."""
+        with self.house.runtime.exchange.database.read() as conn:
+            last = max(int(conn.all(f"SELECT coalesce(max(pos), -1) FROM {one}")[0][0]) for one in ("act", "record"))
+        self.marks.append(Mark(last, int(self.house.clock.runs_on()), sees))
 
     def power_fails(self) -> None:
         if self.is_up:
@@ -172,6 +197,7 @@ class Town:
             return
         self.told["clock jumps"] += 1
         self._turn()
+        self._mark(sees=False)
         self.house.clock.wrong_s = wrong_s
         try:
             self.house.run(lambda _: Done(None))
@@ -185,7 +211,9 @@ class Town:
 
     def clock_is_right(self) -> None:
         self.house.clock.wrong_s = 0
-        if not self.is_up:
+        if self.is_up:
+            self._mark(sees=True)
+        else:
             self.exchange_comes_up()
 
     # Who is there.
@@ -255,8 +283,6 @@ class Town:
         made = submission(self.house, self.house.desks[LINE].people[0], wanted)
         self.told["referrals sent"] += 1
         self.urgencies[made.ref] = wanted.urgency
-        found = re.search(rb'"encrypted_key":"([^"]+)"', made.beside["sealed"])
-        self.bundles[made.ref] = found[1] if found else b""
         self.deliver(made)
         if self.rng.random() < 0.05:
             self.told["acts that came twice"] += 1
@@ -264,7 +290,7 @@ class Town:
         action = wanted.to[0][0]
         for likely, call in (
             (0.06, self.consent_is_withdrawn), (0.05, self.take_back), (0.1, self.supplement), (0.1, self.hotline_asks),
-            (0.04, self.hold), (0.03, self.ask_to_purge),
+            (0.04, self.hold), (0.03, self.ask_to_purge), (0.1, self.note),
         ):  # fmt: skip
             if self.rng.random() < likely:
                 self.after(self.rng.expovariate(1 / (6 * DAY)), call, made.ref, action)
@@ -285,7 +311,8 @@ class Town:
             body = {**answer} if agrees is Act.APPROVE else {**answer, "reason": "unsafe_to_act"}
             self.after(rng.uniform(5, 120) * MINUTE, self.agree, ref, unit, agrees, body)
         elif kind is Act.ASK:
-            self.after(rng.uniform(1, 12) * HOUR, self.do, LINE, Act.ANSWER, ref, unit, answer | {"code": "not_known"})
+            body = answer | {"code": "not_known"}
+            self.after(rng.uniform(1, 12) * HOUR, self.do, LINE, Act.ANSWER, ref, unit, body, [unit])
         elif kind is Act.PURGE_REQUEST:
             self.after(rng.uniform(1, 12) * HOUR, self.do, LINE, Act.APPROVE, ref, unit, answer)
 
@@ -313,6 +340,9 @@ class Town:
     def supplement(self, ref: str, unit: str) -> None:
         self.do(LINE, Act.SUPPLEMENT, ref, unit, {}, to=[unit])
 
+    def note(self, ref: str, unit: str) -> None:
+        self.do(LINE, Act.NOTE, ref, unit, {}, to=[unit])
+
     def hotline_asks(self, ref: str, unit: str) -> None:
         self.do(LINE, Act.ASK, ref, unit, {"topics": ["timing"]})
 
@@ -335,7 +365,8 @@ class Town:
             if rng.random() > 0.06:  # Some lie there until the telephone rings.
                 self.after(median * rng.lognormvariate(0, 1), self.officer_reads, ref, unit)
         elif kind is Act.ASK:
-            self.after(rng.uniform(1, 48) * HOUR, self.do, unit, Act.ANSWER, ref, unit, answer | {"code": "not_known"})
+            body = answer | {"code": "not_known"}
+            self.after(rng.uniform(1, 48) * HOUR, self.do, unit, Act.ANSWER, ref, unit, body, [LINE])
         elif kind in (Act.WITHDRAW, Act.CONSENT_WITHDRAWN):
             code = rng.choice(("stopped_and_destroyed", "continuing_public_prosecution", "already_acted"))
             body = answer | {"code": code}
@@ -363,9 +394,9 @@ class Town:
         with self.house.runtime.exchange.database.read() as conn:
             brought = brought_by(conn, ref, unit)
         self.do(unit, Act.ACK, ref, unit, {"bundle": sha256_b64u(text), "submit": brought, "decrypted": True})
-        self.after(self.rng.lognormvariate(math.log(40 * MINUTE), 1.2), self.decide, ref, unit)
+        self.after(self.rng.lognormvariate(math.log(40 * MINUTE), 1.2), self.decide, ref, unit, brought)
 
-    def decide(self, ref: str, unit: str) -> None:
+    def decide(self, ref: str, unit: str, brought: str) -> None:
         """A decision; of somebody else's referral only now and then to help."""
         rng, shown = self.rng, self._shown(unit, ref, unit)
         if shown is None or shown["role"] == "information":
@@ -385,9 +416,12 @@ class Town:
         else:
             self.do(unit, Act.ACCEPT, ref, unit, {})
             self.after(rng.expovariate(1 / REPORTING_MEAN_S[self.urgencies[ref]]), self.report, ref, unit)
-            if rng.random() < 0.15:
-                topics = {"topics": ["location_detail"]}
-                self.after(rng.uniform(1, 48) * HOUR, self.do, unit, Act.ASK, ref, unit, topics)
+            topics, again = {"topics": ["location_detail"]}, {"original": brought, "reason": "new_workstation"}
+            for likely, act, body, to in (
+                (0.15, Act.ASK, topics, LINE), (0.1, Act.NOTE, {}, LINE), (0.05, Act.REWRAP, again, unit),
+            ):  # fmt: skip
+                if rng.random() < likely:
+                    self.after(rng.uniform(1, 48) * HOUR, self.do, unit, act, ref, unit, body, [to])
 
     def report(self, ref: str, unit: str) -> None:
         """What comes of it, now and then, until it is closed; a few are taken up again."""
@@ -454,6 +488,7 @@ class Town:
         if not self.is_up:
             self.after(10 * MINUTE, self.deliver, made, again)
             return None
+        self.texts |= dict.fromkeys(marks_in(made.beside.get("sealed", b"")), f"{made.act.value} of {made.ref}")
         try:
             answer = self.house.send(made.by, made.raw, **made.beside).result
         except ReferralError as refusal:

@@ -243,10 +243,10 @@ def answers(event: Event, line: FeedEntry, changed: Mapping[str, Delivery]) -> b
     """Whether an act that left these deliveries so is what a pending line waits for, or lets nobody answer any more."""
     if line.unit is not None and line.unit in changed and changed[line.unit].state is State.PURGED:
         return True
-    falls = line.unit is not None and line.kind in fold.NOTICES | {Act.TELEPHONE_NOW}
+    falls = line.unit is not None and line.kind in fold.NOTICES | {Act.TELEPHONE_NOW, Act.TRANSFER}
     concerned = changed.get(line.unit or "") if falls else None
     if concerned is not None and not _is_open(line, concerned):
-        return True  # It fell with the taking back of what nobody had, or with the end of the delivery.
+        return True  # It fell: nobody had what was taken back, the delivery has ended, the proposed bundle has gone.
     return (
         event.act.value in line.answered_by
         and (line.unit is None or line.unit in changed)

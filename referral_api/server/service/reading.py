@@ -256,7 +256,12 @@ def _delivery(granted: Access, delivery: Delivery, rules: Rules) -> dict[str, An
         "holds": [{"party": party, "review_at": review_at} for party, review_at in delivery.holds],
         "purge_at": clockwork.purge_at(rules, granted.referral.retention, delivery),
         "purged_at": delivery.purged_at,
-        "open": [{"act": q.act.value, "digest": q.digest} for q in delivery.questions],
+        # Whom the hotline must telephone is no business of the unit, as an open question neither.
+        "open": [
+            {"act": q.act.value, "digest": q.digest}
+            for q in delivery.questions
+            if policy.may_see(q.act, viewer=_VIEWERS[granted.caller.role], own_delivery=True)
+        ],
     }
 
 
