@@ -147,7 +147,9 @@ def test_an_alarm_that_comes_a_second_too_late_or_too_early_or_twice_is_noticed(
     said = history[place]
     late = said._replace(at=said.at + TICK_S + 1, pos=said.pos)
     after = [one._replace(at=max(one.at, late.at)) for one in history[place + 1 :]]
-    assert judge([*history[:place], late, *after]).faults[0].startswith(f"{said.ref} at {said.unit}: {what} due at")
+    # With a decision a call is owed, which is missing too.
+    wanted = f"{said.ref} at {said.unit}: {what} due at"
+    assert any(fault.startswith(wanted) for fault in judge([*history[:place], late, *after]).faults)
     assert judge([*history[: place + 1], said, *history[place + 1 :]]).faults
     before = [one for one in history[:place] if one.at < said.at]
     if what != CALL and before[-1].at < said.at - 1:
