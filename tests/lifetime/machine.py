@@ -390,6 +390,7 @@ class LifeMachine(RuleBasedStateMachine):
             stored = {case.ref: self._stored(conn, case.ref) for case in self.cases}
         for case in self.cases:
             self.reached.update(one.state for one in case.sheets.values())
+            self.reached.update(("unowned", what) for what in case.unowned)
             now = stored[case.ref], repr((case.sheets, self.stories[case.ref]))
             if self.compared.get(case.ref) != now:
                 self._compare_views(case)

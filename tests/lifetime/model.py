@@ -78,6 +78,8 @@ class Case:
     """How many times as long as by default everything may take, by the rules that it was submitted under (R-105)."""
     agreed: bool = False
     """By these rules the exchange itself agrees to every transfer that it may."""
+    unowned: Counter[str] = field(default_factory=Counter)
+    """What was said because nobody took it on."""
 
     @classmethod
     def submitted(

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from referral_api.domain.errors import FINAL_REFUSALS, ErrorCode, ReferralError
-from referral_api.domain.words import EXCHANGE_ACTS, WITHOUT_REFERRAL
+from referral_api.domain.words import EXCHANGE_ACTS, WITHOUT_REFERRAL, Act, State
 from referral_api.formats.act import parse_act
 from referral_api.server.storage import feeds
 from tests.formats.parties_world import Someone
 from tests.lifetime.house import REGISTRY
-from tests.lifetime.machine import AUDIT, DICE, HOTLINES, UNITS, LifeMachine, kind_of
-from tests.lifetime.model import HOUR, MINUTE
+from tests.lifetime.machine import AUDIT, DICE, HOTLINES, POLICE, UNITS, LifeMachine, kind_of
+from tests.lifetime.model import HOUR, MINUTE, UNREAD, Case
 from tests.lifetime.moves import as_the_exchange
 from tests.lifetime.views import Said
 
@@ -28,6 +28,12 @@ OFFLINE_S: Final = 3 * MINUTE
 SILENCES: Final = (2 * MINUTE, OFFLINE_S, OFFLINE_S + 1, 5 * MINUTE, 14 * MINUTE, HOUR)
 AT_A_TIME: Final = 5
 EXCHANGE: Final = "exchange.main"
+
+
+def _sleeps(case: Case) -> bool:
+    """Whether a unit has not read what is still held for another."""
+    states = {one.state for one in case.sheets.values() if one.role != "information"}
+    return State.HELD in states and bool(states & UNREAD)
 
 
 class WholeMachine(LifeMachine):
@@ -74,6 +80,21 @@ class WholeMachine(LifeMachine):
         except ReferralError as refused:
             return refused.code
         return code
+
+    @precondition(lambda self: any(_sleeps(case) for case in self.cases))
+    @rule(dice=DICE)
+    def the_taker_declines(self, dice: Random) -> None:
+        """A unit sleeps; the next that is sent it takes it, and thinks better of it: it is the first one's again."""
+        case = dice.choice([case for case in self.cases if _sleeps(case)])
+        while _sleeps(case) and case.alarm is not None:
+            self.time_passes(max(0, case.alarm - self.house.now), looks=True)
+        stood_by = [one for one in case.sheets.values() if one.role == "escalation" and one.state in UNREAD]
+        if not stood_by:
+            return
+        taker = dice.choice(stood_by).unit
+        for act in (Act.ACK, Act.ACCEPT, Act.DECLINE):
+            possible = self._possible(dice, case, taker, {POLICE: {act}})
+            self._try_one(dice, case, possible)
 
     @rule(dice=DICE, span=st.sampled_from(SILENCES))
     def units_fall_silent(self, dice: Random, span: int) -> None:

@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from referral_api.domain.words import EXCHANGE_ACTS, WITHOUT_REFERRAL, Act, State
+from tests.lifetime import unowned
 from tests.lifetime.house import House, memory
 from tests.lifetime.machine import PARTIES, SENSIBLE
 from tests.lifetime.others import WholeMachine
@@ -60,6 +61,7 @@ EVERYTHING: Final = {
     *(("as the exchange", act) for act in EXCHANGE_ACTS - WITHOUT_REFERRAL),
     *(("as the exchange", what) for what in ("in its name", "as itself", *PROGRAMS[:1], *PEOPLE)),
     *(("silence", what) for what in ("short", "noticed", "telephoned", "of who has nothing to read")),
+    *(("unowned", what) for what in unowned.ALL),
     ("service submits", Act.SUBMIT),
     ("person submits", Act.SUBMIT),
     ("service refused", Act.SUBMIT),

@@ -22,6 +22,7 @@ UNREAD: Final = {S.SUBMITTED, S.RETRIEVED, S.RECEIPT_FAILED}
 BACK: Final = "given_back"
 CALL: Final = "call"
 RELEASE: Final = "release"
+ALL: Final = (BACK, CALL, RELEASE)
 
 
 class Later(NamedTuple):
@@ -72,6 +73,7 @@ def later(case: Case) -> Iterator[Later]:
 
 def say(case: Case, one: Later, now: int) -> None:
     """It is said."""
+    case.unowned[one.what] += 1
     if one.what == BACK:
         give_back(case, one.sheet, now)
     elif one.what == CALL:
