@@ -489,7 +489,9 @@ class LifeMachine(RuleBasedStateMachine):
         if outcome is ErrorCode.ILLEGAL_TRANSITION and move.unit in case.sheets and self.instead is not None:
             could = case.may_do(move, case.sheets[move.unit])
             assert sorted(self.instead) == could, self._told(_short(move), self.instead, could)
-        if barred is not None and move.to != who.party:  # Nobody's envelope is for himself alone.
+        # Nobody's envelope is for himself alone, or for who has no key to open it: that is said first.
+        no_envelope = move.to == who.party or (move.act is Act.REWRAP and who.party in (AUDIT, REGISTRY))
+        if barred is not None and not no_envelope:
             self.reached["barred", kind_of(who)] += 1
             forged = move.service and not who.algs
             assert outcome is (ErrorCode.KEY_NOT_VALID if forged else barred), self._told(_short(move), outcome, barred)
