@@ -19,7 +19,7 @@ import typer
 from referral_api.cli.directory import follow_keys, party_data
 from referral_api.cli.invocation import Invocation, invocation
 from referral_api.cli.output import Screen, Shown
-from referral_api.client import choosing
+from referral_api.client import choosing, outage
 from referral_api.client.choosing import Presence, Unit
 from referral_api.client.renewal import follow
 from referral_api.client.sdk import Client
@@ -45,8 +45,7 @@ def units_list(ctx: typer.Context) -> None:
     """The units of the directory, which of them can be sealed to now, and which are live."""
     call = invocation(ctx)
     with call.anyone() as client:
-        follow_keys(client)
-        known = choosing.units(client.session, choosing.fetch_presence(client.session))
+        known = choosing.units(client.session, _presence_of_all(call, client))
         rows = [_unit_data(client, one) for one in known]
     screen = call.screen
     cells = [
@@ -55,7 +54,7 @@ def units_list(ctx: typer.Context) -> None:
             row["name"],
             _areas(screen, row),
             screen.say("yes" if row["reachable"] else "no"),
-            screen.say("yes" if row["live"] else "no"),
+            "—" if row["live"] is None else screen.say("yes" if row["live"] else "no"),
             row["duty_phone"],
         ]
         for row in rows
@@ -70,11 +69,11 @@ def units_show(ctx: typer.Context, unit: Annotated[str, typer.Argument()]) -> No
     """One party of the directory."""
     call = invocation(ctx)
     with call.anyone() as client:
-        follow_keys(client)
+        presence = _presence_of_all(call, client)
         party = client.session.keymap.find_party(unit)
         if party is None:
             raise ReferralError(ErrorCode.NOT_FOUND)
-        found = choosing.look(client.session, party, choosing.fetch_presence(client.session))
+        found = choosing.look(client.session, party, presence)
         data = _unit_data(client, found)
     follow_up = f"referral send {call.screen.say('place.file')} --unit {unit}"
     call.show(Shown({"unit": data}, _unit_lines(call.screen, data), [follow_up]))
@@ -92,8 +91,7 @@ def units_suggest(
     call = invocation(ctx)
     choosing.check_ubigeo(ubigeo)
     with call.anyone() as client:
-        follow_keys(client)
-        known = choosing.units(client.session, choosing.fetch_presence(client.session))
+        known = choosing.units(client.session, _presence_of_all(call, client))
         found = choosing.suggest(
             known, ubigeo, wanted=speciality or (), excluded=frozenset(exclude or ()), abroad=abroad
         )[:limit]
@@ -107,6 +105,20 @@ def units_suggest(
         lines = [screen.say("suggest.none", region=region)]
     data = {"ubigeo": ubigeo, "region": region, "suggestions": rows}
     call.show(Shown(data, lines, [_after_suggesting(screen, rows, exclude or [])]))
+
+
+def _presence_of_all(call: Invocation, client: Client) -> Mapping[str, Presence] | None:
+    """What the exchange says of everybody, after its newest keys. None, and said, where it does not answer: what this
+    machine has of the keys log is shown then, for whoever cannot send must know whom to telephone.
+    """
+    try:
+        follow_keys(client)
+        return choosing.fetch_presence(client.session)
+    except ReferralError as error:
+        if not outage.is_passing(error):
+            raise
+        call.screen.talk("units.kept", size=client.session.replica.size)
+        return None
 
 
 def announce(call: Invocation, client: Client, what: Composition) -> dict[str, Any]:

@@ -109,6 +109,21 @@ def test_a_live_unit_is_sent_to_without_a_question(shell: Shell) -> None:
     assert (listed[UNIT], listed[OTHER_UNIT]) == (True, False)
 
 
+@pytest.mark.parametrize("verb", [["list"], ["show", UNIT], ["suggest", "--ubigeo", "200101"]])
+def test_whom_to_telephone_is_known_without_the_exchange(shell: Shell, verb: list[str]) -> None:
+    """Who cannot send must know whom to call: names and numbers are this machine's own, and nobody is called live."""
+    away = {"REFERRAL_SERVER": "http://127.0.0.1:9"}
+    assert shell.run("operator", "units", "list").exit == 0
+    ran = shell.run("operator", "units", *verb, **away)
+    assert ran.exit == 0, ran
+    assert "El servidor no responde" in ran.err
+    phone = next(one["duty_phone"] for one in shell.run("operator", "units", "list", "--json").json["units"])
+    assert phone in ran.out
+    told = shell.run("operator", "units", *verb, "--json", **away).json
+    shown = told.get("units") or told.get("suggestions") or [told["unit"]]
+    assert {one["live"] for one in shown} == {None}
+
+
 def test_where_nobody_would_take_over_it_is_said_and_takes_a_yes(shell: Shell) -> None:
     """An emergency at a unit that sleeps must not end there without a word."""
     assert shell.run("officer", "inbox", "list").exit == 0

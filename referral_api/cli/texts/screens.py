@@ -100,6 +100,10 @@ _RESULTS: Final[Mapping[str, tuple[str, str]]] = {
     "whoami.log_key": ("Clave del registro: {kid}", "Log key: {kid}"),
     "whoami.time": ("Hora del servidor: {at} · diferencia {skew} s", "Time there: {at} · difference {skew} s"),
     "quoted": ("«{words}»", "“{words}”"),
+    "units.kept": (
+        "⚠ El servidor no responde. Esto es lo que esta máquina tiene del directorio ({size} actos).",
+        "⚠ The exchange does not answer. This is what this machine has of the directory ({size} acts).",
+    ),
     "units.none": ("No hay unidades en el directorio.", "There are no units in the directory."),
     "unit.reachable": ("✔ Se le puede sellar: tiene claves vigentes.", "✔ Can be sealed to: it has valid keys."),
     "unit.unreachable": (
