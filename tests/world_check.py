@@ -33,8 +33,8 @@ from referral_api.auditlog.report import Head
 from referral_api.auditlog.tiles import ENTRIES, TILE_WIDTH, TileName, encode_entries
 from referral_api.auditlog.verification import Check, RawRecord, Report, verify_full
 from referral_api.domain.clockwork import Situation, wakes_at
+from referral_api.domain.deliveries import Delivery
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.fold import Delivery
 from referral_api.domain.lifecycle import WAITS_WHILE
 from referral_api.domain.rules import RuleBook
 from referral_api.domain.terms import Term

@@ -15,9 +15,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from referral_api.domain import fold, lifecycle, policy
+from referral_api.domain import deliveries, fold, lifecycle, policy
+from referral_api.domain.deliveries import Delivery
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.fold import Delivery, Event
+from referral_api.domain.fold import Event
 from referral_api.domain.policy import Relation, Viewer
 from referral_api.domain.terms import Term
 from referral_api.domain.words import Act, CredentialKind, DeliveryRole, Role, State
@@ -62,11 +63,13 @@ def _code_of(act: RawAct) -> str | None:
     if act.act is Act.SUBMIT:
         return None if body.relation is None else str(body.relation.type)
     if act.act is Act.HOLD:
-        return "on" if body.on else fold.HOLD_OFF
+        return "on" if body.on else deliveries.HOLD_OFF
     if act.act is Act.PURGE_DUE:
         return f"purge_{body.days}"
+    if act.act is Act.WITHDRAW:
+        return str(body.reason)
     if act.act is Act.PHONE_ALERT:
-        return None if body.made else fold.NOT_MADE
+        return None if body.made else deliveries.NOT_MADE
     code = getattr(body, "clock" if act.act is Act.OVERDUE else "code", None)
     return None if code is None else str(code)
 

@@ -20,8 +20,8 @@ from referral_api.client.outbox import Entry, Progress
 from referral_api.client.talking import Open
 from referral_api.client.view import Referral, ShownAct
 from referral_api.domain.catalogue import Language, text_of
+from referral_api.domain.deliveries import Delivery
 from referral_api.domain.errors import ReferralError
-from referral_api.domain.fold import Delivery
 from referral_api.domain.terms import Term
 from referral_api.domain.words import Act, Digest
 from referral_api.formats.bodies import Transfer

@@ -16,8 +16,8 @@ from typing import Final
 from referral_api.cli.output import Screen
 from referral_api.client import consented, passing
 from referral_api.client.view import Referral
-from referral_api.domain import fold, lifecycle, policy
-from referral_api.domain.fold import Delivery
+from referral_api.domain import deliveries, fold, lifecycle, policy
+from referral_api.domain.deliveries import Delivery
 from referral_api.domain.policy import Relation
 from referral_api.domain.words import Act, CredentialKind, DeliveryRole, Role, State
 
@@ -118,7 +118,7 @@ def next_of(screen: Screen, referral: Referral, *, opened: bool = False, signer:
     owed = _owed(screen, referral, own, possible)
     if own.acknowledged_at is None and own.state in lifecycle.SERVED and Act.ACK in possible:
         # Who has read that it was taken back answers that first.
-        told = owed if own.open_questions & fold.NOTICES else []
+        told = owed if own.open_questions & deliveries.NOTICES else []
         return [*told, f"referral {'ack' if opened or own.state is State.RETRIEVED else 'show'} {referral.ref}"]
     decided = _decisions(screen, referral.ref, own.role, own.state, taken=own.taken)
     if own.state is State.WITHDRAWAL_NOTIFIED and owed:
@@ -129,7 +129,7 @@ def next_of(screen: Screen, referral: Referral, *, opened: bool = False, signer:
 def after_ack(screen: Screen, referral: Referral) -> str:
     """What a unit does next that has acknowledged what it saw in this state; a notice that it saw is answered first."""
     own = next(iter(referral.chronicle.deliveries.values()))
-    answer = command(screen, referral, Act.WITHDRAWAL_ANSWER, own) if own.open_questions & fold.NOTICES else None
+    answer = command(screen, referral, Act.WITHDRAWAL_ANSWER, own) if own.open_questions & deliveries.NOTICES else None
     if answer is not None:
         return answer
     move = lifecycle.find_move(Act.ACK, Role.POLICE_UNIT, own.state)

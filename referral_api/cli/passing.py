@@ -26,7 +26,7 @@ from referral_api.client.outbox import Entry
 from referral_api.client.passing import Anew
 from referral_api.client.recalling import Outcome, Report
 from referral_api.domain.catalogue import text_of
-from referral_api.domain.fold import NOTICES
+from referral_api.domain.deliveries import NOTICES
 from referral_api.domain.words import Act, PartyId, Urgency
 
 Ref = Annotated[str, typer.Argument()]

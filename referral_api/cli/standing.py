@@ -24,7 +24,7 @@ from referral_api.client.consented import WITHDRAWN
 from referral_api.client.view import Referral, ShownAct
 from referral_api.domain import lifecycle
 from referral_api.domain.clocks import Clock
-from referral_api.domain.fold import GIVEN_BACK, NOTICES
+from referral_api.domain.deliveries import GIVEN_BACK, NOTICES
 from referral_api.domain.policy import Relation
 from referral_api.domain.words import Act, State
 from referral_api.formats.codelists import label

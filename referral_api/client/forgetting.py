@@ -21,8 +21,8 @@ from referral_api.client.keptviews import KeptViews
 from referral_api.client.outbox import Outbox
 from referral_api.client.session import Session
 from referral_api.client.view import Referral, ShownAct, fetch_referral
+from referral_api.domain.deliveries import Delivery
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.fold import Delivery
 from referral_api.domain.policy import Relation
 from referral_api.domain.words import Act, PartyId, ReferralId, State
 from referral_api.formats.bodies import sealed_of

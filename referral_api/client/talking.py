@@ -23,8 +23,8 @@ from referral_api.client.pen import Pen
 from referral_api.client.sealing import OpenedBundle
 from referral_api.client.session import Session
 from referral_api.client.view import Referral, ShownAct
+from referral_api.domain.deliveries import Question
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.fold import Question
 from referral_api.domain.policy import Relation
 from referral_api.domain.words import Act, ActId, DeliveryRole, PartyId, State
 from referral_api.formats.bodies import Submit

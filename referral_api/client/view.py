@@ -25,8 +25,8 @@ from referral_api.client.session import Session
 from referral_api.client.trust import issuer_origin, names_no_known_key
 from referral_api.domain import clockwork, fold, policy
 from referral_api.domain.clockwork import Due
+from referral_api.domain.deliveries import Delivery
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.fold import Delivery
 from referral_api.domain.policy import Relation
 from referral_api.domain.rules import DEFAULT, Rules
 from referral_api.domain.terms import Term

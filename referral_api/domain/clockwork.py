@@ -12,14 +12,15 @@ Clauses: docs/protocol.md R-80, R-106, R-107.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from referral_api.domain import fold, lifecycle
+from referral_api.domain import deliveries, lifecycle
 from referral_api.domain.clocks import Clock, Rung, escalation_sealed
-from referral_api.domain.fold import Delivery, Event
+from referral_api.domain.deliveries import Delivery
+from referral_api.domain.fold import Event
 from referral_api.domain.rules import Rules
 from referral_api.domain.words import Act, DeliveryRole, RetentionClass, Role, State, Urgency
 
@@ -72,7 +73,7 @@ def dues(rules: Rules, urgency: Urgency, delivery: Delivery) -> tuple[Due, ...]:
     before the new unit has had the time of an acknowledgement.
     """
     found = [*_step(rules, urgency, delivery)]
-    if delivery.open_questions & fold.NOTICES and delivery.notified_at is not None:
+    if delivery.open_questions & deliveries.NOTICES and delivery.notified_at is not None:
         found.append(Due(Clock.WITHDRAWAL_ANSWER, delivery.notified_at + _s(rules.withdrawal_answer)))
     found += [Due(Clock.HOLD_REVIEW, review_at) for _, review_at in delivery.holds if delivery.state is not S.PURGED]
     return tuple(sorted(found, key=lambda due: (due.due_at, due.clock)))
@@ -162,7 +163,8 @@ def follows(rules: Rules, before: Mapping[str, Delivery], after: Situation, even
     if event.act is Act.RECEIPT_FAILED and not _rings(after.deliveries[unit]):
         return (Owed(Act.TELEPHONE_NOW, unit, {"reason": "receipt_failed"}),)
     if event.act is Act.DECLINE and event.by is Role.POLICE_UNIT:
-        return tuple(one for step in _unowned(rules, after) if step.at <= event.at for one in step.acts)
+        step = next(_left(rules, after), None)
+        return () if step is None or step.at > event.at else step.acts
     if event.act is Act.TRANSFER and rules.transfers is Role.EXCHANGE and not _is_notified(after.deliveries[unit]):
         return (Owed(Act.APPROVE, unit, {"answers": event.digest}),)
     if event.act is Act.APPROVE:
@@ -179,7 +181,7 @@ def _may_take(delivery: Delivery) -> bool:
 
 def _is_notified(delivery: Delivery) -> bool:
     """Whether the person concerned wants it no further, and the unit has not said what becomes of it."""
-    return bool(delivery.open_questions & fold.NOTICES)
+    return bool(delivery.open_questions & deliveries.NOTICES)
 
 
 def _rings(delivery: Delivery) -> bool:
@@ -189,13 +191,19 @@ def _rings(delivery: Delivery) -> bool:
 
 def _steps(rules: Rules, situation: Situation) -> Iterator[Step]:
     """Everything that the exchange will owe if nothing else happens, as far as it can be said now."""
-    for delivery in situation.deliveries.values():
+    for delivery in _in_order(situation):
         yield from _late(rules, situation.urgency, delivery)
         yield from _rung(rules, situation, delivery)
         yield from _unreached(rules, situation.urgency, delivery)
         yield from _purge(rules, situation.retention, delivery)
-    yield from _unowned(rules, situation)
+    yield from _undecided(rules, situation)
+    yield from _left(rules, situation)
     yield from _purge_held(situation)
+
+
+def _in_order(situation: Situation) -> list[Delivery]:
+    """The deliveries by their units' ids: the order in which what is owed in one second is said."""
+    return sorted(situation.deliveries.values(), key=lambda one: one.unit)
 
 
 def _late(rules: Rules, urgency: Urgency, delivery: Delivery) -> Iterator[Step]:
@@ -252,7 +260,7 @@ def _released_by(rung: Rung, situation: Situation) -> list[str]:
 def _unreached(rules: Rules, urgency: Urgency, delivery: Delivery) -> Iterator[Step]:
     """The hotline telephones again whom it did not reach, as long as something is unread there or an answer is late."""
     told = dict(delivery.told)
-    missed_at = told.get(fold.UNREACHED)
+    missed_at = told.get(deliveries.UNREACHED)
     if missed_at is None or _rings(delivery):
         return
     unread = delivery.state in lifecycle.UNREAD and delivery.role is not DeliveryRole.INFORMATION and not delivery.taken
@@ -265,74 +273,70 @@ def _unreached(rules: Rules, urgency: Urgency, delivery: Delivery) -> Iterator[S
         yield Step(at, (Owed(Act.TELEPHONE_NOW, delivery.unit, {"reason": reason}),))
 
 
-def _unowned(rules: Rules, situation: Situation) -> Iterator[Step]:
-    """What becomes of a referral that was read and that nobody takes on: declined by the last who had it, or undecided.
-
-    To units from which the one that declined had taken it, it is given back. Else, where it is pressing, the hotline is
-    to telephone, and again until somebody has it; what is held is released as of one that is unread, counted from then.
-    """
-    acting = [one for one in situation.deliveries.values() if one.role is not DeliveryRole.INFORMATION]
-    declined = _declined_by_all(acting)
-    if declined is not None:
-        since, waiting = dict(declined.told)[fold.DECLINED], lifecycle.UNREAD | {S.ACKNOWLEDGED}
-        given_back = [one.unit for one in acting if one.state in waiting]
-        if given_back:
-            yield Step(since, tuple(Owed(Act.RELEASED, unit, {"reason": "declined"}) for unit in given_back))
-            return
-        stalled = [(declined, since, "declined")]
-    else:
-        late = ((one, due) for one in acting for due in _step(rules, situation.urgency, one))
-        stalled = [(one, due.due_at, "update_timeout") for one, due in late if due.clock is Clock.DECISION]
-    if not escalation_sealed(situation.urgency):
+def _undecided(rules: Rules, situation: Situation) -> Iterator[Step]:
+    """What becomes of a pressing referral that was read and that nobody decides about in time."""
+    if _is_unwanted(situation) or not escalation_sealed(situation.urgency):
         return
-    for delivery, since, reason in stalled:
-        yield from _telephoned_again(rules, situation.urgency, delivery, reason, since)
-        yield from _released_late(rules, situation, since, reason)
+    for delivery in _in_order(situation):
+        for due in _step(rules, situation.urgency, delivery):
+            if due.clock is Clock.DECISION:
+                yield from _alarms(rules, situation, delivery, due.due_at, "update_timeout")
 
 
-def _declined_by_all(acting: Collection[Delivery]) -> Delivery | None:
-    """The delivery that was declined last, where nobody has the referral any more and its hotline has not seen to that:
-    it closed nothing, took nothing back, and nobody has withdrawn consent. None else.
+def _left(rules: Rules, situation: Situation) -> Iterator[Step]:
+    """What becomes of a referral that nobody has: it is given back to those from whom it was taken; else, where it is
+    pressing and was declined or has expired, the hotline is to telephone, and again, and what is held is released.
+
+    What counts is the delivery that ended last. Where that one was closed, or taken back since, it was seen to.
     """
-    for one in acting:
-        at_work = one.state in lifecycle.WORKING | lifecycle.UNREAD | {S.WITHDRAWAL_NOTIFIED}
-        seen_to = one.submitted_at is not None and one.state in {S.CLOSED, S.WITHDRAWN, S.PURGED}
-        if (at_work and (not one.taken or one.state is S.ACCEPTED)) or seen_to or _was_notified(one):
-            return None
-    found = [one for one in acting if one.state is S.DECLINED and fold.DECLINED in dict(one.told)]
-    return max(found, key=lambda one: (dict(one.told)[fold.DECLINED], one.unit), default=None)
+    acting = [one for one in _in_order(situation) if one.role is not DeliveryRole.INFORMATION]
+    at_work = lifecycle.WORKING | lifecycle.UNREAD | {S.WITHDRAWAL_NOTIFIED}
+    if _is_unwanted(situation) or any(one.state in at_work and not one.is_anothers for one in acting):
+        return
+    ended = [one for one in acting if one.submitted_at is not None and not one.is_anothers]
+    last = max(ended, key=lambda one: (_entered(one), one.unit), default=None)
+    if last is None or last.state in {S.CLOSED, S.PURGED}:
+        return
+    since = _entered(last)
+    back = [one for one in acting if one.is_anothers and one.state is not S.EXPIRED]
+    if back:
+        acts = [Owed(Act.RELEASED, one.unit, {"reason": "declined"}) for one in back]
+        # It still does not open there.
+        shut = [one.unit for one in back if one.state is S.RECEIPT_FAILED and not _rings(one)]
+        yield Step(since, (*acts, *(Owed(Act.TELEPHONE_NOW, unit, {"reason": "receipt_failed"}) for unit in shut)))
+    elif last.state in {S.DECLINED, S.EXPIRED} and escalation_sealed(situation.urgency):
+        reason = "declined" if last.state is S.DECLINED else "ack_timeout"
+        yield from _alarms(rules, situation, last, since, reason) if (last.notified_at or 0) < since else ()
 
 
-def _telephoned_again(rules: Rules, urgency: Urgency, delivery: Delivery, reason: str, since: int) -> Iterator[Step]:
-    """`telephone_now` about one that nobody takes on: at once, and so long after the last call as one has to decide; as
-    one has to acknowledge, if nobody answered.
+def _is_unwanted(situation: Situation) -> bool:
+    """Whether consent was withdrawn: the person wants it no further, and nobody else is brought in."""
+    return any(deliveries.CONSENT in dict(one.told) for one in situation.deliveries.values())
+
+
+def _entered(delivery: Delivery) -> int:
+    """When it came into the state in which it is."""
+    return dict(delivery.told).get(deliveries.ENTERED, delivery.submitted_at or 0)
+
+
+def _alarms(rules: Rules, situation: Situation, delivery: Delivery, since: int, reason: str) -> Iterator[Step]:
+    """`telephone_now` about one that nobody takes on: at once, and so long after the last ring or call as one has to
+    decide; as one has to acknowledge, if nobody answered. And what is held, so long after `since` as a ladder says.
     """
-    if _rings(delivery):
-        return
-    told = dict(delivery.told)
-    rang_at, terms = told.get(fold.TELEPHONED, 0), rules.clocks[urgency]
-    called_at = max(told.get(fold.REACHED, 0), told.get(fold.UNREACHED, 0))
-    again_at = max(rang_at, called_at) + _s(terms.ack if fold.UNREACHED in told else terms.decision)
-    at = since if rang_at < since and called_at <= since else again_at
-    yield Step(at, (Owed(Act.TELEPHONE_NOW, delivery.unit, {"reason": reason}),))
-
-
-def _released_late(rules: Rules, situation: Situation, since: int, reason: str) -> Iterator[Step]:
-    """What is held is released so long after `since` as a ladder says; nothing where consent was withdrawn."""
-    if any(_was_notified(one) for one in situation.deliveries.values()):
-        return
+    told, terms = dict(delivery.told), rules.clocks[situation.urgency]
+    if not _rings(delivery):
+        rang_at = told.get(deliveries.TELEPHONED, 0)
+        called_at = max(rang_at, told.get(deliveries.REACHED, 0), told.get(deliveries.UNREACHED, 0))
+        again_at = called_at + _s(terms.ack if deliveries.UNREACHED in told else terms.decision)
+        at = since if rang_at < since else again_at
+        yield Step(at, (Owed(Act.TELEPHONE_NOW, delivery.unit, {"reason": reason}),))
     # Those that were released since have a ladder of their own.
-    stood_by = [one for one in situation.deliveries.values() if one.role is DeliveryRole.ESCALATION and one.rank]
-    called = any((one.submitted_at or 0) >= since for one in stood_by)
-    for after, rung in rules.clocks[situation.urgency].ladder:
+    stood_by = [one for one in situation.deliveries.values() if one.role is DeliveryRole.ESCALATION]
+    called = any((one.submitted_at or 0) >= since for one in stood_by if one.began_at is None)
+    for after, rung in terms.ladder:
         units = _released_by(rung, situation)
         if units and not (called and rung is Rung.RELEASE_PARENT):
             yield Step(since + _s(after), tuple(Owed(Act.RELEASED, unit, {"reason": reason}) for unit in units))
-
-
-def _was_notified(delivery: Delivery) -> bool:
-    """Whether it was ever taken back, or consent withdrawn, in a way that its unit had to answer or will have to."""
-    return delivery.notified_at is not None or _is_notified(delivery)
 
 
 def _purge(rules: Rules, retention: RetentionClass, delivery: Delivery) -> Iterator[Step]:

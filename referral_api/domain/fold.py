@@ -13,98 +13,21 @@ from dataclasses import dataclass, replace
 
 from referral_api.domain import lifecycle, policy
 from referral_api.domain.clocks import Clock
+from referral_api.domain.deliveries import (
+    CONSENT,
+    ENTERED,
+    GIVEN_BACK,
+    HOLD_OFF,
+    NOT_MADE,
+    NOTICES,
+    REACHED,
+    TELEPHONED,
+    UNREACHED,
+    Delivery,
+    Question,
+)
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import COPY_OF, Act, DeliveryRole, Nature, Role, State
-
-NOTICES = frozenset({Act.WITHDRAW, Act.CONSENT_WITHDRAWN})
-"""Questions that must be answered within 72 hours (R-75, R-80)."""
-HOLD_OFF, NOT_MADE = "off", "not_made"
-TELEPHONED, REACHED, UNREACHED, DECLINED, GIVEN_BACK = "telephone", "reached", "unreached", "declined", "given_back"
-"""Among what was told: when the hotline was last told to telephone, and said that it did or that it could not (of these
-two the newer stands); when the unit declined; since when it is its turn again, another having taken it and declined.
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """An act that waits for an answer: its kind, its digest, and the credential (or party) that asked."""
-
-    act: Act
-    digest: str
-    asker: str
-
-    def waits_for(self, party: str, signer: str) -> bool:
-        """Whether this party's signer may answer: the other side does, and of a purge another person than asked."""
-        if self.act is Act.PURGE_REQUEST:
-            return self.asker != signer
-        return self.asker.partition(".")[0] != party
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """One referral × one unit. Times are unix seconds of the exchange's clock; digests are of act payloads."""
-
-    unit: str
-    role: DeliveryRole
-    state: State
-    head: str
-    """The latest party act visible to both sides on this delivery; decisions must carry it as `prev`."""
-    submitted_at: int | None
-    """Since when its unit may fetch it; None while it is held, and for ever if it was withdrawn before a release."""
-    questions: tuple[Question, ...] = ()
-    retrieved_at: int | None = None
-    acknowledged_at: int | None = None
-    accepted_at: int | None = None
-    notified_at: int | None = None
-    last_status_at: int | None = None
-    investigation: tuple[str, ...] = ()
-    transfer_to: str | None = None
-    rank: int = 0
-    """Its place among those addressed by the submit: held ones are released in this order."""
-    began_at: int | None = None
-    """Of one that a transfer brought: when the referral was submitted; the total clock runs on from there (R-80)."""
-    rungs: int = 0
-    """How many rungs of the ladder were reached (`escalated`), and when the newest was."""
-    rung_at: int | None = None
-    told: tuple[tuple[str, int], ...] = ()
-    """Moments that clocks go by, the newest of each kind: what was said to be late with (when due), and those above."""
-    taken: bool = False
-    """Another unit accepted the referral first."""
-    holds: tuple[tuple[str, int], ...] = ()
-    """Parties that keep it from being purged, each with the moment of its next review."""
-    ended_at: int | None = None
-    content_at: int | None = None
-    """When something was last added to it in words."""
-    purged_at: int | None = None
-
-    @property
-    def since(self) -> int | None:
-        """Since when its total clock runs; None while it is held."""
-        return self.submitted_at if self.began_at is None else self.began_at
-
-    @property
-    def begun(self) -> int | None:
-        """Since when its unit is to act on it: from when it could, or was to again; None while it is held."""
-        return dict(self.told).get(GIVEN_BACK, self.submitted_at)
-
-    @property
-    def shown_state(self) -> State:
-        """The state as far as its unit may know of it: what was never released to it stays held for it (R-63)."""
-        return State.HELD if self.submitted_at is None else self.state
-
-    @property
-    def is_unread(self) -> bool:
-        """Whether it expired and nobody has acknowledged it since: nothing of it goes (rule R1 of the field)."""
-        return self.state is State.EXPIRED and self.acknowledged_at is None
-
-    @property
-    def open_questions(self) -> frozenset[Act]:
-        """Kinds of the questions still open, whoever is to answer them."""
-        return frozenset(question.act for question in self.questions)
-
-    def questions_for(self, party: str, signer: str) -> frozenset[Act]:
-        """Kinds of the open questions that this party's signer may answer, as the lifecycle wants them."""
-        return frozenset(question.act for question in self.questions if question.waits_for(party, signer))
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +191,8 @@ def _check_conditions(event: Event, delivery: Delivery) -> None:
         reason = "taken" if delivery.taken else "not-taken"
     if event.act is Act.RELEASED and delivery.state is not State.HELD and not delivery.taken:
         reason = "not-taken"
+    if event.act is Act.TRANSFER and delivery.is_anothers:
+        reason = "taken"
     purges = event.act in (Act.PURGE_REQUEST, Act.PURGED)
     purges = purges or (event.act is Act.APPROVE and Act.PURGE_REQUEST in _questions_meant(event, delivery))
     if purges and delivery.holds:
@@ -319,6 +244,8 @@ def _questions(event: Event, move: lifecycle.Move, delivery: Delivery) -> tuple[
 def _stamp(event: Event, after: Delivery, *, before: Delivery) -> Delivery:
     """The moments and marks that an act leaves on the delivery, beside its state."""
     after = _stamp_clocks(event, after)
+    if after.state is not before.state:
+        after = replace(after, told=_with(after.told, ENTERED, event.at))
     if event.act in lifecycle.WORDS:
         after = replace(after, content_at=event.at)
     if after.state in lifecycle.FINISHED and before.state not in lifecycle.FINISHED:
@@ -355,8 +282,8 @@ def _stamp_clocks(event: Event, after: Delivery) -> Delivery:
         return replace(after, taken=False, rungs=0, rung_at=None, told=_with(after.told, GIVEN_BACK, event.at))
     if event.act is Act.RELEASED:
         return replace(after, submitted_at=event.at)
-    if event.act is Act.DECLINE and after.state is State.DECLINED:
-        return replace(after, told=_with(after.told, DECLINED, event.at))
+    if event.act is Act.CONSENT_WITHDRAWN or (event.act is Act.WITHDRAW and event.code == Act.CONSENT_WITHDRAWN):
+        return replace(after, told=_with(after.told, CONSENT, event.at))
     if event.act is Act.PHONE_ALERT:
         others = tuple(one for one in after.told if one[0] not in {REACHED, UNREACHED})
         return replace(after, told=_with(others, UNREACHED if event.code == NOT_MADE else REACHED, event.at))
@@ -389,7 +316,7 @@ def possible(by: Role, delivery: Delivery, asked: frozenset[Act]) -> list[Act]:
     ruled_out = policy.role_at_delivery(delivery.role) if by is Role.POLICE_UNIT else frozenset[Act]()
     if delivery.holds or delivery.is_unread:
         ruled_out |= {Act.PURGE_REQUEST}
-    if Act.TRANSFER in delivery.open_questions:
+    if Act.TRANSFER in delivery.open_questions or delivery.is_anothers:
         ruled_out |= {Act.TRANSFER}  # One proposal at a time.
     return [act for act in lifecycle.allowed(by, delivery.state, open_questions=asked) if act not in ruled_out]
 

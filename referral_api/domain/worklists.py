@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from referral_api.domain import fold
-from referral_api.domain.fold import Delivery
+from referral_api.domain import deliveries
+from referral_api.domain.deliveries import Delivery
 from referral_api.domain.words import Act, DeliveryRole, Role, State
 
 S = State
@@ -61,7 +61,7 @@ def worklists(by: Role, party: str, delivery: Delivery) -> frozenset[Worklist]:
     return frozenset(found)
 
 
-def _is_for(question: fold.Question, by: Role, party: str) -> bool:
+def _is_for(question: deliveries.Question, by: Role, party: str) -> bool:
     """Whether the party is to answer: what the exchange asks, the hotline is, and on a list of its own."""
     if question.act is Act.TELEPHONE_NOW:
         return False

@@ -15,7 +15,7 @@ from referral_api.cli.main import build
 from referral_api.cli.output import Screen
 from referral_api.client.view import Referral
 from referral_api.domain import lifecycle, policy
-from referral_api.domain.fold import Delivery, Question
+from referral_api.domain.deliveries import Delivery, Question
 from referral_api.domain.policy import Relation
 from referral_api.domain.words import Act, CredentialKind, DeliveryRole, ReferralId, Role, State
 from tests.world import HOTLINE, NATIONAL, UNIT

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from referral_api.domain import fold, lifecycle
+from referral_api.domain import deliveries, lifecycle
+from referral_api.domain.deliveries import Delivery, Question
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.fold import Delivery, Event, Question, judge, open_deliveries, possible, retrieve
+from referral_api.domain.fold import Event, judge, open_deliveries, possible, retrieve
 from referral_api.domain.policy import SEES, Viewer
 from referral_api.domain.words import Act, DeliveryRole, Role, State
 from referral_api.formats.codelists import codes
@@ -558,4 +559,4 @@ def test_a_reopened_delivery_counts_as_accepted_from_then() -> None:
 
 def test_questions_of_the_fold_are_the_notices_of_the_lifecycle() -> None:
     answered = {move.act for move in lifecycle.MOVES if Act.WITHDRAWAL_ANSWER in move.answered_by}
-    assert answered == fold.NOTICES
+    assert answered == deliveries.NOTICES

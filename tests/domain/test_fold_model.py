@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from referral_api.domain import lifecycle
+from referral_api.domain.deliveries import Delivery
 from referral_api.domain.errors import FINAL_REFUSALS, ReferralError
-from referral_api.domain.fold import Delivery, Event, judge, open_deliveries, retrieve
+from referral_api.domain.fold import Event, judge, open_deliveries, retrieve
 from referral_api.domain.lifecycle import GOING_ON, STOPPED
 from referral_api.domain.words import Act, DeliveryRole, Role, State
 from tests.domain.grid import expected
@@ -90,6 +91,8 @@ def stands_against(event: Event, now: Naive, named: set[Act]) -> bool:
     """What beside the state forbids an act: it was taken, or not; or nobody has read it, so nothing of it goes."""
     if event.act is Act.ACCEPT:
         return now.taken
+    if event.act is Act.TRANSFER:
+        return now.taken and now.state is State.ACKNOWLEDGED
     if event.act is Act.RELEASED:
         return now.state is not State.HELD and not now.taken
     purges = event.act in {Act.PURGE_REQUEST, Act.PURGE_DUE, Act.PURGED}

@@ -8,8 +8,9 @@ import pytest
 
 from referral_api.domain.clocks import Clock
 from referral_api.domain.clockwork import Due, dues, purge_at, wakes_at
+from referral_api.domain.deliveries import NOT_MADE
 from referral_api.domain.errors import ErrorCode
-from referral_api.domain.fold import NOT_MADE, possible
+from referral_api.domain.fold import possible
 from referral_api.domain.rules import DEFAULT
 from referral_api.domain.words import Act, RetentionClass, State, Urgency
 from tests.auditlog.refusals import refused
@@ -78,6 +79,7 @@ def test_a_hotline_that_has_closed_one_of_several_has_seen_to_it() -> None:
     life.act(Act.ACK, U, PARENT)
     life.act(Act.DECLINE, U, PARENT)
     assert told(life, 21 * MINUTE) == [(21 * MINUTE, Act.TELEPHONE_NOW, PARENT, "declined")]
+    life.now += MINUTE
     life.act(Act.PHONE_ALERT, H, PARENT)
     life.act(Act.CLOSE, H, LOCAL)
     life.until(9 * HOUR)
@@ -121,9 +123,11 @@ def test_whoever_did_not_answer_the_telephone_is_called_again() -> None:
         (minutes * MINUTE, "ack_timeout") for minutes in (15, 30, 45, 60)
     ]
     life.act(Act.PHONE_ALERT, H)
-    life.until(3 * HOUR)
+    life.until(2 * HOUR - 1)
     assert len(told(life)) == 4, "one that was answered does"
+    life.until(3 * HOUR)
     assert life[LOCAL].state is State.EXPIRED
+    assert told(life)[4:] == [(2 * HOUR, Act.TELEPHONE_NOW, LOCAL, "ack_timeout")], "nobody has it, and nobody read it"
 
 
 def test_of_what_does_not_open_the_reason_is_said_again() -> None:
@@ -201,6 +205,7 @@ def test_two_who_work_on_it_leave_one_another_alone() -> None:
     life.act(Act.DECLINE, U, PARENT)
     assert life.posted[before:] == []
     life.now += 1
+    life.look()
     life.act(Act.PHONE_ALERT, H)
     life.act(Act.DECLINE, U)
     assert told(life, 16 * MINUTE)[-1] == (life.now, Act.TELEPHONE_NOW, LOCAL, "declined"), "now nobody has it"

@@ -7,7 +7,7 @@ from itertools import combinations, product
 import pytest
 
 from referral_api.domain import lifecycle
-from referral_api.domain.fold import Delivery, Question
+from referral_api.domain.deliveries import Delivery, Question
 from referral_api.domain.words import Act, DeliveryRole, Role, State
 from referral_api.domain.worklists import OVER, TO_DO, Worklist, worklists
 

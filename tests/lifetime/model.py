@@ -185,6 +185,8 @@ class Case:
         answered = self._answered(move, sheet, state)
         if move.question is not None and mine.get(move.question) not in answered:
             return False
+        if move.act is Act.TRANSFER and unowned.anothers(sheet):
+            return False
         if move.act is Act.TRANSFER:
             open_already = any(kind is Act.TRANSFER for kind, _ in sheet.open.values())
             return not open_already and move.to not in self.sheets
@@ -200,7 +202,8 @@ class Case:
         if move.by is Role.POLICE_UNIT and sheet.role == "information":
             found -= NOT_FOR_THE_INFORMED
         found -= {Act.PURGE_REQUEST} if sheet.holds or sheet.unread() else set()
-        found -= {Act.TRANSFER} if any(kind is Act.TRANSFER for kind, _ in sheet.open.values()) else set()
+        proposed = any(kind is Act.TRANSFER for kind, _ in sheet.open.values())
+        found -= {Act.TRANSFER} if proposed or unowned.anothers(sheet) else set()
         return sorted(found)
 
     def _answered(self, move: Move, sheet: Sheet, after: State) -> set[Act]:
@@ -224,8 +227,7 @@ class Case:
 
     def _speak(self, now: int) -> None:
         """What the exchange says in the transaction of a unit's `decline`."""
-        for one in [one for one in unowned.later(self) if one.at <= now]:
-            unowned.say(self, one, now)
+        unowned.say_at_once(self, now)
 
     def follows(self, move: Move) -> Move | None:
         """What the exchange itself says because of an act that was just taken; its digest is still to be filled in."""
@@ -286,8 +288,8 @@ class Case:
             sheet.acked = now
         if move.act is Act.TRANSFER:
             sheet.to = move.to
-        if move.act is Act.DECLINE and move.by is Role.POLICE_UNIT:
-            sheet.declined = now
+        if move.act is Act.CONSENT_WITHDRAWN or move.code == "consent_withdrawn":
+            sheet.consent = True
         if move.act is Act.PHONE_ALERT:
             sheet.reached, sheet.missed = (None, now) if move.code == "not_made" else (now, None)
         if move.act is Act.HOLD and move.code == "off":

@@ -33,6 +33,7 @@ CODES: Final[Mapping[Act, tuple[str, ...]]] = {
     Act.STATUS: ("registered", "cannot_disclose", "victim_safe"),
     Act.HOLD: ("on", "off"),
     Act.PHONE_ALERT: ("made", "not_made"),
+    Act.WITHDRAW: ("safety_risk", "consent_withdrawn"),
 }
 
 
@@ -103,7 +104,7 @@ def _body(case: Case, move: Move, bundles: Mapping[str, str], question: str | No
         Act.REWRAP: {"original": brought, "reason": "new_workstation"},
         Act.HOLD: {"on": move.code == "on", "basis": "prosecutor_order", "review_at": move.review_at},
         Act.PURGE_REQUEST: {"reason": "data_subject_request"},
-        Act.WITHDRAW: {"reason": "safety_risk"},
+        Act.WITHDRAW: {"reason": move.code},
         Act.PHONE_ALERT: _call(move, now) | {"answers": question},
     }
     return bodies.get(move.act, {})

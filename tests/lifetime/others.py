@@ -96,6 +96,18 @@ class WholeMachine(LifeMachine):
             possible = self._possible(dice, case, taker, {POLICE: {act}})
             self._try_one(dice, case, possible)
 
+    @precondition(lambda self: any(_sleeps(case) for case in self.cases))
+    @rule(dice=DICE, declines=st.booleans())
+    def nobody_takes_it_on(self, dice: Random, declines: bool) -> None:
+        """A unit reads it and declines, or says nothing more; time passes until nobody stands by any more."""
+        case = dice.choice([case for case in self.cases if _sleeps(case)])
+        reader = dice.choice([one for one in case.sheets.values() if one.state in UNREAD and one.role != "information"])
+        for act in (Act.ACK, Act.DECLINE) if declines else (Act.ACK,):
+            self._try_one(dice, case, self._possible(dice, case, reader.unit, {POLICE: {act}}))
+        for _ in range(6):
+            if case.alarm is not None and any(one.state is State.HELD for one in case.sheets.values()):
+                self.time_passes(max(0, case.alarm - self.house.now), looks=True)
+
     @rule(dice=DICE, span=st.sampled_from(SILENCES))
     def units_fall_silent(self, dice: Random, span: int) -> None:
         """Some units stop polling: that is on the record once for each silence, and where they have something pressing

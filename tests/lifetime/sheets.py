@@ -78,7 +78,10 @@ class Sheet:
     """When the hotline was last told to telephone; when it last did, or did in vain (the newer of these)."""
     reached: int | None = None
     missed: int | None = None
-    declined: int = 0
+    entered: int | None = None
+    """When an act last changed its state."""
+    consent: bool = False
+    """Consent was withdrawn."""
     back: int | None = None
     """Since when it is its unit's again, another having taken and declined it."""
     taken: bool = False
@@ -100,6 +103,8 @@ class Sheet:
         return any(kind is Act.TELEPHONE_NOW for kind, _ in self.open.values())
 
     def enter(self, state: State, now: int) -> None:
+        if state is not self.state:
+            self.entered = now
         if state is S.PURGED:
             self.open = {}
         if state in OVER and self.state not in OVER:

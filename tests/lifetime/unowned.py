@@ -33,42 +33,66 @@ class Later(NamedTuple):
     sheet: Sheet
 
 
-def noticed(sheet: Sheet) -> bool:
-    """Whether a notice waits there, or ever did."""
-    return sheet.notified is not None or any(kind in NOTICES for kind, _ in sheet.open.values())
+def anothers(sheet: Sheet) -> bool:
+    """Whether another unit has taken it, and this one neither works on it nor has ended it otherwise."""
+    return sheet.taken and sheet.state in UNREAD | {S.ACKNOWLEDGED, S.EXPIRED}
 
 
-def orphaned(case: Case) -> Sheet | None:
-    """The delivery that was declined last, if nobody has the referral and its hotline has not seen to that."""
-    acting = [one for one in case.sheets.values() if one.role != "information"]
-    for one in acting:
-        if noticed(one) or one.state in {S.ACCEPTED, S.WITHDRAWAL_NOTIFIED}:
-            return None
-        if one.state in UNREAD | {S.ACKNOWLEDGED} and not one.taken:
-            return None
-        if one.begun is not None and one.state in {S.CLOSED, S.WITHDRAWN, S.PURGED}:
-            return None
-    declined = [one for one in acting if one.state is S.DECLINED]
-    return max(declined, key=lambda one: (one.declined, one.unit), default=None)
+def has(sheet: Sheet) -> bool:
+    """Whether its unit has the referral, or is still to read it."""
+    at_work = UNREAD | {S.ACKNOWLEDGED, S.ACCEPTED, S.WITHDRAWAL_NOTIFIED}
+    return sheet.state in at_work and not anothers(sheet)
 
 
 def later(case: Case) -> Iterator[Later]:
     """Everything of the kind that is still to be said, sooner or later."""
     for sheet in case.sheets.values():
         yield from _missed(case, sheet)
-    last = orphaned(case)
-    if last is not None:
-        acting = [one for one in case.sheets.values() if one.role != "information"]
-        waiting = [one for one in acting if one.state in UNREAD | {S.ACKNOWLEDGED}]
-        yield from (Later(last.declined, BACK, one) for one in waiting)
-        stalled = [] if waiting else [(last, last.declined)]
-    else:
-        stalled = [(one, at) for one in case.sheets.values() for at, clock in case.dues(one) if clock == "decision"]
-    if case.urgency == "routine":
+    if any(one.consent for one in case.sheets.values()):
         return
-    for sheet, since in stalled:
-        yield from _again(case, sheet, since)
+    if not any(has(one) for one in _acting(case)):
+        yield from left(case)
+    elif case.urgency != "routine":
+        for sheet in case.sheets.values():
+            for at, clock in case.dues(sheet):
+                if clock == "decision":
+                    yield from _again(case, sheet, at)
+                    yield from _release(case, at)
+
+
+def left(case: Case) -> Iterator[Later]:
+    """What is said of a referral that nobody has, or nothing where somebody does."""
+    acting = _acting(case)
+    if any(has(one) for one in acting) or any(one.consent for one in case.sheets.values()):
+        return
+    ended = [one for one in acting if one.begun is not None and not anothers(one)]
+    last = max(ended, key=lambda one: (_entered(one), one.unit), default=None)
+    if last is None or last.state in {S.CLOSED, S.PURGED}:
+        return
+    since = _entered(last)
+    back = [one for one in acting if anothers(one) and one.state is not S.EXPIRED]
+    yield from (Later(since, BACK, one) for one in back)
+    open_end = last.state in {S.DECLINED, S.EXPIRED} and (last.notified or 0) < since
+    if not back and open_end and case.urgency != "routine":
+        yield from _again(case, last, since)
         yield from _release(case, since)
+
+
+def say_at_once(case: Case, now: int) -> None:
+    """What is said in the transaction of a unit's `decline`: the first thing that is due, to all whom it concerns."""
+    found = list(left(case))
+    first = next(iter(found), None)
+    for one in [one for one in found if first in (one, None) or (first.what == one.what == BACK)]:
+        if one.at <= now:
+            say(case, one, now)
+
+
+def _acting(case: Case) -> list[Sheet]:
+    return [one for one in case.sheets.values() if one.role != "information"]
+
+
+def _entered(sheet: Sheet) -> int:
+    return (sheet.begun or 0) if sheet.entered is None else sheet.entered
 
 
 def say(case: Case, one: Later, now: int) -> None:
@@ -88,6 +112,8 @@ def give_back(case: Case, sheet: Sheet, now: int) -> None:
     sheet.heard[Act.RELEASED] += 1
     if sheet.state in {S.SUBMITTED, S.RETRIEVED}:
         case.to_read(sheet.unit, Act.RELEASED, f"given back {now}")
+    if sheet.state is S.RECEIPT_FAILED and not sheet.rings():
+        case.ring(sheet, now)
 
 
 def _missed(case: Case, sheet: Sheet) -> Iterator[Later]:
@@ -102,18 +128,13 @@ def _missed(case: Case, sheet: Sheet) -> Iterator[Later]:
 def _again(case: Case, sheet: Sheet, since: int) -> Iterator[Later]:
     if sheet.rings():
         return
-    called = max(sheet.reached or 0, sheet.missed or 0)
-    if sheet.rang < since and called <= since:
-        yield Later(since, CALL, sheet)
-    else:
-        yield Later(max(sheet.rang, called) + case.terms[1 if sheet.missed is None else 0], CALL, sheet)
+    called = max(sheet.rang, sheet.reached or 0, sheet.missed or 0)
+    pause = case.terms[1 if sheet.missed is None else 0]
+    yield Later(since if sheet.rang < since else called + pause, CALL, sheet)
 
 
 def _release(case: Case, since: int) -> Iterator[Later]:
-    sheets = list(case.sheets.values())
-    if any(noticed(one) for one in sheets):
-        return
-    stood_by = [one for one in sheets if one.role == "escalation" and one.unit not in case.came]
+    stood_by = [one for one in case.sheets.values() if one.role == "escalation" and one.unit not in case.came]
     called = any((one.begun or 0) >= since for one in stood_by)
     for after, rung in case.ladder:
         if not (called and rung == "parent"):

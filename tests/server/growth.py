@@ -14,7 +14,7 @@ from itertools import count
 import uuid_utils
 
 from referral_api.auditlog.leaf import LeafKind, encode_leaf, leaf_of
-from referral_api.domain.fold import Delivery
+from referral_api.domain.deliveries import Delivery
 from referral_api.domain.terms import Term
 from referral_api.domain.words import Act, DeliveryRole, State, Urgency
 from referral_api.formats.strict_json import sha256_b64u

@@ -16,8 +16,9 @@ from typing import Any, Self
 from referral_api.auditlog.evidence import PASSES_ON, event_of
 from referral_api.domain import fold, policy
 from referral_api.domain.consent import check_tuple
+from referral_api.domain.deliveries import Delivery
 from referral_api.domain.errors import FINAL_REFUSALS, ErrorCode, ReferralError
-from referral_api.domain.fold import Delivery, Event
+from referral_api.domain.fold import Event
 from referral_api.domain.words import Act, CredentialKind, Role, State
 from referral_api.formats.act import RawAct
 from referral_api.formats.bundle import SealedBundle

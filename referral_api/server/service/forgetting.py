@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from referral_api.domain.fold import Delivery
+from referral_api.domain.deliveries import Delivery
 from referral_api.domain.words import Act, State
 from referral_api.formats.act import RawAct, parse_act
 from referral_api.server.storage import erasures

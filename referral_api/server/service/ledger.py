@@ -13,10 +13,11 @@ from typing import Any
 
 from referral_api.auditlog.leaf import LeafKind
 from referral_api.auditlog.records import Retrieved
-from referral_api.domain import clockwork, fold, lifecycle, policy
+from referral_api.domain import clockwork, deliveries, fold, lifecycle, policy
 from referral_api.domain.clockwork import Situation
+from referral_api.domain.deliveries import Delivery
 from referral_api.domain.errors import ErrorCode
-from referral_api.domain.fold import Delivery, Event
+from referral_api.domain.fold import Event
 from referral_api.domain.rules import Rules
 from referral_api.domain.words import Act, KeyUse, Role, State, Urgency
 from referral_api.formats.act import RawAct
@@ -243,7 +244,7 @@ def answers(event: Event, line: FeedEntry, changed: Mapping[str, Delivery]) -> b
     """Whether an act that left these deliveries so is what a pending line waits for, or lets nobody answer any more."""
     if line.unit is not None and line.unit in changed and changed[line.unit].state is State.PURGED:
         return True
-    falls = line.unit is not None and line.kind in fold.NOTICES | {Act.TELEPHONE_NOW, Act.TRANSFER}
+    falls = line.unit is not None and line.kind in deliveries.NOTICES | {Act.TELEPHONE_NOW, Act.TRANSFER}
     concerned = changed.get(line.unit or "") if falls else None
     if concerned is not None and not _is_open(line, concerned):
         return True  # It fell: nobody had what was taken back, the delivery has ended, the proposed bundle has gone.

@@ -16,8 +16,9 @@ from typing import Any
 from referral_api.auditlog.evidence import event_of
 from referral_api.domain import clockwork, fold
 from referral_api.domain.clockwork import Owed, Situation
+from referral_api.domain.deliveries import Delivery
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.fold import Delivery, Event
+from referral_api.domain.fold import Event
 from referral_api.domain.rules import Rules
 from referral_api.domain.words import Act, Role
 from referral_api.formats.act import RawAct, build_act, parse_act

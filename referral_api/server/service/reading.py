@@ -16,8 +16,8 @@ from typing import Any
 from referral_api.auditlog.evidence import passed_on
 from referral_api.auditlog.records import Retrieved, Viewed, encode_salt, parse_record
 from referral_api.domain import clockwork, fold, lifecycle, policy
+from referral_api.domain.deliveries import Delivery
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.fold import Delivery
 from referral_api.domain.policy import Read, Relation, Viewer
 from referral_api.domain.rules import Rules
 from referral_api.domain.words import Act, Role, State

@@ -19,7 +19,7 @@ from typing import Any, Generic, Literal, TypeVar
 from referral_api.auditlog.leaf import parse_leaf
 from referral_api.auditlog.records import PackRead, Retrieved, ServerRecord, UnloggedRead, Viewed
 from referral_api.domain import fold, lifecycle
-from referral_api.domain.fold import Delivery
+from referral_api.domain.deliveries import Delivery
 from referral_api.domain.words import Act
 from referral_api.server.service.batch import Batch, Committed, Done, Place
 from referral_api.server.service.callers import Caller, check_access

@@ -19,7 +19,7 @@ from typing import Any, Final
 from referral_api.auditlog.leaf import parse_leaf
 from referral_api.domain import clockwork
 from referral_api.domain.clocks import Clock
-from referral_api.domain.fold import Delivery
+from referral_api.domain.deliveries import Delivery
 from referral_api.domain.rules import RuleBook, Rules
 from referral_api.domain.terms import Term
 from referral_api.domain.words import Act, State

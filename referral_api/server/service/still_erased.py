@@ -17,8 +17,8 @@ from typing import Any
 from referral_api.auditlog.erasures import Erasures
 from referral_api.auditlog.leaf import LeafKind, parse_leaf
 from referral_api.auditlog.report import RawRecord
+from referral_api.domain.deliveries import Delivery
 from referral_api.domain.errors import ReferralError
-from referral_api.domain.fold import Delivery
 from referral_api.domain.terms import Term
 from referral_api.domain.words import State
 from referral_api.formats.act import RawAct, parse_act

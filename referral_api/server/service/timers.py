@@ -22,8 +22,8 @@ from referral_api.domain import clockwork, lifecycle
 from referral_api.domain.choosing import OFFLINE_AFTER_S
 from referral_api.domain.clocks import escalation_sealed
 from referral_api.domain.clockwork import Owed
+from referral_api.domain.deliveries import TELEPHONED, Delivery
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.fold import TELEPHONED, Delivery
 from referral_api.domain.words import Act, DeliveryRole, Role
 from referral_api.formats.act import build_act, parse_act
 from referral_api.server import observe

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from referral_api.domain.fold import Delivery, Question
+from referral_api.domain.deliveries import Delivery, Question
 from referral_api.domain.words import Act, DeliveryRole, RetentionClass, State, Urgency
 from referral_api.formats.strict_json import parse
 from referral_api.server.storage.database import Connection, Transaction

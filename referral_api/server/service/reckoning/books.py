@@ -18,8 +18,9 @@ from referral_api.auditlog.erasures import Erasures
 from referral_api.auditlog.evidence import Chronicle
 from referral_api.auditlog.records import Retrieved
 from referral_api.domain import clockwork, fold
+from referral_api.domain.deliveries import Delivery
 from referral_api.domain.errors import ReferralError
-from referral_api.domain.fold import Delivery, Event
+from referral_api.domain.fold import Event
 from referral_api.domain.terms import Term
 from referral_api.domain.words import Act
 from referral_api.formats.act import RawAct

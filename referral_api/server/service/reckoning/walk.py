@@ -25,8 +25,8 @@ from referral_api.auditlog.policy import genesis_policy
 from referral_api.auditlog.records import Reconciled, Retrieved, TreeHead, parse_record
 from referral_api.auditlog.report import Check, Fault, OnProgress, RawRecord, Report, unheard
 from referral_api.auditlog.trail import Trail, role_of, tree_head
+from referral_api.domain.deliveries import Delivery
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.fold import Delivery
 from referral_api.domain.terms import Term
 from referral_api.domain.words import Act
 from referral_api.formats.act import RawAct, parse_act
