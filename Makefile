@@ -12,9 +12,6 @@ PYTHON = $(VENV)/bin/python
 PIP_INSTALL = $(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --no-compile \
 	--only-binary :all:
 SOURCES = referral_api tests examples bench
-# What tests write goes into memory where there is plenty: a world goes with its test, and each of its steps syncs.
-ROOM = $(shell awk '/MemAvailable/ { exit $$2 < 8000000 }' /proc/meminfo && \
-	test "$$(df --output=avail /dev/shm | tail -n 1)" -gt 4000000 && echo /dev/shm)
 # Tests start hundreds of processes: without bytecode each of them compiles some thousand files again.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -29,7 +26,7 @@ demo: $(VENV)/.runtime ## One referral's whole life on this machine, with real k
 	@$(PYTHON) -m examples.demo $(if $(KEEP),--keep)
 
 test: $(VENV)/.test ## All tests that need no network, without the long runs (T=path narrows)
-	@PYTEST_DEBUG_TEMPROOT=$(ROOM) $(PYTHON) -m pytest -q -n $(N) --dist worksteal -m "not bench and not interop" $(T)
+	@$(PYTHON) -m pytest -q -n $(N) --dist worksteal -m "not bench and not interop" $(T)
 
 check: $(VENV)/.check ## Format, lint, types, import contracts, locks, generated files
 	@$(PYTHON) -m ruff format --check --quiet $(SOURCES)

@@ -90,7 +90,7 @@ class _Referral:
     """What one referral adds to the figures."""
 
     urgency: str | None = None
-    """None where it was sent in an earlier year: then only what was signed this year counts."""
+    """None of a copy, and where it was sent in an earlier year: then only what was signed this year counts."""
     created_s: int = 0
     """From its creation on the hotline's machine to its acceptance by the exchange."""
     sent_at: int = 0
@@ -148,7 +148,9 @@ class Counting:
             return
         one = self._referrals.setdefault(act.ref, _Referral())
         body: Any = act.body
-        if act.act is Act.SUBMIT:
+        if act.act is Act.SUBMIT and body.is_copy:
+            pass  # Of another referral, which is counted; nobody shall act on a copy.
+        elif act.act is Act.SUBMIT:
             one.urgency = str(body.urgency.value)
             one.created_s = max(0, at - int(body.created_at.timestamp()))
             one.sent_at = at
@@ -237,7 +239,7 @@ def publish(year: int, figures: Figures) -> dict[str, Any]:
         "tables": tables,
         "times_s": times,
         "percent": {"acknowledged_on_time": on_time, "outcomes_known": {"all": percentage(known, closes)}},
-        "erased": figures.erased if figures.erased >= THRESHOLD or not figures.erased else None,
+        "erased": figures.erased if figures.erased >= THRESHOLD else None,
     }
 
 

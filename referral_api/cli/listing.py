@@ -177,7 +177,7 @@ def _entry(screen: Screen, item: Item, may: _May, now: int) -> Iterator[Line]:
         yield _red("  " + screen.say("inbox.telephone", unit=item.unit, phone=may.phone or "—"))
     yield screen.say("list.ref", ref=item.ref)
     yield screen.say("list.age", age=_span(now - item.begun_at), at=screen.at(item.begun_at))
-    if item.due is not None and not item.is_over:
+    if item.due is not None:
         yield _due(screen, item.due, now)
     if may.acts and not item.is_over:
         yield screen.say("list.may", acts=", ".join(screen.say(f"act.{one.value}") for one in may.acts))
@@ -241,7 +241,7 @@ def _item_data(item: Item, may: _May, now: int) -> dict[str, Any]:
         "possible": [one.value for one in may.acts],
         "commands": list(may.commands),
         "next": list(may.next),
-        **({"duty_phone": may.phone} if Worklist.TELEPHONE in item.lists else {}),
+        "duty_phone": may.phone if Worklist.TELEPHONE in item.lists else None,
     }
 
 

@@ -110,13 +110,12 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """An entry without its bytes: whether its receipt of acceptance is verified, and what travels beside it is kept."""
+    """An entry without its bytes, and whether its receipt of acceptance is verified."""
 
     act: Act
     ref: ReferralId | None
     state: Progress
     received: bool
-    kept: bool
 
 
 def pause_s(attempts: int) -> int:
@@ -184,11 +183,11 @@ class Outbox:
     def marks(self) -> list[Mark]:
         """All entries without their bytes, oldest first: thousands of envelopes need not be read to know of them."""
         rows = self._connection.execute(
-            "select act, ref, state, receipt is not null, beside is not null from entry order by queued_at, rowid"
+            "select act, ref, state, receipt is not null from entry order by queued_at, rowid"
         )
         return [
-            Mark(Act(act), ref, Progress(state), bool(received) and state in _RANK, bool(kept))
-            for act, ref, state, received, kept in rows
+            Mark(Act(act), ref, Progress(state), bool(received) and state in _RANK)
+            for act, ref, state, received in rows
         ]
 
     def accepted(self, ref: ReferralId) -> dict[Digest, bytes]:

@@ -154,8 +154,9 @@ def fetch_referral(
     except ReferralError as error:
         if outage.is_passing(error):
             raise
-        # Not there any more, or what is kept does not verify: what counts is what the exchange says today.
-        views.forget(ref)
+        # What counts is what the exchange says today. Where it has nothing, what is kept is all there is against it.
+        if error.code is not ErrorCode.NOT_FOUND:
+            views.forget(ref)
         answer = None
     fresh = _ask(session, ref, known) if answer is None else answer
     found = _verified(session, ref, fresh.document, known)

@@ -15,10 +15,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 from referral_api.auditlog.report import OnProgress, unheard
 from referral_api.client import outage, reached
+from referral_api.client.keptviews import KeptViews
 from referral_api.client.outbox import Mark, Outbox, Progress
 from referral_api.client.session import Session
 from referral_api.client.view import Referral
@@ -146,19 +148,24 @@ def agenda_of(
         raise ReferralError(ErrorCode.NOT_PERMITTED, reason="no-deliveries", role=role)
     marks = outbox.marks()
     walk = _Walk(session.profile.party, own.role, fetch, each)
-    walk.look([*_sent(marks), *(one.ref for one in reached.heard(session))], _forgotten(marks), progress)
+    wanted = [*_sent(marks), *(one.ref for one in reached.heard(session))]
+    walk.look(wanted, partial(_was_purged, session.views), progress)
     unsent = sum(one.ref is not None and one.state in _UNSENT for one in marks)
     return replace(walk.agenda(), unsent=unsent)
 
 
 def _sent(marks: Sequence[Mark]) -> list[ReferralId]:
-    """What went out from this workstation and has the exchange's receipt, newest first."""
-    return [one.ref for one in reversed(marks) if one.act is Act.SUBMIT and one.received and one.ref is not None]
+    """Of what went out from this workstation and has the exchange's receipt, newest first: that we acted on it is known
+    whatever an inbox leaves out.
+    """
+    return list(dict.fromkeys(one.ref for one in reversed(marks) if one.received and one.ref is not None))
 
 
-def _forgotten(marks: Sequence[Mark]) -> frozenset[ReferralId]:
-    """Submissions whose texts were destroyed here, which only their verified purge does (client/forgetting.py)."""
-    return frozenset(one.ref for one in marks if one.act is Act.SUBMIT and one.received and not one.kept and one.ref)
+def _was_purged(views: KeptViews | None, ref: ReferralId) -> bool:
+    """Whether all that we may see of it was purged when it was last verified here: nothing less is erased (R-99)."""
+    kept = None if views is None else views.find(ref)
+    shown = [] if kept is None else kept.document.get("deliveries", [])
+    return bool(shown) and all(one.get("state") == State.PURGED.value for one in shown)
 
 
 class _Walk:
@@ -180,7 +187,7 @@ class _Walk:
         items = tuple(sorted(self._items, key=lambda one: one.rank))
         return Agenda(items, tuple(self._problems), tuple(self._gone), self._unseen, self._ended_by)
 
-    def look(self, wanted: Sequence[ReferralId], forgotten: frozenset[ReferralId], progress: OnProgress) -> None:
+    def look(self, wanted: Sequence[ReferralId], purged: Callable[[ReferralId], bool], progress: OnProgress) -> None:
         """Look at what is wanted, and at what that leads to."""
         queue = deque(dict.fromkeys(wanted))
         told, hints, failed, done = set(queue), set[ReferralId](), 0, 0
@@ -192,7 +199,7 @@ class _Walk:
             except ReferralError as error:
                 if error.code in _OF_ALL or error.facts.get("shown") == "keys-log":
                     raise
-                if error.code is ErrorCode.NOT_FOUND and ref in forgotten:
+                if error.code is ErrorCode.NOT_FOUND and purged(ref):
                     self._gone.append(ref)
                 elif error.code is not ErrorCode.NOT_FOUND or ref not in hints:
                     self._problems.append(Problem(ref, error))
@@ -225,10 +232,11 @@ class _Walk:
     def _of(self, referral: Referral) -> Iterator[Item]:
         submit: Any = referral.submit().act.body
         found = {one: worklists(self._role, self._party, one) for one in referral.chronicle.deliveries.values()}
-        is_unread = any(one.state in lifecycle.UNREAD and one.role is not DeliveryRole.INFORMATION for one in found)
+        ended = lifecycle.FINISHED | {State.HELD}
+        is_open = any(one.state not in ended and one.role is not DeliveryRole.INFORMATION for one in found)
         for own, lists in found.items():
-            # Only while nobody has read it can it come to whoever stands by.
-            idle = lists == {Worklist.STANDING_BY} and not is_unread
+            # What all others have ended comes to nobody any more who stands by (R-106).
+            idle = lists == {Worklist.STANDING_BY} and not is_open
             standing = referral.standings[own.unit]
             yield Item(
                 ref=referral.ref,
@@ -241,5 +249,5 @@ class _Walk:
                 begun_at=referral.chronicle.submitted_at or 0,
                 since=own.submitted_at,
                 allowed=standing.allowed,
-                is_over=lists <= OVER or idle,
+                is_over=(lists <= OVER or idle) and not standing.dues,
             )

@@ -81,7 +81,8 @@ def _of_sender(delivery: Delivery) -> set[Worklist]:
         return found | {Worklist.READDRESS}
     # Who was only to know of it has read it, and owes nothing more.
     has_read = delivery.role is DeliveryRole.INFORMATION and state is S.ACKNOWLEDGED
-    return found | {Worklist.ENDED if state in _ENDED or has_read else Worklist.WAITING}
+    is_owed = bool(delivery.open_questions & deliveries.NOTICES)
+    return found | {Worklist.ENDED if (state in _ENDED or has_read) and not is_owed else Worklist.WAITING}
 
 
 def _of_unit(delivery: Delivery) -> set[Worklist]:

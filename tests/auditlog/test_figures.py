@@ -34,6 +34,7 @@ KEY = signing_key(Alg.ED25519, b"\x07" * 32)
 HOTLINE, UNIT, PARENT, ALSO, EXCHANGE = "linea-1818", "pnp-trata-piura", "pnp-trata", "fiscalia-piura", "exchange"
 ROLES = {HOTLINE: Role.HOTLINE, EXCHANGE: Role.EXCHANGE}
 SENT = NOON + 60
+OTHER = f"{REF[:-1]}{'0' if REF[-1] != '0' else '1'}"
 TO = [
     {"unit": UNIT, "role": "action"},
     {"unit": PARENT, "role": "escalation"},
@@ -122,6 +123,24 @@ def test_a_referral_is_counted_once_however_many_units_it_was_brought_to(urgency
     own = {"referrals", f"urgency.{urgency}", f"acknowledgement_{urgency}.late", "timeliness.late"}
     of_submit = {cell for cell in year.cells if cell.startswith(("basis.", "retention."))}
     assert year.cells == dict.fromkeys(own | of_submit, 1)
+
+
+def test_a_copy_is_not_counted_as_a_referral() -> None:
+    """R-86: nobody shall act on it, so it would count as one that nobody acknowledged."""
+    year = Year("routine")
+    year.acknowledge(UNIT, 60)
+    before = year.counting.figures().counts
+    copy = submit() | {
+        "urgency": "routine", "to": [{"unit": ALSO, "role": "information"}],
+        "relation": {"type": "copy_of", "ref": REF},
+    }  # fmt: skip
+    raw = build_act(
+        act_id=str(UUID(int=99, version=4)), iss=f"{HOTLINE}.aaaa", aud="https://x.example", iat=SENT, act=Act.SUBMIT,
+        ref=OTHER, unit=None, prev=None, body=copy, signers=[KEY],
+    )  # fmt: skip
+    year.counting.act(parse_act(raw), Role.HOTLINE, SENT)
+    assert year.counting.figures().counts == before
+    assert publish(2026, year.counting.figures())["erased"] is None
 
 
 def test_an_acknowledgement_in_the_last_second_of_its_term_is_on_time() -> None:

@@ -33,7 +33,8 @@ def send(shell: Shell, *more: str) -> str:
 def follow(shell: Shell, name: str, command: str) -> None:
     program, verb, *rest = shlex.split(command)
     filled = [
-        {"CÓDIGO": CODES.get(verb, ""), "ARCHIVO": "passphrase", "UNIDAD": OTHER_UNIT}.get(word, word) for word in rest
+        {"CÓDIGO": CODES.get(verb, ""), "ARCHIVO": "passphrase", "UNIDAD": OTHER_UNIT, "HORA": "00:00"}.get(word, word)
+        for word in rest
     ]
     once = ["--wait", "0", "--exit-code"] if rest[:1] == ["watch"] else []
     ran = shell.run(name, verb, *filled, *once)

@@ -15,13 +15,13 @@ ENTRY = {"id", "act", "ref", "digest", "progress", "queued_at", "attempts", "cod
 RECEIPTED = ENTRY | {"outcome", "time", "states", "log"}
 HANDLING = {"safe_contact", "do_not", "hidden"}
 INBOX = {"year", "index", "kind", "act", "ref", "unit", "from", "urgency", "time", "pending", "answered_by"}
-EVENT = {"at", "what", "by", "detail", "to", "refused", "unit", "year", "index"}
+EVENT = {"at", "what", "by", "detail", "to", "refused", "corrects", "corrected", "unit", "year", "index"}
 LISTED = {
     *("party", "at", "deliveries", "hidden", "problems", "unseen", "ended_by", "gone", "unsent", "complete"),
 }
 DELIVERY = {
     *("ref", "unit", "role", "state", "urgency", "lists", "asks", "over", "due", "dues", "begun_at", "since", "age_s"),
-    *("allowed", "possible", "commands", "next"),
+    *("duty_phone", "allowed", "possible", "commands", "next"),
 }
 PARTY = {
     *("id", "role", "name", "area", "duty_phone", "hours", "parent", "escalation", "reachable", "statement"),

@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from referral_api.client.outbox import Mark, Progress
 from referral_api.client.view import Referral
-from referral_api.client.worklist import PATIENCE, Agenda, Item, _Walk, unlooked
+from referral_api.client.worklist import PATIENCE, Agenda, Item, _sent, _Walk, unlooked
 from referral_api.domain.clocks import Clock
 from referral_api.domain.clockwork import Due
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.words import DeliveryRole, PartyId, ReferralId, Role, State, Urgency
+from referral_api.domain.words import Act, DeliveryRole, PartyId, ReferralId, Role, State, Urgency
 from referral_api.domain.worklists import OVER, TO_DO, Worklist
 
 REFS = [ReferralId(f"018f0000-0000-7000-8000-{number:012d}") for number in range(9)]
@@ -86,7 +87,7 @@ def looked(
         raise errors[ReferralId(ref)]
 
     walk = _Walk("linea-1818", Role.HOTLINE, fetch, unlooked)
-    walk.look(list(errors), forgotten, lambda _what, _done, _total: None)
+    walk.look(list(errors), forgotten.__contains__, lambda _what, _done, _total: None)
     return walk.agenda(), asked
 
 
@@ -132,3 +133,14 @@ def test_only_what_was_seen_purged_here_may_be_gone() -> None:
     agenda, _ = looked(dict.fromkeys(REFS[:3], absent), frozenset(REFS[1:2]))
     assert (agenda.gone, [one.ref for one in agenda.problems]) == ((REFS[1],), [REFS[0], REFS[2]])
     assert not agenda.complete
+
+
+def test_what_we_acted_on_is_known_whatever_an_inbox_leaves_out() -> None:
+    """A unit has sent nothing, but its own receipts say on what it acted; what nobody took has no receipt."""
+    marks = [
+        Mark(Act.ACK, REFS[0], Progress.RECEIVED, received=True),
+        Mark(Act.ACCEPT, REFS[0], Progress.RECEIVED, received=True),
+        Mark(Act.NOTE, REFS[1], Progress.QUEUED, received=False),
+        Mark(Act.CALL_TOTAL, None, Progress.RECEIVED, received=True),
+    ]
+    assert _sent(marks) == [REFS[0]]

@@ -228,4 +228,5 @@ def test_percentages_and_percentiles_speak_of_what_is_shown_alone() -> None:
     values = list(range(1, 101))
     assert (percentile(values, 50, shown=100), percentile(values, 95, shown=100)) == (50, 95)
     assert percentile(values[:10], 50, shown=10) is percentile(values, 50, shown=None) is None
-    assert percentile([7] * 11, 95, shown=11) == 7
+    assert percentile([7] * 11, 50, shown=11) == percentile([7] * 20, 95, shown=20) == 7
+    assert percentile([7] * 19, 95, shown=19) is None, "it would be the longest time of all"

@@ -11,10 +11,27 @@ from referral_api.domain.clockwork import Due, dues, purge_at, wakes_at
 from referral_api.domain.deliveries import NOT_MADE
 from referral_api.domain.errors import ErrorCode
 from referral_api.domain.fold import possible
-from referral_api.domain.rules import DEFAULT
-from referral_api.domain.words import Act, RetentionClass, State, Urgency
+from referral_api.domain.rules import DEFAULT, Rules
+from referral_api.domain.words import Act, RetentionClass, Role, State, Urgency
 from tests.auditlog.refusals import refused
-from tests.domain.test_clockwork import ACTION, DAY, HOUR, LOCAL, MINUTE, NATIONAL, PARENT, H, Life, U, X
+from tests.domain.test_clockwork import (
+    ACTION,
+    DAY,
+    ESCALATION,
+    EVERYBODY,
+    HOUR,
+    INFORMATION,
+    LOCAL,
+    MINUTE,
+    NATIONAL,
+    NEW,
+    OBSERVER,
+    PARENT,
+    H,
+    Life,
+    U,
+    X,
+)  # fmt: skip
 
 NEWS = (Act.TELEPHONE_NOW, Act.RELEASED)
 
@@ -232,3 +249,110 @@ def test_what_expired_and_is_acknowledged_late_goes_in_its_time_and_stays_on_the
     life.act(Act.CLOSE, H)
     life.until(life.now + 31 * DAY)
     assert life[LOCAL].state is State.PURGED
+
+
+def test_what_was_closed_or_taken_back_before_the_last_decline_silences_nobody() -> None:
+    """A superfluous delivery that was closed, or a mistaken withdrawal, says nothing of what comes later."""
+    life = Life().until(16 * MINUTE)
+    life.accepted()
+    life.until(1 * HOUR)
+    life.act(Act.WITHDRAW, H, PARENT)
+    assert life[PARENT].state is State.WITHDRAWN
+    life.act(Act.PHONE_ALERT, H)
+    life.until(2 * HOUR)
+    life.act(Act.DECLINE, U)
+    assert told(life, 2 * HOUR) == [(2 * HOUR, Act.TELEPHONE_NOW, LOCAL, "declined")]
+    assert told(life.until(3 * HOUR), 2 * HOUR + 1)[0] == (2 * HOUR + 15 * MINUTE, Act.RELEASED, NATIONAL, "declined")
+
+
+def test_a_withdrawal_that_was_a_mistake_and_goes_on_is_no_end() -> None:
+    life = Life(targets=((LOCAL, ACTION),)).accepted()
+    life.act(Act.WITHDRAW, H)
+    life.act(Act.WITHDRAWAL_ANSWER, U, code="continuing_public_prosecution")
+    life.now += MINUTE
+    life.act(Act.DECLINE, U)
+    assert [why for _, _, _, why in told(life)] == ["declined"]
+
+
+def test_a_taker_that_is_lost_without_a_word_gives_it_back_too() -> None:
+    """It passed it on, and nobody there reads it."""
+    life = Life().until(16 * MINUTE)
+    life.act(Act.ACK, U)
+    life.accepted(PARENT)
+    transfer = life.act(Act.TRANSFER, U, PARENT, to=NEW)
+    life.act(Act.APPROVE, H, PARENT, question=transfer)
+    assert life[LOCAL].taken
+    life.until(6 * HOUR)
+    assert life[NEW].state is State.EXPIRED
+    assert life[NATIONAL].state is State.EXPIRED
+    assert not life[LOCAL].taken
+    assert (Act.RELEASED, LOCAL, "declined") in [one[1:] for one in told(life)]
+
+
+def test_what_another_has_is_not_passed_on() -> None:
+    life = Life(rules=Rules(transfers=Role.EXCHANGE)).until(16 * MINUTE)
+    life.act(Act.ACK, U)
+    life.accepted(PARENT)
+    assert Act.TRANSFER not in possible(U, life[LOCAL], frozenset())
+    assert refused(ErrorCode.ILLEGAL_TRANSITION, partial(life.act, Act.TRANSFER, U, to=NEW)) == "taken"
+
+
+def test_an_older_alarm_s_call_does_not_count_for_the_decline() -> None:
+    life = Life(targets=((LOCAL, ACTION),)).until(15 * MINUTE)
+    life.act(Act.ACK, U)
+    life.until(20 * MINUTE)
+    life.act(Act.DECLINE, U)
+    life.until(21 * MINUTE)
+    life.act(Act.PHONE_ALERT, H)
+    life.look()
+    assert told(life, 16 * MINUTE) == [(21 * MINUTE, Act.TELEPHONE_NOW, LOCAL, "declined")]
+
+
+def test_after_a_standstill_a_decline_is_taken_whatever_else_is_due() -> None:
+    """Two have read it and nobody looked at the clocks for an hour."""
+    life = Life().until(16 * MINUTE)
+    life.act(Act.ACK, U)
+    life.act(Act.ACK, U, PARENT)
+    life.now = 95 * MINUTE
+    life.act(Act.DECLINE, U, PARENT)
+    life.look()
+    assert [unit for _, act, unit, _ in told(life) if act is Act.RELEASED].count(NATIONAL) == 1
+
+
+def test_given_back_to_who_could_not_open_it_the_hotline_telephones() -> None:
+    life = Life().until(16 * MINUTE)
+    life.act(Act.RECEIPT_FAILED, U)
+    life.act(Act.PHONE_ALERT, H)
+    life.accepted(PARENT)
+    life.until(30 * MINUTE)
+    life.act(Act.DECLINE, U, PARENT)
+    assert [one[1:] for one in told(life, 30 * MINUTE) if one[2] == LOCAL] == [
+        (Act.RELEASED, LOCAL, "declined"),
+        (Act.TELEPHONE_NOW, LOCAL, "receipt_failed"),
+    ]
+
+
+def test_who_stands_by_is_called_one_after_the_other_wherever_the_submit_names_him() -> None:
+    life = Life(targets=((PARENT, ESCALATION), (LOCAL, ACTION), (NATIONAL, ESCALATION)))
+    life.act(Act.ACK, U)
+    life.until(89 * MINUTE)
+    assert [unit for _, act, unit, _ in told(life) if act is Act.RELEASED] == [PARENT]
+
+
+def test_nobody_rings_about_what_was_destroyed() -> None:
+    life = Life(targets=((LOCAL, ACTION),))
+    life.act(Act.ACK, U)
+    life.act(Act.CONSENT_WITHDRAWN, H)
+    life.act(Act.WITHDRAWAL_ANSWER, U, code="stopped_and_destroyed")
+    life.until(1 * HOUR)
+    life.act(Act.PHONE_ALERT, H)
+    assert len(told(life.until(2 * DAY))) == 1
+
+
+def test_a_copy_that_was_sent_in_error_keeps_nobody_from_being_called() -> None:
+    life = Life(targets=(*EVERYBODY, (OBSERVER, INFORMATION))).until(3 * MINUTE)
+    life.fetch(OBSERVER)
+    life.act(Act.WITHDRAW, H, OBSERVER)
+    life.act(Act.ACK, U)
+    life.act(Act.DECLINE, U)
+    assert told(life.until(18 * MINUTE))[-1] == (18 * MINUTE, Act.RELEASED, PARENT, "declined")
