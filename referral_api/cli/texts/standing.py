@@ -28,8 +28,8 @@ STANDING: Final[Mapping[str, tuple[str, str]]] = {
         "⚠ ANOTHER UNIT TOOK IT on {at}: coordinate with the hotline before you act.",
     ),
     "standing.given_back": (
-        "✖ LA UNIDAD QUE LA HABÍA TOMADO LA DECLINÓ el {at}: ahora espera que USTEDES la tomen.",
-        "✖ THE UNIT THAT HAD TAKEN IT DECLINED on {at}: it now waits for YOU to take it.",
+        "✖ LA UNIDAD QUE LA HABÍA TOMADO YA NO LA TIENE, desde el {at}: ahora espera que USTEDES la tomen.",
+        "✖ THE UNIT THAT HAD TAKEN IT HAS IT NO MORE, since {at}: it now waits for YOU to take it.",
     ),
     "standing.owes": (
         "✖ Debe responder hasta el {until} qué se detuvo y qué continúa: {command}",
