@@ -12,7 +12,7 @@ Implements: R-30, R-33, R-84, R-85; design §12.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -45,8 +45,8 @@ def units_list(ctx: typer.Context) -> None:
     """The units of the directory, which of them can be sealed to now, and which are live."""
     call = invocation(ctx)
     with call.anyone() as client:
-        known = choosing.units(client.session, _presence_of_all(call, client))
-        rows = [_unit_data(client, one) for one in known]
+        presence, away = _presence_of_all(call, client)
+        rows = [_unit_data(client, one) for one in choosing.units(client.session, presence)]
     screen = call.screen
     cells = [
         [
@@ -62,21 +62,21 @@ def units_list(ctx: typer.Context) -> None:
     columns = ("col.unit", "col.name", "col.area", "col.reachable", "col.live", "col.duty_phone")
     follow_up = [f"referral units show {row['id']}" for row in rows[:1]] or ["referral whoami"]
     lines = [screen.table(columns, cells)] if rows else [screen.say("units.none")]
-    call.show(Shown({"units": rows}, lines, follow_up))
+    _end(call, Shown({"units": rows}, lines, follow_up), away)
 
 
 def units_show(ctx: typer.Context, unit: Annotated[str, typer.Argument()]) -> None:
     """One party of the directory."""
     call = invocation(ctx)
     with call.anyone() as client:
-        presence = _presence_of_all(call, client)
+        presence, away = _presence_of_all(call, client)
         party = client.session.keymap.find_party(unit)
         if party is None:
             raise ReferralError(ErrorCode.NOT_FOUND)
         found = choosing.look(client.session, party, presence)
         data = _unit_data(client, found)
     follow_up = f"referral send {call.screen.say('place.file')} --unit {unit}"
-    call.show(Shown({"unit": data}, _unit_lines(call.screen, data), [follow_up]))
+    _end(call, Shown({"unit": data}, _unit_lines(call.screen, data), [follow_up]), away)
 
 
 def units_suggest(
@@ -91,7 +91,8 @@ def units_suggest(
     call = invocation(ctx)
     choosing.check_ubigeo(ubigeo)
     with call.anyone() as client:
-        known = choosing.units(client.session, _presence_of_all(call, client))
+        presence, away = _presence_of_all(call, client)
+        known = choosing.units(client.session, presence)
         found = choosing.suggest(
             known, ubigeo, wanted=speciality or (), excluded=frozenset(exclude or ()), abroad=abroad
         )[:limit]
@@ -104,21 +105,29 @@ def units_suggest(
     if not rows:
         lines = [screen.say("suggest.none", region=region)]
     data = {"ubigeo": ubigeo, "region": region, "suggestions": rows}
-    call.show(Shown(data, lines, [_after_suggesting(screen, rows, exclude or [])]))
+    _end(call, Shown(data, lines, [_after_suggesting(screen, rows, exclude or [])]), away)
 
 
-def _presence_of_all(call: Invocation, client: Client) -> Mapping[str, Presence] | None:
-    """What the exchange says of everybody, after its newest keys. None, and said, where it does not answer: what this
-    machine has of the keys log is shown then, for whoever cannot send must know whom to telephone.
+def _presence_of_all(call: Invocation, client: Client) -> tuple[Mapping[str, Presence] | None, ReferralError | None]:
+    """What the exchange says of everybody, after its newest keys. None, and why, where it does not answer: people are
+    shown then what this machine has of the keys log, for whoever cannot send must know whom to telephone.
     """
     try:
         follow_keys(client)
-        return choosing.fetch_presence(client.session)
+        return choosing.fetch_presence(client.session), None
     except ReferralError as error:
-        if not outage.is_passing(error):
+        if call.screen.as_json or not outage.is_passing(error):
             raise
         call.screen.talk("units.kept", size=client.session.replica.size)
-        return None
+        return None, error
+
+
+def _end(call: Invocation, shown: Shown, away: ReferralError | None) -> NoReturn:
+    """End the call with what was found, or, where the exchange did not answer, with that after it."""
+    if away is None:
+        call.show(shown)
+    call.screen.show(shown)
+    raise away
 
 
 def announce(call: Invocation, client: Client, what: Composition) -> dict[str, Any]:

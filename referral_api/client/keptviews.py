@@ -29,6 +29,7 @@ from referral_api.formats.strict_json import parse
 
 _CONTEXT = b"referral-1/view\x00"
 _MAX_TAG_CHARACTERS = 128
+_BURIED = '"buried"'
 _MAX_BYTES = exchange.MAX_ANSWER_BYTES + 4096
 
 
@@ -75,6 +76,10 @@ class KeptViews:
         """Let go of what is kept: the exchange has nothing of it any more, or it did not verify."""
         with suppress(OSError):
             self._path(ref).unlink()
+
+    def bury(self, ref: ReferralId) -> None:
+        """Keep of what was erased only that it had been purged (R-99): nothing else is left to be told of it."""
+        self.keep(ref, Answer(_BURIED, b'{"deliveries":[{"state":"purged"}]}', {}))
 
     def _path(self, ref: ReferralId) -> Path:
         return self.directory.views / self.keys.credential / ref

@@ -162,10 +162,17 @@ def _sent(marks: Sequence[Mark]) -> list[ReferralId]:
 
 
 def _was_purged(views: KeptViews | None, ref: ReferralId) -> bool:
-    """Whether all that we may see of it was purged when it was last verified here: nothing less is erased (R-99)."""
+    """Whether all that we may see of it was purged when it was last verified here: nothing less is erased (R-99). Of
+    that answer nothing else is kept any more.
+    """
     kept = None if views is None else views.find(ref)
-    shown = [] if kept is None else kept.document.get("deliveries", [])
-    return bool(shown) and all(one.get("state") == State.PURGED.value for one in shown)
+    if views is None or kept is None:
+        return False
+    shown = kept.document.get("deliveries", [])
+    was = bool(shown) and all(one.get("state") == State.PURGED.value for one in shown)
+    if was:
+        views.bury(ref)
+    return was
 
 
 class _Walk:

@@ -304,7 +304,7 @@ def _left(rules: Rules, situation: Situation) -> Iterator[Step]:
         # It still does not open there.
         shut = [one.unit for one in back if one.state is S.RECEIPT_FAILED and not _rings(one)]
         yield Step(since, (*acts, *(Owed(Act.TELEPHONE_NOW, unit, {"reason": "receipt_failed"}) for unit in shut)))
-    elif last.state in {S.DECLINED, S.EXPIRED} and escalation_sealed(situation.urgency):
+    elif last.state in lifecycle.LEFT and escalation_sealed(situation.urgency):
         reason = "declined" if last.state is S.DECLINED else "ack_timeout"
         yield from _alarms(rules, situation, last, since, reason) if (last.notified_at or 0) < since else ()
 
@@ -315,8 +315,9 @@ def _is_unwanted(situation: Situation) -> bool:
 
 
 def _entered(delivery: Delivery) -> int:
-    """When it came into the state in which it is."""
-    return dict(delivery.told).get(deliveries.ENTERED, delivery.submitted_at or 0)
+    """When its unit had it no more: it was declined, it expired, or it ended."""
+    at = dict(delivery.told).get(deliveries.LEFT) if delivery.state in lifecycle.LEFT else delivery.ended_at
+    return at or delivery.submitted_at or 0
 
 
 def _alarms(rules: Rules, situation: Situation, delivery: Delivery, since: int, reason: str) -> Iterator[Step]:

@@ -16,8 +16,8 @@ NOTICES = frozenset({Act.WITHDRAW, Act.CONSENT_WITHDRAWN})
 HOLD_OFF, NOT_MADE = "off", "not_made"
 TELEPHONED, REACHED, UNREACHED = "telephone", "reached", "unreached"
 """Among what was told: when the hotline was last told to telephone, and said that it did, or could not (the newer)."""
-ENTERED, GIVEN_BACK, CONSENT = "entered", "given_back", "consent"
-"""When an act last changed the state; since when it is the unit's turn again; when consent was first withdrawn."""
+LEFT, GIVEN_BACK, CONSENT = "left", "given_back", "consent"
+"""When it was declined or expired; since when it is the unit's turn again; when consent was withdrawn."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ from referral_api.domain import lifecycle, policy
 from referral_api.domain.clocks import Clock
 from referral_api.domain.deliveries import (
     CONSENT,
-    ENTERED,
     GIVEN_BACK,
     HOLD_OFF,
+    LEFT,
     NOT_MADE,
     NOTICES,
     REACHED,
@@ -244,8 +244,8 @@ def _questions(event: Event, move: lifecycle.Move, delivery: Delivery) -> tuple[
 def _stamp(event: Event, after: Delivery, *, before: Delivery) -> Delivery:
     """The moments and marks that an act leaves on the delivery, beside its state."""
     after = _stamp_clocks(event, after)
-    if after.state is not before.state:
-        after = replace(after, told=_with(after.told, ENTERED, event.at))
+    if after.state is not before.state and after.state in lifecycle.LEFT:
+        after = replace(after, told=_with(after.told, LEFT, event.at))
     if event.act in lifecycle.WORDS:
         after = replace(after, content_at=event.at)
     if after.state in lifecycle.FINISHED and before.state not in lifecycle.FINISHED:

@@ -33,6 +33,8 @@ stays, and alarms (rule R1 of the field).
 """
 FINISHED = frozenset({S.CLOSED, S.TRANSFERRED, S.WITHDRAWN, S.PURGED})
 """States from whose beginning the time of keeping runs. What was declined still waits for somebody to take it."""
+LEFT = frozenset({S.DECLINED, S.EXPIRED})
+"""Where a unit has it no more, and somebody else must be found: that is no end."""
 WORDS = frozenset({Act.SUPPLEMENT, Act.NOTE, Act.ASK, Act.ANSWER})
 """Acts that add content: shortly before a purge they put it off, once (rule R2 of the field)."""
 WAITS_WHILE: dict[Act, frozenset[State]] = {

@@ -115,13 +115,12 @@ def test_whom_to_telephone_is_known_without_the_exchange(shell: Shell, verb: lis
     away = {"REFERRAL_SERVER": "http://127.0.0.1:9"}
     assert shell.run("operator", "units", "list").exit == 0
     ran = shell.run("operator", "units", *verb, **away)
-    assert ran.exit == 0, ran
+    assert ran.exit == 3, ran
     assert "El servidor no responde" in ran.err
-    phone = next(one["duty_phone"] for one in shell.run("operator", "units", "list", "--json").json["units"])
-    assert phone in ran.out
-    told = shell.run("operator", "units", *verb, "--json", **away).json
-    shown = told.get("units") or told.get("suggestions") or [told["unit"]]
-    assert {one["live"] for one in shown} == {None}
+    known = {one["id"]: one for one in shell.run("operator", "units", "list", "--json").json["units"]}
+    assert known[UNIT]["duty_phone"] in ran.out
+    told = shell.run("operator", "units", *verb, "--json", **away)
+    assert (told.exit, told.json["error"]["code"]) == (3, "unreachable"), "a program gets no answer that is half of one"
 
 
 def test_where_nobody_would_take_over_it_is_said_and_takes_a_yes(shell: Shell) -> None:

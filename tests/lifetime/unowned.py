@@ -92,7 +92,8 @@ def _acting(case: Case) -> list[Sheet]:
 
 
 def _entered(sheet: Sheet) -> int:
-    return (sheet.begun or 0) if sheet.entered is None else sheet.entered
+    left = sheet.entered if sheet.state in {S.DECLINED, S.EXPIRED} else sheet.ended
+    return left or sheet.begun or 0
 
 
 def say(case: Case, one: Later, now: int) -> None:
