@@ -1,8 +1,8 @@
 """Every delivery that concerns a party, on which of its worklists each stands, what is due on it, and in which order.
 
-What there is to look at, the inbox says; a hotline's own outbox says what went out from this workstation, and what is
-seen of one referral names those that are tied to it. Each is fetched and verified, and only what verified is listed.
-One that cannot be verified or had stands among the problems and hides no other.
+What there is to look at, the inbox says; the outbox says on what this workstation has acted, whatever an inbox leaves
+out, and what a hotline sees of one referral names those that are tied to it. Each is fetched and verified, and only
+what verified is listed. One that cannot be verified or had stands among the problems and hides no other.
 
 Must never: list what did not verify, leave a delivery on no list, show a unit what is held for it, or be silent about
 what could not be looked at.
@@ -148,29 +148,25 @@ def agenda_of(
         raise ReferralError(ErrorCode.NOT_PERMITTED, reason="no-deliveries", role=role)
     marks = outbox.marks()
     walk = _Walk(session.profile.party, own.role, fetch, each)
-    wanted = [*_sent(marks), *(one.ref for one in reached.heard(session))]
-    walk.look(wanted, partial(_was_purged, session.views), progress)
+    wanted = [*_acted_on(marks), *(one.ref for one in reached.heard(session))]
+    walk.look(wanted, partial(_bury_if_purged, session.views), progress)
     unsent = sum(one.ref is not None and one.state in _UNSENT for one in marks)
     return replace(walk.agenda(), unsent=unsent)
 
 
-def _sent(marks: Sequence[Mark]) -> list[ReferralId]:
-    """Of what went out from this workstation and has the exchange's receipt, newest first: that we acted on it is known
-    whatever an inbox leaves out.
-    """
+def _acted_on(marks: Sequence[Mark]) -> list[ReferralId]:
+    """The referrals of acts that went out from here and were accepted, newest first."""
     return list(dict.fromkeys(one.ref for one in reversed(marks) if one.received and one.ref is not None))
 
 
-def _was_purged(views: KeptViews | None, ref: ReferralId) -> bool:
-    """Whether all that we may see of it was purged when it was last verified here: nothing less is erased (R-99). Of
-    that answer nothing else is kept any more.
+def _bury_if_purged(views: KeptViews | None, ref: ReferralId) -> bool:
+    """Whether all that we may see of it was purged when it was last verified here: nothing less is erased (R-99). Then
+    of the answer that told so nothing but that is kept.
     """
     kept = None if views is None else views.find(ref)
-    if views is None or kept is None:
-        return False
-    shown = kept.document.get("deliveries", [])
+    shown = [] if kept is None else kept.document.get("deliveries", [])
     was = bool(shown) and all(one.get("state") == State.PURGED.value for one in shown)
-    if was:
+    if was and views is not None:
         views.bury(ref)
     return was
 

@@ -90,7 +90,7 @@ def _step(rules: Rules, urgency: Urgency, delivery: Delivery) -> Iterator[Due]:
     if begun is None or total is None:
         return
     if begun != delivery.submitted_at:
-        total = begun  # Another unit had taken it: this one owed nothing until it declined.
+        total = begun  # Another unit had taken it: this one owed nothing until it was given back.
     if delivery.state in lifecycle.UNREAD:
         yield Due(Clock.ACK, begun + _s(terms.ack))
     if delivery.role is DeliveryRole.INFORMATION:
@@ -150,9 +150,9 @@ def follows(rules: Rules, before: Mapping[str, Delivery], after: Situation, even
     """What the exchange owes at once, because a party's act has just been accepted.
 
     Whoever accepts first takes the referral from the others; a bundle that does not open is a matter for the telephone;
-    what the last unit has declined is the others' again, and else a matter for it too where it is pressing; a transfer
-    that nobody must agree to is agreed to, unless a notice is unanswered: then a person decides; what two
-    persons have agreed to purge is purged (its reason is that of the request).
+    with the last unit's `decline` nobody has the referral any more, and the first of what `_left` says of that is not
+    left to the timers; a transfer that nobody must agree to is agreed to, unless a notice is unanswered: then a person
+    decides; what two persons have agreed to purge is purged (its reason is that of the request).
     """
     unit = event.unit
     if unit is None:
@@ -294,19 +294,21 @@ def _left(rules: Rules, situation: Situation) -> Iterator[Step]:
     if _is_unwanted(situation) or any(one.state in at_work and not one.is_anothers for one in acting):
         return
     ended = [one for one in acting if one.submitted_at is not None and not one.is_anothers]
-    last = max(ended, key=lambda one: (_entered(one), one.unit), default=None)
+    last = max(ended, key=lambda one: (_had_until(one), one.unit), default=None)
     if last is None or last.state in {S.CLOSED, S.PURGED}:
         return
-    since = _entered(last)
+    since = _had_until(last)
     back = [one for one in acting if one.is_anothers and one.state is not S.EXPIRED]
     if back:
         acts = [Owed(Act.RELEASED, one.unit, {"reason": "declined"}) for one in back]
         # It still does not open there.
         shut = [one.unit for one in back if one.state is S.RECEIPT_FAILED and not _rings(one)]
         yield Step(since, (*acts, *(Owed(Act.TELEPHONE_NOW, unit, {"reason": "receipt_failed"}) for unit in shut)))
-    elif last.state in lifecycle.LEFT and escalation_sealed(situation.urgency):
+        return
+    taken_back_since = (last.notified_at or 0) >= since
+    if last.state in lifecycle.LEFT and escalation_sealed(situation.urgency) and not taken_back_since:
         reason = "declined" if last.state is S.DECLINED else "ack_timeout"
-        yield from _alarms(rules, situation, last, since, reason) if (last.notified_at or 0) < since else ()
+        yield from _alarms(rules, situation, last, since, reason)
 
 
 def _is_unwanted(situation: Situation) -> bool:
@@ -314,7 +316,7 @@ def _is_unwanted(situation: Situation) -> bool:
     return any(deliveries.CONSENT in dict(one.told) for one in situation.deliveries.values())
 
 
-def _entered(delivery: Delivery) -> int:
+def _had_until(delivery: Delivery) -> int:
     """When its unit had it no more: it was declined, it expired, or it ended."""
     at = dict(delivery.told).get(deliveries.LEFT) if delivery.state in lifecycle.LEFT else delivery.ended_at
     return at or delivery.submitted_at or 0

@@ -184,7 +184,7 @@ MOVES: tuple[Move, ...] = (
     _row(Act.ESCALATED, X, UNREAD, None, F, "R-78"),
     _row(Act.TELEPHONE_NOW, X, REACHED, None, F, "R-78", answered_by=(Act.PHONE_ALERT,)),
     _row(Act.RELEASED, X, S.HELD, S.SUBMITTED, F, "R-78", answered_by=READ),
-    # Given back, once the unit that had taken it has declined.
+    # Given back, once the unit that had taken it has it no more.
     _row(Act.RELEASED, X, frozenset({S.SUBMITTED, S.RETRIEVED}), None, F, "R-78", answered_by=READ),
     _row(Act.RELEASED, X, frozenset({S.RECEIPT_FAILED, S.ACKNOWLEDGED}), None, F, "R-78"),
     _row(Act.TAKEN, X, UNREAD | WORKING, None, F, "R-78"),

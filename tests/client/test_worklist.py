@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from referral_api.client.outbox import Mark, Progress
 from referral_api.client.view import Referral
-from referral_api.client.worklist import PATIENCE, Agenda, Item, _sent, _Walk, unlooked
+from referral_api.client.worklist import PATIENCE, Agenda, Item, _acted_on, _Walk, unlooked
 from referral_api.domain.clocks import Clock
 from referral_api.domain.clockwork import Due
 from referral_api.domain.errors import ErrorCode, ReferralError
@@ -143,4 +143,4 @@ def test_what_we_acted_on_is_known_whatever_an_inbox_leaves_out() -> None:
         Mark(Act.NOTE, REFS[1], Progress.QUEUED, received=False),
         Mark(Act.CALL_TOTAL, None, Progress.RECEIVED, received=True),
     ]
-    assert _sent(marks) == [REFS[0]]
+    assert _acted_on(marks) == [REFS[0]]
