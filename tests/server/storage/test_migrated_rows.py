@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+from referral_api.domain.words import Act, State
 from referral_api.server.storage.database import Database
-from tests.world import World
+from tests.story.test_deadlines import HOUR, MINUTE, later, states
+from tests.world import NATIONAL, UNIT, World
 from tests.world_check import Rows
 
 BEFORE_RELATIONS = (
@@ -68,3 +71,50 @@ def test_what_was_sent_before_there_were_clocks_is_watched_by_them_from_then_on(
     world.clock.ahead_s += 16 * 60
     world.check()
     assert waiting in [line.ref for line in world.national.inbox(pending=True)]
+
+
+MARKS = {"left", "given_back", "consent", "telephone", "reached", "unreached"}
+
+
+def before_marks(rows: Rows) -> Iterator[str]:
+    """An exchange as it was before these moments were written on its deliveries: nobody is to look at them again."""
+    for (ref, unit), column in clockworks(rows).items():
+        clockwork = json.loads(column)
+        if "told" in clockwork:
+            clockwork["told"] = [one for one in clockwork["told"] if one[0] not in MARKS]
+        without = json.dumps({name: value for name, value in clockwork.items() if value})
+        if without != column:
+            yield f"DELETE FROM alarm WHERE ref = '{ref}'"
+        yield f"UPDATE delivery SET clockwork = '{without}' WHERE ref = '{ref}' AND unit = '{unit}'"
+    yield "UPDATE alembic_version SET version_num = '0010'"
+
+
+def clockworks(rows: Rows) -> dict[tuple[str, str], str]:
+    return {(row["ref"], row["unit"]): row["clockwork"] for row in rows["delivery"]}
+
+
+def test_what_was_left_or_called_about_before_is_rung_about_from_then_on(world: World) -> None:
+    """Migration 0011 computes these moments from the acts on every delivery, and changes nothing else."""
+    refs = [str(world.submit().outgoing.ref) for _ in range(4)]
+    declined, unwanted, given_back, expired = refs
+    for ref in (declined, unwanted):
+        world.acknowledge("officer", ref)
+        assert world.act("officer", ref, Act.DECLINE, {"reason": "no_capacity"}).code is None
+    assert world.act("operator", unwanted, Act.CONSENT_WITHDRAWN).code is None
+    called = {"made": True, "at": int(world.clock()), "to_unit": UNIT}
+    assert world.act("operator", expired, Act.PHONE_ALERT, called, unit=UNIT).code is None
+    assert world.act("operator", declined, Act.PHONE_ALERT, {"made": False}, unit=UNIT).code is None
+    later(world, 16 * MINUTE)
+    world.acknowledge("national", given_back)
+    for act, body in ((Act.ACCEPT, None), (Act.DECLINE, {"reason": "no_capacity"})):
+        assert world.act("national", given_back, act, body).code is None
+    for _ in range(4):
+        later(world, 24 * HOUR)
+    assert states(world.operator.referral(expired)) == {UNIT: State.EXPIRED, NATIONAL: State.EXPIRED}
+    before = clockworks(Rows(world))
+    names = {name for column in before.values() for name, _ in json.loads(column).get("told", [])}
+    assert names >= MARKS, "nothing to compute"
+    migrate_from(world, before_marks(Rows(world)))
+    assert clockworks(Rows(world)) == before
+    world.server.start()
+    world.check()
