@@ -147,21 +147,37 @@ def fetch_referral(
     if views is None:
         return _verified(session, ref, _ask(session, ref, known).document, known)
     kept = views.find(ref)
+    fresh = None if kept is None else _news(session, ref, kept, known, views)
+    if isinstance(fresh, Referral):
+        return fresh
+    answer = _ask(session, ref, known) if fresh is None else fresh
+    found = _verified(session, ref, answer.document, known)
+    views.keep(ref, answer)
+    return found
+
+
+def _news(
+    session: Session, ref: ReferralId, kept: Answer, known: Mapping[Digest, bytes], views: KeptViews
+) -> Referral | Answer | None:
+    """What is new since the kept answer; the referral as it is kept, where that is nothing; None: ask for all of it.
+
+    Raises as `fetch_referral`, also where what is kept shows that it cannot be still the answer.
+    """
     try:
-        answer = session.call(exchange.referral(ref, kept.etag), keptviews.judge) if kept is not None else None
-        if answer is None and kept is not None:
-            return _verified(session, ref, kept.document, known)
+        answer = session.call(exchange.referral(ref, kept.etag), keptviews.judge)
+        return _verified(session, ref, kept.document, known) if answer is None else answer
     except ReferralError as error:
-        if outage.is_passing(error):
+        is_false = error.facts.get("reason") == "omitted"
+        # Two receipts for one act, both signed: what is kept is the evidence.
+        convicts = error.code is ErrorCode.RECEIPT_MISMATCH and error.facts.get("member") == "receipt"
+        if outage.is_passing(error) or convicts:
             raise
         # What counts is what the exchange says today. Where it has nothing, what is kept is all there is against it.
         if error.code is not ErrorCode.NOT_FOUND:
             views.forget(ref)
-        answer = None
-    fresh = _ask(session, ref, known) if answer is None else answer
-    found = _verified(session, ref, fresh.document, known)
-    views.keep(ref, fresh)
-    return found
+        if is_false:
+            raise  # It said that nothing is new, and has given us a receipt for what is.
+    return None
 
 
 def _ask(session: Session, ref: ReferralId, known: Mapping[Digest, bytes]) -> Answer:

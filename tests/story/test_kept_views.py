@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from referral_api.client.sdk import Client
-from referral_api.domain.errors import ErrorCode
+from referral_api.client.view import fetch_referral
+from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act, ReferralId, State
 from tests.story.test_erasure import erase
 from tests.story.test_forgetting import closed, pass_days
@@ -104,31 +105,50 @@ def test_what_is_kept_and_damaged_is_asked_for(world: World, damage: Callable[[P
     assert viewed(world, world.officer) == before + 1, "and kept again"
 
 
-def test_an_exchange_that_says_nothing_is_new_is_believed_no_more_than_one_that_shows_an_old_view(world: World) -> None:
-    """R-54: what we have a receipt for ourselves must be among it, and is not in what was kept before."""
+def test_an_exchange_that_says_nothing_is_new_where_it_took_an_act_of_ours_is_an_alarm(world: World) -> None:
+    """R-54: what we have a receipt for must be among it, and is not in what was kept before. The next look is whole."""
     ref = str(world.submit().outgoing.ref)
     world.officer.worklist()
-    world.acknowledge("officer", ref)
     stale = path_of(world.officer, ref).read_bytes()
+    world.acknowledge("officer", ref)
+    path_of(world.officer, ref).write_bytes(stale)
     asked: list[int] = []
 
-    def unchanged_once(answer: Answer) -> Answer:
+    def unchanged(answer: Answer) -> Answer:
         if answer.status == 401:
             return answer
         asked.append(answer.status)
-        return Answer(304, answer.headers, b"") if len(asked) == 1 else answer
+        return Answer(304, answer.headers, b"")
 
-    world.wires["officer"].lies[f"/referrals/{ref}"] = unchanged_once
+    world.wires["officer"].lies[f"/referrals/{ref}"] = unchanged
+    agenda = world.officer.worklist()
+    assert [(one.ref, one.error.code, one.error.facts["reason"]) for one in agenda.problems] == [
+        (ref, ErrorCode.TAMPERED, "omitted")
+    ]
+    assert agenda.items == ()
+    assert asked == [200], "it is not given a second chance in silence"
+    assert kept(world.officer) == set()
+    del world.wires["officer"].lies[f"/referrals/{ref}"]
     agenda = world.officer.worklist()
     assert (agenda.complete, agenda.items[0].state) == (True, State.ACKNOWLEDGED)
-    assert asked == [200, 200], "it was asked for whole"
-    path_of(world.officer, ref).write_bytes(stale)
-    world.wires["officer"].lies[f"/referrals/{ref}"] = lambda answer: (
-        answer if answer.status == 401 else Answer(304, answer.headers, b"")
+
+
+def test_two_receipts_for_one_act_are_an_alarm_for_as_long_as_one_of_them_is_kept(world: World) -> None:
+    """R-16: both are signed; whatever the exchange shows today, what is kept convicts it."""
+    ref, other = (str(world.submit().outgoing.ref) for _ in range(2))
+    world.acknowledge("officer", ref)
+    world.acknowledge("officer", other)
+    officer = world.officer
+    officer.worklist()
+    (digest,), (another,) = (
+        officer.outbox.accepted(ReferralId(ref)),
+        officer.outbox.accepted(ReferralId(other)).values(),
     )
-    agenda = world.officer.worklist()
-    assert [(one.ref, one.error.code) for one in agenda.problems] == [(ref, ErrorCode.UNAVAILABLE)]
-    assert agenda.items == ()
+    for _ in range(2):
+        with pytest.raises(ReferralError) as caught:
+            fetch_referral(officer.session, ReferralId(ref), {digest: another}, officer.session.views)
+        assert (caught.value.code, caught.value.facts["member"]) == (ErrorCode.RECEIPT_MISMATCH, "receipt")
+    assert kept(officer) == {ref, other}
 
 
 def test_what_does_not_verify_is_not_kept(world: World) -> None:
