@@ -176,6 +176,17 @@ def test_a_late_answer_to_a_notice_is_asked_for_again() -> None:
     assert len(told(life.until(8 * DAY))) == 2
 
 
+def test_what_its_taker_has_closed_goes_back_to_nobody() -> None:
+    """It was seen to, also once nothing is left of it."""
+    life = Life().until(16 * MINUTE)
+    life.act(Act.ACK, U)
+    life.accepted(PARENT)
+    life.act(Act.CLOSE, U, PARENT)
+    life.until(200 * DAY)
+    assert (life[PARENT].state, life[LOCAL].state) == (State.PURGED, State.ACKNOWLEDGED)
+    assert (life[LOCAL].taken, told(life, 16 * MINUTE)) == (True, [])
+
+
 def given_back() -> Life:
     """The parent took it from the unit that slept, and declines it half an hour later."""
     life = Life().until(16 * MINUTE)
