@@ -109,7 +109,7 @@ class _Counting:
 
     def _begins(self, act: Act, digest: str, where: Where, at: int, body: Any) -> None:
         """What brings a delivery to a unit."""
-        if act is Act.RELEASED:
+        if act is Act.RELEASED and where not in self.acked:  # Given back to who has read it, it is not read again.
             self.begun[where] = at
         elif act is Act.TRANSFER:
             self.proposed[digest] = body.to
@@ -130,6 +130,7 @@ class _Counting:
         for where, since in self.begun.items():
             kind = self.urgency[where[0]]
             if where in self.acked:
+                assert since <= self.acked[where], "acknowledged before it was there"
                 self.tally.acked_after[kind].append(self.acked[where] - since)
             else:
                 self.tally.never_acked[kind] += 1
