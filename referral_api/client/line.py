@@ -77,7 +77,8 @@ class Line:
                 return Response(answer.status_code, found, bytes(body))
         except (httpx2.TransportError, httpx2.InvalidURL):
             # The library's message can hold addresses of the network; that nobody answered is all there is to say.
-            if cut.has_come:
+            # The library's own timeout may be a moment before the cut.
+            if cut.has_come or monotonic() >= ends:
                 raise ReferralError(ErrorCode.UNREACHABLE, reason="too-slow") from None
             raise ReferralError(ErrorCode.UNREACHABLE) from None
 
