@@ -35,7 +35,7 @@ from referral_api.auditlog.verification import Check, RawRecord, Report, verify_
 from referral_api.domain.clockwork import Situation, wakes_at
 from referral_api.domain.deliveries import Delivery
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.lifecycle import WAITS_WHILE
+from referral_api.domain.lifecycle import waits_while
 from referral_api.domain.rules import RuleBook
 from referral_api.domain.terms import Term
 from referral_api.domain.words import Act, DeliveryRole, KeyUse, RetentionClass, Urgency
@@ -452,9 +452,10 @@ def check_inboxes(rows: Rows, chronicles: dict[str, Chronicle], erased: Collecti
             continue
         deliveries = chronicles[line["ref"]].deliveries
         concerned = [one for unit, one in deliveries.items() if line["unit"] in (None, unit)]
-        states = WAITS_WHILE.get(Act(line["kind"]))
+        states = waits_while(Act(line["kind"]), frozenset(map(Act, answered_by)))
         if states is not None and (line["kind"] != Act.DECLINE.value or line["sender"] == line["unit"]):
-            waits = any(one.state in states for one in concerned)
+            is_turn = line["kind"] == Act.RELEASED.value and Act.TAKEN.value in answered_by
+            waits = any(one.state in states and not (is_turn and one.taken) for one in concerned)
             # Of two refusals with a reopening between them, the first has had its answer.
             waits = waits and (bool(line["pending"]) or line["pos"] == newest[_about(line)])
         else:

@@ -114,6 +114,7 @@ def purge_at(rules: Rules, retention: RetentionClass, delivery: Delivery) -> int
     The time after the end or after the acknowledgement, whichever is over first; what is written within 14 days of that
     puts it off by 14 days, once. Taken up again it has no end any more, but its acknowledgement stays where it was.
     What is written on one that is still in work after its purge goes as long after that as after an acknowledgement.
+    Nothing goes sooner after a hold was lifted than the last warning says: whoever lifted it in error is told in time.
     """
     if delivery.state not in lifecycle.PURGEABLE or delivery.is_unread:
         return None
@@ -127,7 +128,9 @@ def purge_at(rules: Rules, retention: RetentionClass, delivery: Delivery) -> int
         return None
     base = min(ends)
     put_off = delivery.content_at is not None and delivery.content_at >= base - PUT_OFF_S
-    return base + PUT_OFF_S if put_off else base
+    lifted_at = dict(delivery.told).get(deliveries.LIFTED)
+    earliest = 0 if lifted_at is None else lifted_at + min(WARNED_DAYS) * DAY_S
+    return max(base + PUT_OFF_S if put_off else base, earliest)
 
 
 def _written_at(delivery: Delivery) -> int:
@@ -151,8 +154,8 @@ def follows(rules: Rules, before: Mapping[str, Delivery], after: Situation, even
 
     Whoever accepts first takes the referral from the others; a bundle that does not open is a matter for the telephone;
     with the last unit's `decline` nobody has the referral any more, and the first of what `_left` says of that is not
-    left to the timers; a transfer that nobody must agree to is agreed to, unless a notice is unanswered: then a person
-    decides; what two persons have agreed to purge is purged (its reason is that of the request).
+    left to the timers; a transfer that nobody must agree to is agreed to, unless a notice is unanswered or consent was
+    withdrawn: then a person decides; what two persons have agreed to purge is purged (the reason is the request's).
     """
     unit = event.unit
     if unit is None:
@@ -165,8 +168,9 @@ def follows(rules: Rules, before: Mapping[str, Delivery], after: Situation, even
     if event.act is Act.DECLINE and event.by is Role.POLICE_UNIT:
         step = next(_left(rules, after), None)
         return () if step is None or step.at > event.at else step.acts
-    if event.act is Act.TRANSFER and rules.transfers is Role.EXCHANGE and not _is_notified(after.deliveries[unit]):
-        return (Owed(Act.APPROVE, unit, {"answers": event.digest}),)
+    if event.act is Act.TRANSFER and rules.transfers is Role.EXCHANGE:
+        by_a_person = _is_notified(after.deliveries[unit]) or _is_unwanted(after)
+        return () if by_a_person else (Owed(Act.APPROVE, unit, {"answers": event.digest}),)
     if event.act is Act.APPROVE:
         answered = set(before[unit].questions) - set(after.deliveries[unit].questions)
         requests = [question.digest for question in answered if question.act is Act.PURGE_REQUEST]
@@ -349,6 +353,7 @@ def _purge(rules: Rules, retention: RetentionClass, delivery: Delivery) -> Itera
         return
     told = dict(delivery.told)
     begun = max(delivery.ended_at or 0, delivery.acknowledged_at or 0, delivery.purged_at or 0)
+    begun = max(begun, told.get(deliveries.LIFTED, 0))
     for days in WARNED_DAYS:
         warned_at = at - days * DAY_S
         # Where less time is left from the beginning, the shorter warning is the first.

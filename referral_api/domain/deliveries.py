@@ -16,8 +16,10 @@ NOTICES = frozenset({Act.WITHDRAW, Act.CONSENT_WITHDRAWN})
 HOLD_OFF, NOT_MADE = "off", "not_made"
 TELEPHONED, REACHED, UNREACHED = "telephone", "reached", "unreached"
 """Among what was told: when the hotline was last told to telephone, and said that it did, or could not (the newer)."""
-LEFT, GIVEN_BACK, CONSENT = "left", "given_back", "consent"
-"""When it was declined or expired; since when it is the unit's turn again; when consent was withdrawn."""
+LEFT, GIVEN_BACK, CONSENT, LIFTED = "left", "given_back", "consent", "lifted"
+"""When it was declined or expired; since when it is the unit's turn again; when consent was withdrawn; when a hold on
+it was last lifted.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,17 @@ class Delivery:
     def is_unread(self) -> bool:
         """Whether it expired and nobody has acknowledged it since: nothing of it goes (rule R1 of the field)."""
         return self.state is State.EXPIRED and self.acknowledged_at is None
+
+    @property
+    def was_had(self) -> bool:
+        """Whether its unit has fetched it, or has acknowledged what came to it offline."""
+        return self.retrieved_at is not None or self.acknowledged_at is not None
+
+    @property
+    def was_accepted(self) -> bool:
+        """Whether its unit has accepted it, or went on after a notice, and has not declined it since."""
+        left_at = dict(self.told).get(LEFT)
+        return self.accepted_at is not None and (left_at is None or left_at < self.accepted_at)
 
     @property
     def open_questions(self) -> frozenset[Act]:

@@ -18,6 +18,7 @@ from referral_api.domain.deliveries import (
     GIVEN_BACK,
     HOLD_OFF,
     LEFT,
+    LIFTED,
     NOT_MADE,
     NOTICES,
     REACHED,
@@ -171,12 +172,16 @@ def _fallen(act: Act, state: State, *, before: State) -> frozenset[Act]:
     return fallen
 
 
+def is_moot(act: Act, delivery: Delivery) -> bool:
+    """Whether a notice owes no answer, because its unit never had what was taken back from it (R-75)."""
+    return act is Act.CONSENT_WITHDRAWN and delivery.state is State.WITHDRAWN and not delivery.was_had
+
+
 def source_of(act: Act, delivery: Delivery) -> State:
     """The state from which an act moves a delivery. One that expired before anybody fetched it is taken back like an
     unread one: the bundle is no longer served, and nobody owes an answer (R-75).
     """
-    nobody = delivery.retrieved_at is None and delivery.acknowledged_at is None
-    if act is Act.WITHDRAW and delivery.state is State.EXPIRED and nobody:
+    if act is Act.WITHDRAW and delivery.state is State.EXPIRED and not delivery.was_had:
         return State.SUBMITTED
     return delivery.state
 
@@ -184,9 +189,12 @@ def source_of(act: Act, delivery: Delivery) -> State:
 def _check_conditions(event: Event, delivery: Delivery) -> None:
     """What beside the state stands against an act: whoever joins says why; what is held, or unread, is not purged.
 
-    Raises ReferralError(ILLEGAL_TRANSITION) with the fact `reason`: `taken`, `not-taken`, `held`, `unread`, `no-hold`.
+    Raises ReferralError(ILLEGAL_TRANSITION) with the fact `reason`: `taken`, `not-taken`, `acknowledged`,
+    `never-accepted`, `held`, `unread`, `no-hold`.
     """
     reason = None
+    if event.act in _ruled_out(delivery):
+        reason = "acknowledged" if event.act is Act.ACK else "never-accepted"
     if event.act is Act.ACCEPT and event.joint is not delivery.taken:
         reason = "taken" if delivery.taken else "not-taken"
     if event.act is Act.RELEASED and delivery.state is not State.HELD and not delivery.taken:
@@ -203,6 +211,14 @@ def _check_conditions(event: Event, delivery: Delivery) -> None:
         reason = "no-hold"
     if reason is not None:
         raise ReferralError(ErrorCode.ILLEGAL_TRANSITION, act=event.act.value, reason=reason)
+
+
+def _ruled_out(delivery: Delivery) -> frozenset[Act]:
+    """What its history forbids a unit or the hotline, whatever its state allows."""
+    ruled_out = frozenset[Act]() if delivery.was_accepted else frozenset({Act.REOPEN})
+    if delivery.acknowledged_at is not None and delivery.state in lifecycle.ENDED | {State.ACCEPTED}:
+        ruled_out |= {Act.ACK}
+    return ruled_out
 
 
 def _questions_meant(event: Event, delivery: Delivery) -> frozenset[Act]:
@@ -237,7 +253,7 @@ def _questions(event: Event, move: lifecycle.Move, delivery: Delivery) -> tuple[
                 raise ReferralError(ErrorCode.ILLEGAL_TRANSITION, act=event.act.value, reason="no-such-question")
         left = tuple(q for q in left if q not in meant)
     # What waits while the delivery stays in a state is no open question (a released one waits to be read).
-    asks = move.answered_by and event.act not in lifecycle.WAITS_WHILE
+    asks = move.answered_by and event.act not in lifecycle.WAITS_WHILE and not is_moot(event.act, delivery)
     return (*left, Question(event.act, event.digest, event.asker)) if asks else left
 
 
@@ -299,7 +315,8 @@ def _stamp_clocks(event: Event, after: Delivery) -> Delivery:
         return replace(after, told=_with(after.told, event.code, event.due_at))
     if event.act is Act.HOLD:
         if event.code == HOLD_OFF or event.due_at is None:
-            return replace(after, holds=tuple(one for one in after.holds if one[0] != event.party))
+            holds = tuple(one for one in after.holds if one[0] != event.party)
+            return replace(after, holds=holds, told=_with(after.told, LIFTED, event.at))
         return replace(after, holds=_with(after.holds, event.party, event.due_at))
     return after
 
@@ -313,7 +330,8 @@ def possible(by: Role, delivery: Delivery, asked: frozenset[Act]) -> list[Act]:
     """The acts that `by` may make next on a delivery, where `asked` are the questions that it may answer, as far as
     states and roles tell: policy says which credential may, and `judge` has the last word.
     """
-    ruled_out = policy.role_at_delivery(delivery.role) if by is Role.POLICE_UNIT else frozenset[Act]()
+    ruled_out = _ruled_out(delivery)
+    ruled_out |= policy.role_at_delivery(delivery.role) if by is Role.POLICE_UNIT else frozenset[Act]()
     if delivery.holds or delivery.is_unread:
         ruled_out |= {Act.PURGE_REQUEST}
     if Act.TRANSFER in delivery.open_questions or delivery.is_anothers:

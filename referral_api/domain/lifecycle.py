@@ -96,13 +96,15 @@ F, D = Nature.FACT, Nature.DECISION
 NOTICE = (Act.WITHDRAWAL_ANSWER,)
 READ = (Act.ACK, Act.RECEIPT_FAILED, Act.WITHDRAW, Act.EXPIRED)
 UNOPENED = (Act.ACK, Act.WITHDRAW, Act.EXPIRED, Act.CLOSE)
+ONES_TURN = (Act.ACCEPT, Act.DECLINE, Act.CLOSE, Act.WITHDRAW, Act.TAKEN)
 STOPPED = ("stopped_and_destroyed", "stopped_retained_legal_duty")
 GOING_ON = ("continuing_public_prosecution", "already_acted")
 
 MOVES: tuple[Move, ...] = (
     # The unit answers for having received it. A late acknowledgement is recorded, never refused.
     _row(Act.ACK, U, UNREAD, S.ACKNOWLEDGED, F, "R-71"),
-    _row(Act.ACK, U, PUT_OFF, None, F, "R-71"),
+    # What went on, or ended, by the answer to a notice may never have been acknowledged (`fold` asks for that).
+    _row(Act.ACK, U, PUT_OFF | ENDED | {S.ACCEPTED}, None, F, "R-71"),
     _row(Act.RECEIPT_FAILED, U, UNREAD, S.RECEIPT_FAILED, F, "R-71", answered_by=UNOPENED),
     _row(Act.RECEIPT_FAILED, U, PUT_OFF, None, F, "R-71"),
     # The unit decides.
@@ -117,6 +119,7 @@ MOVES: tuple[Move, ...] = (
     _row(Act.STATUS, U, WORKING | {S.WITHDRAWAL_NOTIFIED, S.EXPIRED, S.CLOSED}, None, F, "R-74"),
     _row(Act.CLOSE, U, S.ACCEPTED, S.CLOSED, D, "R-74"),
     _row(Act.CLOSE, H, WORKING | {S.RECEIPT_FAILED, S.EXPIRED, S.DECLINED}, S.CLOSED, D, "R-74"),
+    # Only what its unit had accepted is taken up again (`fold`): else it would have what it never took.
     _row(Act.REOPEN, (H, U), S.CLOSED, S.ACCEPTED, D, "R-74"),
     # The hotline takes back. Before retrieval nobody has it; afterwards it is a notice that must be answered.
     _row(Act.WITHDRAW, H, frozenset({S.HELD, S.SUBMITTED}), S.WITHDRAWN, F, "R-75"),
@@ -130,13 +133,13 @@ MOVES: tuple[Move, ...] = (
         answered_by=NOTICE,
     ),
     _row(Act.WITHDRAW, H, ENDED, None, F, "R-75", answered_by=NOTICE),
-    # Whoever has not fetched it yet will: only what nobody can have any more owes no answer.
-    _row(Act.CONSENT_WITHDRAWN, H, S.WITHDRAWN, None, F, "R-75"),
-    _row(Act.CONSENT_WITHDRAWN, H, REACHED - {S.WITHDRAWN} | {S.HELD}, None, F, "R-75", answered_by=NOTICE),
+    # Whoever has not fetched it yet will: only what nobody can have any more owes no answer (`fold.is_moot`).
+    _row(Act.CONSENT_WITHDRAWN, H, REACHED | {S.HELD}, None, F, "R-75", answered_by=NOTICE),
+    # Whoever stops has it no more, whatever it was doing; what it passed on stays passed on.
     _row(
         Act.WITHDRAWAL_ANSWER,
         U,
-        S.WITHDRAWAL_NOTIFIED,
+        REACHED - {S.TRANSFERRED, S.WITHDRAWN},
         S.WITHDRAWN,
         D,
         "R-75",
@@ -146,7 +149,7 @@ MOVES: tuple[Move, ...] = (
     _row(
         Act.WITHDRAWAL_ANSWER,
         U,
-        S.WITHDRAWAL_NOTIFIED,
+        frozenset({S.WITHDRAWAL_NOTIFIED, S.WITHDRAWN}),
         S.ACCEPTED,
         D,
         "R-75",
@@ -186,7 +189,8 @@ MOVES: tuple[Move, ...] = (
     _row(Act.RELEASED, X, S.HELD, S.SUBMITTED, F, "R-78", answered_by=READ),
     # Given back, once the unit that had taken it has it no more.
     _row(Act.RELEASED, X, frozenset({S.SUBMITTED, S.RETRIEVED}), None, F, "R-78", answered_by=READ),
-    _row(Act.RELEASED, X, frozenset({S.RECEIPT_FAILED, S.ACKNOWLEDGED}), None, F, "R-78"),
+    _row(Act.RELEASED, X, S.RECEIPT_FAILED, None, F, "R-78", answered_by=UNOPENED),
+    _row(Act.RELEASED, X, S.ACKNOWLEDGED, None, F, "R-78", answered_by=ONES_TURN),
     _row(Act.TAKEN, X, UNREAD | WORKING, None, F, "R-78"),
     _row(Act.EXPIRED, X, UNREAD, S.EXPIRED, F, "R-78", answered_by=(Act.CLOSE, Act.WITHDRAW)),
 )
@@ -195,6 +199,18 @@ ACTS_ON_DELIVERIES = frozenset(move.act for move in MOVES)
 SUBMIT_ANSWERED_BY = frozenset(READ)
 """`submit` creates deliveries instead of moving one, so it is no row; its inbox entry at the unit waits for these."""
 NATURE: dict[Act, Nature] = {move.act: move.nature for move in MOVES} | {Act.SUBMIT: F, Act.ROUTE: F}
+
+
+def waits_while(kind: Act, answered_by: frozenset[Act]) -> frozenset[State] | None:
+    """In which states of the delivery an inbox entry waits that has no question of its own; None for one that has.
+
+    What was given back waits where it was: to be read, to be opened, or to be decided about.
+    """
+    if kind is Act.RELEASED and Act.ACCEPT in answered_by:
+        return frozenset({S.ACKNOWLEDGED})
+    if kind is Act.RELEASED and Act.CLOSE in answered_by:
+        return frozenset({S.RECEIPT_FAILED})
+    return WAITS_WHILE.get(kind)
 
 
 def first_state(role: DeliveryRole) -> State:

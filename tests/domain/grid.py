@@ -30,7 +30,7 @@ NOTICES = frozenset({Act.WITHDRAW, Act.CONSENT_WITHDRAWN})
 
 # act, code, roles, questions of which one must be open: h s r f k a d t c w n x p; clause.
 GRID = """
-ack               any     U  -                 - k k k - - - - - = = = -  R-71
+ack               any     U  -                 - k k k - = = = = = = = -  R-71
 receipt_failed    any     U  -                 - f f f - - - - - = = = -  R-71
 accept            any     U  -                 - - - - a - - - - - - - -  R-72
 decline           any     U  -                 - - - - d d - - - - - - -  R-72
@@ -43,8 +43,8 @@ close             any     H  -                 - - - c c c c - - - - c -  R-74
 reopen            any     HU -                 - - - - - - - - a - - - -  R-74
 withdraw          any     H  -                 w w n n n n = = = - - n -  R-75
 consent_withdrawn any     H  -                 = = = = = = = = = = = = -  R-75
-withdrawal_answer stopped U  withdraw,consent  - = = = = = = = = = w = -  R-75
-withdrawal_answer going   U  withdraw,consent  - = = = = = = = = = a = -  R-75
+withdrawal_answer stopped U  withdraw,consent  - w w w w w w = w = w w -  R-75
+withdrawal_answer going   U  withdraw,consent  - = = = = = = = = a a = -  R-75
 withdrawal_answer any     U  withdraw,consent  - = = = = = = = = = - = -  R-75
 note              any     HU -                 - = = = = = = = = = = = -  R-76
 ask               any     HU -                 - - = = = = = = = = = = -  R-76

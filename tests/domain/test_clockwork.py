@@ -368,7 +368,7 @@ def test_reopening_never_gives_a_whole_new_time() -> None:
 
 
 def test_a_hold_keeps_it_and_its_review_is_owed() -> None:
-    """Rule R2 of the field: with owner and review date; lifted, it goes at once if its time is over."""
+    """Rule R2 of the field: with owner and review date; lifted, it goes three days later, as was said."""
     life = closed_at(1 * DAY)
     life.act(Act.HOLD, H, code="on", due_at=40 * DAY)
     life.until(60 * DAY)
@@ -384,7 +384,9 @@ def test_a_hold_keeps_it_and_its_review_is_owed() -> None:
     assert not_ours.value.facts["reason"] == "no-hold"
     life.act(Act.HOLD, H, code="off")
     life.look()
-    assert life[LOCAL].state is State.PURGED
+    assert life.told(Act.PURGE_DUE) == [(60 * DAY, Act.PURGE_DUE, LOCAL, 3)]
+    assert life.until(63 * DAY - 1)[LOCAL].state is State.CLOSED
+    assert life.until(63 * DAY)[LOCAL].state is State.PURGED
 
 
 def test_two_holds_are_each_looked_at_again_when_their_time_has_come() -> None:

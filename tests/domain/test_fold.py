@@ -316,7 +316,7 @@ def test_a_proposal_falls_when_its_delivery_is_in_work_no_more(ends: Act) -> Non
     story.act(ends, H if ends is Act.WITHDRAW else U)
     assert Act.TRANSFER not in story[LOCAL].open_questions
     if ends is Act.DECLINE:
-        story.act(Act.CLOSE, H)
+        return
     if ends is Act.WITHDRAW:
         story.act(Act.WITHDRAWAL_ANSWER, U, code="already_acted")
     else:

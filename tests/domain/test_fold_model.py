@@ -48,6 +48,8 @@ class Naive:
     had: bool = False
     """Whether anybody has fetched or acknowledged it."""
     acknowledged: bool = False
+    accepted: bool = False
+    """Whether its unit has it in work, or had when it ended."""
     taken: bool = False
 
 
@@ -59,11 +61,11 @@ def answered_kinds(event: Event, after: State) -> set[Act]:
     return ANSWERS.get(event.act, set())
 
 
-def asks(act: Act, before: State) -> bool:
+def asks(act: Act, before: State, *, had: bool) -> bool:
     if act is Act.WITHDRAW:
         return before not in UNREAD_BY_ANYBODY
     if act is Act.CONSENT_WITHDRAWN:
-        return before is not State.WITHDRAWN
+        return had or before is not State.WITHDRAWN
     return act in ALWAYS_ASKING
 
 
@@ -88,7 +90,13 @@ def predict(event: Event, deliveries: dict[str, Naive], *, known: bool) -> dict[
 
 
 def stands_against(event: Event, now: Naive, named: set[Act]) -> bool:
-    """What beside the state forbids an act: it was taken, or not; or nobody has read it, so nothing of it goes."""
+    """What beside the state forbids an act: it was taken, or not; nobody has read it, so nothing of it goes; it was
+    never accepted, so it is not taken up again; it was acknowledged already.
+    """
+    if event.act is Act.REOPEN:
+        return not now.accepted
+    if event.act is Act.ACK:
+        return now.acknowledged and now.state in {State.ACCEPTED, State.DECLINED, State.TRANSFERRED, State.CLOSED}
     if event.act is Act.ACCEPT:
         return now.taken
     if event.act is Act.TRANSFER:
@@ -104,6 +112,7 @@ def mark(event: Event, now: Naive, after: Naive) -> None:
     """What an act leaves beside the state."""
     after.acknowledged = now.acknowledged or event.act is Act.ACK
     after.had = now.had or event.act is Act.ACK
+    after.accepted = (now.accepted or after.state is State.ACCEPTED) and after.state is not State.DECLINED
     after.taken = event.act is Act.TAKEN or (now.taken and event.act is not Act.RELEASED)
 
 
@@ -140,7 +149,7 @@ def predict_one(event: Event, unit: str, deliveries: dict[str, Naive]) -> dict[s
         if Act.TRANSFER in now.open.values() or len(event.targets) != 1 or event.targets[0][0] in deliveries:
             return None
         after.to = event.targets[0][0]
-    if asks(event.act, before):
+    if asks(event.act, before, had=now.had):
         after.open[event.digest], after.askers[event.digest] = event.act, event.party
     if event.by is not Role.EXCHANGE and event.act is not Act.REWRAP:
         after.head = event.digest

@@ -355,9 +355,16 @@ def test_nobody_rings_about_what_was_destroyed() -> None:
     life.act(Act.ACK, U)
     life.act(Act.CONSENT_WITHDRAWN, H)
     life.act(Act.WITHDRAWAL_ANSWER, U, code="stopped_and_destroyed")
-    life.until(1 * HOUR)
-    life.act(Act.PHONE_ALERT, H)
-    assert len(told(life.until(2 * DAY))) == 1
+    assert life[LOCAL].state is State.WITHDRAWN
+    assert told(life.until(2 * DAY)) == []
+
+
+def test_who_stops_unread_is_waited_for_no_more_and_nobody_else_gets_it() -> None:
+    life = Life()
+    life.act(Act.CONSENT_WITHDRAWN, H)
+    life.act(Act.WITHDRAWAL_ANSWER, U, code="stopped_and_destroyed")
+    assert told(life.until(3 * HOUR)) == []
+    assert life[NATIONAL].state is State.HELD
 
 
 def test_a_copy_that_was_sent_in_error_keeps_nobody_from_being_called() -> None:

@@ -170,7 +170,7 @@ class Case:
         informed = move.by is Role.POLICE_UNIT and sheet.role == "information"
         if informed and move.act in NOT_FOR_THE_INFORMED:
             return False
-        if move.act is Act.ACCEPT and move.joint != sheet.taken:
+        if (move.act is Act.ACCEPT and move.joint != sheet.taken) or move.act in sheet.over_and_done():
             return False
         mine = self._mine(move, sheet)
         kinds = {mine[move.question]} if move.question in mine else set(mine.values())
@@ -201,7 +201,7 @@ class Case:
         found = {act for act in Act for code in codes if expected(act, move.by, sheet.state, kinds, code)}
         if move.by is Role.POLICE_UNIT and sheet.role == "information":
             found -= NOT_FOR_THE_INFORMED
-        found -= {Act.PURGE_REQUEST} if sheet.holds or sheet.unread() else set()
+        found -= sheet.over_and_done() | ({Act.PURGE_REQUEST} if sheet.holds or sheet.unread() else set())
         proposed = any(kind is Act.TRANSFER for kind, _ in sheet.open.values())
         found -= {Act.TRANSFER} if proposed or unowned.anothers(sheet) else set()
         return sorted(found)
@@ -233,7 +233,8 @@ class Case:
         """What the exchange itself says because of an act that was just taken; its digest is still to be filled in."""
         if not self.agreed or move.act is not Act.TRANSFER or move.to in self.excluded:
             return None
-        if any(kind in NOTICES for kind, _ in self.sheets[str(move.unit)].open.values()):
+        unanswered = any(kind in NOTICES for kind, _ in self.sheets[str(move.unit)].open.values())
+        if unanswered or any(one.consent for one in self.sheets.values()):
             return None
         return replace(move, act=Act.APPROVE, by=Role.HOTLINE, party="exchange", signer="exchange.main",
                        question=move.digest, prev=None, to=None)  # fmt: skip
@@ -251,7 +252,7 @@ class Case:
         falls |= set(NOTICES) if move.act is Act.WITHDRAW and state is S.WITHDRAWN is not before else set()
         falls |= set() if state in OPEN else {Act.TRANSFER}
         sheet.open = {one: what for one, what in sheet.open.items() if what[0] not in falls}
-        if self._asks(move.act, sheet.to_take_back(move.act)):
+        if self._asks(move.act, sheet.to_take_back(move.act), had=sheet.got or sheet.acked is not None):
             sheet.open[move.digest] = (move.act, move.signer)
             late = sheet.told.get("withdrawal_answer", 0) >= (sheet.notified or 0)
             if move.act in NOTICES and before is not S.HELD and (late or not noticed):
@@ -294,15 +295,16 @@ class Case:
             sheet.reached, sheet.missed = (None, now) if move.code == "not_made" else (now, None)
         if move.act is Act.HOLD and move.code == "off":
             sheet.holds.pop(move.party)
+            sheet.lifted = now
         elif move.act is Act.HOLD and move.review_at is not None:
             sheet.holds[move.party] = move.review_at
 
     @staticmethod
-    def _asks(act: Act, before: State) -> bool:
+    def _asks(act: Act, before: State, *, had: bool) -> bool:
         if act is Act.WITHDRAW:
             return before not in (S.HELD, S.SUBMITTED)
         if act is Act.CONSENT_WITHDRAWN:
-            return before is not S.WITHDRAWN
+            return had or before is not S.WITHDRAWN
         return act in (Act.TRANSFER, Act.ASK, Act.PURGE_REQUEST)
 
     def _bring(self, source: Sheet, unit: str, approval: str, transfer: str, now: int) -> None:
@@ -326,6 +328,14 @@ class Case:
 
     def to_read(self, unit: str, kind: Act, digest: str) -> None:
         self._line(unit, kind, unit, digest, lambda one: one.state in (S.SUBMITTED, S.RETRIEVED))
+
+    def to_decide(self, unit: str, digest: str) -> None:
+        """A line that waits for a decision, or until another unit takes it again."""
+        self._line(unit, Act.RELEASED, unit, digest, lambda one: one.state is S.ACKNOWLEDGED and not one.taken)
+
+    def to_open(self, unit: str, digest: str) -> None:
+        """A line that waits until what did not open has been opened, or has ended."""
+        self._line(unit, Act.RELEASED, unit, digest, lambda one: one.state is S.RECEIPT_FAILED)
 
     def _tell(self, move: Move, sheet: Sheet, before: State) -> None:
         """The line at the other side, if it is one that waits."""
@@ -413,7 +423,8 @@ class Case:
         if not ends:
             return None
         late_words = sheet.said is not None and sheet.said >= min(ends) - 14 * DAY
-        return min(ends) + (14 * DAY if late_words else 0)
+        at = min(ends) + (14 * DAY if late_words else 0)
+        return max(at, sheet.lifted + 3 * DAY) if sheet.lifted else at
 
     def _coming(self) -> Iterator[tuple[int, Callable[[int], None]]]:
         """Everything that the exchange will say by itself: when, and what it does."""
@@ -501,7 +512,7 @@ class Case:
         at = self.purge_at(sheet)
         if at is None:
             return []
-        begun = max(sheet.ended or 0, sheet.acked or 0, sheet.purged or 0)
+        begun = max(sheet.ended or 0, sheet.acked or 0, sheet.purged or 0, sheet.lifted)
         warned = [(at - days * DAY, days) for days in (14, 3) if sheet.told.get(f"purge {days}") != at]
         return [one for one in warned if one[0] >= begun] + [(at, 0)]
 

@@ -64,6 +64,8 @@ class Sheet:
     to: str | None = None
     acked: int | None = None
     accepted: int | None = None
+    took: bool = False
+    """Its unit has it in work, or had when it ended."""
     notified: int | None = None
     status: int | None = None
     ended: int | None = None
@@ -86,6 +88,8 @@ class Sheet:
     """Since when it is its unit's again, another having taken and declined it."""
     taken: bool = False
     holds: dict[str, int] = field(default_factory=dict)
+    lifted: int = 0
+    """When a hold on it was last lifted."""
     investigation: list[str] = field(default_factory=list)
     heard: Counter[Act] = field(default_factory=Counter)
     """What the exchange has said about it by itself, how often each."""
@@ -94,6 +98,12 @@ class Sheet:
         """As what it is taken back: nobody has what expired before it was fetched."""
         nobody = not self.got and self.acked is None
         return S.SUBMITTED if act is Act.WITHDRAW and self.state is S.EXPIRED and nobody else self.state
+
+    def over_and_done(self) -> set[Act]:
+        """What its history forbids: taking up what nobody took, acknowledging twice."""
+        past = {S.ACCEPTED, S.DECLINED, S.TRANSFERRED, S.CLOSED}
+        twice = {Act.ACK} if self.acked is not None and self.state in past else set()
+        return twice if self.took else twice | {Act.REOPEN}
 
     def unread(self) -> bool:
         """Whether it expired and nobody has read it yet."""
@@ -113,4 +123,5 @@ class Sheet:
             self.ended = None
         if state is S.ACCEPTED and self.state is not S.ACCEPTED:
             self.accepted = now
+        self.took = (self.took or state is S.ACCEPTED) and state not in {S.DECLINED, S.EXPIRED}
         self.state = state

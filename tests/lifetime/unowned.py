@@ -113,6 +113,10 @@ def give_back(case: Case, sheet: Sheet, now: int) -> None:
     sheet.heard[Act.RELEASED] += 1
     if sheet.state in {S.SUBMITTED, S.RETRIEVED}:
         case.to_read(sheet.unit, Act.RELEASED, f"given back {now}")
+    elif sheet.state is S.ACKNOWLEDGED:
+        case.to_decide(sheet.unit, f"given back {now}")
+    else:
+        case.to_open(sheet.unit, f"given back {now}")
     if sheet.state is S.RECEIPT_FAILED and not sheet.rings():
         case.ring(sheet, now)
 

@@ -242,7 +242,7 @@ def is_urgent(line: FeedEntry) -> bool:
 
 def answers(event: Event, line: FeedEntry, changed: Mapping[str, Delivery]) -> bool:
     """Whether an act that left these deliveries so is what a pending line waits for, or lets nobody answer any more."""
-    if line.unit is not None and line.unit in changed and changed[line.unit].state is State.PURGED:
+    if line.unit is not None and line.unit in changed and _has_left(line, changed[line.unit].state):
         return True
     falls = line.unit is not None and line.kind in deliveries.NOTICES | {Act.TELEPHONE_NOW, Act.TRANSFER}
     concerned = changed.get(line.unit or "") if falls else None
@@ -253,6 +253,12 @@ def answers(event: Event, line: FeedEntry, changed: Mapping[str, Delivery]) -> b
         and (line.unit is None or line.unit in changed)
         and (event.question is None or line.act_digest == event.question)
     )
+
+
+def _has_left(line: FeedEntry, state: State) -> bool:
+    """Whether the delivery is no more as it was when the line asked for something."""
+    states = lifecycle.waits_while(Act(line.kind), frozenset(map(Act, line.answered_by)))
+    return state is State.PURGED or (states is not None and state not in states)
 
 
 def _is_open(line: FeedEntry, delivery: Delivery) -> bool:
@@ -278,7 +284,7 @@ def _readers(
 
 
 def _answered_by(event: Event, delivery: Delivery, reader: Role) -> frozenset[Act]:
-    if lifecycle.WAITS_AT.get(event.act, reader) is not reader:
+    if lifecycle.WAITS_AT.get(event.act, reader) is not reader or fold.is_moot(event.act, delivery):
         return frozenset()
     source = fold.source_of(event.act, delivery)
     move = lifecycle.find_move(event.act, event.by, source, open_questions=delivery.open_questions, code=event.code)

@@ -73,7 +73,7 @@ def test_what_was_sent_before_there_were_clocks_is_watched_by_them_from_then_on(
     assert waiting in [line.ref for line in world.national.inbox(pending=True)]
 
 
-MARKS = {"left", "given_back", "consent", "telephone", "reached", "unreached"}
+MARKS = {"left", "given_back", "consent", "telephone", "reached", "unreached", "lifted"}
 
 
 def before_marks(rows: Rows) -> Iterator[str]:
@@ -104,6 +104,9 @@ def test_what_was_left_or_called_about_before_is_rung_about_from_then_on(world: 
     called = {"made": True, "at": int(world.clock()), "to_unit": UNIT}
     assert world.act("operator", expired, Act.PHONE_ALERT, called, unit=UNIT).code is None
     assert world.act("operator", declined, Act.PHONE_ALERT, {"made": False}, unit=UNIT).code is None
+    held = {"basis": "prosecutor_order", "review_at": int(world.clock()) + 24 * HOUR}
+    for body in ({"on": True, **held}, {"on": False}):
+        assert world.act("operator", declined, Act.HOLD, body, unit=UNIT).code is None
     later(world, 16 * MINUTE)
     world.acknowledge("national", given_back)
     for act, body in ((Act.ACCEPT, None), (Act.DECLINE, {"reason": "no_capacity"})):

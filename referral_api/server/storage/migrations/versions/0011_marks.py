@@ -26,7 +26,7 @@ _ORDER = ("began_at", "rungs", "rung_at", "told", "taken", "holds", "ended_at", 
 """How the members of `clockwork` follow each other."""
 _KINDS = (
     *("submit", "transfer", "approve", "decline", "close", "reopen", "expired", "taken", "released", "purged"),
-    *("telephone_now", "phone_alert", "withdraw", "consent_withdrawn", "withdrawal_answer"),
+    *("telephone_now", "phone_alert", "withdraw", "consent_withdrawn", "withdrawal_answer", "hold"),
 )
 """The acts that leave such a moment, or that decide whether another one does."""
 _STOPPED = frozenset({"stopped_and_destroyed", "stopped_retained_legal_duty"})
@@ -57,14 +57,17 @@ class _Marks:
     def __init__(self, gone_at: int | None) -> None:
         self.gone_at = gone_at
         self.told: dict[str, int] = {}
-        self.ended = self.taken = False
-        self.notice: str | None = None
-        """Taken back: the unit was told of it (`notified`), or has it no more (`withdrawn`)."""
+        self.holders: set[str] = set()
+        self.ended = self.passed_on = self.taken = False
+        self.taken_back = False
+        """The unit was told that it is taken back, or has it no more."""
 
     def take(self, act: _Act) -> None:
         """What an act on it leaves."""
         if self.gone_at is not None and act.pos > self.gone_at:
             return  # An act on the whole referral, for the others.
+        if self.passed_on and act.kind == "withdrawal_answer":
+            return  # What was passed on stays so.
         if act.kind == "expired" or (act.kind == "decline" and act.party == act.unit):
             self.ended = act.kind == "decline"
             self.told["left"] = act.at
@@ -72,8 +75,9 @@ class _Marks:
             self._call(act)
         elif act.kind in {"withdraw", "consent_withdrawn"}:
             self._notify(act)
-        elif act.kind == "withdrawal_answer" and self.notice == "notified":
-            self.notice = "withdrawn" if act.body["code"] in _STOPPED else None
+        elif act.kind == "withdrawal_answer":
+            self.taken_back = act.body["code"] in _STOPPED
+            self.ended = self.ended and not self.taken_back
         elif act.kind in {"close", "reopen"}:
             self.ended = act.kind == "close"
         elif act.kind == "taken":
@@ -82,7 +86,9 @@ class _Marks:
             self.taken = False
             self.told["given_back"] = act.at
         elif act.kind == "approve":
-            self.ended = True
+            self.passed_on = True
+        elif act.kind == "hold":
+            self._hold(act)
 
     def _call(self, act: _Act) -> None:
         if act.kind == "telephone_now":
@@ -94,12 +100,19 @@ class _Marks:
 
     def _notify(self, act: _Act) -> None:
         withdraws = act.kind == "withdraw"
-        if withdraws and self.notice is not None:
+        if withdraws and self.taken_back:
             return  # An act on the whole referral, for those that were not taken back before.
-        if withdraws and not self.ended:
-            self.notice = "notified"
+        if withdraws and not (self.ended or self.passed_on):
+            self.taken_back = True
         if not withdraws or act.body["reason"] == "consent_withdrawn":
             self.told["consent"] = act.at
+
+    def _hold(self, act: _Act) -> None:
+        if act.body["on"]:
+            self.holders.add(act.party)
+        elif act.party in self.holders:
+            self.holders.remove(act.party)
+            self.told["lifted"] = act.at
 
 
 def upgrade() -> None:
