@@ -333,6 +333,8 @@ _BY_REASON: Mapping[tuple[ErrorCode, str], str] = {
     (_E.ILLEGAL_TRANSITION, "held"): "held",
     (_E.ILLEGAL_TRANSITION, "unread"): "unread",
     (_E.ILLEGAL_TRANSITION, "no-hold"): "no-hold",
+    (_E.ILLEGAL_TRANSITION, "never-accepted"): "never-accepted",
+    (_E.ILLEGAL_TRANSITION, "acknowledged"): "acknowledged",
     (_E.NOT_PERMITTED, "no-deliveries"): "no-deliveries",
 }
 """The same, by code and reason."""

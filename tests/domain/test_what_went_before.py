@@ -1,10 +1,12 @@
-"""What has happened to a delivery before decides what can be done with it, where its state alone does not (R-74, R-75)."""
+"""What has happened to a delivery before decides what can be done with it, where its state does not (R-74, R-75)."""
 
 from __future__ import annotations
 
 import pytest
 
-from referral_api.domain.words import Act, State
+from referral_api.domain.rules import Rules
+from referral_api.domain.words import Act, Role, State
+from tests.domain.test_clockwork import MINUTE, NATIONAL, Life
 from tests.domain.test_fold import LOCAL, H, Story, U
 
 
@@ -68,3 +70,14 @@ def test_whoever_stops_has_it_no_more(way: tuple[Act, ...]) -> None:
     story.act(Act.WITHDRAWAL_ANSWER, U, code="stopped_and_destroyed", question=notice)
     assert story[LOCAL].state is State.WITHDRAWN
     story.refused(Act.REOPEN, H)
+
+
+def test_where_the_person_wants_it_no_further_a_person_decides_about_a_transfer() -> None:
+    """R-105: also where the unit has answered that it goes on."""
+    life = Life(rules=Rules(transfers=Role.EXCHANGE)).until(10 * MINUTE).accepted()
+    life.act(Act.CONSENT_WITHDRAWN, H)
+    life.act(Act.WITHDRAWAL_ANSWER, U, code="continuing_public_prosecution")
+    life.act(Act.TRANSFER, U, to="unit-far-away")
+    assert not life.told(Act.APPROVE)
+    assert life[LOCAL].open_questions == {Act.TRANSFER}
+    assert life[NATIONAL].state is State.HELD

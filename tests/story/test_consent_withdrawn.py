@@ -79,6 +79,19 @@ def test_a_unit_that_comes_after_the_notice_is_told_by_repeating(world: World) -
     assert recalling.untold(world.operator.referral(ref)) == []
 
 
+def test_who_stops_before_reading_has_it_no_more_and_nobody_waits_for_it(world: World) -> None:
+    """R-75: neither the unit's inbox nor the ladder asks for what the unit says that it has destroyed."""
+    ref = str(world.submit().outgoing.ref)
+    world.officer.referral(ref)
+    notice = world.act("operator", ref, Act.CONSENT_WITHDRAWN).outgoing.digest
+    answer = {"code": "stopped_and_destroyed", "answers": notice}
+    assert world.act("officer", ref, Act.WITHDRAWAL_ANSWER, answer, unit=UNIT).code is None
+    assert list(world.officer.inbox(pending=True)) == []
+    world.clock.ahead_s += 3 * 3600
+    world.check()
+    assert [line.kind for line in world.operator.inbox(pending=True)] == []
+
+
 def supplement(world: World, ref: str) -> Entry:
     """The hotline says more about it to the unit that has it first."""
     return talking.supplement(world.operator.pen, world.operator.referral(ref), REFERRAL, UNIT)

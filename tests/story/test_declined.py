@@ -48,6 +48,20 @@ def test_what_the_taker_declines_goes_back_to_who_slept(sqlite_world: World) -> 
     assert kinds(world, "operator", pending=True).count("decline") == 1
 
 
+def test_what_goes_back_to_a_unit_that_has_read_it_asks_it_to_decide(sqlite_world: World) -> None:
+    """It believed that another had it: its inbox says so until it has decided, or another takes it again."""
+    world = sqlite_world
+    ref = str(world.submit().outgoing.ref)
+    later(world, 16 * MINUTE)
+    for unit in ("officer", "national"):
+        world.acknowledge(unit, ref)
+    for act, body in ((Act.ACCEPT, None), (Act.DECLINE, DECLINE)):
+        assert world.act("national", ref, act, body).code is None
+    assert kinds(world, "officer", pending=True) == ["released"]
+    assert world.act("officer", ref, Act.ACCEPT).code is None
+    assert kinds(world, "officer", pending=True) == []
+
+
 def test_a_call_that_nobody_took_ends_no_alarm(sqlite_world: World) -> None:
     world = sqlite_world
     ref = str(world.submit().outgoing.ref)

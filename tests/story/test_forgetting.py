@@ -211,6 +211,9 @@ def test_while_somebody_holds_it_neither_the_schedule_nor_two_persons_purge(stor
 
     world.act("operator", ref, Act.HOLD, {"on": False, "basis": "prosecutor_order"})
     world.check()
+    assert kept_texts(world, ref) == texts, "whoever has let go in error has three days, and is told"
+    assert told(world.desk, Act.PURGE_DUE) == told(world.officer, Act.PURGE_DUE) == [ref]
+    pass_days(world, 3)
     assert kept_texts(world, ref) == []
     assert world.operator.referral(ref).chronicle.deliveries[UNIT].state is State.PURGED
 

@@ -209,6 +209,32 @@ _FAULTS: Final[Mapping[str, tuple[str, str]]] = {
         ),
     ),
     **_fault(
+        "never-accepted",
+        (
+            "La unidad no la aceptó: no hay nada que retomar.",
+            "Se cerró sin que nadie la tomara, o la unidad la declinó después.",
+            "Envíela de nuevo a esa u otra unidad: referral readdress REF --unit UNIDAD",
+        ),
+        (
+            "The unit had not accepted it: there is nothing to take up again.",
+            "It was closed without anybody taking it, or the unit declined it afterwards.",
+            "Send it anew, to that unit or another: referral readdress REF --unit UNIT",
+        ),
+    ),
+    **_fault(
+        "acknowledged",
+        (
+            "Ya se acusó recibo.",
+            "Un acuse tardío vale una sola vez.",
+            "No hace falta nada más; vea desde cuándo: referral timeline",
+        ),
+        (
+            "It has been acknowledged already.",
+            "A late acknowledgement counts once.",
+            "Nothing more is needed; see since when: referral timeline",
+        ),
+    ),
+    **_fault(
         "no-hold",
         (
             "Su entidad no la retiene.",
