@@ -115,8 +115,8 @@ def timeline(ctx: typer.Context, ref: Annotated[str, typer.Argument()]) -> None:
         seen, more = None, list[supplements.Supplement]()
         if opened is not None:
             (first, further), now = opened, client.session.now()
-            seen = reading.read(first, now, supplements.bodies(further))
-            more = supplements.read(further, now, first.body)
+            seen = reading.read(first, supplements.bodies(further), now)
+            more = supplements.read(further, first.body, now)
         signer = client.keys.credential
     data = acting.timeline_data(call.screen, referral, signer) | {"notes": notes.data(told)}
     screen = call.screen

@@ -125,8 +125,8 @@ def show(
         further = talking.read_supplements(client.session, client.keys, referral)
         signer, now = client.keys.credential, client.session.now()
     stands = standing.of(call.screen, referral)
-    shown = reading.read(opened, now, supplements.bodies(further), reveal=reveal_expired)
-    more = supplements.read(further, now, opened.body, reveal=reveal_expired)
+    shown = reading.read(opened, supplements.bodies(further), now, reveal=reveal_expired)
+    more = supplements.read(further, opened.body, now, reveal=reveal_expired)
     warning = opened.warning
     data = {
         "ref": ref,
@@ -157,8 +157,8 @@ def ack(ctx: typer.Context, ref: Ref) -> None:
         standing.demand_served(call, referral)
         opened = client.open_referral(referral)
         further, now = talking.read_supplements(client.session, client.keys, referral), client.session.now()
-        seen, stands = reading.read(opened, now, supplements.bodies(further)), standing.of(call.screen, referral)
-        more = supplements.read(further, now, opened.body)
+        seen, stands = reading.read(opened, supplements.bodies(further), now), standing.of(call.screen, referral)
+        more = supplements.read(further, opened.body, now)
         if not call.screen.as_json:
             lines = [*standing.lines(call.screen, stands), *supplements.first(call.screen, more)]
             lines += [*reading.warnings(call.screen, seen), *reading.handling(call.screen, seen)]

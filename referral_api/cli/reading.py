@@ -70,18 +70,18 @@ class Reading:
         return str(self.body.hotline_contact.duty_phone)
 
 
-def read(opened: Opened, now: int, later: Sequence[ReferralBody | None], *, reveal: bool = False) -> Reading:
+def read(opened: Opened, later: Sequence[ReferralBody | None], now: int, *, reveal: bool = False) -> Reading:
     """How an opened referral may be read at `now` (unix seconds) after its supplements (None: one that stayed closed);
     `reveal` is somebody's step to see what is hidden.
     """
-    return read_body(opened.bundle, opened.body, now, later, faults=opened.faults, reveal=reveal)
+    return read_body(opened.bundle, opened.body, later, now, faults=opened.faults, reveal=reveal)
 
 
 def read_body(
     bundle: OpenedBundle,
     body: ReferralBody,
-    now: int,
     later: Sequence[ReferralBody | None],
+    now: int,
     *,
     earlier: Sequence[ReferralBody] = (),
     faults: tuple[ReferralError, ...] = (),
@@ -94,7 +94,7 @@ def read_body(
     known = [one for one in later if one is not None]
     judged, gone = with_suspects(body, [*earlier, *known]), superseded(body, known)
     is_closed = len(known) < len(later)
-    found = tuple(reaches(judged, written_at, datetime.fromtimestamp(now, UTC), gone, unread=is_closed))
+    found = tuple(reaches(judged, written_at, datetime.fromtimestamp(now, UTC), superseded=gone, unread=is_closed))
     return Reading(bundle, body, faults, found, {} if reveal else hidden_in(body, found))
 
 

@@ -28,19 +28,17 @@ class Supplement:
     reading: reading.Reading | None
 
 
-def read(
-    further: Sequence[Further], now: int, first: ReferralBody | None = None, *, reveal: bool = False
-) -> list[Supplement]:
+def read(further: Sequence[Further], first: ReferralBody, now: int, *, reveal: bool = False) -> list[Supplement]:
     """How these may be read at `now` (unix seconds), each after those that follow it; `reveal` as of the referral
     itself, whose body is `first`.
     """
-    found, earlier = [], [] if first is None else [first]
+    found, earlier = [], [first]
     for number, one in enumerate(further, 1):
         if one.opened is None or one.body is None:
             found.append(Supplement(one, None))
             continue
         later = bodies(further[number:])
-        seen = reading.read_body(one.opened, one.body, now, later, earlier=tuple(earlier), reveal=reveal)
+        seen = reading.read_body(one.opened, one.body, later, now, earlier=tuple(earlier), reveal=reveal)
         found.append(Supplement(one, seen))
         earlier.append(one.body)
     return found

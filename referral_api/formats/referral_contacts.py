@@ -58,8 +58,8 @@ def reaches(
     body: ReferralBody,
     written_at: datetime,
     now: datetime,
-    superseded: Collection[str] = frozenset(),
     *,
+    superseded: Collection[str] = frozenset(),
     unread: bool = False,
 ) -> list[Reach]:
     """How each victim may be reached at `now`, and the reporter where there is a way.
@@ -81,7 +81,7 @@ def reaches(
             continue
         until = contact_valid_until(block, written_at)
         suspect = any(fault.startswith(f"{place}/") for fault in suspects)
-        why: Why | None = doubt if doubt == "replaced" or until > now else "expired"
+        why: Why | None = "expired" if until <= now and doubt != "replaced" else doubt
         found.append(replace(reach, valid_until=until, why="suspect" if suspect else why))
     return found
 

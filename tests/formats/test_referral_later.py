@@ -71,7 +71,7 @@ def test_a_guardian_who_turns_out_to_be_a_suspect_is_telephoned_no_more() -> Non
     silent = said(kept, body())["victims"][0]["guardian"]
     assert silent == {"relationship": "relative", "is_suspect": "no"}
     first = parse_referral(kept)
-    (reach,) = reaches(first, AT, AT, superseded(first, [parse_referral(feared)]))
+    (reach,) = reaches(first, AT, AT, superseded=superseded(first, [parse_referral(feared)]))
     assert reach.why == "replaced"
 
 
