@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from referral_api.cli import acting, choices, forgetting, nexts, notes, reading, units
+from referral_api.cli import acting, choices, forgetting, nexts, notes, reading, supplements, units
 from referral_api.cli.invocation import group_meaning, invocation, read_document
 from referral_api.cli.output import Exit, Shown
 from referral_api.client.outbox import Entry, Progress
@@ -112,7 +112,11 @@ def timeline(ctx: typer.Context, ref: Annotated[str, typer.Argument()]) -> None:
     with call.reader() as client:
         referral = client.referral(ref)
         opened, told = notes.read(call, client, referral)
-        seen = None if opened is None else reading.read(opened, client.session.now())
+        seen, more = None, list[supplements.Supplement]()
+        if opened is not None:
+            (first, further), now = opened, client.session.now()
+            seen = reading.read(first, supplements.bodies(further), now)
+            more = supplements.read(further, first.body, now)
         signer = client.keys.credential
     data = acting.timeline_data(call.screen, referral, signer) | {"notes": notes.data(told)}
     screen = call.screen
@@ -145,8 +149,9 @@ def timeline(ctx: typer.Context, ref: Annotated[str, typer.Argument()]) -> None:
         *acting.next_lines(screen, referral, data),
     ]
     if seen is not None:
-        lines += ["", *reading.warnings(screen, seen), *reading.handling(screen, seen)]
-        data |= reading.handling_data(seen)
+        lines += ["", *supplements.first(screen, more), *reading.warnings(screen, seen)]
+        lines += [*reading.handling(screen, seen), *supplements.handling(screen, more)]
+        data |= reading.handling_data(seen) | {"supplements": supplements.handling_data(more)}
     if told:
         lines += ["", *notes.lines(screen, told)]
     call.show(Shown(data, lines, nexts.next_of(screen, referral, signer=signer), notes.status_of(told)))

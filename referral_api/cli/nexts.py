@@ -84,7 +84,9 @@ def may(referral: Referral, own: Delivery, signer: str = "") -> list[Act]:
 
 def commands(screen: Screen, referral: Referral, own: Delivery, signer: str = "") -> list[str]:
     """Every act that is possible on a delivery now, as the command that makes it."""
-    found = [command(screen, referral, act, own) for act in may(referral, own, signer)]
+    # A late acknowledgement is recorded (R-79), and takes a bundle that the exchange serves no more (R-75).
+    possible = [act for act in may(referral, own, signer) if act is not Act.ACK or own.state in lifecycle.SERVED]
+    found = [command(screen, referral, act, own) for act in possible]
     return [one for one in found if one is not None]
 
 

@@ -21,7 +21,7 @@ import typer
 from referral_api.cli import acting, choices, nexts, units
 from referral_api.cli.invocation import Invocation, invocation
 from referral_api.cli.output import EXIT_OF, Exit, Shown
-from referral_api.client import consented, passing, recalling
+from referral_api.client import carrying, consented, passing, recalling
 from referral_api.client.outbox import Entry
 from referral_api.client.passing import Anew
 from referral_api.client.recalling import Outcome, Report
@@ -123,8 +123,13 @@ def readdress(
     phoned: Annotated[str | None, typer.Option("--phoned")] = None,
     second_person: Annotated[str | None, typer.Option("--second-person")] = None,
     operator: Annotated[str | None, typer.Option()] = None,
+    agreement: Annotated[str | None, typer.Option()] = None,
+    beside: Annotated[bool, typer.Option("--beside")] = False,  # noqa: FBT002 - an option of the command line
+    despite_closed: Annotated[bool, typer.Option("--despite-closed")] = False,  # noqa: FBT002 - as above
 ) -> None:
-    """Send the same referral anew to another unit, after a decline, an expiry or a failed receipt."""
+    """Send the same referral anew to another unit, after a decline, an expiry or a failed receipt; with what its
+    supplements say by now of what must not be done and of how anybody is reached.
+    """
     call = invocation(ctx)
     with call.person() as client:
         referral = client.referral(ref)
@@ -139,6 +144,9 @@ def readdress(
             phoned_at=at,
             second_person=second_person,
             operator=operator,
+            agreement=agreement,
+            beside=beside,
+            despite_closed=despite_closed,
         )
         with choices.explaining(call, client, referral, Act.SUBMIT, None):
             composition = passing.readdressed(client.pen, referral, what)
@@ -154,6 +162,10 @@ def readdress(
         follow.insert(0, f"referral phone {renewed} --at {screen.say('place.time')} --unit {unit}")
     more = [screen.say("readdress.done", ref=ref, unit=unit, excluded=", ".join(composition.excluded) or "—")]
     more += [screen.say("readdress.silent", unit=unit)] if is_silent else []
+    if carrying.has_supplements(referral):
+        # Codes and contacts came along; whatever else was said later did not.
+        follow.insert(1 if is_silent else 0, f"referral supplement {renewed} {screen.say('place.file')} --unit {unit}")
+        more.append(screen.say("readdress.supplements", unit=unit))
     acting.show_entries(call, [entry], follow, addressed, more=more)
 
 

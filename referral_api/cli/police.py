@@ -119,13 +119,14 @@ def show(
     call = invocation(ctx)
     with call.person() as client:
         referral = client.referral(ref)
+        standing.demand_served(call, referral)
         opened = client.open_referral(referral)
         told = notes.open_all(client, referral)
         further = talking.read_supplements(client.session, client.keys, referral)
         signer, now = client.keys.credential, client.session.now()
     stands = standing.of(call.screen, referral)
-    shown = reading.read(opened, now, reveal=reveal_expired)
-    more = supplements.read(further, now, reveal=reveal_expired)
+    shown = reading.read(opened, supplements.bodies(further), now, reveal=reveal_expired)
+    more = supplements.read(further, opened.body, now, reveal=reveal_expired)
     warning = opened.warning
     data = {
         "ref": ref,
@@ -146,20 +147,26 @@ def show(
 
 
 def ack(ctx: typer.Context, ref: Ref) -> None:
-    """Open, verify, show what has become of it, what must not be done and how anybody may be reached, and acknowledge:
-    the digests of what was opened are signed, and with them those handling codes accepted (R-69, R-87).
+    """Open, verify, show what has become of it, what must not be done and how anybody may be reached, by what its
+    supplements say too, and acknowledge: the digests of what was opened are signed, and with them those handling codes
+    accepted (R-69, R-87).
     """
     call = invocation(ctx)
     with call.person() as client:
         referral = client.referral(ref)
+        standing.demand_served(call, referral)
         opened = client.open_referral(referral)
-        seen, stands = reading.read(opened, client.session.now()), standing.of(call.screen, referral)
+        further, now = talking.read_supplements(client.session, client.keys, referral), client.session.now()
+        seen, stands = reading.read(opened, supplements.bodies(further), now), standing.of(call.screen, referral)
+        more = supplements.read(further, opened.body, now)
         if not call.screen.as_json:
-            lines = [*standing.lines(call.screen, stands), *reading.warnings(call.screen, seen)]
-            lines += [*reading.handling(call.screen, seen), call.screen.say("care.accepts"), ""]
+            lines = [*standing.lines(call.screen, stands), *supplements.first(call.screen, more)]
+            lines += [*reading.warnings(call.screen, seen), *reading.handling(call.screen, seen)]
+            lines += [*supplements.handling(call.screen, more), call.screen.say("care.accepts"), ""]
             call.screen.show(Shown({}, lines))
         entry = client.acknowledge(opened)
     told = standing.data(stands) | reading.handling_data(seen) | {"warnings": reading.data(seen)["warnings"]}
+    told |= {"supplements": supplements.handling_data(more)}
     acting.show_entry(call, entry, nexts.after_ack(call.screen, referral), told)
 
 

@@ -52,7 +52,7 @@ def test_a_submission_and_every_later_act_have_one_shape(shell: Shell, ref: str)
         ["close", ref, "--outcome", "not_located"],
     ):
         ran = shell.run("officer", *words, "--json")
-        shown = HANDLING | {"warnings", "standing"} if words[0] == "ack" else set()
+        shown = HANDLING | {"warnings", "standing", "supplements"} if words[0] == "ack" else set()
         assert members(ran) == RECEIPTED | shown
         assert (ran.json["outcome"], ran.json["act"]) == ("accepted", words[0])
         assert ran.err == ""

@@ -113,6 +113,21 @@ _SCREENS: Final[Mapping[str, tuple[str, str]]] = {
         "⚠ Consta que NO se llamó a {unit}. Llame ahora y déjelo escrito.",
         "⚠ It says that {unit} was NOT telephoned. Call now, and state it.",
     ),
+    "readdress.supplements": (
+        "⚠ De las ampliaciones van las indicaciones y los contactos al día; lo demás NO: envíelo también a {unit}.",
+        (
+            "⚠ Of the supplements, handling codes and contacts came along as they are now; the rest did NOT: "
+            "send it too to {unit}."
+        ),
+    ),
+    "option.beside": (
+        "Enviarla aunque otra unidad la tenga en mano: acuérdelo antes con ella.",
+        "Send it although another unit has it in hand: agree on that with it first.",
+    ),
+    "option.despite_closed": (
+        "Seguir aunque una ampliación no se abra; entonces no va ningún contacto.",
+        "Go on although a supplement does not open; then no contact goes along.",
+    ),
     "supplement.first": (
         "⚠ HAY {count} AMPLIACIÓN(ES) DESPUÉS DE LA DERIVACIÓN: lea también su contacto seguro antes de actuar.",
         "⚠ {count} SUPPLEMENT(S) BELOW THE REFERRAL: read their safe contact too before you act.",
@@ -166,6 +181,36 @@ _FAULTS: Final[Mapping[str, tuple[str, str]]] = {
     "fault.not-now.what": ("Esto no corresponde en este momento.", "This cannot be done now."),
     "fault.not-now.why": ("Así está la derivación: {states}", "How the referral stands: {states}"),
     "fault.not-now.do": ("Ahora se puede:\n    {commands}", "What can be done now:\n    {commands}"),
+    "fault.in-hand.what": (
+        "Otra unidad tiene esta derivación en mano: {units}.",
+        "Another unit has this referral in hand: {units}.",
+    ),
+    "fault.in-hand.why": (
+        "Dos unidades actuarían sin saber una de la otra. No se selló ni se envió nada.",
+        "Two units would act, neither knowing of the other. Nothing was sealed or sent.",
+    ),
+    "fault.in-hand.do": (
+        "Llame a {units} y acuérdelo. Si debe ir a otra más, repita con --beside; si no: referral timeline {ref}",
+        (
+            "Telephone {units} and agree on it. If one more must have it, repeat with --beside; if not: "
+            "referral timeline {ref}"
+        ),
+    ),
+    "fault.supplement-closed.what": (
+        "Hay ampliaciones que no se abren aquí: {count}.",
+        "There are supplements that do not open here: {count}.",
+    ),
+    "fault.supplement-closed.why": (
+        "Pueden haber retirado un contacto o añadido una prohibición ({code}). No se selló ni se envió nada.",
+        "They may have withdrawn a contact, or added something not to do ({code}). Nothing was sealed or sent.",
+    ),
+    "fault.supplement-closed.do": (
+        "Hágalo desde el equipo que las envió; o repita con --despite-closed, que no lleva contactos, y amplíela.",
+        (
+            "Do it on the workstation that sent them; or repeat with --despite-closed, which carries no contact, and "
+            "supplement it."
+        ),
+    ),
     "fault.consent-withdrawn.what": (
         "La persona retiró su consentimiento: no se envía nada más.",
         "The person withdrew consent: nothing more is sent.",
