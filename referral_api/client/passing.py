@@ -261,7 +261,7 @@ def readdressed(pen: Pen, referral: Referral, what: Anew) -> Composition:
 def _demand_left_open(referral: Referral) -> None:
     acting = [one for one in referral.chronicle.deliveries.values() if one.role is DeliveryRole.ACTION]
     # Closing what nobody ever took ends its worklist entry, and gives the referral to nobody.
-    if not any(one.state in LEFT_OPEN or (one.state is State.CLOSED and one.accepted_at is None) for one in acting):
+    if not any(one.state in LEFT_OPEN or (one.state is State.CLOSED and not one.was_accepted) for one in acting):
         state = acting[-1].state.value if acting else State.HELD.value
         raise ReferralError(
             ErrorCode.ILLEGAL_TRANSITION, act=Act.SUBMIT.value, state=state, allowed=[], reason="still-awaited"
