@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from referral_api.cli import acting, choices, forgetting, nexts, notes, reading, units
+from referral_api.cli import acting, choices, forgetting, nexts, notes, reading, remarks, units
 from referral_api.cli.invocation import group_meaning, invocation, read_document
 from referral_api.cli.output import Exit, Shown
 from referral_api.client.outbox import Entry, Progress
@@ -114,7 +114,9 @@ def timeline(ctx: typer.Context, ref: Annotated[str, typer.Argument()]) -> None:
         opened, told = notes.read(call, client, referral)
         seen = None if opened is None else reading.read(opened, client.session.now())
         signer = client.keys.credential
+        said = remarks.lines(call.screen, client.session, referral)
     data = acting.timeline_data(call.screen, referral, signer) | {"notes": notes.data(told)}
+    data |= {"unsaid": remarks.data(referral)}
     screen = call.screen
     deliveries = [
         [
@@ -143,6 +145,7 @@ def timeline(ctx: typer.Context, ref: Annotated[str, typer.Argument()]) -> None:
         screen.table(("col.when", "col.what", "col.who", "col.detail", "col.index"), events),
         screen.say("timeline.verified", acts=len(referral.acts)),
         *acting.next_lines(screen, referral, data),
+        *said,
     ]
     if seen is not None:
         lines += ["", *reading.warnings(screen, seen), *reading.handling(screen, seen)]
