@@ -25,7 +25,10 @@ from referral_api.domain.words import Act, Urgency
 from referral_api.formats.codelists import codes, label
 
 _COLUMNS = ("col.when", "col.urgency", "col.what", "col.from", "col.ref", "col.waits", "col.index")
-_TO_TIMELINE = frozenset({Act.WITHDRAW, Act.OVERDUE, Act.ESCALATED, Act.RELEASED, Act.EXPIRED})
+_GONE = frozenset({Act.WITHDRAW, Act.PURGE_DUE, Act.PURGED})
+"""What is handed out no more, or soon: that it is, and until when, stands in its timeline."""
+_OF_ANOTHER = frozenset({Act.OVERDUE, Act.ESCALATED, Act.RELEASED, Act.EXPIRED, Act.TAKEN, Act.APPROVE})
+"""What the exchange says of a unit, to who is not that unit."""
 
 
 def announce(call: Invocation, client: Client, entry: InboxEntry) -> None:
@@ -70,14 +73,15 @@ def listed(call: Invocation, client: Client, entries: Sequence[InboxEntry]) -> S
 
 
 def _follow(screen: Screen, client: Client, entry: InboxEntry) -> list[str]:
-    """What was withdrawn may be handed out no more; that it was, and why, stands in its timeline. So does what the
-    exchange says of a unit.
+    """What was withdrawn or purged is handed out no more; that it was, and why, stands in its timeline. So does what
+    the exchange says of a unit, and that a proposal was approved; who gets a referral by that is to read it.
     """
     if entry.ref is None:
         return [] if entry.unit is None else [f"referral units show {entry.unit}"]
     if entry.kind == Act.TELEPHONE_NOW:
         return [f"referral phone {entry.ref} --unit {entry.unit} --at {screen.say('place.time')}"]
-    to_timeline = entry.kind == Act.WITHDRAW or (entry.kind in _TO_TIMELINE and _of_another(client, entry))
+    is_over = entry.kind in _GONE or (entry.kind == Act.APPROVE and not entry.answered_by)
+    to_timeline = is_over or (entry.kind in _OF_ANOTHER and _of_another(client, entry))
     return [f"referral {'timeline' if to_timeline else 'show'} {entry.ref}"]
 
 

@@ -184,7 +184,7 @@ class Client:
         return enrolment.resume(self.directory, self.session)
 
     def verify_receipt(self, act: bytes, receipt: bytes, proof: bytes) -> Confirmed:
-        """Believe an act, receipt and proof offline, by the replicated keys log (R-10, R-16, R-18); raises as `verify`."""
+        """Believe an act, receipt and proof offline, by the replicated keys log (R-10, R-18), or raise as `verify`."""
         return receipts.verify(self.session, act, receipt, proof)
 
     def cosign_receipt(self, entry: Entry, *, wait_s: int = COSIGN_WAIT_S) -> Confirmed:
