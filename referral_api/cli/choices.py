@@ -30,7 +30,7 @@ from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.policy import Relation
 from referral_api.domain.words import UUID7, Act, PartyId, Role, State
 from referral_api.formats.codelists import codes, label
-from referral_api.formats.contents import MAX_NOTE_CHARACTERS
+from referral_api.formats.contents import MAX_NOTE_CHARACTERS, SHORT_TEXT
 
 _INDENT = "\n    "
 _NOT_NOW = frozenset({ErrorCode.ILLEGAL_TRANSITION, ErrorCode.STALE_HEAD})
@@ -225,6 +225,8 @@ def perform(
     asks what must be asked of a referral as it stands, before anything is signed.
     """
     text = note_text(note)
+    if case_number is not None and re.fullmatch(SHORT_TEXT, case_number) is None:
+        raise Fault("case-number-unreadable")
     with call.person() as client:
         referral = client.referral(ref)
         place = the_unit(referral, act, unit)

@@ -295,6 +295,18 @@ _FAULTS: Final[Mapping[str, tuple[str, str]]] = {
         "Escríbala en un archivo, viaja sellada: --note ARCHIVO",
         "Write it to a file, it travels sealed: --note FILE",
     ),
+    "fault.case-number-unreadable.what": (
+        "El número del caso no se puede enviar así.",
+        "The case number cannot be sent like this.",
+    ),
+    "fault.case-number-unreadable.why": (
+        "Tiene de 1 a 64 caracteres, en una línea y sin tabulaciones. No se firmó ni se envió nada.",
+        "It has 1 to 64 characters, on one line and without tabs. Nothing was signed or sent.",
+    ),
+    "fault.case-number-unreadable.do": (
+        "Repita la orden con el número solo; lo demás, en la nota: --note ARCHIVO",
+        "Repeat the command with the number alone; the rest goes into the note: --note FILE",
+    ),
     "fault.which-unit.what": ("Hay varias entregas posibles.", "There are several deliveries that this could be."),
     "fault.which-unit.why": ("Podría ser: {units}", "It could be: {units}"),
     "fault.which-unit.do": ("Diga cuál: --unit UNIDAD", "Say which: --unit UNIT"),
