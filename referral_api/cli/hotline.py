@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from referral_api.cli import acting, choices, forgetting, nexts, notes, reading, supplements, units
+from referral_api.cli import acting, choices, forgetting, nexts, notes, reading, remarks, supplements, units
 from referral_api.cli.invocation import group_meaning, invocation, read_document
 from referral_api.cli.output import Exit, Shown
 from referral_api.client.outbox import Entry, Progress
@@ -118,7 +118,9 @@ def timeline(ctx: typer.Context, ref: Annotated[str, typer.Argument()]) -> None:
             seen = reading.read(first, supplements.bodies(further), now)
             more = supplements.read(further, first.body, now)
         signer = client.keys.credential
+        said = remarks.lines(call.screen, client.session, referral)
     data = acting.timeline_data(call.screen, referral, signer) | {"notes": notes.data(told)}
+    data |= {"unsaid": remarks.data(referral)}
     screen = call.screen
     deliveries = [
         [
@@ -147,6 +149,7 @@ def timeline(ctx: typer.Context, ref: Annotated[str, typer.Argument()]) -> None:
         screen.table(("col.when", "col.what", "col.who", "col.detail", "col.index"), events),
         screen.say("timeline.verified", acts=len(referral.acts)),
         *acting.next_lines(screen, referral, data),
+        *said,
     ]
     if seen is not None:
         lines += ["", *supplements.first(screen, more), *reading.warnings(screen, seen)]

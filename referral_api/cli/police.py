@@ -18,7 +18,7 @@ from typing import Annotated
 
 import typer
 
-from referral_api.cli import acting, arriving, choices, nexts, notes, reading, standing, supplements, watching
+from referral_api.cli import acting, arriving, choices, nexts, notes, reading, remarks, standing, supplements, watching
 from referral_api.cli.invocation import Invocation, group_meaning, invocation
 from referral_api.cli.output import Exit, Shown
 from referral_api.client import outage, talking
@@ -124,6 +124,7 @@ def show(
         told = notes.open_all(client, referral)
         further = talking.read_supplements(client.session, client.keys, referral)
         signer, now = client.keys.credential, client.session.now()
+        said = remarks.lines(call.screen, client.session, referral)
     stands = standing.of(call.screen, referral)
     shown = reading.read(opened, supplements.bodies(further), now, reveal=reveal_expired)
     more = supplements.read(further, opened.body, now, reveal=reveal_expired)
@@ -135,11 +136,12 @@ def show(
         "issuer": opened.bundle.referral.contents.issuer,
         "warning": None if warning is None else warning.code.value,
         **standing.data(stands),
+        "unsaid": remarks.data(referral),
         **reading.data(shown),
         "notes": notes.data(told),
         "supplements": supplements.data(more),
     }
-    lines = [*standing.lines(call.screen, stands), *supplements.first(call.screen, more)]
+    lines = [*standing.lines(call.screen, stands), *said, *supplements.first(call.screen, more)]
     lines += reading.lines(call.screen, shown, told)
     lines += supplements.lines(call.screen, more)
     follow = nexts.next_of(call.screen, referral, opened=True, signer=signer)
@@ -208,16 +210,19 @@ def status(
     ref: Ref,
     to: Annotated[Investigation, typer.Option()],
     corrects: Annotated[str | None, typer.Option("--corrects")] = None,
+    case_number: CaseFile = None,
     note: NoteFile = None,
 ) -> None:
-    """Report one step of the investigation, or put right one that was reported wrongly."""
+    """Report one step of the investigation, or put right one that was reported wrongly. The case number and the note
+    travel sealed.
+    """
 
     def demand_reported(call: Invocation, referral: Referral) -> None:
         if corrects is not None:
             choices.demand_status(call, referral, corrects)
 
     body = {"code": to.value} | ({} if corrects is None else {"corrects": corrects})
-    choices.perform(invocation(ctx), ref, Act.STATUS, body, note=note, first=demand_reported)
+    choices.perform(invocation(ctx), ref, Act.STATUS, body, note=note, case_number=case_number, first=demand_reported)
 
 
 def receipt_failed(ctx: typer.Context, ref: Ref, reason: Annotated[str, typer.Option()]) -> None:
@@ -232,6 +237,9 @@ def note(
     ref: Ref,
     file: Annotated[Path, typer.Argument()],
     unit: Annotated[str | None, typer.Option("--unit", "-u")] = None,
+    case_number: CaseFile = None,
 ) -> None:
-    """Send a sealed note to the other side; a hotline says to which unit, where there are several."""
-    choices.perform(invocation(ctx), ref, Act.NOTE, {}, unit=unit, note=file)
+    """Send a sealed note to the other side; a hotline says to which unit, where there are several. A unit's own case
+    number may go with it.
+    """
+    choices.perform(invocation(ctx), ref, Act.NOTE, {}, unit=unit, note=file, case_number=case_number)

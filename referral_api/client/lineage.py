@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import Any
 
 from referral_api.client import consented
-from referral_api.client.recalling import APART, relation_of
+from referral_api.client.consented import APART, relation_of
 from referral_api.client.view import Referral
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.policy import Relation

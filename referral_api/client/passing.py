@@ -281,7 +281,7 @@ def _demand_in_no_hands(pen: Pen, referral: Referral) -> None:
             if error.code is not ErrorCode.NOT_FOUND:
                 raise
             continue
-        if recalling.relation_of(later) == (REPLACES, referral.ref):
+        if consented.relation_of(later) == (REPLACES, referral.ref):
             found += [(ref, unit) for unit in in_hand(later)]
     if found:
         raise ReferralError(

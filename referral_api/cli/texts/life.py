@@ -102,8 +102,14 @@ _SCREENS: Final[Mapping[str, tuple[str, str]]] = {
     "life.relates_to": ("Relación: {words} · {ref}", "Relation: {words} · {ref}"),
     "life.later": ("Posterior relacionada: {ref}", "Later, related: {ref}"),
     "transfer.next": (
-        "Propuesto: {unit} la recibe si la línea, o el servidor por sus reglas, lo aprueba. Hasta entonces es suya.",
-        "Proposed: {unit} gets it once the hotline, or the exchange by its rules, approves. Until then it is yours.",
+        (
+            "Propuesto: {unit} la recibe si la línea, o el servidor por sus reglas, lo aprueba. Hasta entonces es "
+            "suya.\nMientras la línea no responda no puede retirar la propuesta ni hacer otra: llame a {phone}."
+        ),
+        (
+            "Proposed: {unit} gets it once the hotline, or the exchange by its rules, approves. Until then it is "
+            "yours.\nUntil the hotline has answered you can neither take that back nor propose another: call {phone}."
+        ),
     ),
     "readdress.done": (
         "Reemplaza a {ref}: ahora para {unit}. Nunca la recibirán: {excluded}",
@@ -139,6 +145,11 @@ _SCREENS: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "recall.told": ("avisada ahora", "told now"),
     "recall.knew": ("ya estaba avisada", "was told before"),
+    "recall.beyond": ("YA NO SE PUEDE AVISAR POR AQUÍ: LLAME", "CANNOT BE TOLD HERE ANY MORE: TELEPHONE"),
+    "recall.phone": (
+        "✖ {unit} tiene copia propia de {ref} y nadie se lo dijo; aquí ya se borró. LLAME: {phone}",
+        "✖ {unit} has its own copy of {ref} and nobody told it; here it is purged. TELEPHONE: {phone}",
+    ),
     "recall.waits": ("firmado; espera en la bandeja de salida", "signed; waits in the outbox"),
     "recall.failed": ("FALTA AVISAR", "NOT TOLD"),
     "recall.apart": ("otro caso relacionado: decida usted", "another case that is related: for you to decide"),
@@ -328,6 +339,18 @@ _FAULTS: Final[Mapping[str, tuple[str, str]]] = {
     "fault.note-required.do": (
         "Escríbala en un archivo, viaja sellada: --note ARCHIVO",
         "Write it to a file, it travels sealed: --note FILE",
+    ),
+    "fault.case-number-unreadable.what": (
+        "El número del caso no se puede enviar así.",
+        "The case number cannot be sent like this.",
+    ),
+    "fault.case-number-unreadable.why": (
+        "Tiene de 1 a 64 caracteres, en una línea y sin tabulaciones. No se firmó ni se envió nada.",
+        "It has 1 to 64 characters, on one line and without tabs. Nothing was signed or sent.",
+    ),
+    "fault.case-number-unreadable.do": (
+        "Repita la orden con el número solo; lo demás, en la nota: --note ARCHIVO",
+        "Repeat the command with the number alone; the rest goes into the note: --note FILE",
     ),
     "fault.which-unit.what": ("Hay varias entregas posibles.", "There are several deliveries that this could be."),
     "fault.which-unit.why": ("Podría ser: {units}", "It could be: {units}"),
