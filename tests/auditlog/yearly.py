@@ -33,7 +33,7 @@ TO = [
 
 OVER = int(datetime(2027, 1, 1, tzinfo=UTC).timestamp())
 """The first second after the year."""
-COPY = {
+COPY: dict[str, Any] = {
     "urgency": "routine",
     "to": [{"unit": ALSO, "role": "information"}],
     "relation": {"type": "copy_of", "ref": REF},
