@@ -69,6 +69,7 @@ def _openapi() -> str:
 
 def _lifecycle_page() -> str:
     reached = ", ".join(f"`{state}`" for state in sorted(lifecycle.REACHED))
+    answer = _span(rules.DEFAULT.withdrawal_answer)
     return f"""# The lifecycle of a delivery
 {_NOTICE}
 A delivery is one referral for one unit. The acts below move it. The investigation's status is the other axis: `status`
@@ -91,7 +92,7 @@ one of these comes, the act waits for the other side.
 
 {"".join(_clock_rows())}
 Acknowledgement, decision and ladder count from the act that brought the delivery: its submit, its release, the approval
-of a transfer, or from when it was given back (R-80, R-106). A notice is answered within {_span(rules.DEFAULT.withdrawal_answer)}.
+of a transfer, or from when it was given back (R-80, R-106). A notice is answered within {answer}.
 
 ## Other rules
 
