@@ -12,6 +12,7 @@ from referral_api.client import copying
 from referral_api.client.submission import Composition
 from referral_api.domain.words import Act, PartyId
 from tests.signing import sign
+from tests.story.passed_on import readdress
 from tests.wire import Answer
 from tests.world import OTHER_UNIT, REFERRAL, UNIT, Clock, World
 
@@ -38,7 +39,7 @@ def send(world: World, body: dict[str, Any] | None = None) -> str:
 
 def live_a_year(world: World) -> list[str]:
     """Twelve emergencies taken and closed, one answered late and declined, twelve urgent ones that lie unread; and a
-    copy, which nothing counts.
+    copy, and what was sent anew for the declined one, which nothing counts.
 
     The referrals, in order.
     """
@@ -52,6 +53,7 @@ def live_a_year(world: World) -> list[str]:
     world.clock.ahead_s += 3600
     officer.acknowledge(officer.open(refs[0]))
     officer.act(refs[0], Act.DECLINE, {"reason": "conflict_of_interest"})
+    readdress(world, refs[0])
     return refs + [send(world, URGENT) for _ in range(URGENT_ONES)]
 
 
