@@ -148,11 +148,11 @@ def refer(story: Story, exchange: Exchange) -> tuple[str, list[dict[str, Any]]]:
         shown = first.run("show", ref)
         demand(shown["verified"] and shown["from"] == HOTLINE and shown["warning"] is None, "no se comprobó")
         demand("no_uniformed_visit" in shown["do_not"] and len(shown["safe_contact"]) == 2, "falta lo primero")
-        demand(CANARY in canonical(shown["referral"]), "no es la remisión enviada")
+        demand(CANARY in canonical(shown["referral"]), "no es la derivación enviada")
         saw(operator, ref, "retrieved", [])
     doing = [
         ("Firma el acuse de recibo", first, ["ack", ref], "acknowledged", []),
-        ("Toma la remisión", first, ["accept", ref, "--case-number", CASE_NUMBER], "accepted", []),
+        ("Toma la derivación", first, ["accept", ref, "--case-number", CASE_NUMBER], "accepted", []),
         ("El segundo oficial informa: diligencias preliminares", second,
          ["status", ref, "--to", "preliminary_enquiries"], "accepted", ["preliminary_enquiries"]),
         ("…y después: víctima localizada", second,
@@ -325,7 +325,7 @@ def main() -> int:
         if held and not keep:
             shutil.rmtree(home)
     if held:
-        print(f"\ndemo: all {story.steps} steps held")
+        print(f"\ndemo: se cumplieron los {story.steps} pasos")
     return 0 if held else 1
 
 

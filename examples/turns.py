@@ -36,7 +36,7 @@ def leave_unread(story: Story, example: Path, unit: str) -> str:
 def pass_on(story: Story, example: Path, unit: str, other: str) -> None:
     """A unit passes a referral on; the hotline agrees; the other unit opens what the hotline sealed, and takes it."""
     operator, first, far = (story.person(name) for name in ("operadora", "oficial-piura-1", "oficial-lima-1"))
-    with story.step("Una unidad propone pasar su remisión a otra, sellada ya para ella"):
+    with story.step("Una unidad propone pasar su derivación a otra, sellada ya para ella"):
         ref = str(operator.run("send", example, "--unit", unit, "--operator", "op-2")["ref"])
         first.run("ack", ref)
         first.run("--yes", "transfer", ref, "--to", other, "--reason", "specialisation")
@@ -53,7 +53,7 @@ def pass_on(story: Story, example: Path, unit: str, other: str) -> None:
 def take_back(story: Story, example: Path, unit: str) -> None:
     """The hotline takes back what was read: a notice that the unit must answer."""
     operator, first = story.person("operadora"), story.person("oficial-piura-1")
-    with story.step("La línea retira una remisión ya leída: es un aviso que la unidad debe responder"):
+    with story.step("La línea retira una derivación ya leída: es un aviso que la unidad debe responder"):
         ref = str(operator.run("send", example, "--unit", unit, "--operator", "op-1")["ref"])
         first.run("ack", ref)
         operator.run("--yes", "withdraw", ref, "--reason", "victim_safe_no_action")

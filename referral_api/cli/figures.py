@@ -31,6 +31,8 @@ from referral_api.formats.codelists import label
 
 _RUNS = ("=", "+", "-", "@", "\t", "\r")
 """With what a cell begins that a spreadsheet takes for a formula, or for a part of one."""
+DIGEST_OF = "sha256:"
+"""What stands before a digest in a sheet."""
 _LISTS = {
     "urgency": "urgency",
     "basis": "sharing_basis",
@@ -236,7 +238,9 @@ def _item(item: Item) -> dict[str, Any]:
 def _exposed(found: Exposure, item: Item) -> list[str]:
     units = found.units.get(item.ref or "") or ()
     at, digest = datetime.fromtimestamp(item.at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), getattr(item.record, "digest", "")
-    return [at, item.kind, item.ref or "", " ".join(units), digest or "", item.term.log, str(item.index)]
+    # One digest in 64 begins with "-", as a formula does: with its name before it, every one stands as it is.
+    named = f"{DIGEST_OF}{digest}" if digest else ""
+    return [at, item.kind, item.ref or "", " ".join(units), named, item.term.log, str(item.index)]
 
 
 def _overriding(one: Overriding) -> dict[str, Any]:

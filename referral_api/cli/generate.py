@@ -17,7 +17,7 @@ from pathlib import Path
 import yaml
 
 from referral_api import __version__
-from referral_api.domain import clocks, lifecycle, policy
+from referral_api.domain import lifecycle, policy, rules
 from referral_api.formats import schemas
 
 _NOTICE = "<!-- Generated from the code by `make generate`: change the table, not this page. -->\n"
@@ -69,6 +69,7 @@ def _openapi() -> str:
 
 def _lifecycle_page() -> str:
     reached = ", ".join(f"`{state}`" for state in sorted(lifecycle.REACHED))
+    answer = _span(rules.DEFAULT.withdrawal_answer)
     return f"""# The lifecycle of a delivery
 {_NOTICE}
 A delivery is one referral for one unit. The acts below move it. The investigation's status is the other axis: `status`
@@ -80,33 +81,52 @@ acts append to it and never move the delivery (docs/protocol.md, R-70 and follow
 
 ## Moves
 
-*Reached* stands for every state in which the unit knows of the delivery: {reached}.
+*Reached* stands for every state in which the unit knows of the delivery: {reached}. Of the rows that fit an act's kind,
+its signer's role and the delivery's state, the first one counts whose *code* the act's body has as its `code` (empty:
+any), and of whose *answers* a question is open that the signer may answer, and that its body's `answers` names, if it
+names one (R-68; `phone_alert` needs none). Where no row is left the act is `illegal-transition`. *Answered by*: until
+one of these comes, the act waits for the other side.
 
 {"".join(_move_rows())}
 ## Clocks
 
 {"".join(_clock_rows())}
-The ladder counts from submission. A withdrawal notice is answered within {_span(clocks.WITHDRAWAL_ANSWER_TERM)}.
+Acknowledgement, decision and ladder count from the act that brought the delivery: its submit, its release, the approval
+of a transfer, or from when it was given back (R-80, R-106). A notice is answered within {answer}.
+
+## Other rules
+
+These are the defaults of what an exchange may set beside the clocks (R-105). Ciphertext is kept so long (R-107):
+
+{"".join(_retention_rows())}
+`transfers`: `{rules.DEFAULT.transfers}` approves.
 """
 
 
 def _move_rows() -> Iterator[str]:
-    yield "| act | by | from | to | kind | answered by | clause |\n|---|---|---|---|---|---|---|\n"
+    yield "| act | by | from | code | to | kind | answers | answered by | clause |\n"
+    yield "|---|---|---|---|---|---|---|---|---|\n"
     for move in lifecycle.MOVES:
         to = f"`{move.to}`" if move.to else "unchanged"
         source = "*reached*" if move.source == lifecycle.REACHED else _codes(move.source)
         yield (
-            f"| `{move.act}` | {_codes(move.by)} | {source} | {to} | {move.nature} | {_codes(move.answered_by)} "
-            f"| {move.clause} |\n"
+            f"| `{move.act}` | {_codes(move.by)} | {source} | {_codes(move.codes)} | {to} | {move.nature} "
+            f"| {_codes(move.answers)} | {_codes(move.answered_by)} | {move.clause} |\n"
         )
 
 
 def _clock_rows() -> Iterator[str]:
     yield "| urgency | `ack` | decision | first status | next status | ladder |\n|---|---|---|---|---|---|\n"
-    for urgency, terms in clocks.TERMS.items():
+    for urgency, terms in rules.DEFAULT.clocks.items():
         spans = (terms.ack, terms.decision, terms.first_status, terms.next_status)
         ladder = ", ".join(f"{_span(after)} `{rung}`" for after, rung in terms.ladder)
         yield f"| `{urgency}` | {' | '.join(map(_span, spans))} | {ladder} |\n"
+
+
+def _retention_rows() -> Iterator[str]:
+    yield "| class | after the end of the delivery | after its acknowledgement |\n|---|---|---|\n"
+    for kept, retention in rules.DEFAULT.retention.items():
+        yield f"| `{kept}` | {_span(retention.after_end)} | {_span(retention.after_ack)} |\n"
 
 
 def _permissions_page() -> str:

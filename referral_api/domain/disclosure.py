@@ -75,14 +75,16 @@ def percentage(part: int | None, whole: int | None) -> int | None:
 
 
 def percentile(values: Sequence[int], rank: int, *, shown: int | None) -> int | None:
-    """The smallest value that `rank` per cent of all do not exceed; None for fewer than THRESHOLD values.
+    """The smallest value that at least `rank` per cent of all do not exceed (nearest rank).
 
-    `shown` is the published cell that counts them: of a blank one there is no percentile, or it would tell its size.
+    `shown` is the published cell that counts all, and `values` are the smallest of them; None where the one in question
+    is not among these, or the cell is blank: of a blank one there is no percentile, or it would tell its size.
     """
     # With fewer, it would be what one of them took: of 19 values the 95th percentile is the largest.
-    if shown is None or len(values) < THRESHOLD or len(values) * (100 - rank) < 100:
+    if shown is None or shown < THRESHOLD or shown * (100 - rank) < 100:
         return None
-    return sorted(values)[max(0, -(-len(values) * rank // 100) - 1)]
+    place = -(-shown * rank // 100)
+    return sorted(values)[place - 1] if place <= len(values) else None
 
 
 def _lacking(sums: Sequence[Sum], blank: AbstractSet[str], low: AbstractSet[str]) -> str | None:

@@ -6,8 +6,6 @@ import random
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
-from uuid import UUID
 
 import pytest
 
@@ -16,77 +14,18 @@ from referral_api.auditlog.figures import (
     SUMS,
     TABLES,
     URGENCIES,
-    Counting,
     Figures,
     Table,
-    _totals,
+    cells_of_nothing,
     publish,
+    rows_of,
+    totals,
 )
 from referral_api.domain.clocks import TERMS, Clock, Rung
 from referral_api.domain.disclosure import THRESHOLD, disclose
-from referral_api.domain.rules import RuleBook
-from referral_api.domain.words import Act, Role, Urgency
-from referral_api.formats.act import RawAct, build_act, parse_act
-from referral_api.formats.keys import Alg, signing_key
-from tests.formats.samples import D1, NOON, REF, submit
-
-KEY = signing_key(Alg.ED25519, b"\x07" * 32)
-HOTLINE, UNIT, PARENT, ALSO, EXCHANGE = "linea-1818", "pnp-trata-piura", "pnp-trata", "fiscalia-piura", "exchange"
-ROLES = {HOTLINE: Role.HOTLINE, EXCHANGE: Role.EXCHANGE}
-SENT = NOON + 60
-OTHER = f"{REF[:-1]}{'0' if REF[-1] != '0' else '1'}"
-TO = [
-    {"unit": UNIT, "role": "action"},
-    {"unit": PARENT, "role": "escalation"},
-    {"unit": ALSO, "role": "information"},
-]
-
-
-class Year:
-    """One referral of an urgency, act by act as they come; every figure of the year."""
-
-    def __init__(self, urgency: str) -> None:
-        self.counting = Counting({}, RuleBook())
-        self.within_s = int(TERMS[Urgency(urgency)].ack.total_seconds())
-        self._signed = 0
-        self.submitted = self.take(HOTLINE, Act.SUBMIT, None, self._body(urgency), SENT).digest
-
-    @staticmethod
-    def _body(urgency: str) -> dict[str, Any]:
-        called = {"phone_alert": {"made": True, "at": NOON, "to_unit": UNIT, "by": "op-2"}}
-        return submit() | {"urgency": urgency, "to": TO} | (called if urgency == "emergency" else {})
-
-    def take(
-        self, party: str, act: Act, unit: str | None, body: Mapping[str, Any], at: int, prev: str | None = None
-    ) -> RawAct:
-        """Sign an act and have it counted."""
-        self._signed += 1
-        raw = build_act(
-            act_id=str(UUID(int=self._signed, version=4)), iss=f"{party}.aaaa", aud="https://x.example", iat=at,
-            act=act, ref=REF, unit=unit, prev=prev, body=body, signers=[KEY],
-        )  # fmt: skip
-        found = parse_act(raw)
-        self.counting.act(found, ROLES.get(party, Role.POLICE_UNIT), at)
-        return found
-
-    def acknowledge(self, unit: str, after_s: int) -> None:
-        """A unit acknowledges, so long after the submission."""
-        body = {"bundle": D1, "submit": self.submitted, "decrypted": True}
-        self.take(unit, Act.ACK, unit, body, SENT + after_s, self.submitted)
-
-    def release(self, after_s: int) -> None:
-        """The exchange releases it to the parent."""
-        self.take(EXCHANGE, Act.RELEASED, PARENT, {"reason": "ack_timeout"}, SENT + after_s)
-
-    @property
-    def figures(self) -> Figures:
-        """All that was counted."""
-        return self.counting.figures()
-
-    @property
-    def cells(self) -> dict[str, int]:
-        """All cells that are not zero."""
-        return {cell: count for cell, count in self.figures.counts.items() if count}
+from referral_api.domain.words import Act, Urgency
+from tests.auditlog import shown
+from tests.auditlog.yearly import ALSO, EXCHANGE, PARENT, SENT, UNIT, Year
 
 
 @pytest.mark.parametrize("urgency", URGENCIES)
@@ -106,7 +45,7 @@ def test_what_the_ladder_does_shows_in_no_figure_beside_who_was_late(urgency: st
     loud.take(EXCHANGE, Act.OVERDUE, UNIT, {"clock": "ack", "due_at": due_at}, SENT + loud.within_s)
     loud.release(loud.within_s)
     assert loud.figures == quiet.figures
-    assert loud.cells["timeliness.none"] == loud.cells[f"acknowledgement_{urgency}.none"] == 1
+    assert loud.cells["timeliness.late"] == loud.cells[f"acknowledgement_{urgency}.late"] == 1
 
 
 @pytest.mark.parametrize("urgency", URGENCIES)
@@ -115,7 +54,7 @@ def test_a_referral_is_counted_once_however_many_units_it_was_brought_to(urgency
     year = Year(urgency)
     year.release(year.within_s)
     year.acknowledge(ALSO, 5)
-    assert year.cells["timeliness.none"] == 1, "who is only to know of it takes charge of nothing"
+    assert not year.figures.acknowledged[urgency], "who is only to know of it takes charge of nothing"
     year.acknowledge(PARENT, year.within_s + 30)
     year.acknowledge(UNIT, year.within_s + 900)
     assert year.cells["timeliness.late"] == year.cells[f"acknowledgement_{urgency}.late"] == 1
@@ -123,24 +62,6 @@ def test_a_referral_is_counted_once_however_many_units_it_was_brought_to(urgency
     own = {"referrals", f"urgency.{urgency}", f"acknowledgement_{urgency}.late", "timeliness.late"}
     of_submit = {cell for cell in year.cells if cell.startswith(("basis.", "retention."))}
     assert year.cells == dict.fromkeys(own | of_submit, 1)
-
-
-def test_a_copy_is_not_counted_as_a_referral() -> None:
-    """R-86: nobody shall act on it, so it would count as one that nobody acknowledged."""
-    year = Year("routine")
-    year.acknowledge(UNIT, 60)
-    before = year.counting.figures().counts
-    copy = submit() | {
-        "urgency": "routine", "to": [{"unit": ALSO, "role": "information"}],
-        "relation": {"type": "copy_of", "ref": REF},
-    }  # fmt: skip
-    raw = build_act(
-        act_id=str(UUID(int=99, version=4)), iss=f"{HOTLINE}.aaaa", aud="https://x.example", iat=SENT, act=Act.SUBMIT,
-        ref=OTHER, unit=None, prev=None, body=copy, signers=[KEY],
-    )  # fmt: skip
-    year.counting.act(parse_act(raw), Role.HOTLINE, SENT)
-    assert year.counting.figures().counts == before
-    assert publish(2026, year.counting.figures())["erased"] is None
 
 
 def test_an_acknowledgement_in_the_last_second_of_its_term_is_on_time() -> None:
@@ -191,7 +112,7 @@ def some_year(draw: random.Random) -> dict[str, int]:
             for code in codes:
                 counts[table.cell(code)] = left if code == codes[-1] else min(left, draw.choice(pools[0]))
                 left -= counts[table.cell(code)]
-    return _totals(counts)
+    return totals(counts)
 
 
 def span(counts: Mapping[str, int], cell: str) -> tuple[int, int]:
@@ -228,12 +149,12 @@ def test_what_is_published_of_fifty_referrals() -> None:
     counts = Counter(dict.fromkeys((cell for one in SUMS for cell, _ in one.signs()), 0))
     counts.update({"acknowledgement_emergency.on_time": 14, "acknowledgement_emergency.late": 2})
     counts.update({"acknowledgement_urgent.on_time": 18, "acknowledgement_urgent.late": 1})
-    counts.update({"acknowledgement_routine.on_time": 12, "acknowledgement_routine.late": 2})
-    counts.update({"acknowledgement_routine.none": 1, "basis.consent": 30, "basis.child_protection": 20})
+    counts.update({"acknowledgement_routine.on_time": 12})
+    counts.update({"acknowledgement_routine.late": 3, "basis.consent": 30, "basis.child_protection": 20})
     counts.update({"retention.standard": 50, "outcomes.trafficking_confirmed": 21, "outcomes.related_crime": 12})
     counts.update({"outcomes.not_located": 5})
     nothing: dict[str, tuple[int, ...]] = dict.fromkeys(URGENCIES, ())
-    tables = publish(2026, Figures(_totals(counts), nothing, nothing))["tables"]
+    tables = publish(2026, Figures(totals(counts), nothing, nothing))["tables"]
     shown = {
         f"{name}.{code}": count
         for name, table in tables.items()
@@ -255,3 +176,54 @@ def test_what_is_published_of_fifty_referrals() -> None:
         "outcomes.total": 38,
         "outcomes.related_crime": 12,
     }
+
+
+def figures_of(referrals: int) -> set[tuple[str, str]]:
+    """Which figures are shown of a likely year of so many."""
+    return {row[:2] for row in rows_of(shown.document(shown.LIKELY[referrals])) if row[2] is not None}
+
+
+def test_of_a_good_year_of_six_hundred_it_is_published_how_many_were_acknowledged_in_time() -> None:
+    """R12 asks for it; with the few that nobody ever acknowledged in a cell of their own it was always blank."""
+    found = figures_of(600)
+    assert {("timeliness", "on_time"), ("timeliness", "late"), ("acknowledged_on_time_percent", "all")} <= found
+    assert ("sent_to_acknowledged_s", "urgent.p50") in found
+    assert ("outcomes_known_percent", "all") in found
+    small = {("acknowledgement_emergency", "late"), ("acknowledgement_emergency", "on_time")}
+    assert not found & {
+        *small,
+        ("acknowledged_on_time_percent", "emergency"),
+        ("sent_to_acknowledged_s", "emergency.p50"),
+    }
+
+
+def test_of_a_good_year_of_fifty_it_cannot_be_and_totals_are_left() -> None:
+    found = figures_of(50)
+    assert {("timeliness", "total"), ("urgency", "emergency"), ("outcomes", "total")} <= found
+    assert not {row for row in found if row[0] in ("acknowledged_on_time_percent", "sent_to_acknowledged_s")}
+
+
+def test_times_tell_nothing_of_who_was_late_or_never_acknowledged() -> None:
+    """A percentile of those that were acknowledged at all would say how many were not."""
+    counts = Counter(cells_of_nothing())
+    counts.update(
+        {f"acknowledgement_{one}.{how}": many for one in URGENCIES for how, many in (("on_time", 189), ("late", 11))}
+    )
+    counts.update({"basis.consent": 600, "retention.standard": 600})
+    sent = dict.fromkeys(URGENCIES, (5,) * 200)
+    found = []
+    for late in range(12):
+        acknowledged = dict.fromkeys(URGENCIES, tuple(range(189)) + tuple(range(9 * 10**5, 9 * 10**5 + late)))
+        found.append(publish(2026, Figures(totals(counts), sent, acknowledged)))
+    assert all(one == found[0] for one in found)
+    assert found[0]["times_s"]["sent_to_acknowledged"]["urgent"] == {"p50": 99, "p95": None}
+
+
+def test_known_outcomes_are_told_of_all_referrals_and_not_of_those_that_were_closed() -> None:
+    """R12: of a hundred that were sent, of how many it is known what became of them."""
+    document = shown.document(shown.LIKELY[600])
+    outcomes = document["tables"]["outcomes"]
+    known = outcomes["total"] - outcomes["cells"]["cannot_disclose"]
+    assert document["percent"]["outcomes_known"] == {"all": round(100 * known / 600)}
+    few = shown.LIKELY[600] | {"outcomes.cannot_disclose": 10}
+    assert shown.document(few)["percent"]["outcomes_known"] == {"all": None}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from referral_api.domain import disclosure
@@ -230,3 +231,78 @@ def test_percentages_and_percentiles_speak_of_what_is_shown_alone() -> None:
     assert percentile(values[:10], 50, shown=10) is percentile(values, 50, shown=None) is None
     assert percentile([7] * 11, 50, shown=11) == percentile([7] * 20, 95, shown=20) == 7
     assert percentile([7] * 19, 95, shown=19) is None, "it would be the longest time of all"
+    assert (percentile(values[:50], 50, shown=100), percentile(values[:49], 50, shown=100)) == (50, None)
+    assert percentile(list(range(21)), 50, shown=21) == 10, "the nearest rank, rounded up"
+    assert [percentage(part, 200) for part in (1, 3, 5)] == [0, 2, 2], "halves go to the even number"
+
+
+def moves(cell: str, blank: set[str], sums: Sequence[Sum], room: Mapping[str, range]) -> bool:
+    """Whether some blanks, this one among them, can each be one more or one less together; by trying them all."""
+    names = sorted(blank - {cell})
+    for rest in itertools.product((-1, 0, 1), repeat=len(names)):
+        for own in (1, -1):
+            step = dict(zip(names, rest, strict=True)) | {cell: own}
+            fits = all(not by or by in room[name] for name, by in step.items())
+            if fits and all(not sum(sign * step.get(name, 0) for name, sign in one.signs()) for one in sums):
+                return True
+    return False
+
+
+def nearest(cell: str, blank: set[str], sums: Sequence[Sum]) -> str | None:
+    """The shown cell next to a blank one, through ever more sums."""
+    near, before = {cell}, set[str]()
+    while near != before:
+        before = set(near)
+        touching = [one for one in sums if before & {one.total, *one.parts}]
+        shown = [name for one in touching for name in (*one.parts, one.total) if name not in blank]
+        if shown:
+            return shown[0]
+        near |= {name for one in touching for name in (one.total, *one.parts)}
+    return None
+
+
+def fixed(blank: set[str], sums: Sequence[Sum], room: Mapping[str, range]) -> str | None:
+    """What is given up for the first blank that can be nothing else."""
+    in_turn = (cell for one in sums for cell in (one.total, *one.parts) if cell in blank)
+    found = (nearest(cell, blank, sums) for cell in in_turn if not moves(cell, blank, sums, room))
+    return next((cell for cell in found if cell is not None), None)
+
+
+def lacking(blank: set[str], low: set[str], sums: Sequence[Sum]) -> str | None:
+    """What is given up beside low cells that stand alone with their total."""
+    for one in sums:
+        hidden, shown = ([part for part in one.parts if (part in blank) is is_blank] for is_blank in (True, False))
+        if one.total not in blank and hidden and shown and low >= set(hidden):
+            return shown[0]
+    return None
+
+
+def by_the_book(counts: Mapping[str, int], sums: Sequence[Sum]) -> dict[str, int | None]:
+    """R-103 as a stranger would write it who has read the protocol alone."""
+    low = {cell for cell, count in counts.items() if count < 11}
+    free = dict.fromkeys(counts, range(-1, 2))
+    bounded = {
+        cell: range(max(-1, 0 - count), min(1, 10 - count) + 1) if count < 11 else range(max(-1, 11 - count), 2)
+        for cell, count in counts.items()
+    }
+    blank = set(low)
+    while True:
+        if (cell := lacking(blank, low, sums) or fixed(blank, sums, free)) is not None:
+            blank.add(cell)
+        elif (cell := fixed(blank, sums, bounded)) is not None:
+            blank.add(cell)
+            low.add(cell)
+        else:
+            return {name: None if name in blank else count for name, count in counts.items()}
+
+
+@settings(max_examples=20)
+@given(st.lists(st.lists(COUNTS, min_size=2, max_size=2), min_size=2, max_size=2))
+@example([[13, 0], [0, 12]])
+@example([[11, 0], [0, 11]])
+@example([[40, 5], [30, 20]])
+def test_whoever_writes_it_from_the_protocol_blanks_the_same(rows: list[list[int]]) -> None:
+    counts, sums = two_way(rows)
+    assert disclose(counts, sums) == by_the_book(counts, sums)
+    counts, sums = one_way([*rows[0], 11, *rows[1]])
+    assert disclose(counts, sums) == by_the_book(counts, sums)

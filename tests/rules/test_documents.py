@@ -161,3 +161,13 @@ def test_every_rule_of_the_field_has_its_clauses_and_a_test_that_names_it() -> N
     ]
     rules = {rule for phrase in phrases for rule in re.findall(r"R\d+", phrase)}
     assert rules == set(rows), sorted(set(rows) ^ rules)
+
+
+def test_the_demo_speaks_the_language_of_the_screens_to_its_end() -> None:
+    """Rule R17 of the field: a referral is one word on every screen, and in what the demo says of it."""
+    demo = "\n".join((TOP / "examples" / name).read_text() for name in ("demo.py", "turns.py", "stage.py"))
+    assert "derivación" in demo
+    assert not re.search(r"remisi[oó]n", demo)
+    said = [re.sub(r"\{[^}]*\}", "", line) for line in re.findall(r'^ *print\(f?"(.*)"', demo, re.MULTILINE)]
+    assert said
+    assert not [line for line in said if re.search(r"\b(all|steps|held|the|of)\b", line)], said

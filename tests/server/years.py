@@ -8,11 +8,13 @@ from typing import Any
 
 import yaml
 
+from referral_api.client import copying
 from referral_api.client.submission import Composition
 from referral_api.domain.words import Act, PartyId
 from tests.signing import sign
+from tests.story.passed_on import readdress
 from tests.wire import Answer
-from tests.world import REFERRAL, UNIT, Clock, World
+from tests.world import OTHER_UNIT, REFERRAL, UNIT, Clock, World
 
 YEAR = datetime.now(UTC).year
 URGENT: dict[str, Any] = yaml.safe_load((Path(__file__).parents[2] / "examples/minima-lima.yaml").read_text())
@@ -36,7 +38,8 @@ def send(world: World, body: dict[str, Any] | None = None) -> str:
 
 
 def live_a_year(world: World) -> list[str]:
-    """Twelve emergencies taken and closed, one answered late and declined, twelve urgent ones that lie unread.
+    """Twelve emergencies taken and closed, one answered late and declined, twelve urgent ones that lie unread; and a
+    copy, and what was sent anew for the declined one, which nothing counts.
 
     The referrals, in order.
     """
@@ -46,9 +49,11 @@ def live_a_year(world: World) -> list[str]:
         officer.acknowledge(officer.open(ref))
         officer.act(ref, Act.ACCEPT, {})
         officer.act(ref, Act.CLOSE, {"outcome": "trafficking_confirmed"})
+    copying.make_copy(world.operator, refs[LATE], [PartyId(OTHER_UNIT)])
     world.clock.ahead_s += 3600
     officer.acknowledge(officer.open(refs[0]))
     officer.act(refs[0], Act.DECLINE, {"reason": "conflict_of_interest"})
+    readdress(world, refs[0])
     return refs + [send(world, URGENT) for _ in range(URGENT_ONES)]
 
 

@@ -26,7 +26,10 @@ _TABLES: Final[Mapping[str, tuple[str, str]]] = {
     "created_to_sent_s": ("de creada a enviada, segundos", "created to sent, seconds"),
     "sent_to_acknowledged_s": ("de enviada a acusada, segundos", "sent to acknowledged, seconds"),
     "acknowledged_on_time_percent": ("acusadas a tiempo, %", "acknowledged on time, %"),
-    "outcomes_known_percent": ("cierres con resultado conocido, %", "closings with a known outcome, %"),
+    "outcomes_known_percent": (
+        "resultados conocidos por cada 100 derivaciones",
+        "known outcomes for each 100 referrals",
+    ),
     "erased": ("borrado conforme a ley", "lawfully erased"),
     "calls": ("llamadas que contaron las líneas", "calls that hotlines told of"),
 }
@@ -34,8 +37,7 @@ _ROWS: Final[Mapping[str, tuple[str, str]]] = {
     "total": ("total", "total"),
     "all": ("todas", "all"),
     "on_time": ("a tiempo", "on time"),
-    "late": ("tarde (escaló)", "late (escalated)"),
-    "none": ("ninguno en el año", "none in the year"),
+    "late": ("fuera de plazo o nunca (escaló)", "late or never (escalated)"),
     "not_signed": ("no firmaron nada en ella", "signed nothing on it"),
     "referrals": ("derivaciones", "referrals"),
     "months": ("meses contados", "months told of"),

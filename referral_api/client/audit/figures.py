@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from referral_api.auditlog.accounts import calls_of
-from referral_api.auditlog.figures import Counting, check_published, kinds_of, publish, rows_of
+from referral_api.auditlog.counting import Counting, kinds_of
+from referral_api.auditlog.figures import check_published, publish, rows_of
 from referral_api.auditlog.records import Retrieved
 from referral_api.client.audit import inspection, verifying
 from referral_api.client.audit.inspection import Item
@@ -75,7 +76,9 @@ def _ask(session: Session, year: int) -> dict[str, Any]:
 
 def _recount(session: Session, year: int, terms: Sequence[Term], mirror: Path | None) -> tuple[dict[str, Any], int]:
     """The tables as the year's own log gives them, and how many of its leaves do not open any more."""
-    counting, erased = Counting(kinds_of(session.replica.leaves), _rules(session, year, terms, mirror)), 0
+    counting, erased = Counting(kinds_of(session.replica.leaves), _rules(session, year, terms, mirror), year), 0
+    for act in _earlier(session, year, terms, mirror):
+        counting.earlier(act)
     for term in (term for term in terms if term.year == year):
         following = 0
         for item in items(session, term, {}, terms, mirror):
@@ -102,6 +105,15 @@ def _rules(session: Session, year: int, terms: Sequence[Term], mirror: Path | No
                 body: Any = None if item.act is None else item.act.body
                 book = book if body is None else book.changed(item.at + 1, body.rules())
     return book
+
+
+def _earlier(session: Session, year: int, terms: Sequence[Term], mirror: Path | None) -> Iterator[RawAct]:
+    """The accepted submits of the years before: which of them are copies, and what replaces what (R-103)."""
+    for term in terms:
+        if term.year < year:
+            for item in items(session, term, {"kind": Act.SUBMIT.value}, terms, mirror):
+                if item.act is not None and _accepted(item):
+                    yield item.act
 
 
 def _accounts(session: Session, year: int, terms: Sequence[Term], mirror: Path | None) -> list[RawAct]:

@@ -57,6 +57,8 @@ def cold_app(site: Site | None, *, version: str, lifespan: Any = None) -> FastAP
             operation_id=operation.name,
             summary=operation.summary,
             response_model=None,
+            response_class=Response,
+            status_code=operation.statuses[0],
             **document_of(operation),
         )
     _add_health(app, site, version)
@@ -123,7 +125,8 @@ def _add_health(app: FastAPI, site: Site | None, version: str) -> None:
         operation_id="get_metrics",
         summary="Figures for monitoring",
         tags=["operator"],
-        responses=problems_of({401}),
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **problems_of({401})},
     )
     async def get_metrics(request: Request) -> Response:
         """Counts without names, in Prometheus' text form, for whoever shows the operator's token: when something

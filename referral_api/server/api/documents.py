@@ -18,6 +18,7 @@ from fastapi.openapi.utils import get_openapi
 from referral_api.auditlog.records import KINDS
 from referral_api.domain.policy import Read
 from referral_api.domain.words import PARTY_ID, UUID7, Act
+from referral_api.server.api.answers import answer_of, answer_schemas
 from referral_api.server.api.evidence import MAX_SIZE_DIGITS
 from referral_api.server.api.operations import PATTERNS, Operation
 from referral_api.server.api.problems import PROBLEM_TYPE, TABLE
@@ -26,15 +27,6 @@ _TEXT = {"type": "string"}
 _NUMBER = {"type": "integer"}
 _LARGEST = 10**MAX_SIZE_DIGITS - 1
 _SIZE = {"type": "integer", "minimum": 1, "maximum": _LARGEST}
-_ANSWER = {
-    "type": "object",
-    "required": ["receipt", "proof"],
-    "properties": {
-        "receipt": {**_TEXT, "description": "JWS, see schemas/receipt-payload.json"},
-        "proof": {**_TEXT, "description": "C2SP tlog-proof; its extra line is the leaf"},
-        "route": {"type": "object"},
-    },
-}
 _PROBLEM: dict[str, Any] = {
     "description": "Problem (RFC 9457); codes in docs/http.md",
     "content": {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
@@ -127,7 +119,7 @@ def finish(app: FastAPI) -> dict[str, Any]:
         )
         components = document.setdefault("components", {})
         components.pop("schemas", None)
-        components["schemas"] = {"Problem": _problem_schema(), "Answer": _ANSWER}
+        components["schemas"] = {"Problem": _problem_schema(), **answer_schemas()}
         components["securitySchemes"] = {
             "dpop": {
                 "type": "http",
@@ -185,12 +177,7 @@ def _response(operation: Operation, status: int) -> dict[str, Any]:
             content |= _PROBLEM["content"]
         return {"description": "OAuth 2.0 error (RFC 6749 §5.2)", "content": content}
     media = _MEDIA.get(operation.name, "application/json")
-    schema: dict[str, Any] = {"type": "object"}
-    if operation.name in ("put_referral", "put_act", "put_directory_act"):
-        schema = {"$ref": "#/components/schemas/Answer"}
-    elif media != "application/json":
-        schema = {"type": "string"}
-    content = {media: {"schema": schema}}
+    content = {media: {"schema": answer_of(operation.name) if media == "application/json" else _TEXT}}
     if operation.name == "get_statistics":
         content["text/csv"] = {"schema": {"type": "string"}}
     return {"description": "OK", "content": content}

@@ -17,7 +17,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from referral_api.auditlog.accounts import calls_of
-from referral_api.auditlog.figures import Counting, Figures, kinds_of, publish
+from referral_api.auditlog.counting import Counting, kinds_of
+from referral_api.auditlog.figures import Figures, publish
 from referral_api.auditlog.records import Retrieved, StatisticsRead, encode_salt, parse_record
 from referral_api.auditlog.trail import role_of
 from referral_api.domain.errors import ErrorCode, ReferralError
@@ -78,12 +79,14 @@ def count_year(exchange: Exchange, year: int) -> Figures:
             kinds = kinds_of(logbook.leaves(conn, KEYS, 0, logbook.size(conn, KEYS)))
             # What was changed since the year's end was not in force when anything of it was submitted.
             book = load_rules(conn).book
-        counting = Counting(kinds, book)
+        counting = Counting(kinds, book, year)
         for one in gone:
             if one.year == year:
                 counting.erased(one.ref)
         fault = None
         try:
+            for stored in _submits(exchange, span[0] - 1):
+                counting.earlier(_parse(stored))
             _count(exchange, counting, span, frozenset(one.ref for one in gone))
         except ReferralError as error:
             fault = error
@@ -124,6 +127,18 @@ def _count(exchange: Exchange, counting: Counting, span: tuple[int, int], gone: 
             record = parse_record(stored.body.encode("ascii"))
             if isinstance(record, Retrieved):
                 counting.read(record)
+
+
+def _submits(exchange: Exchange, last: int) -> Iterator[queries.StoredAct]:
+    """The accepted submits of all years before, up to this position, in log order."""
+    at = 0
+    while True:
+        with exchange.database.read(snapshot=True) as conn:
+            rows = queries.acts_sought(conn, Sought(at, last, PAGE, kind=Act.SUBMIT.value))
+        yield from (one for one in rows if _taken(one))
+        if len(rows) < PAGE:
+            return
+        at = rows[-1].pos + 1
 
 
 def _rows(exchange: Exchange, at: int, last: int) -> Iterator[queries.StoredAct | queries.StoredRecord]:
