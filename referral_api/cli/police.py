@@ -159,7 +159,7 @@ def ack(ctx: typer.Context, ref: Ref) -> None:
             lines += [*reading.handling(call.screen, seen), call.screen.say("care.accepts"), ""]
             call.screen.show(Shown({}, lines))
         entry = client.acknowledge(opened)
-    told = standing.data(stands) | reading.handling_data(seen) | {"warnings": reading.data(seen)["warnings"]}
+    told = standing.data(stands) | reading.handling_data(seen) | reading.warnings_data(seen)
     acting.show_entry(call, entry, nexts.after_ack(call.screen, referral), told)
 
 

@@ -82,8 +82,7 @@ def read_body(
     reveal: bool = False,
 ) -> Reading:
     """The same of any bundle that holds a body: a supplement, too, has people in it who may be reached so or not."""
-    written_at = datetime.fromtimestamp(bundle.referral.contents.issued_at_s, UTC)
-    found = tuple(reaches(body, written_at, datetime.fromtimestamp(now, UTC)))
+    found = tuple(reaches(body, bundle.written_at, datetime.fromtimestamp(now, UTC)))
     return Reading(bundle, body, faults, found, {} if reveal else hidden_in(body, found))
 
 
@@ -114,9 +113,14 @@ def data(reading: Reading) -> dict[str, Any]:
     """
     return {
         **handling_data(reading),
-        "warnings": [_fault_data(fault) for fault in reading.faults],
+        **warnings_data(reading),
         "referral": document(reading),
     }
+
+
+def warnings_data(reading: Reading) -> dict[str, Any]:
+    """What the sender's software let through, as JSON members."""
+    return {"warnings": [_fault_data(fault) for fault in reading.faults]}
 
 
 def document(reading: Reading) -> dict[str, Any]:
@@ -152,6 +156,7 @@ def handling(screen: Screen, reading: Reading) -> Iterator[Line]:
         who = screen.say("field.reporter") if reach.who == "reporter" else reach.who
         if reach.block is None:
             yield f"{_INDENT}{who}: {screen.say('show.no_safe_contact')}"
+            yield from _validity(screen, reading, reach)
         else:
             yield f"{_INDENT}{who}:"
             yield from _validity(screen, reading, reach)
@@ -177,13 +182,11 @@ def warnings(screen: Screen, reading: Reading) -> Iterator[Line]:
 
 
 def _validity(screen: Screen, reading: Reading, reach: Reach) -> Iterator[Line]:
-    if reach.valid_until is None:
-        return
-    at = screen.at(int(reach.valid_until.timestamp()))
-    if reach.why is None:
-        yield _INDENT * 2 + screen.say("care.until", at=at)
-    else:
+    at = None if reach.valid_until is None else screen.at(int(reach.valid_until.timestamp()))
+    if reach.why is not None:
         yield _red(_INDENT * 2 + screen.say(f"care.{reach.why}", at=at, phone=reading.phone))
+    elif at is not None:
+        yield _INDENT * 2 + screen.say("care.until", at=at)
 
 
 def _feared(screen: Screen, reading: Reading, who: str) -> Iterator[Line]:

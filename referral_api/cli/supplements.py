@@ -1,9 +1,9 @@
 """Supplements on screen: what came after the referral, each with its own blocks on how anybody may be reached above it.
 
-Must never: print a number of a supplement before the blocks that say how it may be used, show one that grew old or
-leads to a suspect, or leave a closed supplement out.
+Must never: print a number of a supplement before the blocks that say how it may be used, or a block before what its
+sender should not have let through, show a number that grew old or leads to a suspect, or leave a closed one out.
 
-Implements: R-76, R-87; R8 and R11 of the field.
+Implements: R-76, R-81, R-83, R-87; R8 and R11 of the field.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def read(further: Sequence[Further], now: int, *, reveal: bool = False) -> list[
     return [
         Supplement(one, None)
         if one.opened is None or one.body is None
-        else Supplement(one, reading.read_body(one.opened, one.body, now, reveal=reveal))
+        else Supplement(one, reading.read_body(one.opened, one.body, now, faults=one.faults, reveal=reveal))
         for one in further
     ]
 
@@ -52,7 +52,8 @@ def lines(screen: Screen, supplements: Sequence[Supplement]) -> list[Line]:
             words = "" if code is None else text_of(code, screen.lang).title
             shown.append(screen.say("note.closed", words=words, code=code))
             continue
-        shown += [*reading.handling(screen, one.reading), "", *reading.tree(screen, one.reading)]
+        shown += [*reading.warnings(screen, one.reading), *reading.handling(screen, one.reading)]
+        shown += ["", *reading.tree(screen, one.reading)]
     return shown
 
 
@@ -63,7 +64,7 @@ def data(supplements: Sequence[Supplement]) -> list[dict[str, Any]]:
 
 def _data(one: Supplement) -> dict[str, Any]:
     act, code = one.further.shown, one.further.code
-    told: dict[str, Any] = {"safe_contact": [], "do_not": [], "hidden": []}
+    told: dict[str, Any] = {"safe_contact": [], "do_not": [], "hidden": [], "warnings": []}
     return {
         "act": act.act.id,
         "at": act.at,
@@ -73,7 +74,7 @@ def _data(one: Supplement) -> dict[str, Any]:
         "index": act.index,
         "opened": one.reading is not None,
         "code": None if code is None else code.value,
-        **(told if one.reading is None else reading.handling_data(one.reading)),
+        **(told if one.reading is None else reading.handling_data(one.reading) | reading.warnings_data(one.reading)),
         "referral": None if one.reading is None else reading.document(one.reading),
     }
 

@@ -114,7 +114,8 @@ def compose(session: Session, keys: CredentialKeys, what: Composition, ids: Ids)
         raise ReferralError(ErrorCode.NOT_PERMITTED, needs="hotline")
     if not keys.seal:
         raise ReferralError(ErrorCode.KEY_NOT_VALID, reason="no-seal-key", credential=keys.credential)
-    body = parse_referral(what.body, on=datetime.fromtimestamp(now, UTC).date())
+    today = datetime.fromtimestamp(now, UTC).date()
+    body = parse_referral(what.body, on=today)
     keymap = session.sealing_keymap
     demand_care(session, keys, body)
     for unit in what.units:
@@ -125,7 +126,7 @@ def compose(session: Session, keys: CredentialKeys, what: Composition, ids: Ids)
     members = _submit_members(body, what, to, now)
     is_abroad = any(borders.is_abroad(keymap.country_of(unit), own.entry.country) for unit, _ in to)
     placeholder = {"bundle": {"sha256": sha256_b64u(b""), "size": 1}}
-    check_referral(body, _parse_submit(members | placeholder), abroad=is_abroad)
+    check_referral(body, _parse_submit(members | placeholder), on=today, abroad=is_abroad)
     recipients = [one for unit, role in to for one in recipients_of(keymap, unit, SealRole(role.value), now)]
     recipients += own_keys(keymap, session.profile.party, now)
     if len(recipients) > MAX_RECIPIENTS:

@@ -130,7 +130,7 @@ def test_every_fault_that_the_code_raises_has_three_texts() -> None:
         ("step", list(Step)),
         ("unchecked", list(Unchecked)),
         ("notices", list(Came)),
-        ("care", ["expired", "suspect"]),
+        ("care", ["expired", "suspect", "line"]),
         ("list.on", list(Worklist)),
         ("why", [*ConsentFault, *REASONS, *Why]),
     ],
