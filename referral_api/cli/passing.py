@@ -27,7 +27,7 @@ from referral_api.client.passing import Anew
 from referral_api.client.recalling import Outcome, Report
 from referral_api.domain.catalogue import text_of
 from referral_api.domain.deliveries import NOTICES
-from referral_api.domain.words import Act, PartyId, Urgency
+from referral_api.domain.words import Act, PartyId
 
 Ref = Annotated[str, typer.Argument()]
 NoteFile = Annotated[Path | None, typer.Option("--note")]
@@ -147,14 +147,11 @@ def readdress(
         call.screen.talk("send.sealing", unit=unit)
         with call.screen.progress() as progress:
             entry = client.submit(composition, progress)
-    is_silent = composition.body["urgency"] == Urgency.EMERGENCY.value and at is None
-    renewed, screen = entry.outgoing.ref, call.screen
-    follow = [f"referral timeline {renewed}"]
-    if is_silent:
-        follow.insert(0, f"referral phone {renewed} --at {screen.say('place.time')} --unit {unit}")
-    more = [screen.say("readdress.done", ref=ref, unit=unit, excluded=", ".join(composition.excluded) or "—")]
-    more += [screen.say("readdress.silent", unit=unit)] if is_silent else []
-    acting.show_entries(call, [entry], follow, addressed, more=more)
+    ring, silent = units.silence(call, composition, str(entry.outgoing.ref))
+    excluded = ", ".join(composition.excluded) or "—"
+    more = [call.screen.say("readdress.done", ref=ref, unit=unit, excluded=excluded), *silent]
+    follow = [*ring, f"referral timeline {entry.outgoing.ref}"]
+    acting.show_entries(call, [entry], follow, addressed, more=more, after=ring)
 
 
 def withdraw(

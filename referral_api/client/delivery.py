@@ -322,7 +322,7 @@ def _believe(session: Session, document: OpenedDocument) -> None:
 
 
 def crosses(session: Session, sender: str, units: Iterable[str]) -> bool:
-    """Whether any of these units is abroad for a sender. Countries never change, so the newest directory tells (R-85)."""
+    """Whether any of these units is abroad for a sender. Countries never change, so the newest one tells (R-85)."""
     home = session.keymap.country_of(sender)
     return any(borders.is_abroad(session.keymap.country_of(unit), home) for unit in units)
 

@@ -91,6 +91,7 @@ def test_every_key_that_the_code_names_has_its_text_and_every_text_is_named() ->
         "pack.incomplete",
         "care.expired",
         "care.suspect",
+        "care.line",
         "place.date",
         "notices.",
         "list.on.",

@@ -158,7 +158,9 @@ def test_a_copy_of_a_sound_referral_keeps_the_consent_table_without_override_or_
 def test_after_a_withdrawal_nothing_may_be_copied_either() -> None:
     """Rule R7 of the field: withdrawn, and no danger."""
     body = parse_referral(adult(state="withdrawn", basis=Basis.LEGAL_OBLIGATION.value, scope=[]))
-    assert {finding.reason for finding in consent_findings(parse_referral(reduce_body(body)), on=TODAY)} == {"withdrawn"}
+    assert {finding.reason for finding in consent_findings(parse_referral(reduce_body(body)), on=TODAY)} == {
+        "withdrawn"
+    }
 
 
 @pytest.mark.parametrize(

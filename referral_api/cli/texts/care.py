@@ -139,7 +139,7 @@ CARE: Final[Mapping[str, tuple[str, str]]] = {
         "the third party is not named and may be the suspect. Do not use it without asking the hotline.",
     ),
     "why.not-asked": (
-        "lo que otra persona aceptó no vale por esta, a quien no se pudo preguntar. No use su identidad ni la contacte.",
+        "lo que aceptó otra persona no vale por esta: no se le pudo preguntar. No use su identidad ni la contacte.",
         "what somebody else agreed to is not hers, who could not be asked. Do not use her identity or make contact.",
     ),
     "why.anonymous-reporter": (
