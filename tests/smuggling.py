@@ -1,4 +1,4 @@
-"""A referral as software of another make sends it: sealed, signed and accepted, with nothing checked before sealing."""
+"""Referrals and supplements as software of another make sends them: sealed, signed, accepted, and nothing checked."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from referral_api.client import addressing, submission
+from referral_api.client.outbox import Entry
 from referral_api.client.sdk import Client
 from referral_api.client.sealing import Recipient
-from referral_api.domain.words import Act, PartyId, ReferralId
-from referral_api.formats.bundle import SealRole
+from referral_api.domain.words import Act, ActId, PartyId, ReferralId
+from referral_api.formats.bundle import SealedBundle, SealRole
 from referral_api.formats.contents import BundleBody
 from tests.signing import sign
 from tests.world import UNIT, World
@@ -47,3 +48,16 @@ def seal_unchecked(client: Client, body: Mapping[str, Any], unit: str) -> tuple[
     }
     act_id, act = sign(client, Act.SUBMIT, members, ref)
     return ref, (act_id, act, sealed.raw.decode())
+
+
+def supplement_unchecked(client: Client, ref: str, body: Mapping[str, Any], unit: str = UNIT) -> Entry:
+    """A supplement to one unit, sealed and sent with nothing checked before sealing."""
+    pen, session = client.pen, client.session
+    referral = client.referral(ref)
+    role = SealRole(referral.chronicle.deliveries[PartyId(unit)].role.value)
+
+    def sealed(_: ActId) -> SealedBundle:
+        recipients = addressing.recipients_as(session, PartyId(unit), role, session.now())
+        return submission.seal_beside(session, client.keys, ReferralId(ref), BundleBody(dict(body)), recipients)
+
+    return pen.enclose(referral, Act.SUPPLEMENT, {}, unit, sealed)

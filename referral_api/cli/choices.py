@@ -30,7 +30,7 @@ from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.policy import Relation
 from referral_api.domain.words import UUID7, Act, PartyId, Role, State
 from referral_api.formats.codelists import codes, label
-from referral_api.formats.contents import MAX_NOTE_CHARACTERS, SHORT_TEXT
+from referral_api.formats.contents import MAX_NOTE_CHARACTERS, SHORT_TEXT, says_something
 
 _INDENT = "\n    "
 _NOT_NOW = frozenset({ErrorCode.ILLEGAL_TRANSITION, ErrorCode.STALE_HEAD})
@@ -74,7 +74,7 @@ def demand_earlier(client: Client, ref: str) -> None:
 
 
 def note_text(path: Path | None) -> str | None:
-    """The words of a note's file. Raises Fault; TOO_LARGE (`limit`, characters)."""
+    """The words of a note's file. Raises Fault; TOO_LARGE (`limit`, characters), MALFORMED (`note-empty`)."""
     if path is None:
         return None
     try:
@@ -83,6 +83,8 @@ def note_text(path: Path | None) -> str | None:
         raise Fault("file-unreadable", path=path) from None
     if len(text) > MAX_NOTE_CHARACTERS:
         raise ReferralError(ErrorCode.TOO_LARGE, limit=MAX_NOTE_CHARACTERS)
+    if not says_something(text):
+        raise ReferralError(ErrorCode.MALFORMED, where="/note", reason="note-empty")
     return text
 
 

@@ -69,7 +69,9 @@ def send(
         call.screen.talk("send.sealing", unit=unit)
         with call.screen.progress() as progress:
             entry = client.submit(what, progress)
-    acting.show_entry(call, entry, f"referral timeline {entry.outgoing.ref}", addressed)
+    ring, silent = units.silence(call, what, str(entry.outgoing.ref))
+    follow = [*ring, f"referral timeline {entry.outgoing.ref}"]
+    acting.show_entries(call, [entry], follow, addressed, more=silent, after=ring)
 
 
 def outbox_list(ctx: typer.Context) -> None:

@@ -330,6 +330,7 @@ _BY_REASON: Mapping[tuple[ErrorCode, str], str] = {
     (_E.TARGET_NOT_ALLOWED, "agreement-missing"): "agreement-missing",
     (_E.TARGET_NOT_ALLOWED, "cross-border"): "cross-border",
     (_E.MALFORMED, "no-such-region"): "no-such-region",
+    (_E.MALFORMED, "note-empty"): "note-empty",
     (_E.MALFORMED, "unanswered"): "unanswered",
     (_E.MALFORMED, "answered-twice"): "answered-twice",
     (_E.ILLEGAL_TRANSITION, "held"): "held",

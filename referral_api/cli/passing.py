@@ -30,7 +30,7 @@ from referral_api.client.recalling import Outcome, Report
 from referral_api.client.sdk import Client
 from referral_api.domain.catalogue import text_of
 from referral_api.domain.deliveries import NOTICES
-from referral_api.domain.words import Act, PartyId, Urgency
+from referral_api.domain.words import Act, PartyId
 
 Ref = Annotated[str, typer.Argument()]
 NoteFile = Annotated[Path | None, typer.Option("--note")]
@@ -159,18 +159,16 @@ def readdress(
         call.screen.talk("send.sealing", unit=unit)
         with call.screen.progress() as progress:
             entry = client.submit(composition, progress)
-    is_silent = composition.body["urgency"] == Urgency.EMERGENCY.value and at is None
     renewed, screen = entry.outgoing.ref, call.screen
-    follow = [f"referral timeline {renewed}"]
-    if is_silent:
-        follow.insert(0, f"referral phone {renewed} --at {screen.say('place.time')} --unit {unit}")
-    more = [screen.say("readdress.done", ref=ref, unit=unit, excluded=", ".join(composition.excluded) or "—")]
-    more += [screen.say("readdress.silent", unit=unit)] if is_silent else []
+    ring, silent = units.silence(call, composition, str(renewed))
+    excluded = ", ".join(composition.excluded) or "—"
+    more = [screen.say("readdress.done", ref=ref, unit=unit, excluded=excluded), *silent]
+    follow = [*ring, f"referral timeline {renewed}"]
     if carrying.has_supplements(referral):
         # Codes and contacts came along; whatever else was said later did not.
-        follow.insert(1 if is_silent else 0, f"referral supplement {renewed} {screen.say('place.file')} --unit {unit}")
+        follow.insert(len(ring), f"referral supplement {renewed} {screen.say('place.file')} --unit {unit}")
         more.append(screen.say("readdress.supplements", unit=unit))
-    acting.show_entries(call, [entry], follow, addressed, more=more)
+    acting.show_entries(call, [entry], follow, addressed, more=more, after=ring)
 
 
 def withdraw(

@@ -167,7 +167,7 @@ def ack(ctx: typer.Context, ref: Ref) -> None:
             lines += [*supplements.handling(call.screen, more), call.screen.say("care.accepts"), ""]
             call.screen.show(Shown({}, lines))
         entry = client.acknowledge(opened)
-    told = standing.data(stands) | reading.handling_data(seen) | {"warnings": reading.data(seen)["warnings"]}
+    told = standing.data(stands) | reading.handling_data(seen) | reading.warnings_data(seen)
     told |= {"supplements": supplements.handling_data(more)}
     acting.show_entry(call, entry, nexts.after_ack(call.screen, referral), told)
 

@@ -90,11 +90,12 @@ def read_body(
     """The same of any bundle that holds a body: a supplement, too, has people in it who may be reached so or not, and
     in what came `earlier` there may be suspects.
     """
-    written_at = datetime.fromtimestamp(bundle.referral.contents.issued_at_s, UTC)
     known = [one for one in later if one is not None]
     judged, gone = with_suspects(body, [*earlier, *known]), superseded(body, known)
     is_closed = len(known) < len(later)
-    found = tuple(reaches(judged, written_at, datetime.fromtimestamp(now, UTC), superseded=gone, unread=is_closed))
+    found = tuple(
+        reaches(judged, bundle.written_at, datetime.fromtimestamp(now, UTC), superseded=gone, unread=is_closed)
+    )
     return Reading(bundle, body, faults, found, {} if reveal else hidden_in(body, found))
 
 
@@ -125,9 +126,14 @@ def data(reading: Reading) -> dict[str, Any]:
     """
     return {
         **handling_data(reading),
-        "warnings": [_fault_data(fault) for fault in reading.faults],
+        **warnings_data(reading),
         "referral": document(reading),
     }
+
+
+def warnings_data(reading: Reading) -> dict[str, Any]:
+    """What the sender's software let through, as JSON members."""
+    return {"warnings": [_fault_data(fault) for fault in reading.faults]}
 
 
 def document(reading: Reading) -> dict[str, Any]:
@@ -189,15 +195,13 @@ def warnings(screen: Screen, reading: Reading) -> Iterator[Line]:
 
 
 def _validity(screen: Screen, reading: Reading, reach: Reach) -> Iterator[Line]:
-    if reach.valid_until is None and reach.why is None:
-        return
-    at = "—" if reach.valid_until is None else screen.at(int(reach.valid_until.timestamp()))
-    if reach.why is None:
+    at = None if reach.valid_until is None else screen.at(int(reach.valid_until.timestamp()))
+    if reach.why is not None:
+        yield _red(_INDENT * 2 + screen.say(f"care.{reach.why}", at=at or "—", phone=reading.phone))
+    elif at is not None:
         # Only what its hotline says that it verified is called that.
         is_verified = reach.block is not None and reach.block.last_verified_at is not None
         yield _INDENT * 2 + screen.say("care.until" if is_verified else "care.good_until", at=at)
-    else:
-        yield _red(_INDENT * 2 + screen.say(f"care.{reach.why}", at=at, phone=reading.phone))
 
 
 def _feared(screen: Screen, reading: Reading, who: str) -> Iterator[Line]:

@@ -1,9 +1,9 @@
 """Supplements on screen: what came after the referral, each with its own blocks on how anybody may be reached above it.
 
-Must never: print a number of a supplement before the blocks that say how it may be used, show one that grew old or
-leads to a suspect, or leave a closed supplement out.
+Must never: print a number of a supplement before the blocks that say how it may be used, or a block before what its
+sender should not have let through, show a number that grew old or leads to a suspect, or leave a closed one out.
 
-Implements: R-76, R-87; R8 and R11 of the field.
+Implements: R-76, R-81, R-83, R-87; R8 and R11 of the field.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ def read(further: Sequence[Further], first: ReferralBody, now: int, *, reveal: b
             found.append(Supplement(one, None))
             continue
         later = bodies(further[number:])
-        seen = reading.read_body(one.opened, one.body, later, now, earlier=tuple(earlier), reveal=reveal)
+        seen = reading.read_body(
+            one.opened, one.body, later, now, earlier=tuple(earlier), faults=one.faults, reveal=reveal
+        )
         found.append(Supplement(one, seen))
         earlier.append(one.body)
     return found
@@ -73,7 +75,7 @@ def _blocks(screen: Screen, number: int, one: Supplement) -> list[Line]:
     act, code = one.further.shown, one.further.code
     head: list[Line] = ["", screen.say("supplement.head", number=number, at=screen.at(act.at), by=act.act.iss)]
     if one.reading is not None:
-        return [*head, *reading.handling(screen, one.reading)]
+        return [*head, *reading.warnings(screen, one.reading), *reading.handling(screen, one.reading)]
     words = "" if code is None else text_of(code, screen.lang).title
     return [*head, screen.say("note.closed", words=words, code=code)]
 
@@ -90,7 +92,7 @@ def handling_data(supplements: Sequence[Supplement]) -> list[dict[str, Any]]:
 
 def _data(one: Supplement) -> dict[str, Any]:
     act, code = one.further.shown, one.further.code
-    told: dict[str, Any] = {"safe_contact": [], "do_not": [], "hidden": []}
+    told: dict[str, Any] = {"safe_contact": [], "do_not": [], "hidden": [], "warnings": []}
     return {
         "act": act.act.id,
         "at": act.at,
@@ -100,7 +102,7 @@ def _data(one: Supplement) -> dict[str, Any]:
         "index": act.index,
         "opened": one.reading is not None,
         "code": None if code is None else code.value,
-        **(told if one.reading is None else reading.handling_data(one.reading)),
+        **(told if one.reading is None else reading.handling_data(one.reading) | reading.warnings_data(one.reading)),
         "referral": None if one.reading is None else reading.document(one.reading),
     }
 

@@ -18,7 +18,7 @@ import typer
 
 from referral_api.cli.directory import follow_keys, party_data
 from referral_api.cli.invocation import Invocation, invocation
-from referral_api.cli.output import Screen, Shown
+from referral_api.cli.output import Screen, Shown, harmless
 from referral_api.client import choosing, outage
 from referral_api.client.choosing import Presence, Unit
 from referral_api.client.renewal import follow
@@ -145,6 +145,9 @@ def announce(call: Invocation, client: Client, what: Composition) -> dict[str, A
     screen, phone = call.screen, party.entry.duty_phone or "—"
     screen.talk("send.unit", unit=unit.party.id, name=party.entry.name, phone=phone)
     screen.talk("send.mark", mark=_mark(screen, unit.presence))
+    stated = what.body.get("phone_alert")
+    if isinstance(stated, Mapping) and stated.get("made") is True and not what.is_telephoned:
+        screen.talk("send.call_elsewhere", unit=unit.party.id, called=harmless(str(stated.get("to_unit"))))
     if unit.abroad:
         screen.talk("send.abroad", unit=unit.party.id, country=party.entry.country or "—")
     is_live = unit.presence is not None and unit.presence.live
@@ -154,6 +157,17 @@ def announce(call: Invocation, client: Client, what: Composition) -> dict[str, A
         call.confirm("ask.offline", unit=unit.party.id)
     told = {"unit": {"id": unit.party.id, "name": party.entry.name, "duty_phone": phone} | _presence_data(unit)}
     return told | _announce_successors(call, client, what, unit)
+
+
+def silence(call: Invocation, what: Composition, ref: str) -> tuple[list[str], list[str]]:
+    """Of an emergency whose unit was not telephoned: the command that states the call, and the line that says it is
+    still to be made. Empty where there is nothing to say.
+    """
+    if what.body.get("urgency") != Urgency.EMERGENCY.value or what.is_telephoned:
+        return [], []
+    screen, unit = call.screen, what.action
+    ring = f"referral phone {ref} --at {screen.say('place.time')} --unit {unit}"
+    return [ring], [screen.say("readdress.silent", unit=unit)]
 
 
 def _announce_successors(call: Invocation, client: Client, what: Composition, unit: Unit) -> dict[str, Any]:

@@ -12,7 +12,7 @@ Implements: R-54, R-55, R-65, R-69, R-81, R-83, R-85; design §10.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -156,7 +156,8 @@ def open_bundle(
     if isinstance(submit.act.body, Submit):
         if shown is submit:
             _check_addressees(opened.referral.contents.to, submit.act.body)
-        faults = faults_of(body, submit.act.body, abroad=_crosses(session, submit.act.party, submit.act.body))
+        abroad = crosses(session, submit.act.party, [to.unit for to in submit.act.body.to])
+        faults = faults_of(body, submit.act.body, on=opened.written_at.date(), abroad=abroad)
     return Opened(opened, body, brought_by.act.digest, tuple(faults))
 
 
@@ -320,10 +321,10 @@ def _believe(session: Session, document: OpenedDocument) -> None:
     session.believe_view(document.contents.keys_log)
 
 
-def _crosses(session: Session, sender: str, submit: Submit) -> bool:
-    """Whether a submit addresses anybody abroad. Countries never change (R-85), so the newest directory tells."""
+def crosses(session: Session, sender: str, units: Iterable[str]) -> bool:
+    """Whether any of these units is abroad for a sender. Countries never change, so the newest one tells (R-85)."""
     home = session.keymap.country_of(sender)
-    return any(borders.is_abroad(session.keymap.country_of(to.unit), home) for to in submit.to)
+    return any(borders.is_abroad(session.keymap.country_of(unit), home) for unit in units)
 
 
 def _check_addressees(signed_to: Sequence[Address], submit: Submit) -> None:

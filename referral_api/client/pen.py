@@ -27,7 +27,7 @@ from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act, ActId, PartyId, ReferralId, Role
 from referral_api.formats.act import RawAct, parse_act
 from referral_api.formats.bundle import SealedBundle
-from referral_api.formats.contents import NoteBody
+from referral_api.formats.contents import NoteBody, says_something
 
 Enclosed = Callable[[ActId], SealedBundle]
 """Seals what travels beside the act of this id."""
@@ -58,9 +58,13 @@ class Pen:
         """Sign an act on a referral that has been fetched, with a note sealed to the other side where there is one.
 
         `unit` names the delivery: a unit's own by itself; None for a hotline's act on the whole referral. Raises
-        ILLEGAL_TRANSITION before anything is sent, NO_USABLE_KEY for a note that names no unit, and as
-        `declining.demand_grounds`; the entry's `code` tells of a refusal by the exchange.
+        ILLEGAL_TRANSITION before anything is sent, NO_USABLE_KEY for a note that names no unit, MALFORMED
+        (`note-empty`) for one that says nothing, and as `declining.demand_grounds`; the entry's `code` tells of a
+        refusal by the exchange.
         """
+        if note is not None and not says_something(note):
+            # A code that needs words would have them by name, and the other side nothing to read.
+            raise ReferralError(ErrorCode.MALFORMED, where="/note", reason="note-empty")
         if role_of(self.session, self.session.profile.party) is Role.POLICE_UNIT:
             unit = self.session.profile.party
         if note is None and case_number is None:

@@ -18,7 +18,7 @@ import hmac
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple, Protocol, TypeAlias
 
 from cryptography.exceptions import InvalidTag
@@ -149,6 +149,11 @@ class OpenedBundle:
         if not isinstance(found.contents.body, BundleBody):
             raise bundle_malformed("contents")
         return found
+
+    @property
+    def written_at(self) -> datetime:
+        """When the referral in it was sealed first, as its sender's clock said (UTC)."""
+        return datetime.fromtimestamp(self.referral.contents.issued_at_s, UTC)
 
 
 def generate_enc_key(alg: Alg) -> EncPrivateKey:

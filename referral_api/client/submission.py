@@ -4,8 +4,8 @@ Everything that can be wrong is found before anything is sealed: urgency floors,
 clear codes with the body, and whether every addressed unit can be reached. What is queued is final bytes; the draft
 goes with it, encrypted for this machine, in case a recipient's key is replaced before the exchange has it.
 
-Must never: send what the checks refuse, seal to a key that the keys log does not vouch for, or say "received" before
-trust.py has verified it.
+Must never: send what the checks refuse, seal to a key that the keys log does not vouch for, say "received" before
+trust.py has verified it, or say of a unit that it was telephoned when another one was.
 
 Implements: R-21, R-53, R-64, R-80 to R-83, R-85; design §6, §10, §12.
 """
@@ -73,6 +73,12 @@ class Composition:
     operator: str | None = None
 
     @property
+    def is_telephoned(self) -> bool:
+        """Whether the body says that the very unit that acts was telephoned: a call to another woke nobody there."""
+        call = self.body.get("phone_alert")
+        return isinstance(call, Mapping) and call.get("made") is True and call.get("to_unit") == self.action
+
+    @property
     def units(self) -> tuple[PartyId, ...]:
         """Every unit addressed by name, the one that acts first."""
         return self.information if self.action is None else (self.action, *self.information)
@@ -115,7 +121,8 @@ def compose(session: Session, keys: CredentialKeys, what: Composition, ids: Ids)
         raise ReferralError(ErrorCode.NOT_PERMITTED, needs="hotline")
     if not keys.seal:
         raise ReferralError(ErrorCode.KEY_NOT_VALID, reason="no-seal-key", credential=keys.credential)
-    body = parse_referral(what.body, on=datetime.fromtimestamp(now, UTC).date())
+    today = datetime.fromtimestamp(now, UTC).date()
+    body = parse_referral(what.body, on=today)
     keymap = session.sealing_keymap
     demand_care(session, keys, body)
     for unit in what.units:
@@ -126,7 +133,7 @@ def compose(session: Session, keys: CredentialKeys, what: Composition, ids: Ids)
     members = _submit_members(body, what, to, now)
     is_abroad = any(borders.is_abroad(keymap.country_of(unit), own.entry.country) for unit, _ in to)
     placeholder = {"bundle": {"sha256": sha256_b64u(b""), "size": 1}}
-    check_referral(body, _parse_submit(members | placeholder), abroad=is_abroad)
+    check_referral(body, _parse_submit(members | placeholder), on=today, abroad=is_abroad)
     recipients = [one for unit, role in to for one in recipients_of(keymap, unit, SealRole(role.value), now)]
     recipients += own_keys(keymap, session.profile.party, now)
     if len(recipients) > MAX_RECIPIENTS:
@@ -338,6 +345,8 @@ def _submit_members(
         call = body.phone_alert
         told: dict[str, Any] = {"made": call.made, "to_unit": call.to_unit, "by": call.by}
         told |= {"at": None if call.at is None else int(call.at.timestamp())}
+        if call.made and not what.is_telephoned:
+            told = {"made": False}  # The body still says whom the hotline talked to.
         members["phone_alert"] = {name: value for name, value in told.items() if value is not None}
     optional = {"relation": what.relation, "agreement": what.agreement, "operator": what.operator}
     return members | {name: value for name, value in optional.items() if value is not None}

@@ -3,10 +3,13 @@
 A question is answered by naming its act. A supplement is a further bundle with a whole referral in it, and goes to each
 unit in an act and an envelope of its own: an envelope names its recipients, and no unit learns of another (R-62).
 
+A supplement is held to everything that a first referral is held to, by its sender before sealing and by its reader
+after opening.
+
 Must never: answer a question that this credential may not, address one envelope to several units, or let a supplement
 say in clear-text codes what the submission did not say.
 
-Implements: R-62, R-64, R-76, R-81, R-83; design §6, §10.
+Implements: R-62, R-64, R-76, R-81, R-83, R-85, R-87; design §6, §10.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from referral_api.client import addressing, consented, delivery, submission
+from referral_api.client.care import demand_care
 from referral_api.client.keystore import CredentialKeys
 from referral_api.client.outbox import Entry
 from referral_api.client.pen import Pen
@@ -31,7 +35,7 @@ from referral_api.formats.bodies import Submit
 from referral_api.formats.bundle import SealedBundle, SealRole
 from referral_api.formats.contents import BundleBody
 from referral_api.formats.referral_body import ReferralBody, parse_referral
-from referral_api.formats.referral_findings import check_referral
+from referral_api.formats.referral_findings import check_referral, faults_of
 
 SUPPLEMENTED = frozenset(
     {
@@ -83,19 +87,23 @@ def open_questions(
 def supplement(pen: Pen, referral: Referral, body: Mapping[str, Any], unit: str) -> Entry:
     """Send more about a referral to one of its units, sealed to that and to ourselves.
 
-    Raises as `submission.compose` for a body that is not right or says other codes than the submission; NOT_FOUND for
-    a unit without a delivery, CONSENT_GATE (`consent-withdrawn`) once it was, ILLEGAL_TRANSITION, NO_USABLE_KEY.
+    Raises as `submission.compose` for a body that is not right or says other codes than the submission, and for one
+    that goes abroad without the scope for it; NOT_FOUND for a unit without a delivery, CONSENT_GATE
+    (`consent-withdrawn`) once it was, ILLEGAL_TRANSITION, NO_USABLE_KEY.
     """
     session = pen.session
-    submitted = referral.submit().act.body
+    first = referral.submit()
+    submitted = first.act.body
     if referral.relation is not Relation.SENDER or not isinstance(submitted, Submit):
         raise ReferralError(ErrorCode.NOT_PERMITTED, act=Act.SUPPLEMENT.value, needs="hotline")
     own = referral.chronicle.deliveries.get(PartyId(unit))
     if own is None:
         raise ReferralError(ErrorCode.NOT_FOUND)
     consented.demand(referral, Act.SUPPLEMENT)
-    parsed = parse_referral(dict(body), on=datetime.fromtimestamp(session.now(), UTC).date())
-    check_referral(parsed, submitted)
+    today = datetime.fromtimestamp(session.now(), UTC).date()
+    parsed = parse_referral(dict(body), on=today)
+    demand_care(session, pen.keys(), parsed, agreed=(first.act.iss, first.at))
+    check_referral(parsed, submitted, on=today, abroad=delivery.crosses(session, first.act.party, [unit]))
 
     def sealed(_: ActId) -> SealedBundle:
         recipients = addressing.recipients_as(session, unit, SealRole(own.role.value), session.now())
@@ -113,12 +121,15 @@ def supplemented_units(referral: Referral) -> list[PartyId]:
 
 @dataclass(frozen=True, slots=True)
 class Further:
-    """A supplement as it was read; `code` says why it stayed closed where `body` is None."""
+    """A supplement as it was read; `code` says why it stayed closed where `body` is None, `faults` what its sender
+    should not have let through.
+    """
 
     shown: ShownAct
     opened: OpenedBundle | None
     body: ReferralBody | None
     code: ErrorCode | None = None
+    faults: tuple[ReferralError, ...] = ()
 
 
 def read_supplements(session: Session, keys: CredentialKeys, referral: Referral) -> list[Further]:
@@ -129,9 +140,22 @@ def read_supplements(session: Session, keys: CredentialKeys, referral: Referral)
 def _read(session: Session, keys: CredentialKeys, referral: Referral, shown: ShownAct) -> Further:
     try:
         opened = delivery.open_beside(session, delivery.private_keys(keys), referral, shown)
-        return Further(shown, opened, _body_of(opened, referral))
+        body = _body_of(opened, referral)
     except ReferralError as error:
         return Further(shown, None, None, error.code)
+    return Further(shown, opened, body, faults=_faults_of(session, referral, shown, opened, body))
+
+
+def _faults_of(
+    session: Session, referral: Referral, shown: ShownAct, opened: OpenedBundle, body: ReferralBody
+) -> tuple[ReferralError, ...]:
+    """What is wrong with a supplement beside the submission that it belongs to; told to its reader, never refused."""
+    submitted = referral.submit().act
+    if not isinstance(submitted.body, Submit):
+        return ()
+    units = [] if shown.act.unit is None else [shown.act.unit]
+    abroad = delivery.crosses(session, submitted.party, units)
+    return tuple(faults_of(body, submitted.body, on=opened.written_at.date(), abroad=abroad))
 
 
 def _body_of(opened: OpenedBundle, referral: Referral) -> ReferralBody:

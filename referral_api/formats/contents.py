@@ -115,6 +115,11 @@ class ForwardBody:
     original: bytes = field(repr=False)
 
 
+def says_something(text: str) -> bool:
+    """Whether there is anything to read in a text: blanks, and characters that nobody sees, are no words."""
+    return any(one.isprintable() and not one.isspace() for one in text)
+
+
 @dataclass(frozen=True, slots=True)
 class NoteBody:
     """The sealed text beside the act `act`, with the unit's own file number and a contact where they apply."""

@@ -2,8 +2,9 @@
 a screen keeps behind a step of its own until somebody asks for it.
 
 A safe contact is good for seven days after it was last verified; then the number is hidden, because a call at the wrong
-time can cost a life and nothing shows on a number that it is old. A contact that leads to a suspect is hidden likewise.
-The hotline, which can verify it anew, is always shown.
+time can cost a life and nothing shows on a number that it is old. A contact that leads to a suspect is hidden likewise,
+and so is a number beside the word that she is reached through the hotline alone. A guardian's number is one of the
+ways to a child. The hotline, which can verify it anew, is always shown.
 
 Must never: read a clock, or give out a value in a place or a reason.
 
@@ -22,10 +23,13 @@ from referral_api.formats.referral_body import ReferralBody
 from referral_api.formats.referral_people import Guardian, Names, SafeContact, Suspect, Victim
 
 CONTACT_TERM = timedelta(days=7)
-"""How long a safe contact is good for if it does not say so itself."""
+"""How long a safe contact is good for at most; it may say itself that it is good for less."""
 
-Why = Literal["expired", "suspect", "replaced", "unread"]
-"""`replaced`: a later supplement says otherwise how she is reached; `unread`: one that did not open may do so."""
+Why = Literal["expired", "suspect", "replaced", "unread", "line"]
+"""`replaced`: a later supplement says otherwise how she is reached; `unread`: one that did not open may do so; `line`:
+only the hotline reaches her.
+"""
+ONLY_BY_HOTLINE = "only-by-hotline"
 _SUSPECT = "suspect-contact"
 _DIGITS = re.compile(r"[0-9](?:[ ().-]?[0-9]){5}")
 """Six digits or more, as numbers are written in free text."""
@@ -38,7 +42,7 @@ class Reach:
     """How one person may be reached: `who` is a victim's `ref` or `reporter`, `place` the pointer to the person.
 
     `block` None: only through the hotline. `valid_until` None: there is nothing that could grow old. `why` says why the
-    contact must not be used as it stands, None: it may.
+    contact must not be used as it stands (`line`: a number stands where only the hotline may reach her), None: it may.
     """
 
     who: str
@@ -49,9 +53,13 @@ class Reach:
 
 
 def contact_valid_until(contact: SafeContact, written_at: datetime) -> datetime:
-    """Until when a safe contact may be used without verifying it anew; `written_at`: when the referral was made."""
+    """Until when a safe contact may be used without verifying it anew; `written_at`: when the referral was made.
+
+    It may say that it is good for less than the term, and not for more: nobody knows today where she is next month.
+    """
     verified_at = written_at if contact.last_verified_at is None else min(contact.last_verified_at, written_at)
-    return contact.valid_until or verified_at + CONTACT_TERM
+    latest = verified_at + CONTACT_TERM
+    return latest if contact.valid_until is None else min(contact.valid_until, latest)
 
 
 def reaches(
@@ -67,23 +75,28 @@ def reaches(
     `superseded` are those of whom a supplement says otherwise, and `unread` that one did not open (referral_later.py).
     """
     suspects = {place for place, reason in contact_faults(body) if reason == _SUSPECT}
-    people = [(victim.ref, f"/victims/{index}", victim.safe_contact) for index, victim in enumerate(body.victims)]
-    if body.reporter.safe_contact is not None:
-        people.append(("reporter", "/reporter", body.reporter.safe_contact))
     found = []
-    for who, place, block in people:
-        reach = Reach(who, place, block)
-        doubt: Why | None = "replaced" if who in superseded else "unread" if unread else None
-        if block is None or (block.channel == "none" and not any(_numbers(body, reach))):
-            # "Only through the hotline" does not grow old.
+    for reach in _people(body):
+        suspect = any(fault.startswith(f"{reach.place}/") for fault in suspects)
+        doubt: Why | None = "replaced" if reach.who in superseded else "unread" if unread else None
+        if reach.block is None or reach.block.channel == "none":
+            # "Only through the hotline" does not grow old, and holds for a number beside it too.
+            beside: Why | None = "line" if any(_numbers(body, reach)) else None
             is_told = doubt == "replaced" or any(_numbers(body, replace(reach, why=doubt)))
-            found.append(replace(reach, why=doubt if is_told else None))
+            found.append(replace(reach, why="suspect" if suspect else (doubt if is_told else None) or beside))
             continue
-        until = contact_valid_until(block, written_at)
-        suspect = any(fault.startswith(f"{place}/") for fault in suspects)
+        until = contact_valid_until(reach.block, written_at)
         why: Why | None = "expired" if until <= now and doubt != "replaced" else doubt
         found.append(replace(reach, valid_until=until, why="suspect" if suspect else why))
     return found
+
+
+def _people(body: ReferralBody) -> Iterator[Reach]:
+    """Every victim, and the reporter where there is a way, before anything is said about the ways."""
+    for index, victim in enumerate(body.victims):
+        yield Reach(victim.ref, f"/victims/{index}", victim.safe_contact)
+    if body.reporter.safe_contact is not None:
+        yield Reach("reporter", "/reporter", body.reporter.safe_contact)
 
 
 def hidden_in(body: ReferralBody, found: Iterable[Reach]) -> dict[str, Why]:
@@ -108,7 +121,8 @@ def without(document: dict[str, Any], pointers: Iterable[str]) -> dict[str, Any]
 
 def contact_faults(body: ReferralBody) -> Iterator[tuple[str, str]]:
     """Contacts that lead to a suspect, as (pointer, reason): `suspect-contact`, or `third-party-unnamed` where a
-    suspect guardian may be the third party that is not named (rule R8 of the field).
+    suspect guardian may be the third party that is not named (rule R8 of the field); and `only-by-hotline`, a number
+    of somebody who has no safe contact, or one of channel `none`.
     """
     numbers = {_plain(number) for suspect in body.suspects for number in _numbers_of(suspect)}
     for index, victim in enumerate(body.victims):
@@ -117,8 +131,13 @@ def contact_faults(body: ReferralBody) -> Iterator[tuple[str, str]]:
             yield f"{place}/phones", _SUSPECT
         if victim.email is not None and _plain(victim.email) in numbers:
             yield f"{place}/email", _SUSPECT
+        guardian = victim.guardian
+        shares = guardian is not None and any(_plain(phone) in numbers for phone in guardian.phones or ())
+        if shares:
+            yield f"{place}/guardian/phones", _SUSPECT
         if victim.safe_contact is not None:
-            feared = victim.guardian if victim.guardian and victim.guardian.is_suspect == "yes" else None
+            # Whoever answers at a suspect's number is one, whatever was known of him when it was written.
+            feared = guardian if guardian is not None and (shares or guardian.is_suspect == "yes") else None
             reason = _block_fault(victim.safe_contact, feared, body.suspects, numbers)
             if reason is not None:
                 yield f"{place}/safe_contact", reason
@@ -128,6 +147,23 @@ def contact_faults(body: ReferralBody) -> Iterator[tuple[str, str]]:
         reason = _block_fault(body.reporter.safe_contact, None, body.suspects, numbers)
         if reason is not None:
             yield "/reporter/safe_contact", reason
+    for reach in _people(body):
+        if reach.block is None or reach.block.channel == "none":
+            yield from ((pointer, ONLY_BY_HOTLINE) for pointer in _numbers(body, reach))
+
+
+def leads(block: SafeContact | None) -> bool:
+    """Whether somebody who is not the hotline can reach the person by it: an address, a number in its words, or who
+    answers for her.
+    """
+    if block is None:
+        return False
+    words = [getattr(block, name) for name in _WORDED]
+    return (
+        block.value is not None
+        or block.who_may_answer is not None
+        or any(one is not None and _DIGITS.search(one) for one in words)
+    )
 
 
 def _block_fault(
@@ -153,6 +189,8 @@ def _numbers(body: ReferralBody, reach: Reach) -> Iterator[str]:
     person: Any = body.reporter if reach.who == "reporter" else body.victims[int(index)]
     names = ("phones", "email") if isinstance(person, Victim) else ("phone",)
     yield from (f"{reach.place}/{name}" for name in names if getattr(person, name) is not None)
+    if isinstance(person, Victim) and person.guardian is not None and person.guardian.phones is not None:
+        yield f"{reach.place}/guardian/phones"
     if reach.block is not None:
         block = f"{reach.place}/safe_contact"
         if reach.block.value is not None:
@@ -161,8 +199,6 @@ def _numbers(body: ReferralBody, reach: Reach) -> Iterator[str]:
             words = getattr(reach.block, name)
             if words is not None and (reach.why in ("suspect", "replaced") or _DIGITS.search(words)):
                 yield f"{block}/{name}"
-    if reach.why in ("replaced", "unread") and isinstance(person, Victim) and person.guardian is not None:
-        yield from [f"{reach.place}/guardian/phones"] * (person.guardian.phones is not None)
 
 
 def _numbers_of(suspect: Suspect) -> Iterator[str]:

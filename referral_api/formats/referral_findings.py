@@ -4,6 +4,8 @@ The sender's client runs all of it before sealing, the unit's client again after
 Findings are places and slugs, never values. Completeness is shown and never blocks: a thin referral that arrives beats
 a full one that does not.
 
+The day on which a body was written is `on`: the sender's own day, and for a reader that of the bundle's `iat` (UTC).
+
 Must never: read a clock, change a body, or put a value of it into an error. Implements: design §6 ("the SDK checks
 floors and the whole consent table"), §10 (floors); docs/protocol.md R-81, R-83, R-85, R-86; rules R6, R8, R9 and R11
 of the field.
@@ -11,18 +13,20 @@ of the field.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 
 from referral_api.domain import clocks, consent
 from referral_api.domain.consent import ConsentState, Told
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.words import Basis, IdentityLevel, Urgency
+from referral_api.domain.words import Urgency
 from referral_api.formats.bodies import Submit
+from referral_api.formats.referral_ages import contradicts, protected_group
 from referral_api.formats.referral_body import ReferralBody
 from referral_api.formats.referral_contacts import contact_faults
 from referral_api.formats.referral_copy import check_reduced
-from referral_api.formats.referral_people import Victim
+from referral_api.formats.referral_identity import identity_findings
 
 _NO_DANGER = frozenset({"unknown", "not_disclosed", "evidence_perishing", "other"})
 """Codes of the list `urgency_reason` that are no danger to a person."""
@@ -30,7 +34,8 @@ _NO_DANGER = frozenset({"unknown", "not_disclosed", "evidence_perishing", "other
 
 REASONS = (
     *("identity-level", "refused", "scope-without-contact", "suspect-guardian", "suspect-contact"),
-    *("third-party-unnamed", "not-reduced", "differs-from-body"),
+    *("third-party-unnamed", "not-reduced", "differs-from-body", "not-asked", "anonymous-reporter", "only-by-hotline"),
+    "age-differs",
 )
 """Slugs of findings beside those of the consent table (`ConsentFault`)."""
 
@@ -51,16 +56,18 @@ class Completeness:
     missing: tuple[str, ...]
 
 
-def floor_of(body: ReferralBody) -> Urgency:
-    """The least urgency that this body allows (design §10): an unknown age counts as a child's."""
-    ages = {victim.age_group for victim in body.victims}
+def floor_of(body: ReferralBody, on: date) -> Urgency:
+    """The least urgency that this body allows (design §10): an unknown age counts as a child's, and so does a
+    birthdate by which somebody may be one, whatever group is stated beside it.
+    """
+    ages = {protected_group(victim, on) for victim in body.victims}
     if body.involves_minor != "no":
         ages.add("unknown")
     return clocks.floor(frozenset(ages), frozenset(_dangers(body)))
 
 
-def consent_findings(body: ReferralBody, *, abroad: bool = False) -> list[Finding]:
-    """Everything that contradicts the consent table or the identity level that the body itself declares.
+def consent_findings(body: ReferralBody, *, on: date, abroad: bool = False) -> list[Finding]:
+    """Everything that contradicts the consent table, the identity level or the ages that the body itself declares.
 
     `abroad`: a unit of another country is addressed (R-85).
     """
@@ -70,23 +77,25 @@ def consent_findings(body: ReferralBody, *, abroad: bool = False) -> list[Findin
         Finding("/consent", fault.value)
         for fault in consent.faults(said.basis, said.identity_level, override, _told(body, abroad=abroad))
     ]
-    for index, victim in enumerate(body.victims):
-        found += [Finding(f"/victims/{index}/{name}", reason) for name, reason in _victim_findings(body, victim)]
+    found += [Finding(where, reason) for where, reason in identity_findings(body)]
+    found += [
+        Finding(f"/victims/{index}/birthdate", "age-differs")
+        for index, victim in enumerate(body.victims)
+        if contradicts(victim, on)
+    ]
     if said.subject == "guardian" and any(v.guardian and v.guardian.is_suspect == "yes" for v in body.victims):
         found.append(Finding("/consent/subject", "suspect-guardian"))
     found += [Finding(where, reason) for where, reason in contact_faults(body)]
-    if body.reporter.relationship == "victim" and said.identity_level is not IdentityLevel.IDENTIFIED:
-        found += [Finding("/reporter/name", "identity-level")] if body.reporter.name is not None else []
     return found
 
 
-def check_referral(body: ReferralBody, submit: Submit, *, abroad: bool = False) -> None:
+def check_referral(body: ReferralBody, submit: Submit, *, on: date, abroad: bool = False) -> None:
     """Body and act agree, the urgency is high enough, the consent table is kept. Raises the first of `faults_of`."""
-    for fault in faults_of(body, submit, abroad=abroad):
+    for fault in faults_of(body, submit, on=on, abroad=abroad):
         raise fault
 
 
-def faults_of(body: ReferralBody, submit: Submit, *, abroad: bool = False) -> list[ReferralError]:
+def faults_of(body: ReferralBody, submit: Submit, *, on: date, abroad: bool = False) -> list[ReferralError]:
     """Everything that is wrong with a referral and its act, for a reader to be told all of it; `abroad` as above.
 
     ACT_SCHEMA with `where` and `reason` "differs-from-body" if the act says in clear what the body does not say;
@@ -94,10 +103,10 @@ def faults_of(body: ReferralBody, submit: Submit, *, abroad: bool = False) -> li
     `findings` (all of them, as pairs); and as `check_reduced`, for a copy that says more than one may.
     """
     faults = [_differs(member) for member, (sealed, clear) in _claims(body, submit).items() if sealed != clear]
-    least = floor_of(body)
+    least = floor_of(body, on)
     if not submit.is_copy and not clocks.at_least(body.urgency, least):
         faults.append(ReferralError(ErrorCode.FLOOR_NOT_MET, least=least.value))
-    findings = consent_findings(body, abroad=abroad)
+    findings = consent_findings(body, on=on, abroad=abroad)
     if findings:
         pairs = [(finding.where, finding.reason) for finding in findings]
         first = findings[0]
@@ -161,32 +170,6 @@ def _told(body: ReferralBody, *, abroad: bool) -> Told:
 def _dangers(body: ReferralBody) -> set[str]:
     dangers = {danger for victim in body.victims for danger in victim.present_danger or ()}
     return dangers | ({body.urgency_reason} if body.urgency_reason is not None else set())
-
-
-def _victim_findings(body: ReferralBody, victim: Victim) -> Iterator[tuple[str, str]]:
-    """Members of one victim that the declared identity level, a refusal or the scope of consent forbid."""
-    said = body.consent
-    names = _present(victim, "names", "identity") + (["guardian"] if victim.guardian and victim.guardian.names else [])
-    reach = _present(victim, "phones", "email") + (["safe_contact"] if _has_address(victim) else [])
-    if said.identity_level is not IdentityLevel.IDENTIFIED:
-        yield from ((name, "identity-level") for name in names)
-    if said.identity_level is IdentityLevel.ANONYMOUS:
-        yield from ((name, "identity-level") for name in [*_present(victim, "alias"), *reach])
-    refused = said.state in ("refused", "withdrawn") and said.subject == victim.ref and victim.age_group == "adult"
-    if refused and said.override is None and said.identity_level is not IdentityLevel.ANONYMOUS:
-        # A child beside her may be identified; she said no, and no override speaks against it.
-        yield from ((name, "refused") for name in [*names, *_present(victim, "alias"), *reach])
-    covered = "be_contacted_by_police" in (said.scope or ())
-    if said.basis is Basis.CONSENT and said.subject == victim.ref and not covered:
-        yield from ((name, "scope-without-contact") for name in reach)
-
-
-def _present(victim: Victim, *names: str) -> list[str]:
-    return [name for name in names if getattr(victim, name) is not None]
-
-
-def _has_address(victim: Victim) -> bool:
-    return victim.safe_contact is not None and victim.safe_contact.value is not None
 
 
 def _somewhere_exact(body: ReferralBody) -> bool:

@@ -162,14 +162,15 @@ class Victim(PrivateDocument):
             raise broken("contact-without-safe-contact")
         if self.guardian is not None and self.age_group not in CHILD_SAFEGUARDS:
             raise broken("guardian-of-an-adult")
-        if self.age is not None and self.age_group != "unknown" and self.age_group != _group(self.age):
+        if self.age is not None and self.age_group != "unknown" and self.age_group != age_group_of(self.age):
             raise broken("age-and-group-differ")
         if (self.trafficking_status == "PossibleVictimOfTrafficking") != (self.status_decided_by is not None):
             raise broken("status-without-who-decided")
         return self
 
 
-def _group(age: int) -> str:
+def age_group_of(age: int) -> str:
+    """The age group of an age in years (code list `age_group`)."""
     if age < 12:
         return "child_0_11"
     return "child_12_17" if age < 18 else "adult"

@@ -22,7 +22,7 @@ from referral_api.formats.referral_findings import check_referral, consent_findi
 from tests.auditlog.refusals import refused
 from tests.formats.samples import copied
 from tests.formats.test_referral_body import full, minimal
-from tests.formats.test_referral_findings import OVERRIDE, adult
+from tests.formats.test_referral_findings import OVERRIDE, TODAY, adult
 
 KEPT = frozenset(
     {
@@ -148,17 +148,19 @@ def overridden() -> dict[str, Any]:
 def test_a_copy_of_a_sound_referral_keeps_the_consent_table_without_override_or_floor(document: dict[str, Any]) -> None:
     """R-83, R-86: what two persons agreed to share with one unit is shared with no other in their name."""
     body = parse_referral(document)
-    assert consent_findings(body) == []
+    assert consent_findings(body, on=TODAY) == []
     reduced = parse_referral(reduce_body(body))
     assert reduced.consent.override is None
-    assert floor_of(reduced) is not Urgency.ROUTINE or reduced.involves_minor == "no"
-    check_referral(reduced, act_of(reduced))
+    assert floor_of(reduced, TODAY) is not Urgency.ROUTINE or reduced.involves_minor == "no"
+    check_referral(reduced, act_of(reduced), on=TODAY)
 
 
 def test_after_a_withdrawal_nothing_may_be_copied_either() -> None:
     """Rule R7 of the field: withdrawn, and no danger."""
     body = parse_referral(adult(state="withdrawn", basis=Basis.LEGAL_OBLIGATION.value, scope=[]))
-    assert {finding.reason for finding in consent_findings(parse_referral(reduce_body(body)))} == {"withdrawn"}
+    assert {finding.reason for finding in consent_findings(parse_referral(reduce_body(body)), on=TODAY)} == {
+        "withdrawn"
+    }
 
 
 @pytest.mark.parametrize(
@@ -183,7 +185,7 @@ def test_a_copy_that_says_more_is_found_by_sender_and_reader(where: str, change:
         check_reduced(body)
     assert (caught.value.code, caught.value.facts["where"]) == (ErrorCode.CONSENT_GATE, where)
     assert caught.value.facts["findings"] == [(where, "not-reduced")]
-    refused(ErrorCode.CONSENT_GATE, check_referral, body, act_of(body))
+    refused(ErrorCode.CONSENT_GATE, lambda: check_referral(body, act_of(body), on=TODAY))
 
 
 # What no referral carries.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from referral_api.formats.referral_findings import (
 from tests.formats.samples import submit
 from tests.formats.test_referral_body import full, minimal
 
+TODAY = date(2026, 11, 23)
 EVERYTHING = ["share_with_police", "share_identity", "be_contacted_by_police"]
 
 
@@ -66,7 +68,7 @@ def act_for(body: ReferralBody, **changes: Any) -> Submit:
 
 
 def findings(document: dict[str, Any]) -> list[Finding]:
-    return consent_findings(parse_referral(document))
+    return consent_findings(parse_referral(document), on=TODAY)
 
 
 OVERRIDE = {"by": "op-2", "reason": "imminent_danger", "second_person": "linea-peru.sup1"}
@@ -75,8 +77,8 @@ OVERRIDE = {"by": "op-2", "reason": "imminent_danger", "second_person": "linea-p
 @pytest.mark.parametrize("document", [full(), minimal(), adult()], ids=["full", "minimal", "adult"])
 def test_sound_referrals_pass_every_check_with_their_act(document: dict[str, Any]) -> None:
     body = parse_referral(document)
-    assert consent_findings(body) == []
-    check_referral(body, act_for(body))
+    assert consent_findings(body, on=TODAY) == []
+    check_referral(body, act_for(body), on=TODAY)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +95,7 @@ def test_sound_referrals_pass_every_check_with_their_act(document: dict[str, Any
 )
 def test_the_floor_follows_from_age_and_danger(change: dict[str, Any], least: Urgency) -> None:
     """Rule R8 of the field: an unknown age is a child's."""
-    assert floor_of(parse_referral(adult() | change)) is least
+    assert floor_of(parse_referral(adult() | change), TODAY) is least
 
 
 @pytest.mark.parametrize(
@@ -116,13 +118,13 @@ def test_a_child_whom_nobody_has_described_yet_is_protected_as_one(
 def test_the_danger_of_one_victim_raises_the_floor_of_the_referral() -> None:
     document = adult()
     document["victims"].append({"ref": "V2", "age_group": "adult", "present_danger": ["held_captive_now"]})
-    assert floor_of(parse_referral(document)) is Urgency.EMERGENCY
+    assert floor_of(parse_referral(document), TODAY) is Urgency.EMERGENCY
 
 
 def test_a_referral_below_its_floor_is_refused_with_the_least_urgency() -> None:
     body = parse_referral(adult() | {"involves_minor": "unknown"})
     with pytest.raises(ReferralError) as caught:
-        check_referral(body, act_for(body))
+        check_referral(body, act_for(body), on=TODAY)
     assert (caught.value.code, caught.value.facts) == (ErrorCode.FLOOR_NOT_MET, {"least": "urgent"})
 
 
@@ -138,7 +140,7 @@ def test_a_referral_below_its_floor_is_refused_with_the_least_urgency() -> None:
 def test_an_act_that_says_something_else_than_its_body_is_refused(change: dict[str, Any], where: str) -> None:
     body = parse_referral(adult())
     with pytest.raises(ReferralError) as caught:
-        check_referral(body, act_for(body, **change))
+        check_referral(body, act_for(body, **change), on=TODAY)
     assert caught.value.code is ErrorCode.ACT_SCHEMA
     assert caught.value.facts == {"act": "submit", "where": where, "reason": "differs-from-body"}
 
@@ -174,11 +176,11 @@ def test_a_refusing_adult_in_danger_is_named_only_with_an_override() -> None:
     document = adult(state="refused", basis="vital_interest", scope=[], override=OVERRIDE)
     document |= {"urgency": "emergency", "urgency_reason": "life_threat", "phone_alert": {"made": False}}
     body = parse_referral(document)
-    check_referral(body, act_for(body))
+    check_referral(body, act_for(body), on=TODAY)
     del document["consent"]["override"]
     body = parse_referral(document)
     with pytest.raises(ReferralError) as caught:
-        check_referral(body, act_for(body))
+        check_referral(body, act_for(body), on=TODAY)
     assert caught.value.code is ErrorCode.CONSENT_GATE
     assert caught.value.facts["reason"] == "override-missing"
 
@@ -191,6 +193,7 @@ def test_a_refusing_adult_beside_a_child_is_not_named_with_it() -> None:
         ("/victims/0/names", "refused"),
         ("/victims/0/phones", "refused"),
         ("/victims/0/safe_contact", "refused"),
+        ("/reporter/name", "refused"),
     }
 
 
@@ -204,7 +207,7 @@ def test_a_guardian_who_is_a_suspect_cannot_consent() -> None:
 def test_findings_hold_places_and_slugs_and_no_values() -> None:
     body = parse_referral(adult(state="refused", scope=[]))
     with pytest.raises(ReferralError) as caught:
-        check_referral(body, act_for(body))
+        check_referral(body, act_for(body), on=TODAY)
     assert caught.value.facts["findings"][0] == ("/consent", "not-given")
     assert "Inventada" not in repr(caught.value.facts)
     assert "+51999000111" not in repr(caught.value.facts)

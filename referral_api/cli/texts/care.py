@@ -54,6 +54,10 @@ CARE: Final[Mapping[str, tuple[str, str]]] = {
         "✖ LLEVA A UNA PERSONA SOSPECHOSA: no lo use; pregunte a la línea ({phone}).",
         "✖ LEADS TO A SUSPECT: do not use it; ask the hotline ({phone}).",
     ),
+    "care.line": (
+        "✖ AL LADO HAY UN NÚMERO: no lo use; sólo se le contacta a través de la línea ({phone}).",
+        "✖ A NUMBER STANDS BESIDE IT: do not use it; only the hotline makes contact ({phone}).",
+    ),
     "care.guardian": (
         "✖ {relationship}: SOSPECHOSO. No le contacte ni le avise.",
         "✖ {relationship}: A SUSPECT. Do not contact or warn them.",
@@ -145,6 +149,22 @@ CARE: Final[Mapping[str, tuple[str, str]]] = {
     "why.third-party-unnamed": (
         "no se dice quién es la tercera persona y puede ser la sospechosa. No lo use sin preguntar a la línea.",
         "the third party is not named and may be the suspect. Do not use it without asking the hotline.",
+    ),
+    "why.not-asked": (
+        "lo que aceptó otra persona no vale por esta: no se le pudo preguntar. No use su identidad ni la contacte.",
+        "what somebody else agreed to is not hers, who could not be asked. Do not use her identity or make contact.",
+    ),
+    "why.anonymous-reporter": (
+        "quien informó pidió no ser identificado y hay cómo llegar a esa persona. No lo use; pregunte a la línea.",
+        "who informed is to stay anonymous, and here is a way to them. Do not use it; ask the hotline.",
+    ),
+    "why.only-by-hotline": (
+        "sólo se le contacta a través de la línea y hay un número al lado. NO LO USE.",
+        "only the hotline makes contact, and a number stands beside that. DO NOT USE IT.",
+    ),
+    "why.age-differs": (
+        "la fecha de nacimiento no concuerda con la edad declarada. Mientras no conste otra cosa, trátela como menor.",
+        "the birthdate does not agree with the age that is stated. Until it is cleared up, treat her as a child.",
     ),
     "why.not-reduced": (
         "una copia informativa trae más de lo que debe. No lo use ni lo copie.",

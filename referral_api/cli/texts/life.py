@@ -134,6 +134,10 @@ _SCREENS: Final[Mapping[str, tuple[str, str]]] = {
         "Seguir aunque una ampliación no se abra; entonces no va ningún contacto.",
         "Go on although a supplement does not open; then no contact goes along.",
     ),
+    "send.call_elsewhere": (
+        "⚠ La llamada que consta fue a otra unidad ({called}), no a {unit}: ésta cuenta como NO avisada.",
+        "⚠ The call on record was to another unit ({called}), not to {unit}: this one counts as NOT told.",
+    ),
     "supplement.first": (
         "⚠ HAY {count} AMPLIACIÓN(ES) DESPUÉS DE LA DERIVACIÓN: lea también su contacto seguro antes de actuar.",
         "⚠ {count} SUPPLEMENT(S) BELOW THE REFERRAL: read their safe contact too before you act.",
@@ -351,6 +355,15 @@ _FAULTS: Final[Mapping[str, tuple[str, str]]] = {
     "fault.case-number-unreadable.do": (
         "Repita la orden con el número solo; lo demás, en la nota: --note ARCHIVO",
         "Repeat the command with the number alone; the rest goes into the note: --note FILE",
+    ),
+    "fault.note-empty.what": ("La nota está en blanco.", "The note is blank."),
+    "fault.note-empty.why": (
+        "Quien la reciba no tendría nada que leer. No se firmó ni se envió nada.",
+        "Whoever gets it would have nothing to read. Nothing was signed or sent.",
+    ),
+    "fault.note-empty.do": (
+        "Escriba unas palabras y repita la orden; si no hacen falta, quite la nota.",
+        "Write some words and repeat the command; where none are needed, leave the note out.",
     ),
     "fault.which-unit.what": ("Hay varias entregas posibles.", "There are several deliveries that this could be."),
     "fault.which-unit.why": ("Podría ser: {units}", "It could be: {units}"),
