@@ -225,12 +225,12 @@ _FAULTS: Final[Mapping[str, tuple[str, str]]] = {
         "acknowledged",
         (
             "Ya se acusó recibo.",
-            "Un acuse tardío vale una sola vez.",
+            "El acuse vale una sola vez, y queda con la hora del primero.",
             "No hace falta nada más; vea desde cuándo: referral timeline",
         ),
         (
             "It has been acknowledged already.",
-            "A late acknowledgement counts once.",
+            "An acknowledgement counts once, with the time of the first.",
             "Nothing more is needed; see since when: referral timeline",
         ),
     ),
