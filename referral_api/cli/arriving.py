@@ -32,7 +32,7 @@ def announce(call: Invocation, client: Client, entry: InboxEntry) -> None:
     """Say what arrived, and ring where somebody must come at once. Raises an alarm, once the line has been shown."""
     screen, follow = call.screen, _follow(call.screen, client, entry)
     calls = entry.kind == Act.TELEPHONE_NOW
-    if calls or entry.urgency == Urgency.EMERGENCY:
+    if calls or (entry.urgency == Urgency.EMERGENCY and entry.from_party != client.profile.party):
         screen.bell()
     line = "  ".join(_cells(screen, client, entry))
     if not calls:
@@ -77,7 +77,8 @@ def _follow(screen: Screen, client: Client, entry: InboxEntry) -> list[str]:
         return [] if entry.unit is None else [f"referral units show {entry.unit}"]
     if entry.kind == Act.TELEPHONE_NOW:
         return [f"referral phone {entry.ref} --unit {entry.unit} --at {screen.say('place.time')}"]
-    to_timeline = entry.kind == Act.WITHDRAW or (entry.kind in _TO_TIMELINE and _of_another(client, entry))
+    ours = entry.from_party == client.profile.party
+    to_timeline = entry.kind == Act.WITHDRAW or (entry.kind in _TO_TIMELINE and _of_another(client, entry)) or ours
     return [f"referral {'timeline' if to_timeline else 'show'} {entry.ref}"]
 
 
