@@ -24,10 +24,12 @@ def check_relation(
     *,
     gaps: bool,
 ) -> None:
-    """That an accepted submission names an earlier one of its party, which excludes no unit of a copy.
+    """That an accepted submission names an earlier one of its party, and that neither this nor, of a copy, what it is a
+    copy of in its turn excludes a unit of it.
 
-    `chronicles` are the referrals so far, `excluded` the units that each of them keeps out, `erased` those of which
-    anything was erased; `gaps` says that a record was not there. Raises TAMPERED (`reason` `relation` or `excluded`).
+    `chronicles` are the referrals so far, `excluded` the units that each of them keeps out, a copy's with those of what
+    it is a copy of (`passed_down`); `erased` are those of which anything was erased; `gaps` says that a record was not
+    there. Raises TAMPERED (`reason` `relation` or `excluded`).
     """
     body: Any = act.body
     if act.act is not Act.SUBMIT or body.relation is None or body.relation.ref in erased:
@@ -42,3 +44,14 @@ def check_relation(
         reason = "excluded"
     if reason is not None:
         raise ReferralError(ErrorCode.TAMPERED, what="gate", act=act.act.value, digest=act.digest, reason=reason)
+
+
+def passed_down(act: RawAct, excluded: Mapping[str, Collection[str]], erased: Collection[str]) -> frozenset[str]:
+    """The units that a copy's original keeps out, and what that is a copy of: from now on the copy's too (R-86).
+
+    None of an original of which anything was erased: the door may have known no more of it either.
+    """
+    body: Any = act.body
+    if act.act is not Act.SUBMIT or not body.is_copy or body.relation.ref in erased:
+        return frozenset()
+    return frozenset(excluded.get(body.relation.ref, ()))

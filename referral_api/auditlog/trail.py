@@ -22,7 +22,7 @@ from referral_api.auditlog.evidence import Chronicle, event_of
 from referral_api.auditlog.gates import check_gates, let_through
 from referral_api.auditlog.leaf import Leaf, LeafKind, parse_leaf
 from referral_api.auditlog.records import LogClosed, LogGenesis, LogLost, Retrieved, TreeHead, kind_of, parse_record
-from referral_api.auditlog.relations import check_relation
+from referral_api.auditlog.relations import check_relation, passed_down
 from referral_api.auditlog.report import Check, RawRecord, Report
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.terms import Term
@@ -326,6 +326,7 @@ class Trail:
             # Whoever is excluded is noted, for no act may give such a unit a delivery.
             excluded = self._excluded.setdefault(str(act.ref), set())
             excluded.update(act.body.excluded if isinstance(act.body, Route) else ())
+            excluded.update(passed_down(act, self._excluded, self._erasures.first))
             if excluded & chronicle.deliveries.keys():
                 raise let_through(act, "excluded")
             if (sealed := sealed_of(act.body)) is not None:

@@ -11,11 +11,13 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NoReturn
 
+from rich.text import Text
+
 from referral_api.cli import forgetting, nexts
 from referral_api.cli.invocation import Invocation
 from referral_api.cli.output import Exit, Screen, Shown
 from referral_api.cli.texts import say
-from referral_api.client import correcting, recalling, talking
+from referral_api.client import consented, correcting, talking
 from referral_api.client.outbox import Entry, Progress
 from referral_api.client.talking import Open
 from referral_api.client.view import Referral, ShownAct
@@ -71,7 +73,7 @@ def show_entries(
     follow: Sequence[str],
     beside: Mapping[str, Any] = _NOTHING,
     *,
-    more: Sequence[str] = (),
+    more: Sequence[str | Text] = (),
     partly: bool = False,
     after: Sequence[str] = (),
 ) -> NoReturn:
@@ -170,7 +172,7 @@ def timeline_data(screen: Screen, referral: Referral, signer: str) -> dict[str, 
         for one in referral.retrievals
     ]
     events.sort(key=lambda one: (one["year"], one.get("term", 1), one["index"]))
-    earlier = recalling.relation_of(referral)
+    earlier = consented.relation_of(referral)
     return {
         "ref": referral.ref,
         "relation": referral.relation.value,

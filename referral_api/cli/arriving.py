@@ -25,24 +25,27 @@ from referral_api.domain.words import Act, Urgency
 from referral_api.formats.codelists import codes, label
 
 _COLUMNS = ("col.when", "col.urgency", "col.what", "col.from", "col.ref", "col.waits", "col.index")
-_TO_TIMELINE = frozenset({Act.WITHDRAW, Act.OVERDUE, Act.ESCALATED, Act.RELEASED, Act.EXPIRED})
+_GONE = frozenset({Act.WITHDRAW, Act.PURGE_DUE, Act.PURGED})
+"""What is handed out no more, or soon: that it is, and until when, stands in its timeline."""
+_OF_ANOTHER = frozenset({Act.OVERDUE, Act.ESCALATED, Act.RELEASED, Act.EXPIRED, Act.TAKEN, Act.APPROVE})
+"""What the exchange says of a unit, to who is not that unit."""
 
 
 def announce(call: Invocation, client: Client, entry: InboxEntry) -> None:
     """Say what arrived, and ring where somebody must come at once. Raises an alarm, once the line has been shown."""
-    screen, follow = call.screen, _follow(call.screen, client, entry)
+    screen, after = call.screen, follow(call.screen, client, entry)
     calls = entry.kind == Act.TELEPHONE_NOW
     if calls or (entry.urgency == Urgency.EMERGENCY and entry.from_party != client.profile.party):
         screen.bell()
     line = "  ".join(_cells(screen, client, entry))
     if not calls:
-        screen.show(Shown({"entry": _data(client, entry)}, [line], follow))
+        screen.show(Shown({"entry": _data(client, entry)}, [line], after))
         return
     if not screen.as_json:
         screen.show(Shown({}, [line, _red(screen.say("inbox.telephone", **_whom(client, entry)))]))
     reason, alarm = _reason(client, entry)
     words = [] if reason is None else [screen.say("inbox.telephone_why", words=_words(screen, reason))]
-    screen.show(Shown({"entry": _data(client, entry) | {"reason": reason}}, words, follow))
+    screen.show(Shown({"entry": _data(client, entry) | {"reason": reason}}, words, after))
     if alarm is not None:
         raise alarm
 
@@ -62,23 +65,24 @@ def listed(call: Invocation, client: Client, entries: Sequence[InboxEntry]) -> S
         data.append(told)
     # What must be telephoned comes before what may be read.
     calls = [one for one in entries if one.kind == Act.TELEPHONE_NOW and one.pending]
-    follow = [hint for one in [*calls, *entries] for hint in _follow(screen, client, one)][:1]
+    after = [hint for one in [*calls, *entries] for hint in follow(screen, client, one)][:1]
     if not entries:
         return Shown({"entries": []}, [screen.say("inbox.empty")], ["referral inbox watch"])
     table = screen.table(_COLUMNS, [_cells(screen, client, one) for one in entries])
-    return Shown({"entries": data}, [table, *lines], follow or ["referral inbox watch"])
+    return Shown({"entries": data}, [table, *lines], after or ["referral inbox watch"])
 
 
-def _follow(screen: Screen, client: Client, entry: InboxEntry) -> list[str]:
-    """What was withdrawn may be handed out no more; that it was, and why, stands in its timeline. So does what the
-    exchange says of a unit.
+def follow(screen: Screen, client: Client, entry: InboxEntry) -> list[str]:
+    """What was withdrawn or purged is handed out no more; that it was, and why, stands in its timeline. So does what
+    the exchange says of a unit, and that a proposal was approved; who gets a referral by that is to read it.
     """
     if entry.ref is None:
         return [] if entry.unit is None else [f"referral units show {entry.unit}"]
     if entry.kind == Act.TELEPHONE_NOW:
         return [f"referral phone {entry.ref} --unit {entry.unit} --at {screen.say('place.time')}"]
-    ours = entry.from_party == client.profile.party
-    to_timeline = entry.kind == Act.WITHDRAW or (entry.kind in _TO_TIMELINE and _of_another(client, entry)) or ours
+    is_over = entry.kind in _GONE or (entry.kind == Act.APPROVE and not entry.answered_by)
+    to_timeline = is_over or entry.from_party == client.profile.party
+    to_timeline = to_timeline or (entry.kind in _OF_ANOTHER and _of_another(client, entry))
     return [f"referral {'timeline' if to_timeline else 'show'} {entry.ref}"]
 
 

@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 
-from referral_api.cli import acting, nexts
+from referral_api.cli import acting, nexts, remarks
 from referral_api.cli.invocation import Invocation, read_file
 from referral_api.cli.output import Exit, Fault
 from referral_api.client import correcting, talking
@@ -30,7 +30,7 @@ from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.policy import Relation
 from referral_api.domain.words import UUID7, Act, PartyId, Role, State
 from referral_api.formats.codelists import codes, label
-from referral_api.formats.contents import MAX_NOTE_CHARACTERS
+from referral_api.formats.contents import MAX_NOTE_CHARACTERS, SHORT_TEXT
 
 _INDENT = "\n    "
 _NOT_NOW = frozenset({ErrorCode.ILLEGAL_TRANSITION, ErrorCode.STALE_HEAD})
@@ -225,6 +225,8 @@ def perform(
     asks what must be asked of a referral as it stands, before anything is signed.
     """
     text = note_text(note)
+    if case_number is not None and re.fullmatch(SHORT_TEXT, case_number) is None:
+        raise Fault("case-number-unreadable")
     with call.person() as client:
         referral = client.referral(ref)
         place = the_unit(referral, act, unit)
@@ -232,7 +234,8 @@ def perform(
         with explaining(call, client, referral, act, place):
             entry = client.pen.act(referral, act, body, unit=place, note=text, case_number=case_number)
         refused(call, client, entry)
-    acting.show_entry(call, entry, follow or f"referral timeline {ref}", more=more)
+    also, said = remarks.passed_on(call.screen, referral, place) if act is Act.NOTE else ([], [])
+    acting.show_entries(call, [entry], [*also, follow or f"referral timeline {ref}"], more=[*said, *more])
 
 
 def answering(
@@ -255,4 +258,5 @@ def answering(
             members = {**body, "answers": asked.question.digest}
             entry = client.pen.act(referral, act, members, unit=asked.unit, note=text)
         refused(call, client, entry)
-    acting.show_entry(call, entry, f"referral timeline {ref}")
+    also, said = remarks.passed_on(call.screen, referral, asked.unit)
+    acting.show_entries(call, [entry], [*also, f"referral timeline {ref}"], more=said)

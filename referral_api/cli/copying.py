@@ -28,11 +28,13 @@ def copy(
     units: Annotated[list[str], typer.Option("--unit", "-u")],
     summary: Annotated[Path | None, typer.Option()] = None,
     operator: Annotated[str | None, typer.Option()] = None,
+    agreement: Annotated[str | None, typer.Option()] = None,
+    despite_closed: Annotated[bool, typer.Option("--despite-closed")] = False,  # noqa: FBT002 - an option
 ) -> None:
     """Send further units a reduced copy for their information."""
     call = invocation(ctx)
     words = None if summary is None else read_file(summary).decode("utf-8").strip()
     with call.person() as client:
         call.screen.talk("copy.sealing", ref=ref, units=", ".join(units))
-        entry = make_copy(client, ref, units, words, operator)
+        entry = make_copy(client, ref, units, words, operator, agreement=agreement, despite_closed=despite_closed)
     acting.show_entry(call, entry, f"referral timeline {entry.outgoing.ref}", {"copy_of": ref})

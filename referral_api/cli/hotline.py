@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from referral_api.cli import acting, choices, forgetting, nexts, notes, reading, units
+from referral_api.cli import acting, choices, forgetting, nexts, notes, reading, remarks, supplements, units
 from referral_api.cli.invocation import group_meaning, invocation, read_document
 from referral_api.cli.output import Exit, Shown
 from referral_api.client.outbox import Entry, Progress
@@ -112,9 +112,15 @@ def timeline(ctx: typer.Context, ref: Annotated[str, typer.Argument()]) -> None:
     with call.reader() as client:
         referral = client.referral(ref)
         opened, told = notes.read(call, client, referral)
-        seen = None if opened is None else reading.read(opened, client.session.now())
+        seen, more = None, list[supplements.Supplement]()
+        if opened is not None:
+            (first, further), now = opened, client.session.now()
+            seen = reading.read(first, supplements.bodies(further), now)
+            more = supplements.read(further, first.body, now)
         signer = client.keys.credential
+        said = remarks.lines(call.screen, client.session, referral)
     data = acting.timeline_data(call.screen, referral, signer) | {"notes": notes.data(told)}
+    data |= {"unsaid": remarks.data(referral)}
     screen = call.screen
     deliveries = [
         [
@@ -143,10 +149,12 @@ def timeline(ctx: typer.Context, ref: Annotated[str, typer.Argument()]) -> None:
         screen.table(("col.when", "col.what", "col.who", "col.detail", "col.index"), events),
         screen.say("timeline.verified", acts=len(referral.acts)),
         *acting.next_lines(screen, referral, data),
+        *said,
     ]
     if seen is not None:
-        lines += ["", *reading.warnings(screen, seen), *reading.handling(screen, seen)]
-        data |= reading.handling_data(seen)
+        lines += ["", *supplements.first(screen, more), *reading.warnings(screen, seen)]
+        lines += [*reading.handling(screen, seen), *supplements.handling(screen, more)]
+        data |= reading.handling_data(seen) | {"supplements": supplements.handling_data(more)}
     if told:
         lines += ["", *notes.lines(screen, told)]
     call.show(Shown(data, lines, nexts.next_of(screen, referral, signer=signer), notes.status_of(told)))

@@ -11,13 +11,13 @@ Implements: R-70, R-54; design §10 (worklists).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 import typer
 from rich.text import Text
 
-from referral_api.cli import nexts
+from referral_api.cli import nexts, remarks
 from referral_api.cli.invocation import invocation
 from referral_api.cli.output import EXIT_OF, Exit, Screen, Shown
 from referral_api.cli.reading import Line
@@ -40,13 +40,14 @@ def register(app: typer.Typer) -> None:
 @dataclass(frozen=True, slots=True)
 class _May:
     """What a person of this party may do on a delivery, as acts and as commands, and which commands come next. `phone`
-    is the unit's duty number by the keys log, of a unit that is to be telephoned.
+    is the unit's duty number by the keys log, of a unit that is to be telephoned; `remarks` are lines to be read first.
     """
 
     acts: tuple[Act, ...]
     commands: tuple[str, ...]
     next: tuple[str, ...]
     phone: str | None
+    remarks: tuple[Line, ...]
 
 
 @dataclass(slots=True)
@@ -67,11 +68,18 @@ class _Notes:
             tuple(nexts.commands(self.screen, referral, own, signer)),
             tuple(nexts.on_delivery(self.screen, referral, own, signer)) if item.asks else (),
             None if party is None else party.entry.duty_phone,
+            tuple(remarks.of(self.screen, session, referral, own)),
         )
 
     def of(self, item: Item) -> _May:
-        """What was noted."""
-        return self.found[item.ref, item.unit]
+        """What was noted, and what only all referrals together tell: that a consent withdrawn on another one is untold
+        here.
+        """
+        found, tell = self.found[item.ref, item.unit], nexts.tell_all(item.ref)
+        if not item.untold or tell in found.next:
+            return found
+        told = () if found.remarks else (remarks.untold(self.screen, item.unit),)
+        return replace(found, next=(tell, *found.next), remarks=(*found.remarks, *told))
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +184,7 @@ def _entry(screen: Screen, item: Item, may: _May, now: int) -> Iterator[Line]:
     if Worklist.TELEPHONE in item.lists:
         yield _red("  " + screen.say("inbox.telephone", unit=item.unit, phone=may.phone or "—"))
     yield screen.say("list.ref", ref=item.ref)
+    yield from may.remarks
     yield screen.say("list.age", age=_span(now - item.begun_at), at=screen.at(item.begun_at))
     if item.due is not None:
         yield _due(screen, item.due, now)
@@ -232,6 +241,7 @@ def _item_data(item: Item, may: _May, now: int) -> dict[str, Any]:
         "lists": [one.value for one in item.lists],
         "asks": item.asks,
         "over": item.is_over,
+        "untold": item.untold,
         "due": next(iter(dues), None),
         "dues": dues,
         "begun_at": item.begun_at,

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from referral_api.cli.output import Screen
-from referral_api.client import consented, passing
+from referral_api.client import consented, handed_on, passing
 from referral_api.client.view import Referral
 from referral_api.domain import deliveries, fold, lifecycle, policy
 from referral_api.domain.deliveries import Delivery
@@ -84,7 +84,9 @@ def may(referral: Referral, own: Delivery, signer: str = "") -> list[Act]:
 
 def commands(screen: Screen, referral: Referral, own: Delivery, signer: str = "") -> list[str]:
     """Every act that is possible on a delivery now, as the command that makes it."""
-    found = [command(screen, referral, act, own) for act in may(referral, own, signer)]
+    # A late acknowledgement is recorded (R-79), and takes a bundle that the exchange serves no more (R-75).
+    possible = [act for act in may(referral, own, signer) if act is not Act.ACK or own.state in lifecycle.SERVED]
+    found = [command(screen, referral, act, own) for act in possible]
     return [one for one in found if one is not None]
 
 
@@ -144,10 +146,11 @@ def _side(referral: Referral, own: Delivery) -> tuple[Role, str]:
 
 
 def _sender(screen: Screen, referral: Referral, *, opened: bool, signer: str) -> list[str]:
-    if opened:
-        return [f"referral timeline {referral.ref}"]
     deliveries = list(referral.chronicle.deliveries.values())
-    found = [one for own in deliveries for one in _asked(screen, referral, own, signer)]
+    if opened:
+        unsaid = [one for own in deliveries for one in unsaid_to(screen, referral, own)]
+        return [*dict.fromkeys(unsaid), f"referral timeline {referral.ref}"]
+    found = list(dict.fromkeys(one for own in deliveries for one in _asked(screen, referral, own, signer)))
     # Whoever declined need not be telephoned first: somebody else must have it.
     if must_readdress(referral) and (not found or any(one.state is State.DECLINED for one in deliveries)):
         found = [_readdress(screen, referral), *found]
@@ -176,16 +179,53 @@ def on_delivery(screen: Screen, referral: Referral, own: Delivery, signer: str =
 
 
 def _asked(screen: Screen, referral: Referral, own: Delivery, signer: str) -> list[str]:
-    """What a sender is asked on one delivery: to telephone, to answer, to close what another referral replaced."""
+    """What a sender is asked on one delivery: to telephone, to answer, to say to this unit what it lacks, to close what
+    another referral replaced.
+    """
     possible, found = may(referral, own, signer), list[str | None]()
     # Another referral has taken its place: what waits for somebody to take this one is over, and so is the call.
     over = own.state in _FALLEN and Act.CLOSE in possible and bool(referral.later)
     if Act.TELEPHONE_NOW in own.open_questions and Act.PHONE_ALERT in possible and not over:
         found.append(command(screen, referral, Act.PHONE_ALERT, own))
     found += _owed(screen, referral, own, possible)
+    found += _told_too(screen, referral, own, possible) + unsaid_to(screen, referral, own)
     if over:
         found.append(command(screen, referral, Act.CLOSE, own))
     return [one for one in found if one is not None]
+
+
+def unsaid_to(screen: Screen, referral: Referral, own: Delivery) -> list[str]:
+    """What the sender has to say to this unit still: that consent is withdrawn, or what those had been told that had
+    the referral before it (R-73, R-110).
+    """
+    if referral.relation is not Relation.SENDER:
+        return []
+    if consented.is_withdrawn(referral):
+        return [tell_all(referral.ref)] if own.unit in consented.untold(referral) else []
+    found = handed_on.lacking(referral, own.unit)
+    return [] if found is None else handed_over(screen, referral.ref, found.kinds, own.unit)
+
+
+def handed_over(screen: Screen, ref: str, kinds: frozenset[Act], unit: str) -> list[str]:
+    """The commands that say to a unit what acts of these kinds said to another one."""
+    rest = f"{ref} {screen.say('place.file')} --unit {unit}"
+    found = [f"referral supplement {rest}"] if Act.SUPPLEMENT in kinds else []
+    return found + ([f"referral note {rest}"] if kinds - {Act.SUPPLEMENT} else [])
+
+
+def tell_all(ref: str) -> str:
+    """The command that tells everybody of a withdrawn consent who has not been told."""
+    return f"referral consent-withdrawn {ref}"
+
+
+def _told_too(screen: Screen, referral: Referral, own: Delivery, possible: Sequence[Act]) -> list[str]:
+    """Whoever has the referral now does not read what its earlier unit is answered, and is told it by a note."""
+    now = handed_on.has_it_now(referral, own.unit)
+    if now is None or Act.ANSWER not in possible or consented.is_withdrawn(referral):
+        return []
+    asked = [one.digest for one in own.questions if one.act is Act.ASK]
+    heard = all(handed_on.is_heard_since(referral, now, digest) for digest in asked)
+    return [] if heard else handed_over(screen, referral.ref, frozenset({Act.NOTE}), now)
 
 
 def _readdress(screen: Screen, referral: Referral) -> str:

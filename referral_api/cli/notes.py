@@ -17,8 +17,10 @@ from typing import Any
 
 from referral_api.cli.invocation import Invocation
 from referral_api.cli.output import EXIT_OF, Exit, Fault, Screen, harmless
+from referral_api.client import talking
 from referral_api.client.delivery import Opened
 from referral_api.client.sdk import Client
+from referral_api.client.talking import Further
 from referral_api.client.view import Referral, ShownAct
 from referral_api.domain.catalogue import text_of
 from referral_api.domain.errors import ErrorCode, ReferralError
@@ -65,8 +67,11 @@ def open_all(client: Client, referral: Referral) -> list[Note]:
     return [_open(client, referral, shown) for shown in addressed(referral, client.profile.party)]
 
 
-def read(call: Invocation, client: Client, referral: Referral) -> tuple[Opened | None, list[Note]]:
-    """The notes and the referral whose blocks belong above them, with a person's keys, where there are any notes.
+def read(
+    call: Invocation, client: Client, referral: Referral
+) -> tuple[tuple[Opened, list[Further]] | None, list[Note]]:
+    """The notes, and the referral with its supplements, whose blocks belong above them, with a person's keys, where
+    there are any notes.
 
     A unit that has not fetched the bundle gets them closed: a look at what happened must not count as its retrieval.
     """
@@ -79,7 +84,8 @@ def read(call: Invocation, client: Client, referral: Referral) -> tuple[Opened |
     try:
         with _person(call, client) as person:
             opened = person.open_referral(referral)
-            return opened, open_all(person, referral)
+            further = talking.read_supplements(person.session, person.keys, referral)
+            return (opened, further), open_all(person, referral)
     except Fault:
         code = ErrorCode.LOCKED.value  # Nobody is there to unlock the keys.
     except ReferralError as error:

@@ -298,8 +298,8 @@ def _own_words(code: ErrorCode, facts: Mapping[str, Any]) -> str | None:
         return "receipt-absent"
     if code is ErrorCode.STATEMENT_OUT_OF_SEQUENCE and facts.get("reason") == "objection-window":
         return "objection-window"
-    # Whoever has to ask first is told that, and not all that can be done.
-    is_told = facts.get("reason") == "not-asked"
+    # Whoever has to ask or telephone first is told that, and not all that can be done.
+    is_told = facts.get("reason") in ("not-asked", "in-hand")
     if code is ErrorCode.ILLEGAL_TRANSITION and {"commands", "states"} <= facts.keys() and not is_told:
         return "not-now"
     if code is ErrorCode.MALFORMED and facts.get("reason") in ("words", "word", "checksum"):
@@ -308,6 +308,8 @@ def _own_words(code: ErrorCode, facts: Mapping[str, Any]) -> str | None:
 
 
 _BY_REASON: Mapping[tuple[ErrorCode, str], str] = {
+    (_E.ILLEGAL_TRANSITION, "in-hand"): "in-hand",
+    (_E.TARGET_NOT_ALLOWED, "supplement-closed"): "supplement-closed",
     (_E.ACT_SCHEMA, "too-many-keys"): "too-many-keys",
     (_E.ACT_SCHEMA, "station-taken"): "station-taken",
     (_E.CODE_MISMATCH, "replaces"): "replaces",

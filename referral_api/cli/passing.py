@@ -12,19 +12,22 @@ Implements: R-73, R-75, R-110; R7 of the field.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
+from rich.text import Text
 
-from referral_api.cli import acting, choices, nexts, units
+from referral_api.cli import acting, choices, nexts, remarks, units
 from referral_api.cli.invocation import Invocation, invocation
 from referral_api.cli.output import EXIT_OF, Exit, Shown
-from referral_api.client import consented, passing, recalling
+from referral_api.client import carrying, consented, handed_on, passing, recalling
 from referral_api.client.outbox import Entry
 from referral_api.client.passing import Anew
 from referral_api.client.recalling import Outcome, Report
+from referral_api.client.sdk import Client
 from referral_api.domain.catalogue import text_of
 from referral_api.domain.deliveries import NOTICES
 from referral_api.domain.words import Act, PartyId, Urgency
@@ -66,7 +69,8 @@ def transfer(
         with choices.explaining(call, client, referral, Act.TRANSFER, client.profile.party):
             entry = passing.transfer(client.pen, referral, to_unit, reason)
         choices.refused(call, client, entry)
-    more = [call.screen.say("transfer.next", unit=to_unit)]
+        phone = remarks.phone_of(client.session, referral.submit().act.party)
+    more = [call.screen.say("transfer.next", unit=to_unit, phone=phone)]
     acting.show_entry(call, entry, f"referral timeline {ref}", more=more)
 
 
@@ -90,11 +94,11 @@ def approve(
                 client.pen, referral, asked.unit, asked.question.digest, despite_withdrawal=despite_withdrawal
             )
         choices.refused(call, client, approved.entry)
-    has_more = any(one.act.act is Act.SUPPLEMENT and one.act.unit == asked.unit for one in referral.acts)
     follow = [f"referral timeline {ref}"]
-    if target is not None and has_more:
-        # The unit could pass on what the submission brought it, and nothing that came after.
-        follow.insert(0, f"referral supplement {ref} {call.screen.say('place.file')} --unit {target}")
+    if target is not None and not consented.is_withdrawn(referral):
+        # The unit could pass on what the submission brought it, and nothing that was said to it after.
+        said = handed_on.said_on_the_way(referral, asked.unit)
+        follow = [*nexts.handed_over(call.screen, ref, said, target), *follow]
     left = [f"referral consent-withdrawn {ref}"] if approved.owed and approved.told is None else []
     entries = [approved.entry, *([approved.told] if approved.told is not None else [])]
     acting.show_entries(call, entries, left + follow, partly=bool(left), after=left)
@@ -123,8 +127,13 @@ def readdress(
     phoned: Annotated[str | None, typer.Option("--phoned")] = None,
     second_person: Annotated[str | None, typer.Option("--second-person")] = None,
     operator: Annotated[str | None, typer.Option()] = None,
+    agreement: Annotated[str | None, typer.Option()] = None,
+    beside: Annotated[bool, typer.Option("--beside")] = False,  # noqa: FBT002 - an option of the command line
+    despite_closed: Annotated[bool, typer.Option("--despite-closed")] = False,  # noqa: FBT002 - as above
 ) -> None:
-    """Send the same referral anew to another unit, after a decline, an expiry or a failed receipt."""
+    """Send the same referral anew to another unit, after a decline, an expiry or a failed receipt; with what its
+    supplements say by now of what must not be done and of how anybody is reached.
+    """
     call = invocation(ctx)
     with call.person() as client:
         referral = client.referral(ref)
@@ -139,6 +148,9 @@ def readdress(
             phoned_at=at,
             second_person=second_person,
             operator=operator,
+            agreement=agreement,
+            beside=beside,
+            despite_closed=despite_closed,
         )
         with choices.explaining(call, client, referral, Act.SUBMIT, None):
             composition = passing.readdressed(client.pen, referral, what)
@@ -154,6 +166,10 @@ def readdress(
         follow.insert(0, f"referral phone {renewed} --at {screen.say('place.time')} --unit {unit}")
     more = [screen.say("readdress.done", ref=ref, unit=unit, excluded=", ".join(composition.excluded) or "—")]
     more += [screen.say("readdress.silent", unit=unit)] if is_silent else []
+    if carrying.has_supplements(referral):
+        # Codes and contacts came along; whatever else was said later did not.
+        follow.insert(1 if is_silent else 0, f"referral supplement {renewed} {screen.say('place.file')} --unit {unit}")
+        more.append(screen.say("readdress.supplements", unit=unit))
     acting.show_entries(call, [entry], follow, addressed, more=more)
 
 
@@ -172,11 +188,12 @@ def withdraw(
         place = None if unit is None else choices.the_unit(referral, Act.WITHDRAW, unit)
         with choices.explaining(call, client, referral, Act.WITHDRAW, place):
             taken = recalling.withdraw(client.pen, referral, reason, place, text)
+        calls = _to_phone(call, client, taken.report)
         for entry in taken.entries:
             choices.refused(call, client, entry)
     if taken.report is None:
         acting.show_entries(call, taken.entries, [f"referral timeline {ref}"])
-    _show_report(call, ref, taken.report, taken.entries)
+    _show_report(call, ref, taken.report, calls, taken.entries)
 
 
 def consent_withdrawn(
@@ -191,7 +208,8 @@ def consent_withdrawn(
     call.confirm("ask.consent_withdrawn", ref=ref)
     with call.person() as client:
         report = recalling.withdraw_consent(client.pen, ref, text, again=again)
-    _show_report(call, ref, report)
+        calls = _to_phone(call, client, report)
+    _show_report(call, ref, report, calls)
 
 
 def answer_notice(
@@ -208,9 +226,27 @@ def answer_notice(
     choices.answering(call, ref, Act.WITHDRAWAL_ANSWER, NOTICES, body, answers=answers, note=note)
 
 
-def _show_report(call: Invocation, ref: str, report: Report, entries: Sequence[Entry] = ()) -> NoReturn:
-    """Every referral and what became of it, after what was signed before; exit 8 while one is left, 5 where one did
-    not verify.
+@dataclass(frozen=True, slots=True)
+class _Calls:
+    """Whom only a telephone call can tell, as lines and as JSON members."""
+
+    lines: tuple[str, ...] = ()
+    data: tuple[Mapping[str, str], ...] = ()
+
+
+def _to_phone(call: Invocation, client: Client, report: Report | None) -> _Calls:
+    found = (
+        [] if report is None else [(ref, unit, remarks.phone_of(client.session, unit)) for ref, unit in report.to_phone]
+    )
+    return _Calls(
+        tuple(call.screen.say("recall.phone", ref=ref, unit=unit, phone=phone) for ref, unit, phone in found),
+        tuple({"ref": ref, "unit": unit, "duty_phone": phone} for ref, unit, phone in found),
+    )
+
+
+def _show_report(call: Invocation, ref: str, report: Report, calls: _Calls, entries: Sequence[Entry] = ()) -> NoReturn:
+    """Every referral and what became of it, after what was signed before; exit 8 while one is left or somebody must be
+    telephoned, 5 where one did not verify.
     """
     screen = call.screen
     rows = [
@@ -225,9 +261,10 @@ def _show_report(call: Invocation, ref: str, report: Report, entries: Sequence[E
     lines.append(screen.table(("col.ref", "col.what", "col.code"), rows))
     lines.append(screen.say("recall.count", told=len(report.told), left=len(left)))
     lines += [f"  {one.ref}: {text_of(one.code, screen.lang).title}" for one in left if one.code is not None]
+    lines += [Text(line, style="bold red") for line in calls.lines]
     unread = [one.ref for one in report.done if one.unread and one.outcome in (Outcome.TOLD, Outcome.KNEW)]
     follow = [f"referral withdraw {one} --reason consent_withdrawn" for one in unread]
-    status = Exit.OK
+    status = Exit.PARTLY if calls.lines else Exit.OK
     if left:
         again = f"referral consent-withdrawn {ref}"
         waits = all(one.outcome is Outcome.WAITS for one in left)
@@ -238,6 +275,7 @@ def _show_report(call: Invocation, ref: str, report: Report, entries: Sequence[E
         "ref": ref,
         "told": len(report.told),
         "left": len(left),
+        "to_phone": list(calls.data),
         "referrals": [
             {
                 "ref": one.ref,

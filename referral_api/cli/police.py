@@ -18,7 +18,7 @@ from typing import Annotated
 
 import typer
 
-from referral_api.cli import acting, arriving, choices, nexts, notes, reading, standing, supplements, watching
+from referral_api.cli import acting, arriving, choices, nexts, notes, reading, remarks, standing, supplements, watching
 from referral_api.cli.invocation import Invocation, group_meaning, invocation
 from referral_api.cli.output import Exit, Shown
 from referral_api.client import outage, talking
@@ -119,13 +119,15 @@ def show(
     call = invocation(ctx)
     with call.person() as client:
         referral = client.referral(ref)
+        standing.demand_served(call, referral)
         opened = client.open_referral(referral)
         told = notes.open_all(client, referral)
         further = talking.read_supplements(client.session, client.keys, referral)
         signer, now = client.keys.credential, client.session.now()
+        said = remarks.lines(call.screen, client.session, referral)
     stands = standing.of(call.screen, referral)
-    shown = reading.read(opened, now, reveal=reveal_expired)
-    more = supplements.read(further, now, reveal=reveal_expired)
+    shown = reading.read(opened, supplements.bodies(further), now, reveal=reveal_expired)
+    more = supplements.read(further, opened.body, now, reveal=reveal_expired)
     warning = opened.warning
     data = {
         "ref": ref,
@@ -134,11 +136,12 @@ def show(
         "issuer": opened.bundle.referral.contents.issuer,
         "warning": None if warning is None else warning.code.value,
         **standing.data(stands),
+        "unsaid": remarks.data(referral),
         **reading.data(shown),
         "notes": notes.data(told),
         "supplements": supplements.data(more),
     }
-    lines = [*standing.lines(call.screen, stands), *supplements.first(call.screen, more)]
+    lines = [*standing.lines(call.screen, stands), *said, *supplements.first(call.screen, more)]
     lines += reading.lines(call.screen, shown, told)
     lines += supplements.lines(call.screen, more)
     follow = nexts.next_of(call.screen, referral, opened=True, signer=signer)
@@ -146,20 +149,26 @@ def show(
 
 
 def ack(ctx: typer.Context, ref: Ref) -> None:
-    """Open, verify, show what has become of it, what must not be done and how anybody may be reached, and acknowledge:
-    the digests of what was opened are signed, and with them those handling codes accepted (R-69, R-87).
+    """Open, verify, show what has become of it, what must not be done and how anybody may be reached, by what its
+    supplements say too, and acknowledge: the digests of what was opened are signed, and with them those handling codes
+    accepted (R-69, R-87).
     """
     call = invocation(ctx)
     with call.person() as client:
         referral = client.referral(ref)
+        standing.demand_served(call, referral)
         opened = client.open_referral(referral)
-        seen, stands = reading.read(opened, client.session.now()), standing.of(call.screen, referral)
+        further, now = talking.read_supplements(client.session, client.keys, referral), client.session.now()
+        seen, stands = reading.read(opened, supplements.bodies(further), now), standing.of(call.screen, referral)
+        more = supplements.read(further, opened.body, now)
         if not call.screen.as_json:
-            lines = [*standing.lines(call.screen, stands), *reading.warnings(call.screen, seen)]
-            lines += [*reading.handling(call.screen, seen), call.screen.say("care.accepts"), ""]
+            lines = [*standing.lines(call.screen, stands), *supplements.first(call.screen, more)]
+            lines += [*reading.warnings(call.screen, seen), *reading.handling(call.screen, seen)]
+            lines += [*supplements.handling(call.screen, more), call.screen.say("care.accepts"), ""]
             call.screen.show(Shown({}, lines))
         entry = client.acknowledge(opened)
     told = standing.data(stands) | reading.handling_data(seen) | {"warnings": reading.data(seen)["warnings"]}
+    told |= {"supplements": supplements.handling_data(more)}
     acting.show_entry(call, entry, nexts.after_ack(call.screen, referral), told)
 
 
@@ -201,16 +210,19 @@ def status(
     ref: Ref,
     to: Annotated[Investigation, typer.Option()],
     corrects: Annotated[str | None, typer.Option("--corrects")] = None,
+    case_number: CaseFile = None,
     note: NoteFile = None,
 ) -> None:
-    """Report one step of the investigation, or put right one that was reported wrongly."""
+    """Report one step of the investigation, or put right one that was reported wrongly. The case number and the note
+    travel sealed.
+    """
 
     def demand_reported(call: Invocation, referral: Referral) -> None:
         if corrects is not None:
             choices.demand_status(call, referral, corrects)
 
     body = {"code": to.value} | ({} if corrects is None else {"corrects": corrects})
-    choices.perform(invocation(ctx), ref, Act.STATUS, body, note=note, first=demand_reported)
+    choices.perform(invocation(ctx), ref, Act.STATUS, body, note=note, case_number=case_number, first=demand_reported)
 
 
 def receipt_failed(ctx: typer.Context, ref: Ref, reason: Annotated[str, typer.Option()]) -> None:
@@ -225,6 +237,9 @@ def note(
     ref: Ref,
     file: Annotated[Path, typer.Argument()],
     unit: Annotated[str | None, typer.Option("--unit", "-u")] = None,
+    case_number: CaseFile = None,
 ) -> None:
-    """Send a sealed note to the other side; a hotline says to which unit, where there are several."""
-    choices.perform(invocation(ctx), ref, Act.NOTE, {}, unit=unit, note=file)
+    """Send a sealed note to the other side; a hotline says to which unit, where there are several. A unit's own case
+    number may go with it.
+    """
+    choices.perform(invocation(ctx), ref, Act.NOTE, {}, unit=unit, note=file, case_number=case_number)

@@ -1,8 +1,9 @@
 """What an officer reads of a referral, in the order in which it must be read.
 
 First who vouches for it and what is wrong with it, then what must not be done and how each person may be reached
-without harm, and only then the rest with its names, addresses and numbers. A number that has grown old, or leads to a
-suspect, takes a step of its own to be seen. Labels of members are texts, labels of codes are those of the code lists.
+without harm, and only then the rest with its names, addresses and numbers. A number that has grown old, leads to a
+suspect or was replaced by a later supplement takes a step of its own to be seen. Labels of members are texts,
+labels of codes are those of the code lists.
 
 Must never: print a number before the blocks that say how it may be used, give out a hidden one in any form, or leave
 another member of the referral out.
@@ -32,6 +33,7 @@ from referral_api.formats.contents import BundleBody
 from referral_api.formats.fields import Coded, Document
 from referral_api.formats.referral_body import ReferralBody
 from referral_api.formats.referral_contacts import Reach, Why, hidden_in, reaches, without
+from referral_api.formats.referral_later import superseded, with_suspects
 
 Line: TypeAlias = str | Text
 _ENUMERATIONS: dict[type, str] = {Urgency: "urgency", Basis: "sharing_basis", IdentityLevel: "identity_level"}
@@ -68,22 +70,31 @@ class Reading:
         return str(self.body.hotline_contact.duty_phone)
 
 
-def read(opened: Opened, now: int, *, reveal: bool = False) -> Reading:
-    """How an opened referral may be read at `now` (unix seconds); `reveal` is somebody's step to see what is hidden."""
-    return read_body(opened.bundle, opened.body, now, faults=opened.faults, reveal=reveal)
+def read(opened: Opened, later: Sequence[ReferralBody | None], now: int, *, reveal: bool = False) -> Reading:
+    """How an opened referral may be read at `now` (unix seconds) after its supplements (None: one that stayed closed);
+    `reveal` is somebody's step to see what is hidden.
+    """
+    return read_body(opened.bundle, opened.body, later, now, faults=opened.faults, reveal=reveal)
 
 
 def read_body(
     bundle: OpenedBundle,
     body: ReferralBody,
+    later: Sequence[ReferralBody | None],
     now: int,
     *,
+    earlier: Sequence[ReferralBody] = (),
     faults: tuple[ReferralError, ...] = (),
     reveal: bool = False,
 ) -> Reading:
-    """The same of any bundle that holds a body: a supplement, too, has people in it who may be reached so or not."""
+    """The same of any bundle that holds a body: a supplement, too, has people in it who may be reached so or not, and
+    in what came `earlier` there may be suspects.
+    """
     written_at = datetime.fromtimestamp(bundle.referral.contents.issued_at_s, UTC)
-    found = tuple(reaches(body, written_at, datetime.fromtimestamp(now, UTC)))
+    known = [one for one in later if one is not None]
+    judged, gone = with_suspects(body, [*earlier, *known]), superseded(body, known)
+    is_closed = len(known) < len(later)
+    found = tuple(reaches(judged, written_at, datetime.fromtimestamp(now, UTC), superseded=gone, unread=is_closed))
     return Reading(bundle, body, faults, found, {} if reveal else hidden_in(body, found))
 
 
@@ -152,6 +163,7 @@ def handling(screen: Screen, reading: Reading) -> Iterator[Line]:
         who = screen.say("field.reporter") if reach.who == "reporter" else reach.who
         if reach.block is None:
             yield f"{_INDENT}{who}: {screen.say('show.no_safe_contact')}"
+            yield from _validity(screen, reading, reach)
         else:
             yield f"{_INDENT}{who}:"
             yield from _validity(screen, reading, reach)
@@ -177,11 +189,13 @@ def warnings(screen: Screen, reading: Reading) -> Iterator[Line]:
 
 
 def _validity(screen: Screen, reading: Reading, reach: Reach) -> Iterator[Line]:
-    if reach.valid_until is None:
+    if reach.valid_until is None and reach.why is None:
         return
-    at = screen.at(int(reach.valid_until.timestamp()))
+    at = "—" if reach.valid_until is None else screen.at(int(reach.valid_until.timestamp()))
     if reach.why is None:
-        yield _INDENT * 2 + screen.say("care.until", at=at)
+        # Only what its hotline says that it verified is called that.
+        is_verified = reach.block is not None and reach.block.last_verified_at is not None
+        yield _INDENT * 2 + screen.say("care.until" if is_verified else "care.good_until", at=at)
     else:
         yield _red(_INDENT * 2 + screen.say(f"care.{reach.why}", at=at, phone=reading.phone))
 

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from referral_api.cli import nexts
 from referral_api.cli.invocation import Invocation
-from referral_api.cli.output import Screen
+from referral_api.cli.output import Exit, Screen, Shown
 from referral_api.cli.reading import Line
 from referral_api.client.consented import WITHDRAWN
 from referral_api.client.view import Referral, ShownAct
@@ -114,6 +114,18 @@ def lines(screen: Screen, standing: Standing) -> list[Line]:
         until = "—" if each.due_at is None else screen.at(each.due_at)
         shown.append(_red(screen.say("standing.owes", until=until, command=each.command)))
     return [*shown, ""] if shown else []
+
+
+def demand_served(call: Invocation, referral: Referral) -> None:
+    """End the call with how it stands, where the hotline took it back and its text is not to be had any more (R-75)."""
+    own = next(iter(referral.chronicle.deliveries.values()))
+    if referral.relation is not Relation.RECIPIENT or own.state is not State.WITHDRAWN:
+        return
+    stands = of(call.screen, referral)
+    told = {"ref": referral.ref, "opened": False, "state": own.state.value, **data(stands)}
+    shown = [*lines(call.screen, stands), call.screen.say("standing.gone")]
+    follow = [*(one.command for one in stands.owes), f"referral timeline {referral.ref}"]
+    call.show(Shown(told, shown, follow, Exit.NOT_FOUND))
 
 
 def demand_yes(call: Invocation, referral: Referral) -> None:

@@ -17,6 +17,7 @@ from referral_api.cli.output import EXIT_OF, Exit, Screen
 from referral_api.cli.reading import Line
 from referral_api.client.talking import Further
 from referral_api.domain.catalogue import text_of
+from referral_api.formats.referral_body import ReferralBody
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +28,25 @@ class Supplement:
     reading: reading.Reading | None
 
 
-def read(further: Sequence[Further], now: int, *, reveal: bool = False) -> list[Supplement]:
-    """How these may be read at `now` (unix seconds); `reveal` as of the referral itself."""
-    return [
-        Supplement(one, None)
-        if one.opened is None or one.body is None
-        else Supplement(one, reading.read_body(one.opened, one.body, now, reveal=reveal))
-        for one in further
-    ]
+def read(further: Sequence[Further], first: ReferralBody, now: int, *, reveal: bool = False) -> list[Supplement]:
+    """How these may be read at `now` (unix seconds), each after those that follow it; `reveal` as of the referral
+    itself, whose body is `first`.
+    """
+    found, earlier = [], [first]
+    for number, one in enumerate(further, 1):
+        if one.opened is None or one.body is None:
+            found.append(Supplement(one, None))
+            continue
+        later = bodies(further[number:])
+        seen = reading.read_body(one.opened, one.body, later, now, earlier=tuple(earlier), reveal=reveal)
+        found.append(Supplement(one, seen))
+        earlier.append(one.body)
+    return found
+
+
+def bodies(further: Sequence[Further]) -> list[ReferralBody | None]:
+    """What they say, in log order; None of one that stayed closed."""
+    return [one.body for one in further]
 
 
 def first(screen: Screen, supplements: Sequence[Supplement]) -> list[Line]:
@@ -46,19 +58,34 @@ def lines(screen: Screen, supplements: Sequence[Supplement]) -> list[Line]:
     """The supplements as lines, in log order."""
     shown: list[Line] = []
     for number, one in enumerate(supplements, 1):
-        act, code = one.further.shown, one.further.code
-        shown += ["", screen.say("supplement.head", number=number, at=screen.at(act.at), by=act.act.iss)]
-        if one.reading is None:
-            words = "" if code is None else text_of(code, screen.lang).title
-            shown.append(screen.say("note.closed", words=words, code=code))
-            continue
-        shown += [*reading.handling(screen, one.reading), "", *reading.tree(screen, one.reading)]
+        shown += _blocks(screen, number, one)
+        if one.reading is not None:
+            shown += ["", *reading.tree(screen, one.reading)]
     return shown
+
+
+def handling(screen: Screen, supplements: Sequence[Supplement]) -> list[Line]:
+    """Of each what must come first alone: what must not be done, and how each person may be reached."""
+    return [line for number, one in enumerate(supplements, 1) for line in _blocks(screen, number, one)]
+
+
+def _blocks(screen: Screen, number: int, one: Supplement) -> list[Line]:
+    act, code = one.further.shown, one.further.code
+    head: list[Line] = ["", screen.say("supplement.head", number=number, at=screen.at(act.at), by=act.act.iss)]
+    if one.reading is not None:
+        return [*head, *reading.handling(screen, one.reading)]
+    words = "" if code is None else text_of(code, screen.lang).title
+    return [*head, screen.say("note.closed", words=words, code=code)]
 
 
 def data(supplements: Sequence[Supplement]) -> list[dict[str, Any]]:
     """Supplements as JSON members."""
     return [_data(one) for one in supplements]
+
+
+def handling_data(supplements: Sequence[Supplement]) -> list[dict[str, Any]]:
+    """Of each what must come first alone, as JSON members."""
+    return [{name: value for name, value in one.items() if name != "referral"} for one in data(supplements)]
 
 
 def _data(one: Supplement) -> dict[str, Any]:

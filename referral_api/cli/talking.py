@@ -17,11 +17,11 @@ from typing import Annotated, Any
 
 import typer
 
-from referral_api.cli import acting, choices
+from referral_api.cli import acting, choices, remarks
 from referral_api.cli.invocation import invocation, read_document
 from referral_api.cli.output import Fault
 from referral_api.cli.passing import Answers, NoteFile, Ref, Unit
-from referral_api.client import talking
+from referral_api.client import handed_on, talking
 from referral_api.client.outbox import Entry
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act, PartyId
@@ -91,8 +91,11 @@ def supplement(ctx: typer.Context, ref: Ref, file: Annotated[Path, typer.Argumen
                 closed[one] = error
     if not entries:
         raise next(iter(closed.values()))
-    more = [call.screen.say("supplement.closed", unit=one) for one in closed]
-    follow = [f"referral supplement {ref} {file} --unit {one}" for one in closed] or [f"referral timeline {ref}"]
+    also = [] if unit is None else remarks.passed_on(call.screen, referral, unit)[1]
+    more = [*(call.screen.say("supplement.closed", unit=one) for one in closed), *also]
+    now = None if unit is None else handed_on.has_it_now(referral, unit)
+    left = [*closed, *([] if now is None else [now])]
+    follow = [f"referral supplement {ref} {file} --unit {one}" for one in left] or [f"referral timeline {ref}"]
     acting.show_entries(call, entries, follow, more=more, partly=bool(closed))
 
 

@@ -4,7 +4,8 @@ A transfer is sealed before it is asked for: only who holds the plaintext can se
 hotline signed travels inside, verbatim. Re-addressing is a new referral made out of the hotline's own copy, with the
 relation `replaces`; whom the first one kept out stays out, and every check before sealing runs again.
 
-Must never: seal to a unit that is known to be kept out, take a consent that was withdrawn for one that stands, or say
+Must never: seal to a unit that is known to be kept out or has said that it has a conflict, carry an agreement into
+another country, take a consent that was withdrawn for one that stands, or say
 of a unit that it was telephoned when another one was.
 
 Implements: R-28, R-64, R-73, R-110; design §6 (transfer), §10.
@@ -16,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from referral_api.client import addressing, consented, delivery, outage, submission
+from referral_api.client import addressing, carrying, consented, delivery, lineage, outage, recalling, submission
 from referral_api.client.outbox import Entry, Progress
 from referral_api.client.pen import Pen
 from referral_api.client.renewal import follow
@@ -28,11 +29,12 @@ from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.policy import Relation
 from referral_api.domain.words import Act, ActId, DeliveryRole, PartyId, Role, State, Urgency
 from referral_api.formats.bundle import SealedBundle, SealRole
-from referral_api.formats.contents import BundleBody, ForwardBody, ForwardReason
+from referral_api.formats.contents import ForwardBody, ForwardReason
 
 LEFT_OPEN = frozenset({State.DECLINED, State.EXPIRED, State.RECEIPT_FAILED, State.WITHDRAWN})
 """States in which a referral has reached nobody who acts on it: it may be addressed anew."""
-CONFLICT = "conflict_of_interest"
+IN_HAND = (lifecycle.UNREAD | lifecycle.WORKING | {State.WITHDRAWAL_NOTIFIED}) - LEFT_OPEN
+"""States in which a unit acts on it, or may yet."""
 REPLACES = "replaces"
 
 
@@ -158,7 +160,7 @@ def check_approval(referral: Referral, target: str | None, *, despite_withdrawal
     """
     if target is None:
         return
-    if target in excluded_of(referral):
+    if target in lineage.kept_out(referral):
         raise ReferralError(ErrorCode.TARGET_NOT_ALLOWED, unit=target, reason="excluded")
     if consented.is_withdrawn(referral) and not despite_withdrawal:
         raise ReferralError(
@@ -168,16 +170,6 @@ def check_approval(referral: Referral, target: str | None, *, despite_withdrawal
             unit=target,
             reason="transfer-despite-withdrawal",
         )
-
-
-def excluded_of(referral: Referral) -> tuple[PartyId, ...]:
-    """The units that must never get it, by the `route` act beside its submit, which only the sender sees."""
-    found: dict[PartyId, None] = {}
-    for shown in referral.acts:
-        if shown.act.act is Act.ROUTE and shown.accepted:
-            body: Any = shown.act.body
-            found |= dict.fromkeys(body.excluded)
-    return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,12 +182,12 @@ class Declined:
 
 
 def declined_by(referral: Referral) -> list[Declined]:
-    """Every unit whose delivery is declined, oldest first."""
+    """Every unit that declined and has not taken it up again, oldest first, also where its delivery is closed since."""
     found = []
     for shown in referral.acts:
         unit = shown.act.unit
         own = None if unit is None else referral.chronicle.deliveries.get(unit)
-        if unit is None or own is None or own.state is not State.DECLINED:
+        if unit is None or own is None or own.state in lifecycle.WORKING:
             continue
         if shown.accepted and shown.act.act is Act.DECLINE and shown.act.party == unit:
             body: Any = shown.act.body
@@ -205,8 +197,9 @@ def declined_by(referral: Referral) -> list[Declined]:
 
 def suggested_by(referral: Referral) -> PartyId | None:
     """Whom the unit that declined last suggests, unless that one is kept out or has had it already."""
-    passed_over = {*excluded_of(referral), *(one.unit for one in declined_by(referral))}
-    named = [one.suggested for one in declined_by(referral) if one.suggested not in passed_over]
+    declined = declined_by(referral)
+    passed_over = {*lineage.kept_out(referral), *(one.unit for one in declined)}
+    named = [one.suggested for one in declined if one.suggested not in passed_over]
     return named[-1] if named else None
 
 
@@ -215,6 +208,8 @@ class Anew:
     """What the hotline decides of a referral that is addressed anew. `phoned_at`: when the new unit was telephoned.
 
     `second_person` agrees once more where the referral is shared against a refusal: an agreement was to one unit.
+    `agreement` is the one under which it goes to a country to which the first submit did not go (R-85). `beside`: it is
+    meant although another unit has it in hand; `despite_closed`: although a supplement does not open (carrying.py).
     """
 
     unit: PartyId
@@ -223,49 +218,103 @@ class Anew:
     phoned_at: str | None = None
     second_person: str | None = None
     operator: str | None = None
+    agreement: str | None = None
+    beside: bool = False
+    despite_closed: bool = False
 
 
 def readdressed(pen: Pen, referral: Referral, what: Anew) -> Composition:
-    """The same referral for another unit, ready for the checks before sealing (R-110).
+    """The same referral for another unit, as its supplements left it, ready for the checks before sealing (R-110).
 
-    Raises NOT_PERMITTED for who did not send it; ILLEGAL_TRANSITION (`still-awaited`) while some unit has it in hand;
-    CONSENT_GATE (`consent-withdrawn`; `second-person` where one must agree anew); TARGET_NOT_ALLOWED (`declined-it`,
-    and `excluded` for a unit that is kept out); and whatever opening one's own copy raises.
+    Raises NOT_PERMITTED for who did not send it; ILLEGAL_TRANSITION (`still-awaited`) while nobody has given it up,
+    (`in-hand`, `units`) while another unit has it or its successor in hand and that is not meant; CONSENT_GATE
+    (`consent-withdrawn`; `second-person` where one must agree anew); TARGET_NOT_ALLOWED (`declined-it`; `excluded` for
+    a unit that is kept out; `agreement-missing`); and as `carrying.carried`.
     """
     if referral.relation is not Relation.SENDER:
         raise ReferralError(ErrorCode.NOT_PERMITTED, act=Act.SUBMIT.value, needs="hotline")
     _demand_left_open(referral)
+    line = lineage.line_of(pen.fetch, referral)
+    lineage.demand_consent(line)
     turned_down = declined_by(referral)
     if what.unit in {one.unit for one in turned_down}:
         raise ReferralError(ErrorCode.TARGET_NOT_ALLOWED, unit=what.unit, reason="declined-it")
-    kept_out = [one.unit for one in turned_down if what.exclude_declined or one.reason == CONFLICT]
-    excluded = tuple(dict.fromkeys([*excluded_of(referral), *what.exclude, *kept_out]))
+    declined = [one.unit for one in turned_down] if what.exclude_declined else []
+    excluded = tuple(dict.fromkeys([*lineage.kept_out(*line), *what.exclude, *declined]))
     if what.unit in excluded:
         raise ReferralError(ErrorCode.TARGET_NOT_ALLOWED, unit=what.unit, reason="excluded")
-    opened = delivery.open_bundle(pen.session, delivery.private_keys(pen.keys()), referral)
-    content = opened.bundle.referral.contents.body
-    if not isinstance(content, BundleBody):
-        raise ReferralError(ErrorCode.WRONG_TYPE, expected="bundle")
+    if not what.beside:
+        _demand_in_no_hands(pen, referral)
     submit: Any = referral.submit().act.body
+    agreement = _agreement(pen.session, referral, what)
     return Composition(
-        body=_for_another(content.referral, what),
+        body=_for_another(carrying.carried(pen, referral, despite_closed=what.despite_closed).members, what),
         action=what.unit,
         excluded=excluded,
         retention_class=submit.retention_class,
         relation={"type": REPLACES, "ref": referral.ref},
-        agreement=submit.agreement,
+        agreement=agreement,
         operator=what.operator or submit.operator,
     )
 
 
 def _demand_left_open(referral: Referral) -> None:
     acting = [one for one in referral.chronicle.deliveries.values() if one.role is DeliveryRole.ACTION]
-    if not any(one.state in LEFT_OPEN for one in acting):
+    # Closing what nobody ever took ends its worklist entry, and gives the referral to nobody.
+    if not any(one.state in LEFT_OPEN or (one.state is State.CLOSED and not one.was_accepted) for one in acting):
         state = acting[-1].state.value if acting else State.HELD.value
         raise ReferralError(
             ErrorCode.ILLEGAL_TRANSITION, act=Act.SUBMIT.value, state=state, allowed=[], reason="still-awaited"
         )
-    consented.demand(referral, Act.SUBMIT)
+
+
+def _demand_in_no_hands(pen: Pen, referral: Referral) -> None:
+    """Refuse a second unit where one has it, or what has taken its place: two would act, neither knowing of the other.
+
+    Raises ILLEGAL_TRANSITION (`in-hand`, `units`, `ref`); and what fetching a successor raises.
+    """
+    found = [(referral.ref, unit) for unit in in_hand(referral)]
+    for ref in dict.fromkeys([*referral.later, *recalling.later_submits(pen.outbox, referral.ref)]):
+        try:
+            later = pen.fetch(ref)
+        except ReferralError as error:
+            if error.code is not ErrorCode.NOT_FOUND:
+                raise
+            continue
+        if consented.relation_of(later) == (REPLACES, referral.ref):
+            found += [(ref, unit) for unit in in_hand(later)]
+    if found:
+        raise ReferralError(
+            ErrorCode.ILLEGAL_TRANSITION,
+            act=Act.SUBMIT.value,
+            reason="in-hand",
+            ref=found[0][0],
+            units=", ".join(dict.fromkeys(unit for _, unit in found)),
+        )
+
+
+def in_hand(referral: Referral) -> list[PartyId]:
+    """The units, but for those that are only informed, that work on it or have yet to answer."""
+    deliveries = referral.chronicle.deliveries.values()
+    acting = [one for one in deliveries if one.role is not DeliveryRole.INFORMATION]
+    return [PartyId(one.unit) for one in acting if one.state in IN_HAND]
+
+
+def _agreement(session: Session, referral: Referral, what: Anew) -> str | None:
+    """Under which agreement it goes to this unit: the one that is named, or, to a country to which the first submit
+    went under one, that. At home none is needed.
+
+    Raises TARGET_NOT_ALLOWED (`agreement-missing`) for a unit abroad.
+    """
+    if what.agreement is not None:
+        return what.agreement
+    submit: Any = referral.submit().act.body
+    home, country = (session.keymap.country_of(one) for one in (referral.submit().act.party, what.unit))
+    if not borders.is_abroad(country, home):
+        return None
+    agreed = submit.agreement if country in {session.keymap.country_of(to.unit) for to in submit.to} else None
+    borders.check_addressed(what.unit, country, home, agreed)
+    return None if agreed is None else str(agreed)
 
 
 def _for_another(body: Mapping[str, Any], what: Anew) -> dict[str, Any]:

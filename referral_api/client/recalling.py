@@ -13,13 +13,13 @@ Implements: R-75, R-110; rule R7 of the field; design §10.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from referral_api.auditlog.evidence import passed_on
 from referral_api.client import consented, outage, submission
+from referral_api.client.consented import APART, beyond, relation_of, untold
 from referral_api.client.outbox import Entry, Outbox, Progress
 from referral_api.client.pen import Pen
 from referral_api.client.view import Referral
@@ -28,8 +28,6 @@ from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act, PartyId, ReferralId, Role, State
 from referral_api.formats.act import RawAct, parse_act
 
-APART = "related_to"
-"""The relation that says of two referrals that they are different cases."""
 AWAY = frozenset({ErrorCode.UNREACHABLE, ErrorCode.UNAVAILABLE, ErrorCode.RATE_LIMITED})
 
 
@@ -39,7 +37,9 @@ class Outcome(StrEnum):
     TOLD = "told"
     """Its notice is signed and the exchange's receipt verified."""
     KNEW = "knew"
-    """Every delivery had been told before, or has forgotten the referral."""
+    """Every delivery had been told before, or nobody there has any of it."""
+    BEYOND = "beyond"
+    """A unit that keeps its own copy was never told, and can be no more: its delivery is purged. It is telephoned."""
     WAITS = "waits"
     """Signed and durable in the outbox; not with the exchange yet."""
     FAILED = "failed"
@@ -52,12 +52,15 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """One referral and what became of it; `unread` says that somebody has not fetched it yet, and still could."""
+    """One referral and what became of it; `unread` says that somebody has not fetched it yet, and still could. `beyond`
+    are the units that had read it, were never told, and cannot be told here any more, whatever became of the others.
+    """
 
     ref: ReferralId
     outcome: Outcome
     code: ErrorCode | None = None
     unread: bool = False
+    beyond: tuple[PartyId, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,11 @@ class Report:
     def told(self) -> tuple[Told, ...]:
         """What was told now."""
         return tuple(one for one in self.done if one.outcome is Outcome.TOLD)
+
+    @property
+    def to_phone(self) -> tuple[tuple[ReferralId, PartyId], ...]:
+        """Who has its own copy of which referral and can only be told by telephone: repeating does not reach them."""
+        return tuple((one.ref, unit) for one in self.done for unit in one.beyond)
 
 
 def withdraw_consent(pen: Pen, ref: str, note: str | None = None, *, again: bool = False) -> Report:
@@ -124,7 +132,7 @@ def withdraw(pen: Pen, referral: Referral, reason: str, unit: str | None, note: 
     now_told = bool(entries) and all(entry.receipt is not None for entry in entries)
     done = [
         replace(one, outcome=Outcome.TOLD)
-        if now_told and (one.ref, one.outcome) == (referral.ref, Outcome.KNEW)
+        if now_told and one.ref == referral.ref and one.outcome in (Outcome.KNEW, Outcome.BEYOND)
         else one
         for one in found
     ]
@@ -152,39 +160,6 @@ def later_submits(outbox: Outbox, ref: ReferralId) -> list[ReferralId]:
         if body.relation is not None and body.relation.ref == ref:
             found.append(entry.outgoing.ref)
     return found
-
-
-def relation_of(referral: Referral) -> tuple[str, ReferralId] | None:
-    """What the submit says that this referral is to an earlier one: (code of `relation_type`, that referral)."""
-    body: Any = referral.submit().act.body
-    return None if body.relation is None else (body.relation.type, body.relation.ref)
-
-
-def untold(referral: Referral) -> list[PartyId]:
-    """The units whose delivery can still be told, and was not since the referral came to it."""
-    accepted = [one.act for one in referral.acts if one.accepted]
-    found = []
-    for unit, own in referral.chronicle.deliveries.items():
-        path = passed_on(unit, accepted)
-        came = path[0].digest if path else referral.submit().act.digest
-        since = accepted[[act.digest for act in accepted].index(came) + 1 :]
-        if not _knew(unit, since) and own.state is not State.PURGED:
-            found.append(PartyId(unit))
-    return found
-
-
-def _knew(unit: str, since: Sequence[RawAct]) -> bool:
-    """Whether one of these acts told this unit. A `withdraw` passes by a delivery that was taken back before: of one on
-    the whole referral that came second, nobody can tell whether it did, so it counts for nothing.
-    """
-    taken = False
-    for act in since:
-        if act.unit not in (None, unit):
-            continue
-        if act.act is Act.CONSENT_WITHDRAWN or (consented.says_withdrawn(act) and (act.unit is not None or not taken)):
-            return True
-        taken = taken or act.act is Act.WITHDRAW
-    return False
 
 
 def _believed(referral: Referral, parent: ReferralId | None) -> tuple[str, ReferralId] | None:
@@ -255,11 +230,13 @@ class _Walk:
         there = [PartyId(unit) for unit, one in deliveries.items() if one.state is not State.PURGED]
         units = there if self._again else untold(referral)
         unread = any(one.state in (State.HELD, State.SUBMITTED) for one in deliveries.values())
+        left = beyond(referral, again=self._again)
+        found = Told(referral.ref, Outcome.BEYOND if left else Outcome.KNEW, None, unread, left)
         waiting = self._waiting(referral.ref, consented.says_withdrawn)
         if waiting is not None:
-            return Told(referral.ref, Outcome.WAITS, waiting.code, unread)
+            return replace(found, outcome=Outcome.WAITS, code=waiting.code)
         if not units:
-            return Told(referral.ref, Outcome.KNEW, None, unread)
+            return found
         # One envelope names its recipients, and no unit learns of another (R-62): with a note, an act for each.
         whole = self._note is None and set(units) == set(deliveries)
         outcome, code = Outcome.TOLD, None
@@ -269,8 +246,8 @@ class _Walk:
                 self._note_away(entry.code)
                 outcome, code = Outcome.WAITS, entry.code
             elif entry.state is Progress.REFUSED:
-                return Told(referral.ref, Outcome.FAILED, entry.code, unread)
-        return Told(referral.ref, outcome, code, unread)
+                return replace(found, outcome=Outcome.FAILED, code=entry.code)
+        return replace(found, outcome=outcome, code=code)
 
     def _waiting(self, ref: ReferralId, is_meant: Callable[[RawAct], bool]) -> Entry | None:
         """Our own act of this kind that the exchange does not have yet."""

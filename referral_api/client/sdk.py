@@ -35,7 +35,7 @@ from referral_api.client.delivery import InboxEntry, InboxPage, Opened
 from referral_api.client.identity import Identity
 from referral_api.client.keptviews import KeptViews
 from referral_api.client.keystore import CredentialKeys, Keystore
-from referral_api.client.outbox import Entry, Outbox, Outgoing, Progress
+from referral_api.client.outbox import Entry, Outbox, Outgoing
 from referral_api.client.pen import Pen
 from referral_api.client.profile import ProfileDir
 from referral_api.client.reached import inbox_lines
@@ -50,7 +50,7 @@ from referral_api.client.watching import KeysReport
 from referral_api.client.worklist import Agenda, Look, agenda_of, unlooked
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.terms import Term
-from referral_api.domain.words import Act, CredentialKind, DeliveryRole, Investigation, Kid, ReferralId
+from referral_api.domain.words import Act, CredentialKind, Investigation, Kid, ReferralId
 from referral_api.formats.parties import Party
 
 COSIGN_WAIT_S = 20
@@ -184,16 +184,12 @@ class Client:
         return enrolment.resume(self.directory, self.session)
 
     def verify_receipt(self, act: bytes, receipt: bytes, proof: bytes) -> Confirmed:
-        """Believe an act, its receipt and its proof offline, against the replicated keys log (R-10, R-16, R-18).
-
-        Raises as `receipts.verify`.
-        """
+        """Believe an act, receipt and proof offline, by the replicated keys log (R-10, R-18), or raise as `verify`."""
         return receipts.verify(self.session, act, receipt, proof)
 
     def cosign_receipt(self, entry: Entry, *, wait_s: int = COSIGN_WAIT_S) -> Confirmed:
-        """The proof of an act of ours as a quorum of witnesses has cosigned it; it takes the older one's place (R-101).
-
-        Raises as `receipts.cosigned`.
+        """The proof of an act of ours as a quorum of witnesses has cosigned it; it takes the older one's place
+        (R-101). Raises as `receipts.cosigned`.
         """
         confirmed = receipts.cosigned(self.session, entry, wait_s)
         if entry.receipt is not None:
@@ -283,11 +279,7 @@ class Client:
         """
         found = forgetting.fetch(self.session, self.outbox, ReferralId(ref), views)
         if found.chronicle.sender == self.profile.party:
-            for one in found.chronicle.deliveries.values():
-                if one.role is DeliveryRole.ACTION and one.retrieved_at is not None:
-                    self.outbox.learn(found.ref, Progress.RETRIEVED)
-                if one.role is DeliveryRole.ACTION and one.acknowledged_at is not None:
-                    self.outbox.learn(found.ref, Progress.ACKNOWLEDGED)
+            submission.learn(self.outbox, found)
         return found
 
     def open(self, ref: str) -> Opened:
@@ -319,16 +311,23 @@ class Client:
         """
         return self.pen.act(self.referral(ref), act, body, unit=unit, note=note, case_number=case_number)
 
-    def report(self, ref: str, code: Investigation, *, corrects: str | None = None, note: str | None = None) -> Entry:
-        """Report one step of the investigation; `corrects` is the digest of an earlier one of ours that was wrong.
-
-        Raises as `act`; ILLEGAL_TRANSITION (`no-such-status`, `known`) for one that is not there.
+    def report(
+        self,
+        ref: str,
+        code: Investigation,
+        *,
+        corrects: str | None = None,
+        note: str | None = None,
+        case_number: str | None = None,
+    ) -> Entry:
+        """Report one step of the investigation; `corrects` is the digest of an earlier one of ours that was wrong. The
+        note and the case number travel sealed. Raises as `act`; ILLEGAL_TRANSITION (`no-such-status`, `known`).
         """
         referral, body = self.referral(ref), {"code": code.value}
         if corrects is not None:
             demand_reported(referral, self.profile.party, corrects)
             body["corrects"] = corrects
-        return self.pen.act(referral, Act.STATUS, body, note=note)
+        return self.pen.act(referral, Act.STATUS, body, note=note, case_number=case_number)
 
     def acknowledge(self, opened: Opened) -> Entry:
         """Acknowledge a bundle that was opened: its digests are what is signed (R-69)."""

@@ -23,10 +23,11 @@ from referral_api.client.addressing import demand_known, escalation, own_keys, r
 from referral_api.client.care import demand_care
 from referral_api.client.exchange import Request
 from referral_api.client.keystore import CredentialKeys
-from referral_api.client.outbox import Entry, Outbox, Outgoing, pause_s
+from referral_api.client.outbox import Entry, Outbox, Outgoing, Progress, pause_s
 from referral_api.client.sealing import Draft, Recipient
 from referral_api.client.session import Session, is_repeatable
 from referral_api.client.trust import keys_origin
+from referral_api.client.view import Referral
 from referral_api.domain import borders, clocks
 from referral_api.domain.errors import FINAL_REFUSALS, ErrorCode, ReferralError
 from referral_api.domain.words import Act, ActId, DeliveryRole, PartyId, ReferralId, Role
@@ -200,6 +201,15 @@ def keys_log_view(session: Session) -> KeysLogView:
     """The keys log as we see it now, which every envelope states."""
     replica = session.replica
     return KeysLogView(keys_origin(replica.keymap), replica.size, b64u(replica.frontier.root()))  # type: ignore[arg-type]
+
+
+def learn(outbox: Outbox, referral: Referral) -> None:
+    """Note in the outbox how far a submission of ours got: whether the unit that is to act has fetched and read it."""
+    for one in referral.chronicle.deliveries.values():
+        if one.role is DeliveryRole.ACTION and one.retrieved_at is not None:
+            outbox.learn(referral.ref, Progress.RETRIEVED)
+        if one.role is DeliveryRole.ACTION and one.acknowledged_at is not None:
+            outbox.learn(referral.ref, Progress.ACKNOWLEDGED)
 
 
 def flush(session: Session, outbox: Outbox, *, impatient: bool = False, progress: OnProgress = unheard) -> list[Entry]:

@@ -13,13 +13,13 @@ Implements: R-70, R-54; design §10 (no state is on no worklist).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final, TypeAlias
 
 from referral_api.auditlog.report import OnProgress, unheard
-from referral_api.client import outage, reached
+from referral_api.client import consented, handed_on, outage, reached
 from referral_api.client.keptviews import KeptViews
 from referral_api.client.outbox import Mark, Outbox, Progress
 from referral_api.client.session import Session
@@ -45,6 +45,7 @@ _OF_ALL: Final = frozenset(
 """What is wrong with this workstation or the whole exchange, and would be told of every referral in turn."""
 _URGENCIES: Final = (Urgency.EMERGENCY, Urgency.URGENT, Urgency.ROUTINE)
 _NEVER: Final = 1 << 60
+_TELL: Final = frozenset({Worklist.TELL})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,8 @@ class Item:
     """One delivery. Times are unix seconds of the exchange; `begun_at` is when the referral was submitted, `since` when
     it reached its unit (None: held). `lists` stand in the order of `Worklist`, `dues` the most pressing first.
     `allowed` is what this very credential may do. `is_over`: as things are nobody has anything to do with it; it has
-    ended, or stands by for what has been read already.
+    ended, or stands by for what has been read already. `untold`: consent was withdrawn on this referral, or on one that
+    it is a copy or successor of or that is one of it, and this unit has not been told.
     """
 
     ref: ReferralId
@@ -66,6 +68,7 @@ class Item:
     since: int | None
     allowed: tuple[Act, ...]
     is_over: bool
+    untold: bool = False
 
     @property
     def asks(self) -> bool:
@@ -171,6 +174,41 @@ def _bury_if_purged(views: KeptViews | None, ref: ReferralId) -> bool:
     return was
 
 
+@dataclass(frozen=True, slots=True)
+class _Consent:
+    """What one referral says of consent: the earlier one of the same case, whom nobody has told on it, whether it is
+    withdrawn there.
+    """
+
+    earlier: ReferralId | None
+    untold: tuple[PartyId, ...]
+    withdrawn: bool
+
+
+def _untold(consents: Mapping[ReferralId, _Consent]) -> set[tuple[ReferralId, PartyId]]:
+    """The deliveries that a withdrawn consent must reach and has not: it reaches what is tied, either way and in turn,
+    by what the submits themselves say (R-110).
+    """
+    tied: dict[ReferralId, list[ReferralId]] = {ref: [] for ref in consents}
+    for ref, one in consents.items():
+        if one.earlier in tied:
+            tied[ref].append(one.earlier)
+            tied[one.earlier].append(ref)
+    queue = [ref for ref, one in consents.items() if one.withdrawn]
+    reached_by = set(queue)
+    while queue:
+        fresh = [one for one in tied[queue.pop()] if one not in reached_by]
+        reached_by.update(fresh)
+        queue += fresh
+    return {(ref, unit) for ref in reached_by for unit in consents[ref].untold}
+
+
+def _marked(item: Item) -> Item:
+    """The entry of a delivery that has to be told of a withdrawn consent."""
+    lists = tuple(one for one in Worklist if one in {*item.lists, Worklist.TELL})
+    return replace(item, lists=lists, is_over=False, untold=True)
+
+
 class _Walk:
     """One look at everything."""
 
@@ -180,6 +218,7 @@ class _Walk:
         self._fetch = fetch
         self._each = each
         self._items: list[Item] = []
+        self._consents: dict[ReferralId, _Consent] = {}
         self._problems: list[Problem] = []
         self._gone: list[ReferralId] = []
         self._unseen: tuple[ReferralId, ...] = ()
@@ -187,7 +226,9 @@ class _Walk:
 
     def agenda(self) -> Agenda:
         """What was found."""
-        items = tuple(sorted(self._items, key=lambda one: one.rank))
+        owed = _untold(self._consents)
+        marked = (_marked(one) if (one.ref, one.unit) in owed else one for one in self._items)
+        items = tuple(sorted(marked, key=lambda one: one.rank))
         return Agenda(items, tuple(self._problems), tuple(self._gone), self._unseen, self._ended_by)
 
     def look(self, wanted: Sequence[ReferralId], purged: Callable[[ReferralId], bool], progress: OnProgress) -> None:
@@ -229,12 +270,16 @@ class _Walk:
             self._each(referral, item)
         if self._role is not Role.HOTLINE:
             return []
-        submit: Any = referral.submit().act.body
-        return [*referral.later, *([] if submit.relation is None else [ReferralId(submit.relation.ref)])]
+        earlier = consented.relation_of(referral)
+        same = earlier[1] if earlier is not None and earlier[0] != consented.APART else None
+        withdrawn, untold = consented.is_withdrawn(referral), tuple(consented.untold(referral))
+        self._consents[referral.ref] = _Consent(same, untold, withdrawn=withdrawn)
+        return [*referral.later, *([] if earlier is None else [earlier[1]])]
 
     def _of(self, referral: Referral) -> Iterator[Item]:
         submit: Any = referral.submit().act.body
         found = {one: worklists(self._role, self._party, one) for one in referral.chronicle.deliveries.values()}
+        found |= {one: lists | _TELL for one, lists in found.items() if handed_on.lacking(referral, one.unit)}
         ended = lifecycle.FINISHED | {State.HELD}
         is_open = any(one.state not in ended and one.role is not DeliveryRole.INFORMATION for one in found)
         for own, lists in found.items():

@@ -113,10 +113,16 @@ def check_prev(event: Event, deliveries: Mapping[str, Delivery], *, prev_known: 
             raise ReferralError(ErrorCode.ILLEGAL_TRANSITION, act=event.act.value, reason="decision-names-no-unit")
         head = deliveries[event.unit].head
         if event.prev != head:
-            raise ReferralError(ErrorCode.STALE_HEAD, head=head)
+            raise ReferralError(ErrorCode.STALE_HEAD, head=head, allowed=_instead(event, deliveries[event.unit]))
     elif not prev_known:
         heads = sorted({d.head for d in deliveries.values() if event.unit in (None, d.unit)})
-        raise ReferralError(ErrorCode.STALE_HEAD, head=heads[0])
+        told = {} if event.unit is None else {"allowed": _instead(event, deliveries[event.unit])}
+        raise ReferralError(ErrorCode.STALE_HEAD, head=heads[0], **told)
+
+
+def _instead(event: Event, delivery: Delivery) -> list[str]:
+    """What whoever is refused could do on this delivery instead (R-54)."""
+    return [act.value for act in possible(event.by, delivery, delivery.questions_for(event.party, event.asker))]
 
 
 def _on_one(event: Event, delivery: Delivery, deliveries: Mapping[str, Delivery]) -> dict[str, Delivery]:
@@ -126,8 +132,7 @@ def _on_one(event: Event, delivery: Delivery, deliveries: Mapping[str, Delivery]
     except ReferralError as refusal:
         if refusal.code is not ErrorCode.ILLEGAL_TRANSITION:
             raise
-        instead = possible(event.by, delivery, delivery.questions_for(event.party, event.asker))
-        facts = {"state": delivery.state.value} | refusal.facts | {"allowed": [act.value for act in instead]}
+        facts = {"state": delivery.state.value} | refusal.facts | {"allowed": _instead(event, delivery)}
         raise ReferralError(refusal.code, **facts) from None
 
 

@@ -23,6 +23,8 @@ class Worklist(StrEnum):
     """Lists of a party's deliveries. The first ones ask for something, the last ones tell where the rest is."""
 
     TELEPHONE = "telephone"
+    TELL = "tell"
+    """Of a hotline: this unit lacks what others were told, or was not told that consent is withdrawn (R-73, R-110)."""
     READ = "read"
     ANSWER = "answer"
     DECIDE = "decide"
@@ -35,7 +37,10 @@ class Worklist(StrEnum):
 
 
 TO_DO = frozenset(
-    {Worklist.TELEPHONE, Worklist.READ, Worklist.ANSWER, Worklist.DECIDE, Worklist.REPORT, Worklist.READDRESS}
+    {
+        *(Worklist.TELEPHONE, Worklist.TELL, Worklist.READ, Worklist.ANSWER, Worklist.DECIDE, Worklist.REPORT),
+        Worklist.READDRESS,
+    }
 )
 """Lists whose entries wait for this very party."""
 OVER = frozenset({Worklist.ENDED, Worklist.FORGOTTEN})
@@ -47,7 +52,7 @@ _ENDED = frozenset({S.DECLINED, S.TRANSFERRED, S.CLOSED, S.WITHDRAWN})
 
 def worklists(by: Role, party: str, delivery: Delivery) -> frozenset[Worklist]:
     """The lists on which a party finds a delivery: its sender (`by` hotline) or its unit. Empty only where the unit
-    must not know of it (R-63).
+    must not know of it (R-63). Who has something to `TELL` follows from the acts, and not from one delivery.
     """
     found = set[Worklist]()
     if by is Role.HOTLINE:
@@ -89,12 +94,16 @@ def _of_unit(delivery: Delivery) -> set[Worklist]:
     state = delivery.state
     if state is S.PURGED:
         return {Worklist.FORGOTTEN}
+    if state is S.EXPIRED and delivery.acknowledged_at is not None:
+        return {Worklist.WAITING}  # Read late: what becomes of it, the hotline says.
     if state in _UNIT_READS:
         return {Worklist.READ}
     if state in _ENDED or delivery.role is DeliveryRole.INFORMATION:
         return {Worklist.ENDED}
     if Act.TRANSFER in delivery.open_questions:
         return {Worklist.WAITING}
+    if state is S.ACKNOWLEDGED and delivery.is_anothers:
+        return {Worklist.STANDING_BY}  # Until it is given back; beside the one that took it, only with a reason.
     if state is S.ACKNOWLEDGED:
         return {Worklist.DECIDE}
     return {Worklist.ANSWER if state is S.WITHDRAWAL_NOTIFIED else Worklist.REPORT}

@@ -66,7 +66,7 @@ _ORIGIN = re.compile(r"[!-*,-~]{1,240}")
 _ATTACHMENT_ID = re.compile(r"a(0|[1-9][0-9]?)")
 _MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9.+-]{0,60}/[a-z0-9][a-z0-9.+-]{0,80}")
 _FILE_NAME = re.compile(r"[^\x00-\x1f\x7f/\\]{1,120}")
-_SHORT_TEXT = re.compile(r"[^\x00-\x1f\x7f]{1,64}")
+SHORT_TEXT = re.compile(r"[^\x00-\x1f\x7f]{1,64}")
 
 
 class ForwardReason(StrEnum):
@@ -276,8 +276,8 @@ def _parse_note_body(document: dict[str, Any]) -> NoteBody:
     return NoteBody(
         act=ActId(_text(note["act"], _UUID4)),
         text=text,
-        case_number=_text(note["case_number"], _SHORT_TEXT) if "case_number" in note else None,
-        contact=_text(note["contact"], _SHORT_TEXT) if "contact" in note else None,
+        case_number=_text(note["case_number"], SHORT_TEXT) if "case_number" in note else None,
+        contact=_text(note["contact"], SHORT_TEXT) if "contact" in note else None,
     )
 
 

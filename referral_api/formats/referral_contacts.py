@@ -13,7 +13,7 @@ Implements: R-87; rules R8 and R11 of the field.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -24,7 +24,8 @@ from referral_api.formats.referral_people import Guardian, Names, SafeContact, S
 CONTACT_TERM = timedelta(days=7)
 """How long a safe contact is good for if it does not say so itself."""
 
-Why = Literal["expired", "suspect"]
+Why = Literal["expired", "suspect", "replaced", "unread"]
+"""`replaced`: a later supplement says otherwise how she is reached; `unread`: one that did not open may do so."""
 _SUSPECT = "suspect-contact"
 _DIGITS = re.compile(r"[0-9](?:[ ().-]?[0-9]){5}")
 """Six digits or more, as numbers are written in free text."""
@@ -53,8 +54,18 @@ def contact_valid_until(contact: SafeContact, written_at: datetime) -> datetime:
     return contact.valid_until or verified_at + CONTACT_TERM
 
 
-def reaches(body: ReferralBody, written_at: datetime, now: datetime) -> list[Reach]:
-    """How each victim may be reached at `now`, and the reporter where there is a way."""
+def reaches(
+    body: ReferralBody,
+    written_at: datetime,
+    now: datetime,
+    *,
+    superseded: Collection[str] = frozenset(),
+    unread: bool = False,
+) -> list[Reach]:
+    """How each victim may be reached at `now`, and the reporter where there is a way.
+
+    `superseded` are those of whom a supplement says otherwise, and `unread` that one did not open (referral_later.py).
+    """
     suspects = {place for place, reason in contact_faults(body) if reason == _SUSPECT}
     people = [(victim.ref, f"/victims/{index}", victim.safe_contact) for index, victim in enumerate(body.victims)]
     if body.reporter.safe_contact is not None:
@@ -62,13 +73,16 @@ def reaches(body: ReferralBody, written_at: datetime, now: datetime) -> list[Rea
     found = []
     for who, place, block in people:
         reach = Reach(who, place, block)
+        doubt: Why | None = "replaced" if who in superseded else "unread" if unread else None
         if block is None or (block.channel == "none" and not any(_numbers(body, reach))):
-            found.append(reach)  # "Only through the hotline" does not grow old.
+            # "Only through the hotline" does not grow old.
+            is_told = doubt == "replaced" or any(_numbers(body, replace(reach, why=doubt)))
+            found.append(replace(reach, why=doubt if is_told else None))
             continue
         until = contact_valid_until(block, written_at)
         suspect = any(fault.startswith(f"{place}/") for fault in suspects)
-        why: Why | None = "suspect" if suspect else "expired" if until <= now else None
-        found.append(replace(reach, valid_until=until, why=why))
+        why: Why | None = "expired" if until <= now and doubt != "replaced" else doubt
+        found.append(replace(reach, valid_until=until, why="suspect" if suspect else why))
     return found
 
 
@@ -145,8 +159,10 @@ def _numbers(body: ReferralBody, reach: Reach) -> Iterator[str]:
             yield f"{block}/value"
         for name in _WORDED:
             words = getattr(reach.block, name)
-            if words is not None and (reach.why == "suspect" or _DIGITS.search(words)):
+            if words is not None and (reach.why in ("suspect", "replaced") or _DIGITS.search(words)):
                 yield f"{block}/{name}"
+    if reach.why in ("replaced", "unread") and isinstance(person, Victim) and person.guardian is not None:
+        yield from [f"{reach.place}/guardian/phones"] * (person.guardian.phones is not None)
 
 
 def _numbers_of(suspect: Suspect) -> Iterator[str]:

@@ -76,6 +76,13 @@ def test_a_copy_to_a_unit_that_its_original_excludes_should_have_been_refused(se
     assert report.verdict(Check.STATES) is Verdict.FAILED
 
 
+def test_a_copy_of_a_copy_to_a_unit_that_the_first_one_excludes_should_have_been_refused(served: Served) -> None:
+    served.exchange.accept(act(OPERATOR, Act.ROUTE, {"excluded": [STRANGER.party]}, 31))
+    submitted(served, "copy_of", REF, (OFFICER.party, "information"))
+    submitted(served, "copy_of", COPY, INFORMED, number=22, own=ABSENT)
+    assert reasons(served.verify()) == ["excluded"]
+
+
 @dataclass
 class Withholding(Served):
     """One whose source does not have the record of the first submission."""

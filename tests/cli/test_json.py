@@ -20,7 +20,22 @@ LISTED = {
     *("party", "at", "deliveries", "hidden", "problems", "unseen", "ended_by", "gone", "unsent", "complete"),
 }
 DELIVERY = {
-    *("ref", "unit", "role", "state", "urgency", "lists", "asks", "over", "due", "dues", "begun_at", "since", "age_s"),
+    *(
+        "ref",
+        "unit",
+        "role",
+        "state",
+        "urgency",
+        "lists",
+        "asks",
+        "over",
+        "untold",
+        "due",
+        "dues",
+        "begun_at",
+        "since",
+        "age_s",
+    ),
     *("duty_phone", "allowed", "possible", "commands", "next"),
 }
 PARTY = {
@@ -52,7 +67,7 @@ def test_a_submission_and_every_later_act_have_one_shape(shell: Shell, ref: str)
         ["close", ref, "--outcome", "not_located"],
     ):
         ran = shell.run("officer", *words, "--json")
-        shown = HANDLING | {"warnings", "standing"} if words[0] == "ack" else set()
+        shown = HANDLING | {"warnings", "standing", "supplements"} if words[0] == "ack" else set()
         assert members(ran) == RECEIPTED | shown
         assert (ran.json["outcome"], ran.json["act"]) == ("accepted", words[0])
         assert ran.err == ""
@@ -88,7 +103,7 @@ def test_inbox_outbox_and_timeline_list_what_they_show(shell: Shell, ref: str) -
     assert {frozenset(one) for one in outbox.json["entries"]} == {frozenset(RECEIPTED)}
     assert shell.run("auditor", "timeline", ref, "--json").json["ref"] == ref
     told = shell.run("operator", "timeline", ref, "--json")
-    assert members(told) == {"ref", "relation", "relates_to", "later", "deliveries", "events", "notes"}
+    assert members(told) == {"ref", "relation", "relates_to", "later", "deliveries", "events", "notes", "unsaid"}
     assert {frozenset(one) for one in told.json["events"]} == {frozenset(EVENT)}
     assert all(
         set(one)
@@ -134,7 +149,7 @@ def test_a_referral_is_shown_with_what_comes_first_beside_it(shell: Shell, ref: 
     shown = shell.run("officer", "show", ref, "--json")
     assert members(shown) == {
         *("ref", "verified", "from", "issuer", "warning", "warnings", "safe_contact", "do_not", "hidden"),
-        *("notes", "supplements", "referral", "standing"),
+        *("notes", "supplements", "referral", "standing", "unsaid"),
     }
     assert (shown.json["warnings"], shown.json["hidden"]) == ([], [])
     assert shown.json["notes"] == []

@@ -107,3 +107,29 @@ def damage(shell: Shell, ref: str) -> None:
         at = body.index(b'"ciphertext":"') + 40
         changed = body[:at] + (b"A" if body[at : at + 1] != b"A" else b"B") + body[at + 1 :]
         connection.execute(f"update sealed set body = ? where {where}", (changed, ref))
+
+
+def test_a_unit_s_own_number_travels_sealed_with_a_status_and_a_note_too(shell: Shell, ref: str) -> None:
+    """A prosecutor's file gets its number long after the referral was taken."""
+    done(shell.run("officer", "ack", ref))
+    done(shell.run("officer", "accept", ref))
+    done(shell.run("officer", "status", ref, "--to", "prosecutor_informed", "--case-number", "CF 506-2026-12"))
+    done(shell.run("officer", "note", ref, "-", "--case-number", "RETA 2026-77", given="Van dos."))
+    expected = [("status", "", "CF 506-2026-12"), ("note", "Van dos.", "RETA 2026-77")]
+    for verb in ("show", "timeline"):
+        told = notes(shell.run("operator", verb, ref, "--json"))
+        assert [(one["what"], one["text"], one["case_number"]) for one in told] == expected
+        out = done(shell.run("operator", verb, ref, "--lang", "en")).out
+        assert "    The unit's own number: CF 506-2026-12" in out.splitlines()
+    database = (shell.folder / "data" / "exchange.sqlite").read_bytes()
+    assert b"506-2026-12" not in database
+
+
+@pytest.mark.parametrize("number", ["x" * 65, "CF\t506", ""])
+def test_a_number_that_no_other_side_could_read_is_refused_before_anything_is_signed(
+    shell: Shell, ref: str, number: str
+) -> None:
+    done(shell.run("officer", "ack", ref))
+    ran = shell.run("officer", "status", ref, "--to", "registered", "--case-number", number, "--json")
+    assert (ran.exit, "case-number-unreadable") == (2, ran.json["error"]["code"]), ran
+    assert [one["what"] for one in shell.run("officer", "timeline", ref, "--json").json["events"]][-1] == "ack"

@@ -91,6 +91,8 @@ def test_every_key_that_the_code_names_has_its_text_and_every_text_is_named() ->
         "pack.incomplete",
         "care.expired",
         "care.suspect",
+        "care.replaced",
+        "care.unread",
         "place.date",
         "notices.",
         "list.on.",

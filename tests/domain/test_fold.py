@@ -187,7 +187,9 @@ def test_a_decision_that_has_not_seen_the_head_is_refused_with_the_head(act: Act
     seen = story.act(Act.ACK, U)
     note = story.act(Act.NOTE, H)
     error = story.refused(act, U, prev=seen, to=(NATIONAL,))
-    assert (error.code, error.facts) == (ErrorCode.STALE_HEAD, {"head": note})
+    assert (error.code, error.facts["head"]) == (ErrorCode.STALE_HEAD, note)
+    assert {Act.ACCEPT, Act.DECLINE, Act.TRANSFER, Act.ASK} <= set(error.facts["allowed"]), "R-54: what is possible"
+    assert Act.ACK not in error.facts["allowed"]
     story.act(act, U, prev=note, to=(NATIONAL,))
 
 
@@ -196,7 +198,8 @@ def test_a_fact_may_carry_any_earlier_act_but_not_none() -> None:
     story = Story()
     story.act(Act.NOTE, H)
     error = story.refused(Act.ACK, U, prev="d0", known=False)
-    assert (error.code, error.facts) == (ErrorCode.STALE_HEAD, {"head": "d1"})
+    assert (error.code, error.facts["head"]) == (ErrorCode.STALE_HEAD, "d1")
+    assert Act.ACK in error.facts["allowed"]
     story.act(Act.ACK, U, prev="d0")
     assert story[LOCAL].state is State.ACKNOWLEDGED
 

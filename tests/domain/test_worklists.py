@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations, product
 
 import pytest
@@ -116,3 +117,15 @@ def test_a_unit_that_is_told_for_information_has_nothing_to_decide_and_one_that_
     for state in (State.ACKNOWLEDGED, State.ACCEPTED):
         assert worklists(U, UNIT, delivery(state, DeliveryRole.INFORMATION, ())) == {Worklist.ENDED}
         assert worklists(U, UNIT, delivery(state, DeliveryRole.ACTION, (ASKED[3],))) == {Worklist.WAITING}
+
+
+def test_what_was_read_late_waits_for_the_hotline_and_what_another_took_for_nobody() -> None:
+    """R-79, R-78: neither leaves its unit anything to decide, so neither stands among what waits for it."""
+    late = replace(delivery(State.EXPIRED, DeliveryRole.ACTION, ()), acknowledged_at=1)
+    assert worklists(U, UNIT, late) == {Worklist.WAITING}
+    assert worklists(H, LINE, late) == {Worklist.READDRESS}
+    taken = replace(delivery(State.ACKNOWLEDGED, DeliveryRole.ESCALATION, ()), acknowledged_at=1, taken=True)
+    assert worklists(U, UNIT, taken) == {Worklist.STANDING_BY}
+    assert worklists(U, UNIT, replace(taken, taken=False)) == {Worklist.DECIDE}, "given back"
+    assert worklists(U, UNIT, replace(taken, state=State.ACCEPTED)) == {Worklist.REPORT}, "taken jointly"
+    assert worklists(U, UNIT, replace(taken, questions=(ASKED[1],))) == {Worklist.STANDING_BY, Worklist.ANSWER}

@@ -63,7 +63,7 @@ def test_with_the_exchange_away_nobody_is_forgotten_and_repeating_goes_on(world:
     assert done.remaining == ()
     assert {one.ref for one in done.done} == {ref, renewed}
     for one in (ref, renewed):
-        assert recalling.untold(world.operator.referral(one)) == []
+        assert consented.untold(world.operator.referral(one)) == []
 
 
 def test_a_unit_that_comes_after_the_notice_is_told_by_repeating(world: World) -> None:
@@ -73,10 +73,10 @@ def test_a_unit_that_comes_after_the_notice_is_told_by_repeating(world: World) -
     digest = transferred(world, ref)
     world.act("operator", ref, Act.CONSENT_WITHDRAWN)
     world.act("operator", ref, Act.APPROVE, {"answers": digest}, unit=UNIT)
-    assert recalling.untold(world.operator.referral(ref)) == [OTHER_UNIT]
+    assert consented.untold(world.operator.referral(ref)) == [OTHER_UNIT]
     report = world.after(recalling.withdraw_consent(world.operator.pen, ref))
     assert [one.outcome for one in report.done] == [Outcome.TOLD]
-    assert recalling.untold(world.operator.referral(ref)) == []
+    assert consented.untold(world.operator.referral(ref)) == []
 
 
 def test_who_stops_before_reading_has_it_no_more_and_nobody_waits_for_it(world: World) -> None:
@@ -112,7 +112,7 @@ def test_taking_a_referral_back_because_consent_was_withdrawn_tells_copies_and_s
     (notice,) = operator.referral(renewed).chronicle.deliveries[OTHER_UNIT].questions
     assert notice.act is Act.WITHDRAW
     for one in (first, renewed, copy):
-        assert recalling.untold(operator.referral(one)) == []
+        assert consented.untold(operator.referral(one)) == []
     again = world.after(recalling.withdraw(operator.pen, operator.referral(renewed), consented.WITHDRAWN, None, None))
     assert again.report is not None
     assert (again.entries, {one.outcome for one in again.report.done}) == ((), {Outcome.KNEW})
@@ -135,7 +135,7 @@ def test_a_withdraw_from_one_unit_for_consent_tells_the_others_and_for_another_r
     assert [one.act for one in operator.referral(ref).chronicle.deliveries[UNIT].questions] == [
         Act.WITHDRAW, Act.CONSENT_WITHDRAWN,
     ]  # fmt: skip
-    assert recalling.untold(operator.referral(ref)) == []
+    assert consented.untold(operator.referral(ref)) == []
 
 
 def test_a_withdraw_that_was_refused_has_said_nothing_of_consent(sqlite_world: World) -> None:
@@ -149,7 +149,7 @@ def test_a_withdraw_that_was_refused_has_said_nothing_of_consent(sqlite_world: W
     seen = operator.referral(ref)
     assert [one.act.act for one in seen.acts if not one.accepted] == [Act.WITHDRAW]
     assert not consented.is_withdrawn(seen)
-    assert set(recalling.untold(seen)) == {UNIT, NATIONAL}
+    assert set(consented.untold(seen)) == {UNIT, NATIONAL}
 
 
 def test_with_the_line_down_a_withdraw_for_consent_says_that_nobody_else_was_told(world: World) -> None:
@@ -213,7 +213,7 @@ def test_a_transfer_is_approved_despite_a_withdrawn_consent_only_if_that_is_mean
     assert (approved.entry.code, approved.owed) == (None, True)
     assert approved.told is not None
     assert approved.told.state is Progress.RECEIVED
-    assert recalling.untold(operator.referral(ref)) == []
+    assert consented.untold(operator.referral(ref)) == []
     told = [one.act for one in world.stranger.referral(ref).acts if one.act.act is Act.CONSENT_WITHDRAWN]
     assert [one.unit for one in told][-1] == OTHER_UNIT
 
@@ -234,7 +234,7 @@ def test_a_notice_that_could_not_follow_its_transfer_is_owed(world: World, *, ar
     world.wires["operator"].lies.clear()
     assert (approved.owed, approved.told, approved.entry.receipt is not None) == (True, None, arrives)
     world.after(recalling.withdraw_consent(operator.pen, ref))
-    assert recalling.untold(operator.referral(ref)) == []
+    assert consented.untold(operator.referral(ref)) == []
 
 
 def test_a_false_relation_told_by_the_exchange_is_no_relation(world: World) -> None:

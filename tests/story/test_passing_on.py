@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from referral_api.client import passing
+from referral_api.client import lineage, passing
 from referral_api.client.outbox import Progress
 from referral_api.client.passing import Anew
 from referral_api.domain.errors import ErrorCode, ReferralError
@@ -47,7 +47,7 @@ def test_a_unit_with_a_conflict_is_kept_out_of_what_follows_and_so_is_whoever_wa
     world.act("officer", ref, Act.DECLINE, {"reason": "conflict_of_interest"})
     renewed = str(readdress(world, ref).outgoing.ref)
     anew = world.operator.referral(renewed)
-    assert set(passing.excluded_of(anew)) == {NATIONAL, UNIT}
+    assert set(lineage.excluded_of(anew)) == {NATIONAL, UNIT}
     assert set(anew.chronicle.deliveries) == {OTHER_UNIT}
 
 

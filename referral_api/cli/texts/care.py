@@ -20,8 +20,8 @@ CARE: Final[Mapping[str, tuple[str, str]]] = {
         "File with new words for the copy, without names (“-”: standard input).",
     ),
     "option.reveal_expired": (
-        "Mostrar también los números vencidos o de riesgo, que antes se deben verificar con la línea.",
-        "Show expired or unsafe numbers too; they must be verified with the hotline first.",
+        "Mostrar también los números vencidos, reemplazados o de riesgo, que antes se deben verificar con la línea.",
+        "Show expired, replaced or unsafe numbers too; they must be verified with the hotline first.",
     ),
     "copy.sealing": ("Copia reducida de {ref} para {units}.", "Reduced copy of {ref} for {units}."),
     "care.fault": (
@@ -34,6 +34,18 @@ CARE: Final[Mapping[str, tuple[str, str]]] = {
         "   Act on the danger; have the hotline clear up the rest: {phone}",
     ),
     "care.until": ("Verificado hasta {at}", "Verified until {at}"),
+    "care.good_until": (
+        "Vale hasta {at}; no consta cuándo lo verificó la línea.",
+        "Good until {at}; when the hotline verified it is not said.",
+    ),
+    "care.replaced": (
+        "✖ REEMPLAZADO por una ampliación posterior: no lo use; vale lo que dice la última ({phone}).",
+        "✖ REPLACED by a later supplement: do not use it; what the last one says counts ({phone}).",
+    ),
+    "care.unread": (
+        "✖ UNA AMPLIACIÓN POSTERIOR NO SE PUDO ABRIR y puede decir otra cosa: pregunte antes a la línea ({phone}).",
+        "✖ A LATER SUPPLEMENT DID NOT OPEN and may say otherwise: ask the hotline first ({phone}).",
+    ),
     "care.expired": (
         "✖ VENCIDO el {at}: no lo use sin que la línea lo verifique de nuevo ({phone}).",
         "✖ EXPIRED on {at}: do not use it until the hotline has verified it anew ({phone}).",

@@ -102,8 +102,14 @@ _SCREENS: Final[Mapping[str, tuple[str, str]]] = {
     "life.relates_to": ("Relación: {words} · {ref}", "Relation: {words} · {ref}"),
     "life.later": ("Posterior relacionada: {ref}", "Later, related: {ref}"),
     "transfer.next": (
-        "Propuesto: {unit} la recibe si la línea, o el servidor por sus reglas, lo aprueba. Hasta entonces es suya.",
-        "Proposed: {unit} gets it once the hotline, or the exchange by its rules, approves. Until then it is yours.",
+        (
+            "Propuesto: {unit} la recibe si la línea, o el servidor por sus reglas, lo aprueba. Hasta entonces es "
+            "suya.\nMientras la línea no responda no puede retirar la propuesta ni hacer otra: llame a {phone}."
+        ),
+        (
+            "Proposed: {unit} gets it once the hotline, or the exchange by its rules, approves. Until then it is "
+            "yours.\nUntil the hotline has answered you can neither take that back nor propose another: call {phone}."
+        ),
     ),
     "readdress.done": (
         "Reemplaza a {ref}: ahora para {unit}. Nunca la recibirán: {excluded}",
@@ -112,6 +118,21 @@ _SCREENS: Final[Mapping[str, tuple[str, str]]] = {
     "readdress.silent": (
         "⚠ Consta que NO se llamó a {unit}. Llame ahora y déjelo escrito.",
         "⚠ It says that {unit} was NOT telephoned. Call now, and state it.",
+    ),
+    "readdress.supplements": (
+        "⚠ De las ampliaciones van las indicaciones y los contactos al día; lo demás NO: envíelo también a {unit}.",
+        (
+            "⚠ Of the supplements, handling codes and contacts came along as they are now; the rest did NOT: "
+            "send it too to {unit}."
+        ),
+    ),
+    "option.beside": (
+        "Enviarla aunque otra unidad la tenga en mano: acuérdelo antes con ella.",
+        "Send it although another unit has it in hand: agree on that with it first.",
+    ),
+    "option.despite_closed": (
+        "Seguir aunque una ampliación no se abra; entonces no va ningún contacto.",
+        "Go on although a supplement does not open; then no contact goes along.",
     ),
     "supplement.first": (
         "⚠ HAY {count} AMPLIACIÓN(ES) DESPUÉS DE LA DERIVACIÓN: lea también su contacto seguro antes de actuar.",
@@ -124,6 +145,11 @@ _SCREENS: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "recall.told": ("avisada ahora", "told now"),
     "recall.knew": ("ya estaba avisada", "was told before"),
+    "recall.beyond": ("YA NO SE PUEDE AVISAR POR AQUÍ: LLAME", "CANNOT BE TOLD HERE ANY MORE: TELEPHONE"),
+    "recall.phone": (
+        "✖ {unit} tiene copia propia de {ref} y nadie se lo dijo; aquí ya se borró. LLAME: {phone}",
+        "✖ {unit} has its own copy of {ref} and nobody told it; here it is purged. TELEPHONE: {phone}",
+    ),
     "recall.waits": ("firmado; espera en la bandeja de salida", "signed; waits in the outbox"),
     "recall.failed": ("FALTA AVISAR", "NOT TOLD"),
     "recall.apart": ("otro caso relacionado: decida usted", "another case that is related: for you to decide"),
@@ -166,6 +192,36 @@ _FAULTS: Final[Mapping[str, tuple[str, str]]] = {
     "fault.not-now.what": ("Esto no corresponde en este momento.", "This cannot be done now."),
     "fault.not-now.why": ("Así está la derivación: {states}", "How the referral stands: {states}"),
     "fault.not-now.do": ("Ahora se puede:\n    {commands}", "What can be done now:\n    {commands}"),
+    "fault.in-hand.what": (
+        "Otra unidad tiene esta derivación en mano: {units}.",
+        "Another unit has this referral in hand: {units}.",
+    ),
+    "fault.in-hand.why": (
+        "Dos unidades actuarían sin saber una de la otra. No se selló ni se envió nada.",
+        "Two units would act, neither knowing of the other. Nothing was sealed or sent.",
+    ),
+    "fault.in-hand.do": (
+        "Llame a {units} y acuérdelo. Si debe ir a otra más, repita con --beside; si no: referral timeline {ref}",
+        (
+            "Telephone {units} and agree on it. If one more must have it, repeat with --beside; if not: "
+            "referral timeline {ref}"
+        ),
+    ),
+    "fault.supplement-closed.what": (
+        "Hay ampliaciones que no se abren aquí: {count}.",
+        "There are supplements that do not open here: {count}.",
+    ),
+    "fault.supplement-closed.why": (
+        "Pueden haber retirado un contacto o añadido una prohibición ({code}). No se selló ni se envió nada.",
+        "They may have withdrawn a contact, or added something not to do ({code}). Nothing was sealed or sent.",
+    ),
+    "fault.supplement-closed.do": (
+        "Hágalo desde el equipo que las envió; o repita con --despite-closed, que no lleva contactos, y amplíela.",
+        (
+            "Do it on the workstation that sent them; or repeat with --despite-closed, which carries no contact, and "
+            "supplement it."
+        ),
+    ),
     "fault.consent-withdrawn.what": (
         "La persona retiró su consentimiento: no se envía nada más.",
         "The person withdrew consent: nothing more is sent.",
@@ -283,6 +339,18 @@ _FAULTS: Final[Mapping[str, tuple[str, str]]] = {
     "fault.note-required.do": (
         "Escríbala en un archivo, viaja sellada: --note ARCHIVO",
         "Write it to a file, it travels sealed: --note FILE",
+    ),
+    "fault.case-number-unreadable.what": (
+        "El número del caso no se puede enviar así.",
+        "The case number cannot be sent like this.",
+    ),
+    "fault.case-number-unreadable.why": (
+        "Tiene de 1 a 64 caracteres, en una línea y sin tabulaciones. No se firmó ni se envió nada.",
+        "It has 1 to 64 characters, on one line and without tabs. Nothing was signed or sent.",
+    ),
+    "fault.case-number-unreadable.do": (
+        "Repita la orden con el número solo; lo demás, en la nota: --note ARCHIVO",
+        "Repeat the command with the number alone; the rest goes into the note: --note FILE",
     ),
     "fault.which-unit.what": ("Hay varias entregas posibles.", "There are several deliveries that this could be."),
     "fault.which-unit.why": ("Podría ser: {units}", "It could be: {units}"),

@@ -35,6 +35,10 @@ STANDING: Final[Mapping[str, tuple[str, str]]] = {
         "✖ Debe responder hasta el {until} qué se detuvo y qué continúa: {command}",
         "✖ You owe an answer by {until}, what was stopped and what goes on: {command}",
     ),
+    "standing.gone": (
+        "El servidor ya no entrega su contenido. No actúe por ella; ante una duda, llame a la línea.",
+        "The exchange serves its text no more. Do not act on it; in doubt telephone the hotline.",
+    ),
     "ask.accept_without_consent": (
         "La persona RETIRÓ su consentimiento. ¿Tomar {ref} de todos modos? [s/N]",
         "The person has WITHDRAWN consent. Take {ref} all the same? [y/N]",

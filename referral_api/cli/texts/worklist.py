@@ -50,6 +50,7 @@ WORKLIST: Final[Mapping[str, tuple[str, str]]] = {
         "⚠ {count} act(s) of this workstation wait in the outbox: the other side does not have them yet.",
     ),
     "list.on.telephone": ("LLAME POR TELÉFONO", "TELEPHONE"),
+    "list.on.tell": ("FALTA DECÍRSELO", "STILL TO BE TOLD"),
     "list.on.read": ("por leer", "to read"),
     "list.on.answer": ("por responder", "to answer"),
     "list.on.decide": ("por decidir", "to decide"),
@@ -59,6 +60,26 @@ WORKLIST: Final[Mapping[str, tuple[str, str]]] = {
     "list.on.standing_by": ("en reserva", "standing by"),
     "list.on.ended": ("terminada", "ended"),
     "list.on.forgotten": ("borrada", "purged"),
+    "remark.lacks": (
+        "  ✖ {unit} NO HA RECIBIDO lo que se dijo sólo a {units} ({what}): hágaselo llegar.",
+        "  ✖ {unit} HAS NOT GOT what was said to {units} alone ({what}): send it on.",
+    ),
+    "remark.has_it_now": (
+        "  ⚠ Ahora la tiene {now}; lo que se responda a {unit} no lo lee: dígaselo también con una nota.",
+        "  ⚠ {now} has it now, and does not read what {unit} is answered: say it there too, by a note.",
+    ),
+    "remark.only_read_by": (
+        "✖ Esto lo lee SÓLO {unit}, que ya trasladó la derivación. Ahora la tiene {now}: dígaselo también.",
+        "✖ ONLY {unit} reads this, and it has passed the referral on. {now} has it now: say it there too.",
+    ),
+    "remark.untold": (
+        "  ✖ A {unit} NO SE LE HA DICHO que la persona retiró su consentimiento.",
+        "  ✖ {unit} HAS NOT BEEN TOLD that the person withdrew consent.",
+    ),
+    "remark.proposed": (
+        "  ⚠ Su propuesta de pasarla a {unit} espera a {line}: no puede retirarla ni hacer otra. Llame a {phone}.",
+        "  ⚠ Your proposal of {unit} waits for {line}: you can neither take it back nor make another. Call {phone}.",
+    ),
     "fault.no-deliveries.what": (
         "Su entidad no envía ni recibe derivaciones: no tiene listas.",
         "Your party neither sends nor receives referrals: it has no lists.",

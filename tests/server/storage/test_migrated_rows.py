@@ -104,9 +104,9 @@ def test_what_was_left_or_called_about_before_is_rung_about_from_then_on(world: 
     called = {"made": True, "at": int(world.clock()), "to_unit": UNIT}
     assert world.act("operator", expired, Act.PHONE_ALERT, called, unit=UNIT).code is None
     assert world.act("operator", declined, Act.PHONE_ALERT, {"made": False}, unit=UNIT).code is None
-    held = {"basis": "prosecutor_order", "review_at": int(world.clock()) + 24 * HOUR}
-    for body in ({"on": True, **held}, {"on": False, "basis": "prosecutor_order"}):
-        assert world.act("operator", declined, Act.HOLD, body, unit=UNIT).code is None
+    basis: dict[str, object] = {"basis": "prosecutor_order"}
+    for hold in (basis | {"on": True, "review_at": int(world.clock()) + 24 * HOUR}, basis | {"on": False}):
+        assert world.act("operator", declined, Act.HOLD, hold, unit=UNIT).code is None
     later(world, 16 * MINUTE)
     world.acknowledge("national", given_back)
     for act, body in ((Act.ACCEPT, None), (Act.DECLINE, {"reason": "no_capacity"})):
