@@ -35,7 +35,7 @@ def announce(call: Invocation, client: Client, entry: InboxEntry) -> None:
     """Say what arrived, and ring where somebody must come at once. Raises an alarm, once the line has been shown."""
     screen, after = call.screen, follow(call.screen, client, entry)
     calls = entry.kind == Act.TELEPHONE_NOW
-    if calls or entry.urgency == Urgency.EMERGENCY:
+    if calls or (entry.urgency == Urgency.EMERGENCY and entry.from_party != client.profile.party):
         screen.bell()
     line = "  ".join(_cells(screen, client, entry))
     if not calls:
@@ -81,7 +81,8 @@ def follow(screen: Screen, client: Client, entry: InboxEntry) -> list[str]:
     if entry.kind == Act.TELEPHONE_NOW:
         return [f"referral phone {entry.ref} --unit {entry.unit} --at {screen.say('place.time')}"]
     is_over = entry.kind in _GONE or (entry.kind == Act.APPROVE and not entry.answered_by)
-    to_timeline = is_over or (entry.kind in _OF_ANOTHER and _of_another(client, entry))
+    to_timeline = is_over or entry.from_party == client.profile.party
+    to_timeline = to_timeline or (entry.kind in _OF_ANOTHER and _of_another(client, entry))
     return [f"referral {'timeline' if to_timeline else 'show'} {entry.ref}"]
 
 

@@ -51,7 +51,7 @@ def heard(session: Session) -> list[Heard]:
         if entry.ref is None:
             continue
         named.setdefault(entry.ref)
-        if entry.kind in _BRINGS:
+        if entry.kind in _BRINGS and entry.from_party != session.profile.party:
             brought[entry.ref] = None
         elif entry.kind == Act.PURGED.value:
             brought.pop(entry.ref, None)

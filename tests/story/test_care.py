@@ -150,7 +150,7 @@ def test_a_hotline_relates_only_to_what_it_sent_and_learns_nothing_of_others(wor
         assert (told[0]["code"], told[0]["reason"], told[0]["retry"]) == ("target-not-allowed", "relation", "never")
         assert world.operator.submit(related(relation, own)).state is Progress.RECEIVED
     world.check()
-    assert [line.kind for line in world.colleague.inbox()] == []
+    assert [line.kind for line in world.colleague.inbox()] == ["submit"]
 
 
 def refusal_of(world: World, what: Composition) -> dict[str, Any]:

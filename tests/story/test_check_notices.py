@@ -78,7 +78,7 @@ BROKEN = {
     "a note of information is pending": "UPDATE feed SET pending = 1 WHERE kind = 'ack'",
     "a held delivery is in an inbox": (
         "INSERT INTO feed SELECT 'pnp-nacional', pos, act_digest, act_id, kind, ref, 'pnp-nacional', sender, urgency,"
-        " at, '', 0 FROM feed WHERE kind = 'submit'"
+        " at, '', 0 FROM feed WHERE kind = 'submit' AND unit IS NOT NULL"
     ),
     "plaintext is in a column": "UPDATE feed SET urgency = '{canary}'",
     "plaintext is in base64 in a blob": "INSERT INTO poll VALUES ('{base64}', 1)",

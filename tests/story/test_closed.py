@@ -95,7 +95,7 @@ def test_a_closed_exchange_serves_ciphertext_and_logs_its_reads_first_when_it_op
     # The delivery moved as if it had been fetched with writes open, and the hotline is told.
     seen = world.operator.referral(ref)
     assert [one.state.value for one in seen.chronicle.deliveries.values()] == ["retrieved", "held"]
-    assert [line.kind for line in world.operator.inbox() if line.ref == ref] == ["retrieved"]
+    assert [line.kind for line in world.operator.inbox() if line.ref == ref] == ["submit", "retrieved"]
     flushed = [one for one in world.operator.flush(impatient=True) if ref_of(one) == ref_of(waits)]
     assert [one.state for one in flushed] == [Progress.RECEIVED]
     world.check()

@@ -63,7 +63,7 @@ def test_an_emergency_that_the_unit_sleeps_through_is_taken_by_its_parent(world:
     ref = str(world.submit().outgoing.ref)
     assert kinds(world, "national") == []
     later(world, 10 * MINUTE)
-    assert kinds(world, "operator") == ["escalated"]
+    assert kinds(world, "operator") == ["submit", "escalated"]
     later(world, 5 * MINUTE)
     assert kinds(world, "operator", pending=True) == ["telephone_now"]
     assert kinds(world, "officer") == ["submit", "overdue"]

@@ -29,7 +29,7 @@ def test_a_unit_declines_and_the_hotline_sends_it_to_another(world: World) -> No
     )
     assert declined.code is None
     assert state_of(world, ref) is State.DECLINED
-    assert kinds(world, "operator") == ["retrieved", "ack", "decline", "telephone_now"]
+    assert kinds(world, "operator") == ["submit", "retrieved", "ack", "decline", "telephone_now"]
     refused(ErrorCode.ILLEGAL_TRANSITION, lambda: world.officer.act(ref, Act.ACCEPT, {}))
     world.check()
     again = world.submit(action="pnp-trata-lima", relation={"type": "replaces", "ref": ref})

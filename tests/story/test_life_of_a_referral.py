@@ -41,7 +41,7 @@ def test_a_referral_lives_from_the_call_to_the_conclusion(world: World) -> None:
 
     # 8: the hotline has learned of each, for certain.
     told = [line.kind for line in world.operator.inbox()]
-    assert told == ["retrieved", "ack", "accept", "status", "status"]
+    assert told == ["submit", "retrieved", "ack", "accept", "status", "status"]
     delivery = world.operator.referral(ref).chronicle.deliveries[UNIT]
     assert (delivery.state, delivery.investigation) == (State.ACCEPTED, ("registered", "victim_safe"))
     assert world.operator.outbox.get(sent.outgoing.id).state is Progress.ACKNOWLEDGED

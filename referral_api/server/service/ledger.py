@@ -139,9 +139,12 @@ def carry_out(batch: Batch, rules: Rules, change: Change) -> None:
             raise RuntimeError("a delivery changed under the log's lock")
     situation = Situation(referral.urgency, referral.retention, {**before, **changed})
     alarms.set_alarm(batch.tx, referral.ref, clockwork.wakes_at(rules, situation), is_new=not before)
-    if before:
-        settle(batch, event, referral, changed)
-        announce(batch, event, act, referral, {u: d for u, d in before.items() if u in changed}, place)
+    if not before:
+        feeds.insert_feed(batch.tx, sent_line(act, referral, place.pos, batch.now))
+        batch.wake.add(referral.sender)
+        return
+    settle(batch, event, referral, changed)
+    announce(batch, event, act, referral, {u: d for u, d in before.items() if u in changed}, place)
 
 
 def announce(
@@ -214,6 +217,24 @@ def delivery_line(act: RawAct, referral: Referral, delivery: Delivery, pos: int,
         at=at,
         answered_by=frozenset(kind.value for kind in lifecycle.SUBMIT_ANSWERED_BY),
         pending=True,
+    )
+
+
+def sent_line(act: RawAct, referral: Referral, pos: int, at: int) -> FeedEntry:
+    """The sender's line of its own submission: what one workstation sent, a colleague's must know of at once (R-55)."""
+    return FeedEntry(
+        party=referral.sender,
+        pos=pos,
+        act_digest=act.digest,
+        act_id=act.id,
+        kind=act.act.value,
+        ref=referral.ref,
+        unit=None,
+        sender=referral.sender,
+        urgency=referral.urgency.value,
+        at=at,
+        answered_by=frozenset(),
+        pending=False,
     )
 
 

@@ -31,7 +31,7 @@ def migrate_from(world: World, undone: Iterable[str]) -> None:
     world.close_clients()
     world.server.stop()
     with Database.open(world.settings.database) as opened, opened.write() as tx:
-        for statement in undone:
+        for statement in (*undone, "DELETE FROM feed WHERE party = sender"):
             tx.run(statement)
     Database.migrate(world.settings.database).close()
 
@@ -119,5 +119,17 @@ def test_what_was_left_or_called_about_before_is_rung_about_from_then_on(world: 
     assert names >= MARKS, "nothing to compute"
     migrate_from(world, before_marks(Rows(world)))
     assert clockworks(Rows(world)) == before
+    world.server.start()
+    world.check()
+
+
+def test_what_was_sent_before_is_in_its_sender_s_inbox_too(world: World) -> None:
+    """Migration 0012."""
+    for _ in range(2):
+        world.submit()
+    before = [row for row in Rows(world)["feed"] if row["party"] == row["sender"]]
+    assert [row["kind"] for row in before] == ["submit"] * 2
+    migrate_from(world, ("UPDATE alembic_version SET version_num = '0011'",))
+    assert [row for row in Rows(world)["feed"] if row["party"] == row["sender"]] == before
     world.server.start()
     world.check()

@@ -29,7 +29,7 @@ from referral_api.formats.exchange_bodies import RulesBody
 from referral_api.formats.strict_json import sha256_b64u
 from referral_api.server.service.exchange import Ruling
 from referral_api.server.service.forgetting import Holders, goes, holders
-from referral_api.server.service.ledger import answers, delivery_line, lines_of, new_referral, retrieval_line
+from referral_api.server.service.ledger import answers, delivery_line, lines_of, new_referral, retrieval_line, sent_line
 from referral_api.server.service.posting import situation_of
 from referral_api.server.service.reckoning.difference import Findings, told_place
 from referral_api.server.storage import inventory, logbook, queries
@@ -226,6 +226,7 @@ class Books:
             if line is not None:
                 self._add(line)
         if not before:
+            self._add(sent_line(act, referral, pos, event.at))
             return
         waiting = self._open.get(referral.ref, {})
         asked = {referral.sender, *changed}
