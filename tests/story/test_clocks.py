@@ -13,7 +13,7 @@ import pytest
 
 from referral_api.domain.errors import ErrorCode
 from referral_api.server import app
-from referral_api.server.service.batch import Done
+from referral_api.server.service.batch import Batch, Done
 from referral_api.server.service.timers import (
     FAILING_S,
     OFFLINE_S,
@@ -25,7 +25,7 @@ from referral_api.server.storage.leader import Claim
 from tests.auditlog.refusals import refused
 from tests.processes import serving, set_ahead
 from tests.story.test_deadlines import HOUR, MINUTE, await_leader, await_posted, kinds, later, posted
-from tests.world import NATIONAL, UNIT, World
+from tests.world import NATIONAL, UNIT, World, composition
 from tests.world_check import Rows
 
 SLEPT_THROUGH = {
@@ -35,6 +35,11 @@ SLEPT_THROUGH = {
     ("released", NATIONAL): 1,
 }
 """What is said of an emergency that its unit has not acknowledged after 16 minutes."""
+
+
+def stands(timers: Timers) -> bool:
+    """Whether they count as stopped."""
+    return timers.stopped
 
 
 def steadily(timers: Timers, world: World) -> None:
@@ -65,7 +70,6 @@ def test_deadlines_go_on_while_the_clock_is_set_back(world: World) -> None:
     # Those who still look are not silent, and those who fall silent are.
     timers, runtime = world.server.runtime.timers, world.server.runtime
     timers.seen.clear()
-    world.submit()
     runtime.polled[UNIT] = runtime.polled[NATIONAL] = int(timers.clock())
     later(world, MINUTE)
     assert [row for row in Rows(world)["act"] if row["act"] == "unit_offline"] == []
@@ -81,14 +85,14 @@ def test_a_clock_that_was_corrected_is_no_alarm_for_ever(sqlite_world: World) ->
     steadily(timers, world)
     world.clock.wrong_s = -2 * MINUTE
     timers.turn()
-    assert timers.stopped
+    assert stands(timers)
     for minutes, stopped in ((9, True), (2, False), (60, False)):
         world.clock.ahead_s += minutes * MINUTE
         timers.turn()
-        assert timers.stopped is stopped
+        assert stands(timers) is stopped
     # The next step back is one again.
     world.clock.wrong_s -= 2 * MINUTE
-    assert timers.stopped
+    assert stands(timers)
 
 
 @pytest.mark.postgres
@@ -126,7 +130,7 @@ def test_who_cannot_post_lets_another_lead(postgres_world: World, fault: str) ->
         else:
             with timers._turning:  # Not between two turns of its own.
                 began = time.monotonic()
-                timers.polled = Unreadable()
+                timers.polled = Unreadable()  # type: ignore[assignment]
                 for seconds in (0, FAILING_S + 1):
                     assert timers.leads, "once is not always"
                     timers.steady = lambda seconds=seconds: began + seconds  # type: ignore[misc]
@@ -139,7 +143,7 @@ def test_who_cannot_post_lets_another_lead(postgres_world: World, fault: str) ->
         timers.steady = time.monotonic
 
 
-class Unreadable(dict[str, int]):
+class Unreadable:
     """Something that breaks whoever looks at it."""
 
     def keys(self) -> Any:
@@ -162,14 +166,14 @@ def test_where_the_leader_hangs_another_posts_what_is_due(postgres_world: World)
             assert (second.turn(), second.leads) == (0, False)
             world.clock.ahead_s += 16 * MINUTE
             assert second.turn() == 0
-            assert not second.stopped
+            assert not stands(second)
             world.clock.ahead_s += STANDS_IN_AFTER_S + 1
             assert second.turn() > 0
             assert second.turn() == 0
-            assert not second.stopped
+            assert not stands(second)
             # From now on it does not wait, nor where a unit is silent.
             world.clock.ahead_s += 4 * MINUTE
-            later_ref = str(world.submit().outgoing.ref)
+            later_ref = str(world.operator.submit(composition()).outgoing.ref)
             world.clock.ahead_s += 5 * MINUTE
             second.seen.clear()
             assert second.turn() > 0
@@ -186,6 +190,8 @@ def test_two_processes_that_post_at_once_say_everything_once(postgres_world: Wor
     first = world.server.runtime.timers
     with second_process(world) as other:
         pair = (first, other.timers)
+        other.timers.turn()
+        other.timers.seen |= first.seen
         with first._turning:
             world.clock.ahead_s += 16 * MINUTE
             both = threading.Barrier(2)
@@ -216,13 +222,13 @@ def test_what_nobody_posts_is_an_alarm_everywhere(postgres_world: World) -> None
         with first._turning:
             world.clock.ahead_s += 16 * MINUTE
             second.turn()
-            assert not second.stopped
+            assert not stands(second)
             world.clock.ahead_s += STOPPED_S + 1
             second.turn()
-            assert second.stopped
+            assert stands(second)
         first.turn()
         second.turn()
-        assert not second.stopped
+        assert not stands(second)
 
 
 def test_a_look_that_fails_from_the_start_is_an_alarm(sqlite_world: World) -> None:
@@ -233,23 +239,22 @@ def test_a_look_that_fails_from_the_start_is_an_alarm(sqlite_world: World) -> No
     timers = runtime.timers
     steadily(timers, world)
     with timers._turning:
-        good = Rows(world)["delivery"][0]["told"]
 
-        def spoil(batch: Any, told: str = "[") -> Done[None]:
+        def spoil(batch: Batch, role: str = "nonsense") -> Done[None]:
             batch.tx.run("UPDATE alarm SET at = 0 WHERE ref = ?", (ref,))
-            batch.tx.run("UPDATE delivery SET told = ? WHERE ref = ?", (told, ref))
+            batch.tx.run("UPDATE delivery SET role = ? WHERE ref = ? AND unit = ?", (role, ref, UNIT))
             return Done(None)
 
         runtime.writer.run(spoil)
         timers._turn()
         assert ref in timers.failing
-        assert not timers.stopped
+        assert not stands(timers)
         world.clock.ahead_s += STOPPED_S + 1
         timers._turn()
-        assert timers.stopped
-        runtime.writer.run(lambda batch: spoil(batch, good))
+        assert stands(timers)
+        runtime.writer.run(lambda batch: spoil(batch, "action"))
         timers._turn()
-        assert not timers.stopped
+        assert not stands(timers)
     later(world, 0)
 
 
@@ -285,10 +290,10 @@ def test_a_closed_exchange_says_that_its_clocks_stand(sqlite_world: World) -> No
     for seconds, stopped in ((16 * MINUTE, False), (STOPPED_S + 1, True)):
         world.clock.ahead_s += seconds
         assert timers.turn() == 0
-        assert timers.stopped is stopped
+        assert stands(timers) is stopped
     world.clock.wrong_s = 0
     while world.server.runtime.writer.closed is not None:
         time.sleep(0.05)
     later(world, 0)
     assert ("released", NATIONAL) in posted(world)
-    assert not timers.stopped
+    assert not stands(timers)

@@ -1,14 +1,11 @@
 """The exchange's clocks: whatever is due is posted as its own signed act, once, by whichever process leads (R-106).
 
 A look at one referral is a job of the writer: it asks domain/clockwork.py what is owed by the batch's own time, and
-posts that in one transaction with the alarm for the next time. So a process that dies loses nothing, two that look at
-once post nothing twice, and a clock that jumped is the writer's matter, which then refuses everything (R-97).
+posts that in one transaction with the alarm for the next time. So a process that dies loses nothing, and two that look
+at once post nothing twice. Who cannot post does not lead. Who does not lead watches: where something has been due for a
+while, whoever leads hangs, and it is posted from here.
 
-Who cannot post does not lead. Who does not lead watches: where something has been due for a while, whoever leads hangs,
-and it is posted from here.
-
-Must never: decide what is due, keep a deadline in memory, let one referral's fault stop the others' clocks, or lead
-without being able to post.
+Must never: decide what is due, keep a deadline in memory, or let one referral's fault stop the others' clocks.
 
 Implements: R-78, R-80, R-106; design §10; docs/decisions/0034.
 """
