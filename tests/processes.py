@@ -1,7 +1,8 @@
 """Further processes of a world's exchange, over the same PostgreSQL: real ones, which can be killed.
 
 Run as a program it is such a process: it reads its settings from standard input, serves, and prints its port. Its clock
-is the machine's, or ahead of it by the seconds that a file says at the time (`set_ahead`).
+is the machine's, or ahead of it by the seconds that a file says at the time (`set_ahead`); a second file says by how
+much it is wrong.
 
 Must never: share anything with the test's own process but the database and the folders of the settings.
 """
@@ -49,9 +50,11 @@ def set_ahead(ahead: Path, seconds: float) -> None:
 
 
 @contextmanager
-def serving(settings: Settings, log: Path, ahead: Path | None = None) -> Iterator[Process]:
-    """A process that serves for the length of the block; its log lines go to `log`, `ahead` moves its clock."""
-    command = [sys.executable, "-m", "tests.processes", *([] if ahead is None else [str(ahead)])]
+def serving(settings: Settings, log: Path, ahead: Path | None = None, wrong: Path | None = None) -> Iterator[Process]:
+    """A process that serves for the length of the block; its log lines go to `log`, `ahead` moves its clock, `wrong`
+    (only with `ahead`) makes it wrong.
+    """
+    command = [sys.executable, "-m", "tests.processes", *(str(one) for one in (ahead, wrong) if one is not None)]
     with (
         log.open("w") as lines,
         subprocess.Popen(
@@ -89,10 +92,13 @@ def main() -> None:
     else:
         ahead = Path(sys.argv[1])
 
-        def clock() -> float:
+        def runs_on() -> float:
             return time.time() + float(ahead.read_text())
 
-        runtime = app.open_runtime(settings, clock=clock, runs_on=clock)
+        def clock() -> float:
+            return runs_on() + (float(Path(sys.argv[2]).read_text()) if len(sys.argv) > 2 else 0.0)
+
+        runtime = app.open_runtime(settings, clock=clock, runs_on=runs_on)
     with socket.create_server(("127.0.0.1", 0), backlog=256) as listener:
         server = app.http_server(app.create_app(runtime), settings)
         print(listener.getsockname()[1], flush=True)

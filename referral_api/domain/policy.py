@@ -194,7 +194,8 @@ SEES: dict[Act, frozenset[Viewer]] = dict.fromkeys(_SEEN_BY_ALL, _ALL) | {
     Act.ROUTE: _NOT_UNITS,
     Act.ESCALATED: _NOT_UNITS,
     Act.TELEPHONE_NOW: _NOT_UNITS,
-    Act.UNIT_OFFLINE: _NOT_UNITS,
+    # It is about no referral: what a hotline needs of it, the `telephone_now` about its own referral says.
+    Act.UNIT_OFFLINE: frozenset({Viewer.AUDITOR}),
     # A re-wrap is between the unit's own workstations; the hotline has no part in it.
     Act.REWRAP: frozenset({Viewer.UNIT, Viewer.AUDITOR}),
     Act.ERASE: frozenset({Viewer.AUDITOR}),

@@ -89,6 +89,7 @@ class Runtime:
     elsewhere: SigningHost | None
     """The host that signs the logs, where that is another."""
     timers: Timers
+    watch: ClockWatch
 
     def close(self) -> None:
         """Stop clocks and writer, and give files and connections back."""
@@ -175,9 +176,10 @@ def open_runtime(
         on_step=on_step,
     )
     witnessing = None if witnesses is None else beside.witnessing(settings, exchange, writer, witnesses)
-    timers = Timers(exchange, writer, beside.leader(settings, exchange), clock, polled, time.monotonic)
+    leader = beside.leader(settings, exchange)
+    timers = Timers(exchange, writer, leader, watch.now, polled, time.monotonic, watch.set_back_s)
     parts = (settings, exchange, log_signers, writer, clock, polled, notices, waking, witnessing, spool, elsewhere)
-    return Runtime(*parts, timers)
+    return Runtime(*parts, timers, watch)
 
 
 def open_log_signers(settings: Settings, keys: LogKeys) -> LogSigners:
@@ -279,13 +281,13 @@ def create_app(runtime: Runtime) -> Edge:
         runtime.writer.start(site.deliver(loop))
         if runtime.writer.closed is None:
             await asyncio.to_thread(opening.log_spools, runtime.writer, settings.data_dir)
-            with suppress(ReferralError):  # It serves ciphertext even so, and says so at /readyz.
-                await site.run(Configured(exchange, __version__, canonical(site.configuration), settings.shared))
+        is_open = await _begin_open(runtime, site, loop)
         beside_others, signers = runtime.notices is not None, runtime.log_signers
-        tasks = upkeep.begin(site, loop, settings.keys_dir, signers, beside_others=beside_others)
-        # A closed exchange cannot keep what they would answer, and has nothing new to show.
-        if runtime.witnessing is not None and runtime.writer.closed is None:
-            runtime.witnessing.start(lambda: upkeep.hop_to(loop, partial(site.quorums.wake, [ANY_LOG])))
+        reopen = partial(opening.reopen, runtime.writer, runtime.watch, runtime.spool, settings.data_dir)
+        tasks = [
+            *upkeep.begin(site, loop, settings.keys_dir, signers, beside_others=beside_others),
+            loop.create_task(upkeep.keep_open(reopen, partial(_begin_open, runtime, site, loop), is_open=is_open)),
+        ]
         runtime.waking.start(runtime.writer, upkeep.alarms(site))
         if runtime.notices is not None:
             runtime.notices.start(lambda notice: upkeep.heard(site, loop, notice))
@@ -300,6 +302,22 @@ def create_app(runtime: Runtime) -> Edge:
             await asyncio.to_thread(runtime.close)
 
     return Edge(site, cold_app(site, version=__version__, lifespan=lifespan))
+
+
+async def _begin_open(runtime: Runtime, site: Site, loop: asyncio.AbstractEventLoop) -> bool:
+    """What an exchange does when it takes writes for the first time, at its start or when its clock is right; whether
+    it takes them.
+    """
+    if runtime.writer.closed is None:
+        with suppress(ReferralError):  # It serves ciphertext even so, and says so at /readyz.
+            configured = canonical(site.configuration)
+            await site.run(Configured(site.exchange, __version__, configured, runtime.settings.shared))
+    # A closed exchange cannot keep what witnesses would answer, and has nothing new to show.
+    if runtime.writer.closed is not None:
+        return False
+    if runtime.witnessing is not None:
+        runtime.witnessing.start(lambda: upkeep.hop_to(loop, partial(site.quorums.wake, [ANY_LOG])))
+    return True
 
 
 def _site(runtime: Runtime) -> Site:

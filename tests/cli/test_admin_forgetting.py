@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 import time
 from contextlib import closing as closing_connection
@@ -14,6 +15,7 @@ import httpx2
 import pytest
 
 from referral_api.auditlog.leaf import parse_leaf
+from referral_api.cli.texts import say
 from referral_api.domain.errors import ErrorCode
 from referral_api.domain.rules import DEFAULT
 from referral_api.domain.words import Act, RetentionClass, State
@@ -23,6 +25,7 @@ from referral_api.server.service import retention
 from referral_api.server.service.erasure import Erasure
 from referral_api.server.storage import sqlite
 from tests.auditlog.refusals import refused
+from tests.cli.terminal import Terminal
 from tests.cli.test_recovery import config_of, referral
 from tests.story.test_forgetting import DAY_S, closed, kept_texts, pass_days, sweep
 from tests.world import HOTLINE, NATIONAL, UNIT, World, check_database
@@ -201,6 +204,24 @@ def test_rules_are_changed_by_an_act_and_count_for_what_comes_after(
     assert world.auditor.audit().complete
 
 
+def test_what_a_change_of_rules_differs_in_is_read_while_the_exchange_runs(
+    sqlite_world: World, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """It is stopped for the change, not for somebody who reads, thinks, or is called away."""
+    world = sqlite_world
+    config = config_of(world)
+    path = _rules(tmp_path / "reglas.json", transfers="exchange")
+    with Terminal("admin", "rules", "--file", str(path), "--config", str(config), folder=world.folder) as terminal:
+        terminal.wait(say("es", "ask.rules", count=1))
+        assert world.submit().receipt is not None
+        world.server.stop()
+        terminal.type("s\r")
+        assert terminal.end() == 0, terminal.screen
+    shown = referral(capsys, "admin", "rules", "show", "--config", config)[1]["rules"]
+    assert shown["transfers"] == "exchange"
+    world.server.start()
+
+
 @pytest.mark.parametrize(
     ("changes", "where"),
     [
@@ -229,6 +250,17 @@ def test_a_backup_says_until_when_it_may_be_kept_and_the_doctor_remembers(
     code, manifest = referral(capsys, "admin", "backup", "--to", copy, "--config", config)
     shortest = DEFAULT.retention[RetentionClass.SHORT].after_end.total_seconds()
     assert (code, manifest["keep_until"] - manifest["created_at"]) == (0, shortest)
+    # What came under shorter rules keeps them, whatever was decided since (R-105).
+    world.server.stop()
+    for days, name in ((5, "shorter"), (60, "longer")):
+        retention = [{**one, "after_end_s": days * DAY_S} for one in rules_wire(DEFAULT)["retention"]]
+        rules = _rules(tmp_path / f"{name}.json", retention=retention)
+        assert referral(capsys, "admin", "rules", "--file", rules, "--config", config)[0] == 0
+        time.sleep(1.1)
+    later = referral(capsys, "admin", "backup", "--to", tmp_path / "later", "--config", config)[1]
+    assert later["keep_until"] - later["created_at"] == 5 * DAY_S
+    world.server.start()
+    shutil.rmtree(tmp_path / "later")
     assert json.loads((copy / "manifest.json").read_bytes())["keep_until"] == manifest["keep_until"]
 
     def doctor() -> tuple[str, dict[str, Any]] | None:

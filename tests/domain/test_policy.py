@@ -195,6 +195,7 @@ def test_only_sender_and_auditors_see_what_units_were_passed_over() -> None:
     assert hidden == {Act.ROUTE, Act.ESCALATED, Act.TELEPHONE_NOW, Act.UNIT_OFFLINE, Act.ERASE, Act.RULES}
     assert {act for act, viewers in policy.SEES.items() if Viewer.SENDER not in viewers} == {
         Act.REWRAP,
+        Act.UNIT_OFFLINE,
         Act.ERASE,
         Act.RULES,
     }

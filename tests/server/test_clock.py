@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,9 +10,8 @@ import httpx2
 import pytest
 
 from referral_api.auditlog.leaf import parse_leaf
-from referral_api.auditlog.records import ClockJump, ServerRecord, WritesClosed, parse_record
+from referral_api.auditlog.records import ClockJump, Retrieved, ServerRecord, WritesClosed, parse_record
 from referral_api.auditlog.report import Check
-from referral_api.client.outbox import Progress
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.server.service import clock_watch
 from referral_api.server.service.batch import Done
@@ -19,10 +19,13 @@ from referral_api.server.service.clock_watch import AHEAD_S, BEHIND_S, DAY_S, OF
 from referral_api.server.storage import logbook
 from tests.auditlog.refusals import refused
 from tests.server.test_writer_batches import record
-from tests.world import World, composition
+from tests.world import World
 from tests.world_check import Rows
 
 YEAR_S = 365 * DAY_S
+HOUR_S = 3600
+OPENS_S = 10
+"""How long an exchange whose clock is right may take to open: it looks once a second."""
 SLACK_S = 60
 """What a test may take: limits are held against clocks that run."""
 
@@ -53,6 +56,14 @@ def closed(world: World) -> str | None:
     return reason
 
 
+def await_open(world: World) -> None:
+    """Wait until it has opened by itself."""
+    ends = time.monotonic() + OPENS_S
+    while closed(world) is not None:
+        assert time.monotonic() < ends, "it did not open though the clock is right"
+        time.sleep(0.05)
+
+
 def newest_s(world: World) -> int:
     return clock_watch.newest_leaf_s(world.server.runtime.exchange.database)
 
@@ -68,21 +79,25 @@ def starts_closed(world: World) -> str | None:
 
 @pytest.mark.parametrize("ahead_s", [10 * YEAR_S, 40 * DAY_S, AHEAD_S + SLACK_S])
 def test_a_clock_that_runs_away_writes_nothing_and_harms_nothing(world: World, ahead_s: float) -> None:
-    """One batch under it would date every later leaf and receipt, and end years that have not been."""
+    """One batch under it would date every later leaf and receipt, and end years that have not been. Once it is right
+    the exchange opens by itself, and what was read meanwhile is on the log first (R-97).
+    """
     ref = world.submit().outgoing.ref
     assert ref is not None
     before = sizes(world)
     world.clock.wrong_s = ahead_s
     assert refused(ErrorCode.WRITES_CLOSED, write, world) == "clock-ahead"
     assert sizes(world) == before
-    # The clock is put right; who was closed stays closed, and serves.
-    world.clock.wrong_s = 0
     assert closed(world) == "clock-ahead"
-    assert world.operator.submit(composition()).state is not Progress.RECEIVED
-    assert world.officer.open(ref).body is not None
+    reads = ahead_s < HOUR_S  # Whoever is further away is refused: his clock or the exchange's is wrong.
+    if reads:
+        assert world.officer.open(ref).body is not None
     assert sizes(world) == before
-    assert starts_closed(world) is None
-    assert [one.reason for one in recorded(world) if isinstance(one, WritesClosed)] == ["clock-ahead"]
+    world.clock.wrong_s = 0
+    await_open(world)
+    assert [one.reason for one in recorded(world) if isinstance(one, WritesClosed)] == ["clock-ahead"] * reads
+    assert sum(isinstance(one, Retrieved) for one in recorded(world)) == reads
+    assert list(world.settings.data_dir.glob("*.spool")) == []
     assert world.submit().receipt is not None
     assert abs(newest_s(world) - world.clock()) < SLACK_S
     assert set(sizes(world)) == {"keys", f"audit/{datetime.now(UTC).year}"}
@@ -100,9 +115,52 @@ def test_a_clock_far_behind_writes_nothing_either(sqlite_world: World) -> None:
     for at in (0.0, datetime(2000, 1, 1, tzinfo=UTC).timestamp()):
         world.clock.wrong_s = at - world.clock.runs_on()
         assert starts_closed(world) == "clock-behind"
+    # The clock is set while it runs, as where a machine is told the time after the exchange has started.
     world.clock.wrong_s = 0
-    assert starts_closed(world) is None
+    await_open(world)
     assert world.submit().receipt is not None
+    world.check()
+
+
+def test_what_was_read_before_a_start_under_a_wrong_clock_is_logged_when_it_opens(sqlite_world: World) -> None:
+    """Nothing precedes what is spooled, whoever opens: the start could not, as its clock was wrong."""
+    world = sqlite_world
+    ref = world.submit().outgoing.ref
+    assert ref is not None
+    world.clock.wrong_s = AHEAD_S + SLACK_S
+    assert refused(ErrorCode.WRITES_CLOSED, write, world) == "clock-ahead"
+    assert world.officer.open(ref).body is not None
+    world.clock.wrong_s = OFF_S + DAY_S
+    assert starts_closed(world) == "clock-ahead"
+    assert len(list(world.settings.data_dir.glob("*.spool"))) == 1
+    world.clock.wrong_s = 0
+    await_open(world)
+    kinds = [type(one) for one in recorded(world)]
+    assert Retrieved in kinds[kinds.index(WritesClosed) :]
+    assert kinds.count(Retrieved) == kinds.count(WritesClosed) == 1
+    assert list(world.settings.data_dir.glob("*.spool")) == []
+    world.check()
+
+
+def test_while_it_is_set_back_the_time_goes_on(sqlite_world: World) -> None:
+    """R-82: by a clock that nobody sets, a tenth slower until the clock has caught up; also after a start."""
+    world = sqlite_world
+    write(world)
+    half_hour = BEHIND_S / 2
+    world.clock.wrong_s = -half_hour
+    for restarts in (False, True):
+        if restarts:
+            world.restart()
+        world.server.runtime.writer.run(record)
+        begun, real = newest_s(world), world.clock.runs_on()
+        world.clock.ahead_s += 10 * 60
+        world.server.runtime.writer.run(record)
+        passed, should = newest_s(world) - begun, world.clock.runs_on() - real
+        assert 0.9 * should - 2 <= passed <= 0.9 * should + 2
+    # Once real time has passed it, the clock is gone by again, to the second.
+    world.clock.ahead_s += 10 * half_hour
+    world.server.runtime.writer.run(record)
+    assert abs(newest_s(world) - world.clock()) <= 2
     world.check()
 
 

@@ -89,8 +89,9 @@ class Town:
         shown = 0
         while True:
             due = self._alarm() if self.is_up else None
-            # By a clock that is slow it is late.
-            due = None if due is None else due - int(self.house.clock.wrong_s)
+            # By a clock that was set back the time is a little slow, and by one that is ahead nothing is due.
+            if due is not None:
+                due += math.ceil(self.house.clock.runs_on() - self.house.runtime.timers.clock())
             if due is not None and (not self.events or due <= self.events[0][0]):
                 self._pass_until(due)
                 self._turn()

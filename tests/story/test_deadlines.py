@@ -378,6 +378,8 @@ def test_clocks_that_have_ended_claim_the_lead_no_more(postgres_world: World) ->
 class Ended:
     """A writer that ends between being asked and taking the job."""
 
+    closed, alive = None, True
+
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
         self.answer_in = writer.answer_in
@@ -410,25 +412,27 @@ def test_when_the_leading_process_dies_another_leads(postgres_world: World) -> N
     world.server.stop()
     settings = world.settings
     with serving(settings, world.folder / "one.log", ahead) as one:
-        _await_leader(world.folder / "one.log")
+        await_leader(world.folder / "one.log")
         with serving(settings, world.folder / "two.log", ahead):
             set_ahead(ahead, 10 * MINUTE)
-            _await_posted(world, "escalated")
+            await_posted(world, "escalated")
             assert "leads_clocks" not in (world.folder / "two.log").read_text()
             one.kill()
             set_ahead(ahead, 16 * MINUTE)
-            _await_leader(world.folder / "two.log")
-            _await_posted(world, "released")
+            await_leader(world.folder / "two.log")
+            await_posted(world, "released")
     world.clock.ahead_s += 16 * MINUTE
     world.server.start()
     later(world, 0)
 
 
-def _await_leader(log: Any) -> None:
+def await_leader(log: Any) -> None:
+    """Wait until the process with these log lines leads."""
     _await(lambda: "leads_clocks" in log.read_text())
 
 
-def _await_posted(world: World, kind: str) -> None:
+def await_posted(world: World, kind: str) -> None:
+    """Wait until the exchange has posted such an act."""
     _await(lambda: kind in [act for act, _ in posted(world)])
 
 

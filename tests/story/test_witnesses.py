@@ -196,7 +196,7 @@ class Refusing(Writer):
     def __init__(self, real: Writer) -> None:
         self.real = real
 
-    def run(self, _job: object) -> NoReturn:
+    def run(self, _job: object, *, though_closed: bool = False) -> NoReturn:
         """Take nothing."""
         raise ReferralError(ErrorCode.QUEUE_FULL)
 

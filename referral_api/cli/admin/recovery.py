@@ -27,7 +27,7 @@ from referral_api.cli.admin.settings import SETTINGS, ConfigFile, load_settings,
 from referral_api.cli.invocation import invocation, read_file, write_private_file
 from referral_api.cli.output import Exit, Fault, Screen, Shown
 from referral_api.domain.errors import ReferralError
-from referral_api.domain.rules import DEFAULT, Rules
+from referral_api.domain.rules import RuleBook
 from referral_api.server import app as server
 from referral_api.server import beside
 from referral_api.server.service import adoption, clock_watch, new_term, salvage
@@ -72,7 +72,7 @@ def back_up(
         extra[f"signer/{path.name}"] = path.read_bytes()
     if with_keys:
         extra |= {f"keys/{path.name}": path.read_bytes() for path in sorted(settings.keys_dir.glob("*.pem"))}
-    life_s = backup_life_s(_rules(settings))
+    life_s = backup_life_s(_rule_book(settings))
     now = int(time.time())
     facts = {"created_at": now, "keep_until": now + life_s, "version": __version__, "issuer": settings.issuer}
     manifest = backup.back_up(settings.database, target, extra, facts)
@@ -241,13 +241,13 @@ def opened(settings: Settings) -> Iterator[server.Runtime]:
         runtime.exchange.database.close()
 
 
-def _rules(settings: Settings) -> Rules:
-    """The rules in force; the defaults where the database cannot be read as it is, which is no reason for no backup."""
+def _rule_book(settings: Settings) -> RuleBook:
+    """All rules so far; the defaults where the database cannot be read as it is, which is no reason for no backup."""
     try:
         with Database.look(settings.database) as database, database.read() as conn:
-            return load_rules(conn).book.current
+            return load_rules(conn).book
     except ReferralError:
-        return DEFAULT
+        return RuleBook()
 
 
 def _standing(runtime: server.Runtime, log: str, holder: lease.Holder | None, size: int) -> dict[str, Any]:

@@ -52,23 +52,41 @@ def rules(
 
 
 def _change(call: Invocation, settings: Settings, config: Path, wanted: Rules) -> None:
+    while True:
+        # Nobody is kept from an exchange while somebody reads and thinks: it is stopped for the change alone.
+        seen, differs = _confirmed(call, settings, wanted)
+        digest = _sign(settings, seen, wanted)
+        if digest is not None:
+            break
+    lines = [call.screen.say("rules.differs", **one) for one in differs]
+    lines.append(call.screen.say("rules.changed", digest=digest))
+    call.show(Shown({"differs": differs, "act": digest}, lines, [f"referral admin serve --config {config}"]))
+
+
+def _confirmed(call: Invocation, settings: Settings, wanted: Rules) -> tuple[Rules, list[dict[str, str]]]:
+    """The rules in force, and how the wanted ones differ, once somebody has seen that and said yes."""
+    with Database.look(settings.database) as database, database.read() as conn:
+        seen = load_rules(conn).book.current
+    pairs = _differences(rules_wire(seen), rules_wire(wanted))
+    differs = [{"where": where, "old": old, "new": new} for where, old, new in pairs]
+    if not differs:
+        call.show(Shown({"differs": [], "act": None}, [call.screen.say("rules.same")], [], Exit.NOTHING_NEW))
+    for one in differs:
+        call.screen.talk("rules.line", line=call.screen.say("rules.differs", **one))
+    call.confirm("ask.rules", count=len(differs))
+    return seen, differs
+
+
+def _sign(settings: Settings, seen: Rules, wanted: Rules) -> str | None:
+    """Change the rules; None where they are not any more what was `seen`."""
     runtime = open_alone(settings)
     try:
-        now = runtime.exchange.ruling.book.current
-        differs = list(_differences(rules_wire(now), rules_wire(wanted)))
-        lines = [call.screen.say("rules.differs", where=where, old=old, new=new) for where, old, new in differs]
-        data: dict[str, Any] = {"differs": [{"where": where, "old": old, "new": new} for where, old, new in differs]}
-        if not differs:
-            call.show(Shown(data | {"act": None}, [call.screen.say("rules.same")], [], Exit.NOTHING_NEW))
-        for line in lines:
-            call.screen.talk("rules.line", line=line)
-        call.confirm("ask.rules", count=len(differs))
+        if runtime.exchange.ruling.book.current != seen:
+            return None
         runtime.writer.start()
-        digest = runtime.writer.run(ChangeRules(runtime.exchange, wanted)).result
+        return runtime.writer.run(ChangeRules(runtime.exchange, wanted)).result
     finally:
         runtime.close()
-    lines.append(call.screen.say("rules.changed", digest=digest))
-    call.show(Shown(data | {"act": digest}, lines, [f"referral admin serve --config {config}"]))
 
 
 def show(ctx: typer.Context, config: ConfigFile = Path(SETTINGS)) -> None:

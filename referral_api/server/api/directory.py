@@ -89,7 +89,8 @@ async def get_parties(site: Site, call: Call) -> Reply:
         demand(Read.DIRECTORY, caller.role, caller.kind, Relation.OWN)
         with site.exchange.database.read() as conn:
             polled = feeds.polls(conn) | site.polled
-        return [_party(party, polled, call.now) for party in site.exchange.keymap.parties()]
+        now = int(site.timers.clock())
+        return [_party(party, polled, now) for party in site.exchange.keymap.parties()]
 
     return json_reply({"parties": await site.read(call, work), "server_time": call.now})
 
@@ -103,7 +104,7 @@ async def get_party(site: Site, call: Call) -> Reply:
         if party is None:
             raise ReferralError(ErrorCode.NOT_FOUND)
         with site.exchange.database.read() as conn:
-            return _party(party, feeds.polls(conn) | site.polled, call.now)
+            return _party(party, feeds.polls(conn) | site.polled, int(site.timers.clock()))
 
     return json_reply(await site.read(call, work))
 

@@ -205,9 +205,11 @@ class Site:
 
     def _record(self, caller: Caller, read: RecordedRead[T], future: asyncio.Future[Committed[T]]) -> object:
         """In the lane: leave it to the writer, or to the spool where nothing can be written."""
-        reason = self.writer.closed
-        if reason is not None:
-            return read_closed(self.exchange, self.spool, reason, read, caller, int(self.clock()))
+        if self.writer.closed is not None:
+            now = int(self.clock())
+            shown = read_closed(self.exchange, self.spool, lambda: self.writer.closed, read, caller, now)
+            if shown is not None:
+                return shown
 
         def answer(outcome: Committed[T] | ReferralError) -> None:
             shut = isinstance(outcome, ReferralError) and outcome.code is ErrorCode.WRITES_CLOSED

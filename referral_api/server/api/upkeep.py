@@ -6,7 +6,7 @@ Must never: hold a rule of the protocol, or let a failure of one turn end the ne
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -128,6 +128,19 @@ async def keep_clocks(site: Site) -> None:
             site.refused.note(site.clock(), code=fault.code.value, reason="clocks")
         except Exception as fault:  # noqa: BLE001 - whatever it is, the next turn must come
             observe.log("clocks_failed", fault=type(fault).__name__, where=observe.fault_place(fault))
+
+
+async def keep_open(reopen: Callable[[], bool], begin_open: Callable[[], Awaitable[bool]], *, is_open: bool) -> None:
+    """About once a second: open again where only the clock was wrong and is right (R-97). `reopen` says whether writes
+    are open; `begin_open` is called then until it says that this is so, where the exchange was not yet (`is_open`).
+    """
+    while True:
+        await asyncio.sleep(EVERY_S)
+        try:
+            if await _on_thread(reopen) and not is_open:
+                is_open = await begin_open()
+        except Exception as fault:  # noqa: BLE001 - whatever it is, the next look must come
+            observe.log("reopening_failed", fault=type(fault).__name__)
 
 
 async def keep_swept(site: Site) -> None:

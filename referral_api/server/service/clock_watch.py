@@ -2,15 +2,18 @@
 
 Times in the log never run backwards (writer.py): one batch under a clock that is years ahead would date everything that
 follows. So nothing is written while the clock cannot be right: in a running process where it left the line of the
-machine's steady clock, at a start where it is too far from the newest leaf. Smaller jumps are recorded.
+machine's steady clock, at a start where it is too far from the newest leaf. Smaller jumps are recorded. While the clock
+is set back within those bounds, the time goes on by the steady one, so that no deadline waits until it has caught up.
 
-Must never: let a batch begin under a time that cannot be, or believe a time that a file system says.
+Must never: let a batch begin under a time that cannot be, let time stand or run backwards because a clock was set, or
+believe a time that a file system says.
 
-Implements: R-97 (`clock-ahead`, `clock-behind`), R-98 (clock jumps); design §9.
+Implements: R-82, R-97 (`clock-ahead`, `clock-behind`), R-98 (clock jumps); design §9; docs/decisions/0034.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -33,12 +36,18 @@ JUMP_S: Final = 5
 AHEAD_S: Final = 300
 """How far it may run ahead of the steady clock: as far as an auditor forgives (auditlog/trail.py)."""
 BEHIND_S: Final = 3600
-"""How far it may lie behind what has been: as long, everything is dated with the newest leaf. Less than a time zone."""
+"""How far it may lie behind what has been: as long, the time goes on without it. Less than a time zone."""
+FALLS: Final = 0.1
+"""By how much slower than the steady clock the time runs until a clock that was set back has caught up with it: fast
+enough to be over in hours, slow enough that a deadline of a quarter of an hour is late by a minute and a half at most.
+"""
 OFF_S: Final = 30 * DAY_S
 """How long an exchange may have been off and start as if nothing were. Longer than any holiday."""
 WORD_S: Final = DAY_S
 """How long the operator's word holds that the clock is right."""
 WORD_FILE: Final = "clock-is-right"
+MAY_PASS: Final = frozenset({"clock-ahead", "clock-behind"})
+"""Why writes are closed, where they open again by themselves once the clock is right (R-97)."""
 _LOG: Final = "audit"
 
 
@@ -47,8 +56,30 @@ def steady() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
+class _Line:
+    """By how much a time is ahead of the steady clock; where nothing keeps it up, it falls to what the clock says."""
+
+    def __init__(self, ahead: float, runs: float) -> None:
+        self._ahead = ahead
+        self._since = runs
+
+    def ahead(self, runs: float) -> float:
+        """How far ahead it is at a moment of the steady clock, if no clock keeps it up."""
+        return self._ahead - max(0.0, runs - self._since) * FALLS
+
+    def rise(self, ahead: float, runs: float) -> None:
+        """Follow what the clock has shown to a batch, in both directions."""
+        self._ahead, self._since = max(ahead, self.ahead(runs)), runs
+
+    def follow(self, ahead: float, runs: float) -> None:
+        """Follow what it shows in between, which may be wrong: never upwards."""
+        self._ahead, self._since = min(self._ahead, max(ahead, self.ahead(runs))), runs
+
+
 class ClockWatch:
-    """One a process, the writer's thread alone: called at the beginning of each batch, it gives the batch its time."""
+    """One a process. The writer's thread calls it at the beginning of each batch, and it gives the batch its time;
+    `now`, `set_back_s` and `is_right` are for any thread.
+    """
 
     def __init__(
         self, exchange: Exchange, clock: Callable[[], float], runs_on: Callable[[], float], data_dir: Path
@@ -61,10 +92,18 @@ class ClockWatch:
         self._seen: tuple[float, float] | None = None
         self._looked = (0.0, 0.0)
         self._expected = 0.0
-        self._line: float | None = None
-        """By how much the clock was ahead of the steady one when it was furthest ahead: a clock that was set back by
+        self._from = 0.0
+        """The time at this process's first batch: the clock's, or the newest leaf's where the clock lies behind it."""
+        self._newest_s = 0
+        self._mutex = threading.Lock()
+        self._furthest: float | None = None
+        """By how much the time was ahead of the steady clock when it was furthest ahead: a clock that was set back by
         mistake may be set right again.
         """
+        self._line = _Line(0.0, 0.0)
+        """The time that is given out."""
+        self._own = _Line(0.0, 0.0)
+        """The same of this process's clock alone, whatever other clocks have written."""
 
     def __call__(self, newest_s: int) -> float:
         """The time now. `newest_s` is that of the newest leaf, which only the process's first batches need (0: none).
@@ -72,13 +111,14 @@ class ClockWatch:
         Raises WRITES_CLOSED, `clock-ahead` or `clock-behind`.
         """
         observed, runs = self._looked = self._clock(), self._runs_on()
-        if self._seen is None or self._line is None:
-            self._expected = self._at_start(observed, newest_s)
-        else:
-            _check(observed, runs + self._line, AHEAD_S)
-            wall, then = self._seen
-            self._expected = wall + runs - then
-        return observed
+        if self._seen is None or self._furthest is None:
+            self._newest_s = newest_s
+            self._expected, self._from = self._at_start(observed, newest_s)
+            return self._from
+        _check(observed, runs + self._furthest, AHEAD_S)
+        wall, then = self._seen
+        self._expected = wall + runs - then
+        return max(observed, runs + self._line.ahead(runs))
 
     def look(self, batch: Batch) -> None:
         """At the beginning of a batch: record where the clock is not where it was expected."""
@@ -91,23 +131,63 @@ class ClockWatch:
 
     def settled(self) -> None:
         """The batch has been committed: what it recorded is not recorded again."""
-        self._seen = self._looked
-        ahead = self._looked[0] - self._looked[1]
-        self._line = ahead if self._line is None else max(self._line, ahead)
+        self._seen = observed, runs = self._looked
+        ahead = observed - runs
+        with self._mutex:
+            if self._furthest is None:
+                self._furthest = self._from - runs
+                self._line, self._own = _Line(self._furthest, runs), _Line(ahead, runs)
+            self._furthest = max(self._furthest, ahead)
+            self._line.rise(ahead, runs)
+            self._own.rise(ahead, runs)
 
-    def _at_start(self, observed: float, newest_s: int) -> float:
-        """What the clock should show. One that stands before the newest leaf is wrong, or was when that was made."""
+    def now(self) -> float:
+        """The time by which is due what is due: a batch's, if one began now, or what it would be if the clock, which is
+        ahead of all that can be, were right.
+        """
+        observed, runs = self._clock(), self._runs_on()
+        with self._mutex:
+            if self._furthest is None:
+                return observed
+            if observed - runs - self._furthest > AHEAD_S:
+                return runs + self._line.ahead(runs)
+            self._line.follow(observed - runs, runs)
+            self._own.follow(observed - runs, runs)
+            return max(observed, runs + self._line.ahead(runs))
+
+    def set_back_s(self) -> float:
+        """By how much the clock lies behind what it has shown in this process, as far as time has not caught up."""
+        observed, runs = self._clock(), self._runs_on()
+        with self._mutex:
+            return 0.0 if self._furthest is None else max(0.0, self._own.ahead(runs) - (observed - runs))
+
+    def is_right(self) -> bool:
+        """Whether a batch could begin now, after one could not."""
+        try:
+            if self._furthest is None:
+                self._at_start(self._clock(), self._newest_s)
+            else:
+                _check(self._clock(), self._runs_on() + self._furthest, AHEAD_S)
+        except ReferralError:
+            return False
+        return True
+
+    def _at_start(self, observed: float, newest_s: int) -> tuple[float, float]:
+        """What the clock should show, and the time that it is. One that stands before the newest leaf is wrong, or was
+        when that was made.
+        """
         if not newest_s:
-            return observed
+            return observed, observed
         try:
             check_start(observed, newest_s)
         except ReferralError:
             if is_confirmed(self._data_dir, observed):
                 # The record that comes of it says what the operator's word was.
-                return float(newest_s)
+                return float(newest_s), observed
             # Of an exchange that nobody has used for long, the witnesses have still seen each checkpoint.
             check_start(observed, max(newest_s, self._cosigned_s()))
-        return max(observed, float(newest_s))
+        should = max(observed, float(newest_s))
+        return should, should
 
     def _cosigned_s(self) -> int:
         """When the last witness of a quorum saw the keys log; 0 where none ever did."""

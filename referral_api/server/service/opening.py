@@ -8,12 +8,13 @@ Implements: R-92 (a year's first leaf), R-93 (one signer), R-97 (spooled records
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.server import observe
 from referral_api.server.service import rulebook
 from referral_api.server.service.batch import Batch
-from referral_api.server.service.clock_watch import ClockWatch
+from referral_api.server.service.clock_watch import MAY_PASS, ClockWatch
 from referral_api.server.service.exchange import Exchange
 from referral_api.server.service.new_year import begin_term
 from referral_api.server.service.recorded import LogSpool
@@ -22,6 +23,10 @@ from referral_api.server.service.writer import Writer
 from referral_api.server.storage import feeds, lease, logbook, spool
 from referral_api.server.storage.logbook import KEYS
 from referral_api.server.storage.signer import LogSigners
+from referral_api.server.storage.spool import Spool
+
+REOPENING_TRIES: Final = 5
+"""How often what was read while spools were being logged is logged too, before everybody else has a turn."""
 
 
 def begin(
@@ -57,17 +62,41 @@ def log_spools(writer: Writer, folder: Path) -> int:
 
     If that fails the writer closes again, with the spools untouched: nothing is logged past them.
     """
-    logged = 0
     if writer.closed is not None:
-        return logged
+        return 0
     try:
-        for waiting in spool.waiting(folder):
-            logged += writer.run(LogSpool(waiting)).result
-            spool.remove(waiting)
+        return _log_spools(writer, folder)
     except (ReferralError, OSError) as fault:
         if not (isinstance(fault, ReferralError) and fault.code is ErrorCode.WRITES_CLOSED):
             fault = ReferralError(ErrorCode.WRITES_CLOSED, reason="spool-unreadable", log=spool.LOG)
         writer.close(fault)
+    return 0
+
+
+def reopen(writer: Writer, watch: ClockWatch, kept: Spool, folder: Path) -> bool:
+    """Open writes again where only the clock was wrong and is right now; whether they are open.
+
+    What was read meanwhile is on the log before anything else. What fails is tried at the next call.
+    """
+    if writer.closed not in MAY_PASS or not watch.is_right():
+        return writer.closed is None
+    try:
+        for _ in range(REOPENING_TRIES):
+            _log_spools(writer, folder, though_closed=True)
+            if kept.end(writer.reopen):
+                break
+    except (ReferralError, OSError) as fault:
+        observe.log("reopening_failed", fault=type(fault).__name__)
+        if isinstance(fault, ReferralError) and fault.code is ErrorCode.WRITES_CLOSED:
+            writer.close(fault)
+    return writer.closed is None
+
+
+def _log_spools(writer: Writer, folder: Path, *, though_closed: bool = False) -> int:
+    logged = 0
+    for waiting in spool.waiting(folder):
+        logged += writer.run(LogSpool(waiting), though_closed=though_closed).result
+        spool.remove(waiting)
     if logged:
         observe.log("spool_logged", size=logged)
     return logged

@@ -11,7 +11,7 @@ Implements: R-52, R-66, R-97; design §9.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Container
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Generic, Literal, TypeVar
@@ -64,16 +64,20 @@ def keep(batch: Batch, record: ServerRecord) -> Place:
 
 
 def read_closed(
-    exchange: Exchange, spool: Spool, reason: str, job: RecordedRead[T], caller: Caller, now: int
-) -> Committed[T]:
-    """A read while writes are closed: the record is in the spool when this returns. Raises as the read, and
-    WRITES_CLOSED (`spool-unwritable`).
+    exchange: Exchange,
+    spool: Spool,
+    reason: Callable[[], str | None],
+    job: RecordedRead[T],
+    caller: Caller,
+    now: int,
+) -> Committed[T] | None:
+    """A read while writes are closed, and why (`reason`): the record is in the spool when this returns. None where they
+    are open by now. Raises as the read, and WRITES_CLOSED (`spool-unwritable`).
     """
     check_access(exchange.keymap, caller, now)
     with exchange.database.read(snapshot=True) as conn:
         shown = job.show(conn, now, fetched=spool.fetched)
-    spool.append(reason, shown.record, now)
-    return Committed(shown.result, None)
+    return Committed(shown.result, None) if spool.append(reason, shown.record, now) else None
 
 
 class LogSpool:

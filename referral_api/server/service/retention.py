@@ -20,7 +20,7 @@ from referral_api.auditlog.leaf import parse_leaf
 from referral_api.domain import clockwork
 from referral_api.domain.clocks import Clock
 from referral_api.domain.deliveries import Delivery
-from referral_api.domain.rules import RuleBook, Rules
+from referral_api.domain.rules import DEFAULT, RuleBook
 from referral_api.domain.terms import Term
 from referral_api.domain.words import Act, State
 from referral_api.formats.act import parse_act
@@ -68,9 +68,17 @@ class Erasable:
     obstacle: str | None = None
 
 
-def backup_life_s(rules: Rules) -> int:
-    """For how long a backup may be kept (seconds): no longer than anything in it that was fresh when it was made."""
-    return int(min(span for one in rules.retention.values() for span in (one.after_end, one.after_ack)).total_seconds())
+def backup_life_s(book: RuleBook) -> int:
+    """For how long a backup may be kept (seconds): no longer than anything in it that was fresh when it was made, be it
+    that it keeps the rules that it came under, which were changed since.
+    """
+    spans = [
+        span
+        for rules in (DEFAULT, *(changed for _, changed in book.changes))
+        for one in rules.retention.values()
+        for span in (one.after_end, one.after_ack)
+    ]
+    return int(min(spans).total_seconds())
 
 
 def kept(conn: Connection, book: RuleBook, now: int) -> Iterator[Kept]:

@@ -1,12 +1,13 @@
 """The exchange's clocks: whatever is due is posted as its own signed act, once, by whichever process leads (R-106).
 
 A look at one referral is a job of the writer: it asks domain/clockwork.py what is owed by the batch's own time, and
-posts that in one transaction with the alarm for the next time. So a process that dies loses nothing, two that look at
-once post nothing twice, and a clock that jumped is the writer's matter, which then refuses everything (R-97).
+posts that in one transaction with the alarm for the next time. So a process that dies loses nothing, and two that look
+at once post nothing twice. Who cannot post does not lead. Who does not lead watches: where something has been due for a
+while, whoever leads hangs, and it is posted from here.
 
 Must never: decide what is due, keep a deadline in memory, or let one referral's fault stop the others' clocks.
 
-Implements: R-78, R-80, R-106; design §10.
+Implements: R-78, R-80, R-106; design §10; docs/decisions/0034.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from referral_api.domain.deliveries import TELEPHONED, Delivery
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act, DeliveryRole, Role
 from referral_api.formats.act import build_act, parse_act
+from referral_api.formats.exchange_bodies import UnitOffline
 from referral_api.server import observe
 from referral_api.server.service.batch import Batch, Committed, Done
 from referral_api.server.service.exchange import Exchange
@@ -44,6 +46,12 @@ MOST_ACTS: Final = 1000
 """More than any referral can owe at once: a rule that never ends would stop here instead of filling the log."""
 STOPPED_S: Final = 60
 """After how long without a look, or with something due that was not posted, the clocks count as stopped."""
+STANDS_IN_AFTER_S: Final = 30
+"""How long who does not lead lets something be due before he posts it himself."""
+STANDS_IN_S: Final = 600
+"""For how long he goes on then, also with what is due only now and with units that are silent."""
+FAILING_S: Final = 5
+"""For how long the turns of who leads may fail before he lets another one."""
 OFFLINE_S: Final = OFFLINE_AFTER_S
 """A unit that has not polled for so long is offline (R-84)."""
 
@@ -57,6 +65,9 @@ class Leader(Protocol):
     def holds(self) -> bool:
         """Whether it does now; tries to, where nobody does."""
 
+    def release(self) -> None:
+        """Let another one, and do not try to for some seconds."""
+
     def close(self) -> None:
         """Let another one."""
 
@@ -68,8 +79,11 @@ class Alone:
         """It always leads."""
         return True
 
-    def close(self) -> None:
+    def release(self) -> None:
         """There is nobody to leave it to."""
+
+    def close(self) -> None:
+        """The same."""
 
 
 class Look:
@@ -136,17 +150,31 @@ def _is_to_telephone(referral: Referral, delivery: Delivery | None) -> bool:
     )
 
 
+def _is_said(conn: Connection, unit: str, seen: int | None) -> bool:
+    """Whether the record says already that a unit is silent that was there last at `seen` (None: never)."""
+    raw = alarms.newest_offline(conn, unit)
+    if raw is None or seen is None:
+        return raw is not None
+    body = parse_act(raw).body
+    said = body.last_seen_at if isinstance(body, UnitOffline) else None
+    return said is not None and seen <= said.timestamp()
+
+
 class Offline:
-    """The job that says on the record that a unit has stopped polling, and since when."""
+    """The job that says on the record that a unit has stopped polling, and since when; once for each silence, whoever
+    looks, however often he starts. How many acts that were.
+    """
 
     def __init__(self, exchange: Exchange, unit: str, last_seen_at: int | None) -> None:
         self._exchange = exchange
         self._unit = unit
         self._last_seen_at = last_seen_at
 
-    def __call__(self, batch: Batch) -> Done[None]:
+    def __call__(self, batch: Batch) -> Done[int]:
         """One act, about the unit and no referral."""
         exchange = self._exchange
+        if _is_said(batch.tx, self._unit, self._last_seen_at):
+            return Done(0)
         raw = build_act(
             act_id=exchange.draw_act_id(),
             iss=exchange.credential,
@@ -160,7 +188,7 @@ class Offline:
             signers=exchange.keyring.act_signers(batch.now),
         )
         store(batch, exchange, Entry(parse_act(raw), None, None, ()))
-        return Done(None)
+        return Done(1)
 
 
 @dataclass(slots=True)
@@ -175,17 +203,25 @@ class Timers:
     """When each party last polled this process, as far as no batch has kept it yet."""
     steady: Callable[[], float]
     """Seconds of a clock that nobody sets: whether this process looks at all is no matter of the calendar."""
+    set_back_s: Callable[[], float] = lambda: 0.0
+    """By how much the machine's clock lies behind where it has been; `clock` goes on all the same (clock_watch.py)."""
     began_at: float = field(default=0.0)
     looked_at: float = field(default=0.0)
     leads: bool = field(default=False)
-    lag_s: int = field(default=0)
+    lag_s: float = field(default=0.0)
+    """For how long something has been due that nobody has posted, as far as is seen here."""
     seen: dict[str, int] = field(default_factory=dict)
     """When each party last polled, as far as is known here."""
-    failing: frozenset[str] = field(default=frozenset())
-    """Referrals whose look failed the last time: they are tried again at every turn, behind the others."""
-    ahead: float | None = field(default=None)
-    """By how much the clock was ahead of the steady one when it was furthest ahead."""
+    failing: dict[str, float] = field(default_factory=dict)
+    """Referrals whose look failed the last time, and since when (of the steady clock): they are tried again at every
+    turn, beside the others.
+    """
     _offline: dict[str, int | None] = field(default_factory=dict)
+    """Units whose silence is on the record, as far as this process knows, and when they were there before it."""
+    _waits: tuple[int, float] | None = field(default=None)
+    """The time by which everything that was due is not posted yet, and when that was by the steady clock."""
+    _stands_in_until: float = field(default=0.0)
+    _fails_since: float | None = field(default=None)
     _turning: threading.Lock = field(default_factory=threading.Lock)
     _closed: bool = field(default=False)
 
@@ -194,8 +230,8 @@ class Timers:
         self.looked_at = self.steady()
 
     def turn(self) -> int:
-        """Look at what is due, if this process leads; how many acts were posted. Raises what the database raises, and
-        WRITES_CLOSED where nothing can be posted: then `stopped` says so after a minute.
+        """Look at what is due, if this process leads or whoever leads hangs; how many acts were posted. Raises what the
+        database raises, and WRITES_CLOSED where the clock closes everything: `stopped` says so after a minute.
 
         Must not be called on the thread that delivers the writer's answers.
         """
@@ -217,23 +253,61 @@ class Timers:
             return 0
         now = self.clock()
         self.began_at = self.began_at or now
-        ahead = now - self.steady()
-        self.ahead = ahead if self.ahead is None else max(ahead, self.ahead)
-        self.leads = self.leader.holds()
-        if not self.leads:
-            self.looked_at = self.steady()
+        able = self.writer.closed is None and self.writer.alive
+        if not able:
+            self.leader.release()
+        self.leads = able and self.leader.holds()
+        if self.leads:
+            self._waits, self._stands_in_until = None, 0.0
+        elif not self._watches(int(now), able=able):
             return 0
+        try:
+            posted = self._post(int(now))
+        except Exception as fault:
+            self._leave(fault)
+            raise
+        self._fails_since, self.looked_at = None, self.steady()
+        return posted
+
+    def _leave(self, fault: Exception) -> None:
+        """After a turn that failed: let another one lead, at once where nothing can be written here."""
+        runs = self.steady()
+        self._fails_since = runs if self._fails_since is None else self._fails_since
+        shut = isinstance(fault, ReferralError) and fault.code is ErrorCode.WRITES_CLOSED
+        if self.leads and (shut or runs - self._fails_since >= FAILING_S):
+            self.leader.release()
+            self.leads, self._fails_since = False, None
+
+    def _watches(self, now: int, *, able: bool) -> bool:
+        """Look whether whoever leads posts what is due; whether this process is to do it."""
+        with self.exchange.database.read() as conn:
+            due = alarms.due_alarms(conn, 1, now)
+        runs = self.looked_at = self.steady()
+        if not due:
+            self._waits = None
+        elif self._waits is None or due[0][1] > self._waits[0]:
+            # What was due then has all been posted.
+            self._waits = (now, runs)
+        self.lag_s = 0.0 if self._waits is None else runs - self._waits[1]
+        if able and self.lag_s > STANDS_IN_AFTER_S:
+            if runs >= self._stands_in_until:
+                observe.log("stands_in_for_clocks")
+            self._stands_in_until = runs + STANDS_IN_S
+        return able and runs < self._stands_in_until
+
+    def _post(self, now: int) -> int:
         # Before the database is asked: what a batch takes along meanwhile is in one of the two.
         self._hear(dict(self.polled))
         with self.exchange.database.read() as conn:
-            due = alarms.due_alarms(conn, AT_ONCE + len(self.failing), int(now))
+            due = alarms.due_alarms(conn, AT_ONCE + len(self.failing), now)
             self._hear(feeds.polls(conn))
-        posted, failing = self._look([ref for ref, _ in due])
-        posted += self._look_for_silence(int(now))
-        self.failing = frozenset(failing)
-        self.lag_s = max((int(now) - at for ref, at in due if at and ref in self.failing), default=0)
-        self.looked_at = self.steady()
-        return posted
+        posted, failed = self._look([ref for ref, _ in due])
+        runs = self.steady()
+        self.failing = {ref: self.failing.get(ref, runs) for ref in failed}
+        # One that is to be looked at anew, whenever that was (`at` 0), is late from its first look on.
+        lags = [now - at if at else runs - self.failing[ref] for ref, at in due if ref in self.failing]
+        self.lag_s = max(lags, default=0.0) if self.leads else max(self.lag_s, *lags, 0.0)
+        return posted + self._look_for_silence(now)
 
     def _look(self, refs: Sequence[str], offline: str | None = None) -> tuple[int, list[str]]:
         """Look at these referrals in as few batches as there can be: acts posted, and referrals whose look failed."""
@@ -254,13 +328,13 @@ class Timers:
 
     @property
     def stopped(self) -> bool:
-        """Whether a deadline may pass unsaid: nobody has looked for a minute, what was due a minute ago is not said, or
-        the clock was set back by more than that, so that nothing seems due.
+        """Whether a deadline may pass unsaid, or be said late: this process has not looked for a minute, what was due a
+        minute ago is not said, whoever leads, or the clock was set back by more than that and time has not caught up.
 
         That is itself an alarm (rule R18 of the field): not ready, in the metrics, at the operator's own channels.
         """
-        set_back = self.ahead is not None and self.ahead - (self.clock() - self.steady()) > STOPPED_S
-        return set_back or self.steady() - self.looked_at > STOPPED_S or (self.leads and self.lag_s > STOPPED_S)
+        late = self.steady() - self.looked_at > STOPPED_S or self.lag_s > STOPPED_S
+        return late or self.set_back_s() > STOPPED_S
 
     def _hear(self, polled: Mapping[str, int]) -> None:
         for party, at in polled.items():
@@ -277,7 +351,6 @@ class Timers:
             unit = party.entry.id
             seen = self.seen.get(unit)
             if seen is not None and now - seen <= OFFLINE_S:
-                self._offline.pop(unit, None)
                 continue
             with self.exchange.database.read() as conn:
                 unread = _waiting_at(conn, unit)
@@ -285,9 +358,15 @@ class Timers:
                 ringing = [ref for ref in unread if _is_to_ring(conn, ref, unit)]
             if not unread:
                 continue
-            if unit not in self._offline:
-                self._offline[unit] = seen
-                self.writer.run(Offline(self.exchange, unit, seen))
-                posted += 1
+            if unit not in self._offline or self._offline[unit] != seen:
+                posted += self._say_offline(unit, seen)
             posted += self._look(ringing, offline=unit)[0]
+        return posted
+
+    def _say_offline(self, unit: str, seen: int | None) -> int:
+        """Have it said, unless it was before this process began, or by another; how many acts that were."""
+        with self.exchange.database.read() as conn:
+            said = _is_said(conn, unit, seen)
+        posted = 0 if said else self.writer.run(Offline(self.exchange, unit, seen)).result
+        self._offline[unit] = seen
         return posted

@@ -22,6 +22,7 @@ from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.terms import Term
 from referral_api.server import observe
 from referral_api.server.service.batch import Batch, Committed, Done, Job, Place, asks_of
+from referral_api.server.service.clock_watch import MAY_PASS
 from referral_api.server.service.covering import Covering, Publish
 from referral_api.server.service.second_host import SigningHost
 from referral_api.server.storage import logbook
@@ -115,14 +116,21 @@ class Writer:
 
     @property
     def closed(self) -> str | None:
-        """Why nothing may be written until somebody has followed that runbook and started again; None while open."""
+        """Why nothing may be written until somebody has followed that runbook; None while open."""
         return None if self._closed is None else str(self._closed.facts["reason"])
 
     def close(self, refusal: ReferralError) -> None:
-        """Take nothing any more: WRITES_CLOSED, from now until a start that finds everything in order (R-97)."""
-        if self._closed is None:
+        """Take nothing any more: WRITES_CLOSED, until a start finds all in order, or the clock is right (R-97)."""
+        # What a right clock does not mend must not be forgotten behind a wrong one.
+        if self._closed is None or (self.closed in MAY_PASS and refusal.facts["reason"] not in MAY_PASS):
             observe.log("writes_closed", reason=refusal.facts["reason"])
             self._closed = refusal
+
+    def reopen(self) -> None:
+        """Take everything again, where the clock was all that was wrong; what was read meanwhile is on the log."""
+        if self.closed in MAY_PASS:
+            observe.log("writes_open")
+            self._closed = None
 
     @property
     def signing(self) -> bool:
@@ -157,10 +165,12 @@ class Writer:
         for one in jobs:
             self._queue.put(one)
 
-    def run(self, job: Job[T]) -> Committed[T]:
-        """Queue a job and wait for it (command line, tests). Raises what it was refused with, and as `answer_in`."""
+    def run(self, job: Job[T], *, though_closed: bool = False) -> Committed[T]:
+        """Queue a job and wait for it. Raises what it was refused with, and as `answer_in`."""
         box: SimpleQueue[Committed[T] | ReferralError] = SimpleQueue()
-        self.submit(job, box.put)
+        if not though_closed:
+            self.check_room()
+        self.put([_Queued(job, box.put)])  # type: ignore[arg-type]
         outcome = self.answer_in(box)
         if isinstance(outcome, ReferralError):
             raise outcome
@@ -340,10 +350,8 @@ class Writer:
 
 
 class Gathering:
-    """The writer as a verification thread sees it: jobs are held until `release`, and so come in batches.
-
-    A thread that verifies sixteen acts in a row would else make the writer commit by ones and twos, and each commit
-    costs what sixteen do. One instance serves several threads; each holds its own.
+    """The writer as a verification thread sees it: jobs are held until `release`, and so come in batches, instead of by
+    ones and twos, of which each costs a commit. One instance serves several threads; each holds its own.
     """
 
     def __init__(self, writer: Writer) -> None:

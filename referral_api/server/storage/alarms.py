@@ -7,6 +7,7 @@ Must never: decide what is due, or lose a row but in the transaction of the act 
 
 from __future__ import annotations
 
+from referral_api.domain.words import Act
 from referral_api.server.storage.database import Connection, Transaction
 
 
@@ -18,6 +19,15 @@ def set_alarm(tx: Transaction, ref: str, at: int | None, *, is_new: bool) -> Non
         tx.run("INSERT INTO alarm (ref, at) VALUES (?,?) ON CONFLICT (ref) DO UPDATE SET at = excluded.at", (ref, at))
     elif not is_new:
         tx.run("DELETE FROM alarm WHERE ref = ?", (ref,))
+
+
+def newest_offline(conn: Connection, unit: str) -> bytes | None:
+    """The act that said last that this unit had stopped polling; None where none ever did."""
+    rows = conn.all(
+        "SELECT jws FROM act WHERE ref IS NULL AND act = ? AND unit = ? ORDER BY pos DESC LIMIT 1",
+        (Act.UNIT_OFFLINE.value, unit),
+    )
+    return rows[0][0].encode("ascii") if rows else None
 
 
 def due_alarms(conn: Connection, limit: int, now: int) -> list[tuple[str, int]]:

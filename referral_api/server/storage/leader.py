@@ -1,7 +1,8 @@
 """Which of several processes over one database runs the clocks: whoever holds one advisory lock of PostgreSQL.
 
 The lock belongs to a connection of its own and ends with it, so that another process leads within seconds of a death.
-It spares work and decides nothing: what a leader posts is settled by the log's lock.
+Who can post nothing releases it, and leaves it to the others for a while. It spares work and decides nothing: what a
+leader posts is settled by the log's lock.
 
 Must never: be relied on for correctness, or hold up a process that does not lead.
 """
@@ -9,6 +10,7 @@ Must never: be relied on for correctness, or hold up a process that does not lea
 from __future__ import annotations
 
 import contextlib
+import time
 from typing import Final
 
 import psycopg
@@ -21,6 +23,8 @@ from referral_api.server.storage.postgres import connect_engine
 
 LOCK: Final = 0x7265_6665_7272_616C
 """The key of the lock: ASCII `referral`."""
+RESTS_S: Final = 5.0
+"""For how long who released the lead leaves it to the others, who ask for it once a second."""
 
 
 class Claim:
@@ -29,9 +33,12 @@ class Claim:
     def __init__(self, url: str) -> None:
         self._engine = connect_engine(make_url(url), size=1, overflow=0)
         self._session: PoolProxiedConnection | None = None
+        self._rests_until = 0.0
 
     def holds(self) -> bool:
         """Whether this process leads now; tries to, where nobody does."""
+        if time.monotonic() < self._rests_until:
+            return False
         try:
             if self._session is None:
                 self._session = self._take()
@@ -66,11 +73,18 @@ class Claim:
             self._session.invalidate()
             self._session = None
 
-    def close(self) -> None:
-        """Let another process lead, from the moment at which this returns."""
-        if self._session is not None:
-            # The server sees the end of a connection a little after it is cut, and keeps its locks until then.
-            with contextlib.suppress(psycopg.Error, ReferralError):
-                self._ask(self._session, f"SELECT pg_advisory_unlock({LOCK})")
+    def release(self) -> None:
+        """Let another process lead, from the moment at which this returns; for RESTS_S this one does not ask for it."""
+        if self._session is None:
+            return
+        observe.log("leaves_clocks")
+        # The server sees the end of a connection a little after it is cut, and keeps its locks until then.
+        with contextlib.suppress(psycopg.Error, ReferralError):
+            self._ask(self._session, f"SELECT pg_advisory_unlock({LOCK})")
         self._drop()
+        self._rests_until = time.monotonic() + RESTS_S
+
+    def close(self) -> None:
+        """The same for good."""
+        self.release()
         self._engine.dispose()

@@ -1,8 +1,8 @@
 """What was handed out while the log was closed for writing: records in a file, durable before the first byte leaves.
 
-One file a process that closes. Each line is the digest of a record, a space, and the record; the first says that
-writes were closed, and why. When the exchange opens again its first batch logs them all, in order, and only then is the
-file removed (service/recorded.py).
+One file each time that a process closes. Each line is the digest of a record, a space, and the record; the first says
+that writes were closed, and why. When the exchange opens again its first batch logs them all, in order, and only then
+is the file removed (service/recorded.py).
 
 Must never: let a read be answered whose record is not on disk, or hold what a record must not hold.
 
@@ -66,19 +66,42 @@ class Spool:
         with self._mutex:
             self._begin(reason, now)
 
-    def append(self, reason: str, record: ServerRecord, now: int) -> None:
-        """Make one record durable. Raises WRITES_CLOSED, `spool-unwritable`: then nothing may be handed out."""
+    def append(self, reason: Callable[[], str | None], record: ServerRecord, now: int) -> bool:
+        """Make one record durable, or nothing where writes are open by now (`reason`: why they are closed, or None).
+
+        Raises WRITES_CLOSED, `spool-unwritable`: then nothing may be handed out.
+        """
         with self._mutex:
-            self._write(self._begin(reason, now), record)
+            why = reason()
+            if why is None:
+                return False
+            self._write(self._begin(why, now), record)
             if isinstance(record, Retrieved) and record.sealed == "bundle" and record.unit is not None:
                 self.fetched.add((record.ref, record.unit))
+            return True
 
     def close(self) -> None:
         """Give the file back, to be logged by whoever starts next."""
         with self._mutex:
-            if self._descriptor is not None:
-                os.close(self._descriptor)
-                self._descriptor = None
+            self._end()
+
+    def end(self, opens: Callable[[], None]) -> bool:
+        """Give the file back, to be logged now; or, where nothing was written since the last time, let writes open:
+        then nothing more is.
+        """
+        with self._mutex:
+            if self._end():
+                return False
+            opens()
+            return True
+
+    def _end(self) -> bool:
+        """Close the file; whether there was one."""
+        if self._descriptor is None:
+            return False
+        os.close(self._descriptor)
+        self._descriptor, self._broken = None, False
+        return True
 
     def _begin(self, reason: str, now: int) -> int:
         if self._descriptor is None:

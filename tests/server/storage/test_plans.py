@@ -33,7 +33,7 @@ from referral_api.server.service.batch import Done
 from referral_api.server.service.clock_watch import confirm
 from referral_api.server.service.erasure import Erasure
 from referral_api.server.service.waking import _keep_told
-from referral_api.server.storage import wakeups
+from referral_api.server.storage import alarms, wakeups
 from tests.faults.submissions import parcel, send_at_once
 from tests.lying_witness import LyingWitness, policy_at
 from tests.signing import sign
@@ -177,6 +177,8 @@ def live(world: World) -> None:
     world.server.runtime.writer.run(Erasure(exchange, sent.ref, Term(year), indices, "retention_ended"))
     assert world.caller("auditor").call("GET", f"/v1/statistics?year={year}").status == 200
     _wake(world)
+    with world.server.runtime.exchange.database.read() as conn:
+        alarms.newest_offline(conn, UNIT)
     world.check()
 
 

@@ -60,7 +60,7 @@ def test_each_record_is_on_disk_when_append_returns(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(os, "fdatasync", noting)
     spool, records = spool_in(tmp_path), [read(number) for number in range(4)]
     for count, one in enumerate(records, 2):
-        spool.append(REASON, one, NOW)
+        spool.append(lambda: REASON, one, NOW)
         # The line that says that writes are closed comes first.
         assert synced[-1] == count
     spool.close()
@@ -82,15 +82,15 @@ def test_a_disk_that_refused_once_takes_nothing_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
 ) -> None:
     spool, before, lost, after = spool_in(tmp_path), read(1), read(2), read(3)
-    spool.append(REASON, before, NOW)
+    spool.append(lambda: REASON, before, NOW)
     with monkeypatch.context() as patch:
         if fails == "sync":
             patch.setattr(os, "fdatasync", failing_sync)
         else:
             patch.setattr(os, "write", cut_short(os.write))
-        assert refused(ErrorCode.WRITES_CLOSED, spool.append, REASON, lost, NOW) == "spool-unwritable"
+        assert refused(ErrorCode.WRITES_CLOSED, spool.append, lambda: REASON, lost, NOW) == "spool-unwritable"
     # The disk is well again. But what would be written now could not be read behind a line that was cut.
-    assert refused(ErrorCode.WRITES_CLOSED, spool.append, REASON, after, NOW) == "spool-unwritable"
+    assert refused(ErrorCode.WRITES_CLOSED, spool.append, lambda: REASON, after, NOW) == "spool-unwritable"
     assert spool.fetched == {("01890a5d-ac96-774b-bcce-b302099a8057", "unit-one")}
     spool.close()
     found = taken(tmp_path).records[1:]
@@ -102,7 +102,7 @@ def test_a_spool_is_taken_by_nobody_while_its_process_lives(tmp_path: Path) -> N
     spool = spool_in(tmp_path)
     spool.begin(REASON, NOW)
     assert waiting(tmp_path) == []
-    spool.append(REASON, read(1), NOW)
+    spool.append(lambda: REASON, read(1), NOW)
     assert waiting(tmp_path) == []
     spool.close()
     assert len(taken(tmp_path).records) == 2
@@ -111,7 +111,7 @@ def test_a_spool_is_taken_by_nobody_while_its_process_lives(tmp_path: Path) -> N
 def test_a_last_line_that_was_torn_is_none_and_damage_anywhere_else_is_told(tmp_path: Path) -> None:
     spool = spool_in(tmp_path)
     for number in range(2):
-        spool.append(REASON, read(number), NOW)
+        spool.append(lambda: REASON, read(number), NOW)
     spool.close()
     path = file_in(tmp_path)
     whole = path.read_bytes()
