@@ -17,8 +17,8 @@ HOLD_OFF, NOT_MADE = "off", "not_made"
 TELEPHONED, REACHED, UNREACHED = "telephone", "reached", "unreached"
 """Among what was told: when the hotline was last told to telephone, and said that it did, or could not (the newer)."""
 LEFT, GIVEN_BACK, CONSENT, LIFTED = "left", "given_back", "consent", "lifted"
-"""When it was declined or expired; since when it is the unit's turn again; when consent was withdrawn; when a hold on
-it was last lifted.
+"""When it was declined or expired, until its unit has it again; since when it is the unit's turn again; when consent was
+withdrawn; when a hold on it was last lifted.
 """
 
 
@@ -107,8 +107,7 @@ class Delivery:
     @property
     def was_accepted(self) -> bool:
         """Whether its unit has accepted it, or went on after a notice, and has not declined it since."""
-        left_at = dict(self.told).get(LEFT)
-        return self.accepted_at is not None and (left_at is None or left_at < self.accepted_at)
+        return self.accepted_at is not None and LEFT not in dict(self.told)
 
     @property
     def open_questions(self) -> frozenset[Act]:

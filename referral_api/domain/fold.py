@@ -267,6 +267,8 @@ def _stamp(event: Event, after: Delivery, *, before: Delivery) -> Delivery:
     after = _stamp_clocks(event, after)
     if after.state is not before.state and after.state in lifecycle.LEFT:
         after = replace(after, told=_with(after.told, LEFT, event.at))
+    elif after.state is State.ACCEPTED:
+        after = replace(after, told=tuple(one for one in after.told if one[0] != LEFT))  # It has it again.
     if event.act in lifecycle.WORDS:
         after = replace(after, content_at=event.at)
     if after.state in lifecycle.FINISHED and before.state not in lifecycle.FINISHED:

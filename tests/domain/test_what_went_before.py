@@ -7,7 +7,7 @@ import pytest
 from referral_api.domain.rules import Rules
 from referral_api.domain.words import Act, Role, State
 from tests.domain.test_clockwork import MINUTE, NATIONAL, Life
-from tests.domain.test_fold import LOCAL, H, Story, U
+from tests.domain.test_fold import LOCAL, H, Story, U, X
 
 
 def test_what_was_never_accepted_is_not_taken_up_again() -> None:
@@ -39,6 +39,21 @@ def test_who_goes_on_without_having_acknowledged_still_can() -> None:
     story.act(Act.ACK, U)
     assert story[LOCAL].acknowledged_at is not None
     assert story.refused(Act.ACK, U).facts["reason"] == "acknowledged"
+
+
+def test_who_goes_on_in_the_second_in_which_it_expired_has_it_again() -> None:
+    """Its order decides, not its times: of one second both may be."""
+    story = Story()
+    story.fetch()
+    story.act(Act.EXPIRED, X)
+    story.now -= 60
+    notice = story.act(Act.WITHDRAW, H)
+    story.now -= 60
+    story.act(Act.WITHDRAWAL_ANSWER, U, code="already_acted", question=notice)
+    assert story[LOCAL].accepted_at == story[LOCAL].notified_at
+    story.act(Act.CLOSE, U)
+    story.act(Act.REOPEN, H)
+    assert story[LOCAL].state is State.ACCEPTED
 
 
 def test_consent_withdrawn_after_the_taking_back_asks_whoever_had_it() -> None:

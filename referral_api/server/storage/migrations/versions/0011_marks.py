@@ -76,7 +76,10 @@ class _Marks:
         elif act.kind in {"withdraw", "consent_withdrawn"}:
             self._notify(act)
         elif act.kind == "withdrawal_answer":
-            self.taken_back = act.body["code"] in _STOPPED
+            stops = act.body["code"] in _STOPPED
+            if self.taken_back and not stops:
+                self.told.pop("left", None)
+            self.taken_back = stops
             self.ended = self.ended and not self.taken_back
         elif act.kind in {"close", "reopen"}:
             self.ended = act.kind == "close"
