@@ -17,8 +17,8 @@ HOLD_OFF, NOT_MADE = "off", "not_made"
 TELEPHONED, REACHED, UNREACHED = "telephone", "reached", "unreached"
 """Among what was told: when the hotline was last told to telephone, and said that it did, or could not (the newer)."""
 LEFT, GIVEN_BACK, CONSENT, LIFTED = "left", "given_back", "consent", "lifted"
-"""When it was declined or expired, until its unit has it again; since when it is the unit's turn again; when consent was
-withdrawn; when a hold on it was last lifted.
+"""When it was declined or expired, until its unit has it again; since when it is the unit's turn again; when consent
+was withdrawn; when a hold on it was last lifted.
 """
 
 

@@ -76,11 +76,7 @@ class _Marks:
         elif act.kind in {"withdraw", "consent_withdrawn"}:
             self._notify(act)
         elif act.kind == "withdrawal_answer":
-            stops = act.body["code"] in _STOPPED
-            if self.taken_back and not stops:
-                self.told.pop("left", None)
-            self.taken_back = stops
-            self.ended = self.ended and not self.taken_back
+            self._answer(stops=act.body["code"] in _STOPPED)
         elif act.kind in {"close", "reopen"}:
             self.ended = act.kind == "close"
         elif act.kind == "taken":
@@ -109,6 +105,12 @@ class _Marks:
             self.taken_back = True
         if not withdraws or act.body["reason"] == "consent_withdrawn":
             self.told["consent"] = act.at
+
+    def _answer(self, *, stops: bool) -> None:
+        if self.taken_back and not stops:
+            self.told.pop("left", None)
+        self.taken_back = stops
+        self.ended = self.ended and not stops
 
     def _hold(self, act: _Act) -> None:
         if act.body["on"]:
