@@ -10,18 +10,21 @@ Implements: R-53, R-54, R-75, R-81, R-83, R-84; design §12 (outbox).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
 from referral_api.cli import acting, choices, forgetting, nexts, notes, reading, remarks, supplements, units
 from referral_api.cli.invocation import group_meaning, invocation, read_document
-from referral_api.cli.output import Exit, Shown
+from referral_api.cli.output import EXIT_OF, Exit, Screen, Shown
+from referral_api.client import replacing
 from referral_api.client.outbox import Entry, Progress
 from referral_api.client.submission import Composition
 from referral_api.domain.terms import Term
-from referral_api.domain.words import CredentialKind, PartyId
+from referral_api.domain.words import CredentialKind, PartyId, Urgency
 from referral_api.formats.codelists import label
 
 WAITING = frozenset({Progress.QUEUED, Progress.SENDING, Progress.NEEDS_RESEALING})
@@ -69,7 +72,17 @@ def send(
         call.screen.talk("send.sealing", unit=unit)
         with call.screen.progress() as progress:
             entry = client.submit(what, progress)
-    acting.show_entry(call, entry, f"referral timeline {entry.outgoing.ref}", addressed)
+    follow, more = [f"referral timeline {entry.outgoing.ref}"], list[str]()
+    if what.body.get("urgency") == Urgency.EMERGENCY.value and _is_silent(what.body.get("phone_alert")):
+        place = call.screen.say("place.time")
+        follow.insert(0, f"referral phone {entry.outgoing.ref} --at {place} --unit {unit}")
+        more.append(call.screen.say("readdress.silent", unit=unit))
+    acting.show_entries(call, [entry], follow, addressed, more=more)
+
+
+def _is_silent(alert: Any) -> bool:
+    """Whether a document says that nobody was telephoned."""
+    return isinstance(alert, Mapping) and alert.get("made") is False
 
 
 def outbox_list(ctx: typer.Context) -> None:
@@ -119,8 +132,9 @@ def timeline(ctx: typer.Context, ref: Annotated[str, typer.Argument()]) -> None:
             more = supplements.read(further, first.body, now)
         signer = client.keys.credential
         said = remarks.lines(call.screen, client.session, referral)
+        after = replacing.look(client.referral, client.outbox, referral)
     data = acting.timeline_data(call.screen, referral, signer) | {"notes": notes.data(told)}
-    data |= {"unsaid": remarks.data(referral)}
+    data |= {"unsaid": remarks.data(referral), "replaced": after.replaced, "unverified": _unverified(after)}
     screen = call.screen
     deliveries = [
         [
@@ -136,7 +150,7 @@ def timeline(ctx: typer.Context, ref: Annotated[str, typer.Argument()]) -> None:
             screen.at(one["at"]),
             screen.say(f"act.{one['what']}"),
             one["by"],
-            acting.detail_of(one, screen.lang),
+            acting.detail_of(one, screen),
             f"{Term.of_members(one)}/{one['index']}",
         ]
         for one in data["events"]
@@ -157,7 +171,25 @@ def timeline(ctx: typer.Context, ref: Annotated[str, typer.Argument()]) -> None:
         data |= reading.handling_data(seen) | {"supplements": supplements.handling_data(more)}
     if told:
         lines += ["", *notes.lines(screen, told)]
-    call.show(Shown(data, lines, nexts.next_of(screen, referral, signer=signer), notes.status_of(told)))
+    lines += [Text(words, style="bold red") for words in _unverified_lines(screen, after)]
+    follow = nexts.next_of(screen, referral, signer=signer, replaced=after.replaced)
+    call.show(Shown(data, lines, follow, supplements.worst(notes.status_of(told), _status_of(after))))
+
+
+def _unverified(after: replacing.Replaced) -> list[dict[str, str]]:
+    return [{"ref": ref, "code": error.code.value} for ref, error in after.problems]
+
+
+def _unverified_lines(screen: Screen, after: replacing.Replaced) -> list[str]:
+    return [
+        screen.say("list.unverified", ref=ref, what=" ".join(screen.words_of(error))) for ref, error in after.problems
+    ]
+
+
+def _status_of(after: replacing.Replaced) -> Exit:
+    if any(EXIT_OF[error.code] is Exit.VERIFICATION_FAILED for _, error in after.problems):
+        return Exit.VERIFICATION_FAILED
+    return Exit.PARTLY if after.problems else Exit.OK
 
 
 def _show_outbox(call: Any, entries: list[Entry], otherwise: str) -> None:

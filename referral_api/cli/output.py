@@ -304,9 +304,26 @@ def _own_words(code: ErrorCode, facts: Mapping[str, Any]) -> str | None:
         return "not-now"
     if code is ErrorCode.MALFORMED and facts.get("reason") in ("words", "word", "checksum"):
         return "words-wrong"
-    return _BY_REASON.get((code, str(facts.get("reason")))) or _FALSE.get(str(facts.get("shown")))
+    return (
+        _BY_REASON.get((code, str(facts.get("reason"))))
+        or _FALSE.get(str(facts.get("shown")))
+        or _of_input(code, facts)
+    )
 
 
+def _of_input(code: ErrorCode, facts: Mapping[str, Any]) -> str | None:
+    """The same of what an option was given, or of what a file lacks."""
+    if code is not ErrorCode.MALFORMED:
+        return None
+    lacks = facts.get("reason") == "missing" and isinstance(facts.get("where"), str)
+    return "member-missing" if lacks else _OF_PARAM.get((str(facts.get("param")), str(facts.get("reason"))))
+
+
+_OF_PARAM: Mapping[tuple[str, str], str] = {
+    ("ubigeo", "bad-format"): "bad-ubigeo",
+    ("speciality", "not-in-list"): "bad-speciality",
+}
+"""The same, by parameter and reason."""
 _BY_REASON: Mapping[tuple[ErrorCode, str], str] = {
     (_E.ILLEGAL_TRANSITION, "in-hand"): "in-hand",
     (_E.TARGET_NOT_ALLOWED, "supplement-closed"): "supplement-closed",
@@ -330,6 +347,8 @@ _BY_REASON: Mapping[tuple[ErrorCode, str], str] = {
     (_E.TARGET_NOT_ALLOWED, "agreement-missing"): "agreement-missing",
     (_E.TARGET_NOT_ALLOWED, "cross-border"): "cross-border",
     (_E.MALFORMED, "no-such-region"): "no-such-region",
+    (_E.MALFORMED, "phone-alert-required"): "phone-alert-required",
+    (_E.MALFORMED, "duty-phone"): "duty-phone",
     (_E.MALFORMED, "unanswered"): "unanswered",
     (_E.MALFORMED, "answered-twice"): "answered-twice",
     (_E.ILLEGAL_TRANSITION, "held"): "held",

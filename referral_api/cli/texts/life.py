@@ -47,8 +47,11 @@ _HELP: Final[Mapping[str, tuple[str, str]]] = {
         "Qué se responde, por su identificador, si hay varios.",
         "What is answered, by its digest, where there are several.",
     ),
-    "option.reply": ("Respuesta (código).", "Answer (code)."),
-    "option.topic": ("Tema (código; repetible).", "Topic (code; repeatable)."),
+    "option.reply": ("Respuesta (código; sin él se listan).", "Answer (code; without one they are listed)."),
+    "option.topic": (
+        "Tema (código; repetible; sin él se listan).",
+        "Topic (code; repeatable; without one they are listed).",
+    ),
     "option.relates": (
         "Qué es de una anterior: TIPO:DERIVACIÓN (replaces, supplements, duplicate_of, related_to).",
         "What it is to an earlier one: TYPE:REFERRAL (replaces, supplements, duplicate_of, related_to).",
@@ -97,6 +100,12 @@ _SCREENS: Final[Mapping[str, tuple[str, str]]] = {
         "{what} · {unit} · de {by}, {at} · {digest}",
         "{what} · {unit} · from {by}, {at} · {digest}",
     ),
+    "life.called": ("se llamó {at}", "called {at}"),
+    "life.not_called": ("NO se llamó", "NOT called"),
+    "life.released_to_nobody": (
+        "NO HABÍA A QUIÉN ENTREGARLA: llame a la unidad o busque otra",
+        "THERE WAS NOBODY TO RELEASE IT TO: telephone the unit, or find another",
+    ),
     "life.corrects": ("corrige {place}", "corrects {place}"),
     "life.corrected": ("corregido después", "corrected later"),
     "life.relates_to": ("Relación: {words} · {ref}", "Relation: {words} · {ref}"),
@@ -118,6 +127,10 @@ _SCREENS: Final[Mapping[str, tuple[str, str]]] = {
     "readdress.silent": (
         "⚠ Consta que NO se llamó a {unit}. Llame ahora y déjelo escrito.",
         "⚠ It says that {unit} was NOT telephoned. Call now, and state it.",
+    ),
+    "readdress.close": (
+        "La reemplazada, {ref}, ya no se busca a nadie: ciérrela con la orden de abajo.",
+        "For the replaced one, {ref}, nobody else is looked for: close it by the command below.",
     ),
     "readdress.supplements": (
         "⚠ De las ampliaciones van las indicaciones y los contactos al día; lo demás NO: envíelo también a {unit}.",
@@ -162,6 +175,21 @@ _SCREENS: Final[Mapping[str, tuple[str, str]]] = {
         "Se avisa también a todos los demás que tienen {ref} o una copia: la persona retiró su consentimiento.",
         "Everybody else who has {ref} or a copy of it is told too: the person withdrew consent.",
     ),
+    "withdraw.delivery": ("  {unit}: {words}", "  {unit}: {words}"),
+    "withdraw.unread": ("retirada; nadie la había leído", "withdrawn; nobody had read it"),
+    "withdraw.answered": ("retirada; la unidad la tuvo y ya respondió", "withdrawn; the unit had it and has answered"),
+    "withdraw.notified": (
+        "LA TUVO: se le avisó y debe responder qué hizo con ella",
+        "HAD IT: it has been told, and must answer what it did with it",
+    ),
+    "withdraw.copy": ("  Copia {ref}: {words}", "  Copy {ref}: {words}"),
+    "withdraw.copy.told": ("retirada también", "withdrawn too"),
+    "withdraw.copy.knew": ("no queda nada que retirar", "nothing is left to withdraw"),
+    "withdraw.copy.waits": (
+        "firmado; espera en la bandeja de salida.",
+        "signed; waits in the outbox.",
+    ),
+    "withdraw.copy.failed": ("SIGUE VIGENTE: NO SE RETIRÓ.", "STILL STANDS: NOT WITHDRAWN."),
     "ask.transfer": (
         "¿Proponer que {ref} pase a {unit}? Si se aprueba, deja de ser suya. [s/N]",
         "Propose that {ref} goes to {unit}? Once approved it is yours no more. [y/N]",
