@@ -175,9 +175,9 @@ def timeline_data(screen: Screen, referral: Referral, signer: str) -> dict[str, 
         }
         for one in referral.retrievals
     ]
+    events.sort(key=lambda one: (one["year"], one.get("term", 1), one["index"]))
     if referral.relation is Relation.SENDER:
         _mark_released_to_nobody(events)
-    events.sort(key=lambda one: (one["year"], one.get("term", 1), one["index"]))
     earlier = consented.relation_of(referral)
     return {
         "ref": referral.ref,
@@ -223,13 +223,17 @@ def question_line(screen: Screen, one: Open) -> str:
 
 
 def _mark_released_to_nobody(events: Sequence[dict[str, Any]]) -> None:
-    """Say of a rung that lets others have the referral whether it let anybody: a unit sees no delivery but its own, so
-    only its sender can tell.
+    """Say of a rung that lets others have the referral whether it let anybody: what it releases stands in the log before
+    it, at the same moment. A unit sees no delivery but its own, so only its sender can tell.
     """
-    released = {one["at"] for one in events if one["what"] == Act.RELEASED.value}
+    released: int | None = None
     for one in events:
-        if one["what"] == Act.ESCALATED.value and _RELEASING & {*one["detail"].split()}:
-            one["released"] = one["at"] in released
+        if one["what"] == Act.RELEASED.value:
+            released = one["at"]
+        elif one["what"] == Act.ESCALATED.value:
+            if _RELEASING & {*one["detail"].split()}:
+                one["released"] = released == one["at"]
+            released = None
 
 
 def detail_of(event: dict[str, Any], screen: Screen) -> str:
