@@ -223,8 +223,8 @@ def question_line(screen: Screen, one: Open) -> str:
 
 
 def _mark_released_to_nobody(events: Sequence[dict[str, Any]]) -> None:
-    """Say of a rung that lets others have the referral whether it let anybody: what it releases stands in the log before
-    it, at the same moment. A unit sees no delivery but its own, so only its sender can tell.
+    """Say of a rung that lets others have the referral whether it let anybody: what it releases stands before it in the
+    log, at the same moment. A unit sees no delivery but its own, so only its sender can tell.
     """
     released: int | None = None
     for one in events:

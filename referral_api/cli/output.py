@@ -20,7 +20,6 @@ from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Any
 
-import segno
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -34,9 +33,6 @@ from referral_api.formats.strict_json import canonical
 SCHEMA = "referral.cli/1"
 _WIDE = 200
 """Columns where nobody looks at a terminal: what a script reads must not be folded."""
-_QUIET_ZONE = 4
-"""Light modules around a QR code, without which readers do not find it (ISO/IEC 18004)."""
-_HALVES = {(0, 0): " ", (1, 0): "▀", (0, 1): "▄", (1, 1): "█"}
 _REFRESH_PER_S = 4
 _SEVERAL = 2
 """Of a single thing there is no progress to show."""
@@ -376,15 +372,6 @@ class _Told:
     do: str
     facts: Mapping[str, Any]
     status: Exit
-
-
-def qr_code(text: str) -> Text:
-    """A text as a QR code of half blocks: two rows a line, black on white whatever the terminal's colours."""
-    rows = [tuple(row) for row in segno.make_qr(text, error="m").matrix_iter(border=_QUIET_ZONE)]
-    rows += [(0,) * len(rows[0])] * (len(rows) % 2)
-    halves = zip(rows[::2], rows[1::2], strict=True)
-    lines = ["".join(_HALVES[pair] for pair in zip(above, below, strict=True)) for above, below in halves]
-    return Text("\n".join(lines), style="#000000 on #ffffff")
 
 
 def harmless(text: str) -> str:

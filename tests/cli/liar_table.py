@@ -147,7 +147,12 @@ ROWS: dict[str, Row] = {
     ),
     "send": Row("operator", ("send", "emergencia.json", "--unit", UNIT), ("keys log", "no answer", "receipt")),
     "copy": Row(
-        "operator", ("copy", "REF", "--unit", NATIONAL), ("no answer", "view", "bundle", "receipt"), untold=_NEW
+        "operator",
+        ("copy", "REF", "--unit", NATIONAL),
+        ("no answer", "view", "bundle", "receipt"),
+        # It looks up to whom it seals before anything else, and nonsense there is a false keys log.
+        ends={"no answer: nonsense": NOT_VERIFIED},
+        untold=_NEW,
     ),
     "timeline": Row("operator", ("timeline", "REF"), ("no answer", "view"), "accepted"),
     "withdraw": Row("operator", ("withdraw", "REF", "--reason", "consent_withdrawn"), ACT, untold=_NEW),
