@@ -1,4 +1,4 @@
-"""What is said of taking back and sending anew: a withdrawal, its copies, a withdrawn consent. Key → (Spanish, English).
+"""What is said of taking back and sending anew: withdrawals, its copies, a lost consent. Key → (Spanish, English).
 
 Must never: call taken back, or told, what is not.
 """
