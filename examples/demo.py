@@ -22,6 +22,7 @@ from typing import Any
 from examples import turns
 from examples.stage import REFERRAL, Exchange, NotHeld, Person, Story, at_once, demand, environment, free_port, run
 from referral_api.cli.acting import detail_of
+from referral_api.cli.output import Screen
 from referral_api.cli.texts import say
 from referral_api.client.delivery import private_keys
 from referral_api.client.keystore import Keystore
@@ -275,7 +276,7 @@ def table(events: Sequence[dict[str, Any]]) -> None:
     print(f"\n{'cuándo':<20} {'qué':<54} {'quién':<28} registro")
     for one in events:
         at = time.strftime("%d/%m/%Y %H:%M:%S", time.localtime(one["at"]))
-        detail = detail_of(one, "es")
+        detail = detail_of(one, Screen())
         what = say("es", f"act.{one['what']}") + (f": {detail}" if detail else "")
         print(f"{at:<20} {what[:54]:<54} {one['by']:<28} audit/{one['year']} {one['index']}")
 

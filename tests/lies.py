@@ -380,6 +380,14 @@ def _of_referrals() -> Iterator[Lie]:
     )
     for what, says, noticed, tell in rows:
         yield Lie(f"view: {what}", says, noticed, frozenset({K.VIEW}), tell, family="view")
+    yield Lie(
+        "hint: a referral that is none",
+        "named as related to this one",
+        "whom nothing is named, and the sender, who finds nothing there",
+        frozenset({K.VIEW}),
+        view(lambda _l, shown: shown.update(related=["018f0000-0000-7000-8000-000000000000"])),
+        family="hint",
+    )
     digest = "the act names it by its digest"
     for kind, word in ((K.BUNDLE, "bundle"), (K.SEALED, "note")):
         about = frozenset({kind})

@@ -22,8 +22,10 @@ from referral_api.client.outbox import Entry, Progress
 from referral_api.client.talking import Open
 from referral_api.client.view import Referral, ShownAct
 from referral_api.domain.catalogue import Language, text_of
+from referral_api.domain.clocks import Rung
 from referral_api.domain.deliveries import Delivery
 from referral_api.domain.errors import ReferralError
+from referral_api.domain.policy import Relation
 from referral_api.domain.terms import Term
 from referral_api.domain.words import Act, Digest
 from referral_api.formats.bodies import Transfer
@@ -53,6 +55,8 @@ _DETAILS: dict[Act, tuple[str, ...]] = {
 _TELLING = ("urgency", "code", "reason", "outcome", "clock", "rung")
 """The members of a body in which these codes stand."""
 
+_RELEASING = frozenset({Rung.RELEASE_PARENT.value, Rung.RELEASE_NATIONAL.value})
+"""The rungs that let those have a referral for whom it is held."""
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -165,6 +169,10 @@ def timeline_data(screen: Screen, referral: Referral, signer: str) -> dict[str, 
             "refused": False,
             "corrects": None,
             "corrected": False,
+            "made": None,
+            "called_at": None,
+            "topics": [],
+            "released": None,
             "unit": one.retrieved_by,
             **one.term.members(),
             "index": one.index,
@@ -172,6 +180,8 @@ def timeline_data(screen: Screen, referral: Referral, signer: str) -> dict[str, 
         for one in referral.retrievals
     ]
     events.sort(key=lambda one: (one["year"], one.get("term", 1), one["index"]))
+    if referral.relation is Relation.SENDER:
+        _mark_released_to_nobody(events)
     earlier = consented.relation_of(referral)
     return {
         "ref": referral.ref,
@@ -216,10 +226,33 @@ def question_line(screen: Screen, one: Open) -> str:
     )
 
 
-def detail_of(event: dict[str, Any], lang: Language) -> str:
+def _mark_released_to_nobody(events: Sequence[dict[str, Any]]) -> None:
+    """Say of a rung that lets others have the referral whether it let anybody: what it releases stands before it in the
+    log, at the same moment. A unit sees no delivery but its own, so only its sender can tell.
+    """
+    released: int | None = None
+    for one in events:
+        if one["what"] == Act.RELEASED.value:
+            released = one["at"]
+        elif one["what"] == Act.ESCALATED.value:
+            if _RELEASING & {*one["detail"].split()}:
+                one["released"] = released == one["at"]
+            released = None
+
+
+def detail_of(event: dict[str, Any], screen: Screen) -> str:
     """The words for an event's detail; a refused act is marked, and so are a status that was wrong and what says so."""
+    lang = screen.lang
     lists = _DETAILS.get(event["what"], ())
     words = " · ".join(_labelled(lists, code, lang) for code in event["detail"].split())
+    about = [label("info_request", one, lang) for one in event.get("topics", ())]
+    if event.get("made") is not None:
+        at = event["called_at"]
+        # Local time alone, for the column is narrow; UTC stands in the row's own time.
+        when = "" if at is None else screen.at(at).partition(" (")[0]
+        about.append(screen.say("life.called", at=when) if when else screen.say("life.not_called"))
+    about += [screen.say("life.released_to_nobody")] if event.get("released") is False else []
+    words = " · ".join(filter(None, [words, *about]))
     words = f"{words} → {event['to']}" if event["to"] is not None else words
     if event["corrects"] is not None:
         place = f"{Term.of_members(event['corrects'])}/{event['corrects']['index']}"
@@ -275,11 +308,20 @@ def _event(shown: ShownAct) -> dict[str, Any]:
         "by": shown.act.iss,
         "detail": detail,
         "to": _pointed_at(body),
+        **_called(getattr(body, "phone_alert", None) if shown.act.act is Act.SUBMIT else body),
+        "topics": [str(one) for one in getattr(body, "topics", ())],
+        "released": None,
         "refused": shown.receipt is not None and not shown.receipt.accepted,
         "unit": shown.act.unit,
         **shown.term.members(),
         "index": shown.index,
     }
+
+
+def _called(body: Any) -> dict[str, Any]:
+    """Whether a call was made, and when (unix seconds), by a `phone_alert` or a submission; None where neither says."""
+    made = getattr(body, "made", None)
+    return {"made": made, "called_at": int(body.at.timestamp()) if made else None}
 
 
 def _pointed_at(body: Any) -> str | None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from rich.text import Text
 
+from referral_api.cli import remarks
 from referral_api.cli.invocation import Invocation
 from referral_api.cli.output import Screen, Shown
 from referral_api.client import alarms
@@ -42,7 +43,7 @@ def announce(call: Invocation, client: Client, entry: InboxEntry) -> None:
         screen.show(Shown({"entry": _data(client, entry)}, [line], after))
         return
     if not screen.as_json:
-        screen.show(Shown({}, [line, _red(screen.say("inbox.telephone", **_whom(client, entry)))]))
+        screen.show(Shown({}, [line, _red(screen.say("inbox.telephone", **_whom(screen, client, entry)))]))
     reason, alarm = _reason(client, entry)
     words = [] if reason is None else [screen.say("inbox.telephone_why", words=_words(screen, reason))]
     screen.show(Shown({"entry": _data(client, entry) | {"reason": reason}}, words, after))
@@ -60,7 +61,7 @@ def listed(call: Invocation, client: Client, entries: Sequence[InboxEntry]) -> S
             if alarm is not None:
                 raise alarm
             why = "" if reason is None else " " + screen.say("inbox.telephone_why", words=_words(screen, reason))
-            lines.append(_red(screen.say("inbox.telephone", **_whom(client, one)) + why))
+            lines.append(_red(screen.say("inbox.telephone", **_whom(screen, client, one)) + why))
             told |= {"reason": reason}
         data.append(told)
     # What must be telephoned comes before what may be read.
@@ -99,9 +100,10 @@ def _of_another(client: Client, entry: InboxEntry) -> bool:
     return entry.unit not in (None, entry.from_party, client.profile.party)
 
 
-def _whom(client: Client, entry: InboxEntry) -> dict[str, str]:
-    """The unit to telephone and its duty number, by the keys log as this machine has it."""
-    return {"unit": entry.unit or "—", "phone": _phone(client, entry) or "—"}
+def _whom(screen: Screen, client: Client, entry: InboxEntry) -> dict[str, str]:
+    """The unit to telephone and its duty number, or whom to call instead, by the keys log as this machine has it."""
+    phone = "—" if entry.unit is None else remarks.dial(screen, client.session, entry.unit)
+    return {"unit": entry.unit or "—", "phone": phone}
 
 
 def _phone(client: Client, entry: InboxEntry) -> str | None:

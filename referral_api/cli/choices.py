@@ -231,6 +231,8 @@ def perform(
         raise Fault("case-number-unreadable")
     with call.person() as client:
         referral = client.referral(ref)
+        if case_number is not None and referral.relation is Relation.SENDER:
+            raise Fault("case-number-of-unit")
         place = the_unit(referral, act, unit)
         first(call, referral)
         with explaining(call, client, referral, act, place):

@@ -14,6 +14,7 @@ import typer
 
 from referral_api.cli import acting
 from referral_api.cli.invocation import invocation, read_file
+from referral_api.cli.units import announce_each
 from referral_api.client.copying import make_copy
 
 
@@ -35,6 +36,7 @@ def copy(
     call = invocation(ctx)
     words = None if summary is None else read_file(summary).decode("utf-8").strip()
     with call.person() as client:
+        addressed = announce_each(call, client, units)
         call.screen.talk("copy.sealing", ref=ref, units=", ".join(units))
         entry = make_copy(client, ref, units, words, operator, agreement=agreement, despite_closed=despite_closed)
-    acting.show_entry(call, entry, f"referral timeline {entry.outgoing.ref}", {"copy_of": ref})
+    acting.show_entry(call, entry, f"referral timeline {entry.outgoing.ref}", {"copy_of": ref, "units": addressed})

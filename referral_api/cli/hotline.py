@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
 from referral_api.cli import acting, choices, forgetting, nexts, notes, reading, remarks, supplements, units
 from referral_api.cli.invocation import group_meaning, invocation, read_document
-from referral_api.cli.output import Exit, Shown
+from referral_api.cli.output import EXIT_OF, Exit, Screen, Shown
+from referral_api.client import replacing
 from referral_api.client.outbox import Entry, Progress
 from referral_api.client.submission import Composition
 from referral_api.domain.terms import Term
@@ -121,8 +123,9 @@ def timeline(ctx: typer.Context, ref: Annotated[str, typer.Argument()]) -> None:
             more = supplements.read(further, first.body, now)
         signer = client.keys.credential
         said = remarks.lines(call.screen, client.session, referral)
+        after = replacing.look(client.referral, client.outbox, referral)
     data = acting.timeline_data(call.screen, referral, signer) | {"notes": notes.data(told)}
-    data |= {"unsaid": remarks.data(referral)}
+    data |= {"unsaid": remarks.data(referral), "replaced": after.replaced, "unverified": _unverified(after)}
     screen = call.screen
     deliveries = [
         [
@@ -138,7 +141,7 @@ def timeline(ctx: typer.Context, ref: Annotated[str, typer.Argument()]) -> None:
             screen.at(one["at"]),
             screen.say(f"act.{one['what']}"),
             one["by"],
-            acting.detail_of(one, screen.lang),
+            acting.detail_of(one, screen),
             f"{Term.of_members(one)}/{one['index']}",
         ]
         for one in data["events"]
@@ -159,7 +162,25 @@ def timeline(ctx: typer.Context, ref: Annotated[str, typer.Argument()]) -> None:
         data |= reading.handling_data(seen) | {"supplements": supplements.handling_data(more)}
     if told:
         lines += ["", *notes.lines(screen, told)]
-    call.show(Shown(data, lines, nexts.next_of(screen, referral, signer=signer), notes.status_of(told)))
+    lines += [Text(words, style="bold red") for words in _unverified_lines(screen, after)]
+    follow = nexts.next_of(screen, referral, signer=signer, replaced=after.replaced)
+    call.show(Shown(data, lines, follow, supplements.worst(notes.status_of(told), _status_of(after))))
+
+
+def _unverified(after: replacing.Replaced) -> list[dict[str, str]]:
+    return [{"ref": ref, "code": error.code.value} for ref, error in after.problems]
+
+
+def _unverified_lines(screen: Screen, after: replacing.Replaced) -> list[str]:
+    return [
+        screen.say("list.unverified", ref=ref, what=" ".join(screen.words_of(error))) for ref, error in after.problems
+    ]
+
+
+def _status_of(after: replacing.Replaced) -> Exit:
+    if any(EXIT_OF[error.code] is Exit.VERIFICATION_FAILED for _, error in after.problems):
+        return Exit.VERIFICATION_FAILED
+    return Exit.PARTLY if after.problems else Exit.OK
 
 
 def _show_outbox(call: Any, entries: list[Entry], otherwise: str) -> None:

@@ -27,7 +27,8 @@ from referral_api.cli.invocation import (
     read_line,
     write_private_file,
 )
-from referral_api.cli.output import Fault, Shown, qr_code
+from referral_api.cli.output import Fault, Shown
+from referral_api.cli.qr import qr_code
 from referral_api.client import sdk
 from referral_api.client.admission import Applicant, replaced
 from referral_api.client.choosing import check_entry

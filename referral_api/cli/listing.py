@@ -40,14 +40,18 @@ def register(app: typer.Typer) -> None:
 @dataclass(frozen=True, slots=True)
 class _May:
     """What a person of this party may do on a delivery, as acts and as commands, and which commands come next. `phone`
-    is the unit's duty number by the keys log, of a unit that is to be telephoned; `remarks` are lines to be read first.
+    is the unit's duty number by the keys log, of a unit that is to be telephoned, and `dial` says whom to call where it
+    has none; `remarks` are lines to be read first.
     """
 
     acts: tuple[Act, ...]
     commands: tuple[str, ...]
     next: tuple[str, ...]
     phone: str | None
+    dial: str | None
     remarks: tuple[Line, ...]
+    replaced: tuple[str, ...] = ()
+    """Which commands come next where another referral stands in its place: known once all have been looked at."""
 
 
 @dataclass(slots=True)
@@ -68,7 +72,9 @@ class _Notes:
             tuple(nexts.commands(self.screen, referral, own, signer)),
             tuple(nexts.on_delivery(self.screen, referral, own, signer)) if item.asks else (),
             None if party is None else party.entry.duty_phone,
+            None if party is None else remarks.dial(self.screen, session, item.unit),
             tuple(remarks.of(self.screen, session, referral, own)),
+            tuple(nexts.on_delivery(self.screen, referral, own, signer, replaced=True)) if item.asks else (),
         )
 
     def of(self, item: Item) -> _May:
@@ -76,6 +82,7 @@ class _Notes:
         here.
         """
         found, tell = self.found[item.ref, item.unit], nexts.tell_all(item.ref)
+        found = replace(found, next=found.replaced) if item.replaced else found
         if not item.untold or tell in found.next:
             return found
         told = () if found.remarks else (remarks.untold(self.screen, item.unit),)
@@ -182,7 +189,7 @@ def _entry(screen: Screen, item: Item, may: _May, now: int) -> Iterator[Line]:
     head = screen.say("list.entry", urgency=urgency, lists=lists, unit=item.unit, state=state)
     yield _red(head) if Worklist.TELEPHONE in item.lists else Text(head, style="bold" if item.asks else "")
     if Worklist.TELEPHONE in item.lists:
-        yield _red("  " + screen.say("inbox.telephone", unit=item.unit, phone=may.phone or "—"))
+        yield _red("  " + screen.say("inbox.telephone", unit=item.unit, phone=may.dial or "—"))
     yield screen.say("list.ref", ref=item.ref)
     yield from may.remarks
     yield screen.say("list.age", age=_span(now - item.begun_at), at=screen.at(item.begun_at))
@@ -242,6 +249,7 @@ def _item_data(item: Item, may: _May, now: int) -> dict[str, Any]:
         "asks": item.asks,
         "over": item.is_over,
         "untold": item.untold,
+        "replaced": item.replaced,
         "due": next(iter(dues), None),
         "dues": dues,
         "begun_at": item.begun_at,

@@ -40,6 +40,7 @@ from referral_api.cli import (
     talking,
     units,
 )
+from referral_api.cli.codehelp import listed as codes_listed
 from referral_api.cli.invocation import Invocation
 from referral_api.cli.output import Exit, Fault, Screen, Shown
 from referral_api.cli.start import loading
@@ -78,7 +79,7 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         return done if isinstance(done, int) else Exit.OK
     except typer.TyperException as error:
         # A group without a verb has printed its help, which says it all.
-        return Exit.USAGE if type(error).__name__ == "NoArgsIsHelpError" else screen.fail(_usage(error))
+        return Exit.USAGE if type(error).__name__ == "NoArgsIsHelpError" else screen.fail(_usage(error, screen.lang))
     except (typer.Abort, EOFError):
         return screen.fail(KeyboardInterrupt())
     except BrokenPipeError:
@@ -263,13 +264,19 @@ def _value(globals_: Sequence[str], names: Sequence[str]) -> str | None:
     return None
 
 
-def _usage(error: typer.TyperException) -> Fault:
+def _usage(error: typer.TyperException, lang: Language) -> Fault:
     """A line that cannot be read as a command, in our words: the library's are in one language only."""
     parameter = getattr(error, "param", None)
-    what = getattr(error, "option_name", None) or getattr(parameter, "name", None) or ""
+    named = getattr(parameter, "name", None) or ""
+    # An option as it is typed; an argument has a name only.
+    spelt = [one for one in getattr(parameter, "opts", ()) if one.startswith("--")]
+    what = getattr(error, "option_name", None) or next(iter(spelt), named)
     kind = type(error).__name__
     names = {"NoSuchOption": "no-such-option", "MissingParameter": "missing-parameter", "BadParameter": "bad-value"}
     ctx = getattr(error, "ctx", None)
+    listed = codes_listed(lang, str(getattr(ctx, "info_name", "")), named)
+    if listed is not None and kind in ("MissingParameter", "BadParameter"):
+        return Fault("missing-code" if kind == "MissingParameter" else "no-such-code-of", what=what, codes=listed)
     return Fault(names.get(kind, "usage"), what=what, path=getattr(ctx, "command_path", "referral"))
 
 

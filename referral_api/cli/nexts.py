@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from referral_api.cli.output import Screen
-from referral_api.client import consented, handed_on, passing
+from referral_api.client import consented, handed_on, passing, phoned
 from referral_api.client.view import Referral
 from referral_api.domain import deliveries, fold, lifecycle, policy
 from referral_api.domain.deliveries import Delivery
@@ -105,13 +105,18 @@ def command(screen: Screen, referral: Referral, act: Act, own: Delivery) -> str 
     return words
 
 
-def next_of(screen: Screen, referral: Referral, *, opened: bool = False, signer: str = "") -> list[str]:
+def next_of(
+    screen: Screen, referral: Referral, *, opened: bool = False, signer: str = "", replaced: bool = False
+) -> list[str]:
     """What a reader of this referral does next; `opened` says that the referral itself has just been read.
+
+    `replaced`: a later one, which verified, stands in its place (client/replacing.py); that the exchange names some as
+    related says nothing.
 
     Deciding takes a person, whoever reads: so this goes by what the party may do, not by the credential in use.
     """
     if referral.relation is Relation.SENDER:
-        return _sender(screen, referral, opened=opened, signer=signer)
+        return _sender(screen, referral, opened=opened, signer=signer, replaced=replaced)
     if referral.relation is not Relation.RECIPIENT:
         return ["referral audit verify"]
     # A unit sees its own delivery alone.
@@ -145,21 +150,29 @@ def _side(referral: Referral, own: Delivery) -> tuple[Role, str]:
     return Role.POLICE_UNIT, own.unit
 
 
-def _sender(screen: Screen, referral: Referral, *, opened: bool, signer: str) -> list[str]:
+def _sender(screen: Screen, referral: Referral, *, opened: bool, signer: str, replaced: bool) -> list[str]:
     deliveries = list(referral.chronicle.deliveries.values())
     if opened:
         unsaid = [one for own in deliveries for one in unsaid_to(screen, referral, own)]
         return [*dict.fromkeys(unsaid), f"referral timeline {referral.ref}"]
-    found = list(dict.fromkeys(one for own in deliveries for one in _asked(screen, referral, own, signer)))
+    asked = [one for own in deliveries for one in _asked(screen, referral, own, signer, replaced=replaced)]
+    found = list(dict.fromkeys(asked))
     # Whoever declined need not be telephoned first: somebody else must have it.
-    if must_readdress(referral) and (not found or any(one.state is State.DECLINED for one in deliveries)):
+    if must_readdress(referral, replaced=replaced) and (
+        not found or any(one.state is State.DECLINED for one in deliveries)
+    ):
         found = [_readdress(screen, referral), *found]
     if found:
         return found
-    return [WATCH if any(one.state in _AWAITED for one in deliveries) else PENDING]
+    if any(one.state in _AWAITED for one in deliveries):
+        return [WATCH]
+    # Closing what nobody ever took gives it to nobody: whether that was meant, a person knows.
+    return [PENDING, _readdress(screen, referral)] if _was_never_taken(referral) and not replaced else [PENDING]
 
 
-def on_delivery(screen: Screen, referral: Referral, own: Delivery, signer: str = "") -> list[str]:
+def on_delivery(
+    screen: Screen, referral: Referral, own: Delivery, signer: str = "", *, replaced: bool = False
+) -> list[str]:
     """What this party does next on one delivery that asks something of it.
 
     Of one that nobody acts on the sender finds another unit; it is closed where another referral, or another unit of
@@ -167,25 +180,26 @@ def on_delivery(screen: Screen, referral: Referral, own: Delivery, signer: str =
     """
     if referral.relation is not Relation.SENDER:
         return [one for one in next_of(screen, referral, signer=signer) if one != PENDING]
-    found, acting = _asked(screen, referral, own, signer), own.role is not DeliveryRole.INFORMATION
-    if own.state is State.DECLINED and acting and must_readdress(referral):
+    found, acting = _asked(screen, referral, own, signer, replaced=replaced), own.role is not DeliveryRole.INFORMATION
+    if own.state is State.DECLINED and acting and must_readdress(referral, replaced=replaced):
         return [_readdress(screen, referral), *found]  # As in `_sender`.
     if found or own.state not in _FALLEN:
         return found
-    if acting and must_readdress(referral):
+    if acting and must_readdress(referral, replaced=replaced):
         return [_readdress(screen, referral)]
     close = command(screen, referral, Act.CLOSE, own) if Act.CLOSE in may(referral, own, signer) else None
     return [] if close is None else [close]
 
 
-def _asked(screen: Screen, referral: Referral, own: Delivery, signer: str) -> list[str]:
+def _asked(screen: Screen, referral: Referral, own: Delivery, signer: str, *, replaced: bool) -> list[str]:
     """What a sender is asked on one delivery: to telephone, to answer, to say to this unit what it lacks, to close what
     another referral replaced.
     """
     possible, found = may(referral, own, signer), list[str | None]()
     # Another referral has taken its place: what waits for somebody to take this one is over, and so is the call.
-    over = own.state in _FALLEN and Act.CLOSE in possible and bool(referral.later)
-    if Act.TELEPHONE_NOW in own.open_questions and Act.PHONE_ALERT in possible and not over:
+    over = own.state in _FALLEN and Act.CLOSE in possible and replaced
+    rings = Act.TELEPHONE_NOW in own.open_questions or own.unit in phoned.unreached(referral)
+    if rings and Act.PHONE_ALERT in possible and not over:
         found.append(command(screen, referral, Act.PHONE_ALERT, own))
     found += _owed(screen, referral, own, possible)
     found += _told_too(screen, referral, own, possible) + unsaid_to(screen, referral, own)
@@ -233,12 +247,26 @@ def _readdress(screen: Screen, referral: Referral) -> str:
     return f"referral readdress {referral.ref} --unit {unit}"
 
 
-def must_readdress(referral: Referral) -> bool:
+def must_readdress(referral: Referral, *, replaced: bool) -> bool:
     """Whether nobody acts on it any more, nothing has taken its place, and it may still be shared."""
     acting = [one for one in referral.chronicle.deliveries.values() if one.role is not DeliveryRole.INFORMATION]
     if any(one.state in _AWAITED - _FALLEN for one in acting) or not any(one.state in _FALLEN for one in acting):
         return False
-    return not referral.later and not consented.is_withdrawn(referral)
+    return not replaced and not consented.is_withdrawn(referral)
+
+
+def closing(screen: Screen, referral: Referral, signer: str = "") -> list[str]:
+    """The commands that close what nobody acts on of a referral in whose place another one has come."""
+    left = [one for one in referral.chronicle.deliveries.values() if one.state in _FALLEN]
+    possible = [one for one in left if Act.CLOSE in may(referral, one, signer)]
+    return [line for one in possible if (line := command(screen, referral, Act.CLOSE, one)) is not None]
+
+
+def _was_never_taken(referral: Referral) -> bool:
+    """Whether every unit that was to act on it has ended it without having accepted it, and it may still be shared."""
+    acting = [one for one in referral.chronicle.deliveries.values() if one.role is DeliveryRole.ACTION]
+    closed = bool(acting) and all(one.state is State.CLOSED and not one.was_accepted for one in acting)
+    return closed and not consented.is_withdrawn(referral)
 
 
 def _owed(screen: Screen, referral: Referral, own: Delivery, possible: Sequence[Act]) -> list[str]:

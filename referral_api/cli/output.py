@@ -20,7 +20,6 @@ from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Any
 
-import segno
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -34,9 +33,6 @@ from referral_api.formats.strict_json import canonical
 SCHEMA = "referral.cli/1"
 _WIDE = 200
 """Columns where nobody looks at a terminal: what a script reads must not be folded."""
-_QUIET_ZONE = 4
-"""Light modules around a QR code, without which readers do not find it (ISO/IEC 18004)."""
-_HALVES = {(0, 0): " ", (1, 0): "▀", (0, 1): "▄", (1, 1): "█"}
 _REFRESH_PER_S = 4
 _SEVERAL = 2
 """Of a single thing there is no progress to show."""
@@ -304,9 +300,26 @@ def _own_words(code: ErrorCode, facts: Mapping[str, Any]) -> str | None:
         return "not-now"
     if code is ErrorCode.MALFORMED and facts.get("reason") in ("words", "word", "checksum"):
         return "words-wrong"
-    return _BY_REASON.get((code, str(facts.get("reason")))) or _FALSE.get(str(facts.get("shown")))
+    return (
+        _BY_REASON.get((code, str(facts.get("reason"))))
+        or _FALSE.get(str(facts.get("shown")))
+        or _of_input(code, facts)
+    )
 
 
+def _of_input(code: ErrorCode, facts: Mapping[str, Any]) -> str | None:
+    """The same of what an option was given, or of what a file lacks."""
+    if code is not ErrorCode.MALFORMED:
+        return None
+    lacks = facts.get("reason") == "missing" and isinstance(facts.get("where"), str)
+    return "member-missing" if lacks else _OF_PARAM.get((str(facts.get("param")), str(facts.get("reason"))))
+
+
+_OF_PARAM: Mapping[tuple[str, str], str] = {
+    ("ubigeo", "bad-format"): "bad-ubigeo",
+    ("speciality", "not-in-list"): "bad-speciality",
+}
+"""The same, by parameter and reason."""
 _BY_REASON: Mapping[tuple[ErrorCode, str], str] = {
     (_E.ILLEGAL_TRANSITION, "in-hand"): "in-hand",
     (_E.TARGET_NOT_ALLOWED, "supplement-closed"): "supplement-closed",
@@ -331,6 +344,8 @@ _BY_REASON: Mapping[tuple[ErrorCode, str], str] = {
     (_E.TARGET_NOT_ALLOWED, "cross-border"): "cross-border",
     (_E.MALFORMED, "no-such-region"): "no-such-region",
     (_E.MALFORMED, "note-empty"): "note-empty",
+    (_E.MALFORMED, "phone-alert-required"): "phone-alert-required",
+    (_E.MALFORMED, "duty-phone"): "duty-phone",
     (_E.MALFORMED, "unanswered"): "unanswered",
     (_E.MALFORMED, "answered-twice"): "answered-twice",
     (_E.ILLEGAL_TRANSITION, "held"): "held",
@@ -358,15 +373,6 @@ class _Told:
     do: str
     facts: Mapping[str, Any]
     status: Exit
-
-
-def qr_code(text: str) -> Text:
-    """A text as a QR code of half blocks: two rows a line, black on white whatever the terminal's colours."""
-    rows = [tuple(row) for row in segno.make_qr(text, error="m").matrix_iter(border=_QUIET_ZONE)]
-    rows += [(0,) * len(rows[0])] * (len(rows) % 2)
-    halves = zip(rows[::2], rows[1::2], strict=True)
-    lines = ["".join(_HALVES[pair] for pair in zip(above, below, strict=True)) for above, below in halves]
-    return Text("\n".join(lines), style="#000000 on #ffffff")
 
 
 def harmless(text: str) -> str:

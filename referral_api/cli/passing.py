@@ -22,15 +22,16 @@ from rich.text import Text
 
 from referral_api.cli import acting, choices, nexts, remarks, units
 from referral_api.cli.invocation import Invocation, invocation
-from referral_api.cli.output import EXIT_OF, Exit, Shown
-from referral_api.client import carrying, consented, handed_on, passing, recalling
+from referral_api.cli.output import EXIT_OF, Exit, Screen, Shown
+from referral_api.client import carrying, consented, handed_on, outage, passing, recalling
 from referral_api.client.outbox import Entry
 from referral_api.client.passing import Anew
 from referral_api.client.recalling import Outcome, Report
 from referral_api.client.sdk import Client
 from referral_api.domain.catalogue import text_of
-from referral_api.domain.deliveries import NOTICES
-from referral_api.domain.words import Act, PartyId
+from referral_api.domain.deliveries import NOTICES, Delivery
+from referral_api.domain.errors import ReferralError
+from referral_api.domain.words import Act, PartyId, State
 
 Ref = Annotated[str, typer.Argument()]
 NoteFile = Annotated[Path | None, typer.Option("--note")]
@@ -63,15 +64,17 @@ def transfer(
     """Propose another unit, with the referral sealed to it."""
     call = invocation(ctx)
     choices.check_code(call, "transfer_reason", reason)
-    call.confirm("ask.transfer", ref=ref, unit=to_unit)
     with call.person() as client:
         referral = client.referral(ref)
+        addressed = units.announce_each(call, client, [to_unit])
+        call.confirm("ask.transfer", ref=ref, unit=to_unit)
         with choices.explaining(call, client, referral, Act.TRANSFER, client.profile.party):
             entry = passing.transfer(client.pen, referral, to_unit, reason)
         choices.refused(call, client, entry)
         phone = remarks.phone_of(client.session, referral.submit().act.party)
     more = [call.screen.say("transfer.next", unit=to_unit, phone=phone)]
-    acting.show_entry(call, entry, f"referral timeline {ref}", more=more)
+    beside = {"unit": addressed[0]} if addressed else {}
+    acting.show_entry(call, entry, f"referral timeline {ref}", beside, more=more)
 
 
 def approve(
@@ -89,6 +92,7 @@ def approve(
             if target is None:
                 call.confirm("ask.approve_purge", ref=ref)
             else:
+                units.announce_each(call, client, [target])
                 call.confirm("ask.approve_transfer", ref=ref, unit=asked.unit, target=target)
             approved = passing.approve(
                 client.pen, referral, asked.unit, asked.question.digest, despite_withdrawal=despite_withdrawal
@@ -159,6 +163,7 @@ def readdress(
         call.screen.talk("send.sealing", unit=unit)
         with call.screen.progress() as progress:
             entry = client.submit(composition, progress)
+        signer = client.keys.credential
     renewed, screen = entry.outgoing.ref, call.screen
     ring, silent = units.silence(call, composition, str(renewed))
     excluded = ", ".join(composition.excluded) or "—"
@@ -168,6 +173,9 @@ def readdress(
         # Codes and contacts came along; whatever else was said later did not.
         follow.insert(len(ring), f"referral supplement {renewed} {screen.say('place.file')} --unit {unit}")
         more.append(screen.say("readdress.supplements", unit=unit))
+    closing = nexts.closing(screen, referral, signer)
+    follow += closing
+    more += [screen.say("readdress.close", ref=ref)] if closing else []
     acting.show_entries(call, [entry], follow, addressed, more=more, after=ring)
 
 
@@ -189,8 +197,9 @@ def withdraw(
         calls = _to_phone(call, client, taken.report)
         for entry in taken.entries:
             choices.refused(call, client, entry)
+        after = _deliveries_after(client, ref, taken.entries)
     if taken.report is None:
-        acting.show_entries(call, taken.entries, [f"referral timeline {ref}"])
+        _show_taken(call, ref, reason, taken, after)
     _show_report(call, ref, taken.report, calls, taken.entries)
 
 
@@ -240,6 +249,52 @@ def _to_phone(call: Invocation, client: Client, report: Report | None) -> _Calls
         tuple(call.screen.say("recall.phone", ref=ref, unit=unit, phone=phone) for ref, unit, phone in found),
         tuple({"ref": ref, "unit": unit, "duty_phone": phone} for ref, unit, phone in found),
     )
+
+
+def _deliveries_after(client: Client, ref: str, entries: Sequence[Entry]) -> list[Delivery]:
+    """The deliveries as they stand once they were taken back; none where that waits, or cannot be looked at now."""
+    if any(entry.receipt is None for entry in entries):
+        return []
+    try:
+        return list(client.referral(ref).chronicle.deliveries.values())
+    except ReferralError as error:
+        if not outage.is_passing(error):
+            raise
+        return []
+
+
+def _show_taken(
+    call: Invocation, ref: str, reason: str, taken: recalling.TakenBack, after: Sequence[Delivery]
+) -> NoReturn:
+    """What each delivery is after a withdrawal, and what became of every copy; exit 8 while one was not taken back."""
+    screen, copies = call.screen, () if taken.copies is None else taken.copies.done
+    more: list[str | Text] = [
+        screen.say("withdraw.delivery", unit=one.unit, words=_words(screen, one)) for one in after
+    ]
+    for one in copies:
+        code = "" if one.code is None else f" {text_of(one.code, screen.lang).title}"
+        line = screen.say("withdraw.copy", ref=one.ref, words=screen.say(f"withdraw.copy.{one.outcome.value}") + code)
+        more.append(Text(line, style="bold red") if one in taken.left else line)
+    again = [f"referral withdraw {one.ref} --reason {reason}" for one in taken.left if one.outcome is Outcome.FAILED]
+    again += ["referral outbox flush"] if any(one.outcome is Outcome.WAITS for one in taken.left) else []
+    beside = {
+        "deliveries": [{"unit": one.unit, "state": one.state.value} for one in after],
+        "copies": [
+            {"ref": one.ref, "outcome": one.outcome.value, "code": None if one.code is None else one.code.value}
+            for one in copies
+        ],
+    }
+    follow = [*again, f"referral timeline {ref}"]
+    acting.show_entries(call, taken.entries, follow, beside, more=more, partly=bool(taken.left), after=again)
+
+
+def _words(screen: Screen, own: Delivery) -> str:
+    """What a delivery is after a withdrawal, in words that say whether anybody there has had it."""
+    if own.state is State.WITHDRAWN:
+        return screen.say("withdraw.answered" if own.was_had else "withdraw.unread")
+    if own.state is State.WITHDRAWAL_NOTIFIED:
+        return screen.say("withdraw.notified")
+    return screen.say(f"state.{own.state.value}")
 
 
 def _show_report(call: Invocation, ref: str, report: Report, calls: _Calls, entries: Sequence[Entry] = ()) -> NoReturn:

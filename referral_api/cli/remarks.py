@@ -78,6 +78,19 @@ def phone_of(session: Session, party: str) -> str:
     return "—" if found is None else found.entry.duty_phone or "—"
 
 
+def dial(screen: Screen, session: Session, party: str) -> str:
+    """The number to call a party at by the keys log; of one that names none, the numbers of its parent and of those it
+    escalates to.
+    """
+    found = session.keymap.find_party(party)
+    if found is None or found.entry.duty_phone is not None:
+        return phone_of(session, party)
+    named = [*([] if found.entry.parent is None else [found.entry.parent]), *found.entry.escalation]
+    phones = [(one, phone_of(session, one)) for one in dict.fromkeys(named)]
+    listed = ", ".join(f"{one} {phone}" for one, phone in phones if phone != "—")
+    return screen.say("dial.instead", phones=listed) if listed else screen.say("dial.nobody")
+
+
 def untold(screen: Screen, unit: str) -> Line:
     """That a unit was not told of a withdrawn consent."""
     return _red(screen.say("remark.untold", unit=unit))

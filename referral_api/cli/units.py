@@ -11,11 +11,12 @@ Implements: R-30, R-33, R-84, R-85; design §12.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, NoReturn
 
 import typer
 
+from referral_api.cli import remarks
 from referral_api.cli.directory import follow_keys, party_data
 from referral_api.cli.invocation import Invocation, invocation
 from referral_api.cli.output import Screen, Shown, harmless
@@ -75,8 +76,9 @@ def units_show(ctx: typer.Context, unit: Annotated[str, typer.Argument()]) -> No
             raise ReferralError(ErrorCode.NOT_FOUND)
         found = choosing.look(client.session, party, presence)
         data = _unit_data(client, found)
+        lines = [*_unit_lines(call.screen, data), *_no_phone(call.screen, client, found)]
     follow_up = f"referral send {call.screen.say('place.file')} --unit {unit}"
-    _end(call, Shown({"unit": data}, _unit_lines(call.screen, data), [follow_up]), away)
+    _end(call, Shown({"unit": data}, lines, [follow_up]), away)
 
 
 def units_suggest(
@@ -97,11 +99,12 @@ def units_suggest(
             known, ubigeo, wanted=speciality or (), excluded=frozenset(exclude or ()), abroad=abroad
         )[:limit]
         rows = [_unit_data(client, one) | _reasons(why) for one, why in found]
+        silent = {one.party.id: _no_phone(call.screen, client, one) for one, _ in found}
     screen = call.screen
     region = label(choosing.REGIONS, ubigeo[:2], screen.lang)
     lines = [screen.say("suggest.place", ubigeo=ubigeo, region=region), ""]
     for number, row in enumerate(rows, start=1):
-        lines += [*_suggestion(screen, number, row), ""]
+        lines += [*_suggestion(screen, number, row), *(f"   {line}" for line in silent[row["id"]]), ""]
     if not rows:
         lines = [screen.say("suggest.none", region=region)]
     data = {"ubigeo": ubigeo, "region": region, "suggestions": rows}
@@ -131,31 +134,32 @@ def _end(call: Invocation, shown: Shown, away: ReferralError | None) -> NoReturn
 
 
 def announce(call: Invocation, client: Client, what: Composition) -> dict[str, Any]:
-    """Say to whom a referral is about to be sealed, and whether anybody listens there; JSON members of it.
+    """Say to whom a referral is about to be sealed, and whether anybody listens there; JSON members of it. Whoever is
+    only informed is said first, and nothing is asked about.
 
     A unit that is offline takes a yes, which `--yes`, `--json` and a script give, and so does an emergency or urgent
     referral that nobody could take over; an emergency is telephoned first whatever anybody answers. Nothing is asked of
     a unit that sealing will refuse. Raises Fault for a no.
     """
     follow(client.session)
-    party = None if what.action is None else client.session.keymap.find_party(what.action)
-    if party is None or party.role is not Role.POLICE_UNIT:
-        return {}
-    unit = choosing.look(client.session, party, choosing.find_presence(client.session))
-    screen, phone = call.screen, party.entry.duty_phone or "—"
-    screen.talk("send.unit", unit=unit.party.id, name=party.entry.name, phone=phone)
-    screen.talk("send.mark", mark=_mark(screen, unit.presence))
+    presence = choosing.find_presence(client.session)
+    informed = [_introduce(call, unit) for unit in _looked(client, what.information, presence)]
+    beside = {"informed": informed} if informed else {}
+    found = _looked(client, () if what.action is None else (what.action,), presence)
+    if not found:
+        return beside
+    unit, screen = found[0], call.screen
+    told = {"unit": _introduce(call, unit)} | beside
     stated = what.body.get("phone_alert")
     if isinstance(stated, Mapping) and stated.get("made") is True and not what.is_telephoned:
         screen.talk("send.call_elsewhere", unit=unit.party.id, called=harmless(str(stated.get("to_unit"))))
-    if unit.abroad:
-        screen.talk("send.abroad", unit=unit.party.id, country=party.entry.country or "—")
     is_live = unit.presence is not None and unit.presence.live
     if not is_live and what.body.get("urgency") == Urgency.EMERGENCY.value:
-        screen.talk("send.telephone", phone=phone)
+        screen.talk("send.telephone", phone=remarks.dial(screen, client.session, unit.party.id))
+    elif unit.party.entry.duty_phone is None:
+        screen.talk("send.no_phone", unit=unit.party.id, phone=remarks.dial(screen, client.session, unit.party.id))
     if unit.presence is not None and not is_live and not screen.as_json:
         call.confirm("ask.offline", unit=unit.party.id)
-    told = {"unit": {"id": unit.party.id, "name": party.entry.name, "duty_phone": phone} | _presence_data(unit)}
     return told | _announce_successors(call, client, what, unit)
 
 
@@ -168,6 +172,36 @@ def silence(call: Invocation, what: Composition, ref: str) -> tuple[list[str], l
     screen, unit = call.screen, what.action
     ring = f"referral phone {ref} --at {screen.say('place.time')} --unit {unit}"
     return [ring], [screen.say("readdress.silent", unit=unit)]
+
+
+def announce_each(call: Invocation, client: Client, parties: Sequence[str]) -> list[dict[str, Any]]:
+    """Say of each of these units who it is, its duty telephone and whether anybody listens there; JSON members of them.
+    Nothing is asked; who is no unit of the directory is left to the checks before sealing.
+    """
+    follow(client.session)
+    presence, told = choosing.find_presence(client.session), list[dict[str, Any]]()
+    for unit in _looked(client, parties, presence):
+        told.append(_introduce(call, unit))
+        if unit.party.entry.duty_phone is None:
+            phone = remarks.dial(call.screen, client.session, unit.party.id)
+            call.screen.talk("send.no_phone", unit=unit.party.id, phone=phone)
+    return told
+
+
+def _looked(client: Client, parties: Sequence[str], presence: Mapping[str, Presence] | None) -> list[Unit]:
+    found = [client.session.keymap.find_party(one) for one in parties]
+    known = [one for one in found if one is not None and one.role is Role.POLICE_UNIT]
+    return [choosing.look(client.session, one, presence) for one in known]
+
+
+def _introduce(call: Invocation, unit: Unit) -> dict[str, Any]:
+    screen, entry = call.screen, unit.party.entry
+    phone = entry.duty_phone or "—"
+    screen.talk("send.unit", unit=unit.party.id, name=entry.name, phone=phone)
+    screen.talk("send.mark", mark=_mark(screen, unit.presence))
+    if unit.abroad:
+        screen.talk("send.abroad", unit=unit.party.id, country=entry.country or "—")
+    return {"id": unit.party.id, "name": entry.name, "duty_phone": phone} | _presence_data(unit)
 
 
 def _announce_successors(call: Invocation, client: Client, what: Composition, unit: Unit) -> dict[str, Any]:
@@ -223,6 +257,14 @@ def _unit_lines(screen: Screen, data: Mapping[str, Any]) -> list[str]:
         screen.say("unit.persons", persons=len(persons), keys=len(data["enc"])),
         screen.say("unit.statement", seq=data["statement"]["seq"], index=data["statement"]["index"]),
     ]
+
+
+def _no_phone(screen: Screen, client: Client, unit: Unit) -> list[str]:
+    """That a unit of the directory has no duty telephone, and whom to call instead."""
+    party = unit.party
+    if party.role is not Role.POLICE_UNIT or party.entry.duty_phone is not None:
+        return []
+    return [screen.say("send.no_phone", unit=party.id, phone=remarks.dial(screen, client.session, party.id))]
 
 
 def _suggestion(screen: Screen, number: int, data: Mapping[str, Any]) -> list[str]:

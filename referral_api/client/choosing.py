@@ -147,7 +147,9 @@ def suggest(
     check_ubigeo(ubigeo)
     for code in wanted:
         if code not in codes("speciality"):
-            raise ReferralError(ErrorCode.MALFORMED, param="speciality", reason="not-in-list")
+            raise ReferralError(
+                ErrorCode.MALFORMED, param="speciality", reason="not-in-list", codes=", ".join(codes("speciality"))
+            )
     by_id = {one.party.id: one for one in known}
     candidates = [_candidate(one) for one in known]
     found = choosing.suggest(candidates, ubigeo, wanted=wanted, excluded=excluded, abroad=abroad)
@@ -166,10 +168,13 @@ def check_ubigeo(text: str) -> None:
 
 
 def check_entry(entry: Mapping[str, Any]) -> None:
-    """Refuse a directory entry, about to be written, whose areas are in no department of this country.
+    """Refuse a directory entry, about to be written, whose areas are in no department of this country, and that of a
+    police unit which nobody could telephone.
 
-    Whatever else is wrong with it is said by who parses it. Raises as `check_ubigeo`.
+    Whatever else is wrong with it is said by who parses it. Raises as `check_ubigeo`; MALFORMED (`duty-phone`).
     """
+    if entry.get("role") == Role.POLICE_UNIT.value and not entry.get("duty_phone"):
+        raise ReferralError(ErrorCode.MALFORMED, reason="duty-phone", unit=str(entry.get("id")))
     area = entry.get("area")
     for one in area if isinstance(area, list) and entry.get("country") is None else ():
         if isinstance(one, str):

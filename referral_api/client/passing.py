@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from referral_api.client import addressing, carrying, consented, delivery, lineage, outage, recalling, submission
@@ -27,7 +28,7 @@ from referral_api.client.view import Referral
 from referral_api.domain import borders, lifecycle
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.policy import Relation
-from referral_api.domain.words import Act, ActId, DeliveryRole, PartyId, Role, State, Urgency
+from referral_api.domain.words import Act, ActId, DeliveryRole, PartyId, ReferralId, Role, State, Urgency
 from referral_api.formats.bundle import SealedBundle, SealRole
 from referral_api.formats.contents import ForwardBody, ForwardReason
 
@@ -244,7 +245,7 @@ def readdressed(pen: Pen, referral: Referral, what: Anew) -> Composition:
     if what.unit in excluded:
         raise ReferralError(ErrorCode.TARGET_NOT_ALLOWED, unit=what.unit, reason="excluded")
     if not what.beside:
-        _demand_in_no_hands(pen, referral)
+        _demand_in_no_hands(pen, line)
     submit: Any = referral.submit().act.body
     agreement = _agreement(pen.session, referral, what)
     return Composition(
@@ -268,21 +269,26 @@ def _demand_left_open(referral: Referral) -> None:
         )
 
 
-def _demand_in_no_hands(pen: Pen, referral: Referral) -> None:
-    """Refuse a second unit where one has it, or what has taken its place: two would act, neither knowing of the other.
+def _demand_in_no_hands(pen: Pen, line: list[Referral]) -> None:
+    """Refuse a second unit where one has it, or what was made of it: two would act, neither knowing of the other.
 
-    Raises ILLEGAL_TRANSITION (`in-hand`, `units`, `ref`); and what fetching a successor raises.
+    The first of a `line` may have been replaced, and so may what it replaces itself, each more than once. Raises
+    ILLEGAL_TRANSITION (`in-hand`, `units`, `ref`); and what fetching any of them raises.
     """
-    found = [(referral.ref, unit) for unit in in_hand(referral)]
-    for ref in dict.fromkeys([*referral.later, *recalling.later_submits(pen.outbox, referral.ref)]):
-        try:
-            later = pen.fetch(ref)
-        except ReferralError as error:
-            if error.code is not ErrorCode.NOT_FOUND:
-                raise
-            continue
-        if consented.relation_of(later) == (REPLACES, referral.ref):
-            found += [(ref, unit) for unit in in_hand(later)]
+    queue = line[:1]
+    for before, one in pairwise(line):
+        if consented.relation_of(before) != (REPLACES, one.ref):
+            break
+        queue.append(one)
+    family = {one.ref: one for one in queue}
+    while queue:
+        earlier = queue.pop(0)
+        for ref in dict.fromkeys([*earlier.later, *recalling.later_submits(pen.outbox, earlier.ref)]):
+            later = None if ref in family else _find(pen, ref)
+            if later is not None and consented.relation_of(later) == (REPLACES, earlier.ref):
+                family[ref] = later
+                queue.append(later)
+    found = [(one.ref, unit) for one in family.values() for unit in in_hand(one)]
     if found:
         raise ReferralError(
             ErrorCode.ILLEGAL_TRANSITION,
@@ -291,6 +297,15 @@ def _demand_in_no_hands(pen: Pen, referral: Referral) -> None:
             ref=found[0][0],
             units=", ".join(dict.fromkeys(unit for _, unit in found)),
         )
+
+
+def _find(pen: Pen, ref: ReferralId) -> Referral | None:
+    try:
+        return pen.fetch(ref)
+    except ReferralError as error:
+        if error.code is not ErrorCode.NOT_FOUND:
+            raise
+        return None
 
 
 def in_hand(referral: Referral) -> list[PartyId]:

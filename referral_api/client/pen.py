@@ -57,9 +57,10 @@ class Pen:
     ) -> Entry:
         """Sign an act on a referral that has been fetched, with a note sealed to the other side where there is one.
 
-        `unit` names the delivery: a unit's own by itself; None for a hotline's act on the whole referral. Raises
-        ILLEGAL_TRANSITION before anything is sent, NO_USABLE_KEY for a note that names no unit, MALFORMED
-        (`note-empty`) for one that says nothing, and as `declining.demand_grounds`; the entry's `code` tells of a
+        `unit` names the delivery: a unit's own by itself; None for a hotline's act on the whole referral. A case number
+        is a unit's alone. Raises NOT_PERMITTED (`case-number`) and ILLEGAL_TRANSITION before anything is sent,
+        NO_USABLE_KEY for a note that names no unit, MALFORMED (`note-empty`) for one that says nothing, and as
+        `declining.demand_grounds`; the entry's `code` tells of a
         refusal by the exchange.
         """
         if note is not None and not says_something(note):
@@ -67,6 +68,9 @@ class Pen:
             raise ReferralError(ErrorCode.MALFORMED, where="/note", reason="note-empty")
         if role_of(self.session, self.session.profile.party) is Role.POLICE_UNIT:
             unit = self.session.profile.party
+        elif case_number is not None:
+            # Its reader would take it for a number of its own.
+            raise ReferralError(ErrorCode.NOT_PERMITTED, act=act.value, needs="unit", reason="case-number")
         if note is None and case_number is None:
             return self.enclose(referral, act, body, unit, None)
         other = referral.submit().act.party if unit == self.session.profile.party else unit

@@ -25,7 +25,7 @@ from referral_api.client.pen import Pen
 from referral_api.client.view import Referral
 from referral_api.domain import lifecycle
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.words import Act, PartyId, ReferralId, Role, State
+from referral_api.domain.words import COPY_OF, Act, PartyId, ReferralId, Role, State
 from referral_api.formats.act import RawAct, parse_act
 
 AWAY = frozenset({ErrorCode.UNREACHABLE, ErrorCode.UNAVAILABLE, ErrorCode.RATE_LIMITED})
@@ -104,12 +104,19 @@ def withdraw_consent(pen: Pen, ref: str, note: str | None = None, *, again: bool
 
 @dataclass(frozen=True, slots=True)
 class TakenBack:
-    """What was signed to take a referral back, and, where consent was withdrawn, what became of telling everybody else;
-    None for another reason, and where an act was refused.
+    """What was signed to take a referral back, and what became of everybody else: of telling them that consent was
+    withdrawn, or, for another reason, of taking back every copy. None where nobody else is meant, and where an act was
+    refused.
     """
 
     entries: tuple[Entry, ...]
     report: Report | None = None
+    copies: Report | None = None
+
+    @property
+    def left(self) -> tuple[Told, ...]:
+        """The copies that were not taken back."""
+        return () if self.copies is None else self.copies.remaining
 
 
 def withdraw(pen: Pen, referral: Referral, reason: str, unit: str | None, note: str | None) -> TakenBack:
@@ -117,11 +124,14 @@ def withdraw(pen: Pen, referral: Referral, reason: str, unit: str | None, note: 
 
     One act reaches all; with a note, which only its reader may know of, each unit is told in an act of its own (R-62).
     For `consent_withdrawn` all are told that a withdrawn consent must reach (rule R7 of the field), even where nothing
-    is left to take back. Raises ILLEGAL_TRANSITION where else there is nobody to take it back from.
+    is left to take back. For another reason what is taken back from all is taken back from every copy too (R-86).
+    Raises ILLEGAL_TRANSITION where else there is nobody to take it back from.
     """
     entries = _take_back(pen, referral, reason, unit, note)
-    if reason != consented.WITHDRAWN or any(entry.state is Progress.REFUSED for entry in entries):
+    if any(entry.state is Progress.REFUSED for entry in entries):
         return TakenBack(tuple(entries))
+    if reason != consented.WITHDRAWN:
+        return TakenBack(tuple(entries), copies=None if unit is not None else _from_copies(pen, referral, reason, note))
     try:
         # What was written for one unit is for nobody else to read.
         found = withdraw_consent(pen, referral.ref, note if unit is None else None).done
@@ -137,6 +147,50 @@ def withdraw(pen: Pen, referral: Referral, reason: str, unit: str | None, note: 
         for one in found
     ]
     return TakenBack(tuple(entries), Report(tuple(done)))
+
+
+def _from_copies(pen: Pen, referral: Referral, reason: str, note: str | None) -> Report:
+    """Take back every copy of a referral, and every copy of a copy: each is one only by its own submit.
+
+    A failure of one is in the report and stops no other.
+    """
+    try:
+        submission.flush(pen.session, pen.outbox, impatient=True)
+    except ReferralError as error:
+        if not outage.is_passing(error):
+            raise
+    done, queue = dict[ReferralId, Told](), [referral]
+    away: ErrorCode | None = None
+    while queue:
+        one = queue.pop(0)
+        for ref in dict.fromkeys([*one.later, *later_submits(pen.outbox, one.ref)]):
+            if ref in done or ref == referral.ref:
+                continue
+            if away is not None:
+                done[ref] = Told(ref, Outcome.FAILED, away)
+                continue
+            try:
+                found = pen.fetch(ref)
+                if relation_of(found) == (COPY_OF, one.ref):
+                    queue.append(found)
+                    done[ref] = _taken_back(pen, found, reason, note)
+            except ReferralError as error:
+                away = error.code if error.code in AWAY else None
+                done[ref] = Told(ref, Outcome.FAILED, error.code)
+    return Report(tuple(done.values()))
+
+
+def _taken_back(pen: Pen, copy: Referral, reason: str, note: str | None) -> Told:
+    """Take one copy back from all that have it."""
+    states = [one.state for one in copy.chronicle.deliveries.values()]
+    if not any(Act.WITHDRAW in lifecycle.allowed(Role.HOTLINE, one) for one in states):
+        return Told(copy.ref, Outcome.KNEW)
+    for entry in _take_back(pen, copy, reason, None, note):
+        if entry.state is Progress.REFUSED:
+            return Told(copy.ref, Outcome.FAILED, entry.code)
+        if entry.receipt is None:
+            return Told(copy.ref, Outcome.WAITS, entry.code)
+    return Told(copy.ref, Outcome.TOLD)
 
 
 def _take_back(pen: Pen, referral: Referral, reason: str, unit: str | None, note: str | None) -> list[Entry]:

@@ -241,6 +241,8 @@ def _verify_view(session: Session, ref: ReferralId, answer: dict[str, Any]) -> R
     except (LookupError, TypeError, ValueError, AttributeError):
         raise ReferralError(ErrorCode.MALFORMED, reason="members") from None
     relation, rules = _relation(session, chronicle), _verify_rules(session, answer.get("rules"), chronicle)
+    if later and relation is not Relation.SENDER:
+        raise ReferralError(ErrorCode.TAMPERED, what="view", reason="related")
     standings = {unit: _standing(session, relation, acts, one, rules) for unit, one in chronicle.deliveries.items()}
     return Referral(ref, relation, tuple(acts), chronicle, standings, tuple(retrievals), later, answer)
 

@@ -19,7 +19,7 @@ from functools import partial
 from typing import Any, Final, TypeAlias
 
 from referral_api.auditlog.report import OnProgress, unheard
-from referral_api.client import consented, handed_on, outage, reached
+from referral_api.client import consented, handed_on, outage, phoned, reached, replacing
 from referral_api.client.keptviews import KeptViews
 from referral_api.client.outbox import Mark, Outbox, Progress
 from referral_api.client.session import Session
@@ -29,7 +29,7 @@ from referral_api.domain.clockwork import Due
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.policy import Relation
 from referral_api.domain.words import Act, DeliveryRole, PartyId, ReferralId, Role, State, Urgency
-from referral_api.domain.worklists import OVER, TO_DO, Worklist, worklists
+from referral_api.domain.worklists import OVER, TO_DO, Worklist, superseded, worklists
 
 PATIENCE: Final = 3
 """After how many failures in a row that pass by themselves the exchange is asked no more."""
@@ -46,6 +46,8 @@ _OF_ALL: Final = frozenset(
 _URGENCIES: Final = (Urgency.EMERGENCY, Urgency.URGENT, Urgency.ROUTINE)
 _NEVER: Final = 1 << 60
 _TELL: Final = frozenset({Worklist.TELL})
+_TELEPHONE: Final = frozenset({Worklist.TELEPHONE})
+_CLOSE: Final = frozenset({Worklist.CLOSE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,8 @@ class Item:
     it reached its unit (None: held). `lists` stand in the order of `Worklist`, `dues` the most pressing first.
     `allowed` is what this very credential may do. `is_over`: as things are nobody has anything to do with it; it has
     ended, or stands by for what has been read already. `untold`: consent was withdrawn on this referral, or on one that
-    it is a copy or successor of or that is one of it, and this unit has not been told.
+    it is a copy or successor of or that is one of it, and this unit has not been told. `replaced`: a later referral of
+    ours, which verified and somebody has, stands in its place.
     """
 
     ref: ReferralId
@@ -69,6 +72,7 @@ class Item:
     allowed: tuple[Act, ...]
     is_over: bool
     untold: bool = False
+    replaced: bool = False
 
     @property
     def asks(self) -> bool:
@@ -82,11 +86,14 @@ class Item:
 
     @property
     def rank(self) -> tuple[Any, ...]:
-        """What asks something of this party first, what is over last; by urgency, the most pressing deadline, age."""
+        """What asks something of this party first, and of that what is only to be closed last, what is over at the end;
+        by urgency, the most pressing deadline, age.
+        """
         deadline = _NEVER if self.due is None else self.due.due_at
         return (
             not self.asks,
             self.is_over,
+            set(self.lists) & TO_DO == _CLOSE,
             _URGENCIES.index(self.urgency),
             deadline,
             self.begun_at,
@@ -209,6 +216,12 @@ def _marked(item: Item) -> Item:
     return replace(item, lists=lists, is_over=False, untold=True)
 
 
+def _replaced(item: Item) -> Item:
+    """The entry of a referral in whose place another one stands."""
+    found = superseded(item.lists)
+    return replace(item, lists=tuple(one for one in Worklist if one in found), replaced=True)
+
+
 class _Walk:
     """One look at everything."""
 
@@ -219,6 +232,8 @@ class _Walk:
         self._each = each
         self._items: list[Item] = []
         self._consents: dict[ReferralId, _Consent] = {}
+        self._places: dict[ReferralId, replacing.Place] = {}
+        self._earlier = set[ReferralId]()
         self._problems: list[Problem] = []
         self._gone: list[ReferralId] = []
         self._unseen: tuple[ReferralId, ...] = ()
@@ -226,15 +241,16 @@ class _Walk:
 
     def agenda(self) -> Agenda:
         """What was found."""
-        owed = _untold(self._consents)
-        marked = (_marked(one) if (one.ref, one.unit) in owed else one for one in self._items)
+        owed, replaced = _untold(self._consents), replacing.replaced(self._places)
+        items_ = (_replaced(one) if one.ref in replaced else one for one in self._items)
+        marked = (_marked(one) if (one.ref, one.unit) in owed else one for one in items_)
         items = tuple(sorted(marked, key=lambda one: one.rank))
         return Agenda(items, tuple(self._problems), tuple(self._gone), self._unseen, self._ended_by)
 
     def look(self, wanted: Sequence[ReferralId], purged: Callable[[ReferralId], bool], progress: OnProgress) -> None:
         """Look at what is wanted, and at what that leads to."""
         queue = deque(dict.fromkeys(wanted))
-        told, hints, failed, done = set(queue), set[ReferralId](), 0, 0
+        told, failed, done = set(queue), 0, 0
         while queue:
             progress("referrals", done, len(told))
             ref, done = queue.popleft(), done + 1
@@ -245,7 +261,7 @@ class _Walk:
                     raise
                 if error.code is ErrorCode.NOT_FOUND and purged(ref):
                     self._gone.append(ref)
-                elif error.code is not ErrorCode.NOT_FOUND or ref not in hints:
+                elif error.code is not ErrorCode.NOT_FOUND or ref not in self._earlier:
                     self._problems.append(Problem(ref, error))
                 failed = failed + 1 if outage.is_passing(error) else 0
                 if failed == PATIENCE or error.code is ErrorCode.UNREACHABLE:
@@ -256,7 +272,6 @@ class _Walk:
                 failed = 0
                 fresh = [one for one in tied if one not in told]
                 told.update(fresh)
-                hints.update(fresh)
                 queue.extend(dict.fromkeys(fresh))
         progress("referrals", done, len(told))
 
@@ -274,12 +289,19 @@ class _Walk:
         same = earlier[1] if earlier is not None and earlier[0] != consented.APART else None
         withdrawn, untold = consented.is_withdrawn(referral), tuple(consented.untold(referral))
         self._consents[referral.ref] = _Consent(same, untold, withdrawn=withdrawn)
-        return [*referral.later, *([] if earlier is None else [earlier[1]])]
+        self._places[referral.ref] = replacing.place_of(referral)
+        if earlier is None:
+            return [*referral.later]
+        # What it came after may be erased by now (R-99); what the exchange names as later must be there.
+        self._earlier.add(earlier[1])
+        return [*referral.later, earlier[1]]
 
     def _of(self, referral: Referral) -> Iterator[Item]:
         submit: Any = referral.submit().act.body
         found = {one: worklists(self._role, self._party, one) for one in referral.chronicle.deliveries.values()}
         found |= {one: lists | _TELL for one, lists in found.items() if handed_on.lacking(referral, one.unit)}
+        silent = phoned.unreached(referral)
+        found |= {one: lists | _TELEPHONE for one, lists in found.items() if one.unit in silent}
         ended = lifecycle.FINISHED | {State.HELD}
         is_open = any(one.state not in ended and one.role is not DeliveryRole.INFORMATION for one in found)
         for own, lists in found.items():

@@ -10,6 +10,7 @@ Clause: docs/protocol.md R-70.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 from referral_api.domain import deliveries
@@ -30,6 +31,8 @@ class Worklist(StrEnum):
     DECIDE = "decide"
     REPORT = "report"
     READDRESS = "readdress"
+    CLOSE = "close"
+    """Of a hotline: another referral has taken its place, and it is to be closed."""
     WAITING = "waiting"
     STANDING_BY = "standing_by"
     ENDED = "ended"
@@ -39,7 +42,7 @@ class Worklist(StrEnum):
 TO_DO = frozenset(
     {
         *(Worklist.TELEPHONE, Worklist.TELL, Worklist.READ, Worklist.ANSWER, Worklist.DECIDE, Worklist.REPORT),
-        Worklist.READDRESS,
+        *(Worklist.READDRESS, Worklist.CLOSE),
     }
 )
 """Lists whose entries wait for this very party."""
@@ -66,6 +69,15 @@ def worklists(by: Role, party: str, delivery: Delivery) -> frozenset[Worklist]:
     return frozenset(found)
 
 
+def superseded(lists: Iterable[Worklist]) -> frozenset[Worklist]:
+    """The same of a delivery that nobody acts on, and in whose place another referral stands: nobody else is looked for
+    or telephoned, and it is to be closed.
+    """
+    found = frozenset(lists)
+    gone = frozenset({Worklist.READDRESS, Worklist.TELEPHONE})
+    return found - gone | {Worklist.CLOSE} if Worklist.READDRESS in found else found
+
+
 def _is_for(question: deliveries.Question, by: Role, party: str) -> bool:
     """Whether the party is to answer: what the exchange asks, the hotline is, and on a list of its own."""
     if question.act is Act.TELEPHONE_NOW:
@@ -82,8 +94,9 @@ def _of_sender(delivery: Delivery) -> set[Worklist]:
     found = {Worklist.TELEPHONE} if Act.TELEPHONE_NOW in delivery.open_questions else set[Worklist]()
     if state is S.HELD:
         return found | {Worklist.STANDING_BY}
-    if state in _READDRESS:
+    if state in _READDRESS and delivery.role is not DeliveryRole.INFORMATION:
         return found | {Worklist.READDRESS}
+    # Nobody is looked for in the place of who was only to know of it, and who may read it still.
     # Who was only to know of it has read it, and owes nothing more.
     has_read = delivery.role is DeliveryRole.INFORMATION and state is S.ACKNOWLEDGED
     is_owed = bool(delivery.open_questions & deliveries.NOTICES)

@@ -147,7 +147,12 @@ ROWS: dict[str, Row] = {
     ),
     "send": Row("operator", ("send", "emergencia.json", "--unit", UNIT), ("keys log", "no answer", "receipt")),
     "copy": Row(
-        "operator", ("copy", "REF", "--unit", NATIONAL), ("no answer", "view", "bundle", "receipt"), untold=_NEW
+        "operator",
+        ("copy", "REF", "--unit", NATIONAL),
+        ("no answer", "view", "bundle", "receipt"),
+        # It looks up to whom it seals before anything else, and nonsense there is a false keys log.
+        ends={"no answer: nonsense": NOT_VERIFIED},
+        untold=_NEW,
     ),
     "timeline": Row("operator", ("timeline", "REF"), ("no answer", "view"), "accepted"),
     "withdraw": Row("operator", ("withdraw", "REF", "--reason", "consent_withdrawn"), ACT, untold=_NEW),
@@ -158,10 +163,10 @@ ROWS: dict[str, Row] = {
     "outbox reseal": Row("operator", ("outbox", "reseal", "ACT"), ("no answer", "keys log", "receipt"), "stale"),
     "outbox resend": Row("operator", ("outbox", "resend", "REF"), ("no answer", "receipt")),
     # Of several referrals one is false, and it says which; the others are listed all the same.
-    "list": Row("officer", ("list",), ("no answer", "keys log", "inbox", "view")),
+    "list": Row("officer", ("list",), ("no answer", "keys log", "inbox", "view", "hint")),
     "inbox list": Row("officer", ("inbox", "list"), ("no answer", "inbox")),
     "inbox watch": Row("officer", ("inbox", "watch", "--once", "--wait", "0"), ("no answer", "keys log", "inbox")),
-    "show": Row("officer", ("show", "REF"), ("no answer", "view", "bundle"), untold=_NEW),
+    "show": Row("officer", ("show", "REF"), ("no answer", "view", "bundle", "hint"), untold=_NEW),
     "ack": Row("officer", ("ack", "REF"), ("no answer", "view", "bundle", "receipt"), untold=_NEW),
     "accept": Row("officer", ("accept", "REF"), ACT, "acknowledged"),
     "decline": Row("officer", ("decline", "REF", "--reason", "conflict_of_interest"), ACT, "acknowledged"),

@@ -15,7 +15,10 @@ ENTRY = {"id", "act", "ref", "digest", "progress", "queued_at", "attempts", "cod
 RECEIPTED = ENTRY | {"outcome", "time", "states", "log"}
 HANDLING = {"safe_contact", "do_not", "hidden"}
 INBOX = {"year", "index", "kind", "act", "ref", "unit", "from", "urgency", "time", "pending", "answered_by"}
-EVENT = {"at", "what", "by", "detail", "to", "refused", "corrects", "corrected", "unit", "year", "index"}
+EVENT = {
+    *("at", "what", "by", "detail", "to", "refused", "corrects", "corrected", "unit", "year", "index"),
+    *("made", "called_at", "topics", "released"),
+}
 LISTED = {
     *("party", "at", "deliveries", "hidden", "problems", "unseen", "ended_by", "gone", "unsent", "complete"),
 }
@@ -30,6 +33,7 @@ DELIVERY = {
         "asks",
         "over",
         "untold",
+        "replaced",
         "due",
         "dues",
         "begun_at",
@@ -103,7 +107,9 @@ def test_inbox_outbox_and_timeline_list_what_they_show(shell: Shell, ref: str) -
     assert {frozenset(one) for one in outbox.json["entries"]} == {frozenset(RECEIPTED)}
     assert shell.run("auditor", "timeline", ref, "--json").json["ref"] == ref
     told = shell.run("operator", "timeline", ref, "--json")
-    assert members(told) == {"ref", "relation", "relates_to", "later", "deliveries", "events", "notes", "unsaid"}
+    assert members(told) == {"ref", "relation", "relates_to", "later", "deliveries", "events", "notes", "unsaid"} | {
+        *("replaced", "unverified"),
+    }
     assert {frozenset(one) for one in told.json["events"]} == {frozenset(EVENT)}
     assert all(
         set(one)

@@ -48,6 +48,7 @@ def situation(
     own = Delivery(
         UNIT, role, state, "h", None if state is State.HELD else 1, questions,
         retrieved_at=1 if acknowledged else None, acknowledged_at=1 if acknowledged else None,
+        accepted_at=1 if state in (State.ACCEPTED, State.CLOSED) and role is DeliveryRole.ACTION else None,
     )  # fmt: skip
     other = Delivery(NATIONAL, DeliveryRole.ESCALATION, State.HELD, "h", None)
     deliveries = {UNIT: own} | ({NATIONAL: other} if several and relation is Relation.SENDER else {})
@@ -130,7 +131,7 @@ def test_every_offer_is_a_command_that_the_tables_allow(command: Any, relation: 
             act = act_of(SIDES[relation][0], verb, line)
             assert act is None or act in may[named or UNIT], (here, line)
             if verb == "readdress":
-                assert state in (State.DECLINED, State.EXPIRED, State.RECEIPT_FAILED), here
+                assert state in (State.DECLINED, State.EXPIRED, State.RECEIPT_FAILED, State.CLOSED), here
     verbs = {shape.split(" {ref}")[0].split()[0] for shape in nexts.VERBS[SIDES[relation][0]].values()}
     assert seen == verbs, "a verb that is never offered"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import segno
 
-from referral_api.cli.output import qr_code
+from referral_api.cli.qr import qr_code
 from tests.cli.shell import Shell
 from tests.cli.terminal import Terminal
 from tests.world import PASSPHRASE, UNIT

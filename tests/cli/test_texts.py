@@ -80,6 +80,7 @@ def test_every_key_that_the_code_names_has_its_text_and_every_text_is_named() ->
         "record.",
         "rekey.",
         "recall.",
+        "withdraw.copy.",
         "seen.",
         "step.",
         "unchecked.",
@@ -110,9 +111,10 @@ def test_every_key_that_the_code_names_has_its_text_and_every_text_is_named() ->
 def test_every_fault_that_the_code_raises_has_three_texts() -> None:
     source = "\n".join(path.read_text() for path in verbs())
     raised = set(re.findall(r'Fault\(\s*"([a-z-]+)"', source))
-    raised |= {"usage", "no-such-option", "missing-parameter", "bad-value"}
+    raised |= {"usage", "no-such-option", "missing-parameter", "bad-value", "missing-code", "no-such-code-of"}
     raised |= {"passphrase-not-asked", "code-not-typed", "words-not-typed", "issuer-missing"}
     raised |= {*re.findall(r'return "([a-z-]+)"', inspect.getsource(output._own_words)), *output._BY_REASON.values()}
+    raised |= {*output._OF_PARAM.values(), "member-missing"}
     raised |= {*output._FALSE.values()}
     texted = {key.split(".")[1] for key in texts.TEXTS if key.startswith("fault.")}
     assert raised == texted

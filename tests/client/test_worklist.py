@@ -39,6 +39,7 @@ IN_ORDER = [
     item(READ, E, None, begun_at=10),
     item(READ, U, 50, begun_at=1),
     item(READ, R, 50, begun_at=1),
+    item((Worklist.CLOSE,), E, 10, begun_at=1),
     item(WAITING, E, 10, begun_at=1),
     item(WAITING, R, 10, begun_at=1),
     item(ENDED, E, 10, begun_at=0),
@@ -64,13 +65,18 @@ ITEMS = st.builds(
 )
 
 
+def group(one: Item) -> tuple[bool, bool, bool]:
+    """What is only to be closed comes after whatever else asks."""
+    return one.asks, one.is_over, set(one.lists) & TO_DO == {Worklist.CLOSE}
+
+
 @given(st.lists(ITEMS, max_size=9))
 def test_no_entry_that_waits_for_others_stands_before_one_that_waits_for_us(items: list[Item]) -> None:
     ordered = sorted(items, key=lambda one: one.rank)
     assert [one.asks for one in ordered] == sorted((one.asks for one in items), reverse=True)
     assert [one.asks for one in items] == [bool(TO_DO & set(one.lists)) for one in items]
     for before, after in pairwise(ordered):
-        if (before.asks, before.is_over) == (after.asks, after.is_over):
+        if group(before) == group(after):
             assert [E, U, R].index(before.urgency) <= [E, U, R].index(after.urgency)
             if before.urgency is after.urgency and before.due is not None and after.due is not None:
                 assert before.due.due_at <= after.due.due_at

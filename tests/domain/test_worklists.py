@@ -10,7 +10,7 @@ import pytest
 from referral_api.domain import lifecycle
 from referral_api.domain.deliveries import Delivery, Question
 from referral_api.domain.words import Act, DeliveryRole, Role, State
-from referral_api.domain.worklists import OVER, TO_DO, Worklist, worklists
+from referral_api.domain.worklists import OVER, TO_DO, Worklist, superseded, worklists
 
 H, U = Role.HOTLINE, Role.POLICE_UNIT
 LINE, UNIT = "line", "unit-a"
@@ -68,6 +68,21 @@ def test_who_was_only_to_know_of_it_and_has_read_is_waited_for_no_more() -> None
     for role, found in ((DeliveryRole.INFORMATION, Worklist.ENDED), (DeliveryRole.ACTION, Worklist.WAITING)):
         assert worklists(H, LINE, delivery(State.ACKNOWLEDGED, role, ())) == {found}
         assert worklists(H, LINE, delivery(State.RETRIEVED, role, ())) == {Worklist.WAITING}
+
+
+def test_nobody_is_looked_for_in_the_place_of_who_was_only_to_know_of_it() -> None:
+    """R-70: an informed unit that sleeps, or cannot open it, keeps nobody from acting."""
+    for state in (State.EXPIRED, State.RECEIPT_FAILED):
+        assert worklists(H, LINE, delivery(state, DeliveryRole.INFORMATION, ())) == {Worklist.WAITING}
+        assert worklists(H, LINE, delivery(state, DeliveryRole.ESCALATION, ())) == {Worklist.READDRESS}
+
+
+def test_what_another_one_replaced_is_to_be_closed_and_rings_no_more() -> None:
+    fallen = worklists(H, LINE, delivery(State.DECLINED, DeliveryRole.ACTION, (ASKED[0], ASKED[5])))
+    assert fallen == {Worklist.READDRESS, Worklist.TELEPHONE, Worklist.ANSWER}
+    assert superseded(fallen) == {Worklist.CLOSE, Worklist.ANSWER}
+    ringing = worklists(H, LINE, delivery(State.SUBMITTED, DeliveryRole.ACTION, (ASKED[5],)))
+    assert superseded(ringing) == ringing, "somebody may still read it"
 
 
 def test_what_is_over_asks_for_nothing() -> None:

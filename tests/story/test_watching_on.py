@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from referral_api.cli import arriving
+from referral_api.cli.output import Screen
 from referral_api.client.overseeing import Overseer, Silence
 from referral_api.domain.words import Act
 from tests.cli.shell import Shell
@@ -114,7 +115,7 @@ def test_a_number_to_telephone_waits_for_no_reason_that_the_exchange_does_not_gi
     (line,) = world.operator.inbox(pending=True)
     whom = {"unit": UNIT, "phone": ENTRIES[UNIT]["duty_phone"]}
     with portal() as elsewhere, client_at(world, elsewhere, "operator") as away:
-        assert (line.kind, arriving._whom(away, line)) == (Act.TELEPHONE_NOW, whom)
+        assert (line.kind, arriving._whom(Screen(), away, line)) == (Act.TELEPHONE_NOW, whom)
         assert arriving._reason(away, line) == (None, None)
     assert arriving._reason(world.operator, line) == ("ack_timeout", None)
 

@@ -26,6 +26,7 @@ from referral_api.cli.texts.keys import KEYS
 from referral_api.cli.texts.life import LIFE
 from referral_api.cli.texts.loss import LOSS
 from referral_api.cli.texts.notices import NOTICES
+from referral_api.cli.texts.recall import RECALL
 from referral_api.cli.texts.recovery import RECOVERY
 from referral_api.cli.texts.roster import ROSTER
 from referral_api.cli.texts.screens import SCREENS
@@ -39,7 +40,7 @@ from referral_api.domain.catalogue import Language
 __all__ = ["FAULTS", "FIELDS", "HELP", "PARTS", "SCREENS", "TEXTS", "find", "say"]
 PARTS: Final = (
     SCREENS, AUDIT, FAULTS, HELP, FIELDS, RECOVERY, EVIDENCE, LOSS, KEYS, ROSTER, WATCH, DOCTOR, ADMIN_DOCTOR, THREAT,
-    SERVER_KEYS, FIGURES, NOTICES, CARE, CHOOSING, LIFE, FORGETTING, STANDING, WORKLIST,
+    SERVER_KEYS, FIGURES, NOTICES, CARE, CHOOSING, LIFE, FORGETTING, STANDING, WORKLIST, RECALL,
 )  # fmt: skip
 TEXTS: Final[Mapping[str, tuple[str, str]]] = {key: words for part in PARTS for key, words in part.items()}
 _PLACE: Final[Mapping[Language, int]] = {"es": 0, "en": 1}

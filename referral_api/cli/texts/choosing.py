@@ -67,6 +67,15 @@ CHOOSING: Final[Mapping[str, tuple[str, str]]] = {
         "EMERGENCIA, y nadie asegura que la unidad esté mirando: LLAME PRIMERO al {phone}.",
         "EMERGENCY, and nobody vouches that the unit is looking: TELEPHONE FIRST, {phone}.",
     ),
+    "send.no_phone": (
+        "⚠ {unit} NO TIENE TELÉFONO DE GUARDIA en el directorio: {phone}",
+        "⚠ {unit} HAS NO DUTY TELEPHONE in the directory: {phone}",
+    ),
+    "dial.instead": ("sin número propio; llame a {phones}", "no number of its own; call {phones}"),
+    "dial.nobody": (
+        "sin número en el directorio, ni suyo ni de su unidad superior: búsquelo por otra vía",
+        "no number in the directory, neither its own nor its parent's: find one elsewhere",
+    ),
     "ask.offline": (
         "La unidad {unit} está fuera de línea. ¿Enviar de todos modos? [s/N]",
         "Unit {unit} is offline. Send all the same? [y/N]",
@@ -115,6 +124,48 @@ CHOOSING: Final[Mapping[str, tuple[str, str]]] = {
         "No department has ubigeo {region}: they are 01 to 25 (Callao is 07).",
     ),
     "fault.no-such-region.do": ("Revise las dos primeras cifras del ubigeo.", "Check the ubigeo's first two digits."),
+    "fault.bad-ubigeo.what": ("Ese ubigeo no sirve.", "That ubigeo is not usable."),
+    "fault.bad-ubigeo.why": (
+        "Se escribe con 2 cifras (departamento), 4 (provincia) o 6 (distrito), sin letras.",
+        "It is written in 2 digits (department), 4 (province) or 6 (district), without letters.",
+    ),
+    "fault.bad-ubigeo.do": (
+        "Por ejemplo, --ubigeo 20 para Piura o --ubigeo 200101 para su distrito capital.",
+        "For instance, --ubigeo 20 for Piura or --ubigeo 200101 for its capital's district.",
+    ),
+    "fault.bad-speciality.what": ("Esa especialidad no existe.", "There is no such speciality."),
+    "fault.bad-speciality.why": ("No está en la lista de códigos.", "It is not in the list of codes."),
+    "fault.bad-speciality.do": ("Use una de estas: {codes}", "Use one of these: {codes}"),
+    "fault.phone-alert-required.what": (
+        "A una emergencia le falta decir si se llamó por teléfono.",
+        "An emergency has to say whether the unit was telephoned.",
+    ),
+    "fault.phone-alert-required.why": (
+        "El miembro phone_alert no está en el archivo. No se envió nada.",
+        "The member phone_alert is not in the file. Nothing was sent.",
+    ),
+    "fault.phone-alert-required.do": (
+        'Llame y escriba "phone_alert": {{"made": true, "at": …, "to_unit": …}}; si no pudo, "made": false.',
+        'Telephone, and write "phone_alert": {{"made": true, "at": …, "to_unit": …}}; if you cannot, "made": false.',
+    ),
+    "fault.member-missing.what": ("Al documento le falta un dato.", "Something is missing in the document."),
+    "fault.member-missing.why": ("No está: {where}.", "Not there: {where}."),
+    "fault.member-missing.do": (
+        "Complételo en el archivo y repita la orden.",
+        "Complete it in the file and repeat the command.",
+    ),
+    "fault.duty-phone.what": (
+        "La ficha de {unit} no tiene teléfono de guardia.",
+        "The entry of {unit} has no duty telephone.",
+    ),
+    "fault.duty-phone.why": (
+        "Cuando una emergencia no se lee, la línea llama a ese número: una unidad policial no se inscribe sin él.",
+        "When an emergency is not read, the hotline calls that number: no police unit is enrolled without one.",
+    ),
+    "fault.duty-phone.do": (
+        "Añada duty_phone a la ficha, con su prefijo (+51…), y repita la orden.",
+        "Add duty_phone to the entry, with its prefix (+51…), and repeat the command.",
+    ),
     "fault.entry-not-there.what": ("No está claro qué ficha se quiere.", "It is not clear which entry is meant."),
     "fault.entry-not-there.why": (
         "En {path} hay {count} fichas; se pidió: {unit}.",

@@ -55,6 +55,29 @@ _FAULTS: Final[Mapping[str, tuple[str, str]]] = {
         ("{what} is missing.", "The command needs it.", "See the help: {path} --help"),
     ),
     **_fault(
+        "case-number-of-unit",
+        (
+            "El número de caso es de la unidad.",
+            "Quien lo lee lo tomaría por el suyo. No se envió nada.",
+            "Envíe la nota sin --case-number; si hace falta un número de la línea, escríbalo en la nota.",
+        ),
+        (
+            "The case number is the unit's.",
+            "Whoever reads it would take it for their own. Nothing was sent.",
+            "Send the note without --case-number; write a number of the hotline's in the note itself.",
+        ),
+    ),
+    **_fault(
+        "missing-code",
+        ("Falta {what}.", "La orden necesita un código.", "Use uno de estos:\n    {codes}"),
+        ("{what} is missing.", "The command needs a code.", "Use one of these:\n    {codes}"),
+    ),
+    **_fault(
+        "no-such-code-of",
+        ("El valor de {what} no sirve.", "No está en su lista de códigos.", "Use uno de estos:\n    {codes}"),
+        ("The value of {what} is not usable.", "It is not in its list of codes.", "Use one of these:\n    {codes}"),
+    ),
+    **_fault(
         "bad-value",
         ("El valor de {what} no sirve.", "No es de los que esta orden admite.", "Vea la ayuda: {path} --help"),
         ("The value of {what} is not usable.", "It is none that this command takes.", "See the help: {path} --help"),

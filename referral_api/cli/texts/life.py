@@ -47,8 +47,11 @@ _HELP: Final[Mapping[str, tuple[str, str]]] = {
         "Qué se responde, por su identificador, si hay varios.",
         "What is answered, by its digest, where there are several.",
     ),
-    "option.reply": ("Respuesta (código).", "Answer (code)."),
-    "option.topic": ("Tema (código; repetible).", "Topic (code; repeatable)."),
+    "option.reply": ("Respuesta (código; sin él se listan).", "Answer (code; without one they are listed)."),
+    "option.topic": (
+        "Tema (código; repetible; sin él se listan).",
+        "Topic (code; repeatable; without one they are listed).",
+    ),
     "option.relates": (
         "Qué es de una anterior: TIPO:DERIVACIÓN (replaces, supplements, duplicate_of, related_to).",
         "What it is to an earlier one: TYPE:REFERRAL (replaces, supplements, duplicate_of, related_to).",
@@ -97,6 +100,12 @@ _SCREENS: Final[Mapping[str, tuple[str, str]]] = {
         "{what} · {unit} · de {by}, {at} · {digest}",
         "{what} · {unit} · from {by}, {at} · {digest}",
     ),
+    "life.called": ("se llamó {at}", "called {at}"),
+    "life.not_called": ("NO se llamó", "NOT called"),
+    "life.released_to_nobody": (
+        "NO HABÍA A QUIÉN ENTREGARLA: llame a la unidad o busque otra",
+        "THERE WAS NOBODY TO RELEASE IT TO: telephone the unit, or find another",
+    ),
     "life.corrects": ("corrige {place}", "corrects {place}"),
     "life.corrected": ("corregido después", "corrected later"),
     "life.relates_to": ("Relación: {words} · {ref}", "Relation: {words} · {ref}"),
@@ -109,21 +118,6 @@ _SCREENS: Final[Mapping[str, tuple[str, str]]] = {
         (
             "Proposed: {unit} gets it once the hotline, or the exchange by its rules, approves. Until then it is "
             "yours.\nUntil the hotline has answered you can neither take that back nor propose another: call {phone}."
-        ),
-    ),
-    "readdress.done": (
-        "Reemplaza a {ref}: ahora para {unit}. Nunca la recibirán: {excluded}",
-        "Replaces {ref}: now for {unit}. Never to get it: {excluded}",
-    ),
-    "readdress.silent": (
-        "⚠ Consta que NO se llamó a {unit}. Llame ahora y déjelo escrito.",
-        "⚠ It says that {unit} was NOT telephoned. Call now, and state it.",
-    ),
-    "readdress.supplements": (
-        "⚠ De las ampliaciones van las indicaciones y los contactos al día; lo demás NO: envíelo también a {unit}.",
-        (
-            "⚠ Of the supplements, handling codes and contacts came along as they are now; the rest did NOT: "
-            "send it too to {unit}."
         ),
     ),
     "option.beside": (
@@ -146,25 +140,6 @@ _SCREENS: Final[Mapping[str, tuple[str, str]]] = {
     "supplement.closed": (
         "✖ {unit}: sin clave vigente; no se le envió.",
         "✖ {unit}: no valid key; it was not sent there.",
-    ),
-    "recall.told": ("avisada ahora", "told now"),
-    "recall.knew": ("ya estaba avisada", "was told before"),
-    "recall.beyond": ("YA NO SE PUEDE AVISAR POR AQUÍ: LLAME", "CANNOT BE TOLD HERE ANY MORE: TELEPHONE"),
-    "recall.phone": (
-        "✖ {unit} tiene copia propia de {ref} y nadie se lo dijo; aquí ya se borró. LLAME: {phone}",
-        "✖ {unit} has its own copy of {ref} and nobody told it; here it is purged. TELEPHONE: {phone}",
-    ),
-    "recall.waits": ("firmado; espera en la bandeja de salida", "signed; waits in the outbox"),
-    "recall.failed": ("FALTA AVISAR", "NOT TOLD"),
-    "recall.apart": ("otro caso relacionado: decida usted", "another case that is related: for you to decide"),
-    "recall.gone": ("ya no existe, o no es nuestra", "not there any more, or not ours"),
-    "recall.count": (
-        "Avisadas ahora: {told}. Faltan: {left}.",
-        "Told now: {told}. Left: {left}.",
-    ),
-    "withdraw.reaches": (
-        "Se avisa también a todos los demás que tienen {ref} o una copia: la persona retiró su consentimiento.",
-        "Everybody else who has {ref} or a copy of it is told too: the person withdrew consent.",
     ),
     "ask.transfer": (
         "¿Proponer que {ref} pase a {unit}? Si se aprueba, deja de ser suya. [s/N]",

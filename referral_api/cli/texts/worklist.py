@@ -44,6 +44,10 @@ WORKLIST: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "list.elsewhere": ("En otras listas: {count}.", "On other lists: {count}."),
     "list.problem": ("✖ {ref}: NO SE PUDO COMPROBAR. {what}", "✖ {ref}: COULD NOT BE VERIFIED. {what}"),
+    "list.unverified": (
+        "✖ Relacionada que no se pudo comprobar, {ref}: no cuenta como que la reemplaza. {what}",
+        "✖ Related and could not be verified, {ref}: it does not count as replacing this one. {what}",
+    ),
     "list.unseen": ("✖ Sin mirar: {count} más. {what}", "✖ Not looked at: {count} more. {what}"),
     "list.unsent": (
         "⚠ {count} acto(s) de este equipo esperan en la bandeja de salida: la otra parte todavía no los tiene.",
@@ -56,6 +60,7 @@ WORKLIST: Final[Mapping[str, tuple[str, str]]] = {
     "list.on.decide": ("por decidir", "to decide"),
     "list.on.report": ("por informar", "to report on"),
     "list.on.readdress": ("buscar otra unidad", "find another unit"),
+    "list.on.close": ("por cerrar: la reemplaza otra", "to close: another replaces it"),
     "list.on.waiting": ("le toca a la otra parte", "the other side's turn"),
     "list.on.standing_by": ("en reserva", "standing by"),
     "list.on.ended": ("terminada", "ended"),

@@ -1,0 +1,65 @@
+"""What is said of taking back and sending anew: withdrawals, its copies, a lost consent. Key → (Spanish, English).
+
+Must never: call taken back, or told, what is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+RECALL: Final[Mapping[str, tuple[str, str]]] = {
+    "recall.told": ("avisada ahora", "told now"),
+    "recall.knew": ("ya estaba avisada", "was told before"),
+    "recall.beyond": ("YA NO SE PUEDE AVISAR POR AQUÍ: LLAME", "CANNOT BE TOLD HERE ANY MORE: TELEPHONE"),
+    "recall.phone": (
+        "✖ {unit} tiene copia propia de {ref} y nadie se lo dijo; aquí ya se borró. LLAME: {phone}",
+        "✖ {unit} has its own copy of {ref} and nobody told it; here it is purged. TELEPHONE: {phone}",
+    ),
+    "recall.waits": ("firmado; espera en la bandeja de salida", "signed; waits in the outbox"),
+    "recall.failed": ("FALTA AVISAR", "NOT TOLD"),
+    "recall.apart": ("otro caso relacionado: decida usted", "another case that is related: for you to decide"),
+    "recall.gone": ("ya no existe, o no es nuestra", "not there any more, or not ours"),
+    "recall.count": (
+        "Avisadas ahora: {told}. Faltan: {left}.",
+        "Told now: {told}. Left: {left}.",
+    ),
+    "withdraw.reaches": (
+        "Se avisa también a todos los demás que tienen {ref} o una copia: la persona retiró su consentimiento.",
+        "Everybody else who has {ref} or a copy of it is told too: the person withdrew consent.",
+    ),
+    "withdraw.delivery": ("  {unit}: {words}", "  {unit}: {words}"),
+    "withdraw.unread": ("retirada; nadie la había leído", "withdrawn; nobody had read it"),
+    "withdraw.answered": ("retirada; la unidad la tuvo y ya respondió", "withdrawn; the unit had it and has answered"),
+    "withdraw.notified": (
+        "LA TUVO: se le avisó y debe responder qué hizo con ella",
+        "HAD IT: it has been told, and must answer what it did with it",
+    ),
+    "withdraw.copy": ("  Copia {ref}: {words}", "  Copy {ref}: {words}"),
+    "withdraw.copy.told": ("retirada también", "withdrawn too"),
+    "withdraw.copy.knew": ("no queda nada que retirar", "nothing is left to withdraw"),
+    "withdraw.copy.waits": (
+        "firmado; espera en la bandeja de salida.",
+        "signed; waits in the outbox.",
+    ),
+    "withdraw.copy.failed": ("SIGUE VIGENTE: NO SE RETIRÓ.", "STILL STANDS: NOT WITHDRAWN."),
+    "readdress.done": (
+        "Reemplaza a {ref}: ahora para {unit}. Nunca la recibirán: {excluded}",
+        "Replaces {ref}: now for {unit}. Never to get it: {excluded}",
+    ),
+    "readdress.silent": (
+        "⚠ Consta que NO se llamó a {unit}. Llame ahora y déjelo escrito.",
+        "⚠ It says that {unit} was NOT telephoned. Call now, and state it.",
+    ),
+    "readdress.close": (
+        "Para la reemplazada, {ref}, ya no se busca a nadie más: ciérrela con la orden de abajo.",
+        "For the replaced one, {ref}, nobody else is looked for: close it by the command below.",
+    ),
+    "readdress.supplements": (
+        "⚠ De las ampliaciones van las indicaciones y los contactos al día; lo demás NO: envíelo también a {unit}.",
+        (
+            "⚠ Of the supplements, handling codes and contacts came along as they are now; the rest did NOT: "
+            "send it too to {unit}."
+        ),
+    ),
+}

@@ -1,0 +1,197 @@
+"""What the screens say of calls, rungs, units without a number and mistakes of the person who types.
+
+Clauses R-70, R-80, R-84; design §7.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from referral_api.cli import nexts
+from referral_api.cli.acting import detail_of, timeline_data
+from referral_api.cli.output import Screen
+from referral_api.cli.texts import say
+from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.words import Act
+from tests.cli.shell import Ran, Shell
+from tests.story.newcomers import Newcomers
+from tests.story.test_deadlines import later
+from tests.world import ENTRIES, NATIONAL, OTHER_UNIT, REFERRAL, UNIT, World, entry
+
+SILENT = "pnp-sin-numero"
+
+
+@pytest.fixture
+def world(sqlite_world: World) -> World:
+    return sqlite_world
+
+
+@pytest.fixture
+def shell(world: World) -> Shell:
+    return Shell(world.folder, world.server.url)
+
+
+@pytest.fixture
+def silent(world: World) -> Iterator[str]:
+    """A unit of the directory that names no duty telephone, as units enrolled by other software may."""
+    newcomers = Newcomers(world)
+    newcomers.admit(entry(SILENT, "police_unit", parent=NATIONAL, escalation=[NATIONAL]))
+    yield SILENT
+    newcomers.close()
+
+
+def done(ran: Ran, code: int = 0) -> Any:
+    assert ran.exit == code, ran
+    return ran.json
+
+
+def written(world: World, **members: Any) -> str:
+    """The file of a referral with these members in the place of its own; None: without that one."""
+    body = {name: value for name, value in (REFERRAL | members).items() if value is not None}
+    (world.folder / "caso.json").write_text(json.dumps(body), encoding="utf-8")
+    return "caso.json"
+
+
+@pytest.mark.parametrize("escalated_to", [True, False])
+def test_a_rung_that_let_nobody_have_it_says_so(world: World, escalated_to: bool) -> None:
+    """R-80: the ladder goes on without anybody above, and must not read as if somebody had it."""
+    ref = str(world.submit(excluded=() if escalated_to else (NATIONAL,)).outgoing.ref)
+    later(world, 2 * 3600 + 600)
+    screen, referral = Screen(), world.operator.referral(ref)
+    rungs = [one for one in timeline_data(screen, referral, "")["events"] if one["released"] is not None]
+    assert {one["detail"].split()[-1]: one["released"] for one in rungs} == {
+        "release_parent": escalated_to,
+        "release_national": False,
+    }, "whoever is above has it already"
+    words = say("es", "life.released_to_nobody")
+    assert [words in detail_of(one, screen) for one in rungs] == [not one["released"] for one in rungs]
+    follow = nexts.next_of(screen, referral)
+    assert any("phone" in one or "readdress" in one for one in follow)
+    told = timeline_data(screen, world.officer.referral(ref), "")["events"]
+    assert not [one for one in told if one["released"] is not None], "a unit sees no delivery but its own"
+
+
+def test_calls_and_questions_are_told_apart(world: World, shell: Shell) -> None:
+    """R-76, R-81: whether somebody was reached, and what was asked, after it was answered too."""
+    ref = str(world.submit().outgoing.ref)
+    done(shell.run("operator", "phone", ref, "--not-made", "--unit", UNIT, "--json"))
+    done(shell.run("operator", "phone", ref, "--at", "00:01", "--unit", UNIT, "--json"))
+    world.acknowledge("officer", ref)
+    done(shell.run("officer", "ask", ref, "--topic", "timing", "--json"))
+    done(shell.run("operator", "answer", ref, "--reply", "not_known", "--unit", UNIT, "--json"))
+    events = done(shell.run("operator", "timeline", ref, "--json"))["events"]
+    calls = [one for one in events if one["what"] == Act.PHONE_ALERT.value]
+    assert [(one["made"], one["called_at"] is None) for one in calls] == [(False, True), (True, False)]
+    assert [one["topics"] for one in events if one["what"] == "ask"] == [["timing"]]
+    shown = shell.run("operator", "timeline", ref, "--lang", "en").out
+    assert "NOT called" in shown
+    assert ":01:00" in shown
+
+
+def test_of_a_unit_without_a_number_whom_to_call_is_said_wherever_it_is_chosen(
+    world: World, shell: Shell, silent: str
+) -> None:
+    """R-84: an alarm without a number is no alarm."""
+    number = ENTRIES[NATIONAL]["duty_phone"]
+    assert number in shell.run("operator", "units", "show", silent).out
+    ran = shell.run("operator", "send", written(world), "--unit", silent)
+    assert ran.exit == 0, ran
+    assert number in ran.err
+    later(world, 16 * 60)
+    assert f"llame a {NATIONAL} {number}" in shell.run("operator", "list").out
+    assert f"llame a {NATIONAL} {number}" in shell.run("operator", "inbox", "list", "--pending").out
+
+
+def test_no_police_unit_is_invited_without_a_number(world: World, shell: Shell) -> None:
+    described = entry("pnp-nueva", "police_unit", area=["20"])
+    (world.folder / "ficha.json").write_text(json.dumps(described), encoding="utf-8")
+    ran = shell.run("registrar", "invite", "--entry", "ficha.json", "--out", "nueva.inv")
+    assert ran.exit == 2, ran
+    assert "duty_phone" in ran.err
+    assert not (world.folder / "nueva.inv").exists()
+
+
+def test_everybody_is_announced_before_anything_is_sealed(world: World, shell: Shell) -> None:
+    """R-84: whoever is informed, gets a copy, or is proposed by a transfer, too."""
+    number = ENTRIES[OTHER_UNIT]["duty_phone"]
+    mark = "FUERA DE LÍNEA, según el servidor"
+    ran = shell.run("operator", "send", written(world), "--unit", UNIT, "--inform", OTHER_UNIT, "--json")
+    ref = done(ran)["ref"]
+    assert [one["id"] for one in ran.json["informed"]] == [OTHER_UNIT]
+    plain = str(world.submit().outgoing.ref)
+    copied = shell.run("operator", "copy", plain, "--unit", OTHER_UNIT)
+    world.acknowledge("officer", plain)
+    proposed = shell.run("officer", "transfer", plain, "--to", OTHER_UNIT, "--reason", "jurisdiction", "--yes")
+    approved = shell.run("operator", "approve", plain, "--yes")
+    for ran in (copied, proposed, approved):
+        assert ran.exit == 0, ran
+        assert f"Unidad {OTHER_UNIT}" in ran.err, ran
+        assert number in ran.err
+        assert mark in ran.err
+    assert ref
+
+
+@pytest.mark.parametrize(
+    ("members", "words"),
+    [
+        ({"phone_alert": None}, "si se llamó por teléfono"),
+        ({"consent": None}, "/consent"),
+        ({"hotline_contact": {"name": "x"}}, "/hotline_contact/duty_phone"),
+    ],
+)
+def test_a_referral_that_lacks_something_is_refused_in_the_operators_words(
+    world: World, shell: Shell, members: dict[str, Any], words: str
+) -> None:
+    ran = shell.run("operator", "send", written(world, **members), "--unit", UNIT)
+    assert ran.exit != 0
+    assert words in ran.err, ran
+    assert "programa que lo generó" not in ran.err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--ubigeo", "piura"), "2 cifras"),
+        (("--ubigeo", "20010"), "2 cifras"),
+        (("--ubigeo", "20", "--speciality", "xx"), "children"),
+    ],
+)
+def test_a_place_or_a_speciality_that_is_none_is_said_so(shell: Shell, words: tuple[str, ...], told: str) -> None:
+    ran = shell.run("operator", "units", "suggest", *words)
+    assert ran.exit == 2, ran
+    assert told in ran.err
+    assert "programa que lo generó" not in ran.err
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("decline", "x"), "no_capacity"), (("close", "x"), "not_located"), (("ask", "x"), "timing"),
+        (("answer", "x"), "not_known"), (("withdraw", "x"), "safety_risk"),
+        (("transfer", "x", "--to", "y"), "jurisdiction"),
+    ],
+)  # fmt: skip
+def test_whoever_gives_no_code_reads_which_there_are(shell: Shell, words: tuple[str, ...], code: str) -> None:
+    ran = shell.run("officer", *words)
+    assert ran.exit == 2, ran
+    assert f"    {code}: " in ran.err
+    assert "Falta --" in ran.err
+
+
+def test_an_option_is_named_as_it_is_typed(shell: Shell) -> None:
+    assert "El valor de --list no sirve" in shell.run("operator", "list", "--list", "bogus").err
+
+
+def test_a_hotline_gives_no_case_number(world: World, shell: Shell) -> None:
+    """Whoever reads it would take it for one of their own."""
+    ref = str(world.submit().outgoing.ref)
+    (world.folder / "nota.txt").write_text("Vive en otro sitio.", encoding="utf-8")
+    ran = shell.run("operator", "note", ref, "nota.txt", "--unit", UNIT, "--case-number", "L-17")
+    assert ran.exit == 2, ran
+    with pytest.raises(ReferralError) as caught:
+        world.operator.act(ref, Act.NOTE, {}, unit=UNIT, note="x", case_number="L-17")
+    assert caught.value.code is ErrorCode.NOT_PERMITTED
