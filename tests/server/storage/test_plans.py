@@ -92,7 +92,11 @@ _LITERAL = re.compile(r"x'[0-9a-fA-F]*'|'(?:[^']|'')*'|\bNULL\b|\b\d+\b")
 _LIST, _ROWS = re.compile(r"\?(?:, ?\?)+"), re.compile(r"\(\?\)(?:, ?\(\?\))+")
 _LOOK = re.compile(r"(?:SCAN|SEARCH) (?!\d* ?CONSTANT ROW)(\w+)(?: .*?\(([^()]*)\))?")
 _DATA = re.compile("SELECT|INSERT|UPDATE|DELETE|WITH")
-_ONCE = ("INSERT INTO alarm (ref, at) SELECT", "SELECT referral.ref, act.jws FROM referral JOIN act")
+_ONCE = (
+    "INSERT INTO alarm (ref, at) SELECT",
+    "SELECT referral.ref, act.jws FROM referral JOIN act",
+    "INSERT INTO feed (party, pos, act_digest, act_id, kind, ref, unit, sender, urgency, at, answered_by, pending) SEL",
+)
 """What a migration does, once, and on purpose to all there is."""
 
 
