@@ -65,13 +65,14 @@ def forget_locally(session: Session, outbox: Outbox, referral: Referral) -> None
 
 
 def look_at(session: Session, outbox: Outbox, refs: Iterable[ReferralId], look: Callable[[str], Referral]) -> None:
-    """Have a look at those that the exchange says were purged, where anything of them may be kept here.
+    """Have a look at those that the exchange says were purged, where anything of them, or an answer, is kept here.
 
     A watch is there for emergencies: what cannot be had, or is false, is told to whoever looks at it next.
     """
     for ref in refs:
         with suppress(ReferralError):
-            if may_keep(session, outbox, ref):
+            is_known = session.views is not None and session.views.find(ref) is not None
+            if is_known or may_keep(session, outbox, ref):
                 look(ref)
 
 

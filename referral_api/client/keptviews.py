@@ -24,7 +24,7 @@ from referral_api.client.exchange import Request, Response
 from referral_api.client.keystore import CredentialKeys
 from referral_api.client.profile import ProfileDir, read_private
 from referral_api.domain.errors import ReferralError
-from referral_api.domain.words import ReferralId
+from referral_api.domain.words import ReferralId, State
 from referral_api.formats.strict_json import parse
 
 _CONTEXT = b"referral-1/view\x00"
@@ -80,6 +80,17 @@ class KeptViews:
     def bury(self, ref: ReferralId) -> None:
         """Keep of what was erased only that it had been purged (R-99): nothing else is left to be told of it."""
         self.keep(ref, Answer(_BURIED, b'{"deliveries":[{"state":"purged"}]}', {}))
+
+    def bury_if_purged(self, ref: ReferralId) -> bool:
+        """Whether all that we may see of it was purged when it was last verified here: nothing less is erased (R-99).
+        Then of the answer that told so nothing but that is kept.
+        """
+        kept = self.find(ref)
+        shown = [] if kept is None else kept.document.get("deliveries", [])
+        was = bool(shown) and all(one.get("state") == State.PURGED.value for one in shown)
+        if was:
+            self.bury(ref)
+        return was
 
     def _path(self, ref: ReferralId) -> Path:
         return self.directory.views / self.keys.credential / ref

@@ -55,7 +55,8 @@ class Overseer:
     def news(self) -> list[Silence]:
         """What is silent now and was not told before. Raises as `fetch`, but for an exchange that cannot answer now.
 
-        A referral that the exchange has signed for and does not find any more is as silent as one that nobody read.
+        A referral that the exchange has signed for and does not find any more is as silent as one that nobody read,
+        unless its purge was verified here.
         """
         now, found = self.session.now(), []
         for entry in self.outbox.entries():
@@ -72,7 +73,9 @@ class Overseer:
                 if error.code is not ErrorCode.NOT_FOUND:
                     raise
                 self._look_at[ref] = now + AGAIN_S
-                found += _lost(entry, ref)
+                views = self.session.views
+                # What was purged is erased some day, and then there is nothing to be found (R-99).
+                found += [] if views is not None and views.bury_if_purged(ref) else _lost(entry, ref)
         fresh = [one for one in found if one not in self._told]
         self._told.update(fresh)
         return fresh

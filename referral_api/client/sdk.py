@@ -271,7 +271,8 @@ class Client:
         """Move the kept cursor past a page. What it says was purged is looked at, so that it goes from here as well."""
         self.directory.keep_cursor(page.cursor)
         purged = {line.ref for line in page.entries if line.ref is not None and line.kind == Act.PURGED.value}
-        forgetting.look_at(self.session, self.outbox, purged, self.referral)
+        look = partial(self.referral, views=self.session.views)
+        forgetting.look_at(self.session, self.outbox, purged, look)
 
     def referral(self, ref: str, *, views: KeptViews | None = None) -> Referral:
         """A referral with every act, receipt and state verified; a submission in the outbox learns how far it got, and

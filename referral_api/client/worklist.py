@@ -159,7 +159,7 @@ def agenda_of(
     marks = outbox.marks()
     walk = _Walk(session.profile.party, own.role, fetch, each)
     wanted = [*_acted_on(marks), *(one.ref for one in reached.heard(session))]
-    walk.look(wanted, partial(_bury_if_purged, session.views), progress)
+    walk.look(wanted, partial(_is_gone, session.views), progress)
     unsent = sum(one.ref is not None and one.state in _UNSENT for one in marks)
     return replace(walk.agenda(), unsent=unsent)
 
@@ -169,16 +169,8 @@ def _acted_on(marks: Sequence[Mark]) -> list[ReferralId]:
     return list(dict.fromkeys(one.ref for one in reversed(marks) if one.received and one.ref is not None))
 
 
-def _bury_if_purged(views: KeptViews | None, ref: ReferralId) -> bool:
-    """Whether all that we may see of it was purged when it was last verified here: nothing less is erased (R-99). Then
-    of the answer that told so nothing but that is kept.
-    """
-    kept = None if views is None else views.find(ref)
-    shown = [] if kept is None else kept.document.get("deliveries", [])
-    was = bool(shown) and all(one.get("state") == State.PURGED.value for one in shown)
-    if was and views is not None:
-        views.bury(ref)
-    return was
+def _is_gone(views: KeptViews | None, ref: ReferralId) -> bool:
+    return views is not None and views.bury_if_purged(ref)
 
 
 @dataclass(frozen=True, slots=True)

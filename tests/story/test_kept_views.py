@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from referral_api.client.overseeing import Overseer
 from referral_api.client.sdk import Client
 from referral_api.client.view import fetch_referral
 from referral_api.domain.errors import ErrorCode, ReferralError
@@ -184,3 +185,18 @@ def test_of_what_was_erased_nothing_is_kept(world: World) -> None:
     left = buried.find(ReferralId(ref))
     assert left is not None
     assert left.document == {"deliveries": [{"state": "purged"}]}, "that it was, and nothing more"
+
+
+def test_what_was_erased_after_its_purge_was_seen_in_the_inbox_rings_nobody(world: World) -> None:
+    """R-99: neither a watch that begins anew nor a list calls lost what the inbox called purged, and that verified."""
+    operator = world.operator
+    ref = ReferralId(str(world.submit().outgoing.ref))
+    assert operator.worklist().complete
+    world.act("operator", ref, Act.WITHDRAW, {"reason": "safety_risk"})
+    pass_days(world, 31)
+    while (page := operator.next_page()).entries:
+        operator.keep(page)
+    erase(world, ref)
+    for _ in range(2):
+        assert Overseer(operator.session, operator.outbox, operator.referral).news() == []
+        assert operator.worklist().gone == (ref,)
