@@ -80,6 +80,8 @@ class Docket(Case):
     """Units that the hotline is to be told to telephone, and since when."""
     to_purge: dict[str, int] = field(default_factory=dict)
     """Units of which two persons have agreed to purge it, and when."""
+    giving: dict[str, int] = field(default_factory=dict)
+    """Units to which it is given back together with one of which that was heard, and since when."""
     freed: list[tuple[int, str]] = field(default_factory=list)
     """Released, and the rung that released it not heard yet."""
 
@@ -106,6 +108,7 @@ class Docket(Case):
         yield from (Debt(unit, CALL, at) for unit, at in self.calls.items())
         yield from (Debt(one.sheet.unit, one.what, one.at) for one in unowned.later(self))
         yield from (Debt(unit, AGREED, at) for unit, at in self.to_purge.items())
+        yield from (Debt(unit, BACK, at) for unit, at in self.giving.items())
 
 
 @dataclass
@@ -242,6 +245,8 @@ class Judge:
 
     def _release(self, docket: Docket, sheet: Sheet, one: Heard) -> None:
         if sheet.taken:
+            together = [debt for debt in docket.debts() if debt.what == BACK and debt.unit != sheet.unit]
+            docket.giving = {debt.unit: debt.at for debt in together}
             unowned.give_back(docket, sheet, one.at)
             return
         if one.body.reason == "ack_timeout":

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -189,3 +190,19 @@ def test_what_nobody_might_do_by_the_hand_written_rules_is_a_fault(history: list
     place = next(at for at, one in enumerate(history) if one.act is Act.ACCEPT)
     without = [one for one in history[: place + 1] if one.act is not Act.ACK]
     assert any("may not accept" in one for one in judge(without).faults)
+
+
+def test_what_goes_back_to_several_at_once_is_owed_to_each(tmp_path: Path) -> None:
+    """The first of them to hear of it has the referral; the others are told in the same breath, as they must be."""
+    with open_house(tmp_path, PARTIES) as house:
+        life = Life(house)
+        shared = life.submit("emergency", TO_ALL)
+        life.acknowledge(shared)
+        life.wait(2 * HOUR)
+        life.say(LOCAL, Act.ACCEPT, shared)
+        life.say(LOCAL, Act.DECLINE, shared, reason="no_capacity")
+        history = stored(Rows(house))
+    heard = judge(history)
+    assert (heard.faults, heard.said["given_back"]) == ([], 2)
+    last = max(at for at, one in enumerate(history) if one.act is Act.RELEASED)
+    assert judge([*history[:last], *history[last + 1 :]], after_s=60).faults, "one of them was not told"
