@@ -63,6 +63,8 @@ ELSEWHERE: Final = frozenset({"ack", "parts"})
 blank that everybody knows to be zero would hide nobody, and be taken for one that does.
 """
 _OF_SUBMIT: Final = {"basis": "sharing_basis", "retention": "retention_class"}
+CODE_LISTS: Final[Mapping[str, str]] = {"urgency": "urgency", **_OF_SUBMIT, **_BY_ACT}
+"""Which code list names the rows of a table, for who shows them in words."""
 TABLES: Final[tuple[Table, ...]] = (
     Table("urgency", URGENCIES, "referrals"),
     *(Table(name, tuple(codes(listed)), "referrals") for name, listed in _OF_SUBMIT.items()),

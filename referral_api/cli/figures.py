@@ -19,7 +19,7 @@ from typing import Annotated, Any
 
 import typer
 
-from referral_api.auditlog.figures import rows_of
+from referral_api.auditlog.figures import CODE_LISTS, rows_of
 from referral_api.cli.auditing import INCOMPLETE, MirrorFolder, auditing
 from referral_api.cli.invocation import Invocation, invocation, write_private_file
 from referral_api.cli.output import Exit, Fault, Screen, Shown
@@ -33,18 +33,6 @@ _RUNS = ("=", "+", "-", "@", "\t", "\r")
 """With what a cell begins that a spreadsheet takes for a formula, or for a part of one."""
 DIGEST_OF = "sha256:"
 """What stands before a digest in a sheet."""
-_LISTS = {
-    "urgency": "urgency",
-    "basis": "sharing_basis",
-    "retention": "retention_class",
-    "declines": "decline_reason",
-    "transfers": "transfer_reason",
-    "outcomes": "outcome",
-    "withdrawals": "withdraw_reason",
-    "receipt_failures": "receipt_failure",
-    "overdue": "clock",
-}
-"""Which code list names the rows of a table."""
 CsvFile = Annotated[Path | None, typer.Option("--csv")]
 Semicolon = Annotated[bool, typer.Option("--semicolon")]
 Evidence = Annotated[Path | None, typer.Option("--evidence")]
@@ -203,7 +191,7 @@ def _table(screen: Screen, table: str) -> str:
 
 def _row(screen: Screen, table: str, row: str) -> str:
     """What people read for a row: a code's own words, or ours."""
-    named = _LISTS.get(table)
+    named = CODE_LISTS.get(table)
     if named is not None and row in codes_of(named):
         return label(named, row, screen.lang)
     first, _, rank = row.partition(".")

@@ -20,10 +20,10 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.text import Text
 
-from referral_api.cli import acting, choices, nexts, remarks, units
+from referral_api.cli import acting, choices, nexts, units
 from referral_api.cli.invocation import Invocation, invocation
 from referral_api.cli.output import EXIT_OF, Exit, Screen, Shown
-from referral_api.client import carrying, consented, handed_on, outage, passing, recalling
+from referral_api.client import consented, handed_on, outage, passing, recalling
 from referral_api.client.outbox import Entry
 from referral_api.client.passing import Anew
 from referral_api.client.recalling import Outcome, Report
@@ -71,7 +71,7 @@ def transfer(
         with choices.explaining(call, client, referral, Act.TRANSFER, client.profile.party):
             entry = passing.transfer(client.pen, referral, to_unit, reason)
         choices.refused(call, client, entry)
-        phone = remarks.phone_of(client.session, referral.submit().act.party)
+        phone = passing.duty_phone(client.session, referral.submit().act.party)
     more = [call.screen.say("transfer.next", unit=to_unit, phone=phone)]
     beside = {"unit": addressed[0]} if addressed else {}
     acting.show_entry(call, entry, f"referral timeline {ref}", beside, more=more)
@@ -169,7 +169,7 @@ def readdress(
     excluded = ", ".join(composition.excluded) or "—"
     more = [screen.say("readdress.done", ref=ref, unit=unit, excluded=excluded), *silent]
     follow = [*ring, f"referral timeline {renewed}"]
-    if carrying.has_supplements(referral):
+    if referral.supplements():
         # Codes and contacts came along; whatever else was said later did not.
         follow.insert(len(ring), f"referral supplement {renewed} {screen.say('place.file')} --unit {unit}")
         more.append(screen.say("readdress.supplements", unit=unit))
@@ -243,7 +243,9 @@ class _Calls:
 
 def _to_phone(call: Invocation, client: Client, report: Report | None) -> _Calls:
     found = (
-        [] if report is None else [(ref, unit, remarks.phone_of(client.session, unit)) for ref, unit in report.to_phone]
+        []
+        if report is None
+        else [(ref, unit, passing.duty_phone(client.session, unit)) for ref, unit in report.to_phone]
     )
     return _Calls(
         tuple(call.screen.say("recall.phone", ref=ref, unit=unit, phone=phone) for ref, unit, phone in found),

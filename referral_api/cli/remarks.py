@@ -72,21 +72,15 @@ def passed_on(screen: Screen, referral: Referral, unit: str) -> tuple[list[str],
     return [command], [_red(screen.say("remark.only_read_by", unit=unit, now=now))]
 
 
-def phone_of(session: Session, party: str) -> str:
-    """The duty number of a party by the keys log; a dash where none is known."""
-    found = session.keymap.find_party(party)
-    return "—" if found is None else found.entry.duty_phone or "—"
-
-
 def dial(screen: Screen, session: Session, party: str) -> str:
     """The number to call a party at by the keys log; of one that names none, the numbers of its parent and of those it
     escalates to.
     """
     found = session.keymap.find_party(party)
     if found is None or found.entry.duty_phone is not None:
-        return phone_of(session, party)
+        return passing.duty_phone(session, party)
     named = [*([] if found.entry.parent is None else [found.entry.parent]), *found.entry.escalation]
-    phones = [(one, phone_of(session, one)) for one in dict.fromkeys(named)]
+    phones = [(one, passing.duty_phone(session, one)) for one in dict.fromkeys(named)]
     listed = ", ".join(f"{one} {phone}" for one, phone in phones if phone != "—")
     return screen.say("dial.instead", phones=listed) if listed else screen.say("dial.nobody")
 
@@ -116,7 +110,7 @@ def _unit(screen: Screen, session: Session, referral: Referral, own: Delivery) -
     line = str(referral.submit().act.party)
     for digest in proposed:
         to = passing.proposed_to(referral, digest) or "—"
-        yield screen.say("remark.proposed", unit=to, line=line, phone=phone_of(session, line))
+        yield screen.say("remark.proposed", unit=to, line=line, phone=passing.duty_phone(session, line))
 
 
 def _red(line: str) -> Text:

@@ -12,17 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 from referral_api.client import delivery, talking
 from referral_api.client.pen import Pen
-from referral_api.client.sealing import OpenedBundle
 from referral_api.client.view import Referral
 from referral_api.domain.errors import ErrorCode, ReferralError
-from referral_api.domain.words import Act
 from referral_api.formats.contents import BundleBody
-from referral_api.formats.referral_body import ReferralBody
 from referral_api.formats.referral_later import Written, said_anew
 
 
@@ -56,16 +52,9 @@ def carried(pen: Pen, referral: Referral, *, despite_closed: bool = False) -> Ca
             code=closed[0],
             count=len(closed),
         )
-    later = [_written(one.opened, one.body) for one in further if one.opened is not None and one.body is not None]
-    first = _written(opened.bundle, opened.body)
+    later = [
+        Written(one.body, one.opened.written_at) for one in further if one.opened is not None and one.body is not None
+    ]
+    first = Written(opened.body, opened.bundle.written_at)
     members = said_anew(content.referral, first, later, unreached=bool(closed))
     return Carried(members, len(further), len(closed))
-
-
-def has_supplements(referral: Referral) -> bool:
-    """Whether anything was said in addition that a successor does not carry whole."""
-    return any(one.accepted and one.act.act is Act.SUPPLEMENT for one in referral.acts)
-
-
-def _written(opened: OpenedBundle, body: ReferralBody) -> Written:
-    return Written(body, datetime.fromtimestamp(opened.referral.contents.issued_at_s, UTC))

@@ -66,8 +66,7 @@ def beyond(referral: Referral, *, again: bool = False) -> tuple[PartyId, ...]:
     """
     deliveries = referral.chronicle.deliveries
     units = [PartyId(unit) for unit in deliveries] if again else _unaware(referral)
-    read = {unit for unit, one in deliveries.items() if (one.retrieved_at, one.acknowledged_at) != (None, None)}
-    return tuple(unit for unit in units if deliveries[unit].state is State.PURGED and unit in read)
+    return tuple(unit for unit in units if deliveries[unit].state is State.PURGED and deliveries[unit].was_had)
 
 
 def _unaware(referral: Referral) -> list[PartyId]:

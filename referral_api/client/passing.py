@@ -80,12 +80,13 @@ def _demand_new(session: Session, referral: Referral, to: str) -> None:
     if to not in addressed and to not in shown:
         return
     is_held = addressed.get(PartyId(to)) is DeliveryRole.ESCALATION and to not in shown
-    phone, line = (_duty_phone(session, one) for one in (to, submitted.party))
+    phone, line = (duty_phone(session, one) for one in (to, submitted.party))
     reason = "held-for-it" if is_held else "has-it"
     raise ReferralError(ErrorCode.TARGET_NOT_ALLOWED, unit=to, ref=referral.ref, reason=reason, phone=phone, line=line)
 
 
-def _duty_phone(session: Session, party: str) -> str:
+def duty_phone(session: Session, party: str) -> str:
+    """The duty number of a party by the keys log; a dash where none is known."""
     found = session.keymap.find_party(party)
     return "—" if found is None else found.entry.duty_phone or "—"
 
@@ -283,7 +284,7 @@ def _demand_in_no_hands(pen: Pen, line: list[Referral]) -> None:
     family = {one.ref: one for one in queue}
     while queue:
         earlier = queue.pop(0)
-        for ref in dict.fromkeys([*earlier.later, *recalling.later_submits(pen.outbox, earlier.ref)]):
+        for ref in recalling.later_of(pen.outbox, earlier):
             later = None if ref in family else _find(pen, ref)
             if later is not None and consented.relation_of(later) == (REPLACES, earlier.ref):
                 family[ref] = later

@@ -163,7 +163,7 @@ def _from_copies(pen: Pen, referral: Referral, reason: str, note: str | None) ->
     away: ErrorCode | None = None
     while queue:
         one = queue.pop(0)
-        for ref in dict.fromkeys([*one.later, *later_submits(pen.outbox, one.ref)]):
+        for ref in later_of(pen.outbox, one):
             if ref in done or ref == referral.ref:
                 continue
             if away is not None:
@@ -202,6 +202,11 @@ def _take_back(pen: Pen, referral: Referral, reason: str, unit: str | None, note
     if unit is not None or note is None or not reached:
         return [pen.act(referral, Act.WITHDRAW, body, unit=unit, note=note if unit is not None else None)]
     return [pen.act(referral, Act.WITHDRAW, body, unit=one, note=note) for one in reached]
+
+
+def later_of(outbox: Outbox, referral: Referral) -> list[ReferralId]:
+    """What the exchange names as later than this one, a hint, and what went out from here; each once."""
+    return list(dict.fromkeys([*referral.later, *later_submits(outbox, referral.ref)]))
 
 
 def later_submits(outbox: Outbox, ref: ReferralId) -> list[ReferralId]:
@@ -272,8 +277,7 @@ class _Walk:
             self._queue.append((relation[1], None))
         elif relation is not None:
             self.done.setdefault(relation[1], Told(relation[1], Outcome.APART))
-        later = dict.fromkeys([*referral.later, *later_submits(self._pen.outbox, referral.ref)])
-        self._queue += [(one, referral.ref) for one in later]
+        self._queue += [(one, referral.ref) for one in later_of(self._pen.outbox, referral)]
         try:
             self.done[referral.ref] = self._tell(referral)
         except ReferralError as error:

@@ -110,11 +110,16 @@ def _reporter(given: Mapping[str, Any], last: Written) -> dict[str, Any]:
 def _aged(
     said: Mapping[str, Any], names: Sequence[str], block: SafeContact | None, written_at: datetime
 ) -> dict[str, Any]:
-    """Members of a contact, with the day on which it ends written into it where it followed from its bundle."""
+    """Members of a contact, with the moment at which it ends written into it: without, or with a later one, it would be
+    good for a whole term more from the bundle in which it is sealed next.
+    """
     contact = {name: said[name] for name in names if name in said}
-    if block is None or block.valid_until is not None or (block.channel == "none" and set(contact) == {"safe_contact"}):
+    if block is None or (block.channel == "none" and set(contact) == {"safe_contact"}):
         return contact
-    until = contact_valid_until(block, written_at).astimezone(UTC).isoformat().replace("+00:00", "Z")
+    ends = contact_valid_until(block, written_at)
+    if ends == block.valid_until:
+        return contact
+    until = ends.astimezone(UTC).isoformat().replace("+00:00", "Z")
     return contact | {"safe_contact": {**contact["safe_contact"], "valid_until": until}}
 
 

@@ -27,6 +27,11 @@ def said(given: dict[str, Any], *later: dict[str, Any], **more: Any) -> dict[str
     return anew
 
 
+def ending(until: str) -> dict[str, Any]:
+    """The child's contact, stated to be good until then."""
+    return body(victims=[CHILD | {"safe_contact": CHILD["safe_contact"] | {"valid_until": until}}])  # type: ignore[operator]
+
+
 def test_without_supplements_only_the_end_of_its_contacts_is_written_down() -> None:
     anew = said(body())
     block = anew["victims"][0]["safe_contact"]
@@ -35,11 +40,19 @@ def test_without_supplements_only_the_end_of_its_contacts_is_written_down() -> N
 
 
 def test_an_end_that_was_said_stays_and_what_cannot_grow_old_gets_none() -> None:
-    until = "2026-12-24T00:00:00-05:00"
-    stated = body(victims=[CHILD | {"safe_contact": CHILD["safe_contact"] | {"valid_until": until}}])  # type: ignore[operator]
+    stated = ending("2026-11-26T00:00:00-05:00")
     assert said(stated) == stated
     silent = body(victims=[CHILD | {"safe_contact": {"channel": "none"}}])
     assert said(silent) == silent
+
+
+def test_an_end_beyond_the_term_gives_no_second_term_from_the_next_sealing() -> None:
+    """R-87: a contact is good for seven days at most, also where it was stated to be good for longer."""
+    anew = said(ending("2040-01-01T00:00:00-05:00"))
+    assert datetime.fromisoformat(anew["victims"][0]["safe_contact"]["valid_until"]) == AT + CONTACT_TERM
+    week_later = AT + CONTACT_TERM
+    (reach,) = [one for one in reaches(parse_referral(anew), week_later, week_later) if one.who == "V1"]
+    assert reach.why == "expired"
 
 
 def test_a_verification_after_the_sealing_counts_from_the_sealing() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import stamina
 
-from tests.story.newcomers import Unit
+from tests.story.newcomers import Newcomers, Unit
 from tests.world import World
 
 
@@ -21,5 +21,13 @@ def _no_pauses() -> Iterator[None]:
 def unit(world: World) -> Iterator[Unit]:
     """The unit's newcomers in this story."""
     made = Unit(world)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def newcomers(world: World) -> Iterator[Newcomers]:
+    """Parties that join in this story."""
+    made = Newcomers(world)
     yield made
     made.close()

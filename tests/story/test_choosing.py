@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +45,6 @@ SHARED = {
 def world(sqlite_world: World) -> World:
     """What clients do here is the same before either engine; the door's own rules are tried on both elsewhere."""
     return sqlite_world
-
-
-@pytest.fixture
-def newcomers(world: World) -> Iterator[Newcomers]:
-    made = Newcomers(world)
-    yield made
-    made.close()
 
 
 def suggested(world: World, ubigeo: str, **more: Any) -> list[tuple[Unit, Suggestion]]:

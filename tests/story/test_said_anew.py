@@ -39,13 +39,6 @@ def world(sqlite_world: World) -> World:
     return sqlite_world
 
 
-@pytest.fixture
-def newcomers(world: World) -> Iterator[Newcomers]:
-    made = Newcomers(world)
-    yield made
-    made.close()
-
-
 def reachable(number: str | None = NUMBER, *more: str, **contact: Any) -> dict[str, Any]:
     """The example with a way to V1 (None: only through the hotline), and these codes beside its own of `do_not`."""
     first, second = REFERRAL["victims"]

@@ -5,7 +5,6 @@ Clauses R-81, R-83, R-85, R-86; rules R6, R8, R9 and R14 of the field.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -30,11 +29,9 @@ def world(sqlite_world: World) -> World:
 
 
 @pytest.fixture
-def newcomers(world: World) -> Iterator[Newcomers]:
-    made = Newcomers(world)
-    made.admit(GUAYAS)
-    yield made
-    made.close()
+def newcomers(newcomers: Newcomers) -> Newcomers:
+    newcomers.admit(GUAYAS)
+    return newcomers
 
 
 def further(world: World, name: str, ref: str) -> list[talking.Further]:

@@ -204,37 +204,30 @@ def delivery_line(act: RawAct, referral: Referral, delivery: Delivery, pos: int,
     """The line of a new delivery at its unit; None while it is held."""
     if delivery.state is State.HELD:
         return None
-    return FeedEntry(
-        party=delivery.unit,
-        pos=pos,
-        act_digest=act.digest,
-        act_id=act.id,
-        kind=act.act.value,
-        ref=referral.ref,
-        unit=delivery.unit,
-        sender=act.party,
-        urgency=referral.urgency.value,
-        at=at,
-        answered_by=frozenset(kind.value for kind in lifecycle.SUBMIT_ANSWERED_BY),
-        pending=True,
-    )
+    return _new_line(act, referral, pos, at, party=delivery.unit, unit=delivery.unit, asks=lifecycle.SUBMIT_ANSWERED_BY)
 
 
 def sent_line(act: RawAct, referral: Referral, pos: int, at: int) -> FeedEntry:
     """The sender's line of its own submission: what one workstation sent, a colleague's must know of at once (R-55)."""
+    return _new_line(act, referral, pos, at, party=referral.sender, unit=None, asks=frozenset())
+
+
+def _new_line(
+    act: RawAct, referral: Referral, pos: int, at: int, *, party: str, unit: str | None, asks: frozenset[Act]
+) -> FeedEntry:
     return FeedEntry(
-        party=referral.sender,
+        party=party,
         pos=pos,
         act_digest=act.digest,
         act_id=act.id,
         kind=act.act.value,
         ref=referral.ref,
-        unit=None,
-        sender=referral.sender,
+        unit=unit,
+        sender=act.party,
         urgency=referral.urgency.value,
         at=at,
-        answered_by=frozenset(),
-        pending=False,
+        answered_by=frozenset(kind.value for kind in asks),
+        pending=bool(asks),
     )
 
 
