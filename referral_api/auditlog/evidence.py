@@ -66,7 +66,7 @@ def _code_of(act: RawAct) -> str | None:
         return "on" if body.on else deliveries.HOLD_OFF
     if act.act is Act.PURGE_DUE:
         return f"purge_{body.days}"
-    if act.act is Act.WITHDRAW:
+    if act.act in (Act.WITHDRAW, Act.RELEASED):
         return str(body.reason)
     if act.act is Act.PHONE_ALERT:
         return None if body.made else deliveries.NOT_MADE

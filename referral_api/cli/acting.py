@@ -21,6 +21,7 @@ from referral_api.client import consented, correcting, talking
 from referral_api.client.outbox import Entry, Progress
 from referral_api.client.talking import Open
 from referral_api.client.view import Referral, ShownAct
+from referral_api.domain import lifecycle
 from referral_api.domain.catalogue import Language, text_of
 from referral_api.domain.clocks import Rung
 from referral_api.domain.deliveries import Delivery
@@ -232,7 +233,7 @@ def _mark_released_to_nobody(events: Sequence[dict[str, Any]]) -> None:
     """
     released: int | None = None
     for one in events:
-        if one["what"] == Act.RELEASED.value:
+        if one["what"] == Act.RELEASED.value and one["detail"] != lifecycle.BY_HAND:
             released = one["at"]
         elif one["what"] == Act.ESCALATED.value:
             if _RELEASING & {*one["detail"].split()}:

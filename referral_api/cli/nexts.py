@@ -58,6 +58,7 @@ VERBS: Final[Mapping[Role, Mapping[Act, str]]] = {
         Act.CONSENT_WITHDRAWN: "consent-withdrawn {ref}",
         Act.SUPPLEMENT: "supplement {ref} {file}",
         Act.PHONE_ALERT: "phone {ref} --at {time}",
+        Act.RELEASED: "escalate {ref}",
     },
 }
 """The verb of every act that a party makes on a delivery, by its side. Places are filled with words of the language."""
@@ -77,7 +78,7 @@ def may(referral: Referral, own: Delivery, signer: str = "") -> list[Act]:
     asked = own.questions_for(party, signer)
     return [
         act
-        for act in fold.possible(role, own, asked)
+        for act in fold.possible(role, own, asked, referral.chronicle.deliveries)
         if policy.may(act, role, CredentialKind.PERSON, referral.relation)
     ]
 

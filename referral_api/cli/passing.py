@@ -1,12 +1,12 @@
-"""Passing on and taking back: `transfer`, `approve` of a transfer or a purge, `refuse-transfer`, `readdress`,
-`withdraw`, `consent-withdrawn`, `answer-notice`.
+"""Passing on and taking back: `transfer`, `approve` of a transfer or a purge, `refuse-transfer`, `escalate`,
+`readdress`, `withdraw`, `consent-withdrawn`, `answer-notice`.
 
 Each asks before what cannot be undone, checks here before it seals, and says what comes next and who has to do it.
 
 Must never: say that a consent's withdrawal has reached everybody while one referral is left, or address a referral
 anew without the checks of a first one.
 
-Implements: R-73, R-75, R-110; R7 of the field.
+Implements: R-73, R-75, R-78, R-110; R7 of the field.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ def register(app: typer.Typer) -> None:
     verbs: Mapping[str, Callable[..., None]] = {
         "transfer": transfer,
         "refuse-transfer": refuse_transfer,
+        "escalate": escalate,
         "readdress": readdress,
         "withdraw": withdraw,
         "consent-withdrawn": consent_withdrawn,
@@ -120,6 +121,33 @@ def refuse_transfer(
     call = invocation(ctx)
     body = {"reason": choices.check_code(call, "decline_reason", reason, note)}
     choices.answering(call, ref, Act.DECLINE, TRANSFERS, body, answers=answers, unit=unit, note=note)
+
+
+def escalate(
+    ctx: typer.Context,
+    ref: Ref,
+    unit: Unit = None,
+    despite_withdrawal: Annotated[bool, typer.Option("--despite-withdrawal")] = False,  # noqa: FBT002 - an option
+) -> None:
+    """Call in a unit that stands by, at once: the referral was sealed to it, and is released to it now."""
+    call = invocation(ctx)
+    with call.person() as client:
+        referral, session = client.referral(ref), client.session
+        with choices.explaining(call, client, referral, Act.RELEASED, None):
+            called = passing.check_call_in(referral, unit, despite_withdrawal=despite_withdrawal)
+            addressed = units.announce_each(call, client, [called])
+            call.confirm("ask.escalate", ref=ref, unit=called)
+            entry = passing.call_in(client.pen, referral, called, despite_withdrawal=despite_withdrawal)
+        choices.refused(call, client, entry)
+        phone = passing.duty_phone(session, called)
+    screen, left = call.screen, [one for one in passing.standing_by(referral) if one != called]
+    more = [Text(screen.say("escalate.phone", unit=called, phone=phone), style="bold red")]
+    more += [Text(screen.say("escalate.left", units=", ".join(left)))] if left else []
+    ring = f"referral phone {ref} --at {screen.say('place.time')} --unit {called}"
+    untold = called in consented.untold(referral) and consented.is_withdrawn(referral)
+    follow = [*([nexts.tell_all(ref)] if untold else []), ring]
+    beside = {"unit": addressed[0] if addressed else called, "standing_by": left}
+    acting.show_entries(call, [entry], [*follow, f"referral timeline {ref}"], beside, more=more, after=follow)
 
 
 def readdress(

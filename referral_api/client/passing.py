@@ -1,4 +1,5 @@
-"""Passing on: a unit that proposes another one, and a hotline that sends the same referral anew to a second unit.
+"""Passing on: a unit that proposes another one; a hotline that calls in who stands by, or sends the same referral anew
+to a second unit.
 
 A transfer is sealed before it is asked for: only who holds the plaintext can seal it to the new unit, and what the
 hotline signed travels inside, verbatim. Re-addressing is a new referral made out of the hotline's own copy, with the
@@ -8,7 +9,7 @@ Must never: seal to a unit that is known to be kept out or has said that it has 
 another country, take a consent that was withdrawn for one that stands, or say
 of a unit that it was telephoned when another one was.
 
-Implements: R-28, R-64, R-73, R-110; design §6 (transfer), §10.
+Implements: R-28, R-64, R-73, R-78, R-110; design §6 (transfer), §10.
 """
 
 from __future__ import annotations
@@ -109,6 +110,43 @@ def _demand_reachable(session: Session, unit: str, sender: str, *, instead_of: s
     if not keymap.sealable(unit, now):
         instead = [one for one in addressing.escalation(keymap, unit, home, now) if one != instead_of]
         raise ReferralError(ErrorCode.NO_USABLE_KEY, unit=unit, instead=instead)
+
+
+def standing_by(referral: Referral) -> list[PartyId]:
+    """The units for which the referral is held, in the order in which the clocks would release it to them."""
+    held = [one for one in referral.chronicle.deliveries.values() if one.state is State.HELD]
+    return [PartyId(one.unit) for one in sorted(held, key=lambda one: one.rank)]
+
+
+def check_call_in(referral: Referral, unit: str | None, *, despite_withdrawal: bool = False) -> PartyId:
+    """Whom the hotline would call in before the clocks do: `unit`, or the first of those that stand by.
+
+    Raises NOT_PERMITTED for who did not send it; ILLEGAL_TRANSITION (`taken` while another unit has accepted it;
+    `nothing-held` where nobody stands by, or that unit does not, with `units`: who does); CONSENT_GATE
+    (`call-in-despite-withdrawal`) where the person no longer agrees, unless the hotline says that it means it.
+    """
+    if referral.relation is not Relation.SENDER:
+        raise ReferralError(ErrorCode.NOT_PERMITTED, act=Act.RELEASED.value, needs="hotline")
+    waiting = standing_by(referral)
+    if not waiting or (unit is not None and unit not in waiting):
+        facts = {"ref": referral.ref, "unit": unit or "—", "units": ", ".join(waiting) or "—"}
+        raise ReferralError(ErrorCode.ILLEGAL_TRANSITION, act=Act.RELEASED.value, reason="nothing-held", **facts)
+    called = waiting[0] if unit is None else PartyId(unit)
+    if any(one.state is State.ACCEPTED for one in referral.chronicle.deliveries.values()):
+        raise ReferralError(ErrorCode.ILLEGAL_TRANSITION, act=Act.RELEASED.value, reason="taken")
+    if consented.is_withdrawn(referral) and not despite_withdrawal:
+        facts = {"ref": referral.ref, "unit": called, "reason": "call-in-despite-withdrawal"}
+        raise ReferralError(ErrorCode.CONSENT_GATE, act=Act.RELEASED.value, **facts)
+    return called
+
+
+def call_in(pen: Pen, referral: Referral, unit: str | None = None, *, despite_withdrawal: bool = False) -> Entry:
+    """Release at once what is held for a unit that stands by, because the hotline will not wait for the clocks (R-78).
+
+    Its own clocks run from then on. Raises as `check_call_in`, before anything is sent.
+    """
+    called = check_call_in(referral, unit, despite_withdrawal=despite_withdrawal)
+    return pen.act(referral, Act.RELEASED, {"reason": lifecycle.BY_HAND}, unit=called)
 
 
 def proposed_to(referral: Referral, digest: str) -> str | None:

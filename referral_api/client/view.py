@@ -25,7 +25,6 @@ from referral_api.client.session import Session
 from referral_api.client.trust import issuer_origin, names_no_known_key
 from referral_api.domain import clockwork, fold, policy
 from referral_api.domain.clockwork import Due
-from referral_api.domain.deliveries import Delivery
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.policy import Relation
 from referral_api.domain.rules import DEFAULT, Rules
@@ -243,7 +242,7 @@ def _verify_view(session: Session, ref: ReferralId, answer: dict[str, Any]) -> R
     relation, rules = _relation(session, chronicle), _verify_rules(session, answer.get("rules"), chronicle)
     if later and relation is not Relation.SENDER:
         raise ReferralError(ErrorCode.TAMPERED, what="view", reason="related")
-    standings = {unit: _standing(session, relation, acts, one, rules) for unit, one in chronicle.deliveries.items()}
+    standings = {unit: _standing(session, relation, acts, chronicle, unit, rules) for unit in chronicle.deliveries}
     return Referral(ref, relation, tuple(acts), chronicle, standings, tuple(retrievals), later, answer)
 
 
@@ -261,13 +260,13 @@ def _relation(session: Session, chronicle: Chronicle) -> Relation:
 
 
 def _standing(
-    session: Session, relation: Relation, acts: Sequence[ShownAct], delivery: Delivery, rules: Rules
+    session: Session, relation: Relation, acts: Sequence[ShownAct], chronicle: Chronicle, unit: str, rules: Rules
 ) -> Standing:
     """From the fold and the tables that the exchange itself goes by (R-70, R-80), and not from what it says."""
-    role = role_of(session, session.profile.party)
+    role, delivery = role_of(session, session.profile.party), chronicle.deliveries[unit]
     caller = None if session.credential is None else session.keymap.find_credential(session.credential)
     asked = delivery.questions_for(session.profile.party, "" if caller is None else caller.id)
-    possible = () if caller is None else fold.possible(role, delivery, asked)
+    possible = () if caller is None else fold.possible(role, delivery, asked, chronicle.deliveries)
     allowed = tuple(act for act in possible if caller is not None and policy.may(act, role, caller.kind, relation))
     submit: Any = next(one for one in acts if one.act.act is Act.SUBMIT and one.accepted).act.body
     return Standing(

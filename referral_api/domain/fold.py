@@ -113,16 +113,19 @@ def check_prev(event: Event, deliveries: Mapping[str, Delivery], *, prev_known: 
             raise ReferralError(ErrorCode.ILLEGAL_TRANSITION, act=event.act.value, reason="decision-names-no-unit")
         head = deliveries[event.unit].head
         if event.prev != head:
-            raise ReferralError(ErrorCode.STALE_HEAD, head=head, allowed=_instead(event, deliveries[event.unit]))
+            raise ReferralError(
+                ErrorCode.STALE_HEAD, head=head, allowed=_instead(event, deliveries[event.unit], deliveries)
+            )
     elif not prev_known:
         heads = sorted({d.head for d in deliveries.values() if event.unit in (None, d.unit)})
-        told = {} if event.unit is None else {"allowed": _instead(event, deliveries[event.unit])}
+        told = {} if event.unit is None else {"allowed": _instead(event, deliveries[event.unit], deliveries)}
         raise ReferralError(ErrorCode.STALE_HEAD, head=heads[0], **told)
 
 
-def _instead(event: Event, delivery: Delivery) -> list[str]:
+def _instead(event: Event, delivery: Delivery, deliveries: Mapping[str, Delivery]) -> list[str]:
     """What whoever is refused could do on this delivery instead (R-54)."""
-    return [act.value for act in possible(event.by, delivery, delivery.questions_for(event.party, event.asker))]
+    asked = delivery.questions_for(event.party, event.asker)
+    return [act.value for act in possible(event.by, delivery, asked, deliveries)]
 
 
 def _on_one(event: Event, delivery: Delivery, deliveries: Mapping[str, Delivery]) -> dict[str, Delivery]:
@@ -132,14 +135,14 @@ def _on_one(event: Event, delivery: Delivery, deliveries: Mapping[str, Delivery]
     except ReferralError as refusal:
         if refusal.code is not ErrorCode.ILLEGAL_TRANSITION:
             raise
-        facts = {"state": delivery.state.value} | refusal.facts | {"allowed": _instead(event, delivery)}
+        facts = {"state": delivery.state.value} | refusal.facts | {"allowed": _instead(event, delivery, deliveries)}
         raise ReferralError(refusal.code, **facts) from None
 
 
 def _moved(event: Event, delivery: Delivery, deliveries: Mapping[str, Delivery]) -> dict[str, Delivery]:
     if event.by is Role.POLICE_UNIT and event.act in policy.role_at_delivery(delivery.role):
         raise ReferralError(ErrorCode.ILLEGAL_TRANSITION, act=event.act.value, reason="for-information-only")
-    _check_conditions(event, delivery)
+    _check_conditions(event, delivery, deliveries)
     meant, source = _questions_meant(event, delivery), source_of(event.act, delivery)
     move = lifecycle.find_move(event.act, event.by, source, open_questions=meant, code=event.code)
     state = lifecycle.step(event.act, event.by, source, open_questions=meant, code=event.code)
@@ -191,11 +194,11 @@ def source_of(act: Act, delivery: Delivery) -> State:
     return delivery.state
 
 
-def _check_conditions(event: Event, delivery: Delivery) -> None:
+def _check_conditions(event: Event, delivery: Delivery, deliveries: Mapping[str, Delivery]) -> None:
     """What beside the state stands against an act: whoever joins says why; what is held, or unread, is not purged.
 
-    Raises ReferralError(ILLEGAL_TRANSITION) with the fact `reason`: `taken`, `not-taken`, `acknowledged`,
-    `never-accepted`, `held`, `unread`, `no-hold`.
+    Raises ReferralError(ILLEGAL_TRANSITION) with the fact `reason`: `taken`, `not-taken`, `not-its-reason`,
+    `acknowledged`, `never-accepted`, `held`, `unread`, `no-hold`.
     """
     reason = None
     if event.act in _ruled_out(delivery):
@@ -204,6 +207,10 @@ def _check_conditions(event: Event, delivery: Delivery) -> None:
         reason = "taken" if delivery.taken else "not-taken"
     if event.act is Act.RELEASED and delivery.state is not State.HELD and not delivery.taken:
         reason = "not-taken"
+    if event.act is Act.RELEASED and event.by is Role.HOTLINE and _is_accepted(deliveries):
+        reason = "taken"
+    if event.act is Act.RELEASED and (event.code == lifecycle.BY_HAND) is not (event.by is Role.HOTLINE):
+        reason = "not-its-reason"  # What a person decided is signed by a person, and what a clock says by the exchange.
     if event.act is Act.TRANSFER and delivery.is_anothers:
         reason = "taken"
     purges = event.act in (Act.PURGE_REQUEST, Act.PURGED)
@@ -216,6 +223,11 @@ def _check_conditions(event: Event, delivery: Delivery) -> None:
         reason = "no-hold"
     if reason is not None:
         raise ReferralError(ErrorCode.ILLEGAL_TRANSITION, act=event.act.value, reason=reason)
+
+
+def _is_accepted(deliveries: Mapping[str, Delivery]) -> bool:
+    """Whether a unit has accepted the referral and works on it: then nobody is called in who would take it from it."""
+    return any(one.state is State.ACCEPTED for one in deliveries.values())
 
 
 def _ruled_out(delivery: Delivery) -> frozenset[Act]:
@@ -333,9 +345,10 @@ def _with(pairs: tuple[tuple[str, int], ...], name: str, moment: int) -> tuple[t
     return tuple(sorted((dict(pairs) | {name: moment}).items()))
 
 
-def possible(by: Role, delivery: Delivery, asked: frozenset[Act]) -> list[Act]:
+def possible(by: Role, delivery: Delivery, asked: frozenset[Act], deliveries: Mapping[str, Delivery]) -> list[Act]:
     """The acts that `by` may make next on a delivery, where `asked` are the questions that it may answer, as far as
-    states and roles tell: policy says which credential may, and `judge` has the last word.
+    states and roles tell: policy says which credential may, and `judge` has the last word. `deliveries` are all of the
+    referral that `by` knows of.
     """
     ruled_out = _ruled_out(delivery)
     ruled_out |= policy.role_at_delivery(delivery.role) if by is Role.POLICE_UNIT else frozenset[Act]()
@@ -343,6 +356,8 @@ def possible(by: Role, delivery: Delivery, asked: frozenset[Act]) -> list[Act]:
         ruled_out |= {Act.PURGE_REQUEST}
     if Act.TRANSFER in delivery.open_questions or delivery.is_anothers:
         ruled_out |= {Act.TRANSFER}  # One proposal at a time.
+    if _is_accepted(deliveries):
+        ruled_out |= {Act.RELEASED}
     return [act for act in lifecycle.allowed(by, delivery.state, open_questions=asked) if act not in ruled_out]
 
 

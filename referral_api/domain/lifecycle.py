@@ -99,6 +99,8 @@ UNOPENED = (Act.ACK, Act.WITHDRAW, Act.EXPIRED, Act.CLOSE)
 ONES_TURN = (Act.ACCEPT, Act.DECLINE, Act.CLOSE, Act.WITHDRAW, Act.TAKEN)
 STOPPED = ("stopped_and_destroyed", "stopped_retained_legal_duty")
 GOING_ON = ("continuing_public_prosecution", "already_acted")
+BY_HAND = "hotline_manual"
+"""The reason of a release that the hotline itself decides; the clocks have others (code list `escalation_reason`)."""
 
 MOVES: tuple[Move, ...] = (
     # The unit answers for having received it. A late acknowledgement is recorded, never refused.
@@ -172,6 +174,8 @@ MOVES: tuple[Move, ...] = (
     _row(Act.SUPPLEMENT, H, REACHED | {S.HELD}, None, F, "R-76"),
     _row(Act.PHONE_ALERT, H, REACHED | {S.HELD}, None, F, "R-76", answers=(Act.TELEPHONE_NOW,)),
     _row(Act.REWRAP, U, SERVED, None, F, "R-76"),
+    # The hotline need not wait for a rung: who stands by may have it now.
+    _row(Act.RELEASED, H, S.HELD, S.SUBMITTED, F, "R-78", answered_by=READ),
     # Keeping and forgetting. Of a held delivery its unit knows nothing (R-63): only the hotline can speak of it.
     _row(Act.HOLD, H, REACHED | {S.HELD}, None, F, "R-77"),
     _row(Act.HOLD, U, REACHED, None, F, "R-77"),

@@ -196,6 +196,7 @@ EXCHANGE_ACTS = frozenset(
         Act.RULES,
     }
 )
+"""What the exchange says by itself. A hotline may say `released` too (R-78), and the exchange `approve` (R-105)."""
 WITHOUT_REFERRAL = DIRECTORY_ACTS | ACCOUNTS | {Act.UNIT_OFFLINE, Act.RULES}
 """Acts that concern no referral: their `ref` is null."""
 

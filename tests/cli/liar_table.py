@@ -180,6 +180,7 @@ ROWS: dict[str, Row] = {
         "acknowledged",
     ),
     "refuse-transfer": Row("operator", ("refuse-transfer", "REF", "--reason", "no_capacity"), _LOOKED, untold=_NEW),
+    "escalate": Row("operator", ("escalate", "REF"), ACT, untold=_NEW),
     "readdress": Row("operator", ("readdress", "REF", "--unit", OTHER_UNIT), _LOOKED, untold=_NEW),
     "consent-withdrawn": Row("operator", ("consent-withdrawn", "REF"), ACT, untold=_NEW),
     "answer-notice": Row("officer", ("answer-notice", "REF", "--reply", "already_acted"), _LOOKED, "accepted"),

@@ -61,6 +61,7 @@ purged            any     X  -                 p - - - = = p p p p = = -  R-77
 overdue           any     X  -                 = = = = = = = = = = = = -  R-78
 escalated         any     X  -                 - = = = - - - - - - - - -  R-78
 telephone_now     any     X  -                 - = = = = = = = = = = = -  R-78
+released          any     H  -                 s - - - - - - - - - - - -  R-78
 released          any     X  -                 s = = = = - - - - - - - -  R-78
 taken             any     X  -                 - = = = = = - - - - - - -  R-78
 expired           any     X  -                 - x x x - - - - - - - - -  R-78

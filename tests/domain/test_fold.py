@@ -82,7 +82,9 @@ class Story:
         if error.code is ErrorCode.ILLEGAL_TRANSITION and "decision-names-no-unit" not in error.facts.values():
             own = self.deliveries[unit or LOCAL]
             assert act.value not in error.facts["allowed"] or "reason" in error.facts
-            assert error.facts["allowed"] == [one.value for one in possible(by, own, self._asked(by, own))]
+            assert error.facts["allowed"] == [
+                one.value for one in possible(by, own, self._asked(by, own), self.deliveries)
+            ]
         return error
 
     @staticmethod
@@ -538,6 +540,24 @@ def test_a_released_delivery_starts_its_clocks_when_it_is_released() -> None:
     found = story[NATIONAL]
     assert (found.state, found.submitted_at, found.questions) == (State.SUBMITTED, story.now, ())
     assert story[LOCAL].submitted_at == 0
+
+
+def test_what_is_held_its_sender_releases_with_a_reason_of_its_own_and_the_exchange_with_others() -> None:
+    """R-78: what a person decided is signed by a person, and starts the clocks as any release does."""
+    story = Story((LOCAL, ACTION), (NATIONAL, ESCALATION), (OBSERVER, ESCALATION))
+    for by, code in ((H, "ack_timeout"), (X, "hotline_manual")):
+        assert story.refused(Act.RELEASED, by, NATIONAL, code=code).facts["reason"] == "not-its-reason"
+    story.refused(Act.RELEASED, H, LOCAL, code="hotline_manual")
+    said = story.act(Act.RELEASED, H, NATIONAL, code="hotline_manual")
+    found = story[NATIONAL]
+    assert (found.state, found.submitted_at, found.questions) == (State.SUBMITTED, story.now, ())
+    assert found.head == said, "both sides see it, and build on it"
+    story.refused(Act.RELEASED, H, NATIONAL, code="hotline_manual")
+    story.accepted()
+    assert story.refused(Act.RELEASED, H, OBSERVER, code="hotline_manual").facts["reason"] == "taken"
+    story.act(Act.DECLINE, U)
+    story.act(Act.RELEASED, H, OBSERVER, code="hotline_manual")
+    assert story[OBSERVER].state is State.SUBMITTED
 
 
 def test_what_was_withdrawn_before_its_release_never_was_there_for_its_unit() -> None:

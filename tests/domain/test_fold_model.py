@@ -89,9 +89,9 @@ def predict(event: Event, deliveries: dict[str, Naive], *, known: bool) -> dict[
     return changed or None
 
 
-def stands_against(event: Event, now: Naive, named: set[Act]) -> bool:
+def stands_against(event: Event, now: Naive, named: set[Act], *, in_work: bool) -> bool:
     """What beside the state forbids an act: it was taken, or not; nobody has read it, so nothing of it goes; it was
-    never accepted, so it is not taken up again; it was acknowledged already.
+    never accepted, so it is not taken up again; it was acknowledged already. `in_work`: some unit has accepted it.
     """
     if event.act is Act.REOPEN:
         return not now.accepted
@@ -102,7 +102,9 @@ def stands_against(event: Event, now: Naive, named: set[Act]) -> bool:
     if event.act is Act.TRANSFER:
         return now.taken and now.state is State.ACKNOWLEDGED
     if event.act is Act.RELEASED:
-        return now.state is not State.HELD and not now.taken
+        decided = event.code == "hotline_manual"
+        wrong = decided is not (event.by is Role.HOTLINE)
+        return wrong or (decided and in_work) or (now.state is not State.HELD and not now.taken)
     purges = event.act in {Act.PURGE_REQUEST, Act.PURGE_DUE, Act.PURGED}
     purges = purges or (event.act is Act.APPROVE and Act.PURGE_REQUEST in named)
     return purges and now.state is State.EXPIRED and not now.acknowledged
@@ -134,7 +136,8 @@ def predict_one(event: Event, unit: str, deliveries: dict[str, Naive]) -> dict[s
     expired_unread = now.state is State.EXPIRED and not now.had
     before = State.SUBMITTED if event.act is Act.WITHDRAW and expired_unread else now.state
     found = expected(event.act, event.by, before, frozenset(named), event.code)
-    if found is None or stands_against(event, now, named):
+    in_work = any(one.state is State.ACCEPTED for one in deliveries.values())
+    if found is None or stands_against(event, now, named, in_work=in_work):
         return None
     after = replace(now, state=found[0], open=dict(now.open), askers=dict(now.askers))
     kinds = answered_kinds(event, after.state)
@@ -223,7 +226,7 @@ class FoldMachine(RuleBasedStateMachine):
             *(act, by, "line" if by is Role.HOTLINE else str(unit), f"d{self.count}", self.count),
             unit=unit,
             prev=prev,
-            code=data.draw(st.sampled_from([None, STOPPED[0], GOING_ON[1]])),
+            code=data.draw(st.sampled_from([None, STOPPED[0], GOING_ON[1], "hotline_manual"])),
             question=data.draw(st.sampled_from([None, "unknown", *questions])),
             targets=tuple(
                 (to, DeliveryRole.ACTION) for to in data.draw(st.sampled_from([(), ("unit-d",), ("unit-a",)]))

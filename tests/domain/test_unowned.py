@@ -249,11 +249,11 @@ def test_what_expired_and_is_acknowledged_late_goes_in_its_time_and_stays_on_the
     life = Life(Urgency.EMERGENCY, ((LOCAL, ACTION),)).until(3 * HOUR)
     unread = life[LOCAL]
     assert purge_at(DEFAULT, RetentionClass.STANDARD, unread) is None
-    assert Act.PURGE_REQUEST not in possible(H, unread, frozenset())
+    assert Act.PURGE_REQUEST not in possible(H, unread, frozenset(), {})
     for act, by in ((Act.PURGE_REQUEST, H), (Act.PURGED, X), (Act.PURGE_DUE, X)):
         assert refused(ErrorCode.ILLEGAL_TRANSITION, partial(life._happen, act, by, LOCAL)) == "unread"
     life.act(Act.ACK, U)
-    assert Act.PURGE_REQUEST in possible(H, life[LOCAL], frozenset())
+    assert Act.PURGE_REQUEST in possible(H, life[LOCAL], frozenset(), {})
     life.until(3 * HOUR + 91 * DAY)
     assert life.told(Act.PURGED) == [(3 * HOUR + 90 * DAY, Act.PURGED, LOCAL, "retention_ended")]
     assert life[LOCAL].state is State.EXPIRED
@@ -304,7 +304,7 @@ def test_what_another_has_is_not_passed_on() -> None:
     life = Life(rules=Rules(transfers=Role.EXCHANGE)).until(16 * MINUTE)
     life.act(Act.ACK, U)
     life.accepted(PARENT)
-    assert Act.TRANSFER not in possible(U, life[LOCAL], frozenset())
+    assert Act.TRANSFER not in possible(U, life[LOCAL], frozenset(), {})
     assert refused(ErrorCode.ILLEGAL_TRANSITION, partial(life.act, Act.TRANSFER, U, to=NEW)) == "taken"
 
 

@@ -45,7 +45,7 @@ DECIDING = {
 }
 OF_HOTLINES = {
     *(Act.PHONE_ALERT, Act.SUPPLEMENT, Act.WITHDRAW, Act.CONSENT_WITHDRAWN, Act.NOTE, Act.ASK, Act.ANSWER),
-    *(Act.APPROVE, Act.DECLINE, Act.CLOSE, Act.REOPEN, Act.HOLD, Act.PURGE_REQUEST),
+    *(Act.RELEASED, Act.APPROVE, Act.DECLINE, Act.CLOSE, Act.REOPEN, Act.HOLD, Act.PURGE_REQUEST),
 }
 OF_UNITS = {
     *(Act.ACK, Act.RECEIPT_FAILED, Act.ACCEPT, Act.DECLINE, Act.TRANSFER, Act.STATUS, Act.WITHDRAWAL_ANSWER),
@@ -179,6 +179,8 @@ class Case:
             return False
         if move.act is Act.HOLD and move.code == "off" and move.party not in sheet.holds:
             return False
+        if move.act is Act.RELEASED and (move.code != "hotline_manual" or self.in_work()):
+            return False
         state = self._lands(move, sheet)
         if state is None:
             return False
@@ -204,7 +206,12 @@ class Case:
         found -= sheet.over_and_done() | ({Act.PURGE_REQUEST} if sheet.holds or sheet.unread() else set())
         proposed = any(kind is Act.TRANSFER for kind, _ in sheet.open.values())
         found -= {Act.TRANSFER} if proposed or unowned.anothers(sheet) else set()
+        found -= {Act.RELEASED} if self.in_work() else set()
         return sorted(found)
+
+    def in_work(self) -> bool:
+        """Whether some unit has accepted it."""
+        return any(one.state is S.ACCEPTED for one in self.sheets.values())
 
     def _answered(self, move: Move, sheet: Sheet, after: State) -> set[Act]:
         if move.act is Act.APPROVE:
@@ -263,6 +270,8 @@ class Case:
         self._tell(move, sheet, before)
         source_to = sheet.to
         sheet.enter(state, now)
+        if move.act is Act.RELEASED:
+            self._begin(sheet, now, move.digest)
         if state is S.TRANSFERRED and before is not S.TRANSFERRED and source_to is not None:
             self._bring(sheet, source_to, move.digest, gone[0], now)
         if move.act is Act.ACCEPT and not move.joint:
@@ -496,11 +505,14 @@ class Case:
     def release(self, sheet: Sheet, now: int) -> None:
         """It begins to exist for its unit."""
         sheet.heard[Act.RELEASED] += 1
-        sheet.begun = sheet.since = now
         sheet.enter(S.SUBMITTED, now)
+        self._begin(sheet, now, "released")
+
+    def _begin(self, sheet: Sheet, now: int, digest: str) -> None:
+        sheet.begun = sheet.since = now
         if any(kind in NOTICES for kind, _ in sheet.open.values()):
             sheet.notified = now
-        self.to_read(sheet.unit, Act.RELEASED, "released")
+        self.to_read(sheet.unit, Act.RELEASED, digest)
 
     def forgets(self, sheet: Sheet) -> list[tuple[int, int]]:
         """When its purge is announced so many days before, and when it comes (0); nothing while somebody holds it."""

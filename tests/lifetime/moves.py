@@ -34,6 +34,7 @@ CODES: Final[Mapping[Act, tuple[str, ...]]] = {
     Act.HOLD: ("on", "off"),
     Act.PHONE_ALERT: ("made", "not_made"),
     Act.WITHDRAW: ("safety_risk", "consent_withdrawn"),
+    Act.RELEASED: ("hotline_manual", "ack_timeout"),
 }
 
 
@@ -105,6 +106,7 @@ def _body(case: Case, move: Move, bundles: Mapping[str, str], question: str | No
         Act.HOLD: {"on": move.code == "on", "basis": "prosecutor_order", "review_at": move.review_at},
         Act.PURGE_REQUEST: {"reason": "data_subject_request"},
         Act.WITHDRAW: {"reason": move.code},
+        Act.RELEASED: {"reason": move.code},
         Act.PHONE_ALERT: _call(move, now) | {"answers": question},
     }
     return bodies.get(move.act, {})

@@ -56,6 +56,9 @@ class WholeMachine(LifeMachine):
             raw = self.house.sign(who, act, body, ref=ref, unit=unit, iss=EXCHANGE if false_name else None)
             code, known = self._code(who, raw), party == case.sender or case.knows(party)
             wanted = ErrorCode.NOT_PERMITTED if known and ref is not None else ErrorCode.NOT_FOUND
+            # A release is a hotline's to say too, with a reason of its own, and building on what it has seen.
+            its_own = act is Act.RELEASED and party == case.sender and kind_of(who) == "hotline person"
+            wanted = ErrorCode.STALE_HEAD if its_own else wanted
             wanted = ErrorCode.ISSUER_MISMATCH if false_name else wanted
             assert code is wanted, self._told(f"{who.id} says {act.value}", code, wanted)
             if code in FINAL_REFUSALS:

@@ -73,8 +73,8 @@ _HELP: Final[Mapping[str, tuple[str, str]]] = {
         "Tell those too who were told before (another person withdrew).",
     ),
     "option.despite_withdrawal": (
-        "De un traslado: aprobarlo aunque la persona retiró su consentimiento; la nueva unidad recibe el aviso.",
-        "Of a transfer: approve it although the person withdrew consent; the new unit is told of that.",
+        "Aunque la persona retiró su consentimiento: que otra unidad la reciba; se le avisa de ese retiro.",
+        "Although the person withdrew consent: let another unit have it, which is told of that.",
     ),
     "option.at": ("Cuándo se llamó (HH:MM o fecha y hora).", "When the call was made (HH:MM, or date and time)."),
     "option.corrects": (

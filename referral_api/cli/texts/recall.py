@@ -1,4 +1,6 @@
-"""What is said of taking back and sending anew: withdrawals, its copies, a lost consent. Key → (Spanish, English).
+"""What is said of taking back, calling in and sending anew: withdrawals, copies, a lost consent, who stands by.
+
+Key → (Spanish, English).
 
 Must never: call taken back, or told, what is not.
 """
@@ -23,6 +25,43 @@ RECALL: Final[Mapping[str, tuple[str, str]]] = {
     "recall.count": (
         "Avisadas ahora: {told}. Faltan: {left}.",
         "Told now: {told}. Left: {left}.",
+    ),
+    "help.escalate": (
+        "Entregar ya la derivación a una unidad de respaldo, sin esperar al reloj.",
+        "Give the referral to a unit that stands by at once, without waiting for the clock.",
+    ),
+    "ask.escalate": (
+        "¿Entregar {ref} ya a {unit}? Podrá leerla, y eso no se deshace. [s/N]",
+        "Give {ref} to {unit} now? It will be able to read it, and that cannot be undone. [y/N]",
+    ),
+    "escalate.phone": (
+        "{unit} puede leerla desde ahora, y no lo sabe hasta que mire: LLAME al {phone}.",
+        "{unit} can read it from now on, and does not know before it looks: TELEPHONE {phone}.",
+    ),
+    "escalate.left": ("Siguen de respaldo: {units}.", "Still standing by: {units}."),
+    "fault.nothing-held.what": (
+        "Aquí no hay nada guardado para esa unidad: {unit}.",
+        "Nothing is held here for that unit: {unit}.",
+    ),
+    "fault.nothing-held.why": (
+        "De respaldo quedan: {units}. Una derivación de rutina no guarda nada para nadie. No se firmó nada.",
+        "Still standing by: {units}. A routine referral holds nothing for anybody. Nothing was signed.",
+    ),
+    "fault.nothing-held.do": (
+        "Vea quién la tiene: referral timeline {ref}\n    A otra unidad: referral readdress {ref} --unit UNIDAD",
+        "See who has it: referral timeline {ref}\n    To another unit: referral readdress {ref} --unit UNIT",
+    ),
+    "fault.call-in-despite-withdrawal.what": (
+        "La persona retiró su consentimiento: {unit} no recibe la derivación sin más.",
+        "The person withdrew consent: {unit} does not get the referral without more ado.",
+    ),
+    "fault.call-in-despite-withdrawal.why": (
+        "Una unidad de respaldo la leería ahora por primera vez. No se firmó ni se envió nada.",
+        "A unit that stands by would read it now for the first time. Nothing was signed or sent.",
+    ),
+    "fault.call-in-despite-withdrawal.do": (
+        "Si debe seguir (acción penal pública, menor de edad), repita con --despite-withdrawal.",
+        "Where it must go on (public prosecution, a child), repeat with --despite-withdrawal.",
     ),
     "withdraw.reaches": (
         "Se avisa también a todos los demás que tienen {ref} o una copia: la persona retiró su consentimiento.",

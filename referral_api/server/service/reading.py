@@ -269,7 +269,7 @@ def allowed_acts(granted: Access, delivery: Delivery) -> list[Act]:
     """What this caller may do next on a delivery: the lifecycle's moves that policy grants to this very credential."""
     caller = granted.caller
     asked = delivery.questions_for(caller.party, caller.credential)
-    possible = fold.possible(caller.role, delivery, asked)
+    possible = fold.possible(caller.role, delivery, asked, granted.deliveries)
     return [act for act in possible if policy.may(act, caller.role, caller.kind, granted.relation)]
 
 
