@@ -221,6 +221,15 @@ def unsaid_to(screen: Screen, referral: Referral, own: Delivery) -> list[str]:
     return [] if found is None else handed_over(screen, referral.ref, found.kinds, own.unit)
 
 
+def calling_in(referral: Referral) -> list[str]:
+    """The command that calls in the next unit that stands by, where the hotline may and has no reason not to."""
+    first = next(iter(passing.standing_by(referral)), None)
+    if first is None or consented.is_withdrawn(referral):
+        return []
+    own = referral.chronicle.deliveries[first]
+    return [f"referral escalate {referral.ref}"] if Act.RELEASED in may(referral, own) else []
+
+
 def handed_over(screen: Screen, ref: str, kinds: frozenset[Act], unit: str) -> list[str]:
     """The commands that say to a unit what acts of these kinds said to another one."""
     rest = f"{ref} {screen.say('place.file')} --unit {unit}"

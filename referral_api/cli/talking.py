@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
-from referral_api.cli import acting, choices, remarks
+from referral_api.cli import acting, choices, nexts, remarks
 from referral_api.cli.invocation import invocation, read_document
 from referral_api.cli.output import Fault
 from referral_api.cli.passing import Answers, NoteFile, Ref, Unit
@@ -138,4 +138,6 @@ def phone(
         with choices.explaining(call, client, referral, Act.PHONE_ALERT, place):
             entry = client.pen.act(referral, Act.PHONE_ALERT, body, unit=place)
         choices.refused(call, client, entry)
-    acting.show_entry(call, entry, f"referral timeline {ref}")
+    # Whoever reached nobody there may have others come.
+    instead = nexts.calling_in(referral) if not_made else []
+    acting.show_entries(call, [entry], [*instead, f"referral timeline {ref}"])

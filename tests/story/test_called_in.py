@@ -23,6 +23,8 @@ def test_at_three_in_the_morning_the_hotline_waits_for_no_clock(world: World) ->
     ref, shell = str(world.submit().outgoing.ref), shell_of(world)
     later(world, 2 * MINUTE)
     assert kinds(world, "national") == []
+    called = shell.run("operator", "phone", ref, "--not-made", "--unit", UNIT, "--json")
+    assert called.json["next"] == [f"referral escalate {ref}", f"referral timeline {ref}"]
     told = shell.run("operator", "escalate", ref, "--json")
     assert told.exit == 0, told
     assert told.json["states"] == [{"unit": NATIONAL, "state": "submitted"}]
@@ -115,6 +117,8 @@ def test_after_a_withdrawn_consent_it_takes_a_yes_of_its_own_and_the_unit_reads_
         passing.call_in(world.operator.pen, world.operator.referral(ref), NATIONAL)
     assert (caught.value.code, caught.value.facts["reason"]) == (ErrorCode.CONSENT_GATE, "call-in-despite-withdrawal")
     assert kinds(world, "national") == []
+    called = shell.run("operator", "phone", ref, "--not-made", "--unit", UNIT, "--json")
+    assert called.json["next"] == [f"referral timeline {ref}"], "that is nobody's next step now"
     told = shell.run("operator", "escalate", ref, "--despite-withdrawal", "--json")
     assert told.exit == 0, told
     assert told.json["next"][0].startswith("referral phone"), "it has been told already"
