@@ -18,6 +18,7 @@ from referral_api.cli.output import Fault
 from referral_api.client import forgetting
 from referral_api.client.outbox import Progress
 from referral_api.client.view import Referral
+from referral_api.domain.deliveries import MAX_REVIEW_S
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.policy import Relation
 from referral_api.domain.words import Act, PartyId
@@ -52,6 +53,8 @@ def hold(
             body |= {"basis": hold_basis, "review_at": int(review_at.replace(tzinfo=UTC).timestamp())}
             if body["review_at"] <= client.session.now():
                 raise Fault("day-past", day=review_at.date())
+            if body["review_at"] > client.session.now() + MAX_REVIEW_S:
+                raise Fault("day-too-far", day=review_at.date(), days=MAX_REVIEW_S // 86_400)
         else:
             referral = client.referral(ref)
             # Why it was kept is why it need not be any more.

@@ -14,6 +14,8 @@ from referral_api.domain.words import Act, DeliveryRole, State
 NOTICES = frozenset({Act.WITHDRAW, Act.CONSENT_WITHDRAWN})
 """Questions that must be answered within 72 hours (R-75, R-80)."""
 HOLD_OFF, NOT_MADE = "off", "not_made"
+MAX_REVIEW_S = 400 * 24 * 3600
+"""How far ahead a hold's review may lie: what nobody looks at within a year and a month is kept for ever unawares."""
 TELEPHONED, REACHED, UNREACHED = "telephone", "reached", "unreached"
 """Among what was told: when the hotline was last told to telephone, and said that it did, or could not (the newer)."""
 LEFT, GIVEN_BACK, CONSENT, LIFTED = "left", "given_back", "consent", "lifted"

@@ -19,6 +19,7 @@ from referral_api.domain.deliveries import (
     HOLD_OFF,
     LEFT,
     LIFTED,
+    MAX_REVIEW_S,
     NOT_MADE,
     NOTICES,
     REACHED,
@@ -198,7 +199,7 @@ def _check_conditions(event: Event, delivery: Delivery, deliveries: Mapping[str,
     """What beside the state stands against an act: whoever joins says why; what is held, or unread, is not purged.
 
     Raises ReferralError(ILLEGAL_TRANSITION) with the fact `reason`: `taken`, `not-taken`, `not-its-reason`,
-    `acknowledged`, `never-accepted`, `held`, `unread`, `no-hold`.
+    `acknowledged`, `never-accepted`, `held`, `unread`, `no-hold`, `review-too-late`.
     """
     reason = None
     if event.act in _ruled_out(delivery):
@@ -221,6 +222,8 @@ def _check_conditions(event: Event, delivery: Delivery, deliveries: Mapping[str,
         reason = "unread"
     if event.act is Act.HOLD and event.code == HOLD_OFF and event.party not in dict(delivery.holds):
         reason = "no-hold"
+    if event.act is Act.HOLD and event.due_at is not None and event.due_at > event.at + MAX_REVIEW_S:
+        reason = "review-too-late"
     if reason is not None:
         raise ReferralError(ErrorCode.ILLEGAL_TRANSITION, act=event.act.value, reason=reason)
 

@@ -190,7 +190,12 @@ ROWS: dict[str, Row] = {
     "reopen": Row("officer", ("reopen", "REF", "--reason", "new_information"), _LOOKED, "accepted"),
     "phone": Row("operator", ("phone", "REF", "--at", "00:00", "--unit", UNIT), ACT, untold=_NEW),
     "close": Row("officer", ("close", "REF", "--outcome", "not_located"), ACT, "accepted"),
-    "hold": Row("officer", ("hold", "REF", "--on", "--basis", "audit", "--review-at", "2099-01-31"), ACT, "accepted"),
+    "hold": Row(
+        "officer",
+        ("hold", "REF", "--on", "--basis", "audit", "--review-at", f"{_THIS_YEAR + 1}-01-31"),
+        ACT,
+        "accepted",
+    ),
     "purge": Row("officer", ("purge", "REF", "--reason", "court_order"), ACT, "accepted"),
     # What cannot be reached is a finding like any other; what is false ends it as it ends every command.
     "doctor": Row(

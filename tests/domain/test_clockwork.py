@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -365,6 +366,14 @@ def test_reopening_never_gives_a_whole_new_time() -> None:
     life.until(85 * DAY)
     life.act(Act.CLOSE, U)
     assert purge_at(DEFAULT, RetentionClass.STANDARD, life[LOCAL]) == 90 * DAY
+
+
+def test_a_hold_is_reviewed_within_400_days() -> None:
+    life = Life().accepted()
+    late = partial(life.act, Act.HOLD, H, code="on", due_at=life.now + 400 * DAY + 1)
+    assert refused(ErrorCode.ILLEGAL_TRANSITION, late) == "review-too-late"
+    life.act(Act.HOLD, H, code="on", due_at=life.now + 400 * DAY)
+    assert dict(life[LOCAL].holds) == {"line": life.now + 400 * DAY}
 
 
 def test_a_hold_keeps_it_and_its_review_is_owed() -> None:

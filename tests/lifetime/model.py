@@ -179,6 +179,8 @@ class Case:
             return False
         if move.act is Act.HOLD and move.code == "off" and move.party not in sheet.holds:
             return False
+        if move.far:
+            return False
         if move.act is Act.RELEASED and (move.code != "hotline_manual" or self.in_work()):
             return False
         state = self._lands(move, sheet)

@@ -55,7 +55,7 @@ def attempts(case: Case, by: Role, who: Someone, unit: str | None, units: tuple[
                 elif act is Act.ACCEPT:
                     yield from (replace(move, joint=joint) for joint in (False, True))
                 elif act is Act.HOLD and code == "on":
-                    yield from (replace(move, review_at=now + days * DAY) for days in (1, 60))
+                    yield from (replace(move, review_at=now + days * DAY, far=days > 400) for days in (1, 60, 402))
                 else:
                     yield move
 

@@ -31,6 +31,8 @@ class Move:
     to: str | None = None
     joint: bool = False
     review_at: int | None = None
+    far: bool = False
+    """Its review lies farther ahead than any may."""
     service: bool = False
     """Signed by a program, not by a person."""
 

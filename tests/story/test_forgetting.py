@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,11 @@ def test_after_its_purge_no_byte_of_a_referral_is_left_and_everything_that_prove
     assert report.chronicles[ref].deliveries[UNIT].state is State.PURGED
 
 
+def in_a_year() -> str:
+    """A day of review as it is typed."""
+    return f"{datetime.now(UTC) + timedelta(days=365):%Y-%m-%d}"
+
+
 def test_screens_say_when_it_goes_who_keeps_it_and_that_it_is_gone(sqlite_world: World) -> None:
     """Rule R2 of the field: the date of the purge is shown to both sides; R-107: one person alone purges nothing."""
     world = sqlite_world
@@ -134,7 +140,7 @@ def test_screens_say_when_it_goes_who_keeps_it_and_that_it_is_gone(sqlite_world:
     for name in ("operator", "officer"):
         shown = shell.run(name, "timeline", ref)
         assert f"{UNIT}: el texto cifrado se borra el" in shown.out, shown
-    held = shell.run("operator", "hold", ref, "--on", "--basis", "complaint", "--review-at", "2099-01-31")
+    held = shell.run("operator", "hold", ref, "--on", "--basis", "complaint", "--review-at", in_a_year())
     assert held.exit == 0, held
     shown = shell.run("officer", "timeline", ref)
     by = world.operator.keys.credential
@@ -174,7 +180,8 @@ def test_what_a_hold_or_an_early_purge_lacks_is_said(sqlite_world: World) -> Non
     for words, said in (
         (("hold", ref, "--on", "--basis", "complaint"), "hasta cuándo"),
         (("hold", ref, "--on", "--basis", "complaint", "--review-at", "2001-01-31"), "ya pasó"),
-        (("hold", ref, "--on", "--basis", "whim", "--review-at", "2099-01-31"), "prosecutor_order"),
+        (("hold", ref, "--on", "--basis", "whim", "--review-at", in_a_year()), "prosecutor_order"),
+        (("hold", ref, "--on", "--basis", "complaint", "--review-at", "2099-01-31"), "en 400 días"),
         (("hold", ref, "--off"), "no la retiene"),
         (("purge", ref, "--reason", "whim"), "court_order"),
         (("purge", ref, "--reason", "court_order"), f"{UNIT}, {OTHER_UNIT}"),

@@ -271,6 +271,19 @@ _FAULTS: Final[Mapping[str, tuple[str, str]]] = {
         ("The day {day} is over.", "A review is still to come.", "Give a day to come."),
     ),
     **_fault(
+        "day-too-far",
+        (
+            "El día {day} queda demasiado lejos.",
+            "Una retención se revisa a más tardar en {days} días, para que nada se guarde por olvido.",
+            "Ponga un día más cercano; al revisarla se puede prolongar.",
+        ),
+        (
+            "The day {day} is too far ahead.",
+            "A hold is reviewed within {days} days at the latest, so that nothing is kept because it was forgotten.",
+            "Give an earlier day; when it is reviewed it can be prolonged.",
+        ),
+    ),
+    **_fault(
         "day-to-come",
         ("El día {day} está por venir.", "Solo se suprime lo pasado.", "Ponga un día que ya pasó."),
         ("The day {day} is still to come.", "Only what is past is erased.", "Give a day that is over."),
