@@ -315,7 +315,7 @@ def move_of(one: Heard, by: Role) -> Move:
     """A stored act as the model knows it."""
     body, act = one.body, one.act or Act.NOTE
     code = getattr(body, "code", None) if act in (Act.STATUS, Act.WITHDRAWAL_ANSWER) else None
-    if act is Act.WITHDRAW:
+    if act in (Act.WITHDRAW, Act.RELEASED):
         code = str(body.reason)
     if act is Act.PHONE_ALERT:
         code = "made" if body.made else "not_made"

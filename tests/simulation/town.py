@@ -303,6 +303,8 @@ class Town:
         answer = {"answers": line.act_digest}
         if kind is Act.TELEPHONE_NOW:
             body: dict[str, Any] = {"made": rng.random() < 0.9, "at": self.house.now, "to_unit": unit, **answer}
+            if not body["made"] and rng.random() < 0.5:
+                self.after(rng.uniform(20, 25) * MINUTE, self.call_in, ref)
             self.after(rng.uniform(2, 20) * MINUTE, self.do, LINE, Act.PHONE_ALERT, ref, unit, body)
             self.after(rng.uniform(10, 60) * MINUTE, self.officer_reads, ref, unit)
         elif kind in (Act.DECLINE, Act.EXPIRED):
@@ -316,6 +318,14 @@ class Town:
             self.after(rng.uniform(1, 12) * HOUR, self.do, LINE, Act.ANSWER, ref, unit, body, [unit])
         elif kind is Act.PURGE_REQUEST:
             self.after(rng.uniform(1, 12) * HOUR, self.do, LINE, Act.APPROVE, ref, unit, answer)
+
+    def call_in(self, ref: str) -> None:
+        """Nobody answers: who stands by is called in, before the clocks do."""
+        with self.house.runtime.exchange.database.read() as conn:
+            held = [one for one in queries.deliveries_of(conn, ref).values() if one.state is State.HELD]
+        for first in sorted(held, key=lambda one: one.rank)[:1]:
+            self.told["units called in by hand"] += 1
+            self.do(LINE, Act.RELEASED, ref, first.unit, {"reason": "hotline_manual"})
 
     def agree(self, ref: str, unit: str, act: Act, body: Mapping[str, Any]) -> None:
         """To a transfer, unless it would bring the referral to a unit that must never have it."""
