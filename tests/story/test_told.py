@@ -229,6 +229,25 @@ def test_an_option_is_named_as_it_is_typed(shell: Shell) -> None:
     assert "El valor de --list no sirve" in shell.run("operator", "list", "--list", "bogus").err
 
 
+def test_a_code_that_demands_a_note_is_not_met_by_a_case_number(world: World) -> None:
+    """R-76: the exchange sees that something is sealed; the hotline would find nothing to read there."""
+    ref = str(world.submit().outgoing.ref)
+    world.acknowledge("officer", ref)
+    officer = world.officer
+    before = len(officer.outbox.entries())
+    decline = lambda: officer.act(ref, Act.DECLINE, {"reason": "other"}, case_number="PIU-77")  # noqa: E731
+    assert refused(ErrorCode.ACT_SCHEMA, decline) == "note-required"
+    asked = world.act("operator", ref, Act.ASK, {"topics": ["timing"]}, unit=UNIT, note="¿Cuándo?")
+    answer = {"code": "provided", "answers": asked.outgoing.digest}
+    given = lambda: officer.act(ref, Act.ANSWER, answer, case_number="PIU-77")  # noqa: E731
+    assert refused(ErrorCode.ACT_SCHEMA, given) == "note-required"
+    assert len(officer.outbox.entries()) == before, "nothing was signed"
+    for act, more in ((Act.ANSWER, answer), (Act.ACCEPT, {}), (Act.NOTE, {})):
+        words = {"note": "Anoche."} if act is Act.ANSWER else {}
+        assert world.act("officer", ref, act, more, case_number="PIU-77", **words).code is None
+    world.check()
+
+
 def test_a_hotline_gives_no_case_number(world: World, shell: Shell) -> None:
     """Whoever reads it would take it for one of their own."""
     ref = str(world.submit().outgoing.ref)
