@@ -22,6 +22,7 @@ from referral_api.client.compartment import InsecureKdfForTests
 from referral_api.client.enrolment import Joining
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act, ActId, CredentialKind
+from referral_api.domain.worklists import Worklist
 from referral_api.formats.enrolment import build_invitation, parse_invitation
 from referral_api.formats.strict_json import sha256_b64u, unb64u
 from tests.auditlog.refusals import refused
@@ -75,7 +76,7 @@ def written(world: World, **members: Any) -> str:
 
 
 @pytest.mark.parametrize("escalated_to", [True, False])
-def test_a_rung_that_let_nobody_have_it_says_so(world: World, escalated_to: bool) -> None:
+def test_a_rung_that_let_nobody_have_it_says_so(world: World, shell: Shell, escalated_to: bool) -> None:
     """R-80: the ladder goes on without anybody above, and must not read as if somebody had it."""
     ref = str(world.submit(excluded=() if escalated_to else (NATIONAL,)).outgoing.ref)
     later(world, 2 * 3600 + 600)
@@ -87,6 +88,10 @@ def test_a_rung_that_let_nobody_have_it_says_so(world: World, escalated_to: bool
     }, "whoever is above has it already"
     words = say("es", "life.released_to_nobody")
     assert [words in detail_of(one, screen) for one in rungs] == [not one["released"] for one in rungs]
+    for lang, hint in (("es", "venció un plazo"), ("en", "a deadline has passed")):
+        ran = shell.run("operator", "inbox", "list", "--lang", lang, COLUMNS="200")
+        assert f"{hint}: " in ran.out, "a line of the inbox claims no more than the hint can tell"
+        assert say(lang, "act.escalated") not in ran.out
     follow = nexts.next_of(screen, referral)
     assert any("phone" in one or "readdress" in one for one in follow)
     told = timeline_data(screen, world.officer.referral(ref), "")["events"]
@@ -227,6 +232,15 @@ def test_whoever_gives_no_code_reads_which_there_are(shell: Shell, words: tuple[
 
 def test_an_option_is_named_as_it_is_typed(shell: Shell) -> None:
     assert "El valor de --list no sirve" in shell.run("operator", "list", "--list", "bogus").err
+
+
+@pytest.mark.parametrize(("lang", "words"), [("es", "por leer"), ("en", "to read")])
+def test_whoever_names_a_list_that_is_none_reads_which_there_are(shell: Shell, lang: str, words: str) -> None:
+    ran = shell.run("operator", "--lang", lang, "list", "--list", "bogus")
+    assert ran.exit == 2, ran
+    assert f"    read: {words}" in ran.err
+    assert all(f"    {one.value}: " in ran.err for one in Worklist)
+    assert all(shell.run("operator", "list", "--list", one.value).exit == 0 for one in Worklist)
 
 
 def test_a_code_that_demands_a_note_is_not_met_by_a_case_number(world: World) -> None:
