@@ -163,7 +163,8 @@ def make(folder: Path) -> Template:
 
 
 def _entry(party: str, role: str) -> dict[str, Any]:
-    return {"id": party, "role": role, "name": f"Parte {party}", "area": [], "escalation": []}
+    phone = {"duty_phone": "+441632960999"} if role == "police_unit" else {}
+    return {"id": party, "role": role, "name": f"Parte {party}", "area": [], "escalation": []} | phone
 
 
 def _found(settings: Settings, entry: dict[str, Any]) -> bytes:

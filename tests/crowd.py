@@ -17,7 +17,7 @@ from referral_api.client.sdk import Client
 from referral_api.client.sealing import EncPrivateKey
 from referral_api.client.session import Session
 from referral_api.domain.words import CredentialId, CredentialKind, KeyUse
-from referral_api.formats.enrolment import parse_invitation
+from referral_api.formats.enrolment import Invitation, parse_invitation
 from referral_api.formats.keys import Alg
 from referral_api.formats.strict_json import b64u, sha256_b64u, unb64u
 from tests.world import ENTRIES, PASSPHRASE, World
@@ -35,13 +35,15 @@ def admit_crowd(
     stations: Sequence[str] = (),
     backup: bool = False,
     entry: Mapping[str, Any] | None = None,
+    invitation: Invitation | None = None,
 ) -> dict[str, EncPrivateKey]:
     """Take persons and workstations into a party (a new one where `entry` describes it): the keys, by workstation.
 
-    The first person vouches for all of them. A request holds 64 KiB: five persons, or one with five workstations.
+    The first person vouches for all of them; an `invitation` that is not given the approver makes. A request holds
+    64 KiB: five persons, or one with five workstations.
     """
     approver.sync_keys()
-    invitation = parse_invitation(approver.invite(entry or ENTRIES[party], [PERSON]))
+    invitation = invitation or parse_invitation(approver.invite(entry or ENTRIES[party], [PERSON]))
     what = Joining(invitation, PASSPHRASE, entry=entry, server=world.server.url)
     around = sdk.ambient(world.clock)
     session = Session(ProfileDir(Path("/nonexistent")), enrolment.profile_of(what), None, around)

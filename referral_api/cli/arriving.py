@@ -89,7 +89,8 @@ def follow(screen: Screen, client: Client, entry: InboxEntry) -> list[str]:
 
 def _cells(screen: Screen, client: Client, entry: InboxEntry) -> list[str]:
     urgency = "—" if entry.urgency is None else label("urgency", entry.urgency, screen.lang).upper()
-    what = screen.say(f"act.{entry.kind}")
+    # A line is a hint, and does not say whether anybody was there to whom the rung could release it.
+    what = screen.say("inbox.escalated" if entry.kind == Act.ESCALATED else f"act.{entry.kind}")
     what = f"{what} · {entry.unit}" if _of_another(client, entry) else what
     waits = screen.say("yes" if entry.pending else "no")
     return [screen.at(entry.time), urgency, what, entry.from_party or "—", entry.ref or "—", waits, str(entry.index)]

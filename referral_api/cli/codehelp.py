@@ -1,4 +1,4 @@
-"""Which code list an option takes its codes from: for whoever gives none, and has to know which there are.
+"""Which codes an option takes: for whoever gives none, or one that is none, and has to know which there are.
 
 Must never: name a list from which the command would refuse a code.
 
@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from referral_api.cli.texts import say
 from referral_api.domain.catalogue import Language
+from referral_api.domain.worklists import Worklist
 from referral_api.formats.codelists import codes, label
 
 _LISTS: Final[Mapping[tuple[str, str], str]] = {
@@ -31,6 +33,8 @@ _LISTS: Final[Mapping[tuple[str, str], str]] = {
 
 def listed(lang: Language, verb: str, parameter: str) -> str | None:
     """The codes that a parameter of a command takes, a line each with its words; None for any other parameter."""
+    if (verb, parameter) == ("list", "only"):
+        return "\n    ".join(f"{one.value}: {say(lang, f'list.on.{one.value}')}" for one in Worklist)
     name = _LISTS.get((verb, parameter))
     if name is None:
         return None

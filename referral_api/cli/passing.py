@@ -89,7 +89,7 @@ def approve(
         with choices.explaining(call, client, referral, Act.APPROVE, None):
             asked = choices.the_question(call, client, referral, APPROVED, answers, unit)
             target = passing.proposed_to(referral, asked.question.digest)
-            passing.check_approval(referral, target, despite_withdrawal=despite_withdrawal)
+            passing.check_approval(client.pen, referral, target, despite_withdrawal=despite_withdrawal)
             if target is None:
                 call.confirm("ask.approve_purge", ref=ref)
             else:

@@ -19,6 +19,7 @@ from referral_api.client import alarms, exchange
 from referral_api.client.keystore import CredentialKeys
 from referral_api.client.session import Session
 from referral_api.client.trust import Confirmed
+from referral_api.domain.choosing import demand_telephone
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act, ActId, CredentialKind, Digest, KeyUse, Kid
 from referral_api.formats.act import RawAct, build_act, parse_act, verify_act
@@ -65,7 +66,13 @@ class Applicant:
 def invite(
     session: Session, keys: CredentialKeys, entry: Mapping[str, Any], kinds: Sequence[CredentialKind], act_id: ActId
 ) -> tuple[bytes, Confirmed]:
-    """Invite a party, or into one's own: the invitation file for the newcomer, and the exchange's answer."""
+    """Invite a party, or into one's own: the invitation file for the newcomer, and the exchange's answer.
+
+    Raises as `domain.choosing.demand_telephone` for a party that is not in the directory yet, before anything is
+    signed. Into one that is, and has no number, people are invited all the same: somebody there must be able to act.
+    """
+    if session.keymap.find_party(str(entry.get("id"))) is None:
+        demand_telephone(str(entry.get("id")), str(entry.get("role")), entry.get("duty_phone"))
     secret = session.ambient.random(16)
     expires_at = session.now() + INVITATION_TERM_S
     body = {

@@ -173,8 +173,7 @@ def check_entry(entry: Mapping[str, Any]) -> None:
 
     Whatever else is wrong with it is said by who parses it. Raises as `check_ubigeo`; MALFORMED (`duty-phone`).
     """
-    if entry.get("role") == Role.POLICE_UNIT.value and not entry.get("duty_phone"):
-        raise ReferralError(ErrorCode.MALFORMED, reason="duty-phone", unit=str(entry.get("id")))
+    choosing.demand_telephone(str(entry.get("id")), str(entry.get("role")), entry.get("duty_phone"))
     area = entry.get("area")
     for one in area if isinstance(area, list) and entry.get("country") is None else ():
         if isinstance(one, str):

@@ -20,6 +20,7 @@ from referral_api.client.compartment import Kdf
 from referral_api.client.keystore import CredentialKeys, Keystore, Secret, new_credential_keys
 from referral_api.client.profile import Language, Profile, ProfileDir, read_private, write_private
 from referral_api.client.session import Session
+from referral_api.domain.choosing import demand_telephone
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act, CredentialId, CredentialKind, Digest, KeyUse, Kid, Role
 from referral_api.formats.act import build_act
@@ -82,8 +83,11 @@ def join(ambient: Ambient, directory: ProfileDir, what: Joining, session: Sessio
     """Make the keys, prove them, and hand in the proposal. `session` is of `profile_of(what)` and needs no keys.
 
     The keystore is written before anything is promised; a call that got no answer is repeated by `resume`. Raises
-    INVITE_UNKNOWN, INVITE_EXPIRED, INVITE_USED; FileExistsError where this profile has a keystore already.
+    INVITE_UNKNOWN, INVITE_EXPIRED, INVITE_USED; FileExistsError where this profile has a keystore already; as
+    `domain.choosing.demand_telephone` for a new party, before anything is made.
     """
+    if what.entry is not None:
+        demand_telephone(str(what.entry.get("id")), str(what.entry.get("role")), what.entry.get("duty_phone"))
     keystore = Keystore.create(directory, profile_of(what))
     try:
         _propose(ambient, directory, what, session, keystore)

@@ -177,7 +177,7 @@ def approve(
     Raises as `check_approval` before anything is sent.
     """
     target = proposed_to(referral, answers)
-    check_approval(referral, target, despite_withdrawal=despite_withdrawal)
+    check_approval(pen, referral, target, despite_withdrawal=despite_withdrawal)
     entry = pen.act(referral, Act.APPROVE, {"answers": answers}, unit=unit)
     owed = target is not None and consented.is_withdrawn(referral) and entry.state is not Progress.REFUSED
     if not owed or entry.receipt is None:
@@ -191,16 +191,17 @@ def approve(
     return Approved(entry, owed, told)
 
 
-def check_approval(referral: Referral, target: str | None, *, despite_withdrawal: bool = False) -> None:
+def check_approval(pen: Pen, referral: Referral, target: str | None, *, despite_withdrawal: bool = False) -> None:
     """Refuse to let a `target` in that must not have it; None, of a purge, is let pass.
 
-    Raises TARGET_NOT_ALLOWED (`excluded`); CONSENT_GATE (`transfer-despite-withdrawal`) where the person no longer
-    agrees, unless the hotline says that it means it: police go on by public prosecution, and for a child whatever was
-    said.
+    Raises TARGET_NOT_ALLOWED (`excluded`) for whom this referral keeps out, or anything that it comes from;
+    CONSENT_GATE (`transfer-despite-withdrawal`) where the person no longer agrees, unless the hotline says that it
+    means it: police go on by public prosecution, and for a child whatever was said. Also as `lineage.line_of`.
     """
     if target is None:
         return
-    if target in lineage.kept_out(referral):
+    # A unit may have declared its conflict on an earlier referral after this one was made out of it.
+    if target in lineage.kept_out(*lineage.line_of(pen.fetch, referral)):
         raise ReferralError(ErrorCode.TARGET_NOT_ALLOWED, unit=target, reason="excluded")
     if consented.is_withdrawn(referral) and not despite_withdrawal:
         raise ReferralError(

@@ -26,6 +26,7 @@ from referral_api.domain import fold
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act, ActId, PartyId, ReferralId, Role
 from referral_api.formats.act import RawAct, parse_act
+from referral_api.formats.bodies import parse_body
 from referral_api.formats.bundle import SealedBundle
 from referral_api.formats.contents import NoteBody, says_something
 
@@ -60,8 +61,8 @@ class Pen:
         `unit` names the delivery: a unit's own by itself; None for a hotline's act on the whole referral. A case number
         is a unit's alone. Raises NOT_PERMITTED (`case-number`) and ILLEGAL_TRANSITION before anything is sent,
         NO_USABLE_KEY for a note that names no unit, MALFORMED (`note-empty`) for one that says nothing, and as
-        `declining.demand_grounds`; the entry's `code` tells of a
-        refusal by the exchange.
+        `declining.demand_grounds`; ACT_SCHEMA (`note-required`) where a code demands words and there are none; the
+        entry's `code` tells of a refusal by the exchange.
         """
         if note is not None and not says_something(note):
             # A code that needs words would have them by name, and the other side nothing to read.
@@ -73,6 +74,8 @@ class Pen:
             raise ReferralError(ErrorCode.NOT_PERMITTED, act=act.value, needs="unit", reason="case-number")
         if note is None and case_number is None:
             return self.enclose(referral, act, body, unit, None)
+        if note is None:
+            _demand_no_words(act, body)
         other = referral.submit().act.party if unit == self.session.profile.party else unit
         if other is None:
             raise ReferralError(ErrorCode.NO_USABLE_KEY, unit=None, instead=[])
@@ -113,3 +116,14 @@ class Pen:
         """What the fold says of it, on what this party can see: the same reasons as the exchange would give."""
         event = event_of(act, role_of(self.session, act.party), self.session.now())
         fold.judge(event, referral.chronicle.deliveries, prev_known=True)
+
+
+def _demand_no_words(act: Act, body: Mapping[str, Any]) -> None:
+    """That no code of this body demands a note: the exchange sees only that something is sealed, and here that is a
+    case number alone. Raises ACT_SCHEMA (`note-required`); whatever else is wrong is said by who signs the act.
+    """
+    try:
+        parse_body(act, body)
+    except ReferralError as error:
+        if error.facts.get("reason") == "note-required":
+            raise

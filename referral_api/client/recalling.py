@@ -47,7 +47,7 @@ class Outcome(StrEnum):
     APART = "apart"
     """Another case that is related to it: named, and left alone."""
     GONE = "gone"
-    """Not there any more, or never ours."""
+    """Not there any more: its purge was verified here, and the exchange keeps nothing of it since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +176,17 @@ def _from_copies(pen: Pen, referral: Referral, reason: str, note: str | None) ->
                     done[ref] = _taken_back(pen, found, reason, note)
             except ReferralError as error:
                 away = error.code if error.code in AWAY else None
-                done[ref] = Told(ref, Outcome.FAILED, error.code)
+                is_over = error.code is ErrorCode.NOT_FOUND and _is_erased(pen, ref)
+                done[ref] = Told(ref, Outcome.KNEW) if is_over else Told(ref, Outcome.FAILED, error.code)
     return Report(tuple(done.values()))
+
+
+def _is_erased(pen: Pen, ref: ReferralId) -> bool:
+    """Whether what the exchange does not find was purged everywhere when it was last verified here, and may be erased
+    since (R-99). What it hides looks the same, so without that nothing is over.
+    """
+    views = pen.session.views
+    return views is not None and views.bury_if_purged(ref)
 
 
 def _taken_back(pen: Pen, copy: Referral, reason: str, note: str | None) -> Told:
@@ -262,8 +271,8 @@ class _Walk:
             referral = self._pen.fetch(ref)
             relation = _believed(referral, parent)
         except ReferralError as error:
-            outcome = Outcome.GONE if error.code is ErrorCode.NOT_FOUND else Outcome.FAILED
-            self._failed(ref, error.code, outcome)
+            is_over = error.code is ErrorCode.NOT_FOUND and _is_erased(self._pen, ref)
+            self._failed(ref, error.code, Outcome.GONE if is_over else Outcome.FAILED)
             return
         if parent is not None and relation is not None and relation[0] == APART:
             self.done[ref] = Told(ref, Outcome.APART)

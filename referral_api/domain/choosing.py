@@ -15,6 +15,9 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from referral_api.domain.errors import ErrorCode, ReferralError
+from referral_api.domain.words import Role
+
 POLL_INTERVAL_S = 60
 """The longest pause between two looks into its inbox that a unit allows itself: an emergency has minutes. A client that
 waits as it may (25 s) and pauses as it is told (5 s) asks twice as often.
@@ -23,6 +26,16 @@ MISSED_POLLS = 3
 OFFLINE_AFTER_S = MISSED_POLLS * POLL_INTERVAL_S
 """Who has not looked for so long is offline."""
 _DEPARTMENT = 2
+
+
+def demand_telephone(party: str, role: str, duty_phone: str | None) -> None:
+    """A party about to be described in the directory can be telephoned where it must be.
+
+    Raises MALFORMED (`duty-phone`, `unit`) for a police unit without a duty telephone: when an emergency is not read,
+    that number is what the hotline has.
+    """
+    if role == Role.POLICE_UNIT.value and not duty_phone:
+        raise ReferralError(ErrorCode.MALFORMED, reason="duty-phone", unit=party)
 
 
 class Why(StrEnum):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.cli.shell import Shell
-from tests.world import OTHER_UNIT, UNIT
+from tests.world import NATIONAL, OTHER_UNIT, UNIT
 
 ACK, ACCEPT = ["ack"], ["accept"]
 STATES: dict[str, list[list[str]]] = {
@@ -110,6 +110,48 @@ def test_a_withdrawal_after_reading_leads_to_the_answer_that_it_wants(shell: She
     (command,) = hints(shell, "officer", "timeline", ref)
     assert command == f"referral answer-notice {ref} --reply CÓDIGO"
     follow(shell, "officer", command)
+
+
+def declined(shell: Shell) -> str:
+    """Turned down by its unit, with nobody above it who would get it then."""
+    ref = send(shell, "--exclude", NATIONAL)
+    assert shell.run("officer", "ack", ref).exit == 0
+    assert shell.run("officer", "decline", ref, "--reason", "no_capacity").exit == 0
+    return ref
+
+
+def closed(shell: Shell, name: str, ref: str, outcome: str) -> None:
+    ran = shell.run(name, "close", ref, "--outcome", outcome)
+    assert ran.exit == 0, ran
+
+
+def test_what_was_closed_without_anybody_having_taken_it_leads_to_another_unit(shell: Shell) -> None:
+    """R-110: closing it gave it to nobody; whether that was meant, a person knows, so it is offered and not pressed."""
+    ref = declined(shell)
+    closed(shell, "operator", ref, "cannot_disclose")
+    onward = f"referral readdress {ref} --unit UNIDAD"
+    assert hints(shell, "operator", "timeline", ref) == ["referral inbox list --pending", onward]
+    told: Any = shell.run("operator", "list", "--all", "--json").json
+    (own,) = [one for one in told["deliveries"] if one["ref"] == ref]
+    assert own["lists"] == ["ended"], "on no list of what is to be done"
+    follow(shell, "operator", onward)
+    # Once another referral stands in its place, nobody is to be found for it any more.
+    assert hints(shell, "operator", "timeline", ref) == ["referral inbox list --pending"]
+
+
+@pytest.mark.parametrize("why", ["accepted", "consent"])
+def test_what_was_closed_otherwise_leads_to_nobody(shell: Shell, why: str) -> None:
+    """After work on it, or with the consent withdrawn, nobody else is to have it."""
+    if why == "accepted":
+        ref = send(shell, "--exclude", NATIONAL)
+        for verb in ("ack", "accept"):
+            assert shell.run("officer", verb, ref).exit == 0
+        closed(shell, "officer", ref, "not_located")
+    else:
+        ref = declined(shell)
+        closed(shell, "operator", ref, "victim_declined")
+        assert shell.run("operator", "consent-withdrawn", ref).exit == 0
+    assert hints(shell, "operator", "timeline", ref) == ["referral inbox list --pending"]
 
 
 def test_lists_with_nothing_in_them_lead_on(shell: Shell) -> None:

@@ -34,7 +34,10 @@ from tests.server.office import Office
 
 PASSPHRASE = "una frase de paso larga"
 REGISTRAR = pw.person("registro", "reg1aaa", keyholder=True)
-UNIT = {"id": "pnp-trata-piura", "role": "police_unit", "name": "Trata Piura", "area": ["20"], "escalation": []}
+UNIT = {
+    "id": "pnp-trata-piura", "role": "police_unit", "name": "Trata Piura", "duty_phone": "+51731234567",
+    "area": ["20"], "escalation": [],
+}  # fmt: skip
 HOTLINE = {"id": "linea-piura", "role": "hotline", "name": "Línea Piura", "area": ["20"], "escalation": []}
 AUDITOR = {"id": "defensoria", "role": "auditor", "name": "Defensoría", "area": ["15"], "escalation": []}
 

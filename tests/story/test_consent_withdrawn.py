@@ -11,10 +11,13 @@ from referral_api.client import consented, copying, passing, recalling, talking
 from referral_api.client.outbox import Entry, Progress
 from referral_api.client.recalling import Outcome
 from referral_api.domain.errors import ErrorCode
-from referral_api.domain.words import Act, PartyId, State
+from referral_api.domain.words import Act, PartyId, ReferralId, State
 from referral_api.formats.bodies import sealed_of
 from tests.auditlog.refusals import refused
 from tests.story.passed_on import declined, lost, readdress, transferred
+from tests.story.test_erasure import erase
+from tests.story.test_forgetting import pass_days
+from tests.wire import Answer
 from tests.world import NATIONAL, OTHER_UNIT, REFERRAL, UNIT, World
 
 
@@ -248,3 +251,65 @@ def test_a_false_relation_told_by_the_exchange_is_no_relation(world: World) -> N
     world.wires["operator"].lies.clear()
     assert found == {ref: (Outcome.TOLD, None), other: (Outcome.FAILED, ErrorCode.TAMPERED)}
     world.check()
+
+
+def with_a_copy(world: World) -> tuple[str, str]:
+    """A referral, and a copy of it that was taken back before anybody read it and is purged by now."""
+    ref = str(world.submit().outgoing.ref)
+    copy = str(world.after(copying.make_copy(world.operator, ref, [OTHER_UNIT])).outgoing.ref)
+    world.act("operator", copy, Act.WITHDRAW, {"reason": "safety_risk"})
+    pass_days(world, 31)
+    return ref, copy
+
+
+@pytest.mark.parametrize("was_seen", [True, False])
+def test_an_erased_copy_has_nothing_left_to_take_back_once_its_purge_was_verified_here(
+    sqlite_world: World, was_seen: bool
+) -> None:
+    """R-86, R-99: an exchange that hides a copy says the same, so without that the copy is said to stand still."""
+    world = sqlite_world
+    ref, copy = with_a_copy(world)
+    if was_seen:
+        assert world.operator.worklist().complete
+    erase(world, copy)
+    operator = world.operator
+    taken = world.after(recalling.withdraw(operator.pen, operator.referral(ref), "safety_risk", None, None))
+    assert taken.copies is not None
+    found = (Outcome.KNEW, None) if was_seen else (Outcome.FAILED, ErrorCode.NOT_FOUND)
+    assert [(one.ref, one.outcome, one.code) for one in taken.copies.done] == [(copy, *found)]
+    assert (taken.left == ()) == was_seen
+
+
+def test_a_copy_that_the_exchange_hides_is_taken_for_erased_by_nobody(sqlite_world: World) -> None:
+    """R-86, R-110: a 404 of what was never purged is no end, though it was looked at before."""
+    world = sqlite_world
+    ref = str(world.submit().outgoing.ref)
+    copy = str(world.after(copying.make_copy(world.operator, ref, [OTHER_UNIT])).outgoing.ref)
+    assert world.operator.worklist().complete
+    world.wires["operator"].lies[f"/referrals/{copy}"] = absent
+    taken = recalling.withdraw(world.operator.pen, world.operator.referral(ref), "safety_risk", None, None)
+    assert [(one.ref, one.outcome, one.code) for one in taken.left] == [(copy, Outcome.FAILED, ErrorCode.NOT_FOUND)]
+    report = recalling.withdraw_consent(world.operator.pen, ref)
+    assert [(one.ref, one.outcome, one.code) for one in report.remaining] == [
+        (copy, Outcome.FAILED, ErrorCode.NOT_FOUND)
+    ]
+    world.wires["operator"].lies.clear()
+    report = world.after(recalling.withdraw_consent(world.operator.pen, ref))
+    assert {one.ref: one.outcome for one in report.done}[ReferralId(copy)] is Outcome.TOLD
+
+
+def test_a_withdrawn_consent_ends_at_what_was_purged_and_erased(sqlite_world: World) -> None:
+    world = sqlite_world
+    ref, copy = with_a_copy(world)
+    assert world.operator.worklist().complete
+    erase(world, copy)
+    report = world.after(recalling.withdraw_consent(world.operator.pen, ref))
+    assert {one.ref: one.outcome for one in report.done} == {ref: Outcome.TOLD, copy: Outcome.GONE}
+    assert report.remaining == ()
+
+
+def absent(answer: Answer) -> Answer:
+    """An exchange that finds nothing there."""
+    problem = b'{"code":"not-found","hint":"","retry":"never","status":404,"title":"","type":"about:blank"}'
+    headers = {**answer.headers, "content-type": "application/problem+json"}
+    return answer if answer.status == 401 else Answer(404, headers, problem)

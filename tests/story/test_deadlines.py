@@ -180,7 +180,7 @@ def test_whoever_is_to_telephone_reads_whom_at_what_number_and_why(sqlite_world:
     watched = shell.run("operator", "inbox", "watch", "--count", count, "--wait", "0")
     assert whom in watched.out
     assert "Motivo: Sin acuse de recibo en plazo." in watched.out
-    assert f"escalamiento · {UNIT}" in watched.out
+    assert f"venció un plazo: quién la tiene lo dice timeline · {UNIT}" in watched.out
     assert command in watched.err
     # The command does what it says.
     assert shell.run("operator", *command.replace("HORA", "00:00").split()[1:]).exit == 0

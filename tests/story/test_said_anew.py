@@ -24,6 +24,7 @@ from tests.auditlog.refusals import refused
 from tests.cli.shell import Shell
 from tests.story.newcomers import Newcomers
 from tests.story.passed_on import declined, readdress, transferred
+from tests.story.test_erasure import erase
 from tests.world import NATIONAL, OTHER_UNIT, REFERRAL, UNIT, World, composition, entry
 
 DAY_S = 86_400
@@ -232,6 +233,42 @@ def test_a_conflict_that_was_declared_after_the_successor_was_made_counts_for_wh
     world.acknowledge("stranger", renewed)
     assert world.act("stranger", renewed, Act.DECLINE, {"reason": "no_capacity"}).code is None
     assert refused(ErrorCode.TARGET_NOT_ALLOWED, anew, world, renewed, UNIT) == "excluded"
+
+
+def test_no_transfer_is_approved_to_a_unit_that_an_earlier_referral_of_the_line_keeps_out(world: World) -> None:
+    """R-64, R-110: the exchange knows of this referral's exclusions alone, so nothing is even signed."""
+    ref = str(world.submit().outgoing.ref)
+    world.acknowledge("officer", ref)
+    transferred(world, ref)
+    renewed = copying_by_hand(world, ref)
+    world.acknowledge("stranger", renewed)
+    stranger = world.stranger
+    proposed = world.after(passing.transfer(stranger.pen, stranger.referral(renewed), UNIT, "jurisdiction"))
+    turned_down(world, ref, "conflict_of_interest")
+    seen = world.operator.referral(renewed)
+    assert lineage.kept_out(seen) == ()
+    before = len(world.operator.outbox.entries())
+    approve = lambda: passing.approve(world.operator.pen, seen, OTHER_UNIT, proposed.outgoing.digest)  # noqa: E731
+    assert refused(ErrorCode.TARGET_NOT_ALLOWED, approve) == "excluded"
+    ran = Shell(world.folder, world.server.url).run("operator", "approve", renewed, "--yes")
+    assert ran.exit != 0
+    assert len(world.operator.outbox.entries()) == before
+    assert UNIT not in world.operator.referral(renewed).chronicle.deliveries
+    world.check()
+
+
+def test_a_transfer_is_approved_where_what_the_referral_comes_from_is_erased(world: World) -> None:
+    """R-99, R-110: what cannot be had any more ends the line, and stands in nobody's way."""
+    ref = declined(world, "no_capacity")
+    renewed = str(readdress(world, ref).outgoing.ref)
+    world.acknowledge("stranger", renewed)
+    stranger = world.stranger
+    proposed = world.after(passing.transfer(stranger.pen, stranger.referral(renewed), UNIT, "jurisdiction"))
+    erase(world, ref)
+    seen = world.operator.referral(renewed)
+    approved = world.after(passing.approve(world.operator.pen, seen, OTHER_UNIT, proposed.outgoing.digest))
+    assert approved.entry.code is None
+    assert UNIT in world.operator.referral(renewed).chronicle.deliveries
 
 
 def copying_by_hand(world: World, ref: str) -> str:

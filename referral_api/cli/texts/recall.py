@@ -21,7 +21,7 @@ RECALL: Final[Mapping[str, tuple[str, str]]] = {
     "recall.waits": ("firmado; espera en la bandeja de salida", "signed; waits in the outbox"),
     "recall.failed": ("FALTA AVISAR", "NOT TOLD"),
     "recall.apart": ("otro caso relacionado: decida usted", "another case that is related: for you to decide"),
-    "recall.gone": ("ya no existe, o no es nuestra", "not there any more, or not ours"),
+    "recall.gone": ("se borró del todo hace tiempo: comprobado aquí", "was purged everywhere before: verified here"),
     "recall.count": (
         "Avisadas ahora: {told}. Faltan: {left}.",
         "Told now: {told}. Left: {left}.",

@@ -31,6 +31,10 @@ WATCH: Final[Mapping[str, tuple[str, str]]] = {
         "☎ LLAME AHORA a {unit}, guardia: {phone}.",
         "☎ TELEPHONE NOW: {unit}, duty phone: {phone}.",
     ),
+    "inbox.escalated": (
+        "venció un plazo: quién la tiene lo dice timeline",
+        "a deadline has passed: timeline says who has it",
+    ),
     "inbox.telephone_why": ("Motivo: {words}.", "Reason: {words}."),
     "help.keys.watch": (
         "Vigilar las claves de la propia entidad; con --once, mirar una vez: sale con 10 si hay una alarma.",
