@@ -132,8 +132,8 @@ def check_call_in(referral: Referral, unit: str | None, *, despite_withdrawal: b
         raise ReferralError(ErrorCode.NOT_PERMITTED, act=Act.RELEASED.value, needs="hotline")
     waiting = standing_by(referral)
     if not waiting:
-        facts = {"ref": referral.ref}
-        raise ReferralError(ErrorCode.ILLEGAL_TRANSITION, act=Act.RELEASED.value, reason="nobody-stands-by", **facts)
+        why = "nobody-stands-by"
+        raise ReferralError(ErrorCode.ILLEGAL_TRANSITION, act=Act.RELEASED.value, reason=why, ref=referral.ref)
     if unit is not None and unit not in waiting:
         facts = {"ref": referral.ref, "unit": unit, "units": ", ".join(waiting)}
         raise ReferralError(ErrorCode.ILLEGAL_TRANSITION, act=Act.RELEASED.value, reason="nothing-held", **facts)
