@@ -13,7 +13,7 @@ from referral_api.domain.words import Act, State
 from referral_api.domain.worklists import Worklist
 from tests.cli.shell import Shell
 from tests.story.test_deadlines import HOUR, MINUTE, kinds, later, states
-from tests.world import NATIONAL, OTHER_UNIT, REFERRAL, UNIT, World
+from tests.world import NATIONAL, OTHER_UNIT, REFERRAL, UNIT, World, check_database
 
 
 def shell_of(world: World) -> Shell:
@@ -250,3 +250,17 @@ def test_a_consent_withdrawn_from_one_unit_alone_stands_in_the_way_too(sqlite_wo
     assert shell.run("operator", "escalate", ref, "--despite-withdrawal").exit == 0
     shown = shell.run("national", "show", ref)
     assert (shown.exit, shown.out.startswith("✖ CONSENTIMIENTO RETIRADO")) == (0, True)
+
+
+def test_whoever_gets_the_pack_of_who_was_called_in_can_prove_who_decided_it(sqlite_world: World) -> None:
+    world = sqlite_world
+    ref, shell = str(world.submit().outgoing.ref), shell_of(world)
+    assert shell.run("operator", "escalate", ref).exit == 0
+    world.acknowledge("national", ref)
+    world.act("national", ref, Act.ACCEPT)
+    for who in ("operator", "national", "auditor"):
+        pack = str(world.folder / f"{who}.pack")
+        assert shell.run(who, "audit", "pack", ref, "--out", pack).exit == 0, who
+        proved = shell.run(who, "audit", "verify-pack", pack)
+        assert proved.exit == 0, (who, proved)
+    check_database(world)
