@@ -162,7 +162,7 @@ def _sender(screen: Screen, referral: Referral, *, opened: bool, signer: str, re
     if must_readdress(referral, replaced=replaced) and (
         not found or any(one.state is State.DECLINED for one in deliveries)
     ):
-        found = [_readdress(screen, referral), *found]
+        found = [*_somebody_else(screen, referral), *found]
     if found:
         return found
     if any(one.state in _AWAITED for one in deliveries):
@@ -183,11 +183,11 @@ def on_delivery(
         return [one for one in next_of(screen, referral, signer=signer) if one != PENDING]
     found, acting = _asked(screen, referral, own, signer, replaced=replaced), own.role is not DeliveryRole.INFORMATION
     if own.state is State.DECLINED and acting and must_readdress(referral, replaced=replaced):
-        return [_readdress(screen, referral), *found]  # As in `_sender`.
+        return [*_somebody_else(screen, referral), *found]  # As in `_sender`.
     if found or own.state not in _FALLEN:
         return found
     if acting and must_readdress(referral, replaced=replaced):
-        return [_readdress(screen, referral)]
+        return _somebody_else(screen, referral)
     close = command(screen, referral, Act.CLOSE, own) if Act.CLOSE in may(referral, own, signer) else None
     return [] if close is None else [close]
 
@@ -250,6 +250,11 @@ def _told_too(screen: Screen, referral: Referral, own: Delivery, possible: Seque
     asked = [one.digest for one in own.questions if one.act is Act.ASK]
     heard = all(handed_on.is_heard_since(referral, now, digest) for digest in asked)
     return [] if heard else handed_over(screen, referral.ref, frozenset({Act.NOTE}), now)
+
+
+def _somebody_else(screen: Screen, referral: Referral) -> list[str]:
+    """How the sender finds another unit: whoever stands by has it sealed already, another one is sent it anew."""
+    return [*calling_in(referral), _readdress(screen, referral)]
 
 
 def _readdress(screen: Screen, referral: Referral) -> str:

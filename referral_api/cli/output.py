@@ -295,7 +295,7 @@ def _own_words(code: ErrorCode, facts: Mapping[str, Any]) -> str | None:
     if code is ErrorCode.STATEMENT_OUT_OF_SEQUENCE and facts.get("reason") == "objection-window":
         return "objection-window"
     # Whoever has to ask or telephone first, or meant somebody else, is told that, and not all that can be done.
-    is_told = facts.get("reason") in ("not-asked", "in-hand", "nothing-held")
+    is_told = facts.get("reason") in ("not-asked", "in-hand", "nothing-held", "nobody-stands-by")
     if code is ErrorCode.ILLEGAL_TRANSITION and {"commands", "states"} <= facts.keys() and not is_told:
         return "not-now"
     if code is ErrorCode.MALFORMED and facts.get("reason") in ("words", "word", "checksum"):
@@ -342,6 +342,7 @@ _BY_REASON: Mapping[tuple[ErrorCode, str], str] = {
     (_E.CONSENT_GATE, "transfer-despite-withdrawal"): "transfer-despite-withdrawal",
     (_E.CONSENT_GATE, "call-in-despite-withdrawal"): "call-in-despite-withdrawal",
     (_E.ILLEGAL_TRANSITION, "nothing-held"): "nothing-held",
+    (_E.ILLEGAL_TRANSITION, "nobody-stands-by"): "nobody-stands-by",
     (_E.TARGET_NOT_ALLOWED, "agreement-missing"): "agreement-missing",
     (_E.TARGET_NOT_ALLOWED, "cross-border"): "cross-border",
     (_E.MALFORMED, "no-such-region"): "no-such-region",

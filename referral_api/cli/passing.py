@@ -144,8 +144,12 @@ def escalate(
     more = [Text(screen.say("escalate.phone", unit=called, phone=phone), style="bold red")]
     more += [Text(screen.say("escalate.left", units=", ".join(left)))] if left else []
     ring = f"referral phone {ref} --at {screen.say('place.time')} --unit {called}"
-    untold = called in consented.untold(referral) and consented.is_withdrawn(referral)
-    follow = [*([nexts.tell_all(ref)] if untold else []), ring]
+    if not consented.is_withdrawn(referral):
+        # What the others were told meanwhile was sealed to them alone.
+        said = frozenset(one.act.act for one in handed_on.said_while_held(referral, called))
+        follow = [ring, *nexts.handed_over(screen, ref, said, called)]
+    else:
+        follow = [*([nexts.tell_all(ref)] if called in consented.untold(referral) else []), ring]
     beside = {"unit": addressed[0] if addressed else called, "standing_by": left}
     acting.show_entries(call, [entry], [*follow, f"referral timeline {ref}"], beside, more=more, after=follow)
 

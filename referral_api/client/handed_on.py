@@ -1,8 +1,10 @@
-"""What a hotline has said to a unit that passed the referral on, and that the unit that has it now has not got.
+"""What a hotline has said to a unit that passed the referral on, or that had it while it was held for another, and that
+the unit that has it now has not got.
 
 A unit passes on what it was sent, sealed as it came; supplements, answers and notes stay with whom they were sealed to.
 So whatever was said to an earlier unit, before or after it passed the referral on, the new one lacks until something is
-sealed to it. Who approved the transfer makes no difference.
+sealed to it. Who approved the transfer makes no difference. What is released reaches its unit as it was submitted, with
+the supplements that were sealed to it since, and without what the others were told meanwhile, whoever released it.
 
 Must never: go by anything but acts that were verified, or call missing what the new unit was sent since.
 
@@ -17,7 +19,8 @@ from referral_api.auditlog.evidence import passed_on
 from referral_api.client import consented
 from referral_api.client.view import Referral, ShownAct
 from referral_api.domain.policy import Relation
-from referral_api.domain.words import Act, Digest, PartyId, State
+from referral_api.domain.terms import Term
+from referral_api.domain.words import Act, DeliveryRole, Digest, PartyId, State
 from referral_api.formats.bodies import sealed_of
 
 _SAID = frozenset({Act.SUPPLEMENT, Act.ANSWER, Act.NOTE})
@@ -59,13 +62,45 @@ def lacking(referral: Referral, unit: str) -> Lacking | None:
     own = referral.chronicle.deliveries.get(PartyId(unit))
     if referral.relation is not Relation.SENDER or own is None or own.state not in _HAS_IT:
         return None
-    before = frozenset(str(act.unit) for act in passed_on(unit, [one.act for one in referral.acts if one.accepted]))
-    if not before or consented.is_withdrawn(referral):
+    if consented.is_withdrawn(referral):
         return None
+    before = frozenset(str(act.unit) for act in passed_on(unit, [one.act for one in referral.acts if one.accepted]))
     heard = said_to(referral, frozenset({unit}))
-    since = (heard[-1].term, heard[-1].index) if heard else None
-    said = [one for one in said_to(referral, before) if since is None or (one.term, one.index) > since]
+    since = _place(heard[-1]) if heard else None
+    said = [one for one in said_to(referral, before) if since is None or _place(one) > since]
+    said = said if before else said_while_held(referral, unit)
     return Lacking(PartyId(unit), tuple(said)) if said else None
+
+
+def said_while_held(referral: Referral, unit: str) -> list[ShownAct]:
+    """What was said to those that were to act on the referral while it was held for this unit, and that this one lacks,
+    oldest first. Empty once something was sealed to it after its release, and where it never stood by or has lost it to
+    another unit.
+
+    A supplement goes to who stands by as well, last of all: what came before the newest of those has reached it.
+    """
+    deliveries = referral.chronicle.deliveries
+    own = deliveries[PartyId(unit)]
+    if own.role is not DeliveryRole.ESCALATION or own.is_anothers:
+        return []
+    accepted = [one for one in referral.acts if one.accepted]
+    # The first one: a later release gives back what another unit had taken.
+    released = next((_place(one) for one in accepted if (one.act.act, one.act.unit) == (Act.RELEASED, unit)), None)
+    heard = said_to(referral, frozenset({unit}))
+    if released is not None and any(_place(one) > released for one in heard):
+        return []
+    newest = max((_place(one) for one in heard), default=None)
+    acting = (one.unit for one in deliveries.values() if one.role is not DeliveryRole.INFORMATION and one.unit != unit)
+    return [
+        one
+        for one in said_to(referral, frozenset(acting))
+        if (released is None or _place(one) < released)
+        and (newest is None or one.act.act is not Act.SUPPLEMENT or _place(one) > newest)
+    ]
+
+
+def _place(shown: ShownAct) -> tuple[Term, int]:
+    return (shown.term, shown.index)
 
 
 def said_on_the_way(referral: Referral, unit: str) -> frozenset[Act]:

@@ -26,7 +26,7 @@ from referral_api.client.renewal import follow
 from referral_api.client.session import Session
 from referral_api.client.submission import Composition
 from referral_api.client.view import Referral
-from referral_api.domain import borders, lifecycle
+from referral_api.domain import borders, fold, lifecycle
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.policy import Relation
 from referral_api.domain.words import Act, ActId, DeliveryRole, PartyId, ReferralId, Role, State, Urgency
@@ -113,8 +113,11 @@ def _demand_reachable(session: Session, unit: str, sender: str, *, instead_of: s
 
 
 def standing_by(referral: Referral) -> list[PartyId]:
-    """The units for which the referral is held, in the order in which the clocks would release it to them."""
-    held = [one for one in referral.chronicle.deliveries.values() if one.state is State.HELD]
+    """The units for which the referral is held, in the order in which the clocks would release it to them; none where
+    what is held has gone with the purge of the others.
+    """
+    deliveries = referral.chronicle.deliveries
+    held = [] if fold.is_spent(deliveries) else [one for one in deliveries.values() if one.state is State.HELD]
     return [PartyId(one.unit) for one in sorted(held, key=lambda one: one.rank)]
 
 
@@ -122,14 +125,17 @@ def check_call_in(referral: Referral, unit: str | None, *, despite_withdrawal: b
     """Whom the hotline would call in before the clocks do: `unit`, or the first of those that stand by.
 
     Raises NOT_PERMITTED for who did not send it; ILLEGAL_TRANSITION (`taken` while another unit has accepted it;
-    `nothing-held` where nobody stands by, or that unit does not, with `units`: who does); CONSENT_GATE
+    `nobody-stands-by`, or `nothing-held` where that unit does not, with `units`: who does); CONSENT_GATE
     (`call-in-despite-withdrawal`) where the person no longer agrees, unless the hotline says that it means it.
     """
     if referral.relation is not Relation.SENDER:
         raise ReferralError(ErrorCode.NOT_PERMITTED, act=Act.RELEASED.value, needs="hotline")
     waiting = standing_by(referral)
-    if not waiting or (unit is not None and unit not in waiting):
-        facts = {"ref": referral.ref, "unit": unit or "—", "units": ", ".join(waiting) or "—"}
+    if not waiting:
+        why = "nobody-stands-by"
+        raise ReferralError(ErrorCode.ILLEGAL_TRANSITION, act=Act.RELEASED.value, reason=why, ref=referral.ref)
+    if unit is not None and unit not in waiting:
+        facts = {"ref": referral.ref, "unit": unit, "units": ", ".join(waiting)}
         raise ReferralError(ErrorCode.ILLEGAL_TRANSITION, act=Act.RELEASED.value, reason="nothing-held", **facts)
     called = waiting[0] if unit is None else PartyId(unit)
     if any(one.state is State.ACCEPTED for one in referral.chronicle.deliveries.values()):

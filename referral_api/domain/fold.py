@@ -91,6 +91,9 @@ def judge(event: Event, deliveries: Mapping[str, Delivery], *, prev_known: bool)
     referral). Raises ReferralError STALE_HEAD (facts `head`), ILLEGAL_TRANSITION or TARGET_NOT_ALLOWED.
     """
     check_prev(event, deliveries, prev_known=prev_known)
+    if event.act is Act.RELEASED and event.unit is None:
+        # Every unit reads what is said of the whole referral (R-62), and none is to learn whom else it was let have.
+        raise ReferralError(ErrorCode.ILLEGAL_TRANSITION, act=event.act.value, reason="release-names-no-unit")
     if event.unit is not None:
         return _on_one(event, deliveries[event.unit], deliveries)
     changed: dict[str, Delivery] = {}
@@ -199,19 +202,15 @@ def _check_conditions(event: Event, delivery: Delivery, deliveries: Mapping[str,
     """What beside the state stands against an act: whoever joins says why; what is held, or unread, is not purged.
 
     Raises ReferralError(ILLEGAL_TRANSITION) with the fact `reason`: `taken`, `not-taken`, `not-its-reason`,
-    `acknowledged`, `never-accepted`, `held`, `unread`, `no-hold`, `review-too-late`.
+    `purged`, `acknowledged`, `never-accepted`, `held`, `unread`, `no-hold`, `review-too-late`.
     """
     reason = None
     if event.act in _ruled_out(delivery):
         reason = "acknowledged" if event.act is Act.ACK else "never-accepted"
     if event.act is Act.ACCEPT and event.joint is not delivery.taken:
         reason = "taken" if delivery.taken else "not-taken"
-    if event.act is Act.RELEASED and delivery.state is not State.HELD and not delivery.taken:
-        reason = "not-taken"
-    if event.act is Act.RELEASED and event.by is Role.HOTLINE and _is_accepted(deliveries):
-        reason = "taken"
-    if event.act is Act.RELEASED and (event.code == lifecycle.BY_HAND) is not (event.by is Role.HOTLINE):
-        reason = "not-its-reason"  # What a person decided is signed by a person, and what a clock says by the exchange.
+    if event.act is Act.RELEASED:
+        reason = _against_release(event, delivery, deliveries)
     if event.act is Act.TRANSFER and delivery.is_anothers:
         reason = "taken"
     purges = event.act in (Act.PURGE_REQUEST, Act.PURGED)
@@ -228,9 +227,32 @@ def _check_conditions(event: Event, delivery: Delivery, deliveries: Mapping[str,
         raise ReferralError(ErrorCode.ILLEGAL_TRANSITION, act=event.act.value, reason=reason)
 
 
+def _against_release(event: Event, delivery: Delivery, deliveries: Mapping[str, Delivery]) -> str | None:
+    """Why nothing is released: what was not taken is not given back, and by hand only what is there, to who takes it
+    from nobody. What a person decided is signed by a person, and what a clock says by the exchange.
+    """
+    by_hand = event.by is Role.HOTLINE
+    if (event.code == lifecycle.BY_HAND) is not by_hand:
+        return "not-its-reason"
+    if by_hand and is_spent(deliveries):
+        return "purged"
+    if by_hand and _is_accepted(deliveries):
+        return "taken"
+    return "not-taken" if delivery.state is not State.HELD and not delivery.taken else None
+
+
 def _is_accepted(deliveries: Mapping[str, Delivery]) -> bool:
     """Whether a unit has accepted the referral and works on it: then nobody is called in who would take it from it."""
     return any(one.state is State.ACCEPTED for one in deliveries.values())
+
+
+def is_spent(deliveries: Mapping[str, Delivery]) -> bool:
+    """Whether what all of them were sent has gone, with the purge of the last that knew of it: nothing is left to read
+    for who stands by, unless somebody keeps just that (R-107).
+    """
+    known = [one for one in deliveries.values() if one.state is not State.HELD]
+    kept = any(one.state is State.HELD and one.holds for one in deliveries.values())
+    return bool(known) and all(one.purged_at is not None for one in known) and not kept
 
 
 def _ruled_out(delivery: Delivery) -> frozenset[Act]:
@@ -359,7 +381,7 @@ def possible(by: Role, delivery: Delivery, asked: frozenset[Act], deliveries: Ma
         ruled_out |= {Act.PURGE_REQUEST}
     if Act.TRANSFER in delivery.open_questions or delivery.is_anothers:
         ruled_out |= {Act.TRANSFER}  # One proposal at a time.
-    if _is_accepted(deliveries):
+    if _is_accepted(deliveries) or is_spent(deliveries):
         ruled_out |= {Act.RELEASED}
     return [act for act in lifecycle.allowed(by, delivery.state, open_questions=asked) if act not in ruled_out]
 

@@ -83,6 +83,8 @@ def predict(event: Event, deliveries: dict[str, Naive], *, known: bool) -> dict[
             return None
         if event.act not in DECIDING and not known:
             return None
+    if event.act is Act.RELEASED and event.unit is None:
+        return None
     changed: dict[str, Naive] = {}
     for unit in deliveries if event.unit is None else [event.unit]:
         changed |= predict_one(event, unit, deliveries) or {}

@@ -539,7 +539,7 @@ class LifeMachine(RuleBasedStateMachine):
         if answer.code is ErrorCode.ILLEGAL_TRANSITION and answer.fresh:
             assert answer.facts.keys() & {"allowed", "reason"}, answer.facts
             self.instead = answer.facts.get("allowed")
-            if answer.facts.get("reason") != "decision-names-no-unit":
+            if answer.facts.get("reason") not in ("decision-names-no-unit", "release-names-no-unit"):
                 assert self.instead is not None, answer.facts
         return receipt.refusal
 

@@ -181,7 +181,7 @@ class Case:
             return False
         if move.far:
             return False
-        if move.act is Act.RELEASED and (move.code != "hotline_manual" or self.in_work()):
+        if move.act is Act.RELEASED and (move.unit is None or move.code != "hotline_manual" or self.not_called_in()):
             return False
         state = self._lands(move, sheet)
         if state is None:
@@ -208,12 +208,15 @@ class Case:
         found -= sheet.over_and_done() | ({Act.PURGE_REQUEST} if sheet.holds or sheet.unread() else set())
         proposed = any(kind is Act.TRANSFER for kind, _ in sheet.open.values())
         found -= {Act.TRANSFER} if proposed or unowned.anothers(sheet) else set()
-        found -= {Act.RELEASED} if self.in_work() else set()
+        found -= {Act.RELEASED} if self.not_called_in() else set()
         return sorted(found)
 
-    def in_work(self) -> bool:
-        """Whether some unit has accepted it."""
-        return any(one.state is S.ACCEPTED for one in self.sheets.values())
+    def not_called_in(self) -> bool:
+        """Whether some unit has accepted it, or whoever knew of it has been purged and nobody keeps what is held."""
+        sheets = self.sheets.values()
+        gone = [one.purged is not None for one in sheets if one.state is not S.HELD]
+        kept = any(one.state is S.HELD and one.holds for one in sheets)
+        return any(one.state is S.ACCEPTED for one in sheets) or (all(gone) and bool(gone) and not kept)
 
     def _answered(self, move: Move, sheet: Sheet, after: State) -> set[Act]:
         if move.act is Act.APPROVE:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
 
-from referral_api.client import passing
+from referral_api.client import handed_on, passing
 from referral_api.domain.errors import ErrorCode, ReferralError
 from referral_api.domain.words import Act, State
+from referral_api.domain.worklists import Worklist
 from tests.cli.shell import Shell
 from tests.story.test_deadlines import HOUR, MINUTE, kinds, later, states
-from tests.world import NATIONAL, OTHER_UNIT, UNIT, World
+from tests.world import NATIONAL, OTHER_UNIT, REFERRAL, UNIT, World, check_database
 
 
 def shell_of(world: World) -> Shell:
@@ -91,7 +93,9 @@ def test_what_is_held_for_nobody_is_said_and_what_can_be_done_instead(sqlite_wor
         assert f"Still standing by: {NATIONAL}" in refused.err
         assert f"referral readdress {ref} --unit UNIT" in refused.err
     assert shell.run("operator", "escalate", ref).exit == 0
-    assert shell.run("operator", "escalate", ref).exit == 7
+    again = shell.run("operator", "escalate", ref, "--lang", "en")
+    assert (again.exit, "No unit stands by any more." in again.err) == (7, True)
+    assert f"referral timeline {ref}" in again.err
     assert shell.run("officer", "escalate", ref).exit == 7, "only its sender calls anybody in"
 
 
@@ -126,3 +130,137 @@ def test_after_a_withdrawn_consent_it_takes_a_yes_of_its_own_and_the_unit_reads_
     assert Act.CONSENT_WITHDRAWN in own.open_questions
     later(world, 73 * HOUR)
     assert "overdue" in kinds(world, "national"), "the time for its answer runs from when it was called in"
+
+
+def test_a_release_names_whom_it_calls_in_so_that_no_other_unit_reads_of_it(sqlite_world: World) -> None:
+    """R-62: what is said of the whole referral every unit reads, and the first may be whom it is kept from."""
+    world = sqlite_world
+    ref = str(world.submit().outgoing.ref)
+    with pytest.raises(ReferralError) as caught:
+        world.act("operator", ref, Act.RELEASED, {"reason": "hotline_manual"})
+    assert (caught.value.code, caught.value.facts["reason"]) == (ErrorCode.ILLEGAL_TRANSITION, "release-names-no-unit")
+    assert states(world.operator.referral(ref))[NATIONAL] is State.HELD
+    assert shell_of(world).run("operator", "escalate", ref).exit == 0
+    assert [one.act.act for one in world.officer.referral(ref).acts] == [Act.SUBMIT]
+    assert kinds(world, "officer") == ["submit"]
+
+
+def lists(world: World, ref: str, unit: str = NATIONAL) -> set[Worklist]:
+    (own,) = [one for one in world.operator.worklist().items if (one.ref, one.unit) == (ref, unit)]
+    return set(own.lists)
+
+
+def test_whom_the_hotline_called_in_it_telephones_until_that_one_is_reached_or_has_read_it(sqlite_world: World) -> None:
+    """R-70: the call of the submission was to another unit; whoever comes on shift sees that this one needs one."""
+    world = sqlite_world
+    shell = shell_of(world)
+    called, read, taken = (str(world.submit().outgoing.ref) for _ in range(3))
+    for ref in (called, read, taken):
+        assert Worklist.TELEPHONE not in lists(world, ref)
+        assert shell.run("operator", "escalate", ref).exit == 0
+        assert Worklist.TELEPHONE in lists(world, ref)
+        hint = shell.run("operator", "timeline", ref, "--json").json["next"][0]
+        assert hint.startswith(f"referral phone {ref} ")
+        assert NATIONAL in hint
+    world.act("operator", called, Act.PHONE_ALERT, {"made": False}, unit=NATIONAL)
+    assert Worklist.TELEPHONE in lists(world, called), "nobody answered"
+    assert shell.run("operator", "phone", called, "--unit", NATIONAL, "--at", "00:00").exit == 0
+    world.acknowledge("national", read)
+    world.acknowledge("officer", taken)
+    world.act("officer", taken, Act.ACCEPT)
+    for ref in (called, read, taken):
+        assert Worklist.TELEPHONE not in lists(world, ref), "there is nobody to telephone about it any more"
+
+
+def test_whoever_declines_leaves_those_who_stand_by_as_the_first_to_be_asked(sqlite_world: World) -> None:
+    world = sqlite_world
+    ref, shell = str(world.submit().outgoing.ref), shell_of(world)
+    world.acknowledge("officer", ref)
+    world.act("officer", ref, Act.DECLINE, {"reason": "no_capacity"})
+    ways = [f"referral escalate {ref}", f"referral readdress {ref} --unit UNIDAD"]
+    assert shell.run("operator", "timeline", ref, "--json").json["next"][:2] == ways
+    (own,) = [one for one in shell.run("operator", "list", "--json").json["deliveries"] if one["unit"] == UNIT]
+    assert own["next"][:2] == ways
+    assert shell.run("operator", "escalate", ref).exit == 0
+    follow = shell.run("operator", "timeline", ref, "--json").json["next"]
+    assert not [one for one in follow if "escalate" in one or "readdress" in one], "somebody may take it"
+
+
+def test_who_is_called_in_lacks_what_the_first_was_told_meanwhile_and_the_hotline_is_shown_that(
+    sqlite_world: World,
+) -> None:
+    """R-73, R-78: a note to the first unit can be the address at which she is now; who stood by could not be told."""
+    world = sqlite_world
+    ref, shell = str(world.submit().outgoing.ref), shell_of(world)
+    (world.folder / "more.json").write_text(json.dumps(REFERRAL), encoding="utf-8")
+    assert shell.run("operator", "supplement", ref, "more.json").exit == 0
+    assert handed_on.said_while_held(world.operator.referral(ref), NATIONAL) == [], "it went to who stands by as well"
+    world.acknowledge("officer", ref)
+    world.act("operator", ref, Act.NOTE, unit=UNIT, note="Está en la casa de al lado.")
+    assert shell.run("operator", "supplement", ref, "more.json", "--unit", UNIT).exit == 0
+    told = shell.run("operator", "escalate", ref, "--json").json
+    lacks = [f"referral {verb} {ref} ARCHIVO --unit {NATIONAL}" for verb in ("supplement", "note")]
+    assert told["next"][1:3] == lacks
+    assert Worklist.TELL in lists(world, ref)
+    shown = shell.run("operator", "timeline", ref, "--json").json
+    assert [one for one in shown["next"] if one in lacks] == lacks
+    world.act("operator", ref, Act.NOTE, unit=UNIT, note="Ahora hablan las dos.")
+    world.act("operator", ref, Act.NOTE, unit=NATIONAL, note="Está en la casa de al lado.")
+    assert Worklist.TELL not in lists(world, ref)
+    assert handed_on.lacking(world.operator.referral(ref), UNIT) is None, "it had it all along"
+
+
+def test_what_is_taken_from_who_was_called_in_needs_no_telling(sqlite_world: World) -> None:
+    world = sqlite_world
+    ref = str(world.submit().outgoing.ref)
+    world.acknowledge("officer", ref)
+    world.act("operator", ref, Act.NOTE, unit=UNIT, note="Está en la casa de al lado.")
+    passing.call_in(world.operator.pen, world.operator.referral(ref))
+    assert Worklist.TELL in lists(world, ref)
+    world.act("officer", ref, Act.ACCEPT)
+    assert Worklist.TELL not in lists(world, ref)
+
+
+def test_a_release_that_waited_in_the_outbox_takes_nothing_from_who_accepted_meanwhile(sqlite_world: World) -> None:
+    world = sqlite_world
+    ref, shell = str(world.submit().outgoing.ref), shell_of(world)
+    seen = world.operator.referral(ref)
+    world.server.stop()
+    waits = passing.call_in(world.operator.pen, seen)
+    assert waits.receipt is None
+    world.server.start()
+    world.acknowledge("officer", ref)
+    world.act("officer", ref, Act.ACCEPT)
+    world.close_clients()
+    sent = shell.run("operator", "outbox", "flush", "--json").json["entries"]
+    assert [(one["act"], one["progress"], one["code"]) for one in sent] == [
+        ("released", "refused", "illegal-transition")
+    ]
+    assert states(world.operator.referral(ref)) == {UNIT: State.ACCEPTED, NATIONAL: State.HELD}
+    assert kinds(world, "national") == []
+    assert shell.run("auditor", "audit", "verify").exit == 0
+
+
+def test_a_consent_withdrawn_from_one_unit_alone_stands_in_the_way_too(sqlite_world: World) -> None:
+    world = sqlite_world
+    ref, shell = str(world.submit().outgoing.ref), shell_of(world)
+    world.acknowledge("officer", ref)
+    assert shell.run("operator", "withdraw", ref, "--reason", "consent_withdrawn", "--unit", UNIT).exit == 0
+    assert shell.run("operator", "escalate", ref).exit == 7
+    assert shell.run("operator", "escalate", ref, "--despite-withdrawal").exit == 0
+    shown = shell.run("national", "show", ref)
+    assert (shown.exit, shown.out.startswith("✖ CONSENTIMIENTO RETIRADO")) == (0, True)
+
+
+def test_whoever_gets_the_pack_of_who_was_called_in_can_prove_who_decided_it(sqlite_world: World) -> None:
+    world = sqlite_world
+    ref, shell = str(world.submit().outgoing.ref), shell_of(world)
+    assert shell.run("operator", "escalate", ref).exit == 0
+    world.acknowledge("national", ref)
+    world.act("national", ref, Act.ACCEPT)
+    for who in ("operator", "national", "auditor"):
+        pack = str(world.folder / f"{who}.pack")
+        assert shell.run(who, "audit", "pack", ref, "--out", pack).exit == 0, who
+        proved = shell.run(who, "audit", "verify-pack", pack)
+        assert proved.exit == 0, (who, proved)
+    check_database(world)

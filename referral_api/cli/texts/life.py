@@ -261,8 +261,8 @@ _FAULTS: Final[Mapping[str, tuple[str, str]]] = {
         "This referral was sent to {unit} already, and is held for it.",
     ),
     "fault.held-for-it.why": (
-        "El servidor se la entrega sólo si nadie acusa recibo a tiempo; no se le traslada otra vez. No se envió nada.",
-        "The exchange releases it only if nobody acknowledges in time; it is not transferred again. Nothing was sent.",
+        "La recibe si nadie acusa recibo a tiempo, o antes si la línea lo decide. No se traslada. No se envió nada.",
+        "It gets it if nobody acknowledges in time, or sooner by the hotline. It is not transferred. Nothing was sent.",
     ),
     "fault.held-for-it.do": (
         (

@@ -44,10 +44,28 @@ RECALL: Final[Mapping[str, tuple[str, str]]] = {
         "Nothing is held here for that unit: {unit}.",
     ),
     "fault.nothing-held.why": (
-        "De respaldo quedan: {units}. Una derivación de rutina no guarda nada para nadie. No se firmó nada.",
-        "Still standing by: {units}. A routine referral holds nothing for anybody. Nothing was signed.",
+        "De respaldo quedan: {units}. No se firmó nada.",
+        "Still standing by: {units}. Nothing was signed.",
     ),
     "fault.nothing-held.do": (
+        "Vea quién la tiene: referral timeline {ref}\n    A otra unidad: referral readdress {ref} --unit UNIDAD",
+        "See who has it: referral timeline {ref}\n    To another unit: referral readdress {ref} --unit UNIT",
+    ),
+    "fault.nobody-stands-by.what": (
+        "No queda ninguna unidad de respaldo.",
+        "No unit stands by any more.",
+    ),
+    "fault.nobody-stands-by.why": (
+        (
+            "Las que había ya pueden leerla, o se les retiró o borró; una derivación de rutina no tiene ninguna. "
+            "No se firmó nada."
+        ),
+        (
+            "Those there were can read it already, or it was taken back from them or purged; a routine referral has "
+            "none. Nothing was signed."
+        ),
+    ),
+    "fault.nobody-stands-by.do": (
         "Vea quién la tiene: referral timeline {ref}\n    A otra unidad: referral readdress {ref} --unit UNIDAD",
         "See who has it: referral timeline {ref}\n    To another unit: referral readdress {ref} --unit UNIT",
     ),
