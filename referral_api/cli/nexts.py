@@ -253,8 +253,11 @@ def _told_too(screen: Screen, referral: Referral, own: Delivery, possible: Seque
 
 
 def _somebody_else(screen: Screen, referral: Referral) -> list[str]:
-    """How the sender finds another unit: whoever stands by has it sealed already, another one is sent it anew."""
-    return [*calling_in(referral), _readdress(screen, referral)]
+    """How the sender finds another unit: the one that was suggested is sent it anew; else whoever stands by has it
+    sealed already. One of these, for either brings somebody in.
+    """
+    suggested = passing.suggested_by(referral) is not None
+    return (not suggested and calling_in(referral)) or [_readdress(screen, referral)]
 
 
 def _readdress(screen: Screen, referral: Referral) -> str:

@@ -173,17 +173,24 @@ def test_whom_the_hotline_called_in_it_telephones_until_that_one_is_reached_or_h
 
 
 def test_whoever_declines_leaves_those_who_stand_by_as_the_first_to_be_asked(sqlite_world: World) -> None:
+    """Unless it suggests somebody else. One way is named, and not two: both would bring in two units."""
     world = sqlite_world
     ref, shell = str(world.submit().outgoing.ref), shell_of(world)
     world.acknowledge("officer", ref)
     world.act("officer", ref, Act.DECLINE, {"reason": "no_capacity"})
-    ways = [f"referral escalate {ref}", f"referral readdress {ref} --unit UNIDAD"]
-    assert shell.run("operator", "timeline", ref, "--json").json["next"][:2] == ways
+    ways = [f"referral escalate {ref}", f"referral phone {ref} --at HORA --unit {UNIT}"]
+    assert shell.run("operator", "timeline", ref, "--json").json["next"] == ways
     (own,) = [one for one in shell.run("operator", "list", "--json").json["deliveries"] if one["unit"] == UNIT]
-    assert own["next"][:2] == ways
+    assert own["next"] == ways
     assert shell.run("operator", "escalate", ref).exit == 0
     follow = shell.run("operator", "timeline", ref, "--json").json["next"]
     assert not [one for one in follow if "escalate" in one or "readdress" in one], "somebody may take it"
+    other = str(world.submit().outgoing.ref)
+    world.acknowledge("officer", other)
+    world.act("officer", other, Act.DECLINE, {"reason": "no_capacity", "suggested_unit": OTHER_UNIT})
+    told = shell.run("operator", "timeline", other, "--json").json["next"]
+    assert told[0] == f"referral readdress {other} --unit {OTHER_UNIT}"
+    assert not [one for one in told if "escalate" in one]
 
 
 def test_who_is_called_in_lacks_what_the_first_was_told_meanwhile_and_the_hotline_is_shown_that(
