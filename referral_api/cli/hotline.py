@@ -10,6 +10,7 @@ Implements: R-53, R-54, R-75, R-81, R-83, R-84; design §12 (outbox).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +23,7 @@ from referral_api.cli.output import EXIT_OF, Exit, Screen, Shown
 from referral_api.client import replacing
 from referral_api.client.outbox import Entry, Progress
 from referral_api.client.submission import Composition
+from referral_api.domain.errors import ReferralError
 from referral_api.domain.terms import Term
 from referral_api.domain.words import CredentialKind, PartyId
 from referral_api.formats.codelists import label
@@ -85,11 +87,12 @@ def outbox_list(ctx: typer.Context) -> None:
 
 
 def outbox_flush(ctx: typer.Context) -> None:
-    """Send what is due; exit 8 while something still waits."""
+    """Send what is due; exit 8 while something still waits, else that of what was refused now."""
     call = invocation(ctx)
     with call.anyone() as client, call.screen.progress() as progress:
         entries = client.flush(impatient=True, progress=progress)
-    _show_outbox(call, entries, "referral outbox list")
+    refused = [one for one in entries if one.state is Progress.REFUSED]
+    _show_outbox(call, entries, "referral outbox list", refused)
 
 
 def outbox_reseal(ctx: typer.Context, act: Annotated[str, typer.Argument()]) -> None:
@@ -183,8 +186,15 @@ def _status_of(after: replacing.Replaced) -> Exit:
     return Exit.PARTLY if after.problems else Exit.OK
 
 
-def _show_outbox(call: Any, entries: list[Entry], otherwise: str) -> None:
-    """Print entries; the next command is `otherwise` where none of them has one."""
+def _refusal(screen: Screen, entry: Entry, error: ReferralError) -> str:
+    what = screen.say(f"act.{entry.outgoing.act.value}")
+    return screen.say("outbox.refused", what=what, ref=entry.outgoing.ref, words=" ".join(screen.words_of(error)))
+
+
+def _show_outbox(call: Any, entries: list[Entry], otherwise: str, refused: Sequence[Entry] = ()) -> None:
+    """Print entries; the next command is `otherwise` where none of them has one. `refused` are those that were just
+    refused for ever: of each is said why, and what to do, as whoever signed it would have been told.
+    """
     screen = call.screen
     rows = [
         [
@@ -199,6 +209,8 @@ def _show_outbox(call: Any, entries: list[Entry], otherwise: str) -> None:
     ]
     columns = ("col.act", "col.what", "col.ref", "col.progress", "col.queued", "col.code")
     lines = [screen.table(columns, rows)] if rows else [screen.say("outbox.empty")]
+    why = [(one, ReferralError(one.code)) for one in refused if one.code is not None]
+    lines += [Text(_refusal(screen, one, error), style="bold red") for one, error in why]
     waiting = [one for one in entries if one.state in WAITING]
     stale = [one.outgoing.id for one in waiting if one.state is Progress.NEEDS_RESEALING]
     # Of what was refused there may be no referral; what has arrived can be followed.
@@ -208,5 +220,5 @@ def _show_outbox(call: Any, entries: list[Entry], otherwise: str) -> None:
     follow = f"referral timeline {arrived[-1]}" if arrived else otherwise
     if waiting:
         follow = f"referral outbox reseal {stale[0]}" if stale else "referral outbox flush"
-    status = Exit.PARTLY if waiting else Exit.OK
+    status = Exit.PARTLY if waiting else EXIT_OF[why[0][1].code] if why else Exit.OK
     call.show(Shown({"entries": [acting.entry_data(one) for one in entries]}, lines, [follow], status))

@@ -239,7 +239,9 @@ def test_a_release_that_waited_in_the_outbox_takes_nothing_from_who_accepted_mea
     world.acknowledge("officer", ref)
     world.act("officer", ref, Act.ACCEPT)
     world.close_clients()
-    sent = shell.run("operator", "outbox", "flush", "--json").json["entries"]
+    flushed = shell.run("operator", "outbox", "flush", "--json")
+    assert flushed.exit == 7, "as whoever had sent it at once would have been told"
+    sent = flushed.json["entries"]
     assert [(one["act"], one["progress"], one["code"]) for one in sent] == [
         ("released", "refused", "illegal-transition")
     ]

@@ -130,6 +130,7 @@ _RESULTS: Final[Mapping[str, tuple[str, str]]] = {
         "✔ Receipt verified on this machine: {at} · {log}, index {index}",
     ),
     "entry.state": ("  {unit}: {state}", "  {unit}: {state}"),
+    "outbox.refused": ("✖ NO SE ACEPTÓ: {what} · {ref}. {words}", "✖ NOT ACCEPTED: {what} · {ref}. {words}"),
     "outbox.empty": ("Nada espera en la bandeja de salida.", "Nothing waits in the outbox."),
     "timeline.verified": (
         "✔ {acts} actos: firmas, recibos y estados comprobados en este equipo.",
