@@ -58,8 +58,8 @@ class _Filling:
     numbers: Iterator[int] = field(default_factory=count)
 
     def batch(self) -> None:
-        """What one batch of the writer leaves: rows, leaves, tiles. No checkpoint: an exchange does not open on one that
-        its signer never signed.
+        """What one batch of the writer leaves: rows, leaves, tiles. No checkpoint: an exchange opens on none that its
+        signer never signed.
         """
         for _ in range(REFERRALS_A_BATCH):
             self.referral(next(self.numbers))
