@@ -25,7 +25,7 @@ from referral_api.client.outbox import Entry, Progress
 from referral_api.client.submission import Composition
 from referral_api.domain.errors import ReferralError
 from referral_api.domain.terms import Term
-from referral_api.domain.words import CredentialKind, PartyId
+from referral_api.domain.words import Act, CredentialKind, PartyId
 from referral_api.formats.codelists import label
 
 WAITING = frozenset({Progress.QUEUED, Progress.SENDING, Progress.NEEDS_RESEALING})
@@ -213,10 +213,9 @@ def _show_outbox(call: Any, entries: list[Entry], otherwise: str, refused: Seque
     lines += [Text(_refusal(screen, one, error), style="bold red") for one, error in why]
     waiting = [one for one in entries if one.state in WAITING]
     stale = [one.outgoing.id for one in waiting if one.state is Progress.NEEDS_RESEALING]
-    # Of what was refused there may be no referral; what has arrived can be followed.
-    arrived = [
-        one.outgoing.ref for one in entries if one.state is not Progress.REFUSED and one.outgoing.ref is not None
-    ]
+    # Of a submission that was refused there is no referral; whatever else became of an act, its referral tells.
+    there = [one for one in entries if one.state is not Progress.REFUSED or one.outgoing.act is not Act.SUBMIT]
+    arrived = [one.outgoing.ref for one in there if one.outgoing.ref is not None]
     follow = f"referral timeline {arrived[-1]}" if arrived else otherwise
     if waiting:
         follow = f"referral outbox reseal {stale[0]}" if stale else "referral outbox flush"

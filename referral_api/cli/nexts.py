@@ -256,8 +256,8 @@ def _somebody_else(screen: Screen, referral: Referral) -> list[str]:
     """How the sender finds another unit: the one that was suggested is sent it anew; else whoever stands by has it
     sealed already. One of these, for either brings somebody in.
     """
-    suggested = passing.suggested_by(referral) is not None
-    return (not suggested and calling_in(referral)) or [_readdress(screen, referral)]
+    instead = [] if passing.suggested_by(referral) is not None else calling_in(referral)
+    return instead or [_readdress(screen, referral)]
 
 
 def _readdress(screen: Screen, referral: Referral) -> str:

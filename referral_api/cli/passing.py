@@ -150,7 +150,7 @@ def escalate(
         follow = [ring, *nexts.handed_over(screen, ref, said, called)]
     else:
         follow = [*([nexts.tell_all(ref)] if called in consented.untold(referral) else []), ring]
-    beside = {"unit": addressed[0] if addressed else called, "standing_by": left}
+    beside = ({"unit": addressed[0]} if addressed else {}) | {"standing_by": left}
     acting.show_entries(call, [entry], [*follow, f"referral timeline {ref}"], beside, more=more, after=follow)
 
 

@@ -65,10 +65,11 @@ def lacking(referral: Referral, unit: str) -> Lacking | None:
     if consented.is_withdrawn(referral):
         return None
     before = frozenset(str(act.unit) for act in passed_on(unit, [one.act for one in referral.acts if one.accepted]))
-    heard = said_to(referral, frozenset({unit}))
-    since = _place(heard[-1]) if heard else None
-    said = [one for one in said_to(referral, before) if since is None or _place(one) > since]
-    said = said if before else said_while_held(referral, unit)
+    if before:
+        heard = said_to(referral, frozenset({unit}))
+        said = [one for one in said_to(referral, before) if not heard or _place(one) > _place(heard[-1])]
+    else:
+        said = said_while_held(referral, unit)
     return Lacking(PartyId(unit), tuple(said)) if said else None
 
 
@@ -124,4 +125,4 @@ def is_heard_since(referral: Referral, unit: str, digest: Digest | str) -> bool:
     """Whether the hotline has sealed something to this unit since the act with this digest."""
     asked = next((one for one in referral.acts if one.act.digest == digest), None)
     heard = said_to(referral, frozenset({unit}))
-    return asked is not None and bool(heard) and (heard[-1].term, heard[-1].index) > (asked.term, asked.index)
+    return asked is not None and bool(heard) and _place(heard[-1]) > _place(asked)

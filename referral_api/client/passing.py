@@ -138,7 +138,7 @@ def check_call_in(referral: Referral, unit: str | None, *, despite_withdrawal: b
         facts = {"ref": referral.ref, "unit": unit, "units": ", ".join(waiting)}
         raise ReferralError(ErrorCode.ILLEGAL_TRANSITION, act=Act.RELEASED.value, reason="nothing-held", **facts)
     called = waiting[0] if unit is None else PartyId(unit)
-    if any(one.state is State.ACCEPTED for one in referral.chronicle.deliveries.values()):
+    if fold.is_accepted(referral.chronicle.deliveries):
         raise ReferralError(ErrorCode.ILLEGAL_TRANSITION, act=Act.RELEASED.value, reason="taken")
     if consented.is_withdrawn(referral) and not despite_withdrawal:
         facts = {"ref": referral.ref, "unit": called, "reason": "call-in-despite-withdrawal"}

@@ -337,7 +337,7 @@ class Client:
     # Keyholders and registrars.
 
     def invite(self, entry: Mapping[str, Any], kinds: Sequence[CredentialKind]) -> bytes:
-        """Invite a party (its directory entry), or newcomers into one's own; the invitation file. Raises MALFORMED."""
+        """Invite a party by its entry, or into one's own: the invitation file. Raises as `admission.invite`."""
         return admission.invite(self.session, self.keys, entry, kinds, self.session.ambient.act_id())[0]
 
     def applicants(self) -> list[admission.Applicant]:

@@ -20,7 +20,7 @@ from typing import Any
 from referral_api.domain import deliveries, lifecycle
 from referral_api.domain.clocks import Clock, Rung, escalation_sealed
 from referral_api.domain.deliveries import Delivery
-from referral_api.domain.fold import Event
+from referral_api.domain.fold import Event, purged_everywhere_at
 from referral_api.domain.rules import Rules
 from referral_api.domain.words import Act, DeliveryRole, RetentionClass, Role, State, Urgency
 
@@ -365,10 +365,9 @@ def _purge(rules: Rules, retention: RetentionClass, delivery: Delivery) -> Itera
 
 def _purge_held(situation: Situation) -> Iterator[Step]:
     """What is held for units that were never told goes with the last of the others."""
-    others = [one for one in situation.deliveries.values() if one.state is not S.HELD]
-    if not others or any(one.purged_at is None for one in others):
+    at = purged_everywhere_at(situation.deliveries)
+    if at is None:
         return
-    at = max(one.purged_at or 0 for one in others)
     for delivery in situation.deliveries.values():
         if delivery.state is S.HELD and not delivery.holds:
             yield Step(at, (Owed(Act.PURGED, delivery.unit, {"reason": "retention_ended"}),))

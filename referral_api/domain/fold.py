@@ -236,12 +236,12 @@ def _against_release(event: Event, delivery: Delivery, deliveries: Mapping[str, 
         return "not-its-reason"
     if by_hand and is_spent(deliveries):
         return "purged"
-    if by_hand and _is_accepted(deliveries):
+    if by_hand and is_accepted(deliveries):
         return "taken"
     return "not-taken" if delivery.state is not State.HELD and not delivery.taken else None
 
 
-def _is_accepted(deliveries: Mapping[str, Delivery]) -> bool:
+def is_accepted(deliveries: Mapping[str, Delivery]) -> bool:
     """Whether a unit has accepted the referral and works on it: then nobody is called in who would take it from it."""
     return any(one.state is State.ACCEPTED for one in deliveries.values())
 
@@ -250,9 +250,16 @@ def is_spent(deliveries: Mapping[str, Delivery]) -> bool:
     """Whether what all of them were sent has gone, with the purge of the last that knew of it: nothing is left to read
     for who stands by, unless somebody keeps just that (R-107).
     """
-    known = [one for one in deliveries.values() if one.state is not State.HELD]
     kept = any(one.state is State.HELD and one.holds for one in deliveries.values())
-    return bool(known) and all(one.purged_at is not None for one in known) and not kept
+    return purged_everywhere_at(deliveries) is not None and not kept
+
+
+def purged_everywhere_at(deliveries: Mapping[str, Delivery]) -> int | None:
+    """When the last delivery of which its unit knows was purged (unix seconds); None while one of them was not."""
+    known = [one for one in deliveries.values() if one.state is not State.HELD]
+    if any(one.purged_at is None for one in known):
+        return None
+    return max((one.purged_at or 0 for one in known), default=None)
 
 
 def _ruled_out(delivery: Delivery) -> frozenset[Act]:
@@ -381,7 +388,7 @@ def possible(by: Role, delivery: Delivery, asked: frozenset[Act], deliveries: Ma
         ruled_out |= {Act.PURGE_REQUEST}
     if Act.TRANSFER in delivery.open_questions or delivery.is_anothers:
         ruled_out |= {Act.TRANSFER}  # One proposal at a time.
-    if _is_accepted(deliveries) or is_spent(deliveries):
+    if is_accepted(deliveries) or is_spent(deliveries):
         ruled_out |= {Act.RELEASED}
     return [act for act in lifecycle.allowed(by, delivery.state, open_questions=asked) if act not in ruled_out]
 

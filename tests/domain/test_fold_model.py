@@ -51,6 +51,7 @@ class Naive:
     accepted: bool = False
     """Whether its unit has it in work, or had when it ended."""
     taken: bool = False
+    purged: bool = False
 
 
 def answered_kinds(event: Event, after: State) -> set[Act]:
@@ -91,9 +92,10 @@ def predict(event: Event, deliveries: dict[str, Naive], *, known: bool) -> dict[
     return changed or None
 
 
-def stands_against(event: Event, now: Naive, named: set[Act], *, in_work: bool) -> bool:
+def stands_against(event: Event, now: Naive, named: set[Act], everything: list[Naive]) -> bool:
     """What beside the state forbids an act: it was taken, or not; nobody has read it, so nothing of it goes; it was
-    never accepted, so it is not taken up again; it was acknowledged already. `in_work`: some unit has accepted it.
+    never accepted, so it is not taken up again; it was acknowledged already. Nobody is called in while a unit of
+    `everything` works on it, or when all that were told of it have been purged.
     """
     if event.act is Act.REOPEN:
         return not now.accepted
@@ -106,7 +108,10 @@ def stands_against(event: Event, now: Naive, named: set[Act], *, in_work: bool) 
     if event.act is Act.RELEASED:
         decided = event.code == "hotline_manual"
         wrong = decided is not (event.by is Role.HOTLINE)
-        return wrong or (decided and in_work) or (now.state is not State.HELD and not now.taken)
+        in_work = any(one.state is State.ACCEPTED for one in everything)
+        told = [one for one in everything if one.state is not State.HELD]
+        gone = bool(told) and all(one.purged for one in told)
+        return wrong or (decided and (in_work or gone)) or (now.state is not State.HELD and not now.taken)
     purges = event.act in {Act.PURGE_REQUEST, Act.PURGE_DUE, Act.PURGED}
     purges = purges or (event.act is Act.APPROVE and Act.PURGE_REQUEST in named)
     return purges and now.state is State.EXPIRED and not now.acknowledged
@@ -117,6 +122,7 @@ def mark(event: Event, now: Naive, after: Naive) -> None:
     after.acknowledged = now.acknowledged or event.act is Act.ACK
     after.had = now.had or event.act is Act.ACK
     after.accepted = (now.accepted or after.state is State.ACCEPTED) and after.state is not State.DECLINED
+    after.purged = now.purged or event.act is Act.PURGED
     after.taken = event.act is Act.TAKEN or (now.taken and event.act is not Act.RELEASED)
 
 
@@ -138,8 +144,7 @@ def predict_one(event: Event, unit: str, deliveries: dict[str, Naive]) -> dict[s
     expired_unread = now.state is State.EXPIRED and not now.had
     before = State.SUBMITTED if event.act is Act.WITHDRAW and expired_unread else now.state
     found = expected(event.act, event.by, before, frozenset(named), event.code)
-    in_work = any(one.state is State.ACCEPTED for one in deliveries.values())
-    if found is None or stands_against(event, now, named, in_work=in_work):
+    if found is None or stands_against(event, now, named, list(deliveries.values())):
         return None
     after = replace(now, state=found[0], open=dict(now.open), askers=dict(now.askers))
     kinds = answered_kinds(event, after.state)

@@ -241,6 +241,7 @@ def test_a_release_that_waited_in_the_outbox_takes_nothing_from_who_accepted_mea
     world.close_clients()
     flushed = shell.run("operator", "outbox", "flush", "--json")
     assert flushed.exit == 7, "as whoever had sent it at once would have been told"
+    assert flushed.json["next"] == [f"referral timeline {ref}"], "where it says how things stand, and what may be done"
     sent = flushed.json["entries"]
     assert [(one["act"], one["progress"], one["code"]) for one in sent] == [
         ("released", "refused", "illegal-transition")
